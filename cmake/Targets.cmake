@@ -1,0 +1,69 @@
+# How targets are made here: bts3_library() for a folder's static library and bts3_test() for a
+# folder's Boost.Test binary, whose cases become CTest cases of their own.
+
+add_library(bts3_warnings INTERFACE)
+target_compile_options(bts3_warnings INTERFACE -Wall -Wextra -Wpedantic
+  $<$<BOOL:${BTS3_WERROR}>:-Werror>)
+
+# Flags that change code generation hold for every target alike.
+if(BTS3_SANITIZE)
+  add_compile_options(-fsanitize=${BTS3_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${BTS3_SANITIZE})
+endif()
+
+# bts3_library(NAME SOURCES... [DEPENDS targets...])
+# Makes static library bts3_NAME with alias bts3::NAME, and compiles each header of the folder
+# once alone, so that none leans on what its users happened to include before it.
+function(bts3_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+  file(GLOB headers RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" CONFIGURE_DEPENDS *.hh)
+  set(alone)
+  foreach(header IN LISTS headers)
+    string(REPLACE "." "_" stem "${header}")
+    set(unit "${CMAKE_CURRENT_BINARY_DIR}/alone/${stem}.cc")
+    file(CONFIGURE OUTPUT "${unit}" CONTENT "#include \"${name}/${header}\"\n" @ONLY)
+    list(APPEND alone "${unit}")
+  endforeach()
+  add_library(bts3_${name} STATIC ${arg_SOURCES})
+  add_library(bts3::${name} ALIAS bts3_${name})
+  target_include_directories(bts3_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
+  target_link_libraries(bts3_${name} PUBLIC ${arg_DEPENDS} PRIVATE bts3_warnings)
+  if(alone AND BTS3_BUILD_TESTS)
+    add_library(bts3_${name}_headers_alone OBJECT ${alone})
+    target_link_libraries(bts3_${name}_headers_alone PRIVATE bts3_${name} bts3_warnings)
+  endif()
+endfunction()
+
+# bts3_test(NAME SOURCES... [DEPENDS targets...] [TIMEOUT seconds])
+# One Boost.Test binary; CTest case names are NAME.suite.case, read from the sources when CMake runs.
+function(bts3_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  set(binary ${name}_tests)
+  add_executable(${binary} ${arg_SOURCES} "${PROJECT_SOURCE_DIR}/tests/support/test_main.cc")
+  target_compile_definitions(${binary} PRIVATE BOOST_TEST_DYN_LINK
+    BTS3_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+  target_link_libraries(${binary} PRIVATE ${arg_DEPENDS} Boost::unit_test_framework bts3_warnings)
+  target_include_directories(${binary} PRIVATE "${PROJECT_SOURCE_DIR}")
+  foreach(source IN LISTS arg_SOURCES)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${source}")
+    file(STRINGS "${source}" lines REGEX "^BOOST_(AUTO|FIXTURE)_TEST_(SUITE|CASE)\\(")
+    set(suite "")
+    foreach(line IN LISTS lines)
+      if(line MATCHES "_TEST_SUITE\\(([a-z0-9_]+)")
+        set(suite "${CMAKE_MATCH_1}")
+      elseif(line MATCHES "_TEST_CASE\\(([a-z0-9_]+)")
+        if(suite STREQUAL "")
+          message(FATAL_ERROR "${source}: test ${CMAKE_MATCH_1} stands in no suite")
+        endif()
+        set(test "${name}.${suite}.${CMAKE_MATCH_1}")
+        add_test(NAME "${test}"
+          COMMAND ${binary} --run_test=${suite}/${CMAKE_MATCH_1} --color_output=no)
+        set_tests_properties("${test}" PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS unit)
+      endif()
+    endforeach()
+  endforeach()
+endfunction()

@@ -1,0 +1,157 @@
+#include "engine/buffer_pool.hh"
+
+#include "engine/assert.hh"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+namespace bts3::engine {
+
+namespace {
+
+// The kernel's limit for one registered buffer (io_uring_register(2)).
+constexpr std::size_t registered_bytes_max = std::size_t{1} << 30;
+
+// READ_FIXED takes a 16-bit index, and the kernel's table holds at most 16,384.
+constexpr std::size_t registered_buffers_max = 16'384;
+
+std::size_t whole_pages(std::size_t bytes) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
+}  // namespace
+
+std::span<std::byte> slot_lease::bytes() const {
+  BTS3_ASSERT(_pool != nullptr);
+  return _pool->_slots[_index].memory;
+}
+
+void slot_lease::release() {
+  if (buffer_pool* pool = std::exchange(_pool, nullptr)) {
+    pool->give_back(_index);
+  }
+}
+
+buffer_pool::buffer_pool(reactor& loop, std::size_t slot_bytes, std::size_t slots, log_sink& log)
+    : _loop(loop), _log(log), _slot_bytes(whole_pages(slot_bytes)), _slots(slots), _waiting(loop) {
+  BTS3_ASSERT(slot_bytes > 0 && slots > 0);
+  for (std::size_t index = slots; index > 0; --index) {
+    _free.push_back(index - 1);
+  }
+}
+
+buffer_pool::~buffer_pool() {
+  BTS3_ASSERT(_free.size() == _slots.size());
+  if (_table_made) {
+    _loop.unregister_buffers();
+  }
+  for (const slot& one : _slots) {
+    if (!one.memory.empty()) {
+      ::munmap(one.memory.data(), one.memory.size());
+    }
+  }
+}
+
+std::size_t buffer_pool::buffers_per_slot() const {
+  return (_slot_bytes + registered_bytes_max - 1) / registered_bytes_max;
+}
+
+result<void> buffer_pool::prepare(std::size_t index) {
+  slot& one = _slots[index];
+  if (!one.memory.empty()) {
+    return ok();
+  }
+  void* memory = ::mmap(nullptr, _slot_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                        -1, 0);
+  if (memory == MAP_FAILED) {
+    return system_error(errno,
+                        "allocating a slot of " + std::to_string(_slot_bytes) + " bytes",
+                        "lower s3.part_size_bytes or s3.concurrency");
+  }
+  // Advice only: without huge pages everything works, with more page faults. A forked child must
+  // not inherit pinned pages, as the kernel would copy them.
+  (void)::madvise(memory, _slot_bytes, MADV_HUGEPAGE);
+  (void)::madvise(memory, _slot_bytes, MADV_DONTFORK);
+  one.memory = std::span(static_cast<std::byte*>(memory), _slot_bytes);
+
+  if (_register && !_table_made) {
+    const std::size_t buffers = _slots.size() * buffers_per_slot();
+    _table_made = buffers <= registered_buffers_max &&
+                  _loop.reserve_buffers(static_cast<unsigned>(buffers));
+    _register = _table_made;
+    if (!_register) {
+      _log.write(log_level::info, "engine", "buffers_unregistered",
+                 {{"reason", "the kernel offers no sparse buffer table"}});
+    }
+  }
+  for (std::size_t piece = 0; _register && piece < buffers_per_slot(); ++piece) {
+    const std::size_t start = piece * registered_bytes_max;
+    const std::size_t length = std::min(registered_bytes_max, _slot_bytes - start);
+    auto registered = _loop.register_buffer(
+        static_cast<unsigned>(index * buffers_per_slot() + piece),
+        one.memory.subspan(start, length));
+    if (!registered) {
+      _register = false;
+      _log.write(log_level::info, "engine", "buffers_unregistered",
+                 {{"reason", registered.error().message}});
+      return ok();
+    }
+  }
+  one.registered = _register;
+  return ok();
+}
+
+task<result<slot_lease>> buffer_pool::acquire(stop_token stop) {
+  if (stop.stop_requested()) {
+    co_return cancelled_error();
+  }
+  // A slot that comes back is promised to the first waiter, and leaves the free list when that
+  // waiter runs; newcomers may not take it in between.
+  if (_free.size() <= _promised || !_waiting.empty()) {
+    auto waiting = _waiting.wait(stop);
+    const bool woken = co_await std::move(waiting);
+    if (!woken) {
+      co_return cancelled_error();
+    }
+    --_promised;
+  }
+  BTS3_ASSERT(!_free.empty());
+  const std::size_t index = _free.back();
+  _free.pop_back();
+  slot_lease lease(this, index);
+  auto prepared = prepare(index);
+  if (!prepared) {
+    co_return std::move(prepared.error());
+  }
+  co_return std::move(lease);
+}
+
+void buffer_pool::give_back(std::size_t index) {
+  _free.push_back(index);
+  if (_waiting.wake_one()) {
+    ++_promised;
+  }
+}
+
+task<result<std::size_t>> buffer_pool::read_into(const slot_lease& lease, std::size_t offset,
+                                                 std::size_t length, int fd, stop_token stop) {
+  BTS3_ASSERT(lease._pool == this && offset + length <= _slot_bytes && length > 0);
+  const slot& one = _slots[lease._index];
+  if (!one.registered) {
+    auto reading = _loop.read(fd, one.memory.subspan(offset, length), stop);
+    co_return co_await std::move(reading);
+  }
+  const std::size_t piece = offset / registered_bytes_max;
+  length = std::min(length, (piece + 1) * registered_bytes_max - offset);
+  auto reading =
+      _loop.read_fixed(fd, one.memory.subspan(offset, length),
+                       static_cast<unsigned>(lease._index * buffers_per_slot() + piece), stop);
+  co_return co_await std::move(reading);
+}
+
+}  // namespace bts3::engine

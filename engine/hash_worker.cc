@@ -1,0 +1,200 @@
+#include "engine/hash_worker.hh"
+
+#include "engine/assert.hh"
+
+#include <libdeflate.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+namespace bts3::engine {
+
+namespace {
+
+// The worker starts on a part when this much is there, and takes this much at a time: large enough
+// that waking it costs nothing beside hashing (100 microseconds of SHA-256), small enough to stay
+// in a core's second-level cache between the read, the digest and the checksum.
+constexpr std::size_t piece_bytes = 256 * 1024;
+
+}  // namespace
+
+part_hash& part_hash::operator=(part_hash&& other) noexcept {
+  if (this != &other) {
+    abandon();
+    _worker = std::exchange(other._worker, nullptr);
+    _job = std::move(other._job);
+  }
+  return *this;
+}
+
+part_hash::~part_hash() { abandon(); }
+
+void part_hash::abandon() {
+  if (!_job) {
+    return;
+  }
+  _job->abandoned = true;
+  _worker->wake();
+  std::unique_lock lock(_worker->_mutex);
+  std::erase(_worker->_queue, _job);
+  _worker->_changed.wait(lock, [this] { return _worker->_current != _job; });
+  _job.reset();
+}
+
+void part_hash::publish(std::size_t filled) {
+  BTS3_ASSERT(_job && filled <= _job->memory.size());
+  BTS3_ASSERT(filled >= _job->filled.load(std::memory_order_relaxed));
+  _job->filled.store(filled, std::memory_order_seq_cst);
+  if (_worker->_parked.load(std::memory_order_seq_cst)) {
+    _worker->wake();
+  }
+}
+
+task<part_digest> part_hash::finish() {
+  BTS3_ASSERT(_job);
+  _job->sealed.store(true, std::memory_order_seq_cst);
+  _worker->wake();
+  // Kept alive here: the job's owner may move while this waits.
+  const std::shared_ptr<detail::hash_job> job = std::move(_job);
+  auto waiting = job->done->wait();
+  auto finished = co_await std::move(waiting);
+  BTS3_ASSERT(finished.has_value());
+  co_return job->outcome;
+}
+
+hash_worker::hash_worker(reactor& loop) : _loop(loop) {
+  // Signals belong to the reactor's thread.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  _thread = std::thread([this] { work(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+hash_worker::~hash_worker() {
+  {
+    const std::lock_guard lock(_mutex);
+    BTS3_ASSERT(_queue.empty());
+    _stopping = true;
+    _changed.notify_all();
+  }
+  _thread.join();
+}
+
+part_hash hash_worker::begin(std::span<const std::byte> memory, bool want_payload) {
+  auto job = std::make_shared<detail::hash_job>();
+  job->memory = memory;
+  job->want_payload = want_payload;
+  return enqueue(std::move(job));
+}
+
+part_hash hash_worker::begin(std::span<const std::byte> memory, const sha256_state& state,
+                             std::uint64_t bytes_before) {
+  auto job = std::make_shared<detail::hash_job>();
+  job->memory = memory;
+  job->chain = sha256_hasher(state, bytes_before);
+  return enqueue(std::move(job));
+}
+
+part_hash hash_worker::next(std::span<const std::byte> memory, bool want_payload) {
+  auto job = std::make_shared<detail::hash_job>();
+  job->memory = memory;
+  job->continues = true;
+  job->want_payload = want_payload;
+  return enqueue(std::move(job));
+}
+
+part_hash hash_worker::enqueue(std::shared_ptr<detail::hash_job> job) {
+  job->done = std::make_shared<event>(_loop);
+  part_hash handle;
+  handle._worker = this;
+  handle._job = job;
+  const std::lock_guard lock(_mutex);
+  _queue.push_back(std::move(job));
+  _changed.notify_all();
+  return handle;
+}
+
+void hash_worker::wake() {
+  // Taking the mutex orders this after the worker's check of the marks and before its sleep.
+  const std::lock_guard lock(_mutex);
+  _changed.notify_all();
+}
+
+void hash_worker::work() {
+  for (;;) {
+    std::shared_ptr<detail::hash_job> job;
+    {
+      std::unique_lock lock(_mutex);
+      _current.reset();
+      _changed.notify_all();  // abandon() may be waiting for this
+      _changed.wait(lock, [this] { return _stopping || !_queue.empty(); });
+      if (_queue.empty()) {
+        return;
+      }
+      job = std::move(_queue.front());
+      _queue.pop_front();
+      _current = job;
+    }
+    hash(*job);
+    if (!job->abandoned) {
+      // The event belongs to the reactor's thread; the posted function keeps it alive.
+      _loop.post([done = job->done] { done->set(); });
+    }
+  }
+}
+
+std::size_t hash_worker::wait_for_bytes(detail::hash_job& job, std::size_t hashed) {
+  const auto enough = [&] {
+    return job.abandoned || job.sealed || job.filled - hashed >= piece_bytes;
+  };
+  if (!enough()) {
+    std::unique_lock lock(_mutex);
+    // From here publish() wakes us; a mark published before is seen by the predicate.
+    _parked.store(true, std::memory_order_seq_cst);
+    _changed.wait(lock, enough);
+    _parked.store(false, std::memory_order_seq_cst);
+  }
+  return job.filled.load(std::memory_order_acquire);
+}
+
+void hash_worker::hash(detail::hash_job& job) {
+  sha256_hasher chain = job.continues ? _chain : job.chain;
+  sha256_hasher payload;
+  std::uint32_t crc = 0;
+  std::size_t hashed = 0;
+  for (;;) {
+    // `sealed` is read before the mark: a sealed part's mark is final.
+    const bool sealed = job.sealed.load(std::memory_order_seq_cst);
+    const std::size_t filled = wait_for_bytes(job, hashed);
+    if (job.abandoned) {
+      return;
+    }
+    if (hashed == filled && sealed) {
+      break;
+    }
+    while (filled - hashed >= piece_bytes || (sealed && hashed < filled)) {
+      const auto piece = job.memory.subspan(hashed, std::min(piece_bytes, filled - hashed));
+      chain.update(piece);
+      crc = ::libdeflate_crc32(crc, piece.data(), piece.size());
+      if (job.want_payload) {
+        payload.update(piece);
+      }
+      hashed += piece.size();
+      if (job.abandoned) {
+        return;
+      }
+    }
+  }
+  _chain = chain;
+  job.outcome.state = chain.state();
+  job.outcome.digest_if_last = chain.digest();
+  job.outcome.crc32 = crc;
+  if (job.want_payload) {
+    job.outcome.payload_sha256 = payload.digest();
+  }
+}
+
+}  // namespace bts3::engine

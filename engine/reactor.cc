@@ -1,0 +1,477 @@
+#include "engine/reactor.hh"
+
+#include "engine/assert.hh"
+#include "engine/unique_fd.hh"
+
+#include <liburing.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace bts3::engine {
+
+namespace {
+
+// One read or write asks for at most this much: the kernel's own limit (MAX_RW_COUNT) is just
+// below 2 GiB.
+constexpr std::size_t transfer_bytes_max = std::size_t{1} << 30;
+
+// A completion without an operation behind it: an answer to a cancel request.
+constexpr std::uint64_t no_operation = 0;
+
+std::span<std::byte> limited(std::span<std::byte> bytes) {
+  return bytes.first(std::min(bytes.size(), transfer_bytes_max));
+}
+
+std::span<const std::byte> limited(std::span<const std::byte> bytes) {
+  return bytes.first(std::min(bytes.size(), transfer_bytes_max));
+}
+
+error ring_refused(int err) {
+  error failure = system_error(err, "io_uring cannot be set up");
+  failure.what_now = disposition::fail;
+  switch (err) {
+    case ENOSYS:
+      failure.remedy = "this needs Linux 5.15 or newer with io_uring compiled in";
+      break;
+    case EPERM:
+    case EACCES:
+      failure.remedy =
+          "io_uring is forbidden here: check `sysctl kernel.io_uring_disabled` (0 allows it) and "
+          "the seccomp filter of the container or unit (it must admit io_uring_setup, "
+          "io_uring_enter and io_uring_register)";
+      break;
+    case ENOMEM:
+      failure.remedy =
+          "the limit on locked memory is too small for this kernel: raise it "
+          "(`ulimit -l`, or LimitMEMLOCK= in the unit)";
+      break;
+    default:
+      break;
+  }
+  return failure;
+}
+
+}  // namespace
+
+// What perform() puts into a submission entry.
+struct reactor::request {
+  request(std::uint8_t operation_code, int descriptor) : code(operation_code), fd(descriptor) {}
+  std::uint8_t code;
+  int fd;
+  void* address = nullptr;
+  unsigned length = 0;
+  std::uint64_t offset = 0;
+  unsigned buffer_index = 0;
+  unsigned poll_events = 0;
+  __kernel_timespec deadline{};
+};
+
+struct reactor::impl {
+  ~impl() {
+    if (ring_ready) {
+      ::io_uring_queue_exit(&ring);
+    }
+  }
+
+  // A free submission entry; submits what is queued when there is none.
+  io_uring_sqe* entry() {
+    io_uring_sqe* sqe = ::io_uring_get_sqe(&ring);
+    while (sqe == nullptr) {
+      const int submitted = ::io_uring_submit(&ring);
+      BTS3_ASSERT(submitted >= 0 || submitted == -EBUSY || submitted == -EAGAIN ||
+                  submitted == -EINTR);
+      sqe = ::io_uring_get_sqe(&ring);
+    }
+    return sqe;
+  }
+
+  io_uring ring{};
+  bool ring_ready = false;
+  unique_fd wakeup;
+  detail::ring_operation wakeup_operation;
+  std::uint64_t wakeup_count = 0;
+  std::mutex posted_mutex;
+  std::vector<std::function<void()>> posted;  // guarded by posted_mutex
+};
+
+reactor::reactor(std::unique_ptr<impl> ring) : _impl(std::move(ring)) {}
+
+reactor::~reactor() {
+  // Only the wake-up read may still be in the ring, and it dies with it.
+  BTS3_ASSERT(_in_flight == 0);
+  BTS3_ASSERT(_ready.empty());
+}
+
+result<std::unique_ptr<reactor>> reactor::create(reactor_options options) {
+  BTS3_ASSERT(options.queue_entries >= 8 && options.queue_entries <= 4096);
+  auto ring = std::make_unique<impl>();
+  const unsigned attempts[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+                               IORING_SETUP_COOP_TASKRUN, 0};
+  int refused = 0;
+  for (const unsigned flags : attempts) {
+    const int code = ::io_uring_queue_init(options.queue_entries, &ring->ring, flags);
+    if (code == 0) {
+      ring->ring_ready = true;
+      break;
+    }
+    refused = -code;
+    if (refused != EINVAL) {
+      break;
+    }
+  }
+  if (!ring->ring_ready) {
+    return ring_refused(refused);
+  }
+  ring->wakeup.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!ring->wakeup.valid()) {
+    return system_error(errno, "eventfd");
+  }
+  return std::unique_ptr<reactor>(new reactor(std::move(ring)));
+}
+
+// Suspends until the operation's completion has been taken from the ring, and resumes from the run
+// queue.
+class reactor::operation_awaiter {
+ public:
+  explicit operation_awaiter(detail::ring_operation& operation) : _operation(operation) {}
+  [[nodiscard]] bool await_ready() const noexcept { return _operation.completed; }
+  void await_suspend(std::coroutine_handle<> waiter) const noexcept { _operation.waiter = waiter; }
+  void await_resume() const noexcept {}
+
+ private:
+  detail::ring_operation& _operation;
+};
+
+task<result<int>> reactor::perform(request what, stop_token stop) {
+  if (stop.stop_requested()) {
+    co_return cancelled_error();
+  }
+  detail::ring_operation operation;
+  io_uring_sqe* sqe = _impl->entry();
+  ::io_uring_prep_rw(what.code, sqe, what.fd, what.address, what.length, what.offset);
+  switch (what.code) {
+    case IORING_OP_READ_FIXED:
+      sqe->buf_index = static_cast<std::uint16_t>(what.buffer_index);
+      break;
+    case IORING_OP_POLL_ADD:
+      sqe->poll32_events = what.poll_events;
+      break;
+    case IORING_OP_TIMEOUT:
+      // One entry, no completion count: off and flags as io_uring_prep_timeout sets them.
+      sqe->addr = reinterpret_cast<std::uint64_t>(&what.deadline);
+      sqe->len = 1;
+      sqe->off = 0;
+      sqe->timeout_flags = IORING_TIMEOUT_ABS;
+      break;
+    default:
+      break;
+  }
+  ::io_uring_sqe_set_data(sqe, &operation);
+  operation.submitted = true;
+  ++_in_flight;
+
+  struct request_cancel {
+    reactor* owner;
+    detail::ring_operation* target;
+    void operator()() const { owner->cancel(*target); }
+  };
+  {
+    stop_callback<request_cancel> on_stop(stop, request_cancel{this, &operation});
+    operation_awaiter completion(operation);
+    co_await completion;
+  }
+  if (operation.result == -ECANCELED) {
+    co_return cancelled_error();
+  }
+  co_return operation.result;
+}
+
+void reactor::cancel(detail::ring_operation& operation) {
+  if (operation.completed) {
+    return;
+  }
+  io_uring_sqe* sqe = _impl->entry();
+  ::io_uring_prep_cancel(sqe, &operation, 0);
+  ::io_uring_sqe_set_data64(sqe, no_operation);
+}
+
+void reactor::arm_wakeup() {
+  if (_impl->wakeup_operation.submitted) {
+    return;
+  }
+  io_uring_sqe* sqe = _impl->entry();
+  ::io_uring_prep_read(sqe, _impl->wakeup.get(), &_impl->wakeup_count, sizeof _impl->wakeup_count,
+                       0);
+  ::io_uring_sqe_set_data(sqe, &_impl->wakeup_operation);
+  _impl->wakeup_operation.submitted = true;
+}
+
+void reactor::take_posted() {
+  std::vector<std::function<void()>> work;
+  {
+    const std::lock_guard lock(_impl->posted_mutex);
+    work.swap(_impl->posted);
+  }
+  for (auto& function : work) {
+    function();
+  }
+}
+
+void reactor::post(std::function<void()> work) {
+  bool first = false;
+  {
+    const std::lock_guard lock(_impl->posted_mutex);
+    first = _impl->posted.empty();
+    _impl->posted.push_back(std::move(work));
+  }
+  if (first) {
+    const std::uint64_t one = 1;
+    const ssize_t written = ::write(_impl->wakeup.get(), &one, sizeof one);
+    // EAGAIN means that the counter is full, and then a wake-up is certainly pending.
+    BTS3_ASSERT(written == sizeof one || errno == EAGAIN);
+  }
+}
+
+void reactor::reap(bool wait) {
+  const int code = wait ? ::io_uring_submit_and_wait(&_impl->ring, 1)
+                        : ::io_uring_submit_and_get_events(&_impl->ring);
+  // EBUSY: completions must be taken before more can be submitted, which is what happens next.
+  BTS3_ASSERT(code >= 0 || code == -EINTR || code == -EBUSY || code == -EAGAIN);
+  unsigned head = 0;
+  unsigned count = 0;
+  bool woken = false;
+  io_uring_cqe* cqe = nullptr;
+  io_uring_for_each_cqe(&_impl->ring, head, cqe) {
+    ++count;
+    auto* operation = static_cast<detail::ring_operation*>(::io_uring_cqe_get_data(cqe));
+    if (operation == nullptr) {
+      continue;
+    }
+    if (operation == &_impl->wakeup_operation) {
+      operation->submitted = false;
+      woken = true;
+      continue;
+    }
+    BTS3_ASSERT(_in_flight > 0 && !operation->completed);
+    --_in_flight;
+    operation->result = cqe->res;
+    operation->completed = true;
+    if (operation->waiter) {
+      _ready.push_back(operation->waiter);
+    }
+  }
+  ::io_uring_cq_advance(&_impl->ring, count);
+  if (woken) {
+    take_posted();
+  }
+}
+
+void reactor::run_ready() {
+  // What becomes ready meanwhile waits for the next turn, so that the ring is served in between.
+  _running.swap(_ready);
+  for (const std::coroutine_handle<> coroutine : _running) {
+    coroutine.resume();
+  }
+  _running.clear();
+}
+
+void reactor::drive(const bool& done) {
+  while (!done) {
+    run_ready();
+    if (done) {
+      break;
+    }
+    arm_wakeup();
+    reap(_ready.empty());
+  }
+  // Answers to cancel requests may still be on their way; they refer to no memory.
+}
+
+namespace {
+
+result<std::size_t> as_count(result<int> outcome, const char* what) {
+  if (!outcome) {
+    return std::move(outcome.error());
+  }
+  if (*outcome < 0) {
+    return system_error(-*outcome, what);
+  }
+  return static_cast<std::size_t>(*outcome);
+}
+
+}  // namespace
+
+task<result<std::size_t>> reactor::read(int fd, std::span<std::byte> into, stop_token stop) {
+  into = limited(into);
+  for (;;) {
+    request what(IORING_OP_READ, fd);
+    what.address = into.data();
+    what.length = static_cast<unsigned>(into.size());
+    what.offset = static_cast<std::uint64_t>(-1);  // the file's own position
+    auto outcome = co_await perform(what, stop);
+    if (outcome && *outcome == -EAGAIN) {
+      auto ready = co_await poll(fd, POLLIN, stop);
+      if (!ready) {
+        co_return std::move(ready.error());
+      }
+      continue;
+    }
+    if (outcome && *outcome == -EINTR) {
+      continue;
+    }
+    co_return as_count(std::move(outcome), "read");
+  }
+}
+
+task<result<std::size_t>> reactor::read_fixed(int fd, std::span<std::byte> into,
+                                              unsigned buffer_index, stop_token stop) {
+  into = limited(into);
+  for (;;) {
+    request what(IORING_OP_READ_FIXED, fd);
+    what.address = into.data();
+    what.length = static_cast<unsigned>(into.size());
+    what.offset = static_cast<std::uint64_t>(-1);
+    what.buffer_index = buffer_index;
+    auto outcome = co_await perform(what, stop);
+    if (outcome && *outcome == -EAGAIN) {
+      auto ready = co_await poll(fd, POLLIN, stop);
+      if (!ready) {
+        co_return std::move(ready.error());
+      }
+      continue;
+    }
+    if (outcome && *outcome == -EINTR) {
+      continue;
+    }
+    co_return as_count(std::move(outcome), "read");
+  }
+}
+
+task<result<std::size_t>> reactor::read_at(int fd, std::span<std::byte> into, std::uint64_t offset,
+                                           stop_token stop) {
+  into = limited(into);
+  request what(IORING_OP_READ, fd);
+  what.address = into.data();
+  what.length = static_cast<unsigned>(into.size());
+  what.offset = offset;
+  auto outcome = co_await perform(what, stop);
+  co_return as_count(std::move(outcome), "read");
+}
+
+task<result<std::size_t>> reactor::write(int fd, std::span<const std::byte> from, stop_token stop) {
+  from = limited(from);
+  for (;;) {
+    request what(IORING_OP_WRITE, fd);
+    what.address = const_cast<std::byte*>(from.data());
+    what.length = static_cast<unsigned>(from.size());
+    what.offset = static_cast<std::uint64_t>(-1);
+    auto outcome = co_await perform(what, stop);
+    if (outcome && *outcome == -EAGAIN) {
+      auto ready = co_await poll(fd, POLLOUT, stop);
+      if (!ready) {
+        co_return std::move(ready.error());
+      }
+      continue;
+    }
+    if (outcome && *outcome == -EINTR) {
+      continue;
+    }
+    co_return as_count(std::move(outcome), "write");
+  }
+}
+
+task<result<std::size_t>> reactor::write_at(int fd, std::span<const std::byte> from,
+                                            std::uint64_t offset, stop_token stop) {
+  from = limited(from);
+  request what(IORING_OP_WRITE, fd);
+  what.address = const_cast<std::byte*>(from.data());
+  what.length = static_cast<unsigned>(from.size());
+  what.offset = offset;
+  auto outcome = co_await perform(what, stop);
+  co_return as_count(std::move(outcome), "write");
+}
+
+task<result<void>> reactor::write_all(int fd, std::span<const std::byte> from, stop_token stop) {
+  while (!from.empty()) {
+    auto written = co_await write(fd, from, stop);
+    if (!written) {
+      co_return std::move(written.error());
+    }
+    from = from.subspan(*written);
+  }
+  co_return ok();
+}
+
+task<result<unsigned>> reactor::poll(int fd, unsigned events, stop_token stop) {
+  request what(IORING_OP_POLL_ADD, fd);
+  what.poll_events = events;
+  auto outcome = co_await perform(what, stop);
+  if (!outcome) {
+    co_return std::move(outcome.error());
+  }
+  if (*outcome < 0) {
+    co_return system_error(-*outcome, "poll");
+  }
+  co_return static_cast<unsigned>(*outcome);
+}
+
+task<result<void>> reactor::sleep_until(std::chrono::steady_clock::time_point when,
+                                        stop_token stop) {
+  // std::chrono::steady_clock is CLOCK_MONOTONIC, which is what IORING_OP_TIMEOUT counts in.
+  const auto since_boot =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count();
+  const auto nanoseconds = std::max<std::int64_t>(since_boot, 0);
+  request what(IORING_OP_TIMEOUT, -1);
+  what.deadline.tv_sec = nanoseconds / 1'000'000'000;
+  what.deadline.tv_nsec = nanoseconds % 1'000'000'000;
+  auto outcome = co_await perform(what, stop);
+  if (!outcome) {
+    co_return std::move(outcome.error());
+  }
+  if (*outcome < 0 && *outcome != -ETIME) {
+    co_return system_error(-*outcome, "timer");
+  }
+  co_return ok();
+}
+
+task<result<void>> reactor::sleep_for(std::chrono::nanoseconds duration, stop_token stop) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto rest = std::chrono::steady_clock::time_point::max() - now;
+  auto sleeping = sleep_until(duration < rest ? now + duration : now + rest, stop);
+  co_return co_await std::move(sleeping);
+}
+
+task<void> reactor::yield() {
+  struct requeue {
+    reactor* owner;
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter) const { owner->resume_later(waiter); }
+    void await_resume() const noexcept {}
+  };
+  requeue here{this};
+  co_await here;
+}
+
+bool reactor::reserve_buffers(unsigned slots) {
+  return ::io_uring_register_buffers_sparse(&_impl->ring, slots) == 0;
+}
+
+result<void> reactor::register_buffer(unsigned index, std::span<std::byte> memory) {
+  iovec where{memory.data(), memory.size()};
+  const __u64 tag = 0;
+  const int code = ::io_uring_register_buffers_update_tag(&_impl->ring, index, &where, &tag, 1);
+  if (code < 0) {
+    return system_error(-code, "registering a buffer with io_uring");
+  }
+  return ok();
+}
+
+void reactor::unregister_buffers() { ::io_uring_unregister_buffers(&_impl->ring); }
+
+}  // namespace bts3::engine

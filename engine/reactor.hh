@@ -1,0 +1,173 @@
+// The reactor: one thread, one io_uring, one run queue.
+//
+// Everything that waits in the program waits here, except the hash worker's thread. Coroutines are
+// resumed from the run queue only, in the order in which they became ready; completions and stop
+// callbacks merely put them there. So no coroutine ever runs inside a callback of the ring or of
+// libcurl, and none can starve another: each turn of the loop runs what was ready at its start and
+// then looks at the ring again.
+//
+// Cancellation is true cancellation: stopping an operation asks the kernel to cancel it, and the
+// awaiting coroutine resumes when the operation's own completion has arrived. Until then the
+// kernel may touch the buffer, so buffers live at least as long as the await.
+//
+// The ring is made with SINGLE_ISSUER and DEFER_TASKRUN (kernel 6.1), else COOP_TASKRUN (5.19),
+// else no flags; create() must be called on the thread that will call run().
+#pragma once
+
+#include "engine/result.hh"
+#include "engine/stop.hh"
+#include "engine/task.hh"
+
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace bts3::engine {
+
+class reactor;
+
+struct reactor_options {
+  // Submission queue entries; when full it is submitted at once, so this limits batching, not
+  // the number of operations in flight.
+  unsigned queue_entries = 256;
+};
+
+namespace detail {
+
+// One operation in the ring; lives in the awaiting coroutine's frame.
+struct ring_operation {
+  std::coroutine_handle<> waiter;
+  int result = 0;
+  bool submitted = false;
+  bool completed = false;
+};
+
+}  // namespace detail
+
+class reactor {
+ public:
+  // Fails with a remedy where io_uring is absent, disabled (sysctl kernel.io_uring_disabled),
+  // filtered (seccomp) or out of locked memory (RLIMIT_MEMLOCK, kernels before 5.12).
+  static result<std::unique_ptr<reactor>> create(reactor_options options = {});
+  ~reactor();
+  reactor(const reactor&) = delete;
+  reactor& operator=(const reactor&) = delete;
+
+  // Drives the ring until `root` has finished, and returns its value or rethrows its exception.
+  template <typename T>
+  T run(task<T> root);
+
+  // Runs `work` on the reactor's thread, from the run queue. The one member that any thread may
+  // call; ordering between calls of one thread is kept.
+  void post(std::function<void()> work);
+
+  // Puts a suspended coroutine into the run queue.
+  void resume_later(std::coroutine_handle<> coroutine) { _ready.push_back(coroutine); }
+
+  // Bytes read, 0 at the end of file. Short reads are normal.
+  task<result<std::size_t>> read(int fd, std::span<std::byte> into, stop_token stop = {});
+  task<result<std::size_t>> read_at(int fd, std::span<std::byte> into, std::uint64_t offset,
+                                    stop_token stop = {});
+  // READ_FIXED; `into` lies within registered buffer `buffer_index`.
+  task<result<std::size_t>> read_fixed(int fd, std::span<std::byte> into, unsigned buffer_index,
+                                       stop_token stop = {});
+  // Bytes written; short writes are normal. A pipe without readers gives EPIPE (the program
+  // ignores SIGPIPE).
+  task<result<std::size_t>> write(int fd, std::span<const std::byte> from, stop_token stop = {});
+  task<result<std::size_t>> write_at(int fd, std::span<const std::byte> from, std::uint64_t offset,
+                                     stop_token stop = {});
+  // Writes everything, or fails.
+  task<result<void>> write_all(int fd, std::span<const std::byte> from, stop_token stop = {});
+  // Waits once for any of `events` (POLLIN, ...); returns what is there. Holds a reference to the
+  // open file while it waits, so stop it before closing the descriptor.
+  task<result<unsigned>> poll(int fd, unsigned events, stop_token stop = {});
+  task<result<void>> sleep_until(std::chrono::steady_clock::time_point when, stop_token stop = {});
+  task<result<void>> sleep_for(std::chrono::nanoseconds duration, stop_token stop = {});
+  // Goes to the back of the run queue.
+  task<void> yield();
+
+  // Makes room for `slots` registered buffers; false where the kernel refuses, and then
+  // register_buffer() must not be called.
+  [[nodiscard]] bool reserve_buffers(unsigned slots);
+  // Registers `memory` (at most 1 GiB, the kernel's limit) as buffer `index`, which pins its pages.
+  // ENOMEM is what a user with a small RLIMIT_MEMLOCK gets.
+  result<void> register_buffer(unsigned index, std::span<std::byte> memory);
+  void unregister_buffers();
+
+  // Operations that the kernel still holds; 0 when nothing was leaked.
+  [[nodiscard]] std::size_t operations_in_flight() const { return _in_flight; }
+
+ private:
+  struct impl;
+  class operation_awaiter;
+  struct request;
+
+  explicit reactor(std::unique_ptr<impl> ring);
+  task<result<int>> perform(request what, stop_token stop);
+  void drive(const bool& done);
+  void run_ready();
+  void reap(bool wait);
+  void arm_wakeup();
+  void take_posted();
+  void cancel(detail::ring_operation& operation);
+
+  template <typename T>
+  static detail::detached run_root(task<T> root, std::optional<T>& value,
+                                   std::exception_ptr& exception, bool& done);
+  static detail::detached run_root(task<void> root, std::exception_ptr& exception, bool& done);
+
+  std::unique_ptr<impl> _impl;
+  std::vector<std::coroutine_handle<>> _ready;
+  std::vector<std::coroutine_handle<>> _running;
+  std::size_t _in_flight = 0;
+};
+
+template <typename T>
+detail::detached reactor::run_root(task<T> root, std::optional<T>& value,
+                                   std::exception_ptr& exception, bool& done) {
+  try {
+    value.emplace(co_await std::move(root));
+  } catch (...) {
+    exception = std::current_exception();
+  }
+  done = true;
+}
+
+inline detail::detached reactor::run_root(task<void> root, std::exception_ptr& exception,
+                                          bool& done) {
+  try {
+    co_await std::move(root);
+  } catch (...) {
+    exception = std::current_exception();
+  }
+  done = true;
+}
+
+template <typename T>
+T reactor::run(task<T> root) {
+  std::exception_ptr exception;
+  bool done = false;
+  if constexpr (std::is_void_v<T>) {
+    run_root(std::move(root), exception, done);
+    drive(done);
+    if (exception) {
+      std::rethrow_exception(exception);
+    }
+  } else {
+    std::optional<T> value;
+    run_root(std::move(root), value, exception, done);
+    drive(done);
+    if (exception) {
+      std::rethrow_exception(exception);
+    }
+    return std::move(*value);
+  }
+}
+
+}  // namespace bts3::engine

@@ -1,0 +1,76 @@
+// A counting semaphore for coroutines: permits are handed out in the order of asking.
+#pragma once
+
+#include "engine/assert.hh"
+#include "engine/wait_queue.hh"
+
+#include <cstddef>
+#include <utility>
+
+namespace bts3::engine {
+
+class semaphore;
+
+// One unit of a semaphore, given back when destroyed. The semaphore must outlive it.
+class permit {
+ public:
+  permit() = default;
+  permit(permit&& other) noexcept : _owner(std::exchange(other._owner, nullptr)) {}
+  permit& operator=(permit&& other) noexcept {
+    if (this != &other) {
+      release();
+      _owner = std::exchange(other._owner, nullptr);
+    }
+    return *this;
+  }
+  ~permit() { release(); }
+  inline void release();
+
+ private:
+  friend semaphore;
+  explicit permit(semaphore* owner) : _owner(owner) {}
+  semaphore* _owner = nullptr;
+};
+
+class semaphore {
+ public:
+  semaphore(reactor& loop, std::size_t permits) : _free(permits), _waiting(loop) {}
+
+  // Suspends while none is free; `cancelled` when stopped before.
+  task<result<permit>> acquire(stop_token stop = {}) {
+    if (stop.stop_requested()) {
+      co_return cancelled_error();
+    }
+    if (_free > 0 && _waiting.empty()) {
+      --_free;
+    } else {
+      // Whoever releases hands the unit over without making it free in between.
+      auto waiting = _waiting.wait(stop);
+      const bool woken = co_await std::move(waiting);
+      if (!woken) {
+        co_return cancelled_error();
+      }
+    }
+    co_return permit(this);
+  }
+
+  [[nodiscard]] std::size_t available() const { return _free; }
+
+ private:
+  friend permit;
+  void give_back() {
+    if (!_waiting.wake_one()) {
+      ++_free;
+    }
+  }
+  std::size_t _free;
+  wait_queue _waiting;
+};
+
+inline void permit::release() {
+  if (semaphore* owner = std::exchange(_owner, nullptr)) {
+    owner->give_back();
+  }
+}
+
+}  // namespace bts3::engine

@@ -1,0 +1,66 @@
+// One HTTP exchange, as the S3 client needs it: the interface, so that the client can be tested
+// without sockets. curl_transport is the real one.
+#pragma once
+
+#include "engine/result.hh"
+#include "engine/stop.hh"
+#include "engine/task.hh"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bts3::s3 {
+
+using header_list = std::vector<std::pair<std::string, std::string>>;
+
+// Everything needed for one attempt. Has constructors on purpose: g++ 12 mishandles aggregate
+// temporaries inside co_await expressions.
+struct http_request {
+  http_request() = default;
+  http_request(std::string method_name, std::string address)
+      : method(std::move(method_name)), url(std::move(address)) {}
+
+  std::string method;
+  std::string url;      // absolute, already percent-encoded; sent as it is
+  header_list headers;  // sent as given; Host and Content-Length come from the transport
+  // Sent as the body of PUT and POST. The bytes belong to the caller and stay untouched until
+  // perform() has returned, also when it was stopped.
+  std::span<const std::byte> body;
+  // When set, a 2xx body is written here; a body longer than this is a protocol error.
+  // Otherwise, and for every other status, it is collected in http_response::body.
+  std::optional<std::span<std::byte>> body_target;
+  std::size_t collected_body_bytes_max = 64 * 1024 * 1024;
+  bool fresh_connection = false;  // do not reuse a pooled connection (after a failed attempt)
+  // No byte in either direction for this long: the exchange is cut, disposition retry.
+  std::chrono::milliseconds stall_timeout{60'000};
+};
+
+struct http_response {
+  int status = 0;
+  header_list headers;  // names in lower case, values trimmed
+  std::string body;     // what was collected; empty when body_target took it
+  std::size_t body_target_bytes = 0;
+
+  // The first header of that (lower-case) name, or nullopt.
+  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
+};
+
+class http_transport {
+ public:
+  virtual ~http_transport() = default;
+  // One exchange, no retries. A complete answer of any status is a value; an error means that no
+  // usable answer arrived (reason network: DNS, refused, TLS, reset, stall, truncated), and its
+  // message names host and cause. Resumes from the reactor's run queue. `stop` ends it at once,
+  // with `cancelled`; the request's spans are no longer touched after that.
+  virtual engine::task<engine::result<http_response>> perform(http_request request,
+                                                              engine::stop_token stop) = 0;
+};
+
+}  // namespace bts3::s3

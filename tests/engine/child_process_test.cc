@@ -1,0 +1,129 @@
+#include "engine/child_process.hh"
+
+#include "tests/engine/support.hh"
+
+#include <array>
+#include <csignal>
+
+using namespace bts3::engine;
+using namespace bts3::engine::testing;
+
+namespace {
+
+child_options shell(std::string script) {
+  child_options options;
+  options.argv = {"sh", "-c", std::move(script)};
+  return options;
+}
+
+task<child_exit> run_child(reactor& loop, child_options options, bool terminate) {
+  auto child = child_process::spawn(loop, std::move(options));
+  BOOST_REQUIRE_MESSAGE(child.has_value(), bts3::testing::error_text(child));
+  if (terminate) {
+    child->terminate();
+    child->terminate();
+  }
+  auto ended = co_await child->wait();
+  BOOST_REQUIRE(ended.has_value());
+  co_return std::move(*ended);
+}
+
+child_exit outcome_of(child_options options, bool terminate = false) {
+  auto loop = make_reactor();
+  return loop->run(run_child(*loop, std::move(options), terminate));
+}
+
+task<std::string> output_of(reactor& loop, std::string script) {
+  auto ends = make_pipe(1 << 20);
+  BOOST_REQUIRE(ends.has_value());
+  BOOST_REQUIRE(set_nonblocking(ends->read_end.get()).has_value());
+  child_options options = shell(std::move(script));
+  options.stdout_fd = ends->write_end.get();
+  options.environment_additions = {"BTS3_TEST_VALUE=set"};
+  auto child = child_process::spawn(loop, std::move(options));
+  BOOST_REQUIRE(child.has_value());
+  ends->write_end.reset();
+  std::string text;
+  std::array<std::byte, 4096> piece;
+  for (;;) {
+    auto got = co_await loop.read(ends->read_end.get(), piece);
+    BOOST_REQUIRE(got.has_value());
+    if (*got == 0) {
+      break;
+    }
+    text.append(reinterpret_cast<const char*>(piece.data()), *got);
+  }
+  auto ended = co_await child->wait();
+  BOOST_REQUIRE(ended.has_value());
+  BOOST_TEST(ended->success());
+  co_return text;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(child_process_suite)
+
+BOOST_AUTO_TEST_CASE(the_exit_status_and_stderr_are_reported) {
+  const child_exit end = outcome_of(shell("echo 'went wrong' >&2; exit 3"));
+  BOOST_TEST(end.exit_code == 3);
+  BOOST_TEST(end.signal == 0);
+  BOOST_TEST(end.stderr_tail == "went wrong");
+  BOOST_TEST(end.describe() == "exited with status 3");
+}
+
+BOOST_AUTO_TEST_CASE(death_by_signal_is_told_from_an_exit) {
+  const child_exit end = outcome_of(shell("kill -9 $$"));
+  BOOST_TEST(end.exit_code == -1);
+  BOOST_TEST(end.signal == SIGKILL);
+}
+
+BOOST_AUTO_TEST_CASE(a_flood_of_stderr_neither_blocks_the_child_nor_grows_memory) {
+  const child_exit end =
+      outcome_of(shell("i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789"
+                       "012345678901234567890123456789 >&2; i=$((i+1)); done; echo last >&2"));
+  BOOST_TEST(end.success());
+  BOOST_TEST(end.stderr_tail.size() <= 8192u);
+  BOOST_TEST(end.stderr_tail.ends_with("last"));
+}
+
+BOOST_AUTO_TEST_CASE(terminate_ends_a_sleeping_child) {
+  const child_exit end = outcome_of(shell("exec sleep 1000"), true);
+  BOOST_TEST(end.signal == SIGTERM);
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_ignores_sigterm_is_killed) {
+  child_options stubborn = shell("trap '' TERM; echo ready >&2; while :; do sleep 0.05; done");
+  stubborn.kill_after = std::chrono::milliseconds(200);
+  const child_exit end = outcome_of(std::move(stubborn), true);
+  // SIGTERM may arrive before the trap is set; then it is the one that ends the child.
+  BOOST_TEST((end.signal == SIGKILL || end.signal == SIGTERM));
+}
+
+BOOST_AUTO_TEST_CASE(a_missing_program_is_named) {
+  auto loop = make_reactor();
+  child_options options;
+  options.argv = {"bts3-no-such-program"};
+  auto child = child_process::spawn(*loop, std::move(options));
+  BOOST_REQUIRE(!child);
+  BOOST_TEST(child.error().message.find("bts3-no-such-program") != std::string::npos);
+  BOOST_TEST(!child.error().remedy.empty());
+}
+
+BOOST_AUTO_TEST_CASE(stdout_and_environment_reach_the_child) {
+  auto loop = make_reactor();
+  BOOST_TEST(loop->run(output_of(*loop, "printf %s \"$BTS3_TEST_VALUE\"")) == "set");
+}
+
+BOOST_AUTO_TEST_CASE(a_grandchild_that_holds_stderr_does_not_keep_us_waiting) {
+  const child_exit end = outcome_of(shell("sleep 3 & echo gone >&2; exit 0"));
+  BOOST_TEST(end.success());
+  BOOST_TEST(end.stderr_tail == "gone");
+}
+
+BOOST_AUTO_TEST_CASE(no_descriptor_is_left_behind) {
+  const std::size_t before = open_descriptors();
+  (void)outcome_of(shell("exit 0"));
+  BOOST_TEST(open_descriptors() == before);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
