@@ -2,6 +2,7 @@
 // where it happened, given context on the way up, and translated to an exit status once, in app/.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -42,6 +43,7 @@ struct error {
   int status = 0;       // HTTP status, errno or exit status, by `why`; 0 when there is none
   std::string code;     // the machine's name for it: "NoSuchKey", "ENOSPC"; may be empty
   std::string message;  // one line, names the culprit; no trailing full stop
+  std::chrono::seconds retry_after{0};  // the server asked to wait this long
   std::string remedy;   // what to do about it; empty when nothing is known to help
 
   // The same error, with "`context`: " before its message.

@@ -28,8 +28,10 @@ struct http_request {
       : method(std::move(method_name)), url(std::move(address)) {}
 
   std::string method;
-  std::string url;      // absolute, already percent-encoded; sent as it is
-  header_list headers;  // sent as given; Host and Content-Length come from the transport
+  std::string url;  // absolute, already percent-encoded; sent as it is
+  // Sent as given; Host and Content-Length come from the transport, which adds nothing else but
+  // Expect: 100-continue for large bodies. {"Expect", ""} keeps it from doing that.
+  header_list headers;
   // Sent as the body of PUT and POST. The bytes belong to the caller and stay untouched until
   // perform() has returned, also when it was stopped.
   std::span<const std::byte> body;
@@ -49,7 +51,14 @@ struct http_response {
   std::size_t body_target_bytes = 0;
 
   // The first header of that (lower-case) name, or nullopt.
-  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
+  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const {
+    for (const auto& [key, value] : headers) {
+      if (key == name) {
+        return value;
+      }
+    }
+    return std::nullopt;
+  }
 };
 
 class http_transport {

@@ -1,0 +1,46 @@
+// The command line as values.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace bts3::app {
+
+struct common_options {
+  std::string config_path = "/etc/btrfs_to_s3/config.toml";  // absolute after parsing
+  std::optional<std::string> log_level;
+  std::string log_format = "text";
+};
+
+struct backup_command {
+  std::vector<std::string> subvolumes;  // names; empty: all
+  bool dry_run = false;
+  bool once = false;  // also when not due; every run is due in this version
+  bool no_s3 = false;
+};
+
+struct restore_command {
+  std::string subvolume;
+  std::string target;
+  std::string manifest_key;  // empty: the current backup
+  bool keep_received = false;
+  bool dry_run = false;
+};
+
+struct command_line {
+  common_options common;
+  std::variant<backup_command, restore_command> command;
+};
+
+// What to print and exit with instead of running: help, version, a usage error.
+struct early_exit {
+  int status = 0;
+  std::string text;
+  bool to_stderr = false;
+};
+
+std::variant<command_line, early_exit> parse_command_line(int argc, const char* const* argv);
+
+}  // namespace bts3::app

@@ -1,0 +1,99 @@
+// The configuration file: every key, its default and its limits.
+//
+// Unknown keys are errors and name the nearest known one. Keys whose feature this version lacks are
+// known, and refused by name when they ask for something. Each value may be overridden by the
+// environment variable BTRFS_TO_S3_{TABLE}_{KEY}; numbers take a human form as a string.
+#pragma once
+
+#include "engine/result.hh"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bts3::app {
+
+struct subvolume_config {
+  std::string name;
+  std::string path;
+};
+
+struct config {
+  // [global]
+  std::int64_t parallel_subvolumes = 1;
+  std::uint64_t memory_limit_bytes = 0;
+  std::string log_level = "info";
+  std::string state_path = "~/.local/state/btrfs_to_s3/state.json";
+  std::string lock_path = "/var/lock/btrfs_to_s3.lock";
+  std::string spool_dir = "/mnt/ssd/btrfs_to_s3_spool";
+  std::uint64_t spool_size_bytes = std::uint64_t{200} << 30;
+  // [schedule]
+  std::int64_t full_every_days = 180;
+  std::int64_t incremental_every_days = 7;
+  std::string run_at = "02:00";
+  // [snapshots]
+  std::string base_dir = "/srv/snapshots";
+  std::int64_t retain = 2;
+  // [subvolumes]
+  std::vector<subvolume_config> subvolumes;
+  // [s3]
+  std::string bucket;
+  std::string region;
+  std::string prefix;
+  std::uint64_t chunk_size_bytes = std::uint64_t{200} << 30;
+  std::uint64_t part_size_bytes = std::uint64_t{128} << 20;
+  std::string storage_class_chunks = "DEEP_ARCHIVE";
+  std::string storage_class_manifest = "STANDARD";
+  std::int64_t concurrency = 4;
+  bool spool_enabled = false;
+  std::string sse = "AES256";
+  std::string sse_kms_key_id;
+  std::string endpoint_url;
+  std::string addressing_style = "auto";
+  std::string payload_signing = "auto";
+  std::string checksum = "auto";
+  std::uint64_t max_bandwidth_bytes_per_sec = 0;
+  std::chrono::milliseconds retry_for{3'600'000};
+  std::chrono::milliseconds resume_for{7 * 86'400'000};
+  std::string ca_bundle;
+  // [btrfs]
+  std::string send_protocol = "auto";
+  std::string compressed_data = "auto";
+  // [restore]
+  std::string target_base_dir = "/srv/restore";
+  std::string verify_mode = "full";
+  std::int64_t sample_max_files = 1000;
+  bool wait_for_restore = true;
+  std::int64_t restore_timeout_seconds = 259'200;
+  std::string restore_tier = "Standard";
+  std::string thaw_days = "auto";
+  // [retention]
+  std::int64_t keep_generations = 0;
+  // [metrics]
+  std::string textfile;
+  // [hooks]
+  std::string hook_before;
+  std::string hook_after;
+  std::string hook_on_failure;
+
+  // A chunk as it is made: at most 10,000 parts, S3's limit.
+  [[nodiscard]] std::uint64_t chunk_limit_bytes() const;
+};
+
+// Looks up a variable of the environment; nullopt when it is not set.
+using environment_lookup = std::function<std::optional<std::string>(std::string_view)>;
+
+// Reads and checks `path`. Every problem found is named in the one error (reason configuration).
+engine::result<config> load_config(const std::string& path, const environment_lookup& environment);
+// The same from text; `name` stands for the file in messages.
+engine::result<config> parse_config(std::string_view text, const std::string& name,
+                                    const environment_lookup& environment);
+
+// All keys as "table.key", in the order of the documentation.
+std::vector<std::string> config_keys();
+
+}  // namespace bts3::app

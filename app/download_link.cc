@@ -1,0 +1,281 @@
+#include "app/download_link.hh"
+
+#include "engine/assert.hh"
+#include "engine/event.hh"
+
+#include <algorithm>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::disposition;
+using engine::error;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+// A damaged part is fetched this often, each time on a new connection, before it counts as damaged
+// in the bucket.
+constexpr int downloads_max = 3;
+
+}  // namespace
+
+// What is fetched with one GET and released at once.
+struct download_link::part {
+  explicit part(engine::reactor& loop) : ready(loop) {}
+  std::size_t chunk = 0;
+  std::uint32_t number = 1;  // within the chunk
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  bool last = false;                           // of its chunk
+  bool streaming = false;                      // verified in order, with the rest of its chunk
+  std::optional<engine::sha256_state> before;  // absent for a first part
+  engine::sha256_state expected;               // after this part; the digest for a last one
+  engine::slot_lease slot;
+  engine::event ready;
+};
+
+download_link::download_link(const services& with, s3::object_store& store,
+                             engine::buffer_pool& pool, engine::hash_worker& hashes,
+                             std::vector<located_chunk> chunks)
+    : _with(with),
+      _store(store),
+      _pool(pool),
+      _hashes(hashes),
+      _chunks(std::move(chunks)),
+      _stop(with.stop),
+      _scope(with.loop),
+      _order(with.loop, pool.slots()) {}
+
+download_link::~download_link() = default;
+
+std::vector<download_link::part_pointer> download_link::plan() const {
+  std::vector<part_pointer> parts;
+  for (std::size_t index = 0; index < _chunks.size(); ++index) {
+    const planner::chunk_record& record = _chunks[index].record;
+    const bool fits = record.size <= _pool.slot_bytes();
+    const bool streaming = !record.has_parts() && !fits;
+    const std::uint64_t step = record.has_parts() ? *record.part_size
+                               : fits             ? record.size
+                                                  : _pool.slot_bytes();
+    BTS3_ASSERT(step <= _pool.slot_bytes());
+    for (std::uint64_t offset = 0; offset < record.size; offset += step) {
+      auto one = std::make_shared<part>(_with.loop);
+      one->chunk = index;
+      one->number = static_cast<std::uint32_t>(offset / step + 1);
+      one->offset = offset;
+      one->length = std::min(step, record.size - offset);
+      one->last = offset + one->length == record.size;
+      one->streaming = streaming;
+      // The codec has checked the digits and the number of states.
+      one->expected = *engine::sha256_state::from_hex(
+          one->last || streaming ? record.sha256 : record.part_states[one->number - 1]);
+      if (one->number > 1 && !streaming) {
+        one->before = engine::sha256_state::from_hex(record.part_states[one->number - 2]);
+      }
+      parts.push_back(std::move(one));
+    }
+    if (streaming) {
+      _with.log.write(engine::log_level::warning, "restore", "chunk_verified_while_streaming",
+                      {{"key", _chunks[index].key.str()},
+                       {"reason",
+                        "its manifest records no part states, and it is larger than the "
+                        "memory set aside for a part"}});
+    }
+  }
+  return parts;
+}
+
+task<result<void>> download_link::run(int fd) {
+  _scope.spawn(produce());
+  auto releasing = release(fd);
+  auto released = co_await std::move(releasing);
+  if (!released) {
+    _stop.request_stop();
+  }
+  auto joining = _scope.join();
+  co_await std::move(joining);
+  co_return released;
+}
+
+// Takes slots in the order of the stream and starts a download for each.
+task<void> download_link::produce() {
+  for (const part_pointer& one : plan()) {
+    auto acquiring = _pool.acquire(_stop.token());
+    auto lease = co_await std::move(acquiring);
+    if (!lease) {
+      if (!_failure) {
+        _failure = std::move(lease.error());
+      }
+      break;
+    }
+    one->slot = std::move(*lease);
+    _scope.spawn(fetch(one));
+    auto pushing = _order.push(one, _stop.token());
+    auto pushed = co_await std::move(pushing);
+    if (!pushed) {
+      break;
+    }
+  }
+  _order.close();
+}
+
+task<void> download_link::fetch(part_pointer one) {
+  auto fetching = fetch_verified(one);
+  auto fetched = co_await std::move(fetching);
+  if (!fetched && !_failure) {
+    _failure = std::move(fetched.error());
+    _stop.request_stop();
+  }
+  one->ready.set();
+}
+
+task<result<void>> download_link::fetch_verified(part_pointer one) {
+  for (int attempt = 1;; ++attempt) {
+    auto downloading = download(one, attempt > 1);
+    auto downloaded = co_await std::move(downloading);
+    if (!downloaded || one->streaming) {
+      co_return downloaded;
+    }
+    auto verifying = verify(one);
+    auto verified = co_await std::move(verifying);
+    if (verified || attempt == downloads_max) {
+      co_return verified;
+    }
+    _with.log.write(engine::log_level::warning, "restore", "part_damaged",
+                    {{"attempt", std::to_string(attempt)}, {"error", verified.error().message}});
+  }
+}
+
+task<result<void>> download_link::download(part_pointer one, bool fresh_connection) {
+  const located_chunk& from = _chunks[one->chunk];
+  for (;;) {
+    const bool conditional = _conditional && !from.tag.empty();
+    s3::get_request request(from.key, one->slot.bytes().first(one->length));
+    request.range = s3::byte_range(one->offset, one->length);
+    request.fresh_connection = fresh_connection;
+    if (conditional) {
+      request.must_match = from.tag;
+    }
+    auto getting = _store.get_object(std::move(request), _stop.token());
+    auto got = co_await std::move(getting);
+    if (got) {
+      co_return engine::ok();
+    }
+    if (got.error().why != reason::precondition || !conditional) {
+      co_return std::move(got.error());
+    }
+    // Changed since it was looked at, or a store that compares badly?
+    auto asking = _store.head_object(from.key, _stop.token());
+    auto info = co_await std::move(asking);
+    if (!info) {
+      co_return std::move(info.error());
+    }
+    if (info->tag != from.tag || info->size != from.record.size) {
+      error failure;
+      failure.message = "chunk " + from.key.str() + " was replaced while it was being restored";
+      failure.remedy = "run the restore again";
+      co_return failure;
+    }
+    if (std::exchange(_conditional, false)) {
+      _with.log.write(engine::log_level::info, "restore", "if_match_dropped",
+                      {{"reason", "the store refuses the ETag that it reports itself"}});
+    }
+  }
+}
+
+task<result<void>> download_link::verify(part_pointer one) {
+  const auto bytes = one->slot.bytes().first(one->length);
+  engine::part_hash hash =
+      one->before ? _hashes.begin(bytes, *one->before, one->offset) : _hashes.begin(bytes);
+  hash.publish(bytes.size());
+  auto finishing = hash.finish();
+  const engine::part_digest digest = co_await std::move(finishing);
+  const bool equal = one->last ? digest.digest_if_last == one->expected
+                               : digest.state == std::optional(one->expected);
+  if (!equal) {
+    error failure;
+    failure.why = reason::integrity;
+    failure.message = "chunk " + _chunks[one->chunk].key.str() + ", part " +
+                      std::to_string(one->number) + " (bytes " + std::to_string(one->offset) +
+                      " to " + std::to_string(one->offset + one->length - 1) +
+                      "): its SHA-256 is not the recorded one";
+    failure.remedy =
+        "the object is damaged in the bucket; restore another backup, or put a good "
+        "copy of it in its place";
+    co_return failure;
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> download_link::verify_streaming(part_pointer one) {
+  if (!_stream_hashes) {
+    _stream_hashes = std::make_unique<engine::hash_worker>(_with.loop);
+  }
+  const auto bytes = one->slot.bytes().first(one->length);
+  engine::part_hash hash =
+      one->number == 1 ? _stream_hashes->begin(bytes) : _stream_hashes->next(bytes);
+  hash.publish(bytes.size());
+  auto finishing = hash.finish();
+  const engine::part_digest digest = co_await std::move(finishing);
+  if (one->last && digest.digest_if_last != one->expected) {
+    error failure;
+    failure.why = reason::integrity;
+    failure.message =
+        "chunk " + _chunks[one->chunk].key.str() + ": its SHA-256 is not the recorded one";
+    failure.remedy =
+        "the object is damaged in the bucket; restore another backup, or put a good "
+        "copy of it in its place";
+    co_return failure;
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> download_link::release(int fd) {
+  for (;;) {
+    auto popping = _order.pop(_stop.token());
+    auto next = co_await std::move(popping);
+    if (!next || !*next) {
+      break;
+    }
+    const part_pointer one = std::move(**next);
+    auto waiting = one->ready.wait();
+    (void)co_await std::move(waiting);
+    if (_failure) {
+      break;
+    }
+    const auto bytes = one->slot.bytes().first(one->length);
+    if (one->streaming) {
+      auto verifying = verify_streaming(one);
+      auto verified = co_await std::move(verifying);
+      if (!verified) {
+        co_return verified;
+      }
+    }
+    if (auto understood = _inspector.feed(bytes); !understood) {
+      co_return understood;
+    }
+    auto writing = _with.loop.write_all(fd, bytes, _stop.token());
+    auto written = co_await std::move(writing);
+    if (!written) {
+      if (_failure) {
+        break;
+      }
+      co_return written;
+    }
+    _bytes += one->length;
+    one->slot.release();
+  }
+  if (_failure) {
+    error failure = *_failure;
+    co_return failure;
+  }
+  if (_stop.stop_requested()) {
+    co_return engine::cancelled_error();
+  }
+  co_return _inspector.finish();
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,161 @@
+#include "app/logging.hh"
+
+#include <nlohmann/json.hpp>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::log_field;
+using engine::log_level;
+
+spdlog::level::level_enum spdlog_level(log_level level) {
+  switch (level) {
+    case log_level::debug:
+      return spdlog::level::debug;
+    case log_level::info:
+      return spdlog::level::info;
+    case log_level::warning:
+      return spdlog::level::warn;
+    case log_level::error:
+      return spdlog::level::err;
+    case log_level::critical:
+      return spdlog::level::critical;
+  }
+  return spdlog::level::info;
+}
+
+const char* level_name(log_level level) {
+  switch (level) {
+    case log_level::debug:
+      return "DEBUG";
+    case log_level::info:
+      return "INFO";
+    case log_level::warning:
+      return "WARNING";
+    case log_level::error:
+      return "ERROR";
+    case log_level::critical:
+      return "CRITICAL";
+  }
+  return "INFO";
+}
+
+std::string utc_now() {
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  char text[32];
+  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return std::string(text, size);
+}
+
+// A value is quoted when it is empty or has anything but plain characters; control characters are
+// escaped, so that a line is a line.
+std::string quoted(const std::string& value) {
+  bool plain = !value.empty();
+  for (const char c : value) {
+    plain = plain && c > ' ' && c != '"' && c != '\\' && c != '=' && c != 0x7f;
+  }
+  if (plain) {
+    return value;
+  }
+  std::string out = "\"";
+  for (const char c : value) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      char code[8];
+      std::snprintf(code, sizeof code, "\\x%02x", static_cast<unsigned char>(c));
+      out += code;
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+class stderr_log final : public engine::log_sink {
+ public:
+  explicit stderr_log(const log_options& options)
+      : _options(options),
+        _logger("btrfs_to_s3", std::make_shared<spdlog::sinks::stderr_sink_st>()) {
+    _logger.set_pattern("%v");
+    _logger.set_level(spdlog_level(options.level));
+    _logger.flush_on(spdlog::level::trace);
+  }
+
+  using log_sink::write;
+  void write(log_level level, std::string_view component, std::string_view event,
+             std::span<const log_field> fields) override {
+    if (!_logger.should_log(spdlog_level(level))) {
+      return;
+    }
+    _logger.log(spdlog_level(level), _options.format == log_format::json
+                                         ? json_line(level, component, event, fields)
+                                         : text_line(level, component, event, fields));
+  }
+
+ private:
+  [[nodiscard]] std::string text_line(log_level level, std::string_view component,
+                                      std::string_view event,
+                                      std::span<const log_field> fields) const {
+    std::string line = _options.with_time ? utc_now() + " " : "";
+    line += level_name(level);
+    line += " ";
+    line += component;
+    line += " event=";
+    line += event;
+    for (const log_field& field : fields) {
+      line += " ";
+      line += field.key;
+      line += "=" + quoted(field.value);
+    }
+    return line;
+  }
+
+  static std::string json_line(log_level level, std::string_view component, std::string_view event,
+                               std::span<const log_field> fields) {
+    nlohmann::ordered_json out;
+    out["time"] = utc_now();
+    out["level"] = level_name(level);
+    out["component"] = component;
+    out["event"] = event;
+    for (const log_field& field : fields) {
+      out[std::string(field.key)] = field.value;
+    }
+    return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  }
+
+  log_options _options;
+  spdlog::logger _logger;
+};
+
+}  // namespace
+
+std::unique_ptr<engine::log_sink> make_log(const log_options& options) {
+  return std::make_unique<stderr_log>(options);
+}
+
+log_level log_level_of(const std::string& name) {
+  for (const log_level level :
+       {log_level::debug, log_level::warning, log_level::error, log_level::critical}) {
+    std::string known = level_name(level);
+    for (char& c : known) {
+      c = static_cast<char>(c | 0x20);
+    }
+    if (known == name) {
+      return level;
+    }
+  }
+  return log_level::info;
+}
+
+}  // namespace bts3::app

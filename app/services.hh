@@ -1,0 +1,58 @@
+// What both jobs stand on: the reactor, the log, the clock, the configuration and the store.
+#pragma once
+
+#include "app/config.hh"
+#include "engine/clock.hh"
+#include "engine/log_sink.hh"
+#include "engine/reactor.hh"
+#include "engine/result.hh"
+#include "engine/stop.hh"
+#include "s3/curl_transport.hh"
+#include "s3/multipart_upload.hh"
+#include "s3/retrying_store.hh"
+#include "s3/s3_client.hh"
+
+#include <memory>
+#include <string>
+
+namespace bts3::app {
+
+// References that outlive every job.
+struct services {
+  engine::reactor& loop;
+  engine::log_sink& log;
+  const engine::clock& clock;
+  const config& settings;
+  environment_lookup environment;
+  engine::stop_token stop;  // SIGINT and SIGTERM
+};
+
+// The store of the configured bucket: transport, client and retries. close() before destroying.
+class store_connection {
+ public:
+  // Finds credentials and endpoint; sends nothing.
+  static engine::result<std::unique_ptr<store_connection>> open(const services& with);
+
+  [[nodiscard]] s3::object_store& store() { return *_retrying; }
+  [[nodiscard]] s3::checksum_support& checksums() { return _checksums; }
+  [[nodiscard]] bool signs_payload() const { return _client->signs_payload(); }
+  [[nodiscard]] const s3::curl_transport& transport() const { return *_transport; }
+  [[nodiscard]] std::uint64_t retries() const { return _retrying->retries(); }
+  engine::task<void> close();
+
+ private:
+  store_connection() = default;
+  std::unique_ptr<s3::curl_transport> _transport;
+  std::unique_ptr<s3::s3_client> _client;
+  std::unique_ptr<s3::retrying_store> _retrying;
+  s3::checksum_support _checksums;
+};
+
+// Storage class, encryption and checksums of new objects, as configured.
+s3::write_options write_options_for(const config& settings, const std::string& storage_class,
+                                    const std::string& content_type);
+
+// A planner's document error as the program's.
+engine::error document_failure(const std::string& document, const std::string& text);
+
+}  // namespace bts3::app

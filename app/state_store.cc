@@ -1,0 +1,168 @@
+#include "app/state_store.hh"
+
+#include "engine/unique_fd.hh"
+#include "planner/timestamp.hh"
+
+#include <nlohmann/json.hpp>
+#include <simdjson.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::system_error;
+using engine::unique_fd;
+
+std::string text_in(simdjson::dom::object from, const char* field) {
+  std::string_view text;
+  return from.at_key(field).get_string().get(text) == simdjson::SUCCESS ? std::string(text)
+                                                                        : std::string();
+}
+
+// Nullopt when the document is not a state file.
+std::optional<run_state> parse_state(const std::string& json) {
+  simdjson::dom::parser parser;
+  simdjson::dom::object root;
+  simdjson::dom::object subvolumes;
+  if (parser.parse(simdjson::padded_string(json)).get_object().get(root) != simdjson::SUCCESS ||
+      root.at_key("subvolumes").get_object().get(subvolumes) != simdjson::SUCCESS) {
+    return std::nullopt;
+  }
+  run_state state;
+  state.last_run_at = text_in(root, "last_run_at");
+  for (const auto& [name, value] : subvolumes) {
+    simdjson::dom::object from;
+    if (value.get_object().get(from) != simdjson::SUCCESS) {
+      return std::nullopt;
+    }
+    subvolume_state& one = state.subvolumes[std::string(name)];
+    one.last_snapshot = text_in(from, "last_snapshot");
+    one.last_manifest = text_in(from, "last_manifest");
+    one.last_full_at = text_in(from, "last_full_at");
+    one.last_backup_at = text_in(from, "last_backup_at");
+    if (std::string uuid = text_in(from, "snapshot_uuid"); !uuid.empty()) {
+      one.snapshot_uuid = std::move(uuid);
+    }
+    std::uint64_t ctransid = 0;
+    if (from.at_key("snapshot_ctransid").get_uint64().get(ctransid) == simdjson::SUCCESS) {
+      one.snapshot_ctransid = ctransid;
+    }
+  }
+  return state;
+}
+
+std::optional<std::string> read_file(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) {
+    return std::nullopt;
+  }
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+result<void> write_durably(const std::string& path, const std::string& text) {
+  const std::string temporary = path + ".new";
+  const unique_fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file.valid()) {
+    return system_error(errno, temporary);
+  }
+  std::size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t count = ::write(file.get(), text.data() + written, text.size() - written);
+    if (count < 0) {
+      return system_error(errno, "writing " + temporary);
+    }
+    written += static_cast<std::size_t>(count);
+  }
+  if (::fsync(file.get()) != 0) {
+    return system_error(errno, "fsync of " + temporary);
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    return system_error(errno, "renaming " + temporary);
+  }
+  const std::string directory = std::filesystem::path(path).parent_path();
+  const unique_fd parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!parent.valid() || ::fsync(parent.get()) != 0) {
+    return system_error(errno, "fsync of " + directory);
+  }
+  return engine::ok();
+}
+
+}  // namespace
+
+state_store::state_store(std::string path, const engine::clock& clock, engine::log_sink& log)
+    : _path(std::move(path)), _clock(clock), _log(log) {}
+
+result<run_state> state_store::load() {
+  struct stat entry{};
+  if (::stat(_path.c_str(), &entry) != 0) {
+    if (errno == ENOENT) {
+      return run_state();
+    }
+    return system_error(errno, "global.state_path " + _path);
+  }
+  const auto text = read_file(_path);
+  if (!text) {
+    return system_error(errno, "reading " + _path);
+  }
+  if (auto state = parse_state(*text)) {
+    return std::move(*state);
+  }
+  const auto now = std::chrono::floor<std::chrono::seconds>(_clock.now());
+  const std::string aside = _path + ".damaged-" + planner::timestamp(now).compact();
+  if (::rename(_path.c_str(), aside.c_str()) != 0) {
+    return system_error(errno, "moving the damaged state file aside to " + aside);
+  }
+  _log.write(engine::log_level::warning, "app", "state_damaged",
+             {{"path", _path}, {"moved_to", aside}, {"consequence", "rebuilt from the bucket"}});
+  return run_state();
+}
+
+result<void> state_store::save(const run_state& state) {
+  std::error_code code;
+  std::filesystem::create_directories(std::filesystem::path(_path).parent_path(), code);
+  if (code) {
+    return system_error(code.value(), "global.state_path: making the directory of " + _path);
+  }
+  nlohmann::ordered_json out = nlohmann::ordered_json::object();
+  if (const auto before = read_file(_path)) {
+    auto parsed = nlohmann::ordered_json::parse(*before, nullptr, false);
+    if (parsed.is_object()) {
+      out = std::move(parsed);
+    }
+  }
+  if (!out["subvolumes"].is_object()) {
+    out["subvolumes"] = nlohmann::ordered_json::object();
+  }
+  for (const auto& [name, one] : state.subvolumes) {
+    auto& entry = out["subvolumes"][name];
+    entry["last_snapshot"] = one.last_snapshot;
+    entry["last_manifest"] = one.last_manifest;
+    entry["last_full_at"] = one.last_full_at;
+    entry["last_backup_at"] = one.last_backup_at;
+    if (one.snapshot_uuid) {
+      entry["snapshot_uuid"] = *one.snapshot_uuid;
+    }
+    if (one.snapshot_ctransid) {
+      entry["snapshot_ctransid"] = *one.snapshot_ctransid;
+    }
+  }
+  out["last_run_at"] = state.last_run_at;
+  return write_durably(_path, out.dump(2) + "\n");
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,47 @@
+// The state file: what this host remembers of its last backups. A cache of the bucket's truth, and
+// written so that a power cut leaves the old file or the new one.
+#pragma once
+
+#include "engine/clock.hh"
+#include "engine/log_sink.hh"
+#include "engine/result.hh"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace bts3::app {
+
+struct subvolume_state {
+  std::string last_snapshot;  // path
+  std::string last_manifest;  // key
+  std::string last_full_at;   // RFC 3339
+  std::string last_backup_at;
+  std::optional<std::string> snapshot_uuid;
+  std::optional<std::uint64_t> snapshot_ctransid;
+};
+
+struct run_state {
+  std::map<std::string, subvolume_state> subvolumes;
+  std::string last_run_at;  // RFC 3339
+};
+
+class state_store {
+ public:
+  state_store(std::string path, const engine::clock& clock, engine::log_sink& log);
+
+  // Empty when there is no file. A damaged file is moved aside, named in a warning, and counts as
+  // empty: the bucket knows the rest.
+  engine::result<run_state> load();
+  // Temporary file, fsync, rename, fsync of the directory. Fields that this version does not know
+  // are kept.
+  engine::result<void> save(const run_state& state);
+
+ private:
+  std::string _path;
+  const engine::clock& _clock;
+  engine::log_sink& _log;
+};
+
+}  // namespace bts3::app

@@ -1,0 +1,85 @@
+// `btrfs send` and `btrfs receive` as children, with the pipe between them and us.
+#pragma once
+
+#include "engine/child_process.hh"
+#include "engine/reactor.hh"
+#include "engine/result.hh"
+#include "engine/unique_fd.hh"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bts3::btrfs {
+
+struct version_number {
+  int major = 0;
+  int minor = 0;
+  auto operator<=>(const version_number&) const = default;
+};
+
+// The first "N.M" in a text such as "btrfs-progs v6.2" or "6.1.0-18-amd64".
+std::optional<version_number> parse_version(std::string_view text);
+
+// What a host can send and receive.
+struct capabilities {
+  version_number kernel;
+  version_number tools;
+  // Stream protocol 2 with compressed data: kernel 6.0 and btrfs-progs 6.2. (Older 6.x tools know
+  // the options but had defects in them.)
+  [[nodiscard]] bool protocol_2() const {
+    return kernel >= version_number{6, 0} && tools >= version_number{6, 2};
+  }
+};
+
+// Asks uname and `btrfs --version`; fails when btrfs-progs are missing.
+engine::task<engine::result<capabilities>> detect_capabilities(engine::reactor& loop);
+
+struct send_options {
+  send_options() = default;
+  std::string snapshot;               // path of a read-only subvolume
+  std::optional<std::string> parent;  // path; absent: a full stream
+  int protocol = 1;
+  bool compressed_data = false;  // needs protocol 2
+};
+
+// The command line, argv[0] being "btrfs".
+std::vector<std::string> send_arguments(const send_options& options);
+
+// A running `btrfs send`. finish() or abort() must be awaited before it is destroyed.
+class send_process {
+ public:
+  static engine::result<send_process> start(engine::reactor& loop, const send_options& options);
+  // Our end of the pipe: non-blocking, 1 MiB where allowed.
+  [[nodiscard]] int fd() const { return _pipe.get(); }
+  // After end of file: an error, quoting its stderr, unless it exited with status 0.
+  engine::task<engine::result<void>> finish();
+  // SIGTERM, then SIGKILL after 5 s; waits for the end.
+  engine::task<void> abort();
+
+ private:
+  send_process(engine::child_process child, engine::unique_fd pipe)
+      : _child(std::move(child)), _pipe(std::move(pipe)) {}
+  engine::child_process _child;
+  engine::unique_fd _pipe;
+};
+
+// A running `btrfs receive` into a directory.
+class receive_process {
+ public:
+  static engine::result<receive_process> start(engine::reactor& loop, const std::string& directory);
+  [[nodiscard]] int fd() const { return _pipe.get(); }
+  // Closes the pipe and waits: an error, quoting its stderr, unless it exited with status 0.
+  engine::task<engine::result<void>> finish();
+  engine::task<void> abort();
+
+ private:
+  receive_process(engine::child_process child, engine::unique_fd pipe)
+      : _child(std::move(child)), _pipe(std::move(pipe)) {}
+  engine::child_process _child;
+  engine::unique_fd _pipe;
+};
+
+}  // namespace bts3::btrfs

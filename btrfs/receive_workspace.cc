@@ -1,0 +1,439 @@
+#include "btrfs/receive_workspace.hh"
+
+#include "btrfs/snapshot_manager.hh"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <utility>
+
+namespace bts3::btrfs {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::system_error;
+using engine::unique_fd;
+
+constexpr char records_name[] = "links";
+constexpr char records_version[] = "btrfs_to_s3 links 1";
+
+error refusal(std::string message, std::string remedy) {
+  error failure;
+  failure.why = engine::reason::configuration;
+  failure.message = std::move(message);
+  failure.remedy = std::move(remedy);
+  return failure;
+}
+
+result<unique_fd> open_directory(const std::string& path) {
+  unique_fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return system_error(errno, path);
+  }
+  return fd;
+}
+
+// The path of the directory open as `fd` below the filesystem's top level, with a trailing slash;
+// empty for the top level itself.
+result<std::string> path_from_top_level(int fd) {
+  btrfs_ioctl_ino_lookup_args here{};
+  here.objectid = BTRFS_FIRST_FREE_OBJECTID;
+  if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP, &here) < 0) {
+    return system_error(errno, "BTRFS_IOC_INO_LOOKUP", "this needs root");
+  }
+  struct stat entry{};
+  if (::fstat(fd, &entry) != 0) {
+    return system_error(errno, "fstat");
+  }
+  btrfs_ioctl_ino_lookup_args lookup{};
+  lookup.treeid = here.treeid;
+  lookup.objectid = entry.st_ino;
+  if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP, &lookup) < 0) {
+    return system_error(errno, "BTRFS_IOC_INO_LOOKUP", "this needs root");
+  }
+  std::string path = lookup.name;
+  // Upwards through the references of each subvolume to its parent.
+  std::uint64_t tree = here.treeid;
+  while (tree != BTRFS_FS_TREE_OBJECTID) {
+    btrfs_ioctl_search_args search{};
+    search.key.tree_id = BTRFS_ROOT_TREE_OBJECTID;
+    search.key.min_objectid = search.key.max_objectid = tree;
+    search.key.min_type = search.key.max_type = BTRFS_ROOT_BACKREF_KEY;
+    search.key.max_offset = UINT64_MAX;
+    search.key.max_transid = UINT64_MAX;
+    search.key.nr_items = 1;
+    if (::ioctl(fd, BTRFS_IOC_TREE_SEARCH, &search) < 0) {
+      return system_error(errno, "BTRFS_IOC_TREE_SEARCH", "this needs root");
+    }
+    if (search.key.nr_items == 0) {
+      return refusal("the subvolume with id " + std::to_string(tree) + " has been deleted",
+                     "name another target");
+    }
+    btrfs_ioctl_search_header header{};
+    std::copy_n(search.buf, sizeof header, reinterpret_cast<char*>(&header));
+    btrfs_root_ref reference{};
+    std::copy_n(search.buf + sizeof header, sizeof reference, reinterpret_cast<char*>(&reference));
+    const std::string name(search.buf + sizeof header + sizeof reference, reference.name_len);
+    const std::uint64_t parent = header.offset;
+    btrfs_ioctl_ino_lookup_args above{};
+    above.treeid = parent;
+    above.objectid = reference.dirid;
+    if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP, &above) < 0) {
+      return system_error(errno, "BTRFS_IOC_INO_LOOKUP", "this needs root");
+    }
+    path = above.name + name + "/" + path;
+    tree = parent;
+  }
+  return path;
+}
+
+// Any block device of the filesystem that is mounted at `path`.
+result<std::string> device_of(const std::string& path) {
+  auto fd = open_directory(path);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  btrfs_ioctl_fs_info_args info{};
+  if (::ioctl(fd->get(), BTRFS_IOC_FS_INFO, &info) < 0) {
+    return system_error(errno, path + ": BTRFS_IOC_FS_INFO");
+  }
+  for (std::uint64_t id = 1; id <= info.max_id; ++id) {
+    btrfs_ioctl_dev_info_args device{};
+    device.devid = id;
+    if (::ioctl(fd->get(), BTRFS_IOC_DEV_INFO, &device) == 0 && device.path[0] != '\0') {
+      return std::string(reinterpret_cast<const char*>(device.path));
+    }
+  }
+  return refusal("no block device found for the filesystem of " + path, "is it mounted?");
+}
+
+result<void> write_durably(const std::string& directory, const std::string& name,
+                           const std::string& text) {
+  const std::string temporary = directory + "/" + name + ".new";
+  const unique_fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file.valid()) {
+    return system_error(errno, temporary);
+  }
+  std::size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t count = ::write(file.get(), text.data() + written, text.size() - written);
+    if (count < 0) {
+      return system_error(errno, "writing " + temporary);
+    }
+    written += static_cast<std::size_t>(count);
+  }
+  if (::fsync(file.get()) != 0 ||
+      ::rename(temporary.c_str(), (directory + "/" + name).c_str()) != 0) {
+    return system_error(errno, "writing " + directory + "/" + name);
+  }
+  auto parent = open_directory(directory);
+  if (!parent) {
+    return std::move(parent.error());
+  }
+  if (::fsync(parent->get()) != 0) {
+    return system_error(errno, "fsync of " + directory);
+  }
+  return engine::ok();
+}
+
+}  // namespace
+
+result<target_report> check_target(const std::string& target) {
+  std::string path = target;
+  while (path.size() > 1 && path.ends_with('/')) {
+    path.pop_back();
+  }
+  if (!path.starts_with('/')) {
+    return refusal("target \"" + target + "\" is not an absolute path", "begin it with /");
+  }
+  struct stat entry{};
+  if (::lstat(path.c_str(), &entry) == 0) {
+    return refusal("target " + path + " exists already",
+                   "name one that does not exist; nothing is ever restored over existing data");
+  }
+  const std::size_t slash = path.rfind('/');
+  target_report report;
+  report.parent = slash == 0 ? "/" : path.substr(0, slash);
+  report.name = path.substr(slash + 1);
+  if (::stat(report.parent.c_str(), &entry) != 0 || !S_ISDIR(entry.st_mode)) {
+    return refusal("the target's parent directory " + report.parent + " does not exist",
+                   "create it first: mkdir -p " + report.parent);
+  }
+  struct statfs info{};
+  if (::statfs(report.parent.c_str(), &info) != 0) {
+    return system_error(errno, report.parent);
+  }
+  if (static_cast<unsigned long>(info.f_type) != BTRFS_SUPER_MAGIC) {
+    return refusal("the target's parent directory " + report.parent + " is not on Btrfs",
+                   "`btrfs receive` needs a Btrfs filesystem: make one (mkfs.btrfs) and mount it");
+  }
+  report.available_bytes =
+      static_cast<std::uint64_t>(info.f_bavail) * static_cast<std::uint64_t>(info.f_bsize);
+  return report;
+}
+
+result<void> receive_workspace::isolate_mounts() {
+  if (::unshare(CLONE_NEWNS) != 0) {
+    return system_error(errno, "making a private mount namespace", "a restore needs root");
+  }
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
+    return system_error(errno, "making mounts private");
+  }
+  return engine::ok();
+}
+
+result<void> receive_workspace::mount_top_level() {
+  auto parent = open_directory(_target.parent);
+  if (!parent) {
+    return std::move(parent.error());
+  }
+  auto below = path_from_top_level(parent->get());
+  if (!below) {
+    return std::move(below.error());
+  }
+  auto device = device_of(_target.parent);
+  if (!device) {
+    return std::move(device.error());
+  }
+  // /proc is always there and its mount point never written to; in our own namespace covering a
+  // directory of it disturbs nobody, and no temporary directory can be left behind.
+  _mount_point = "/proc/driver";
+  if (::mount(device->c_str(), _mount_point.c_str(), "btrfs", MS_NOATIME | MS_NOSUID | MS_NODEV,
+              "subvolid=5") != 0) {
+    return system_error(errno, "mounting the top level of " + *device);
+  }
+  _mounted = true;
+  _private_path = _mount_point + "/" + *below + ".btrfs_to_s3." + _target.name;
+  return engine::ok();
+}
+
+result<receive_workspace> receive_workspace::open(const target_report& target) {
+  receive_workspace made;
+  made._target = target;
+  if (auto mounted = made.mount_top_level(); !mounted) {
+    return std::move(mounted.error());
+  }
+  const auto fail = [&](error failure) {
+    made.close();
+    return failure;
+  };
+  if (::mkdir(made._private_path.c_str(), 0700) != 0 && errno != EEXIST) {
+    return fail(system_error(errno, "making the private directory beside " + target.name));
+  }
+  auto directory = open_directory(made._private_path);
+  if (!directory) {
+    return fail(std::move(directory.error()));
+  }
+  made._lock = std::move(*directory);
+  if (::flock(made._lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    error failure = system_error(
+        errno, "another restore to " + target.parent + "/" + target.name + " is running");
+    failure.why = engine::reason::lock_held;
+    failure.what_now = engine::disposition::fail;
+    made._lock.reset();
+    // Not ours to remove.
+    (void)::umount2(made._mount_point.c_str(), MNT_DETACH);
+    made._mounted = false;
+    return failure;
+  }
+  if (auto loaded = made.load_records(); !loaded) {
+    return fail(std::move(loaded.error()));
+  }
+  if (auto cleaned = made.delete_unrecorded(); !cleaned) {
+    return fail(std::move(cleaned.error()));
+  }
+  return made;
+}
+
+result<void> receive_workspace::load_records() {
+  std::ifstream file(_private_path + "/" + records_name);
+  if (!file) {
+    return engine::ok();
+  }
+  std::string line;
+  if (!std::getline(file, line) || line != records_version) {
+    return refusal(_private_path + "/" + records_name + " is not a list of links",
+                   "remove that directory's subvolumes and run the restore again");
+  }
+  // Three lines for each link; written whole or not at all.
+  link_record link;
+  while (std::getline(file, link.manifest_key) && std::getline(file, link.subvolume) &&
+         std::getline(file, link.own_uuid)) {
+    auto info = inspect(link);
+    if (!info || info->own_uuid.text() != link.own_uuid) {
+      break;  // it and its successors have to be received again
+    }
+    _records.push_back(link);
+  }
+  return engine::ok();
+}
+
+result<std::vector<std::string>> receive_workspace::received_names() const {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(_private_path.c_str()),
+                                                      &::closedir);
+  if (!directory) {
+    return system_error(errno, _private_path);
+  }
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(directory.get())) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != ".." && is_subvolume(_private_path + "/" + name)) {
+      names.push_back(name);
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+result<link_record> receive_workspace::identify_received(const std::string& manifest_key) const {
+  auto names = received_names();
+  if (!names) {
+    return std::move(names.error());
+  }
+  std::vector<std::string> fresh;
+  for (const std::string& name : *names) {
+    if (std::none_of(_records.begin(), _records.end(),
+                     [&](const link_record& link) { return link.subvolume == name; })) {
+      fresh.push_back(name);
+    }
+  }
+  if (fresh.size() != 1) {
+    error failure;
+    failure.why = engine::reason::child_process;
+    failure.message = "`btrfs receive` made " + std::to_string(fresh.size()) +
+                      " subvolumes where one was expected";
+    return failure;
+  }
+  link_record link;
+  link.manifest_key = manifest_key;
+  link.subvolume = fresh.front();
+  auto info = inspect(link);
+  if (!info) {
+    return std::move(info.error());
+  }
+  if (!info->read_only || info->received_uuid.is_null()) {
+    error failure;
+    failure.why = engine::reason::child_process;
+    failure.message = "`btrfs receive` left " + link.subvolume + " unfinished";
+    return failure;
+  }
+  link.own_uuid = info->own_uuid.text();
+  return link;
+}
+
+result<void> receive_workspace::record(const link_record& link) {
+  if (::syncfs(_lock.get()) != 0) {
+    return system_error(errno, "syncing the target's filesystem");
+  }
+  std::ostringstream text;
+  text << records_version << '\n';
+  for (const link_record& one : _records) {
+    text << one.manifest_key << '\n' << one.subvolume << '\n' << one.own_uuid << '\n';
+  }
+  text << link.manifest_key << '\n' << link.subvolume << '\n' << link.own_uuid << '\n';
+  if (auto written = write_durably(_private_path, records_name, text.str()); !written) {
+    return written;
+  }
+  _records.push_back(link);
+  return engine::ok();
+}
+
+result<void> receive_workspace::delete_unrecorded() {
+  auto names = received_names();
+  if (!names) {
+    return std::move(names.error());
+  }
+  for (const std::string& name : *names) {
+    if (std::any_of(_records.begin(), _records.end(),
+                    [&](const link_record& link) { return link.subvolume == name; })) {
+      continue;
+    }
+    if (auto deleted = delete_subvolume(_private_path, name); !deleted) {
+      return deleted;
+    }
+  }
+  return engine::ok();
+}
+
+result<subvolume_info> receive_workspace::inspect(const link_record& link) const {
+  return inspect_subvolume(_private_path + "/" + link.subvolume);
+}
+
+result<void> receive_workspace::publish(const link_record& link) const {
+  const std::string source = _private_path + "/" + link.subvolume;
+  // Beside the private directory, through the same mount: the target's parent.
+  const std::string parent = _private_path.substr(0, _private_path.rfind('/'));
+  if (auto made = create_snapshot(source, parent, _target.name, false); !made) {
+    return made;
+  }
+  return sync_filesystem(_private_path);
+}
+
+result<void> receive_workspace::keep(const link_record& link, const std::string& directory,
+                                     const std::string& name) const {
+  auto fd = open_directory(directory);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  auto below = path_from_top_level(fd->get());
+  if (!below) {
+    return std::move(below.error());
+  }
+  const std::string parent = _mount_point + "/" + *below;
+  if (auto made = create_snapshot(_private_path + "/" + link.subvolume, parent, name, true);
+      !made) {
+    return made;
+  }
+  return sync_filesystem(_private_path);
+}
+
+result<void> receive_workspace::remove() {
+  _records.clear();
+  if (auto deleted = delete_unrecorded(); !deleted) {
+    return deleted;
+  }
+  for (const char* name : {"links", "links.new"}) {
+    if (::unlink((_private_path + "/" + name).c_str()) != 0 && errno != ENOENT) {
+      return system_error(errno, _private_path + "/" + name);
+    }
+  }
+  if (::rmdir(_private_path.c_str()) != 0) {
+    return system_error(errno, "removing " + _private_path);
+  }
+  return engine::ok();
+}
+
+void receive_workspace::close() {
+  _lock.reset();
+  if (!_mounted) {
+    return;
+  }
+  if (_records.empty()) {
+    // Fails, harmlessly, when something is in it.
+    (void)::rmdir(_private_path.c_str());
+  }
+  (void)::umount2(_mount_point.c_str(), MNT_DETACH);
+  _mounted = false;
+}
+
+}  // namespace bts3::btrfs

@@ -1,0 +1,237 @@
+#include "btrfs/snapshot_manager.hh"
+
+#include "engine/unique_fd.hh"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <optional>
+
+namespace bts3::btrfs {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::system_error;
+using engine::unique_fd;
+
+constexpr std::size_t time_digits = 16;  // YYYYMMDDTHHMMSSZ
+
+bool is_time(std::string_view text) {
+  if (text.size() != time_digits || text[8] != 'T' || text[15] != 'Z') {
+    return false;
+  }
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (i != 8 && i != 15 && (text[i] < '0' || text[i] > '9')) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::optional<snapshot> parse_name(const std::string& name) {
+  const std::size_t last = name.rfind("__");
+  if (last == std::string::npos || last < time_digits + 3) {
+    return std::nullopt;
+  }
+  const std::string kind = name.substr(last + 2);
+  const std::string head = name.substr(0, last);
+  const std::string time = head.substr(head.size() - time_digits);
+  const std::string before = head.substr(0, head.size() - time_digits);
+  if ((kind != "full" && kind != "inc") || !is_time(time) || !before.ends_with("__")) {
+    return std::nullopt;
+  }
+  snapshot parsed;
+  parsed.name = name;
+  parsed.subvolume = before.substr(0, before.size() - 2);
+  parsed.time = time;
+  parsed.full = kind == "full";
+  return parsed;
+}
+
+result<unique_fd> open_directory(const std::string& path) {
+  unique_fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return system_error(errno, path);
+  }
+  return fd;
+}
+
+template <std::size_t Size>
+bool copy_name(char (&into)[Size], const std::string& name) {
+  if (name.size() >= Size || name.empty() || name.find('/') != std::string::npos) {
+    return false;
+  }
+  std::memcpy(into, name.c_str(), name.size() + 1);
+  return true;
+}
+
+error bad_name(const std::string& name) {
+  error failure;
+  failure.message = "\"" + name + "\" cannot be a subvolume's name";
+  return failure;
+}
+
+}  // namespace
+
+std::string snapshot_name(std::string_view subvolume, std::string_view time, bool full) {
+  return std::string(subvolume) + "__" + std::string(time) + (full ? "__full" : "__inc");
+}
+
+result<void> create_snapshot(const std::string& source, const std::string& parent,
+                             const std::string& name, bool read_only) {
+  auto from = open_directory(source);
+  if (!from) {
+    return std::move(from.error());
+  }
+  auto into = open_directory(parent);
+  if (!into) {
+    return std::move(into.error());
+  }
+  btrfs_ioctl_vol_args_v2 arguments{};
+  arguments.fd = from->get();
+  arguments.flags = read_only ? BTRFS_SUBVOL_RDONLY : 0;
+  if (!copy_name(arguments.name, name)) {
+    return bad_name(name);
+  }
+  if (::ioctl(into->get(), BTRFS_IOC_SNAP_CREATE_V2, &arguments) < 0) {
+    const int err = errno;
+    const std::string what = "snapshot of " + source + " at " + parent + "/" + name;
+    if (err == EXDEV) {
+      error failure = system_error(err, what);
+      failure.why = engine::reason::configuration;
+      failure.remedy = "both must be on the same Btrfs filesystem";
+      return failure;
+    }
+    return system_error(err, what, err == EPERM ? "this needs root" : "");
+  }
+  return engine::ok();
+}
+
+result<void> delete_subvolume(const std::string& parent, const std::string& name) {
+  struct stat entry{};
+  const std::string path = parent + "/" + name;
+  if (::lstat(path.c_str(), &entry) != 0) {
+    return system_error(errno, path);
+  }
+  if (!S_ISDIR(entry.st_mode) || !is_subvolume(path)) {
+    error failure;
+    failure.message = path + " is not a subvolume and was not deleted";
+    return failure;
+  }
+  auto directory = open_directory(parent);
+  if (!directory) {
+    return std::move(directory.error());
+  }
+  btrfs_ioctl_vol_args arguments{};
+  if (!copy_name(arguments.name, name)) {
+    return bad_name(name);
+  }
+  if (::ioctl(directory->get(), BTRFS_IOC_SNAP_DESTROY, &arguments) < 0) {
+    return system_error(errno, "deleting subvolume " + path);
+  }
+  return engine::ok();
+}
+
+result<void> sync_filesystem(const std::string& path) {
+  auto fd = open_directory(path);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  if (::syncfs(fd->get()) != 0) {
+    return system_error(errno, "syncing the filesystem of " + path);
+  }
+  return engine::ok();
+}
+
+result<void> snapshot_manager::check(const std::string& source) const {
+  if (auto info = inspect_subvolume(source); !info) {
+    return std::move(info.error());
+  }
+  auto here = filesystem_id(_base);
+  if (!here) {
+    error failure = std::move(here.error());
+    failure.why = engine::reason::configuration;
+    if (failure.remedy.empty()) {
+      failure.remedy = "create it (`mkdir -p " + _base + "`) on the filesystem of " + source;
+    }
+    return std::move(failure).within("snapshots.base_dir");
+  }
+  auto there = filesystem_id(source);
+  if (!there) {
+    return std::move(there.error());
+  }
+  if (*here != *there) {
+    error failure;
+    failure.why = engine::reason::configuration;
+    failure.message = "snapshots.base_dir = " + _base + " is on another filesystem than " + source;
+    failure.remedy = "a snapshot cannot cross filesystems: name a directory on the same one";
+    return failure;
+  }
+  return engine::ok();
+}
+
+result<snapshot> snapshot_manager::create(const std::string& source, std::string_view subvolume,
+                                          std::string_view time, bool full) const {
+  const std::string name = snapshot_name(subvolume, time, full);
+  if (auto made = create_snapshot(source, _base, name, true); !made) {
+    return std::move(made.error());
+  }
+  // Its identity goes into manifest and state: a power cut must not take the snapshot back.
+  if (auto synced = sync_filesystem(_base); !synced) {
+    return std::move(synced.error());
+  }
+  auto info = inspect_subvolume(path_of(name));
+  if (!info) {
+    return std::move(info.error());
+  }
+  auto made = parse_name(name);
+  if (!made) {
+    return bad_name(name);
+  }
+  made->path = path_of(name);
+  made->info = std::move(*info);
+  return std::move(*made);
+}
+
+result<std::vector<snapshot>> snapshot_manager::list(std::string_view subvolume) const {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(_base.c_str()), &::closedir);
+  if (!directory) {
+    return system_error(errno, "snapshots.base_dir " + _base);
+  }
+  std::vector<snapshot> found;
+  while (const dirent* entry = ::readdir(directory.get())) {
+    auto parsed = parse_name(entry->d_name);
+    if (!parsed || parsed->subvolume != subvolume || entry->d_type == DT_LNK) {
+      continue;
+    }
+    parsed->path = path_of(parsed->name);
+    auto info = inspect_subvolume(parsed->path);
+    if (!info) {
+      continue;  // an ordinary directory of that name is somebody else's
+    }
+    parsed->info = std::move(*info);
+    found.push_back(std::move(*parsed));
+  }
+  std::sort(found.begin(), found.end(),
+            [](const snapshot& a, const snapshot& b) { return a.time < b.time; });
+  return found;
+}
+
+result<void> snapshot_manager::remove(const std::string& name) const {
+  if (!parse_name(name)) {
+    return bad_name(name);
+  }
+  return delete_subvolume(_base, name);
+}
+
+}  // namespace bts3::btrfs

@@ -1,0 +1,60 @@
+// Read-only snapshots in one directory: made, listed, removed. Which to keep is decided elsewhere.
+//
+// A snapshot is called {subvolume}__{TIME}__{full|inc}. Only directories of that form directly in
+// the base directory, and only subvolumes, are ever removed.
+#pragma once
+
+#include "btrfs/subvolume.hh"
+#include "engine/result.hh"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bts3::btrfs {
+
+struct snapshot {
+  std::string path;
+  std::string name;       // of the directory
+  std::string subvolume;  // the part before the time
+  std::string time;       // YYYYMMDDTHHMMSSZ
+  bool full = false;
+  subvolume_info info;
+};
+
+// "{subvolume}__{time}__{full|inc}".
+std::string snapshot_name(std::string_view subvolume, std::string_view time, bool full);
+
+class snapshot_manager {
+ public:
+  explicit snapshot_manager(std::string base_directory) : _base(std::move(base_directory)) {}
+
+  // Whether snapshots of `source` can be made here: it is a subvolume, the base directory exists
+  // and is on the same filesystem. Errors carry the remedy.
+  [[nodiscard]] engine::result<void> check(const std::string& source) const;
+
+  // A read-only snapshot of `source`, durable when this returns.
+  engine::result<snapshot> create(const std::string& source, std::string_view subvolume,
+                                  std::string_view time, bool full) const;
+
+  // Snapshots of that subvolume by name, oldest first.
+  [[nodiscard]] engine::result<std::vector<snapshot>> list(std::string_view subvolume) const;
+
+  // Fails for anything that is not one of ours by name.
+  engine::result<void> remove(const std::string& name) const;
+
+  [[nodiscard]] std::string path_of(const std::string& name) const { return _base + "/" + name; }
+
+ private:
+  std::string _base;
+};
+
+// A snapshot of `source` called `name` in directory `parent`. Not durable until a sync.
+engine::result<void> create_snapshot(const std::string& source, const std::string& parent,
+                                     const std::string& name, bool read_only);
+// Deletes subvolume `name` in directory `parent`; symbolic links are not followed.
+engine::result<void> delete_subvolume(const std::string& parent, const std::string& name);
+// Commits the filesystem that holds `path`.
+engine::result<void> sync_filesystem(const std::string& path);
+
+}  // namespace bts3::btrfs

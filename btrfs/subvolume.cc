@@ -1,0 +1,205 @@
+#include "btrfs/subvolume.hh"
+
+#include "engine/unique_fd.hh"
+
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace bts3::btrfs {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::system_error;
+using engine::unique_fd;
+
+error not_usable(const std::string& message, std::string remedy) {
+  error failure;
+  failure.why = engine::reason::configuration;
+  failure.message = message;
+  failure.remedy = std::move(remedy);
+  return failure;
+}
+
+result<unique_fd> open_directory(const std::string& path) {
+  unique_fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return system_error(errno, path);
+  }
+  return fd;
+}
+
+result<void> require_btrfs(const unique_fd& fd, const std::string& path) {
+  struct statfs info{};
+  if (::fstatfs(fd.get(), &info) != 0) {
+    return system_error(errno, path);
+  }
+  if (static_cast<unsigned long>(info.f_type) != BTRFS_SUPER_MAGIC) {
+    return not_usable(path + " is not on a Btrfs filesystem",
+                      "name a directory on Btrfs (`stat -f -c %T " + path + "` tells)");
+  }
+  return engine::ok();
+}
+
+// The path of directory `inode` within tree `tree`, with a trailing slash; empty for the root.
+result<std::string> path_of_inode(int fd, std::uint64_t tree, std::uint64_t inode) {
+  btrfs_ioctl_ino_lookup_args lookup{};
+  lookup.treeid = tree;
+  lookup.objectid = inode;
+  if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP, &lookup) < 0) {
+    return system_error(errno, "BTRFS_IOC_INO_LOOKUP", "this needs root");
+  }
+  return std::string(lookup.name);
+}
+
+}  // namespace
+
+uuid::uuid(const std::uint8_t (&raw)[16]) {
+  std::copy(std::begin(raw), std::end(raw), _bytes.begin());
+}
+
+bool uuid::is_null() const {
+  return std::all_of(_bytes.begin(), _bytes.end(), [](std::uint8_t b) { return b == 0; });
+}
+
+std::string uuid::text() const {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string out;
+  for (std::size_t i = 0; i < _bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) {
+      out += '-';
+    }
+    out += digits[_bytes[i] >> 4];
+    out += digits[_bytes[i] & 0xf];
+  }
+  return out;
+}
+
+std::optional<uuid> uuid::parse(std::string_view text) {
+  if (text.size() != 36) {
+    return std::nullopt;
+  }
+  uuid parsed;
+  std::size_t digit = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (i == 8 || i == 13 || i == 18 || i == 23) {
+      if (c != '-') {
+        return std::nullopt;
+      }
+      continue;
+    }
+    int value = 0;
+    if (c >= '0' && c <= '9') {
+      value = c - '0';
+    } else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') {
+      value = (c | 0x20) - 'a' + 10;
+    } else {
+      return std::nullopt;
+    }
+    std::uint8_t& byte = parsed._bytes[digit / 2];
+    byte = static_cast<std::uint8_t>(byte << 4 | value);
+    ++digit;
+  }
+  return parsed;
+}
+
+bool is_subvolume(const std::string& path) {
+  struct stat entry{};
+  struct statfs info{};
+  return ::stat(path.c_str(), &entry) == 0 && S_ISDIR(entry.st_mode) &&
+         entry.st_ino == BTRFS_FIRST_FREE_OBJECTID && ::statfs(path.c_str(), &info) == 0 &&
+         static_cast<unsigned long>(info.f_type) == BTRFS_SUPER_MAGIC;
+}
+
+result<subvolume_info> inspect_subvolume(const std::string& path) {
+  auto fd = open_directory(path);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  if (auto btrfs = require_btrfs(*fd, path); !btrfs) {
+    return std::move(btrfs.error());
+  }
+  if (!is_subvolume(path)) {
+    return not_usable(path + " is an ordinary directory, not a Btrfs subvolume",
+                      "name a subvolume (`btrfs subvolume list` shows them), or turn the directory "
+                      "into one: `btrfs subvolume create` beside it, then move its content");
+  }
+  btrfs_ioctl_get_subvol_info_args raw{};
+  // Returns 1, not 0, for a subvolume below the top level on some kernels (seen on 6.18).
+  if (::ioctl(fd->get(), BTRFS_IOC_GET_SUBVOL_INFO, &raw) < 0) {
+    return system_error(errno, path + ": BTRFS_IOC_GET_SUBVOL_INFO");
+  }
+  subvolume_info info;
+  info.id = raw.treeid;
+  info.name = raw.name;
+  info.own_uuid = uuid(raw.uuid);
+  info.parent_uuid = uuid(raw.parent_uuid);
+  info.received_uuid = uuid(raw.received_uuid);
+  info.generation = raw.generation;
+  info.ctransid = raw.ctransid;
+  info.read_only = (raw.flags & BTRFS_ROOT_SUBVOL_RDONLY) != 0;
+  return info;
+}
+
+result<uuid> filesystem_id(const std::string& path) {
+  auto fd = open_directory(path);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  if (auto btrfs = require_btrfs(*fd, path); !btrfs) {
+    return std::move(btrfs.error());
+  }
+  btrfs_ioctl_fs_info_args raw{};
+  if (::ioctl(fd->get(), BTRFS_IOC_FS_INFO, &raw) < 0) {
+    return system_error(errno, path + ": BTRFS_IOC_FS_INFO");
+  }
+  return uuid(raw.fsid);
+}
+
+result<std::vector<std::string>> nested_subvolumes(const std::string& path) {
+  auto fd = open_directory(path);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  std::vector<std::string> names;
+  btrfs_ioctl_get_subvol_rootref_args refs{};
+  for (;;) {
+    // EOVERFLOW: 255 were returned and there are more; min_treeid has moved on by itself.
+    const int code = ::ioctl(fd->get(), BTRFS_IOC_GET_SUBVOL_ROOTREF, &refs);
+    if (code < 0 && errno != EOVERFLOW) {
+      return system_error(errno, path + ": BTRFS_IOC_GET_SUBVOL_ROOTREF");
+    }
+    for (unsigned i = 0; i < refs.num_items; ++i) {
+      auto directory = path_of_inode(fd->get(), 0, refs.rootref[i].dirid);
+      if (!directory) {
+        return std::move(directory.error());
+      }
+      // The reference has no name: the subvolume itself does.
+      btrfs_ioctl_ino_lookup_user_args user{};
+      user.dirid = refs.rootref[i].dirid;
+      user.treeid = refs.rootref[i].treeid;
+      if (::ioctl(fd->get(), BTRFS_IOC_INO_LOOKUP_USER, &user) < 0) {
+        return system_error(errno, path + ": BTRFS_IOC_INO_LOOKUP_USER");
+      }
+      names.push_back(*directory + user.name);
+    }
+    if (code >= 0) {
+      break;
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace bts3::btrfs

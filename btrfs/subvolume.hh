@@ -1,0 +1,55 @@
+// What a subvolume is, asked of the kernel.
+#pragma once
+
+#include "engine/result.hh"
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bts3::btrfs {
+
+// A UUID as Btrfs stores it; all zero means "none".
+class uuid {
+ public:
+  uuid() = default;
+  explicit uuid(const std::uint8_t (&raw)[16]);
+  // "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", hexadecimal in either case.
+  static std::optional<uuid> parse(std::string_view text);
+  [[nodiscard]] std::string text() const;
+  [[nodiscard]] bool is_null() const;
+  bool operator==(const uuid&) const = default;
+
+ private:
+  std::array<std::uint8_t, 16> _bytes{};
+};
+
+// BTRFS_IOC_GET_SUBVOL_INFO, as far as identity needs it.
+struct subvolume_info {
+  std::uint64_t id = 0;
+  std::string name;  // of the subvolume's own directory entry; empty for the top level
+  uuid own_uuid;
+  uuid parent_uuid;    // what it is a snapshot of
+  uuid received_uuid;  // what `btrfs receive` made it from
+  std::uint64_t generation = 0;
+  std::uint64_t ctransid = 0;  // the last transaction that changed its content
+  bool read_only = false;
+};
+
+// Errors: the path is missing, not on Btrfs, or an ordinary directory; each with its remedy.
+engine::result<subvolume_info> inspect_subvolume(const std::string& path);
+
+// Whether `path` is a subvolume's root; false for anything else, missing paths included.
+bool is_subvolume(const std::string& path);
+
+// The filesystem's UUID; an error when `path` is not on Btrfs.
+engine::result<uuid> filesystem_id(const std::string& path);
+
+// Paths, relative to `path`, of the subvolumes directly inside the subvolume at `path`: `btrfs
+// send` leaves an empty directory for each. Sorted.
+engine::result<std::vector<std::string>> nested_subvolumes(const std::string& path);
+
+}  // namespace bts3::btrfs

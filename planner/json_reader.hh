@@ -1,0 +1,85 @@
+// Reading JSON objects field by field, with errors that name the field. Internal to the codecs.
+#pragma once
+
+#include "planner/error.hh"
+
+#include <simdjson.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace bts3::planner::detail {
+
+using json_object = simdjson::dom::object;
+
+// Collects the first error; after one, everything reads as empty.
+class json_reader {
+ public:
+  explicit json_reader(std::string where = {}) : _where(std::move(where)) {}
+
+  [[nodiscard]] const std::optional<document_error>& failure() const { return _failure; }
+  void fail(const std::string& field, std::string what, std::string remedy = {}) {
+    if (!_failure) {
+      _failure = document_error{_where.empty() ? field : _where + "." + field, std::move(what),
+                                std::move(remedy)};
+    }
+  }
+
+  // Null counts as absent.
+  std::optional<std::string> optional_text(json_object from, const char* field) {
+    simdjson::dom::element value;
+    if (from.at_key(field).get(value) != simdjson::SUCCESS || value.is_null()) {
+      return std::nullopt;
+    }
+    std::string_view text;
+    if (value.get_string().get(text) != simdjson::SUCCESS) {
+      fail(field, "must be a string");
+      return std::nullopt;
+    }
+    return std::string(text);
+  }
+  std::string text(json_object from, const char* field) {
+    auto value = optional_text(from, field);
+    if (!value) {
+      fail(field, "is missing");
+    }
+    return value.value_or("");
+  }
+  std::optional<std::uint64_t> optional_number(json_object from, const char* field) {
+    simdjson::dom::element value;
+    if (from.at_key(field).get(value) != simdjson::SUCCESS || value.is_null()) {
+      return std::nullopt;
+    }
+    std::uint64_t number = 0;
+    if (value.get_uint64().get(number) != simdjson::SUCCESS) {
+      fail(field, "must be a whole number, not negative");
+      return std::nullopt;
+    }
+    return number;
+  }
+  std::uint64_t number(json_object from, const char* field) {
+    auto value = optional_number(from, field);
+    if (!value) {
+      fail(field, "is missing");
+    }
+    return value.value_or(0);
+  }
+  bool flag(json_object from, const char* field) {
+    bool value = false;
+    return from.at_key(field).get_bool().get(value) == simdjson::SUCCESS && value;
+  }
+  std::optional<json_object> optional_object(json_object from, const char* field) {
+    json_object value;
+    if (from.at_key(field).get_object().get(value) != simdjson::SUCCESS) {
+      return std::nullopt;
+    }
+    return value;
+  }
+
+ private:
+  std::string _where;
+  std::optional<document_error> _failure;
+};
+
+}  // namespace bts3::planner::detail

@@ -1,0 +1,32 @@
+// Where things are in the bucket.
+#pragma once
+
+#include "planner/manifest.hh"
+#include "planner/timestamp.hh"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace bts3::planner {
+
+// Keys of one subvolume below a prefix; the prefix's slashes at either end are optional.
+class key_layout {
+ public:
+  key_layout(std::string_view prefix, std::string_view subvolume);
+
+  [[nodiscard]] const std::string& root() const { return _root; }  // ".../subvol/{name}/"
+  [[nodiscard]] std::string pointer() const { return _root + "current.json"; }
+  [[nodiscard]] std::string manifest(backup_kind kind, timestamp when) const;
+  [[nodiscard]] std::string chunk(backup_kind kind, timestamp when, std::uint32_t index) const;
+
+ private:
+  std::string _root;
+};
+
+// Where an object recorded as `recorded_key` lies when its bucket was copied under another prefix:
+// in the place that it had relative to its manifest, recorded as `recorded_manifest_key`'s folder
+// layout {root}/{full|incremental}/name, now found at `manifest_key`.
+std::string beside_manifest(std::string_view manifest_key, std::string_view recorded_key);
+
+}  // namespace bts3::planner

@@ -1,0 +1,321 @@
+#include "planner/manifest.hh"
+
+#include "planner/json_reader.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+namespace bts3::planner {
+
+namespace {
+
+using detail::json_object;
+using detail::json_reader;
+
+constexpr std::uint64_t format_version = 1;
+// A chunk of 5 TiB (S3's largest object) in parts of 5 MiB.
+constexpr std::uint64_t parts_max = 1'100'000;
+
+bool is_digest(std::string_view text) {
+  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
+}
+
+constexpr std::string_view base64_digits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+// Four bytes, big-endian, in base64: the form of x-amz-checksum-crc32.
+std::string crc32_text(std::uint32_t crc) {
+  const std::uint64_t bits = static_cast<std::uint64_t>(crc) << 4;  // 36 bits, six digits
+  std::string text;
+  for (int shift = 30; shift >= 0; shift -= 6) {
+    text += base64_digits[(bits >> shift) & 0x3f];
+  }
+  return text + "==";
+}
+
+std::optional<std::uint32_t> crc32_of(std::string_view text) {
+  if (text.size() != 8 || !text.ends_with("==")) {
+    return std::nullopt;
+  }
+  std::uint64_t bits = 0;
+  for (const char c : text.substr(0, 6)) {
+    const std::size_t digit = base64_digits.find(c);
+    if (digit == std::string_view::npos) {
+      return std::nullopt;
+    }
+    bits = bits << 6 | digit;
+  }
+  return static_cast<std::uint32_t>(bits >> 4);
+}
+
+template <typename Take>
+void read_texts(json_reader& reader, json_object from, const char* field, const Take& take) {
+  simdjson::dom::array values;
+  if (from.at_key(field).get_array().get(values) != simdjson::SUCCESS) {
+    reader.fail(field, "must be an array of strings");
+    return;
+  }
+  std::size_t index = 0;
+  for (const simdjson::dom::element value : values) {
+    std::string_view text;
+    if (value.get_string().get(text) != simdjson::SUCCESS || !take(text)) {
+      reader.fail(std::string(field) + "[" + std::to_string(index) + "]", "is malformed");
+      return;
+    }
+    ++index;
+  }
+}
+
+void read_parts(json_reader& reader, json_object from, chunk_record& chunk) {
+  chunk.part_size = reader.optional_number(from, "part_size");
+  if (!chunk.part_size) {
+    return;
+  }
+  if (*chunk.part_size == 0 || *chunk.part_size % 64 != 0) {
+    reader.fail("part_size", "must be a multiple of 64");
+    return;
+  }
+  read_texts(reader, from, "part_crc32", [&](std::string_view text) {
+    const auto crc = crc32_of(text);
+    chunk.part_crc32.push_back(crc.value_or(0));
+    return crc.has_value();
+  });
+  read_texts(reader, from, "part_sha256_states", [&](std::string_view text) {
+    chunk.part_states.emplace_back(text);
+    return is_digest(text);
+  });
+  const std::uint64_t parts = (chunk.size + *chunk.part_size - 1) / *chunk.part_size;
+  if (parts > parts_max) {
+    reader.fail("part_size", "gives more parts than an object can have");
+  } else if (chunk.part_crc32.size() != parts) {
+    reader.fail("part_crc32", "has " + std::to_string(chunk.part_crc32.size()) + " entries for " +
+                                  std::to_string(parts) + " parts");
+  } else if (chunk.part_states.size() + 1 != parts) {
+    reader.fail("part_sha256_states", "has " + std::to_string(chunk.part_states.size()) +
+                                          " entries for " + std::to_string(parts) + " parts");
+  }
+}
+
+outcome<chunk_record> read_chunk(const simdjson::dom::element& element, std::size_t index) {
+  json_reader reader("chunks[" + std::to_string(index) + "]");
+  json_object from;
+  chunk_record chunk;
+  if (element.get_object().get(from) != simdjson::SUCCESS) {
+    reader.fail("", "must be an object");
+  } else {
+    chunk.key = reader.text(from, "key");
+    chunk.size = reader.number(from, "size");
+    chunk.sha256 = reader.text(from, "sha256");
+    chunk.etag = reader.optional_text(from, "etag");
+    if (chunk.key.empty()) {
+      reader.fail("key", "is empty");
+    }
+    if (chunk.size == 0) {
+      reader.fail("size", "is zero");
+    }
+    if (!is_digest(chunk.sha256)) {
+      reader.fail("sha256", "must be 64 lower-case hexadecimal digits");
+    }
+    read_parts(reader, from, chunk);
+  }
+  if (reader.failure()) {
+    return *reader.failure();
+  }
+  return chunk;
+}
+
+void read_snapshot(json_reader& reader, json_object root, manifest& value) {
+  const auto from = reader.optional_object(root, "snapshot");
+  if (!from) {
+    reader.fail("snapshot", "is missing");
+    return;
+  }
+  json_reader inner("snapshot");
+  value.snapshot.name = inner.text(*from, "name");
+  value.snapshot.path = inner.text(*from, "path");
+  value.snapshot.uuid = inner.optional_text(*from, "uuid");
+  value.snapshot.parent_uuid = inner.optional_text(*from, "parent_uuid");
+  value.snapshot.received_uuid = inner.optional_text(*from, "received_uuid");
+  value.snapshot.ctransid = inner.optional_number(*from, "ctransid");
+  if (inner.failure()) {
+    reader.fail(inner.failure()->where, inner.failure()->what);
+  }
+}
+
+void read_additions(json_reader& reader, json_object root, manifest& value) {
+  if (const auto s3 = reader.optional_object(root, "s3")) {
+    value.storage_class = reader.optional_text(*s3, "storage_class").value_or("");
+  }
+  if (const auto stream = reader.optional_object(root, "stream")) {
+    stream_record record;
+    record.protocol = static_cast<int>(reader.optional_number(*stream, "protocol").value_or(1));
+    record.compressed_data = reader.flag(*stream, "compressed_data");
+    record.commands = reader.optional_number(*stream, "commands").value_or(0);
+    value.stream = record;
+  }
+  if (const auto tool = reader.optional_object(root, "tool")) {
+    value.tool_name = reader.optional_text(*tool, "name").value_or("");
+    value.tool_version = reader.optional_text(*tool, "version").value_or("");
+  }
+  if (const auto host = reader.optional_object(root, "host")) {
+    value.host_id = reader.optional_text(*host, "id").value_or("");
+    value.host_name = reader.optional_text(*host, "name").value_or("");
+  }
+}
+
+void check_whole(json_reader& reader, const manifest& value) {
+  if (value.subvolume.empty()) {
+    reader.fail("subvolume", "is empty");
+  }
+  if (value.chunks.empty()) {
+    reader.fail("chunks", "is empty");
+  }
+  std::uint64_t sum = 0;
+  for (const chunk_record& chunk : value.chunks) {
+    sum += chunk.size;
+  }
+  if (sum != value.total_bytes) {
+    reader.fail("total_bytes", "is " + std::to_string(value.total_bytes) +
+                                   ", and the chunks have " + std::to_string(sum));
+  }
+  if ((value.kind == backup_kind::incremental) != value.parent_manifest.has_value()) {
+    reader.fail("parent_manifest",
+                value.parent_manifest ? "is set in a full backup" : "is missing in an incremental");
+  }
+}
+
+}  // namespace
+
+std::string_view to_string(backup_kind kind) {
+  switch (kind) {
+    case backup_kind::full:
+      return "full";
+    case backup_kind::incremental:
+      return "incremental";
+  }
+  return "";
+}
+
+outcome<manifest> parse_manifest(std::string_view json) {
+  if (json.size() > manifest_bytes_max) {
+    return document_error{"", "the manifest has more than 64 MiB", ""};
+  }
+  simdjson::dom::parser parser;
+  json_object root;
+  const auto code = parser.parse(simdjson::padded_string(json)).get_object().get(root);
+  if (code != simdjson::SUCCESS) {
+    return document_error{"", std::string("not a JSON object: ") + simdjson::error_message(code),
+                          ""};
+  }
+  json_reader reader;
+  const std::uint64_t version = reader.number(root, "version");
+  if (reader.failure()) {
+    return *reader.failure();
+  }
+  if (version != format_version) {
+    return document_error{"version",
+                          std::to_string(version) + ": written by a newer version of this program",
+                          "use that version to read it"};
+  }
+  manifest value;
+  value.subvolume = reader.text(root, "subvolume");
+  const std::string kind = reader.text(root, "kind");
+  if (kind != "full" && kind != "incremental") {
+    reader.fail("kind", "must be \"full\" or \"incremental\"");
+  }
+  value.kind = kind == "full" ? backup_kind::full : backup_kind::incremental;
+  const auto created = timestamp::parse(reader.text(root, "created_at"));
+  if (!created) {
+    reader.fail("created_at", "is no UTC time");
+  }
+  value.created_at = created.value_or(timestamp());
+  read_snapshot(reader, root, value);
+  value.parent_manifest = reader.optional_text(root, "parent_manifest");
+  value.total_bytes = reader.number(root, "total_bytes");
+  value.chunk_size = reader.optional_number(root, "chunk_size").value_or(0);
+  read_additions(reader, root, value);
+  simdjson::dom::array chunks;
+  if (root.at_key("chunks").get_array().get(chunks) != simdjson::SUCCESS) {
+    reader.fail("chunks", "must be an array");
+  } else {
+    for (const simdjson::dom::element element : chunks) {
+      auto chunk = read_chunk(element, value.chunks.size());
+      if (!chunk) {
+        return std::move(chunk.error());
+      }
+      value.chunks.push_back(std::move(*chunk));
+    }
+  }
+  check_whole(reader, value);
+  if (reader.failure()) {
+    return *reader.failure();
+  }
+  return value;
+}
+
+namespace {
+
+using json = nlohmann::ordered_json;
+
+json or_null(const std::optional<std::string>& text) {
+  return text ? json(*text) : json();
+}
+
+json chunk_json(const chunk_record& chunk) {
+  json out;
+  out["key"] = chunk.key;
+  out["size"] = chunk.size;
+  out["sha256"] = chunk.sha256;
+  out["etag"] = or_null(chunk.etag);
+  if (chunk.part_size) {
+    out["part_size"] = *chunk.part_size;
+    out["part_crc32"] = json::array();
+    for (const std::uint32_t crc : chunk.part_crc32) {
+      out["part_crc32"].push_back(crc32_text(crc));
+    }
+    out["part_sha256_states"] = chunk.part_states;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string write_manifest(const manifest& value) {
+  json out;
+  out["version"] = format_version;
+  out["subvolume"] = value.subvolume;
+  out["kind"] = to_string(value.kind);
+  out["created_at"] = value.created_at.rfc3339();
+  json& snapshot = out["snapshot"];
+  snapshot["name"] = value.snapshot.name;
+  snapshot["path"] = value.snapshot.path;
+  snapshot["uuid"] = or_null(value.snapshot.uuid);
+  snapshot["parent_uuid"] = or_null(value.snapshot.parent_uuid);
+  snapshot["received_uuid"] = or_null(value.snapshot.received_uuid);
+  if (value.snapshot.ctransid) {
+    snapshot["ctransid"] = *value.snapshot.ctransid;
+  }
+  out["parent_manifest"] = or_null(value.parent_manifest);
+  out["chunks"] = json::array();
+  for (const chunk_record& chunk : value.chunks) {
+    out["chunks"].push_back(chunk_json(chunk));
+  }
+  out["total_bytes"] = value.total_bytes;
+  out["chunk_size"] = value.chunk_size;
+  out["s3"] = {{"storage_class", value.storage_class}};
+  if (value.stream) {
+    out["stream"] = {{"protocol", value.stream->protocol},
+                     {"compressed_data", value.stream->compressed_data},
+                     {"commands", value.stream->commands}};
+  }
+  out["tool"] = {{"name", value.tool_name}, {"version", value.tool_version}};
+  out["host"] = {{"id", value.host_id}, {"name", value.host_name}};
+  return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace bts3::planner

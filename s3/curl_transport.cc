@@ -1,0 +1,727 @@
+#include "s3/curl_transport.hh"
+
+#include "engine/assert.hh"
+#include "engine/stop.hh"
+
+#include <curl/curl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+namespace bts3::s3 {
+
+using engine::disposition;
+using engine::error;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+namespace {
+
+// Each upload and download buffer; both are libcurl's own maximum granularity of one call. Upload
+// cost falls from 0.06 to 0.03 CPU-s/GiB between 64 KiB (the default) and 512 KiB.
+constexpr long transfer_buffer_bytes = 512 * 1024;
+
+// Bodies below this go without Expect: 100-continue: sending them costs less than a round trip.
+// libcurl applies the same limit to POST.
+constexpr std::size_t expect_continue_bytes_min = std::size_t{1} << 20;
+
+// How long to wait for 100 Continue before sending anyway; what AWS's own SDKs wait.
+constexpr long expect_continue_timeout_ms = 1000;
+
+// S3 closes idle connections at about 5 s; a connection idle for longer than this is not reused.
+constexpr long connection_idle_s_max = 4;
+
+// All header lines of an answer together. S3 sends below 2 KiB besides user metadata (2 KiB).
+constexpr std::size_t response_header_bytes_max = 64 * 1024;
+
+constexpr const char* system_ca_bundle = "/etc/ssl/certs/ca-certificates.crt";
+
+template <typename Value>
+void set(CURL* easy, CURLoption option, Value value) {
+  BTS3_ASSERT(curl_easy_setopt(easy, option, value) == CURLE_OK);
+}
+
+template <typename Value>
+void set(CURLM* multi, CURLMoption option, Value value) {
+  BTS3_ASSERT(curl_multi_setopt(multi, option, value) == CURLM_OK);
+}
+
+void initialise_libcurl() {
+  static const bool done = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+  BTS3_ASSERT(done);
+}
+
+std::string lower_case(std::string_view text) {
+  std::string lowered(text);
+  for (char& letter : lowered) {
+    letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  }
+  return lowered;
+}
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view blanks = " \t\r\n";
+  const std::size_t first = text.find_first_not_of(blanks);
+  if (first == std::string_view::npos) {
+    return {};
+  }
+  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+
+// "host:port" of an address, for messages.
+std::string host_and_port(const std::string& url) {
+  CURLU* parts = curl_url();
+  BTS3_ASSERT(parts != nullptr);
+  char* host = nullptr;
+  char* port = nullptr;
+  std::string text = url;
+  if (curl_url_set(parts, CURLUPART_URL, url.c_str(), 0) == CURLUE_OK &&
+      curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+      curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK) {
+    text = std::string(host) + ':' + port;
+  }
+  curl_free(host);
+  curl_free(port);
+  curl_url_cleanup(parts);
+  return text;
+}
+
+// Bytes that the peer's TCP has acknowledged and delivered on this socket; 0 when it is none.
+std::uint64_t bytes_moved_by_tcp(int fd) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (fd < 0 || ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 ||
+      length < offsetof(tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received) {
+    return 0;
+  }
+  return info.tcpi_bytes_acked + info.tcpi_bytes_received;
+}
+
+// What a libcurl failure means to the caller.
+struct fault {
+  CURLcode code;
+  disposition what_now;
+  reason why;
+  const char* what;
+  const char* remedy;
+};
+
+constexpr const char* tls_remedy =
+    "if the endpoint uses its own certificate authority, name its PEM file in s3.ca_bundle; if the "
+    "certificate is expired or not yet valid, check this host's clock";
+
+constexpr fault faults[] = {
+    {CURLE_COULDNT_RESOLVE_HOST, disposition::retry, reason::network, "name resolution failed",
+     "check the endpoint's spelling, the region and this host's DNS"},
+    {CURLE_COULDNT_RESOLVE_PROXY, disposition::retry, reason::network,
+     "name resolution of the proxy failed", "check the proxy's spelling and this host's DNS"},
+    {CURLE_COULDNT_CONNECT, disposition::retry, reason::network, "connection failed",
+     "check that the endpoint is up, its port, and the firewall"},
+    {CURLE_OPERATION_TIMEDOUT, disposition::retry, reason::network, "connecting timed out",
+     "check that the endpoint is up, its port, and the firewall"},
+    {CURLE_PEER_FAILED_VERIFICATION, disposition::fail, reason::network,
+     "the server's certificate was not accepted", tls_remedy},
+    {CURLE_SSL_CACERT_BADFILE, disposition::fail, reason::configuration,
+     "the certificate bundle cannot be used",
+     "s3.ca_bundle must name a readable PEM file of certificates"},
+    {CURLE_SSL_CONNECT_ERROR, disposition::retry, reason::network, "the TLS handshake failed",
+     "check that the endpoint's port speaks TLS 1.2 or newer"},
+    {CURLE_PARTIAL_FILE, disposition::retry, reason::network, "the answer was cut short", ""},
+    {CURLE_GOT_NOTHING, disposition::retry, reason::network,
+     "the connection was closed without an answer", ""},
+    {CURLE_SEND_ERROR, disposition::retry, reason::network, "the connection broke while sending",
+     ""},
+    {CURLE_RECV_ERROR, disposition::retry, reason::network, "the connection broke while receiving",
+     ""},
+    {CURLE_WEIRD_SERVER_REPLY, disposition::retry, reason::protocol, "the answer is not HTTP",
+     "check that the endpoint is an S3 service and its port"},
+    {CURLE_UNSUPPORTED_PROTOCOL, disposition::fail, reason::configuration,
+     "the address is neither http nor https, or the answer is not HTTP", "check s3.endpoint_url"},
+    {CURLE_URL_MALFORMAT, disposition::fail, reason::configuration, "the address is malformed",
+     "check s3.endpoint_url and s3.bucket"},
+    {CURLE_OUT_OF_MEMORY, disposition::fail, reason::system, "out of memory", ""},
+};
+
+constexpr fault other_fault = {CURLE_OK, disposition::retry, reason::network, "the exchange failed",
+                               ""};
+
+const fault& fault_of(CURLcode code) {
+  const auto* found = std::find_if(std::begin(faults), std::end(faults),
+                                   [code](const fault& entry) { return entry.code == code; });
+  return found != std::end(faults) ? *found : other_fault;
+}
+
+}  // namespace
+
+// One perform(): lives in its coroutine's frame.
+struct curl_transport::exchange {
+  exchange(engine::reactor& loop, http_request what) : request(std::move(what)), done(loop) {}
+  exchange(const exchange&) = delete;
+  exchange& operator=(const exchange&) = delete;
+  ~exchange() {
+    BTS3_ASSERT(easy == nullptr);
+    curl_slist_free_all(headers);
+  }
+
+  http_request request;
+  engine::event done;
+  http_response response;
+  CURL* easy = nullptr;
+  curl_slist* headers = nullptr;
+  transfer_counters* counters = nullptr;
+
+  std::size_t body_bytes_taken = 0;
+  std::size_t header_bytes = 0;
+  std::string broken_rule;  // why a callback ended the exchange
+  std::array<char, CURL_ERROR_SIZE> curl_text{};
+  CURLcode code = CURLE_OK;
+  bool finished = false;
+  bool stalled = false;
+
+  int socket = -1;                // the one libcurl last waited for on behalf of this exchange
+  std::uint64_t bytes_moved = 0;  // to and from libcurl
+  std::uint64_t progress_seen = 0;
+  clock::time_point progress_at{};
+};
+
+// One registration of a descriptor by libcurl.
+struct curl_transport::socket_watch {
+  explicit socket_watch(int descriptor) : fd(descriptor) {}
+  int fd;
+  unsigned events = 0;  // POLLIN, POLLOUT
+  bool removed = false;
+  engine::stop_source* armed = nullptr;  // set while a poll is pending
+};
+
+// Everything of libcurl's that has to be cleaned up, in that order.
+struct curl_transport::handles {
+  handles() : share(curl_share_init()), multi(curl_multi_init()) {
+    BTS3_ASSERT(share != nullptr && multi != nullptr);
+    curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+  }
+  handles(const handles&) = delete;
+  handles& operator=(const handles&) = delete;
+  ~handles() {
+    for (CURL* easy : idle) {
+      curl_easy_cleanup(easy);
+    }
+    curl_multi_cleanup(multi);
+    curl_share_cleanup(share);
+  }
+
+  CURLSH* share;  // TLS sessions and DNS answers
+  CURLM* multi;
+  std::vector<CURL*> idle;  // reset, for reuse
+};
+
+struct curl_transport::callbacks {
+  static int on_socket(CURL* easy, curl_socket_t fd, int what, void* self, void*) {
+    static_cast<curl_transport*>(self)->_changes.push_back(socket_change{fd, what});
+    char* owner = nullptr;
+    if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, &owner) == CURLE_OK && owner != nullptr) {
+      reinterpret_cast<exchange*>(owner)->socket = what == CURL_POLL_REMOVE ? -1 : fd;
+    }
+    return 0;
+  }
+
+  static int on_timer(CURLM*, long timeout_ms, void* self) {
+    static_cast<curl_transport*>(self)->_curl_deadline =
+        timeout_ms < 0 ? clock::time_point::max()
+                       : clock::now() + std::chrono::milliseconds(timeout_ms);
+    return 0;
+  }
+
+  static std::size_t on_read(char* into, std::size_t size, std::size_t count, void* owner) {
+    auto& work = *static_cast<exchange*>(owner);
+    const auto rest = work.request.body.subspan(work.body_bytes_taken);
+    const std::size_t taken = std::min(size * count, rest.size());
+    if (taken > 0) {
+      std::memcpy(into, rest.data(), taken);
+    }
+    work.body_bytes_taken += taken;
+    work.bytes_moved += taken;
+    work.counters->body_bytes_sent += taken;
+    return taken;
+  }
+
+  // libcurl rewinds when it repeats a request on a new connection by itself.
+  static int on_seek(void* owner, curl_off_t offset, int origin) {
+    auto& work = *static_cast<exchange*>(owner);
+    if (origin != SEEK_SET || offset < 0 ||
+        static_cast<std::uint64_t>(offset) > work.request.body.size()) {
+      return CURL_SEEKFUNC_FAIL;
+    }
+    work.body_bytes_taken = static_cast<std::size_t>(offset);
+    return CURL_SEEKFUNC_OK;
+  }
+
+  static std::size_t on_header(const char* data, std::size_t size, std::size_t count, void* owner) {
+    auto& work = *static_cast<exchange*>(owner);
+    const std::string_view line(data, size * count);
+    work.bytes_moved += line.size();
+    work.header_bytes += line.size();
+    if (work.header_bytes > response_header_bytes_max) {
+      work.broken_rule = "the answer's headers are longer than 64 KiB";
+      return 0;
+    }
+    if (line.starts_with("HTTP/")) {
+      // A new answer: the one before was a 100 Continue or the like.
+      work.response = http_response();
+      if (const std::size_t blank = line.find(' '); blank != std::string_view::npos) {
+        const std::string_view number = line.substr(blank + 1);
+        std::from_chars(number.data(), number.data() + number.size(), work.response.status);
+      }
+    } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
+      work.response.headers.emplace_back(lower_case(trimmed(line.substr(0, colon))),
+                                         std::string(trimmed(line.substr(colon + 1))));
+    }
+    return line.size();
+  }
+
+  static std::size_t on_body(const char* data, std::size_t size, std::size_t count, void* owner) {
+    auto& work = *static_cast<exchange*>(owner);
+    http_response& response = work.response;
+    const std::size_t bytes = size * count;
+    work.bytes_moved += bytes;
+    work.counters->body_bytes_received += bytes;
+    if (work.request.body_target && response.status / 100 == 2) {
+      const std::span<std::byte> target = *work.request.body_target;
+      if (bytes > target.size() - response.body_target_bytes) {
+        work.broken_rule =
+            "the answer is longer than the " + std::to_string(target.size()) + " bytes asked for";
+        return 0;
+      }
+      if (bytes > 0) {
+        std::memcpy(target.data() + response.body_target_bytes, data, bytes);
+      }
+      response.body_target_bytes += bytes;
+      return bytes;
+    }
+    if (bytes > work.request.collected_body_bytes_max - response.body.size()) {
+      work.broken_rule = "the answer is longer than " +
+                         std::to_string(work.request.collected_body_bytes_max) + " bytes";
+      return 0;
+    }
+    response.body.append(data, bytes);
+    return bytes;
+  }
+};
+
+result<std::unique_ptr<curl_transport>> curl_transport::create(engine::reactor& loop,
+                                                               curl_options options) {
+  BTS3_ASSERT(options.connections_max >= 1);
+  if (options.ca_bundle.empty()) {
+    if (::access(system_ca_bundle, R_OK) == 0) {
+      options.ca_bundle = system_ca_bundle;
+    }
+  } else if (::access(options.ca_bundle.c_str(), R_OK) != 0) {
+    error failure = engine::system_error(errno, "s3.ca_bundle " + options.ca_bundle,
+                                         "it must name a readable PEM file of certificates");
+    failure.what_now = disposition::fail;
+    failure.why = reason::configuration;
+    return failure;
+  }
+  initialise_libcurl();
+  return std::unique_ptr<curl_transport>(new curl_transport(loop, std::move(options)));
+}
+
+curl_transport::curl_transport(engine::reactor& loop, curl_options options)
+    : _loop(loop),
+      _options(std::move(options)),
+      _handles(std::make_unique<handles>()),
+      _scope(loop),
+      _timer_poked(loop) {
+  CURLM* multi = _handles->multi;
+  set(multi, CURLMOPT_SOCKETFUNCTION, &callbacks::on_socket);
+  set(multi, CURLMOPT_SOCKETDATA, this);
+  set(multi, CURLMOPT_TIMERFUNCTION, &callbacks::on_timer);
+  set(multi, CURLMOPT_TIMERDATA, this);
+  set(multi, CURLMOPT_MAXCONNECTS, static_cast<long>(_options.connections_max));
+  set(multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+}
+
+curl_transport::~curl_transport() {
+  BTS3_ASSERT(_exchanges.empty() && _watches.empty());
+}
+
+task<result<http_response>> curl_transport::perform(http_request request, engine::stop_token stop) {
+  BTS3_ASSERT(!_closing);
+  if (stop.stop_requested()) {
+    co_return engine::cancelled_error();
+  }
+  exchange work(_loop, std::move(request));
+  start(work);
+  auto waiting = work.done.wait(stop);
+  auto ended = co_await std::move(waiting);
+  if (!ended) {
+    finish(work);
+    co_return std::move(ended.error());
+  }
+  auto answer = outcome(work);
+  finish(work);
+  co_return answer;
+}
+
+namespace {
+
+// The options that are the same for every exchange.
+void set_conduct(CURL* easy, const curl_options& options) {
+  set(easy, CURLOPT_NOSIGNAL, 1L);
+  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  set(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  set(easy, CURLOPT_PATH_AS_IS, 1L);
+  set(easy, CURLOPT_PROXY, options.proxy.c_str());
+  // With a proxy given, it is used for every host; without, NOPROXY keeps the environment out.
+  set(easy, CURLOPT_NOPROXY, options.proxy.empty() ? "*" : "");
+  set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
+  set(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+  set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+  if (!options.ca_bundle.empty()) {
+    set(easy, CURLOPT_CAINFO, options.ca_bundle.c_str());
+  }
+  set(easy, CURLOPT_TCP_NODELAY, 1L);
+  set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  set(easy, CURLOPT_MAXAGE_CONN, connection_idle_s_max);
+  set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
+  set(easy, CURLOPT_EXPECT_100_TIMEOUT_MS, expect_continue_timeout_ms);
+  set(easy, CURLOPT_UPLOAD_BUFFERSIZE, transfer_buffer_bytes);
+  set(easy, CURLOPT_BUFFERSIZE, transfer_buffer_bytes);
+  // A stop during name resolution must not wait for getaddrinfo: its thread ends by itself.
+  set(easy, CURLOPT_QUICK_EXIT, 1L);
+}
+
+// libcurl's list of header lines for `request`; none of its own additions but Expect.
+curl_slist* header_lines(const http_request& request) {
+  curl_slist* lines = nullptr;
+  const auto add = [&lines](const std::string& line) {
+    curl_slist* longer = curl_slist_append(lines, line.c_str());
+    BTS3_ASSERT(longer != nullptr);
+    lines = longer;
+  };
+  bool expect_decided = false;
+  for (const auto& [name, value] : request.headers) {
+    BTS3_ASSERT(name.find_first_of(":\r\n") == std::string::npos &&
+                value.find_first_of("\r\n") == std::string::npos);
+    if (lower_case(name) == "expect") {
+      expect_decided = true;
+      add(value.empty() ? "Expect:" : "Expect: " + value);
+    } else {
+      // "Name;" is libcurl's spelling of a header without a value; "Name:" would remove it.
+      add(value.empty() ? name + ';' : name + ": " + value);
+    }
+  }
+  if (!expect_decided && request.body.size() < expect_continue_bytes_min) {
+    add("Expect:");
+  }
+  add("Accept:");
+  return lines;
+}
+
+}  // namespace
+
+void curl_transport::start(exchange& work) {
+  const http_request& request = work.request;
+  BTS3_ASSERT(request.stall_timeout.count() > 0);
+  if (_handles->idle.empty()) {
+    work.easy = curl_easy_init();
+    BTS3_ASSERT(work.easy != nullptr);
+  } else {
+    work.easy = _handles->idle.back();
+    _handles->idle.pop_back();
+  }
+  work.counters = &_counters;
+  work.headers = header_lines(request);
+  CURL* easy = work.easy;
+  set_conduct(easy, _options);
+  set(easy, CURLOPT_SHARE, _handles->share);
+  set(easy, CURLOPT_PRIVATE, &work);
+  set(easy, CURLOPT_ERRORBUFFER, work.curl_text.data());
+  set(easy, CURLOPT_URL, request.url.c_str());
+  set(easy, CURLOPT_HTTPHEADER, work.headers);
+  set(easy, CURLOPT_HEADERFUNCTION, &callbacks::on_header);
+  set(easy, CURLOPT_HEADERDATA, &work);
+  set(easy, CURLOPT_WRITEFUNCTION, &callbacks::on_body);
+  set(easy, CURLOPT_WRITEDATA, &work);
+  set(easy, CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1L : 0L);
+  if (request.method == "HEAD") {
+    set(easy, CURLOPT_NOBODY, 1L);
+  } else if (request.method == "PUT" || request.method == "POST") {
+    // An upload under whichever name: with CURLOPT_POST libcurl would add a Content-Type.
+    set(easy, CURLOPT_UPLOAD, 1L);
+    set(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    set(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    set(easy, CURLOPT_READFUNCTION, &callbacks::on_read);
+    set(easy, CURLOPT_READDATA, &work);
+    set(easy, CURLOPT_SEEKFUNCTION, &callbacks::on_seek);
+    set(easy, CURLOPT_SEEKDATA, &work);
+  } else {
+    BTS3_ASSERT(request.body.empty());
+    set(easy, CURLOPT_HTTPGET, 1L);
+    if (request.method != "GET") {
+      set(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    }
+  }
+
+  if (!_timer_running) {
+    _timer_running = true;
+    _scope.spawn(run_timer());
+  }
+  BTS3_ASSERT(!_inside_curl);
+  _inside_curl = true;
+  const CURLMcode code = curl_multi_add_handle(_handles->multi, easy);
+  _inside_curl = false;
+  BTS3_ASSERT(code == CURLM_OK);
+  ++_counters.exchanges;
+  work.progress_at = clock::now();
+  _exchanges.push_back(&work);
+  _stall_check = std::min(_stall_check, work.progress_at + request.stall_timeout / 4);
+  settle();
+}
+
+// Takes the exchange away from libcurl: an unfinished one's connection is closed, a finished one's
+// was put back for reuse before. Its spans are not touched any more.
+void curl_transport::finish(exchange& work) {
+  BTS3_ASSERT(!_inside_curl && work.easy != nullptr);
+  long connections = 0;
+  curl_easy_getinfo(work.easy, CURLINFO_NUM_CONNECTS, &connections);
+  _counters.connections += static_cast<std::uint64_t>(std::max(connections, 0L));
+  std::erase(_exchanges, &work);
+  if (_exchanges.empty()) {
+    _stall_check = clock::time_point::max();
+  }
+  _inside_curl = true;
+  const CURLMcode code = curl_multi_remove_handle(_handles->multi, work.easy);
+  _inside_curl = false;
+  BTS3_ASSERT(code == CURLM_OK);
+  curl_easy_reset(work.easy);
+  if (_handles->idle.size() < _options.connections_max) {
+    _handles->idle.push_back(work.easy);
+  } else {
+    curl_easy_cleanup(work.easy);
+  }
+  work.easy = nullptr;
+  settle();
+}
+
+result<http_response> curl_transport::outcome(exchange& work) const {
+  if (work.finished && work.code == CURLE_OK) {
+    return std::move(work.response);
+  }
+  const std::string where = host_and_port(work.request.url);
+  error failure;
+  if (work.stalled) {
+    failure.what_now = disposition::retry;
+    failure.why = reason::network;
+    failure.code = "stalled";
+    failure.message = where + ": " + work.request.method + " stalled: no byte moved for " +
+                      std::to_string(work.request.stall_timeout.count()) + " ms, after " +
+                      std::to_string(work.body_bytes_taken) + " of " +
+                      std::to_string(work.request.body.size()) + " bytes";
+    return failure;
+  }
+  BTS3_ASSERT(work.finished);
+  if (!work.broken_rule.empty()) {
+    failure.what_now = disposition::fail;
+    failure.why = reason::protocol;
+    failure.status = work.response.status;
+    failure.message = where + ": " + work.request.method + ": " + work.broken_rule;
+    return failure;
+  }
+  const fault& known = fault_of(work.code);
+  failure.what_now = known.what_now;
+  failure.why = known.why;
+  failure.remedy = known.remedy;
+  failure.message = where + ": " + known.what;
+  long system_code = 0;
+  curl_easy_getinfo(work.easy, CURLINFO_OS_ERRNO, &system_code);
+  if (system_code != 0 && known.code == CURLE_COULDNT_CONNECT) {
+    failure.message += std::string(": ") + ::strerrordesc_np(static_cast<int>(system_code));
+  }
+  const std::string_view detail =
+      work.curl_text[0] != '\0' ? work.curl_text.data() : curl_easy_strerror(work.code);
+  failure.message += " (";
+  failure.message += detail;
+  failure.message += ')';
+  return failure;
+}
+
+// Hands one event to libcurl and does what its callbacks recorded meanwhile.
+void curl_transport::act(int fd, int readiness) {
+  BTS3_ASSERT(!_inside_curl);
+  int running = 0;
+  _inside_curl = true;
+  const CURLMcode code = curl_multi_socket_action(_handles->multi, fd, readiness, &running);
+  _inside_curl = false;
+  BTS3_ASSERT(code == CURLM_OK);
+  settle();
+}
+
+void curl_transport::settle() {
+  for (const socket_change& change : _changes) {
+    apply(change);
+  }
+  _changes.clear();
+  collect_finished();
+  wake_timer_by(std::min(_curl_deadline, _stall_check));
+}
+
+void curl_transport::apply(const socket_change& change) {
+  const auto found = _watches.find(change.fd);
+  if (change.what == CURL_POLL_REMOVE || change.what == CURL_POLL_NONE) {
+    if (found != _watches.end()) {
+      socket_watch& watched = *found->second;
+      watched.removed = true;
+      if (watched.armed != nullptr) {
+        watched.armed->request_stop();
+      }
+      _watches.erase(found);
+    }
+    return;
+  }
+  const unsigned events =
+      (change.what & CURL_POLL_IN ? POLLIN : 0U) | (change.what & CURL_POLL_OUT ? POLLOUT : 0U);
+  if (found != _watches.end()) {
+    socket_watch& watched = *found->second;
+    if (watched.events != events) {
+      watched.events = events;
+      if (watched.armed != nullptr) {
+        watched.armed->request_stop();  // its watch polls again, with the new events
+      }
+    }
+    return;
+  }
+  auto watched = std::make_shared<socket_watch>(change.fd);
+  watched->events = events;
+  _watches.emplace(change.fd, watched);
+  _scope.spawn(watch(std::move(watched)));
+}
+
+void curl_transport::collect_finished() {
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(_handles->multi, &left)) {
+    BTS3_ASSERT(message->msg == CURLMSG_DONE);
+    char* owner = nullptr;
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &owner);
+    BTS3_ASSERT(owner != nullptr);
+    auto& work = *reinterpret_cast<exchange*>(owner);
+    work.finished = true;
+    work.code = message->data.result;
+    work.done.set();
+  }
+}
+
+task<void> curl_transport::watch(std::shared_ptr<socket_watch> watched) {
+  while (!watched->removed) {
+    engine::stop_source armed;
+    watched->armed = &armed;
+    auto polling = _loop.poll(watched->fd, watched->events, armed.token());
+    const auto ready = co_await std::move(polling);
+    watched->armed = nullptr;
+    if (watched->removed) {
+      break;
+    }
+    if (ready) {
+      // An error or hang-up is for libcurl to find out by reading and writing.
+      const bool broken = (*ready & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+      int readiness = 0;
+      readiness |= broken || (*ready & POLLIN) != 0 ? CURL_CSELECT_IN : 0;
+      readiness |= broken || (*ready & POLLOUT) != 0 ? CURL_CSELECT_OUT : 0;
+      act(watched->fd, readiness);
+    } else if (ready.error().what_now != disposition::cancelled) {
+      act(watched->fd, CURL_CSELECT_ERR);
+    }
+  }
+}
+
+void curl_transport::wake_timer_by(clock::time_point when) {
+  if (when == clock::time_point::max()) {
+    return;
+  }
+  if (_timer_sleep == nullptr) {
+    _timer_poked.set();
+  } else if (when < _timer_sleeps_until) {
+    _timer_sleep->request_stop();
+  }
+  // A sleep that ends too early only looks around and sleeps again: cheaper than cancelling it.
+}
+
+task<void> curl_transport::run_timer() {
+  while (!_closing) {
+    const clock::time_point due = std::min(_curl_deadline, _stall_check);
+    const clock::time_point now = clock::now();
+    if (due == clock::time_point::max()) {
+      _timer_poked.reset();
+      auto waiting = _timer_poked.wait();
+      static_cast<void>(co_await std::move(waiting));
+    } else if (due > now) {
+      engine::stop_source sleep;
+      _timer_sleep = &sleep;
+      _timer_sleeps_until = due;
+      auto sleeping = _loop.sleep_until(due, sleep.token());
+      static_cast<void>(co_await std::move(sleeping));
+      _timer_sleep = nullptr;
+    } else {
+      if (_curl_deadline <= now) {
+        _curl_deadline = clock::time_point::max();
+        act(CURL_SOCKET_TIMEOUT, 0);
+      }
+      if (_stall_check <= now) {
+        look_for_stalls(now);
+      }
+      co_await _loop.yield();
+    }
+  }
+}
+
+void curl_transport::look_for_stalls(clock::time_point now) {
+  _stall_check = clock::time_point::max();
+  for (exchange* work : _exchanges) {
+    const std::uint64_t progress = work->bytes_moved + bytes_moved_by_tcp(work->socket);
+    if (progress != work->progress_seen) {
+      work->progress_seen = progress;
+      work->progress_at = now;
+    } else if (now - work->progress_at >= work->request.stall_timeout && !work->finished &&
+               !work->stalled) {
+      work->stalled = true;
+      ++_counters.stalls;
+      work->done.set();
+    }
+    _stall_check = std::min(_stall_check, now + work->request.stall_timeout / 4);
+  }
+}
+
+task<void> curl_transport::close() {
+  BTS3_ASSERT(_exchanges.empty() && !_closing && !_inside_curl);
+  _closing = true;
+  _handles.reset();
+  _changes.clear();  // every socket is closed now
+  for (const auto& [fd, watched] : _watches) {
+    watched->removed = true;
+    if (watched->armed != nullptr) {
+      watched->armed->request_stop();
+    }
+  }
+  _watches.clear();
+  if (_timer_sleep != nullptr) {
+    _timer_sleep->request_stop();
+  }
+  _timer_poked.set();
+  co_await _scope.join();
+}
+
+}  // namespace bts3::s3

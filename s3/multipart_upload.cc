@@ -1,0 +1,197 @@
+#include "s3/multipart_upload.hh"
+
+#include "engine/assert.hh"
+
+#include <utility>
+#include <vector>
+
+namespace bts3::s3 {
+
+namespace {
+
+using engine::disposition;
+using engine::error;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+void note_refused_checksums(engine::log_sink& log, checksum_support& checksums,
+                            const error& failure) {
+  if (std::exchange(checksums.crc32, false)) {
+    log.write(engine::log_level::info, "s3", "checksums_refused",
+              {{"error", failure.message}, {"consequence", "parts go without CRC32 headers"}});
+  }
+}
+
+}  // namespace
+
+multipart_upload::multipart_upload(engine::reactor& loop, object_store& store,
+                                   engine::log_sink& log, checksum_support& checksums,
+                                   object_key key, write_options options)
+    : _store(store),
+      _log(log),
+      _checksums(checksums),
+      _key(std::move(key)),
+      _options(std::move(options)),
+      _created(loop) {}
+
+task<result<upload_id>> multipart_upload::create(engine::stop_token stop) {
+  for (;;) {
+    write_options options = _options;
+    options.checksum_crc32 = _checksums.crc32;
+    auto creating = _store.create_multipart_upload(_key, std::move(options), stop);
+    auto id = co_await std::move(creating);
+    if (!id && id.error().why == reason::unsupported && _checksums.crc32) {
+      note_refused_checksums(_log, _checksums, id.error());
+      continue;
+    }
+    _declared_crc32 = id.has_value() && _checksums.crc32;
+    co_return id;
+  }
+}
+
+// The first part creates the upload; the others wait for that.
+task<result<void>> multipart_upload::ensure_created(engine::stop_token stop) {
+  if (!std::exchange(_creating, true)) {
+    auto creating = create(stop);
+    auto id = co_await std::move(creating);
+    if (id) {
+      _id = std::move(*id);
+    } else {
+      _create_failure = std::move(id.error());
+    }
+    _created.set();
+  }
+  auto waiting = _created.wait(stop);
+  auto waited = co_await std::move(waiting);
+  if (!waited) {
+    co_return std::move(waited.error());
+  }
+  if (_create_failure) {
+    error failure = *_create_failure;
+    co_return failure;
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> multipart_upload::put_part(part_number number, std::span<const std::byte> body,
+                                              body_digests digests, engine::stop_token stop) {
+  auto creating = ensure_created(stop);
+  auto created = co_await std::move(creating);
+  if (!created) {
+    co_return std::move(created.error());
+  }
+  BTS3_ASSERT(!_parts.contains(number));
+  for (;;) {
+    upload_part_request request(_key, *_id, number, body);
+    request.digests = digests;
+    if (!_declared_crc32 || !_checksums.crc32) {
+      request.digests.crc32.reset();
+    }
+    const bool with_checksum = request.digests.crc32.has_value();
+    const std::optional<std::uint32_t> crc32 = request.digests.crc32;
+    auto uploading = _store.upload_part(std::move(request), stop);
+    auto tag = co_await std::move(uploading);
+    if (!tag && tag.error().why == reason::unsupported && with_checksum) {
+      note_refused_checksums(_log, _checksums, tag.error());
+      continue;
+    }
+    if (!tag) {
+      co_return std::move(tag.error()).within("part " + std::to_string(number));
+    }
+    _parts[number] = finished_part{std::move(*tag), crc32};
+    _bytes += body.size();
+    co_return engine::ok();
+  }
+}
+
+task<result<stored_object>> multipart_upload::complete(engine::stop_token stop) {
+  BTS3_ASSERT(_id.has_value() && !_parts.empty());
+  // Part numbers are 1 to n without a gap, or the object would lack bytes.
+  BTS3_ASSERT(_parts.begin()->first == 1 && _parts.rbegin()->first == _parts.size());
+  std::vector<completed_part> parts;
+  for (const auto& [number, part] : _parts) {
+    parts.emplace_back(number, part.tag, part.crc32);
+  }
+  auto completing = _store.complete_multipart_upload(_key, *_id, std::move(parts), stop);
+  auto tag = co_await std::move(completing);
+  const bool perhaps_done = !tag && tag.error().what_now == disposition::not_found;
+  if (!tag && !perhaps_done) {
+    co_return std::move(tag.error());
+  }
+  // NoSuchUpload after a repeated request usually means that the first one was carried out.
+  auto asking = _store.head_object(_key, stop);
+  auto info = co_await std::move(asking);
+  if (!info) {
+    co_return perhaps_done ? std::move(tag.error()) : std::move(info.error());
+  }
+  if (info->size != _bytes) {
+    error failure;
+    failure.why = reason::integrity;
+    failure.message = _key.str() + ": the store reports " + std::to_string(info->size) +
+                      " bytes after " + std::to_string(_bytes) + " were uploaded";
+    co_return failure;
+  }
+  stored_object stored;
+  stored.tag = info->tag;
+  stored.size = info->size;
+  co_return stored;
+}
+
+task<result<void>> multipart_upload::abort(engine::stop_token stop) {
+  if (!_creating) {
+    co_return engine::ok();
+  }
+  if (_id) {
+    auto aborting = _store.abort_multipart_upload(_key, *_id, stop);
+    auto aborted = co_await std::move(aborting);
+    if (!aborted) {
+      co_return aborted;
+    }
+  }
+  auto listing = _store.list_multipart_uploads(_key.str(), stop);
+  auto open = co_await std::move(listing);
+  if (!open) {
+    // Credentials that may not list are common, and the known upload is gone.
+    if (_id && open.error().why == reason::access) {
+      co_return engine::ok();
+    }
+    co_return std::move(open.error());
+  }
+  for (const listed_upload& upload : *open) {
+    if (upload.key != _key) {
+      continue;
+    }
+    auto aborting = _store.abort_multipart_upload(_key, upload.id, stop);
+    auto aborted = co_await std::move(aborting);
+    if (!aborted) {
+      co_return aborted;
+    }
+  }
+  co_return engine::ok();
+}
+
+task<result<stored_object>> put_whole(object_store& store, engine::log_sink& log,
+                                      checksum_support& checksums, put_request request,
+                                      engine::stop_token stop) {
+  for (;;) {
+    put_request copy = request;
+    copy.options.checksum_crc32 = checksums.crc32;
+    auto putting = store.put_object(std::move(copy), stop);
+    auto tag = co_await std::move(putting);
+    if (!tag && tag.error().why == reason::unsupported && checksums.crc32 &&
+        request.digests.crc32) {
+      note_refused_checksums(log, checksums, tag.error());
+      continue;
+    }
+    if (!tag) {
+      co_return std::move(tag.error());
+    }
+    stored_object stored;
+    stored.tag = std::move(*tag);
+    stored.size = request.body.size();
+    co_return stored;
+  }
+}
+
+}  // namespace bts3::s3

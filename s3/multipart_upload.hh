@@ -1,0 +1,80 @@
+// One object, uploaded in parts that are in flight at the same time.
+//
+// The upload is created with the first part. Parts may be put concurrently and in any order; each
+// caller keeps its bytes until its put_part() has returned. complete() asks the store to join them
+// and then HEADs the object: the store's answer may have been lost, or carry no ETag, and a size
+// that is not ours must not pass for success. abort() leaves nothing behind under this key.
+//
+// CRC32 of each part is declared and sent as AWS's multipart rules want; a store that refuses that
+// is met without, for the rest of the run (checksum_support is shared by all uploads).
+#pragma once
+
+#include "engine/event.hh"
+#include "engine/log_sink.hh"
+#include "engine/reactor.hh"
+#include "s3/object_store.hh"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+
+namespace bts3::s3 {
+
+// Whether the store takes CRC32 headers; starts as configured, and only ever turns off.
+struct checksum_support {
+  bool crc32 = true;
+};
+
+struct stored_object {
+  etag tag;
+  std::uint64_t size = 0;
+};
+
+class multipart_upload {
+ public:
+  // References must outlive the upload. `options.checksum_crc32` is overruled by `checksums`.
+  multipart_upload(engine::reactor& loop, object_store& store, engine::log_sink& log,
+                   checksum_support& checksums, object_key key, write_options options);
+
+  // Every part but the last has the same size, at least 5 MiB (S3's rule; the store enforces it).
+  engine::task<engine::result<void>> put_part(part_number number, std::span<const std::byte> body,
+                                              body_digests digests, engine::stop_token stop);
+  // After every put_part() has returned; at least one succeeded.
+  engine::task<engine::result<stored_object>> complete(engine::stop_token stop);
+  // After every put_part() has returned. Ends every open upload under this key, also one whose
+  // creation was never answered.
+  engine::task<engine::result<void>> abort(engine::stop_token stop);
+
+  [[nodiscard]] const object_key& key() const { return _key; }
+  [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
+
+ private:
+  struct finished_part {
+    etag tag;
+    std::optional<std::uint32_t> crc32;
+  };
+  engine::task<engine::result<void>> ensure_created(engine::stop_token stop);
+  engine::task<engine::result<upload_id>> create(engine::stop_token stop);
+
+  object_store& _store;
+  engine::log_sink& _log;
+  checksum_support& _checksums;
+  object_key _key;
+  write_options _options;
+  bool _creating = false;
+  bool _declared_crc32 = false;
+  engine::event _created;
+  std::optional<upload_id> _id;
+  std::optional<engine::error> _create_failure;
+  std::map<part_number, finished_part> _parts;
+  std::uint64_t _bytes = 0;
+};
+
+// Uploads a whole small object in one request, with a checksum where the store takes one.
+engine::task<engine::result<stored_object>> put_whole(object_store& store, engine::log_sink& log,
+                                                      checksum_support& checksums,
+                                                      put_request request,
+                                                      engine::stop_token stop);
+
+}  // namespace bts3::s3

@@ -1,0 +1,194 @@
+// The verbs of an object store, as this program needs them.
+//
+// Implemented by s3_client over HTTP and decorated by retrying_store; a memory store stands in for
+// it in tests. Every verb is one request (listings: one for each page) and can be repeated: each
+// comment says what repeating means. Spans belong to the caller and stay untouched until the verb
+// has returned. `stop` ends a verb at once with `cancelled`; whether the store has acted by then is
+// unknown.
+//
+// Errors: disposition not_found for a missing key or upload (code NoSuchKey, NoSuchUpload);
+// retry for what may pass; reason `precondition` for 412 and 409, `unsupported` where the store
+// refuses a feature, `access` for credentials and permissions.
+//
+// Request types have constructors, because g++ 12 mishandles aggregate temporaries in co_await
+// expressions.
+#pragma once
+
+#include "engine/result.hh"
+#include "engine/sha256.hh"
+#include "engine/stop.hh"
+#include "engine/task.hh"
+#include "s3/types.hh"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace bts3::s3 {
+
+// How new objects are stored.
+struct write_options {
+  write_options() = default;
+  storage_class stored_as;  // empty: the bucket's default
+  std::string sse;          // "AES256", "aws:kms"; empty: no header
+  std::string sse_kms_key_id;
+  std::string content_type = "application/octet-stream";
+  bool checksum_crc32 = true;  // declare and send CRC32 of what is uploaded
+};
+
+// What is known of a body before it is sent.
+struct body_digests {
+  body_digests() = default;
+  std::optional<std::uint32_t> crc32;  // sent as x-amz-checksum-crc32
+  std::optional<engine::sha256_state>
+      payload_sha256;  // for signing; computed when needed and absent
+};
+
+// A condition on what is there before a write or read.
+struct precondition {
+  precondition() = default;
+  static precondition absent() {
+    precondition made;
+    made.must_be_absent = true;
+    return made;
+  }
+  static precondition matches(etag expected) {
+    precondition made;
+    made.must_match = std::move(expected);
+    return made;
+  }
+  bool must_be_absent = false;     // If-None-Match: *
+  std::optional<etag> must_match;  // If-Match
+  bool unquoted = false;           // send the ETag without quotes (Ceph 16 wants it so)
+};
+
+struct put_request {
+  put_request(object_key name, std::span<const std::byte> bytes)
+      : key(std::move(name)), body(bytes) {}
+  object_key key;
+  std::span<const std::byte> body;
+  write_options options;
+  body_digests digests;
+  precondition condition;
+};
+
+struct get_request {
+  get_request(object_key name, std::span<std::byte> target) : key(std::move(name)), into(target) {}
+  object_key key;
+  std::span<std::byte> into;        // must hold the range, or the object when there is none
+  std::optional<byte_range> range;  // answered exactly, or it is an error
+  std::optional<etag> must_match;
+  bool fresh_connection = false;
+};
+
+struct text_object {
+  std::string body;
+  etag tag;
+};
+
+struct object_info {
+  std::uint64_t size = 0;
+  etag tag;
+  storage_class stored_as;     // empty: not reported
+  std::string restore;         // the x-amz-restore header, as it came
+  std::string archive_status;  // x-amz-archive-status (INTELLIGENT_TIERING)
+  std::string sse;
+  std::string last_modified;  // as it came
+};
+
+struct listed_object {
+  object_key key;
+  std::uint64_t size = 0;
+  etag tag;
+  storage_class stored_as;
+};
+
+struct listing {
+  std::vector<listed_object> objects;
+  std::vector<std::string> common_prefixes;  // with a delimiter
+};
+
+struct list_request {
+  explicit list_request(std::string key_prefix) : prefix(std::move(key_prefix)) {}
+  std::string prefix;
+  std::string delimiter;
+  std::size_t objects_max = 1'000'000;  // more than this is an error, not a silent cut
+};
+
+struct upload_part_request {
+  upload_part_request(object_key name, upload_id upload, part_number part,
+                      std::span<const std::byte> bytes)
+      : key(std::move(name)), id(std::move(upload)), number(part), body(bytes) {}
+  object_key key;
+  upload_id id;
+  part_number number;
+  std::span<const std::byte> body;
+  body_digests digests;  // crc32 only when the upload was created with it
+};
+
+struct completed_part {
+  completed_part(part_number part, etag tag_of_part, std::optional<std::uint32_t> checksum)
+      : number(part), tag(std::move(tag_of_part)), crc32(checksum) {}
+  part_number number;
+  etag tag;
+  std::optional<std::uint32_t> crc32;
+};
+
+struct listed_part {
+  part_number number = 0;
+  std::uint64_t size = 0;
+  etag tag;
+};
+
+struct listed_upload {
+  object_key key;
+  upload_id id;
+};
+
+class object_store {
+ public:
+  virtual ~object_store() = default;
+
+  // Creates or replaces an object; repeating replaces it by the same. Without CRC32 support:
+  // `unsupported`.
+  virtual engine::task<engine::result<etag>> put_object(put_request request,
+                                                        engine::stop_token stop) = 0;
+  // Bytes written to `into`.
+  virtual engine::task<engine::result<std::size_t>> get_object(get_request request,
+                                                               engine::stop_token stop) = 0;
+  // A small object as text; larger than `bytes_max` is an error.
+  virtual engine::task<engine::result<text_object>> get_object_text(object_key key,
+                                                                    std::size_t bytes_max,
+                                                                    engine::stop_token stop) = 0;
+  virtual engine::task<engine::result<object_info>> head_object(object_key key,
+                                                                engine::stop_token stop) = 0;
+  // All pages, in key order.
+  virtual engine::task<engine::result<listing>> list_objects(list_request request,
+                                                             engine::stop_token stop) = 0;
+  // Deleting what is not there succeeds.
+  virtual engine::task<engine::result<void>> delete_object(object_key key,
+                                                           engine::stop_token stop) = 0;
+  // Repeating makes another upload: the caller aborts what it does not use.
+  virtual engine::task<engine::result<upload_id>> create_multipart_upload(
+      object_key key, write_options options, engine::stop_token stop) = 0;
+  // Repeating replaces the part.
+  virtual engine::task<engine::result<etag>> upload_part(upload_part_request request,
+                                                         engine::stop_token stop) = 0;
+  // Parts in ascending order. The ETag may be empty (Ceph 16): head_object has it. Repeating after
+  // a lost answer gives not_found (NoSuchUpload): head_object tells whether it was done.
+  virtual engine::task<engine::result<etag>> complete_multipart_upload(
+      object_key key, upload_id id, std::vector<completed_part> parts, engine::stop_token stop) = 0;
+  // Aborting what is gone succeeds.
+  virtual engine::task<engine::result<void>> abort_multipart_upload(object_key key, upload_id id,
+                                                                    engine::stop_token stop) = 0;
+  virtual engine::task<engine::result<std::vector<listed_part>>> list_parts(
+      object_key key, upload_id id, engine::stop_token stop) = 0;
+  // Open uploads of all keys with this prefix.
+  virtual engine::task<engine::result<std::vector<listed_upload>>> list_multipart_uploads(
+      std::string prefix, engine::stop_token stop) = 0;
+};
+
+}  // namespace bts3::s3

@@ -1,0 +1,181 @@
+#include "s3/retrying_store.hh"
+
+#include "engine/assert.hh"
+
+#include <algorithm>
+#include <utility>
+
+namespace bts3::s3 {
+
+using engine::disposition;
+using engine::error;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+// The history of one request.
+class retrying_store::attempts {
+ public:
+  attempts(retrying_store& owner, const char* verb)
+      : _owner(owner), _verb(verb), _started(std::chrono::steady_clock::now()) {}
+
+  void succeeded() { _owner._last_success = std::chrono::steady_clock::now(); }
+
+  // True after waiting: try again. False: the error is final.
+  task<bool> again(const error& failure, engine::stop_token stop) {
+    if (failure.what_now != disposition::retry || stop.stop_requested()) {
+      co_return false;
+    }
+    ++_count;
+    if (failure.why == reason::bad_request && ++_blaming >= _owner._policy.blaming_attempts_max) {
+      co_return false;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    const auto progress = std::max(_started, _owner._last_success);
+    const auto left = _owner._policy.retry_for - (now - progress);
+    if (left.count() <= 0) {
+      co_return false;
+    }
+    const auto wait = std::max<std::chrono::nanoseconds>(backoff(), failure.retry_after);
+    ++_owner._retries;
+    _owner._log.write(
+        engine::log_level::warning, "s3", "request_retried",
+        {{"verb", _verb},
+         {"attempt", std::to_string(_count)},
+         {"wait_ms",
+          std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(wait).count())},
+         {"error", failure.message}});
+    auto sleeping = _owner._loop.sleep_for(std::min<std::chrono::nanoseconds>(wait, left), stop);
+    auto slept = co_await std::move(sleeping);
+    co_return slept.has_value();
+  }
+
+  [[nodiscard]] bool repeated() const { return _count > 0; }
+
+ private:
+  // Full jitter: anywhere between nothing and the exponential bound.
+  [[nodiscard]] std::chrono::nanoseconds backoff() const {
+    const int doublings = std::min(_count - 1, 20);
+    const auto bound = std::min<std::chrono::nanoseconds>(
+        _owner._policy.backoff_max, _owner._policy.backoff_first * (std::int64_t{1} << doublings));
+    return std::chrono::nanoseconds(
+        static_cast<std::int64_t>(static_cast<double>(bound.count()) * _owner._policy.random()));
+  }
+
+  retrying_store& _owner;
+  const char* _verb;
+  std::chrono::steady_clock::time_point _started;
+  int _count = 0;
+  int _blaming = 0;
+};
+
+retrying_store::retrying_store(engine::reactor& loop, object_store& inner, engine::log_sink& log,
+                               retry_policy policy)
+    : _loop(loop),
+      _inner(inner),
+      _log(log),
+      _policy(std::move(policy)),
+      _last_success(std::chrono::steady_clock::now()) {
+  BTS3_ASSERT(_policy.random != nullptr);
+}
+
+// `request(repeated)` makes the inner store's task; it is a plain function object, not a coroutine,
+// and lives in this frame as long as the tasks that it made.
+template <typename T, typename Request>
+task<result<T>> retrying_store::repeat(const char* verb, Request request, engine::stop_token stop) {
+  attempts history(*this, verb);
+  for (;;) {
+    task<result<T>> running = request(history.repeated());
+    auto outcome = co_await std::move(running);
+    if (outcome) {
+      history.succeeded();
+      co_return outcome;
+    }
+    auto deciding = history.again(outcome.error(), stop);
+    const bool again = co_await std::move(deciding);
+    if (!again) {
+      co_return outcome;
+    }
+  }
+}
+
+task<result<std::size_t>> retrying_store::get_object(get_request request, engine::stop_token stop) {
+  return repeat<std::size_t>(
+      "GetObject",
+      [this, request, stop](bool repeated) {
+        get_request copy = request;
+        copy.fresh_connection = request.fresh_connection || repeated;
+        return _inner.get_object(std::move(copy), stop);
+      },
+      stop);
+}
+
+task<result<etag>> retrying_store::put_object(put_request request, engine::stop_token stop) {
+  return repeat<etag>(
+      "PutObject", [=, this](bool) { return _inner.put_object(request, stop); }, stop);
+}
+
+task<result<text_object>> retrying_store::get_object_text(object_key key, std::size_t bytes_max,
+                                                          engine::stop_token stop) {
+  return repeat<text_object>(
+      "GetObject", [=, this](bool) { return _inner.get_object_text(key, bytes_max, stop); }, stop);
+}
+
+task<result<object_info>> retrying_store::head_object(object_key key, engine::stop_token stop) {
+  return repeat<object_info>(
+      "HeadObject", [=, this](bool) { return _inner.head_object(key, stop); }, stop);
+}
+
+task<result<listing>> retrying_store::list_objects(list_request request, engine::stop_token stop) {
+  return repeat<listing>(
+      "ListObjectsV2", [=, this](bool) { return _inner.list_objects(request, stop); }, stop);
+}
+
+task<result<void>> retrying_store::delete_object(object_key key, engine::stop_token stop) {
+  return repeat<void>(
+      "DeleteObject", [=, this](bool) { return _inner.delete_object(key, stop); }, stop);
+}
+
+task<result<upload_id>> retrying_store::create_multipart_upload(object_key key,
+                                                                write_options options,
+                                                                engine::stop_token stop) {
+  return repeat<upload_id>(
+      "CreateMultipartUpload",
+      [=, this](bool) { return _inner.create_multipart_upload(key, options, stop); }, stop);
+}
+
+task<result<etag>> retrying_store::upload_part(upload_part_request request,
+                                               engine::stop_token stop) {
+  return repeat<etag>(
+      "UploadPart", [=, this](bool) { return _inner.upload_part(request, stop); }, stop);
+}
+
+task<result<etag>> retrying_store::complete_multipart_upload(object_key key, upload_id id,
+                                                             std::vector<completed_part> parts,
+                                                             engine::stop_token stop) {
+  return repeat<etag>(
+      "CompleteMultipartUpload",
+      [=, this](bool) { return _inner.complete_multipart_upload(key, id, parts, stop); }, stop);
+}
+
+task<result<void>> retrying_store::abort_multipart_upload(object_key key, upload_id id,
+                                                          engine::stop_token stop) {
+  return repeat<void>(
+      "AbortMultipartUpload",
+      [=, this](bool) { return _inner.abort_multipart_upload(key, id, stop); }, stop);
+}
+
+task<result<std::vector<listed_part>>> retrying_store::list_parts(object_key key, upload_id id,
+                                                                  engine::stop_token stop) {
+  return repeat<std::vector<listed_part>>(
+      "ListParts", [=, this](bool) { return _inner.list_parts(key, id, stop); }, stop);
+}
+
+task<result<std::vector<listed_upload>>> retrying_store::list_multipart_uploads(
+    std::string prefix, engine::stop_token stop) {
+  return repeat<std::vector<listed_upload>>(
+      "ListMultipartUploads",
+      [=, this](bool) { return _inner.list_multipart_uploads(prefix, stop); }, stop);
+}
+
+}  // namespace bts3::s3

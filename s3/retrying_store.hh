@@ -1,0 +1,79 @@
+// An object_store that repeats what may succeed when repeated.
+//
+// Answers that blame the request (a bad digest, a broken body) get five attempts; connection-level
+// failures, 429 and 5xx are repeated for `retry_for` without success, with exponential backoff from
+// 1 s, capped at 30 s, with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog),
+// and never earlier than Retry-After asks. Everything else is final, `cancelled` first of all. A
+// stop ends a wait at once.
+#pragma once
+
+#include "engine/log_sink.hh"
+#include "engine/reactor.hh"
+#include "s3/object_store.hh"
+
+#include <chrono>
+#include <functional>
+
+namespace bts3::s3 {
+
+struct retry_policy {
+  retry_policy() = default;
+  std::chrono::milliseconds backoff_first{1'000};
+  std::chrono::milliseconds backoff_max{30'000};
+  std::chrono::milliseconds retry_for{3'600'000};
+  int blaming_attempts_max = 5;
+  // Uniform in [0, 1); injected so that tests know the waits.
+  std::function<double()> random;
+};
+
+class retrying_store final : public object_store {
+ public:
+  // All references must outlive it. `policy.random` must be set.
+  retrying_store(engine::reactor& loop, object_store& inner, engine::log_sink& log,
+                 retry_policy policy);
+
+  engine::task<engine::result<etag>> put_object(put_request request,
+                                                engine::stop_token stop) override;
+  engine::task<engine::result<std::size_t>> get_object(get_request request,
+                                                       engine::stop_token stop) override;
+  engine::task<engine::result<text_object>> get_object_text(object_key key, std::size_t bytes_max,
+                                                            engine::stop_token stop) override;
+  engine::task<engine::result<object_info>> head_object(object_key key,
+                                                        engine::stop_token stop) override;
+  engine::task<engine::result<listing>> list_objects(list_request request,
+                                                     engine::stop_token stop) override;
+  engine::task<engine::result<void>> delete_object(object_key key,
+                                                   engine::stop_token stop) override;
+  engine::task<engine::result<upload_id>> create_multipart_upload(object_key key,
+                                                                  write_options options,
+                                                                  engine::stop_token stop) override;
+  engine::task<engine::result<etag>> upload_part(upload_part_request request,
+                                                 engine::stop_token stop) override;
+  engine::task<engine::result<etag>> complete_multipart_upload(object_key key, upload_id id,
+                                                               std::vector<completed_part> parts,
+                                                               engine::stop_token stop) override;
+  engine::task<engine::result<void>> abort_multipart_upload(object_key key, upload_id id,
+                                                            engine::stop_token stop) override;
+  engine::task<engine::result<std::vector<listed_part>>> list_parts(
+      object_key key, upload_id id, engine::stop_token stop) override;
+  engine::task<engine::result<std::vector<listed_upload>>> list_multipart_uploads(
+      std::string prefix, engine::stop_token stop) override;
+
+  // Requests repeated so far.
+  [[nodiscard]] std::uint64_t retries() const { return _retries; }
+
+ private:
+  class attempts;
+  template <typename T, typename Request>
+  engine::task<engine::result<T>> repeat(const char* verb, Request request,
+                                         engine::stop_token stop);
+  engine::reactor& _loop;
+  object_store& _inner;
+  engine::log_sink& _log;
+  retry_policy _policy;
+  std::uint64_t _retries = 0;
+  // When any request last succeeded: the limit is time without progress, not time.
+  std::chrono::steady_clock::time_point _last_success;
+};
+
+}  // namespace bts3::s3

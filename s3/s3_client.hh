@@ -1,0 +1,84 @@
+// object_store over HTTP: builds, signs and sends one request for each verb, and turns the answer
+// into a value or a typed error. No retries, except that a request refused for clock skew or
+// answered with another region is explained or repeated once with the server's time.
+//
+// One client serves one bucket. All references must outlive it.
+#pragma once
+
+#include "engine/clock.hh"
+#include "engine/log_sink.hh"
+#include "s3/credentials.hh"
+#include "s3/endpoint.hh"
+#include "s3/http_transport.hh"
+#include "s3/object_store.hh"
+#include "s3/sigv4_signer.hh"
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+namespace bts3::s3 {
+
+// How request bodies enter the signature. `automatic`: unsigned over https, where TLS protects
+// them; SHA-256 over plain http.
+enum class payload_signing { automatic, unsigned_body, sha256 };
+
+struct client_options {
+  client_options() = default;
+  bucket_name bucket;
+  std::string region;
+  endpoint where;
+  payload_signing signing = payload_signing::automatic;
+};
+
+class s3_client final : public object_store {
+ public:
+  s3_client(http_transport& transport, credentials who, const engine::clock& clock,
+            engine::log_sink& log, client_options options);
+
+  engine::task<engine::result<etag>> put_object(put_request request,
+                                                engine::stop_token stop) override;
+  engine::task<engine::result<std::size_t>> get_object(get_request request,
+                                                       engine::stop_token stop) override;
+  engine::task<engine::result<text_object>> get_object_text(object_key key, std::size_t bytes_max,
+                                                            engine::stop_token stop) override;
+  engine::task<engine::result<object_info>> head_object(object_key key,
+                                                        engine::stop_token stop) override;
+  engine::task<engine::result<listing>> list_objects(list_request request,
+                                                     engine::stop_token stop) override;
+  engine::task<engine::result<void>> delete_object(object_key key,
+                                                   engine::stop_token stop) override;
+  engine::task<engine::result<upload_id>> create_multipart_upload(object_key key,
+                                                                  write_options options,
+                                                                  engine::stop_token stop) override;
+  engine::task<engine::result<etag>> upload_part(upload_part_request request,
+                                                 engine::stop_token stop) override;
+  engine::task<engine::result<etag>> complete_multipart_upload(object_key key, upload_id id,
+                                                               std::vector<completed_part> parts,
+                                                               engine::stop_token stop) override;
+  engine::task<engine::result<void>> abort_multipart_upload(object_key key, upload_id id,
+                                                            engine::stop_token stop) override;
+  engine::task<engine::result<std::vector<listed_part>>> list_parts(
+      object_key key, upload_id id, engine::stop_token stop) override;
+  engine::task<engine::result<std::vector<listed_upload>>> list_multipart_uploads(
+      std::string prefix, engine::stop_token stop) override;
+
+  // Whether bodies are signed, so that callers can hash them while they fill.
+  [[nodiscard]] bool signs_payload() const;
+
+ private:
+  struct call;
+  engine::task<engine::result<http_response>> send(call what, engine::stop_token stop);
+  http_request build(const call& what) const;
+  engine::error explain(const call& what, const http_response& answer) const;
+  bool correct_clock(const http_response& answer);
+
+  http_transport& _transport;
+  credentials _who;
+  const engine::clock& _clock;
+  engine::log_sink& _log;
+  client_options _options;
+  std::chrono::seconds _clock_correction{0};
+};
+
+}  // namespace bts3::s3

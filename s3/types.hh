@@ -1,0 +1,70 @@
+// The nouns of S3, each with a type of its own, so that a key cannot be passed for an upload id.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bts3::s3 {
+
+namespace detail {
+
+// A string that means one thing.
+template <typename Tag>
+class named_string {
+ public:
+  named_string() = default;
+  explicit named_string(std::string text) : _text(std::move(text)) {}
+  [[nodiscard]] const std::string& str() const { return _text; }
+  [[nodiscard]] bool empty() const { return _text.empty(); }
+  auto operator<=>(const named_string&) const = default;
+
+ private:
+  std::string _text;
+};
+
+}  // namespace detail
+
+using bucket_name = detail::named_string<struct bucket_name_tag>;
+// A whole key, prefix included, not percent-encoded, without a leading slash.
+using object_key = detail::named_string<struct object_key_tag>;
+using upload_id = detail::named_string<struct upload_id_tag>;
+// As the API spells it: STANDARD, STANDARD_IA, GLACIER_IR, GLACIER, DEEP_ARCHIVE, ... Empty: the
+// store did not say, which on AWS means STANDARD.
+using storage_class = detail::named_string<struct storage_class_tag>;
+
+// An entity tag, kept without its quotes.
+class etag {
+ public:
+  etag() = default;
+  // Takes the header's form, with or without quotes.
+  explicit etag(std::string_view header) {
+    if (header.size() >= 2 && header.front() == '"' && header.back() == '"') {
+      header = header.substr(1, header.size() - 2);
+    }
+    _text = header;
+  }
+  [[nodiscard]] const std::string& str() const { return _text; }
+  [[nodiscard]] std::string quoted() const { return '"' + _text + '"'; }
+  [[nodiscard]] bool empty() const { return _text.empty(); }
+  bool operator==(const etag&) const = default;
+
+ private:
+  std::string _text;
+};
+
+// From 1; S3 allows 10,000 parts in an upload.
+using part_number = std::uint32_t;
+inline constexpr part_number part_number_max = 10'000;
+
+// `length` bytes from `offset` on; length is at least 1.
+struct byte_range {
+  byte_range(std::uint64_t first, std::uint64_t count) : offset(first), length(count) {}
+  std::uint64_t offset;
+  std::uint64_t length;
+};
+
+}  // namespace bts3::s3

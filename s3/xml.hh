@@ -1,0 +1,58 @@
+// S3's XML answers as values, and the one document that is sent.
+//
+// pugixml parses; DTDs and external entities are not processed. Documents are bounded by the
+// caller's limit on bodies; depth here is fixed by the paths that are read.
+#pragma once
+
+#include "engine/result.hh"
+#include "s3/object_store.hh"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bts3::s3 {
+
+// <Error>: what the store says went wrong.
+struct error_document {
+  std::string code;
+  std::string message;
+  std::string region;       // the region that it expected, in answers to a wrong one
+  std::string server_time;  // in RequestTimeTooSkewed
+};
+
+// Nullopt when the text is no <Error> document.
+std::optional<error_document> parse_error(std::string_view xml);
+
+struct listing_page {
+  listing content;
+  std::string next_token;  // empty on the last page
+};
+
+struct parts_page {
+  std::vector<listed_part> parts;
+  std::optional<part_number> next_marker;
+};
+
+struct uploads_page {
+  std::vector<listed_upload> uploads;
+  std::optional<std::pair<std::string, std::string>> next_marker;  // key, upload id
+};
+
+// Each fails with reason protocol when the document is not what was asked for.
+engine::result<upload_id> parse_create_upload(std::string_view xml);
+// The ETag, possibly empty; an <Error> inside a 200 answer comes back in `failure`.
+engine::result<etag> parse_complete_upload(std::string_view xml,
+                                           std::optional<error_document>& failure);
+engine::result<listing_page> parse_listing(std::string_view xml);
+engine::result<parts_page> parse_parts(std::string_view xml);
+engine::result<uploads_page> parse_uploads(std::string_view xml);
+
+// <CompleteMultipartUpload>; checksums are written where parts carry them.
+std::string write_complete_upload(const std::vector<completed_part>& parts);
+
+// CRC32 in the form of x-amz-checksum-crc32: base64 of four bytes, big-endian.
+std::string crc32_base64(std::uint32_t crc);
+
+}  // namespace bts3::s3
