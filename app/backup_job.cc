@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <fstream>
 #include <set>
@@ -191,33 +192,37 @@ task<result<exit_status>> backup_job::run_all(std::vector<subvolume_config> chos
   co_return done > 0 ? exit_status::partly : status_of(*first_failure);
 }
 
-task<result<std::string>> backup_job::check_chunks(std::vector<chain_link> chain,
-                                                   std::string root) {
+task<result<void>> backup_job::list_bucket(std::string root) {
   auto listing = _connection->store().list_objects(s3::list_request(root), _with.stop);
   auto found = co_await std::move(listing);
   if (!found) {
     co_return std::move(found.error());
   }
-  std::map<std::string, std::uint64_t> sizes;
+  _objects.clear();
   for (const s3::listed_object& object : found->objects) {
-    sizes[object.key.str()] = object.size;
+    _objects[object.key.str()] = object.size;
   }
+  co_return engine::ok();
+}
+
+// Empty when every chunk of the chain is in the bucket with its size.
+std::string backup_job::chunk_problem(const std::vector<chain_link>& chain) const {
   for (const chain_link& link : chain) {
     for (const planner::chunk_record& chunk : link.value.chunks) {
-      auto there = sizes.find(chunk.key);
-      if (there == sizes.end()) {
-        there = sizes.find(planner::beside_manifest(link.key, chunk.key));
+      auto there = _objects.find(chunk.key);
+      if (there == _objects.end()) {
+        there = _objects.find(planner::beside_manifest(link.key, chunk.key));
       }
-      if (there == sizes.end()) {
-        co_return "chunk " + chunk.key + " is missing from the bucket";
+      if (there == _objects.end()) {
+        return "chunk " + chunk.key + " is missing from the bucket";
       }
       if (there->second != chunk.size) {
-        co_return "chunk " + chunk.key + " has " + std::to_string(there->second) +
-            " bytes in the bucket, and " + std::to_string(chunk.size) + " were recorded";
+        return "chunk " + chunk.key + " has " + std::to_string(there->second) +
+               " bytes in the bucket, and " + std::to_string(chunk.size) + " were recorded";
       }
     }
   }
-  co_return std::string();
+  return "";
 }
 
 // Which local snapshot is the last backup's, by the identity rule.
@@ -278,6 +283,11 @@ task<result<planner::observation>> backup_job::observe(subvolume_config which) {
     co_return std::move(pointer.error());
   }
   _pointer = std::move(*pointer);
+  auto listing = list_bucket(keys.root());
+  auto listed = co_await std::move(listing);
+  if (!listed) {
+    co_return std::move(listed.error());
+  }
   if (!_pointer) {
     co_return seen;
   }
@@ -305,12 +315,7 @@ task<result<planner::observation>> backup_job::observe(subvolume_config which) {
   } else {
     seen.last = chain->back().value;
     seen.last_key = chain->back().key;
-    auto checking = check_chunks(std::move(*chain), keys.root());
-    auto problem = co_await std::move(checking);
-    if (!problem) {
-      co_return std::move(problem.error());
-    }
-    seen.chunk_problem = std::move(*problem);
+    seen.chunk_problem = chunk_problem(*chain);
   }
   observe_parent(which, seen);
   co_return seen;
@@ -325,8 +330,12 @@ task<result<btrfs::snapshot>> backup_job::make_snapshot(subvolume_config which,
     if (!existing) {
       co_return std::move(existing.error());
     }
+    // Keys carry the time: those of an earlier backup must not be written again.
     const bool taken = std::any_of(existing->begin(), existing->end(),
-                                   [&](const auto& one) { return one.time == time; });
+                                   [&](const auto& one) { return one.time == time; }) ||
+                       std::any_of(_objects.begin(), _objects.end(), [&](const auto& object) {
+                         return object.first.find("-" + time) != std::string::npos;
+                       });
     if (!taken) {
       co_return _snapshots.create(which.path, which.name, time, full);
     }
@@ -671,15 +680,29 @@ task<void> backup_job::undo(made_backup& backup) {
       auto abandoning = backup.upload->abandon(limit.token());
       co_await std::move(abandoning);
     }
-    auto removed = _snapshots.remove(backup.snapshot.name);
-    if (!removed) {
-      _with.log.write(log_level::warning, "backup", "snapshot_left",
-                      {{"path", backup.snapshot.path}, {"error", removed.error().text()}});
-    }
+    auto removing = remove_snapshot(backup.snapshot.name);
+    co_await std::move(removing);
   }
   finished.request_stop();
   auto joining = timer.join();
   co_await std::move(joining);
+}
+
+// While a sender that was stopped has not let go of its snapshot, the kernel refuses with EPERM.
+task<void> backup_job::remove_snapshot(std::string name) {
+  for (int attempt = 0;; ++attempt) {
+    auto removed = _snapshots.remove(name);
+    if (removed) {
+      co_return;
+    }
+    if (removed.error().status != EPERM || attempt == 20) {
+      _with.log.write(log_level::warning, "backup", "snapshot_left",
+                      {{"path", _snapshots.path_of(name)}, {"error", removed.error().text()}});
+      co_return;
+    }
+    auto waiting = _with.loop.sleep_for(std::chrono::milliseconds(100));
+    (void)co_await std::move(waiting);
+  }
 }
 
 result<void> backup_job::remember(const made_backup& backup) {

@@ -15,6 +15,7 @@
 #include "btrfs/snapshot_manager.hh"
 #include "planner/plan.hh"
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,8 +36,9 @@ class backup_job {
   engine::task<engine::result<exit_status>> run_all(std::vector<subvolume_config> chosen);
   engine::task<engine::result<void>> back_up(subvolume_config which);
   engine::task<engine::result<planner::observation>> observe(subvolume_config which);
-  engine::task<engine::result<std::string>> check_chunks(std::vector<chain_link> chain,
-                                                         std::string root);
+  engine::task<engine::result<void>> list_bucket(std::string root);
+  [[nodiscard]] std::string chunk_problem(const std::vector<chain_link>& chain) const;
+  engine::task<void> remove_snapshot(std::string name);
   void observe_parent(const subvolume_config& which, planner::observation& seen) const;
   engine::task<engine::result<btrfs::snapshot>> make_snapshot(subvolume_config which,
                                                               planner::backup_kind kind);
@@ -59,7 +61,9 @@ class backup_job {
   std::unique_ptr<store_connection> _connection;  // null with --no-s3
   std::unique_ptr<state_store> _states;
   run_state _state;
-  std::optional<stored_pointer> _pointer;  // of the subvolume at hand, as observed
+  // Of the subvolume at hand, as observed.
+  std::optional<stored_pointer> _pointer;
+  std::map<std::string, std::uint64_t> _objects;  // key: size
 };
 
 }  // namespace bts3::app

@@ -57,7 +57,7 @@ std::vector<download_link::part_pointer> download_link::plan() const {
     const planner::chunk_record& record = _chunks[index].record;
     const bool fits = record.size <= _pool.slot_bytes();
     const bool streaming = !record.has_parts() && !fits;
-    const std::uint64_t step = record.has_parts() ? *record.part_size
+    const std::uint64_t step = record.has_parts() ? std::min(*record.part_size, record.size)
                                : fits             ? record.size
                                                   : _pool.slot_bytes();
     BTS3_ASSERT(step <= _pool.slot_bytes());

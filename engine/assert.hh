@@ -9,6 +9,6 @@ namespace bts3::engine {
 
 }  // namespace bts3::engine
 
-#define BTS3_ASSERT(condition)                                                          \
-  ((condition) ? static_cast<void>(0)                                                   \
+#define BTS3_ASSERT(condition)        \
+  ((condition) ? static_cast<void>(0) \
                : ::bts3::engine::assertion_failed(#condition, __FILE__, __LINE__))

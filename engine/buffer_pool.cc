@@ -66,11 +66,10 @@ result<void> buffer_pool::prepare(std::size_t index) {
   if (!one.memory.empty()) {
     return ok();
   }
-  void* memory = ::mmap(nullptr, _slot_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                        -1, 0);
+  void* memory =
+      ::mmap(nullptr, _slot_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
-    return system_error(errno,
-                        "allocating a slot of " + std::to_string(_slot_bytes) + " bytes",
+    return system_error(errno, "allocating a slot of " + std::to_string(_slot_bytes) + " bytes",
                         "lower s3.part_size_bytes or s3.concurrency");
   }
   // Advice only: without huge pages everything works, with more page faults. A forked child must
@@ -81,8 +80,8 @@ result<void> buffer_pool::prepare(std::size_t index) {
 
   if (_register && !_table_made) {
     const std::size_t buffers = _slots.size() * buffers_per_slot();
-    _table_made = buffers <= registered_buffers_max &&
-                  _loop.reserve_buffers(static_cast<unsigned>(buffers));
+    _table_made =
+        buffers <= registered_buffers_max && _loop.reserve_buffers(static_cast<unsigned>(buffers));
     _register = _table_made;
     if (!_register) {
       _log.write(log_level::info, "engine", "buffers_unregistered",
@@ -92,9 +91,9 @@ result<void> buffer_pool::prepare(std::size_t index) {
   for (std::size_t piece = 0; _register && piece < buffers_per_slot(); ++piece) {
     const std::size_t start = piece * registered_bytes_max;
     const std::size_t length = std::min(registered_bytes_max, _slot_bytes - start);
-    auto registered = _loop.register_buffer(
-        static_cast<unsigned>(index * buffers_per_slot() + piece),
-        one.memory.subspan(start, length));
+    auto registered =
+        _loop.register_buffer(static_cast<unsigned>(index * buffers_per_slot() + piece),
+                              one.memory.subspan(start, length));
     if (!registered) {
       _register = false;
       _log.write(log_level::info, "engine", "buffers_unregistered",

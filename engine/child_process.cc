@@ -51,7 +51,8 @@ result<std::string> find_program(const std::string& name) {
       return candidate;
     }
   }
-  error failure = system_error(ENOENT, "program `" + name + "` not found in PATH, /usr/sbin, /sbin");
+  error failure =
+      system_error(ENOENT, "program `" + name + "` not found in PATH, /usr/sbin, /sbin");
   failure.what_now = disposition::fail;
   failure.remedy = "install the package that provides it";
   return failure;
@@ -106,8 +107,9 @@ struct child_process::impl {
   static task<void> kill_later(impl& self);
   static task<void> give_up_draining(impl& self);
   void send(int signal_number) const {
-    // The pidfd still names our child: it is reaped in wait() alone, and never afterwards.
-    (void)::syscall(SYS_pidfd_send_signal, pidfd.get(), signal_number, nullptr, 0);
+    // To its whole process group, helpers included. The number is still its own: it is reaped in
+    // wait() alone, and nothing is sent afterwards.
+    (void)::kill(-pid, signal_number);
   }
 
   reactor& loop;
@@ -129,9 +131,13 @@ struct child_process::impl {
 child_process::child_process(std::unique_ptr<impl> state) : _impl(std::move(state)) {}
 child_process::child_process(child_process&&) noexcept = default;
 
-child_process::~child_process() { BTS3_ASSERT(_impl == nullptr || _impl->reaped); }
+child_process::~child_process() {
+  BTS3_ASSERT(_impl == nullptr || _impl->reaped);
+}
 
-pid_t child_process::pid() const { return _impl->pid; }
+pid_t child_process::pid() const {
+  return _impl->pid;
+}
 
 result<child_process> child_process::spawn(reactor& loop, child_options options) {
   BTS3_ASSERT(!options.argv.empty());
@@ -157,8 +163,8 @@ result<child_process> child_process::spawn(reactor& loop, child_options options)
   sigset_t all;
   ::sigemptyset(&none);
   ::sigfillset(&all);
-  ::posix_spawnattr_setflags(&how.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-                                                  POSIX_SPAWN_SETSIGDEF);
+  ::posix_spawnattr_setflags(
+      &how.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   ::posix_spawnattr_setpgroup(&how.attributes, 0);
   ::posix_spawnattr_setsigmask(&how.attributes, &none);
   ::posix_spawnattr_setsigdefault(&how.attributes, &all);
@@ -241,9 +247,8 @@ task<result<child_exit>> child_process::wait() {
   for (;;) {
     auto ended = co_await self.loop.poll(self.pidfd.get(), POLLIN);
     BTS3_ASSERT(ended.has_value());
-    const int code =
-        ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(self.pidfd.get()), &info,
-                 WEXITED | WNOHANG);
+    const int code = ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(self.pidfd.get()),
+                              &info, WEXITED | WNOHANG);
     BTS3_ASSERT(code == 0);
     if (info.si_pid != 0) {
       break;

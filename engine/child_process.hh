@@ -53,8 +53,8 @@ class child_process {
   // Suspends until the child has ended and its stderr is drained (a grandchild that keeps stderr
   // open delays this by half a second at most). May be called once.
   task<result<child_exit>> wait();
-  // SIGTERM now, SIGKILL after kill_after, both only while it runs; returns at once, wait() tells
-  // the end. Harmless when repeated.
+  // SIGTERM to its process group now, SIGKILL after kill_after, both only while it runs; returns at
+  // once, wait() tells the end. Harmless when repeated.
   void terminate();
   [[nodiscard]] pid_t pid() const;
 

@@ -20,21 +20,21 @@ enum class disposition {
 // Why, as far as code has to tell cases apart.
 enum class reason {
   unspecified,
-  system,           // a system call failed; `status` is its errno
-  configuration,    // bad input from the user: exit status 2
-  lock_held,        // another run is active: exit status 3
-  integrity,        // bytes differ from what was recorded: exit status 4
-  not_thawed,       // an archived object cannot be read yet: exit status 5
-  network,          // no usable answer arrived
-  protocol,         // an answer arrived that makes no sense
-  access,           // credentials missing, wrong or not allowed
-  clock_skew,       // our clock and the server's differ too much
-  expired_token,    // credentials ran out
-  throttled,        // 429, 503 SlowDown
-  bad_request,      // the server blames this request's bytes (digest, truncated body, timeout)
-  precondition,     // 412 or 409
-  unsupported,      // the server does not do this (501, or 400 naming the feature)
-  child_process,    // a child exited with failure or died
+  system,         // a system call failed; `status` is its errno
+  configuration,  // bad input from the user: exit status 2
+  lock_held,      // another run is active: exit status 3
+  integrity,      // bytes differ from what was recorded: exit status 4
+  not_thawed,     // an archived object cannot be read yet: exit status 5
+  network,        // no usable answer arrived
+  protocol,       // an answer arrived that makes no sense
+  access,         // credentials missing, wrong or not allowed
+  clock_skew,     // our clock and the server's differ too much
+  expired_token,  // credentials ran out
+  throttled,      // 429, 503 SlowDown
+  bad_request,    // the server blames this request's bytes (digest, truncated body, timeout)
+  precondition,   // 412 or 409
+  unsupported,    // the server does not do this (501, or 400 naming the feature)
+  child_process,  // a child exited with failure or died
 };
 
 struct error {
@@ -44,7 +44,7 @@ struct error {
   std::string code;     // the machine's name for it: "NoSuchKey", "ENOSPC"; may be empty
   std::string message;  // one line, names the culprit; no trailing full stop
   std::chrono::seconds retry_after{0};  // the server asked to wait this long
-  std::string remedy;   // what to do about it; empty when nothing is known to help
+  std::string remedy;                   // what to do about it; empty when nothing is known to help
 
   // The same error, with "`context`: " before its message.
   [[nodiscard]] error within(std::string_view context) &&;

@@ -28,7 +28,9 @@ part_hash& part_hash::operator=(part_hash&& other) noexcept {
   return *this;
 }
 
-part_hash::~part_hash() { abandon(); }
+part_hash::~part_hash() {
+  abandon();
+}
 
 void part_hash::abandon() {
   if (!_job) {

@@ -27,9 +27,9 @@
 namespace bts3::engine {
 
 struct part_stream_limits {
-  std::size_t part_bytes = 0;      // a multiple of 64, at most the pool's slot size
-  std::uint64_t chunk_bytes = 0;   // at least part_bytes
-  bool payload_sha256 = false;     // also hash every part alone (payload signing over http)
+  std::size_t part_bytes = 0;     // a multiple of 64, at most the pool's slot size
+  std::uint64_t chunk_bytes = 0;  // at least part_bytes
+  bool payload_sha256 = false;    // also hash every part alone (payload signing over http)
 };
 
 // A part that will not change any more. The lease comes first, so that the hash lets go of the

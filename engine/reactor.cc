@@ -472,6 +472,8 @@ result<void> reactor::register_buffer(unsigned index, std::span<std::byte> memor
   return ok();
 }
 
-void reactor::unregister_buffers() { ::io_uring_unregister_buffers(&_impl->ring); }
+void reactor::unregister_buffers() {
+  ::io_uring_unregister_buffers(&_impl->ring);
+}
 
 }  // namespace bts3::engine

@@ -16,6 +16,8 @@ class [[nodiscard]] result : public tl::expected<T, error> {
   result(error failure) : tl::expected<T, error>(tl::unexpect, std::move(failure)) {}
 };
 
-inline result<void> ok() { return result<void>{}; }
+inline result<void> ok() {
+  return result<void>{};
+}
 
 }  // namespace bts3::engine

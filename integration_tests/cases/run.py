@@ -1,0 +1,369 @@
+#!/usr/bin/python3
+"""One end-to-end case:  run.py CASE --binary PATH --gateway DIR    (run.py --list names them)"""
+import argparse
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import struct
+import sys
+import time
+import zlib
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from world import MIB, compare, dataset, says, world  # noqa: E402
+
+CASES = {}
+
+
+def case(function):
+    CASES[function.__name__] = function
+    return function
+
+
+def check_chunks(w, manifest):
+    """Every object's digest, size and part checksums are the manifest's."""
+    total = 0
+    for index, chunk in enumerate(manifest["chunks"]):
+        body = w.bucket.get(chunk["key"])
+        assert chunk["key"].endswith(f"-{index}.bin"), chunk["key"]
+        assert hashlib.sha256(body).hexdigest() == chunk["sha256"], chunk["key"]
+        assert len(body) == chunk["size"] <= manifest["chunk_size"] == 12 * MIB
+        size = chunk["part_size"]
+        parts = [body[at:at + size] for at in range(0, len(body), size)]
+        expected = [base64.b64encode(struct.pack(">I", zlib.crc32(part))).decode() for part in parts]
+        assert chunk["part_crc32"] == expected
+        assert len(chunk["part_sha256_states"]) == len(parts) - 1
+        total += len(body)
+    assert total == manifest["total_bytes"]
+
+
+@case
+def restored_trees_equal_the_sources(w):
+    dataset.seed(w.data)
+    w.backup()
+    keys = [w.pointer()["manifest_key"]]
+    for number in (2, 3):
+        dataset.mutate(w.data, number)
+        w.backup("--once")
+        keys.append(w.pointer()["manifest_key"])
+    kinds = []
+    for index, key in enumerate(keys):
+        manifest = w.bucket.get_json(key)
+        check_chunks(w, manifest)
+        kinds.append(manifest["kind"])
+        assert manifest["version"] == 1 and manifest["subvolume"] == "data"
+        assert manifest["parent_manifest"] == (keys[index - 1] if index else None)
+        assert manifest["snapshot"]["uuid"] and manifest["snapshot"]["ctransid"] > 0
+        assert manifest["stream"]["commands"] > 0 and manifest["tool"]["name"] == "btrfs_to_s3"
+    assert kinds == ["full", "incremental", "incremental"], kinds
+    first = w.bucket.get_json(keys[0])
+    assert len(first["chunks"]) > 1 and len(first["chunks"][0]["part_crc32"]) == 3, "wanted chunks of three parts"
+    pointer = w.pointer()
+    assert pointer["kind"] == "incremental" and pointer["created_at"].endswith("Z")
+    state = json.loads((w.directory / "state" / "state.json").read_text())["subvolumes"]["data"]
+    assert state["last_manifest"] == keys[2] and state["last_snapshot"].endswith("__inc")
+    # retain = 2: the oldest snapshot is gone, its backup is not.
+    assert len(w.snapshot_names()) == 2
+    w.restore("--current", "--target", str(w.restored / "newest"))
+    w.restore("--manifest-key", keys[1], "--target", str(w.restored / "middle"))
+    w.restore("--manifest-key", keys[0], "--target", str(w.restored / "oldest"))
+    middle, newest = (w.snapshots / name for name in w.snapshot_names())
+    w.same(middle, w.restored / "middle")
+    w.same(newest, w.restored / "newest")
+    w.same(w.data, w.restored / "newest")
+    (w.restored / "newest" / "writable").write_text("yes")
+    w.nothing_left_behind(["data", *("snapshots/" + name for name in w.snapshot_names()),
+                           "restored/newest", "restored/middle", "restored/oldest"])
+
+
+@case
+def an_oldest_state_is_restored_as_it_was(w):
+    """The full alone, compared with a copy that Btrfs itself kept."""
+    dataset.seed(w.data, large_mib=8, small_files=100)
+    w.tool.tables["snapshots"]["retain"] = 5
+    w.backup()
+    key = w.pointer()["manifest_key"]
+    dataset.mutate(w.data)
+    w.backup()
+    w.restore("--manifest-key", key, "--target", str(w.restored / "full"))
+    full = [name for name in w.snapshot_names() if name.endswith("__full")]
+    w.same(w.snapshots / full[0], w.restored / "full")
+
+
+def dead_send(w, script, *words):
+    before = w.bucket.list()
+    pointer = w.bucket.get(w.root + "current.json")
+    subvolumes = w.filesystem.subvolumes()
+    outcome = w.backup(expect=1, environment=w.fake_btrfs(script))
+    says(outcome, *words)
+    assert w.bucket.list() == before, "objects were left or lost"
+    assert w.bucket.get(w.root + "current.json") == pointer
+    w.nothing_left_behind(subvolumes)
+
+
+@case
+def a_dead_send_publishes_nothing(w):
+    dataset.seed(w.data, large_mib=30, small_files=100)
+    w.backup()
+    for snapshot in w.snapshot_names():  # so that the next is a full of many parts
+        os.system(f"btrfs subvolume delete {w.snapshots / snapshot} > /dev/null")
+    dead_send(w, '"$REAL" "$@" | head -c 20000000; kill -9 $$', "killed by signal 9")
+    dead_send(w, '"$REAL" "$@"; echo went wrong >&2; exit 1', "exited with status 1", "went wrong")
+    dead_send(w, '"$REAL" "$@" | head -c -10; exit 0', "END")
+    dead_send(w, "exit 0", "END")
+    dead_send(w, "head -c 30000000 /dev/urandom; exit 0", "not a Btrfs send stream")
+    w.backup()
+    w.restore("--target", str(w.restored / "data"))
+    w.same(w.data, w.restored / "data")
+
+
+@case
+def a_flipped_byte_is_caught_before_receive(w):
+    dataset.seed(w.data, large_mib=30, small_files=50)
+    w.backup()
+    chunk = w.manifest()["chunks"][1]
+    body = w.bucket.get(chunk["key"])
+    at = 5 * MIB + 12345  # in the second part
+    w.bucket.put(chunk["key"], body[:at] + bytes([body[at] ^ 1]) + body[at + 1:])
+    subvolumes = w.filesystem.subvolumes()
+    received = w.directory / "received"
+    fake = w.fake_btrfs("exit 9")
+    script = pathlib.Path(fake["PATH"].split(":")[0]) / "btrfs"
+    script.write_text(script.read_text().replace(
+        "if [[ $1 != send ]]",
+        f'if [[ $1 == receive ]]; then tee {received} | "$REAL" "$@"; exit $?; fi\nif [[ $1 != send ]]'))
+    outcome = w.restore("--target", str(w.restored / "data"), expect=4, environment=fake)
+    says(outcome, chunk["key"], "part 2")
+    # 12 MiB of the first chunk and 5 of this one, at most, had been released.
+    assert received.stat().st_size <= 17 * MIB, received.stat().st_size
+    w.nothing_left_behind(subvolumes)
+    assert not (w.restored / "data").exists()
+    w.bucket.put(chunk["key"], body)
+    w.restore("--target", str(w.restored / "data"))
+    w.same(w.data, w.restored / "data")
+    # A missing chunk and a truncated one are found before anything is received.
+    w.bucket.put(chunk["key"], body[:-1])
+    says(w.restore("--target", str(w.restored / "again"), expect=4), chunk["key"], "recorded")
+    w.bucket.delete(chunk["key"])
+    says(w.restore("--target", str(w.restored / "again"), expect=4), chunk["key"], "missing")
+
+
+@case
+def memory_stays_within_the_promise(w):
+    with open(w.data / "random", "wb") as file:
+        block = os.urandom(64 * MIB)
+        for index in range(32):
+            file.write(block[index:] + block[:index])
+    w.tool.tables["s3"].update(part_size_bytes="128MiB", chunk_size_bytes="200GiB", concurrency=4)
+    promise = 5 * 128 * MIB + 64 * MIB
+    backup = w.backup()
+    assert w.manifest()["total_bytes"] > 2 << 30
+    restore = w.restore("--target", str(w.restored / "data"))
+    w.same(w.data, w.restored / "data")
+    for name, outcome in (("backup", backup), ("restore", restore)):
+        print(f"{name}: peak RSS {outcome.peak_rss_bytes / MIB:.0f} MiB of {promise / MIB:.0f}, {outcome.seconds:.1f} s")
+        assert outcome.peak_rss_bytes <= promise, name
+
+
+@case
+def misuse_is_explained(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    good = json.loads(json.dumps(w.tool.tables))
+    subvolumes = w.filesystem.subvolumes()
+
+    def wrong(status, words, environment=None, **changes):
+        w.tool.tables = json.loads(json.dumps(good))
+        for table, keys in changes.items():
+            w.tool.tables.setdefault(table, {}).update(keys)
+        outcome = w.backup(expect=status, environment=environment)
+        says(outcome, *words)
+        assert w.filesystem.subvolumes() == subvolumes, "a snapshot was left"
+        w.tool.tables = json.loads(json.dumps(good))
+
+    wrong(1, ["InvalidAccessKeyId", "NOSUCHKEY"], environment={"AWS_ACCESS_KEY_ID": "NOSUCHKEY"})
+    wrong(1, ["SignatureDoesNotMatch", "TESTKEY"], environment={"AWS_SECRET_ACCESS_KEY": "wrong"})
+    wrong(1, ["no S3 credentials", "AWS_ACCESS_KEY_ID", ".aws/credentials"],
+          environment={"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
+    wrong(1, ["AWS_SECRET_ACCESS_KEY"], environment={"AWS_SECRET_ACCESS_KEY": ""})
+    wrong(2, ["NoSuchBucket", "s3.bucket"], s3={"bucket": "no-such-bucket-here"})
+    wrong(1, ["127.0.0.1:9", "refused", "endpoint"], s3={"endpoint_url": "http://127.0.0.1:9", "retry_for": "1s"})
+    wrong(2, ["s3.endpoint_url", "https://"], s3={"endpoint_url": "localhost:9000"})
+    wrong(2, ["unknown key s3.buckett", "s3.bucket"], s3={"buckett": "x"})
+    wrong(2, ["s3.part_size_bytes", "at least"], s3={"part_size_bytes": "1MiB"})
+    wrong(2, ["s3.spool_enabled", "not supported"], s3={"spool_enabled": True})
+    wrong(2, ["ordinary directory", "btrfs subvolume"], subvolumes={"paths": [str(w.snapshots)]})
+    wrong(2, ["base_dir", "another filesystem", "same"] if other_btrfs() else ["base_dir", "Btrfs"],
+          snapshots={"base_dir": str(w.directory)})
+    says(w.tool.run("backup", "--subvolume", "nobody"), "nobody", "data")
+    assert w.tool.run("backup", "--no-such-flag").status == 2
+    says(w.restore("--target", str(w.restored / "x"), expect=1), "no backup", "--subvolume")
+    w.backup()
+    says(w.restore("--target", str(w.data), expect=2), "exists already")
+    says(w.restore("--target", "/proc/target", expect=2), "not on Btrfs")
+    says(w.restore("--target", str(w.restored / "no" / "parent"), expect=2), "mkdir -p")
+    says(w.restore("--target", "relative", expect=2), "absolute")
+    says(w.restore("--manifest-key", "nothing/here", "--target", str(w.restored / "x"), expect=1), "nothing/here")
+    w.nothing_left_behind(subvolumes + ["snapshots/" + name for name in w.snapshot_names()])
+
+
+def other_btrfs():
+    """The scratch directory is on another Btrfs only where the machine's own filesystem is one."""
+    return False
+
+
+@case
+def one_run_at_a_time(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    slow = w.fake_btrfs('sleep 3; exec "$REAL" "$@"')
+    first = w.tool.start("backup", environment=slow)
+    lock = w.directory / "lock" / "lock"
+    deadline = time.monotonic() + 10
+    while not (lock.exists() and lock.read_text().strip()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    says(w.backup(expect=3), f"lock already held by pid {first[0].pid}")
+    outcome = w.tool.finish(first)
+    assert outcome.status == 0, outcome
+    # What a dead run left, its PID meanwhile another program's, blocks nothing.
+    assert lock.exists()
+    lock.write_text("1\n")
+    w.backup()
+
+
+@case
+def an_interrupt_cleans_up(w):
+    dataset.seed(w.data, large_mib=40, small_files=20)
+    subvolumes = w.filesystem.subvolumes()
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        # The stream stays open after its first 25 MB: the run is in the middle of an upload.
+        slow = w.fake_btrfs('"$REAL" "$@" | { head -c 25000000; sleep 60; }')
+        running = w.tool.start("backup", environment=slow)
+        deadline = time.monotonic() + 20
+        while not w.bucket.open_uploads() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert w.bucket.open_uploads(), "the upload has not begun"
+        running[0].send_signal(number)
+        outcome = w.tool.finish(running, limit=30)
+        assert outcome.status == status, outcome
+        assert outcome.seconds < 10, f"{outcome.seconds:.1f} s"
+        assert w.bucket.list() == {}
+        w.nothing_left_behind(subvolumes)
+    w.backup()
+
+
+@case
+def a_missing_parent_leads_to_an_announced_full(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.tool.tables["snapshots"]["retain"] = 1
+
+    def full_because(*words):
+        outcome = w.backup()
+        says(outcome, "kind=full", *words)
+        assert w.manifest()["kind"] == "full"
+
+    def snapshot():
+        return w.snapshots / w.snapshot_names()[-1]
+
+    full_because("first_backup")
+    os.system(f"btrfs subvolume delete {snapshot()} > /dev/null")
+    full_because("parent_missing", "UUID")
+    # The same name over another subvolume.
+    path = snapshot()
+    os.system(f"btrfs subvolume delete {path} > /dev/null; btrfs subvolume snapshot -r {w.data} {path} > /dev/null")
+    full_because("parent_missing", "is not the recorded one")
+    # Flipped writable, changed and flipped back: the UUID is the same, the content is not.
+    path = snapshot()
+    os.system(f"btrfs property set -f {path} ro false; touch {path}/changed; btrfs property set {path} ro true")
+    full_because("parent_missing", "ctransid")
+    # A chunk lost from the bucket.
+    w.bucket.delete(w.manifest()["chunks"][0]["key"])
+    full_because("chunk_missing")
+    outcome = w.backup()
+    says(outcome, "kind=incremental")
+
+
+@case
+def a_dry_run_and_no_s3_change_nothing(w):
+    dataset.seed(w.data, large_mib=8, small_files=20)
+    subvolumes = w.filesystem.subvolumes()
+    outcome = w.backup("--dry-run")
+    assert "full" in outcome.stdout and "first_backup" in outcome.stdout, outcome
+    outcome = w.backup("--no-s3")
+    assert "nothing uploaded" in outcome.stdout, outcome
+    assert w.bucket.list() == {} and w.filesystem.subvolumes() == subvolumes
+    assert not (w.directory / "state" / "state.json").exists()
+    w.backup()
+    before = w.filesystem.subvolumes()
+    outcome = w.restore("--target", str(w.restored / "data"), "--dry-run")
+    assert "1 link" in outcome.stdout and w.filesystem.subvolumes() == before, outcome
+
+
+@case
+def a_kept_received_snapshot_has_the_originals_identity(w):
+    dataset.seed(w.data, large_mib=1, small_files=20)
+    w.backup()
+    uuid = w.manifest()["snapshot"]["uuid"]
+    os.system(f"btrfs subvolume delete {w.snapshots / w.snapshot_names()[0]} > /dev/null")
+    w.restore("--target", str(w.restored / "data"), "--keep-received")
+    kept = w.snapshots / w.snapshot_names()[0]
+    shown = os.popen(f"btrfs subvolume show {kept}").read()
+    assert uuid in [line.split()[-1] for line in shown.splitlines() if "Received UUID" in line], shown
+    assert "readonly" in shown
+    w.same(w.data, w.restored / "data")
+
+
+@case
+def a_restore_into_a_subvol_mount_works(w):
+    """With an older received copy of the parent outside that mount."""
+    dataset.seed(w.data, large_mib=1, small_files=20)
+    w.backup()
+    dataset.mutate(w.data)
+    w.backup()
+    full = [name for name in w.snapshot_names() if name.endswith("__full")][0]
+    outside = w.mount / "outside"
+    outside.mkdir()
+    os.system(f"btrfs send -q {w.snapshots / full} | btrfs receive -q {outside}")
+    w.filesystem.subvolume("inner")
+    inner = w.directory / "inner"
+    inner.mkdir()
+    assert os.system(f"mount -o subvol=inner {w.filesystem.device} {inner}") == 0
+    try:
+        w.restore("--target", str(inner / "data"))
+        w.same(w.data, inner / "data")
+    finally:
+        os.system(f"umount {inner}")
+
+
+@case
+def two_subvolumes_fail_apart(w):
+    other = w.filesystem.subvolume("other")
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.tool.tables["subvolumes"]["paths"] = [str(w.snapshots), str(other), str(w.data)]
+    outcome = w.backup(expect=6)
+    says(outcome, "subvolume_failed", "subvolume=snapshots")
+    names = sorted(key.split("/")[3] for key in w.bucket.list() if key.endswith("current.json"))
+    assert names == ["data", "other"], names
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("case", nargs="?", choices=sorted(CASES))
+    parser.add_argument("--binary")
+    parser.add_argument("--gateway")
+    parser.add_argument("--list", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(CASES))
+        return 0
+    if not (arguments.case and arguments.binary and arguments.gateway):
+        parser.error("a case, --binary and --gateway")
+    with world(arguments.binary, arguments.gateway) as w:
+        CASES[arguments.case](w)
+    print(f"{arguments.case.replace('_', ' ')}: seen")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""A Btrfs filesystem in an image file, mounted for as long as a `with` block runs."""
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def why_not():
+    """A reason why this machine cannot do it, or None."""
+    if os.geteuid() != 0:
+        return "not root"
+    for program in ("mkfs.btrfs", "btrfs", "losetup", "mount"):
+        if not shutil.which(program):
+            return f"{program} is not installed"
+    if not os.path.exists("/dev/loop-control"):
+        return "no loop devices"
+    if "btrfs" not in pathlib.Path("/proc/filesystems").read_text(encoding="ascii"):
+        if subprocess.run(["modprobe", "btrfs"], capture_output=True, check=False).returncode != 0:
+            return "the kernel has no Btrfs"
+    return None
+
+
+class Filesystem:
+    def __init__(self, mount, image, device):
+        self.mount = mount
+        self.image = image
+        self.device = device
+
+    def subvolume(self, name):
+        path = self.mount / name
+        run("btrfs", "subvolume", "create", str(path))
+        return path
+
+    def subvolumes(self):
+        """Paths of all subvolumes, relative to the top level."""
+        lines = run("btrfs", "subvolume", "list", str(self.mount)).splitlines()
+        return sorted(line.split(" path ", 1)[1] for line in lines)
+
+
+@contextlib.contextmanager
+def filesystem(directory, size="8G", options="compress=zstd"):
+    """Yields a mounted Filesystem in `directory`; unmounts and detaches it whatever happens."""
+    directory = pathlib.Path(directory)
+    image, mount = directory / "btrfs.img", directory / "mnt"
+    mount.mkdir(parents=True)
+    run("truncate", "-s", size, str(image))
+    run("mkfs.btrfs", "-q", str(image))
+    device = run("losetup", "--find", "--show", str(image)).strip()
+    try:
+        run("mount", "-o", options, device, str(mount))
+        try:
+            yield Filesystem(mount, image, device)
+        finally:
+            if subprocess.run(["umount", "-R", str(mount)], capture_output=True, check=False).returncode != 0:
+                subprocess.run(["umount", "-R", "-l", str(mount)], check=False)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=False)
+        image.unlink(missing_ok=True)

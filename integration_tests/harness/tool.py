@@ -1,0 +1,69 @@
+"""Running the program under test: its configuration, its environment, what it said and used."""
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+
+
+class Outcome:
+    def __init__(self, status, stdout, stderr, peak_rss_bytes, seconds):
+        self.status, self.stdout, self.stderr = status, stdout, stderr
+        self.peak_rss_bytes, self.seconds = peak_rss_bytes, seconds
+
+    def __str__(self):
+        return f"status {self.status}\n-- stdout\n{self.stdout}-- stderr\n{self.stderr}"
+
+
+def toml(tables):
+    """Strings, numbers, booleans and lists of strings are all that the tests need."""
+    def value(item):
+        if isinstance(item, bool):
+            return "true" if item else "false"
+        if isinstance(item, list):
+            return "[" + ", ".join(value(one) for one in item) + "]"
+        return str(item) if isinstance(item, int) else '"' + str(item) + '"'
+    return "".join(f"[{name}]\n" + "".join(f"{key} = {value(item)}\n" for key, item in keys.items()) + "\n"
+                   for name, keys in tables.items())
+
+
+class Tool:
+    def __init__(self, binary, directory, tables, credentials):
+        self.binary, self.directory = str(binary), pathlib.Path(directory)
+        self.config = self.directory / "config.toml"
+        self.tables = tables
+        self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.directory), "LANG": "C.UTF-8",
+                            "AWS_ACCESS_KEY_ID": credentials[0], "AWS_SECRET_ACCESS_KEY": credentials[1]}
+
+    def write_config(self):
+        self.config.write_text(toml(self.tables), encoding="utf-8")
+
+    def start(self, *arguments, environment=None):
+        self.write_config()
+        command = [self.binary, arguments[0], "--config", str(self.config), *arguments[1:]]
+        out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        process = subprocess.Popen(command, env={**self.environment, **(environment or {})}, stdout=out, stderr=err,
+                                   stdin=subprocess.DEVNULL)
+        return process, out, err
+
+    def finish(self, started, limit=600):
+        process, out, err = started
+        begin = time.monotonic()
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() - begin > limit:
+                process.send_signal(signal.SIGKILL)
+            time.sleep(0.01)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+            file.close()
+        return Outcome(process.returncode, *texts, usage.ru_maxrss * 1024, time.monotonic() - begin)
+
+    def run(self, *arguments, environment=None, limit=600):
+        return self.finish(self.start(*arguments, environment=environment), limit)

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs, from Debian's packages, what is missing:  install_dependencies.sh [build|test|integration]...
+# Without arguments: everything. Asks apt for nothing when nothing is missing.
+set -euo pipefail
+
+# What each is for: the compiler and its tools; the libraries that README.md names.
+build=(ca-certificates g++ cmake ninja-build ccache pkg-config
+  liburing-dev libcurl4-openssl-dev libssl-dev libsimdjson-dev libtomlplusplus-dev libcli11-dev
+  libspdlog-dev libfmt-dev libpugixml-dev libdeflate-dev libexpected-dev nlohmann-json3-dev)
+# The clang build with its sanitizers, the formatter, Boost.Test, and what the unit tests run.
+test=(libboost-test-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 openssl
+  btrfs-progs mount util-linux)
+# A Ceph object gateway and what the end-to-end tests do with Btrfs.
+integration=(btrfs-progs python3 mount util-linux procps kmod
+  ceph-mon ceph-mgr ceph-osd radosgw ceph-common)
+
+groups=("$@")
+[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration)
+wanted=()
+for group in "${groups[@]}"; do
+  case $group in
+    build) wanted+=("${build[@]}") ;;
+    test) wanted+=("${test[@]}") ;;
+    integration) wanted+=("${integration[@]}") ;;
+    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration)" >&2; exit 2 ;;
+  esac
+done
+
+missing=()
+for package in "${wanted[@]}"; do
+  # shellcheck disable=SC2016  # the format is dpkg-query's
+  status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || echo none)
+  [[ $status == "install ok installed" ]] || missing+=("$package")
+done
+if [[ ${#missing[@]} -eq 0 ]]; then
+  echo "packages: nothing is missing"
+  exit 0
+fi
+echo "packages: ${missing[*]}"
+if [[ $(id -u) -ne 0 ]]; then
+  echo "install_dependencies.sh: not root; run: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+echo "packages: installed"

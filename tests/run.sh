@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs the tests:  run.sh [--all]
+#   release   g++, everything: unit, style, end to end (as root, where loop devices and Btrfs are there)
+#   asan      clang 19 with AddressSanitizer and UndefinedBehaviorSanitizer: the unit tests
+# --all adds ThreadSanitizer, clang in release mode, and the slow tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+all=false
+case ${1:-} in
+  "") ;;
+  --all) all=true ;;
+  *) echo "usage: tests/run.sh [--all]" >&2; exit 2 ;;
+esac
+
+# Tests set their own credentials and certificate authorities.
+for name in $(compgen -e); do
+  case $name in
+    AWS_* | CURL_CA_BUNDLE | SSL_CERT_FILE | SSL_CERT_DIR | BTRFS_TO_S3_*) unset "$name" ;;
+  esac
+done
+
+tests/install_dependencies.sh build test integration
+
+launcher=()
+if command -v ccache >/dev/null; then
+  launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+fi
+failed=()
+
+# stage PRESET CTEST_ARGUMENTS...
+stage() {
+  local preset=$1
+  shift
+  echo
+  echo "== $preset: build"
+  cmake --preset "$preset" "${launcher[@]}" >"build/$preset.log" 2>&1 || { cat "build/$preset.log"; return 1; }
+  cmake --build --preset "$preset" -j2 >"build/$preset.log" 2>&1 || { grep -E "error|FAILED|warning" "build/$preset.log" || cat "build/$preset.log"; return 1; }
+  echo "== $preset: test"
+  ctest --test-dir "build/$preset" -j2 --output-on-failure --no-tests=error "$@"
+}
+
+mkdir -p build
+slow=(-LE slow)
+$all && slow=()
+if $all; then
+  stage tsan -L unit || failed+=(tsan)
+  stage release-clang -L unit || failed+=(release-clang)
+fi
+stage asan -L unit || failed+=(asan)
+stage release "${slow[@]}" || failed+=(release)
+
+if [[ ${#failed[@]} -gt 0 ]]; then
+  echo "failed: ${failed[*]}" >&2
+  exit 1
+fi
