@@ -457,7 +457,10 @@ void curl_transport::start(exchange& work) {
   set(easy, CURLOPT_HEADERDATA, &work);
   set(easy, CURLOPT_WRITEFUNCTION, &callbacks::on_body);
   set(easy, CURLOPT_WRITEDATA, &work);
-  set(easy, CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1L : 0L);
+  // libcurl repeats a request by itself when a pooled connection turns out to be dead. A POST
+  // (CreateMultipartUpload) must not be carried out twice unnoticed, so it gets a new connection.
+  const bool fresh = request.fresh_connection || request.method == "POST";
+  set(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
   if (request.method == "HEAD") {
     set(easy, CURLOPT_NOBODY, 1L);
   } else if (request.method == "PUT" || request.method == "POST") {
@@ -508,8 +511,11 @@ void curl_transport::finish(exchange& work) {
   const CURLMcode code = curl_multi_remove_handle(_handles->multi, work.easy);
   _inside_curl = false;
   BTS3_ASSERT(code == CURLM_OK);
-  curl_easy_reset(work.easy);
-  if (_handles->idle.size() < _options.connections_max) {
+  // A handle that failed may have kept its buffers (7.88 does after a malformed address) and then
+  // refuses to have their sizes set.
+  const bool reusable = work.finished && work.code == CURLE_OK;
+  if (reusable && _handles->idle.size() < _options.connections_max) {
+    curl_easy_reset(work.easy);
     _handles->idle.push_back(work.easy);
   } else {
     curl_easy_cleanup(work.easy);

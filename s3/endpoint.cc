@@ -2,18 +2,104 @@
 
 #include "s3/sigv4_signer.hh"
 
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace bts3::s3 {
 
 namespace {
 
-engine::error bad_url(const std::string& url, const std::string& what) {
-  engine::error failure;
+using engine::error;
+using engine::result;
+
+// S3's own limit is 63 (general purpose bucket naming rules); it was 255 once, and other stores
+// still allow that.
+constexpr std::size_t bucket_bytes_max = 255;
+
+constexpr std::string_view lower_case = "abcdefghijklmnopqrstuvwxyz";
+constexpr std::string_view digits = "0123456789";
+
+bool consists_of(std::string_view text, std::initializer_list<std::string_view> sets) {
+  return std::all_of(text.begin(), text.end(), [&](char c) {
+    return std::any_of(sets.begin(), sets.end(),
+                       [&](std::string_view set) { return set.find(c) != std::string_view::npos; });
+  });
+}
+
+error bad_value(const char* key, const std::string& value, std::string what, std::string remedy) {
+  error failure;
   failure.why = engine::reason::configuration;
-  failure.message = "s3.endpoint_url = \"" + url + "\": " + what;
-  failure.remedy = "give it as https://host, https://host:port or http://host:port";
+  failure.message = std::string(key) + " = \"" + value + "\": " + std::move(what);
+  failure.remedy = std::move(remedy);
   return failure;
+}
+
+error bad_url(const std::string& url, std::string what) {
+  return bad_value("s3.endpoint_url", url, std::move(what),
+                   "give it as https://host, https://host:port or http://host:port");
+}
+
+// One component of a parsed URL; empty when it is not there.
+std::string component(CURLU* url, CURLUPart which) {
+  char* text = nullptr;
+  if (::curl_url_get(url, which, &text, 0) != CURLUE_OK) {
+    return {};
+  }
+  const std::unique_ptr<char, decltype(&::curl_free)> owner(text, &::curl_free);
+  return text;
+}
+
+bool is_ip_address(const std::string& host) {
+  return host.starts_with('[') || consists_of(host, {digits, "."});
+}
+
+result<endpoint> parse_url(const std::string& text) {
+  const std::unique_ptr<CURLU, decltype(&::curl_url_cleanup)> url(::curl_url(),
+                                                                  &::curl_url_cleanup);
+  if (!text.starts_with("https://") && !text.starts_with("http://")) {
+    return bad_url(text, "it must begin with https:// or http://");
+  }
+  if (text.find(":///") != std::string::npos) {
+    return bad_url(text, "no host name in it");  // libcurl would take what follows for one
+  }
+  const CURLUcode parsed = ::curl_url_set(url.get(), CURLUPART_URL, text.c_str(), CURLU_PATH_AS_IS);
+  if (parsed != CURLUE_OK) {
+    return bad_url(text, ::curl_url_strerror(parsed));
+  }
+  endpoint made;
+  made.scheme = component(url.get(), CURLUPART_SCHEME);
+  made.host = component(url.get(), CURLUPART_HOST);
+  made.base_path = component(url.get(), CURLUPART_PATH);
+  for (char& c : made.host) {
+    if (static_cast<unsigned char>(c) >= 0x80) {
+      return bad_url(text, "the host name is not ASCII: give its xn-- form");
+    }
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  if (!component(url.get(), CURLUPART_USER).empty() ||
+      !component(url.get(), CURLUPART_PASSWORD).empty()) {
+    error failure = bad_url("(hidden)", "credentials do not belong into the URL");
+    failure.remedy = "put them into the environment or an AWS profile";
+    return failure;
+  }
+  if (text.find_first_of("?#") != std::string::npos) {
+    return bad_url(text, "a query or fragment has no meaning here");
+  }
+  const std::string port = component(url.get(), CURLUPART_PORT);
+  if (port == "0") {
+    return bad_url(text, "there is no port 0");
+  }
+  // Clients leave the scheme's own port out of Host, and Host is signed.
+  if (!port.empty() && port != (made.secure() ? "443" : "80")) {
+    made.host += ":" + port;
+  }
+  while (made.base_path.ends_with('/')) {
+    made.base_path.pop_back();
+  }
+  return made;
 }
 
 }  // namespace
@@ -28,48 +114,50 @@ std::string endpoint::url(std::string_view path, std::string_view query) const {
   return text;
 }
 
-engine::result<endpoint> make_endpoint(const std::string& endpoint_url, const std::string& region,
-                                       const bucket_name& bucket, addressing style) {
+result<endpoint> make_endpoint(const std::string& endpoint_url, const std::string& region,
+                               const bucket_name& bucket, addressing style) {
+  const std::string& name = bucket.str();
+  if (name.empty() || name.size() > bucket_bytes_max || name == "." || name == ".." ||
+      !consists_of(name, {lower_case, digits, ".-_", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"})) {
+    return bad_value("s3.bucket", name, "this is no bucket name",
+                     "give the name alone, without s3:// and without a path");
+  }
+  if (region.empty() || !consists_of(region, {lower_case, digits, "-_"})) {
+    return bad_value("s3.region", region, "this is no region",
+                     "give the bucket's region, for example eu-central-1; for a store without "
+                     "regions us-east-1 usually serves");
+  }
   endpoint made;
   const bool aws = endpoint_url.empty();
   if (aws) {
     made.scheme = "https";
     made.host = "s3." + region + ".amazonaws.com" + (region.starts_with("cn-") ? ".cn" : "");
   } else {
-    const std::size_t colon = endpoint_url.find("://");
-    made.scheme = colon == std::string::npos ? "" : endpoint_url.substr(0, colon);
-    if (made.scheme != "http" && made.scheme != "https") {
-      return bad_url(endpoint_url, "it must begin with https:// or http://");
+    auto parsed = parse_url(endpoint_url);
+    if (!parsed) {
+      return std::move(parsed.error());
     }
-    const std::string rest = endpoint_url.substr(colon + 3);
-    const std::size_t slash = rest.find_first_of("/?#");
-    made.host = rest.substr(0, slash);
-    if (slash != std::string::npos) {
-      made.base_path = rest.substr(slash);
-    }
-    while (made.base_path.ends_with('/')) {
-      made.base_path.pop_back();
-    }
-    if (made.host.empty() || made.host.find_first_of("@ ") != std::string::npos) {
-      return bad_url(endpoint_url, "no host name in it");
-    }
-    if (made.base_path.find_first_of("?#") != std::string::npos) {
-      return bad_url(endpoint_url, "a query or fragment has no meaning here");
-    }
-    // Clients leave the scheme's own port out of Host, and it is signed.
-    const std::string own_port = made.scheme == "https" ? ":443" : ":80";
-    if (made.host.ends_with(own_port)) {
-      made.host.erase(made.host.size() - own_port.size());
-    }
+    made = std::move(*parsed);
   }
-  const bool dots = bucket.str().find('.') != std::string::npos;
+  const bool dots = name.find('.') != std::string::npos;
   const bool virtual_hosted =
       style == addressing::virtual_hosted || (style == addressing::automatic && aws && !dots);
-  if (virtual_hosted) {
-    made.host = bucket.str() + "." + made.host;
-  } else {
-    made.base_path += "/" + uri_encode(bucket.str(), false);
+  if (!virtual_hosted) {
+    made.base_path += "/" + uri_encode(name, false);
+    return made;
   }
+  if (!consists_of(name, {lower_case, digits, ".-"}) || name.starts_with('.') ||
+      name.starts_with('-')) {
+    return bad_value("s3.bucket", name, "this name cannot stand in a host name",
+                     "set s3.addressing_style = \"path\"");
+  }
+  const std::string host = made.host.substr(0, made.host.find_last_of(':'));
+  if (is_ip_address(made.host) || is_ip_address(host)) {
+    return bad_value("s3.endpoint_url", endpoint_url,
+                     "virtual-hosted addressing needs a host name, not an address",
+                     "set s3.addressing_style = \"path\"");
+  }
+  made.host = name + "." + made.host;
   return made;
 }
 

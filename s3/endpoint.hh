@@ -13,16 +13,21 @@ enum class addressing { automatic, path, virtual_hosted };
 
 struct endpoint {
   std::string scheme;     // "https" or "http"
-  std::string host;       // with ":port" unless it is the scheme's own; what Host must say
-  std::string base_path;  // encoded, without a trailing slash: "" or "/bucket" or "/base/bucket"
+  std::string host;       // lower case, with ":port" unless it is the scheme's own; what Host says
+  std::string base_path;  // encoded, without a trailing slash: "", "/bucket" or "/base/bucket"
 
   [[nodiscard]] bool secure() const { return scheme == "https"; }
+  // `path` begins with base_path and a slash; `query` is without its '?', empty for none.
   [[nodiscard]] std::string url(std::string_view path, std::string_view query) const;
 };
 
-// `endpoint_url` empty: AWS, https, by region. Automatic addressing is virtual-hosted on AWS,
-// except for buckets with dots (a wildcard certificate does not cover them), and path style
-// elsewhere. Errors (reason configuration) name the key of the configuration.
+// `endpoint_url` empty: AWS, https, by region; regions that begin with "cn-" are under
+// amazonaws.com.cn. Automatic addressing is virtual-hosted on AWS, except for buckets with dots (a
+// wildcard certificate does not cover them), and path style elsewhere.
+//
+// Errors (reason configuration) name the key of the configuration, the value and the remedy: a URL
+// that is none or carries user, query or fragment; an empty or impossible bucket name or region;
+// virtual-hosted addressing for a bucket that cannot stand in a host name, or of an IP address.
 engine::result<endpoint> make_endpoint(const std::string& endpoint_url, const std::string& region,
                                        const bucket_name& bucket, addressing style);
 

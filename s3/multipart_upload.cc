@@ -132,6 +132,13 @@ task<result<stored_object>> multipart_upload::complete(engine::stop_token stop) 
                       " bytes after " + std::to_string(_bytes) + " were uploaded";
     co_return failure;
   }
+  // One LIST for an object of up to 1.22 TiB. The object is whole whatever comes of it.
+  auto sweeping = abort_others(stop);
+  const auto swept = co_await std::move(sweeping);
+  if (!swept) {
+    _log.write(engine::log_level::debug, "s3", "open_uploads_not_listed",
+               {{"key", _key.str()}, {"error", swept.error().message}});
+  }
   stored_object stored;
   stored.tag = info->tag;
   stored.size = info->size;
@@ -149,17 +156,24 @@ task<result<void>> multipart_upload::abort(engine::stop_token stop) {
       co_return aborted;
     }
   }
+  auto sweeping = abort_others(stop);
+  auto swept = co_await std::move(sweeping);
+  // Credentials that may not list are common, and the known upload is gone.
+  if (!swept && _id && swept.error().why == reason::access) {
+    co_return engine::ok();
+  }
+  co_return swept;
+}
+
+// Aborts open uploads under exactly this key that are not `_id`.
+task<result<void>> multipart_upload::abort_others(engine::stop_token stop) {
   auto listing = _store.list_multipart_uploads(_key.str(), stop);
   auto open = co_await std::move(listing);
   if (!open) {
-    // Credentials that may not list are common, and the known upload is gone.
-    if (_id && open.error().why == reason::access) {
-      co_return engine::ok();
-    }
     co_return std::move(open.error());
   }
   for (const listed_upload& upload : *open) {
-    if (upload.key != _key) {
+    if (upload.key != _key || (_id && upload.id == *_id)) {
       continue;
     }
     auto aborting = _store.abort_multipart_upload(_key, upload.id, stop);

@@ -3,7 +3,8 @@
 // The upload is created with the first part. Parts may be put concurrently and in any order; each
 // caller keeps its bytes until its put_part() has returned. complete() asks the store to join them
 // and then HEADs the object: the store's answer may have been lost, or carry no ETag, and a size
-// that is not ours must not pass for success. abort() leaves nothing behind under this key.
+// that is not ours must not pass for success. Neither complete() nor abort() leaves an open upload
+// behind under this key: creating one again after an answer was lost makes a second.
 //
 // CRC32 of each part is declared and sent as AWS's multipart rules want; a store that refuses that
 // is met without, for the rest of the run (checksum_support is shared by all uploads).
@@ -56,6 +57,7 @@ class multipart_upload {
   };
   engine::task<engine::result<void>> ensure_created(engine::stop_token stop);
   engine::task<engine::result<upload_id>> create(engine::stop_token stop);
+  engine::task<engine::result<void>> abort_others(engine::stop_token stop);
 
   object_store& _store;
   engine::log_sink& _log;
@@ -74,7 +76,6 @@ class multipart_upload {
 // Uploads a whole small object in one request, with a checksum where the store takes one.
 engine::task<engine::result<stored_object>> put_whole(object_store& store, engine::log_sink& log,
                                                       checksum_support& checksums,
-                                                      put_request request,
-                                                      engine::stop_token stop);
+                                                      put_request request, engine::stop_token stop);
 
 }  // namespace bts3::s3

@@ -6,9 +6,15 @@
 // has returned. `stop` ends a verb at once with `cancelled`; whether the store has acted by then is
 // unknown.
 //
-// Errors: disposition not_found for a missing key or upload (code NoSuchKey, NoSuchUpload);
-// retry for what may pass; reason `precondition` for 412 and 409, `unsupported` where the store
-// refuses a feature, `access` for credentials and permissions.
+// Errors of every verb, beside what its own comment says (`code` is S3's, `status` HTTP's):
+//   not_found    a missing key (NoSuchKey) or upload (NoSuchUpload)
+//   retry        reason network: no answer arrived; throttled: 429, 503, with retry_after;
+//                bad_request: the store blames the bytes that arrived; protocol: an answer that is
+//                not what was asked; precondition: 409 ConditionalRequestConflict
+//   fail         reason precondition: 412; unsupported: a feature that the store refuses; access:
+//                credentials or permissions; expired_token; clock_skew; not_thawed;
+//                configuration: wrong bucket, region or endpoint, with the remedy
+//   cancelled    `stop` was requested
 //
 // Request types have constructors, because g++ 12 mishandles aggregate temporaries in co_await
 // expressions.
@@ -73,6 +79,7 @@ struct put_request {
   write_options options;
   body_digests digests;
   precondition condition;
+  bool fresh_connection = false;  // not on a connection that was used before
 };
 
 struct get_request {
@@ -115,7 +122,8 @@ struct list_request {
   explicit list_request(std::string key_prefix) : prefix(std::move(key_prefix)) {}
   std::string prefix;
   std::string delimiter;
-  std::size_t objects_max = 1'000'000;  // more than this is an error, not a silent cut
+  std::string start_after;              // only keys behind this one; need not exist
+  std::size_t objects_max = 1'000'000;  // more entries than this is an error, not a silent cut
 };
 
 struct upload_part_request {
@@ -127,6 +135,7 @@ struct upload_part_request {
   part_number number;
   std::span<const std::byte> body;
   body_digests digests;  // crc32 only when the upload was created with it
+  bool fresh_connection = false;
 };
 
 struct completed_part {

@@ -13,6 +13,15 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
+namespace {
+
+// Failures that may well come back for ever, so that only their number is worth limiting.
+bool blames_request(reason why) {
+  return why == reason::bad_request || why == reason::protocol || why == reason::precondition;
+}
+
+}  // namespace
+
 // The history of one request.
 class retrying_store::attempts {
  public:
@@ -27,7 +36,7 @@ class retrying_store::attempts {
       co_return false;
     }
     ++_count;
-    if (failure.why == reason::bad_request && ++_blaming >= _owner._policy.blaming_attempts_max) {
+    if (blames_request(failure.why) && ++_blaming >= _owner._policy.blaming_attempts_max) {
       co_return false;
     }
     const auto now = std::chrono::steady_clock::now();
@@ -51,6 +60,8 @@ class retrying_store::attempts {
   }
 
   [[nodiscard]] bool repeated() const { return _count > 0; }
+  // Failures so far.
+  [[nodiscard]] int count() const { return _count; }
 
  private:
   // Full jitter: anywhere between nothing and the exponential bound.
@@ -93,9 +104,17 @@ task<result<T>> retrying_store::repeat(const char* verb, Request request, engine
     }
     auto deciding = history.again(outcome.error(), stop);
     const bool again = co_await std::move(deciding);
-    if (!again) {
-      co_return outcome;
+    if (again) {
+      continue;
     }
+    if (stop.stop_requested()) {
+      co_return engine::cancelled_error();
+    }
+    if (history.repeated() && outcome.error().what_now == disposition::retry) {
+      co_return std::move(outcome.error())
+          .within("given up after " + std::to_string(history.count()) + " attempts");
+    }
+    co_return outcome;
   }
 }
 
@@ -112,7 +131,13 @@ task<result<std::size_t>> retrying_store::get_object(get_request request, engine
 
 task<result<etag>> retrying_store::put_object(put_request request, engine::stop_token stop) {
   return repeat<etag>(
-      "PutObject", [=, this](bool) { return _inner.put_object(request, stop); }, stop);
+      "PutObject",
+      [=, this](bool repeated) {
+        put_request copy = request;
+        copy.fresh_connection = request.fresh_connection || repeated;
+        return _inner.put_object(std::move(copy), stop);
+      },
+      stop);
 }
 
 task<result<text_object>> retrying_store::get_object_text(object_key key, std::size_t bytes_max,
@@ -147,7 +172,13 @@ task<result<upload_id>> retrying_store::create_multipart_upload(object_key key,
 task<result<etag>> retrying_store::upload_part(upload_part_request request,
                                                engine::stop_token stop) {
   return repeat<etag>(
-      "UploadPart", [=, this](bool) { return _inner.upload_part(request, stop); }, stop);
+      "UploadPart",
+      [=, this](bool repeated) {
+        upload_part_request copy = request;
+        copy.fresh_connection = request.fresh_connection || repeated;
+        return _inner.upload_part(std::move(copy), stop);
+      },
+      stop);
 }
 
 task<result<etag>> retrying_store::complete_multipart_upload(object_key key, upload_id id,

@@ -1,10 +1,18 @@
 // An object_store that repeats what may succeed when repeated.
 //
-// Answers that blame the request (a bad digest, a broken body) get five attempts; connection-level
-// failures, 429 and 5xx are repeated for `retry_for` without success, with exponential backoff from
-// 1 s, capped at 30 s, with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog),
-// and never earlier than Retry-After asks. Everything else is final, `cancelled` first of all. A
-// stop ends a wait at once.
+// Answers that blame the request or make no sense (reasons bad_request, protocol, precondition; a
+// bad digest, a broken body, another range than was asked for) get five attempts, as they may be
+// there to stay. Connection-level failures, 429 and 5xx are repeated for `retry_for` without any
+// request succeeding. Waits grow exponentially from 1 s to 30 s with full jitter ("Exponential
+// Backoff And Jitter", AWS Architecture Blog), and are never shorter than Retry-After asks unless
+// retry_for ends first. Repeated uploads and downloads use a new connection. Errors whose
+// disposition is not retry are final. A stop ends a wait at once and gives `cancelled`.
+//
+// What repeating can do is said at each verb of object_store: after a lost answer, Complete may
+// give NoSuchUpload, a conditional put 412, and Create may leave a second upload behind. Callers
+// examine that.
+//
+// A listing is repeated from its first page.
 #pragma once
 
 #include "engine/log_sink.hh"
@@ -21,7 +29,7 @@ struct retry_policy {
   std::chrono::milliseconds backoff_first{1'000};
   std::chrono::milliseconds backoff_max{30'000};
   std::chrono::milliseconds retry_for{3'600'000};
-  int blaming_attempts_max = 5;
+  int blaming_attempts_max = 5;  // attempts, the first one included
   // Uniform in [0, 1); injected so that tests know the waits.
   std::function<double()> random;
 };

@@ -5,8 +5,9 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <charconv>
-#include <cstdlib>
+#include <ctime>
 #include <utility>
 
 namespace bts3::s3 {
@@ -19,14 +20,19 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
-// A page of a listing is at most 1,000 entries of about 1 KiB of key.
-constexpr std::size_t xml_bytes_max = 16 * 1024 * 1024;
 // Bodies above this ask first (Expect: 100-continue), so that a refusal costs no upload.
 constexpr std::size_t expect_bytes_min = 1024 * 1024;
 // CompleteMultipartUpload of thousands of parts may take minutes before its first byte.
 constexpr std::chrono::minutes complete_timeout{15};
-// Further apart than this, and S3 refuses with RequestTimeTooSkewed.
+// Further apart than this, and S3 refuses with RequestTimeTooSkewed ("Authenticating Requests",
+// Amazon S3 API Reference).
 constexpr std::chrono::minutes skew_max{15};
+// A difference that may explain a refusal: skew_max less what other stores are stricter by.
+constexpr std::chrono::seconds skew_suspicious = skew_max / 3;
+// Room for an error document in the answer to a request for a small text.
+constexpr std::size_t error_bytes_max = 64 * 1024;
+// Open uploads of one prefix; a backup leaves at most a few behind.
+constexpr std::size_t uploads_max = 100'000;
 
 std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -41,12 +47,48 @@ std::optional<std::uint64_t> number_in(std::string_view text) {
   return value;
 }
 
-error protocol_error(const object_key& key, std::string what) {
+error protocol_error(const std::string& culprit, std::string what) {
   error failure;
   failure.what_now = disposition::retry;
   failure.why = reason::protocol;
-  failure.message = key.str() + ": " + std::move(what);
+  failure.message = culprit + ": " + std::move(what);
   return failure;
+}
+
+error protocol_error(const object_key& key, std::string what) {
+  return protocol_error(key.str(), std::move(what));
+}
+
+bool has_header(const header_list& headers, std::string_view prefix) {
+  return std::any_of(headers.begin(), headers.end(),
+                     [&](const auto& header) { return header.first.starts_with(prefix); });
+}
+
+std::optional<std::chrono::system_clock::time_point> http_date(std::string_view text) {
+  const std::time_t seconds = ::curl_getdate(std::string(text).c_str(), nullptr);
+  if (seconds == -1) {
+    return std::nullopt;
+  }
+  return std::chrono::system_clock::from_time_t(seconds);
+}
+
+// Retry-After, as seconds or as a date (RFC 9110, section 10.2.3), which is read against the
+// server's own Date.
+std::chrono::seconds retry_after(const http_response& answer) {
+  const auto text = answer.header("retry-after");
+  if (!text) {
+    return std::chrono::seconds(0);
+  }
+  if (const auto seconds = number_in(*text)) {
+    // A day is longer than anybody retries for.
+    return std::chrono::seconds(std::min<std::uint64_t>(*seconds, 86'400));
+  }
+  const auto until = http_date(*text);
+  const auto date = http_date(answer.header("date").value_or(""));
+  if (!until || !date || *until <= *date) {
+    return std::chrono::seconds(0);
+  }
+  return std::chrono::duration_cast<std::chrono::seconds>(*until - *date);
 }
 
 void add_write_headers(header_list& headers, const write_options& options) {
@@ -96,11 +138,20 @@ constexpr error_class known_codes[] = {
      "the object is archived: thaw it (RestoreObject) first"},
     {"ExpiredToken", disposition::fail, reason::expired_token,
      "the temporary credentials have run out: get new ones"},
+    {"InvalidToken", disposition::fail, reason::access,
+     "the session token is damaged or does not belong to the access key: get new credentials"},
+    {"InvalidStorageClass", disposition::fail, reason::configuration,
+     "this store does not have that storage class: set s3.storage_class_chunks and "
+     "s3.storage_class_manifest"},
     {"RequestTimeTooSkewed", disposition::fail, reason::clock_skew,
      "set this machine's clock (NTP)"},
     {"AuthorizationHeaderMalformed", disposition::fail, reason::configuration,
-     "set s3.region to the bucket's region"},
+     "check s3.region and the access key id"},
     {"PermanentRedirect", disposition::fail, reason::configuration,
+     "set s3.region to the bucket's region, or correct s3.endpoint_url"},
+    {"TemporaryRedirect", disposition::fail, reason::configuration,
+     "set s3.region to the bucket's region, or correct s3.endpoint_url"},
+    {"IllegalLocationConstraintException", disposition::fail, reason::configuration,
      "set s3.region to the bucket's region, or correct s3.endpoint_url"},
     {"BadDigest", disposition::retry, reason::bad_request, ""},
     {"XAmzContentSHA256Mismatch", disposition::retry, reason::bad_request, ""},
@@ -230,32 +281,30 @@ http_request s3_client::build(const call& what) const {
   return request;
 }
 
-// Takes the server's time from its Date header when it differs enough to explain a refusal.
-bool s3_client::correct_clock(const http_response& answer) {
-  const auto date = answer.header("date");
-  if (!date) {
+// Takes the server's time from its Date header. True when that differs from the time that was
+// signed, ours plus `used`, by enough to explain the refusal: sign again. Several requests may be
+// refused at once; each compares with what it used itself.
+bool s3_client::correct_clock(const http_response& answer, std::chrono::seconds used) {
+  const auto server = http_date(answer.header("date").value_or(""));
+  if (!server) {
     return false;
   }
-  const std::time_t server = ::curl_getdate(std::string(*date).c_str(), nullptr);
-  if (server == -1) {
+  const auto needed = std::chrono::duration_cast<std::chrono::seconds>(*server - _clock.now());
+  if (std::chrono::abs(needed - used) < skew_suspicious) {
     return false;
   }
-  const auto ours = std::chrono::time_point_cast<std::chrono::seconds>(_clock.now());
-  const auto difference = std::chrono::system_clock::from_time_t(server) - ours;
-  const auto correction = std::chrono::duration_cast<std::chrono::seconds>(difference);
-  const auto change = correction - _clock_correction;
-  if (change < skew_max / 3 && change > -skew_max / 3) {
-    return false;
+  if (std::chrono::abs(needed - _clock_correction) >= skew_suspicious) {
+    _clock_correction = needed;
+    _log.write(engine::log_level::warning, "s3", "clock_skew_corrected",
+               {{"seconds", std::to_string(needed.count())},
+                {"remedy", "set this machine's clock (NTP)"}});
   }
-  _clock_correction = correction;
-  _log.write(engine::log_level::warning, "s3", "clock_skew_corrected",
-             {{"seconds", std::to_string(correction.count())},
-              {"remedy", "set this machine's clock (NTP)"}});
   return true;
 }
 
 task<result<http_response>> s3_client::send(call what, engine::stop_token stop) {
   for (int attempt = 1;; ++attempt) {
+    const std::chrono::seconds correction = _clock_correction;
     http_request request = build(what);
     auto performing = _transport.perform(std::move(request), stop);
     auto answer = co_await std::move(performing);
@@ -266,9 +315,9 @@ task<result<http_response>> s3_client::send(call what, engine::stop_token stop) 
       co_return std::move(*answer);
     }
     error failure = explain(what, *answer);
-    const bool skewed =
-        failure.why == reason::clock_skew || (answer->status == 403 && what.method == "HEAD");
-    if (skewed && attempt == 1 && correct_clock(*answer)) {
+    // Stores name skew differently, and the answer to a HEAD names nothing at all.
+    const bool perhaps_skewed = failure.why == reason::clock_skew || answer->status == 403;
+    if (perhaps_skewed && attempt == 1 && correct_clock(*answer, correction)) {
       continue;
     }
     co_return failure;
@@ -280,7 +329,7 @@ error s3_client::explain(const call& what, const http_response& answer) const {
   failure.status = answer.status;
   const auto document = parse_error(answer.body);
   if (document) {
-    failure.code = document->code;
+    failure.code = one_line(document->code);
   } else if (answer.status == 404 && what.method == "HEAD") {
     failure.code = "NoSuchKey";  // a HEAD's answer has no body to say so
   }
@@ -299,32 +348,38 @@ error s3_client::explain(const call& what, const http_response& answer) const {
     failure.message += " " + failure.code;
   }
   if (document && !document->message.empty()) {
-    failure.message += " (" + document->message + ")";
+    failure.message += " (" + one_line(document->message) + ")";
   }
-  if (failure.why == reason::access) {
+  if (failure.why == reason::access || failure.why == reason::expired_token) {
     failure.message += "; access key " + _who.access_key_id + " from " + _who.source;
   }
   std::string region = document ? document->region : "";
   if (const auto header = answer.header("x-amz-bucket-region"); region.empty() && header) {
     region = *header;
   }
-  if (failure.why == reason::configuration && !region.empty() && region != _options.region) {
-    failure.remedy = "the bucket is in region " + region + ": set s3.region = \"" + region +
-                     "\" (it is \"" + _options.region + "\")";
-  }
+  add_region_remedy(failure, one_line(region));
   // 400 InvalidArgument, InvalidRequest and their kin over a checksum header mean "not here".
   const bool about_checksum =
       document && (document->message.find("checksum") != std::string::npos ||
                    document->message.find("Checksum") != std::string::npos);
-  if (answer.status == 400 && about_checksum && failure.why != reason::bad_request) {
+  if (answer.status == 400 && about_checksum && failure.why != reason::bad_request &&
+      has_header(what.headers, "x-amz-checksum-")) {
     failure.why = reason::unsupported;
   }
-  if (const auto after = answer.header("retry-after")) {
-    if (const auto seconds = number_in(*after)) {
-      failure.retry_after = std::chrono::seconds(*seconds);
-    }
-  }
+  failure.retry_after = retry_after(answer);
   return failure;
+}
+
+// A wrong region shows as a redirect, as a malformed Authorization header or, to a HEAD, as a bare
+// 400; each time the answer names the right one.
+void s3_client::add_region_remedy(error& failure, std::string region) const {
+  const bool suspicious = failure.why == reason::configuration || failure.status == 400;
+  if (!suspicious || region.empty() || region == _options.region) {
+    return;
+  }
+  failure.why = reason::configuration;
+  failure.remedy = "the bucket is in region " + region + ": set s3.region = \"" + region +
+                   "\" (it is \"" + _options.region + "\")";
 }
 
 task<result<etag>> s3_client::put_object(put_request request, engine::stop_token stop) {
@@ -336,6 +391,7 @@ task<result<etag>> s3_client::put_object(put_request request, engine::stop_token
   }
   what.body = request.body;
   what.payload_sha256 = request.digests.payload_sha256;
+  what.fresh_connection = request.fresh_connection;
   auto sending = send(std::move(what), stop);
   auto answer = co_await std::move(sending);
   if (!answer) {
@@ -379,6 +435,9 @@ task<result<std::size_t>> s3_client::get_object(get_request request, engine::sto
     if (answer->body_target_bytes != wanted) {
       co_return protocol_error(request.key, "the answer is shorter than the range asked for");
     }
+  } else if (answer->status != 200) {
+    co_return protocol_error(request.key, "asked for the whole object, the store answered " +
+                                              std::to_string(answer->status));
   }
   co_return answer->body_target_bytes;
 }
@@ -386,11 +445,22 @@ task<result<std::size_t>> s3_client::get_object(get_request request, engine::sto
 task<result<text_object>> s3_client::get_object_text(object_key key, std::size_t bytes_max,
                                                      engine::stop_token stop) {
   call what("GET", key);
-  what.answer_bytes_max = bytes_max;
+  what.answer_bytes_max = std::max(bytes_max, error_bytes_max);
   auto sending = send(std::move(what), stop);
   auto answer = co_await std::move(sending);
   if (!answer) {
     co_return std::move(answer.error());
+  }
+  if (answer->status != 200) {
+    co_return protocol_error(
+        key, "asked for the whole object, the store answered " + std::to_string(answer->status));
+  }
+  if (answer->body.size() > bytes_max) {
+    error failure;
+    failure.why = reason::protocol;
+    failure.message =
+        key.str() + ": larger than the " + std::to_string(bytes_max) + " bytes it may have";
+    co_return failure;
   }
   text_object object;
   object.tag = etag(answer->header("etag").value_or(""));
@@ -432,6 +502,9 @@ task<result<listing>> s3_client::list_objects(list_request request, engine::stop
     if (!request.delimiter.empty()) {
       what.query.emplace_back("delimiter", request.delimiter);
     }
+    if (!request.start_after.empty()) {
+      what.query.emplace_back("start-after", request.start_after);
+    }
     if (!token.empty()) {
       what.query.emplace_back("continuation-token", token);
     }
@@ -442,15 +515,19 @@ task<result<listing>> s3_client::list_objects(list_request request, engine::stop
     }
     auto page = parse_listing(answer->body);
     if (!page) {
-      co_return std::move(page.error());
+      co_return std::move(page.error()).within("listing " + request.prefix);
     }
     for (auto& object : page->content.objects) {
+      if (!object.key.str().starts_with(request.prefix)) {
+        co_return protocol_error("listing " + request.prefix,
+                                 "the store lists " + one_line(object.key.str()));
+      }
       all.objects.push_back(std::move(object));
     }
     for (auto& prefix : page->content.common_prefixes) {
       all.common_prefixes.push_back(std::move(prefix));
     }
-    if (all.objects.size() > request.objects_max) {
+    if (all.objects.size() + all.common_prefixes.size() > request.objects_max) {
       error failure;
       failure.message =
           "more than " + std::to_string(request.objects_max) + " objects under " + request.prefix;
@@ -458,6 +535,9 @@ task<result<listing>> s3_client::list_objects(list_request request, engine::stop
     }
     if (page->next_token.empty()) {
       co_return all;
+    }
+    if (page->next_token == token) {
+      co_return protocol_error("listing " + request.prefix, "the store repeats a page");
     }
     token = page->next_token;
   }
@@ -487,7 +567,11 @@ task<result<upload_id>> s3_client::create_multipart_upload(object_key key, write
   if (!answer) {
     co_return std::move(answer.error());
   }
-  co_return parse_create_upload(answer->body);
+  auto id = parse_create_upload(answer->body);
+  if (!id) {
+    co_return std::move(id.error()).within(key.str());
+  }
+  co_return id;
 }
 
 task<result<etag>> s3_client::upload_part(upload_part_request request, engine::stop_token stop) {
@@ -500,6 +584,7 @@ task<result<etag>> s3_client::upload_part(upload_part_request request, engine::s
   what.headers.emplace_back("content-type", "application/octet-stream");
   what.body = request.body;
   what.payload_sha256 = request.digests.payload_sha256;
+  what.fresh_connection = request.fresh_connection;
   auto sending = send(std::move(what), stop);
   auto answer = co_await std::move(sending);
   if (!answer) {
@@ -531,10 +616,14 @@ task<result<etag>> s3_client::complete_multipart_upload(object_key key, upload_i
   std::optional<error_document> inside;
   auto tag = parse_complete_upload(answer->body, inside);
   if (inside) {
-    // 200 was sent before the work was done; judge the error as if it had come with a 500.
+    // 200 was sent before the work was done; the code tells what it is worth, and one that is not
+    // known here is judged as a 500.
     http_response late = std::move(*answer);
     late.status = 500;
-    co_return explain(copy, late);
+    co_return explain(copy, late).within("inside an answer 200");
+  }
+  if (!tag) {
+    co_return std::move(tag.error()).within(key.str());
   }
   co_return tag;
 }
@@ -568,11 +657,20 @@ task<result<std::vector<listed_part>>> s3_client::list_parts(object_key key, upl
     }
     auto page = parse_parts(answer->body);
     if (!page) {
-      co_return std::move(page.error());
+      co_return std::move(page.error()).within("parts of " + key.str());
     }
-    all.insert(all.end(), page->parts.begin(), page->parts.end());
-    if (!page->next_marker || all.size() > part_number_max) {
+    for (const listed_part& part : page->parts) {
+      if (!all.empty() && part.number <= all.back().number) {
+        co_return protocol_error(key, "the store lists parts out of order");
+      }
+      all.push_back(part);
+    }
+    if (!page->next_marker) {
       co_return all;
+    }
+    // Markers grow, so that there are at most part_number_max pages.
+    if (*page->next_marker <= marker.value_or(0)) {
+      co_return protocol_error(key, "the store repeats a page of parts");
     }
     marker = page->next_marker;
   }
@@ -596,11 +694,20 @@ task<result<std::vector<listed_upload>>> s3_client::list_multipart_uploads(
     }
     auto page = parse_uploads(answer->body);
     if (!page) {
-      co_return std::move(page.error());
+      co_return std::move(page.error()).within("uploads under " + prefix);
     }
-    all.insert(all.end(), page->uploads.begin(), page->uploads.end());
+    for (listed_upload& upload : page->uploads) {
+      if (!upload.key.str().starts_with(prefix)) {
+        co_return protocol_error("uploads under " + prefix,
+                                 "the store lists " + one_line(upload.key.str()));
+      }
+      all.push_back(std::move(upload));
+    }
     if (!page->next_marker) {
       co_return all;
+    }
+    if (page->next_marker == marker || all.size() > uploads_max) {
+      co_return protocol_error("uploads under " + prefix, "the list does not end");
     }
     marker = page->next_marker;
   }

@@ -1,8 +1,11 @@
-// object_store over HTTP: builds, signs and sends one request for each verb, and turns the answer
-// into a value or a typed error. No retries, except that a request refused for clock skew or
-// answered with another region is explained or repeated once with the server's time.
+// object_store over HTTP: builds, signs and sends one request for each verb (listings: one for each
+// page), and turns the answer into a value or a typed error.
 //
-// One client serves one bucket. All references must outlive it.
+// No retries, with one exception: a request refused while the server's Date and our clock are more
+// than five minutes apart is repeated once, signed with the server's time, and so are all later
+// requests of this client. The correction is logged when it changes.
+//
+// One client serves one bucket. All references must outlive it. Verbs may run concurrently.
 #pragma once
 
 #include "engine/clock.hh"
@@ -71,7 +74,8 @@ class s3_client final : public object_store {
   engine::task<engine::result<http_response>> send(call what, engine::stop_token stop);
   http_request build(const call& what) const;
   engine::error explain(const call& what, const http_response& answer) const;
-  bool correct_clock(const http_response& answer);
+  void add_region_remedy(engine::error& failure, std::string region) const;
+  bool correct_clock(const http_response& answer, std::chrono::seconds used);
 
   http_transport& _transport;
   credentials _who;

@@ -10,6 +10,7 @@
 #include <array>
 #include <cctype>
 #include <ctime>
+#include <map>
 #include <span>
 
 namespace bts3::s3 {
@@ -69,23 +70,16 @@ std::string basic_format(std::chrono::system_clock::time_point when) {
   return std::string(text.data(), size);
 }
 
-// Lower-case names, folded values, sorted; values of one name joined by a comma.
-header_list canonical_headers(const header_list& headers) {
-  header_list canonical;
+// Lower-case names in order; values folded, those of one name joined by a comma as they came.
+std::map<std::string, std::string> canonical_headers(const header_list& headers) {
+  std::map<std::string, std::string> canonical;
   for (const auto& [name, value] : headers) {
-    canonical.emplace_back(lower(name), folded(value));
-  }
-  std::stable_sort(canonical.begin(), canonical.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  header_list joined;
-  for (auto& [name, value] : canonical) {
-    if (!joined.empty() && joined.back().first == name) {
-      joined.back().second += "," + value;
-    } else {
-      joined.emplace_back(name, value);
+    const auto [place, added] = canonical.emplace(lower(name), folded(value));
+    if (!added) {
+      place->second += "," + folded(value);
     }
   }
-  return joined;
+  return canonical;
 }
 
 }  // namespace

@@ -3,9 +3,11 @@
 #include <openssl/evp.h>
 #include <pugixml.hpp>
 
+#include <algorithm>
 #include <array>
-#include <cstring>
+#include <charconv>
 #include <sstream>
+#include <utility>
 
 namespace bts3::s3 {
 
@@ -14,26 +16,45 @@ namespace {
 using engine::error;
 using engine::result;
 
+// As much of a strange answer as fits into a message.
+constexpr std::size_t quoted_bytes_max = 120;
+
 error unexpected(std::string_view wanted, std::string_view xml) {
   error failure;
   failure.what_now = engine::disposition::retry;
   failure.why = engine::reason::protocol;
   failure.message = "the store answered with something else than " + std::string(wanted) + ": \"" +
-                    std::string(xml.substr(0, 120)) + "\"";
+                    one_line(xml.substr(0, quoted_bytes_max)) + "\"";
   return failure;
 }
 
-// Keys come as UTF-8 or, where that is impossible in XML, percent-encoded; the requests do not ask
-// for encoding-type, as the program's own keys are plain.
-pugi::xml_node root_of(pugi::xml_document& document, std::string_view xml, const char* name) {
-  if (!document.load_buffer(xml.data(), xml.size(), pugi::parse_default)) {
-    return {};
+// True when the text is a whole, well-formed document; a cut answer has no end tag and is none.
+// What was parsed of such a one stays in `document` and must not be looked at.
+bool load(pugi::xml_document& document, std::string_view xml) {
+  if (xml.size() > xml_bytes_max) {
+    return false;
   }
-  return document.child(name);
+  return static_cast<bool>(
+      document.load_buffer(xml.data(), xml.size(), pugi::parse_default, pugi::encoding_utf8));
+}
+
+// The root element of such a document, when it has that name.
+pugi::xml_node root_of(pugi::xml_document& document, std::string_view xml, const char* name) {
+  return load(document, xml) ? document.child(name) : pugi::xml_node();
 }
 
 std::string text_of(const pugi::xml_node& node, const char* name) {
   return node.child(name).text().get();
+}
+
+std::optional<std::uint64_t> number_of(const pugi::xml_node& node, const char* name) {
+  const std::string text = text_of(node, name);
+  std::uint64_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return value;
 }
 
 bool truncated(const pugi::xml_node& root) {
@@ -45,11 +66,17 @@ error_document error_of(const pugi::xml_node& root) {
   document.code = text_of(root, "Code");
   document.message = text_of(root, "Message");
   document.region = text_of(root, "Region");
-  document.server_time = text_of(root, "ServerTime");
   return document;
 }
 
 }  // namespace
+
+std::string one_line(std::string_view text) {
+  std::string line(text);
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  return line;
+}
 
 std::optional<error_document> parse_error(std::string_view xml) {
   pugi::xml_document document;
@@ -72,7 +99,10 @@ result<upload_id> parse_create_upload(std::string_view xml) {
 
 result<etag> parse_complete_upload(std::string_view xml, std::optional<error_document>& failure) {
   pugi::xml_document document;
-  if (const pugi::xml_node refused = root_of(document, xml, "Error")) {
+  if (!load(document, xml)) {
+    return unexpected("a whole document", xml);
+  }
+  if (const pugi::xml_node refused = document.child("Error")) {
     failure = error_of(refused);
     return etag();
   }
@@ -93,7 +123,11 @@ result<listing_page> parse_listing(std::string_view xml) {
   for (const pugi::xml_node& node : root.children("Contents")) {
     listed_object object;
     object.key = object_key(text_of(node, "Key"));
-    object.size = node.child("Size").text().as_ullong();
+    const auto size = number_of(node, "Size");
+    if (object.key.empty() || !size) {
+      return unexpected("objects with key and size", xml);
+    }
+    object.size = *size;
     object.tag = etag(text_of(node, "ETag"));
     object.stored_as = storage_class(text_of(node, "StorageClass"));
     page.content.objects.push_back(std::move(object));
@@ -119,13 +153,22 @@ result<parts_page> parse_parts(std::string_view xml) {
   parts_page page;
   for (const pugi::xml_node& node : root.children("Part")) {
     listed_part part;
-    part.number = node.child("PartNumber").text().as_uint();
-    part.size = node.child("Size").text().as_ullong();
+    const auto number = number_of(node, "PartNumber");
+    const auto size = number_of(node, "Size");
+    if (!number || *number == 0 || *number > part_number_max || !size) {
+      return unexpected("parts with number and size", xml);
+    }
+    part.number = static_cast<part_number>(*number);
+    part.size = *size;
     part.tag = etag(text_of(node, "ETag"));
     page.parts.push_back(std::move(part));
   }
   if (truncated(root)) {
-    page.next_marker = root.child("NextPartNumberMarker").text().as_uint();
+    const auto marker = number_of(root, "NextPartNumberMarker");
+    if (!marker || *marker == 0 || *marker > part_number_max) {
+      return unexpected("a list of parts that can be continued", xml);
+    }
+    page.next_marker = static_cast<part_number>(*marker);
   }
   return page;
 }
@@ -141,10 +184,16 @@ result<uploads_page> parse_uploads(std::string_view xml) {
     listed_upload upload;
     upload.key = object_key(text_of(node, "Key"));
     upload.id = upload_id(text_of(node, "UploadId"));
+    if (upload.key.empty() || upload.id.empty()) {
+      return unexpected("uploads with key and id", xml);
+    }
     page.uploads.push_back(std::move(upload));
   }
   if (truncated(root)) {
     page.next_marker.emplace(text_of(root, "NextKeyMarker"), text_of(root, "NextUploadIdMarker"));
+    if (page.next_marker->first.empty()) {
+      return unexpected("a list of uploads that can be continued", xml);
+    }
   }
   return page;
 }

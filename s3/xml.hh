@@ -1,25 +1,37 @@
 // S3's XML answers as values, and the one document that is sent.
 //
-// pugixml parses; DTDs and external entities are not processed. Documents are bounded by the
-// caller's limit on bodies; depth here is fixed by the paths that are read.
+// pugixml parses: it processes no DTD, so entities other than XML's own five and character
+// references stay as they stand. Documents above xml_bytes_max are refused; nesting costs neither
+// stack nor time, as parsing does not recurse and only fixed paths are read.
+//
+// Keys are expected as plain UTF-8: the requests do not ask for encoding-type, because the
+// program's own keys are ASCII.
 #pragma once
 
 #include "engine/result.hh"
 #include "s3/object_store.hh"
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace bts3::s3 {
+
+// A page is at most 1,000 entries, and a key at most 1 KiB, up to six times that when escaped.
+inline constexpr std::size_t xml_bytes_max = 16 * 1024 * 1024;
+
+// The text with blanks for control characters, as it may stand in a message.
+std::string one_line(std::string_view text);
 
 // <Error>: what the store says went wrong.
 struct error_document {
   std::string code;
   std::string message;
-  std::string region;       // the region that it expected, in answers to a wrong one
-  std::string server_time;  // in RequestTimeTooSkewed
+  std::string region;  // the region that it expected, in answers to a wrong one
 };
 
 // Nullopt when the text is no <Error> document.

@@ -1,0 +1,114 @@
+#include "s3/endpoint.hh"
+
+#include "tests/support/outcome.hh"
+
+#include <boost/test/unit_test.hpp>
+
+using namespace bts3;
+using namespace bts3::s3;
+
+namespace {
+
+// "scheme host base_path", or the error's message.
+std::string made(const std::string& url, const std::string& region, const std::string& bucket,
+                 addressing style = addressing::automatic) {
+  const auto where = make_endpoint(url, region, bucket_name(bucket), style);
+  if (!where) {
+    BOOST_TEST((where.error().why == engine::reason::configuration));
+    BOOST_TEST(!where.error().remedy.empty());
+    return where.error().message;
+  }
+  return where->scheme + " " + where->host + " " + where->base_path;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(endpoint_suite)
+
+BOOST_AUTO_TEST_CASE(aws_is_virtual_hosted_over_https) {
+  BOOST_TEST(made("", "eu-central-1", "backups") == "https backups.s3.eu-central-1.amazonaws.com ");
+}
+
+BOOST_AUTO_TEST_CASE(china_is_a_partition_of_its_own) {
+  BOOST_TEST(made("", "cn-north-1", "backups") == "https backups.s3.cn-north-1.amazonaws.com.cn ");
+}
+
+BOOST_AUTO_TEST_CASE(a_bucket_with_dots_is_addressed_by_path) {
+  BOOST_TEST(made("", "eu-central-1", "my.backups") ==
+             "https s3.eu-central-1.amazonaws.com /my.backups");
+}
+
+BOOST_AUTO_TEST_CASE(a_custom_endpoint_is_addressed_by_path) {
+  BOOST_TEST(made("http://127.0.0.1:9000", "us-east-1", "b") == "http 127.0.0.1:9000 /b");
+  BOOST_TEST(made("https://Store.Example/", "us-east-1", "b") == "https store.example /b");
+  BOOST_TEST(made("https://store.example/s3//", "us-east-1", "b") == "https store.example /s3/b");
+  BOOST_TEST(made("http://[::1]:8000", "us-east-1", "b") == "http [::1]:8000 /b");
+}
+
+BOOST_AUTO_TEST_CASE(the_style_can_be_forced) {
+  BOOST_TEST(made("https://store.example:8443", "us-east-1", "b", addressing::virtual_hosted) ==
+             "https b.store.example:8443 ");
+  BOOST_TEST(made("", "us-east-1", "b", addressing::path) == "https s3.us-east-1.amazonaws.com /b");
+}
+
+BOOST_AUTO_TEST_CASE(the_schemes_own_port_is_left_out_of_host) {
+  BOOST_TEST(made("https://store.example:443", "us-east-1", "b") == "https store.example /b");
+  BOOST_TEST(made("http://store.example:80", "us-east-1", "b") == "http store.example /b");
+  BOOST_TEST(made("http://store.example:443", "us-east-1", "b") == "http store.example:443 /b");
+}
+
+BOOST_AUTO_TEST_CASE(a_malformed_url_is_refused_with_the_configurations_key) {
+  for (const char* url :
+       {"store.example", "ftp://store.example", "https://", "https:///x", "https://a b",
+        "http://:80", "https://store.example:99999", "https://store.example:0",
+        "https://store.example:port", "https://store.example/?x=1", "https://store.example/#x",
+        "https://stor\xc3\xa9.example", "https://store.example\n", "HTTPS//x", "s3://bucket"}) {
+    BOOST_TEST_CONTEXT(url) {
+      BOOST_TEST(made(url, "us-east-1", "b").starts_with("s3.endpoint_url = \""));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(credentials_in_the_url_are_refused_and_not_repeated) {
+  const std::string message = made("https://user:hunter2@store.example", "us-east-1", "b");
+  BOOST_TEST(message.starts_with("s3.endpoint_url = "));
+  BOOST_TEST(message.find("hunter2") == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(an_impossible_bucket_name_is_refused) {
+  for (const char* bucket : {"", "a/b", "s3://b", "with space", "b?x", "..", "b\n"}) {
+    BOOST_TEST_CONTEXT(bucket) {
+      BOOST_TEST(made("", "us-east-1", bucket).starts_with("s3.bucket = \""));
+    }
+  }
+  BOOST_TEST(made("", "us-east-1", std::string(256, 'b')).starts_with("s3.bucket = \""));
+}
+
+BOOST_AUTO_TEST_CASE(a_bucket_that_cannot_stand_in_a_host_name_needs_path_addressing) {
+  BOOST_TEST(made("", "us-east-1", "Old_Bucket").starts_with("s3.bucket = \"Old_Bucket\""));
+  BOOST_TEST(made("", "us-east-1", "Old_Bucket", addressing::path) ==
+             "https s3.us-east-1.amazonaws.com /Old_Bucket");
+}
+
+BOOST_AUTO_TEST_CASE(an_ip_address_has_no_virtual_hosts) {
+  for (const char* url : {"http://127.0.0.1", "http://127.0.0.1:9000", "http://[::1]:9000"}) {
+    BOOST_TEST(made(url, "us-east-1", "b", addressing::virtual_hosted)
+                   .starts_with("s3.endpoint_url = \""));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_missing_or_malformed_region_is_refused) {
+  BOOST_TEST(made("", "", "b").starts_with("s3.region = \"\""));
+  BOOST_TEST(made("", "eu central", "b").starts_with("s3.region = \""));
+  BOOST_TEST(made("", "evil.example/", "b").starts_with("s3.region = \""));
+}
+
+BOOST_AUTO_TEST_CASE(url_joins_path_and_query) {
+  const auto where = make_endpoint("http://h:1", "us-east-1", bucket_name("b"), addressing::path);
+  BOOST_REQUIRE(where.has_value());
+  BOOST_TEST(where->url("/b/k", "") == "http://h:1/b/k");
+  BOOST_TEST(where->url("/b", "uploads=") == "http://h:1/b?uploads=");
+  BOOST_TEST(!where->secure());
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,465 @@
+#include "tests/support/memory_store.hh"
+
+#include <libdeflate.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+
+namespace bts3::testing {
+
+using engine::disposition;
+using engine::error;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+namespace {
+
+std::string md5(std::string_view bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> out{};
+  unsigned int size = 0;
+  const int made = ::EVP_Digest(bytes.data(), bytes.size(), out.data(), &size, EVP_md5(), nullptr);
+  BTS3_ASSERT(made == 1);
+  return std::string(reinterpret_cast<const char*>(out.data()), size);
+}
+
+std::string hex(std::string_view bytes) {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string out;
+  for (const char c : bytes) {
+    out += digits[static_cast<unsigned char>(c) >> 4];
+    out += digits[static_cast<unsigned char>(c) & 0xf];
+  }
+  return out;
+}
+
+std::string text_of(std::span<const std::byte> bytes) {
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+error refusal(disposition what_now, reason why, int status, std::string code,
+              const std::string& key) {
+  error failure;
+  failure.what_now = what_now;
+  failure.why = why;
+  failure.status = status;
+  failure.message = key + ": " + code;
+  failure.code = std::move(code);
+  return failure;
+}
+
+error no_such_key(const std::string& key) {
+  return refusal(disposition::not_found, reason::unspecified, 404, "NoSuchKey", key);
+}
+
+error no_such_upload(const std::string& key) {
+  return refusal(disposition::not_found, reason::unspecified, 404, "NoSuchUpload", key);
+}
+
+error condition_failed(const std::string& key) {
+  return refusal(disposition::fail, reason::precondition, 412, "PreconditionFailed", key);
+}
+
+error bad_argument(const std::string& key, std::string code) {
+  return refusal(disposition::fail, reason::unspecified, 400, std::move(code), key);
+}
+
+error checksums_refused(const std::string& key) {
+  return refusal(disposition::fail, reason::unsupported, 501, "NotImplemented", key);
+}
+
+bool crc32_differs(std::span<const std::byte> body, std::optional<std::uint32_t> declared) {
+  return declared && *declared != ::libdeflate_crc32(0, body.data(), body.size());
+}
+
+}  // namespace
+
+void memory_store::fail_at(std::size_t step, error failure, performed when) {
+  _failures[step] = scripted_failure{std::move(failure), when};
+}
+
+void memory_store::fail_from(std::size_t step, error failure) {
+  _fails_from.emplace(step, std::move(failure));
+}
+
+void memory_store::never_fail() {
+  _failures.clear();
+  _fails_from.reset();
+}
+
+error memory_store::lost_connection() {
+  error failure;
+  failure.what_now = disposition::retry;
+  failure.why = reason::network;
+  failure.message = "the connection is gone";
+  return failure;
+}
+
+void memory_store::put(const std::string& key, std::string body) {
+  stored_object object;
+  object.tag = s3::etag(hex(md5(body)));
+  object.body = std::move(body);
+  _objects[key] = std::move(object);
+}
+
+const memory_store::stored_object* memory_store::find(const std::string& key) const {
+  const auto found = _objects.find(key);
+  return found == _objects.end() ? nullptr : &found->second;
+}
+
+std::size_t memory_store::count(std::string_view verb) const {
+  return static_cast<std::size_t>(std::count_if(
+      _calls.begin(), _calls.end(), [&](const recorded_call& call) { return call.verb == verb; }));
+}
+
+std::optional<memory_store::scripted_failure> memory_store::failure_of(std::size_t number) const {
+  if (const auto found = _failures.find(number); found != _failures.end()) {
+    return found->second;
+  }
+  if (_fails_from && number >= _fails_from->first) {
+    return scripted_failure{_fails_from->second, performed::no};
+  }
+  return std::nullopt;
+}
+
+// Records the call, lets others run, and then performs `work`, a plain function, or fails.
+template <typename T, typename Work>
+task<result<T>> memory_store::step(std::string verb, std::string key, Work work,
+                                   engine::stop_token stop) {
+  recorded_call call;
+  call.verb = std::move(verb);
+  call.key = std::move(key);
+  _calls.push_back(std::move(call));
+  const std::optional<scripted_failure> script = failure_of(_calls.size());
+  _in_flight_max = std::max(_in_flight_max, ++_in_flight);
+  auto yielding = _loop.yield();
+  co_await std::move(yielding);
+  --_in_flight;
+  if (stop.stop_requested()) {
+    co_return engine::cancelled_error();
+  }
+  if (script && script->when == performed::no) {
+    error failure = script->failure;
+    co_return failure;
+  }
+  result<T> outcome = work();
+  if (script) {
+    error failure = script->failure;
+    co_return failure;
+  }
+  co_return outcome;
+}
+
+result<s3::etag> memory_store::do_put(const s3::put_request& request) {
+  const std::string& key = request.key.str();
+  const stored_object* present = find(key);
+  if (request.condition.must_be_absent && present != nullptr) {
+    return condition_failed(key);
+  }
+  if (request.condition.must_match) {
+    if (present == nullptr) {
+      return no_such_key(key);
+    }
+    if (present->tag != *request.condition.must_match) {
+      return condition_failed(key);
+    }
+  }
+  const bool checksum = request.options.checksum_crc32 && request.digests.crc32;
+  if (checksum && _options.refuse_checksums) {
+    return checksums_refused(key);
+  }
+  if (checksum && crc32_differs(request.body, request.digests.crc32)) {
+    return refusal(disposition::retry, reason::bad_request, 400, "BadDigest", key);
+  }
+  put(key, text_of(request.body));
+  _objects[key].options = request.options;
+  return _objects[key].tag;
+}
+
+result<std::size_t> memory_store::do_get(const s3::get_request& request) const {
+  const std::string& key = request.key.str();
+  const stored_object* present = find(key);
+  if (present == nullptr) {
+    return no_such_key(key);
+  }
+  if (request.must_match && present->tag != *request.must_match) {
+    return condition_failed(key);
+  }
+  std::string_view wanted = present->body;
+  if (request.range) {
+    if (request.range->offset + request.range->length > wanted.size()) {
+      return refusal(disposition::fail, reason::unspecified, 416, "InvalidRange", key);
+    }
+    wanted = wanted.substr(request.range->offset, request.range->length);
+  }
+  if (wanted.size() > request.into.size()) {
+    return refusal(disposition::fail, reason::protocol, 0, "", key);
+  }
+  const auto bytes = std::as_bytes(std::span(wanted.data(), wanted.size()));
+  std::copy(bytes.begin(), bytes.end(), request.into.begin());
+  return wanted.size();
+}
+
+s3::listing memory_store::do_list(const s3::list_request& request) const {
+  s3::listing listed;
+  for (const auto& [key, object] : _objects) {
+    if (!key.starts_with(request.prefix) || key <= request.start_after) {
+      continue;
+    }
+    if (!request.delimiter.empty()) {
+      const std::size_t cut = key.find(request.delimiter, request.prefix.size());
+      if (cut != std::string::npos) {
+        const std::string prefix = key.substr(0, cut + request.delimiter.size());
+        if (listed.common_prefixes.empty() || listed.common_prefixes.back() != prefix) {
+          listed.common_prefixes.push_back(prefix);
+        }
+        continue;
+      }
+    }
+    s3::listed_object entry;
+    entry.key = s3::object_key(key);
+    entry.size = object.body.size();
+    entry.tag = object.tag;
+    entry.stored_as = object.options.stored_as;
+    listed.objects.push_back(std::move(entry));
+  }
+  return listed;
+}
+
+memory_store::open_upload* memory_store::find_upload(const s3::object_key& key,
+                                                     const s3::upload_id& id) {
+  const auto found = _uploads.find(id.str());
+  return found == _uploads.end() || found->second.key != key ? nullptr : &found->second;
+}
+
+result<s3::etag> memory_store::do_upload_part(const s3::upload_part_request& request) {
+  const std::string& key = request.key.str();
+  open_upload* upload = find_upload(request.key, request.id);
+  if (upload == nullptr) {
+    return no_such_upload(key);
+  }
+  if (request.number < 1 || request.number > s3::part_number_max) {
+    return bad_argument(key, "InvalidArgument");
+  }
+  if (request.digests.crc32 && _options.refuse_checksums) {
+    return checksums_refused(key);
+  }
+  if (request.digests.crc32.has_value() != upload->options.checksum_crc32) {
+    return bad_argument(key, "InvalidRequest");
+  }
+  if (crc32_differs(request.body, request.digests.crc32)) {
+    return refusal(disposition::retry, reason::bad_request, 400, "BadDigest", key);
+  }
+  open_upload::part part;
+  part.body = text_of(request.body);
+  part.tag = s3::etag(hex(md5(part.body)));
+  part.crc32 = request.digests.crc32;
+  upload->parts[request.number] = part;
+  return part.tag;
+}
+
+result<s3::etag> memory_store::do_complete(const s3::object_key& key, const s3::upload_id& id,
+                                           const std::vector<s3::completed_part>& parts) {
+  open_upload* upload = find_upload(key, id);
+  if (upload == nullptr) {
+    return no_such_upload(key.str());
+  }
+  if (parts.empty()) {
+    return bad_argument(key.str(), "MalformedXML");
+  }
+  std::string body;
+  std::string digests;
+  s3::part_number last = 0;
+  for (const s3::completed_part& named : parts) {
+    if (named.number <= last) {
+      return bad_argument(key.str(), "InvalidPartOrder");
+    }
+    last = named.number;
+    const auto found = upload->parts.find(named.number);
+    if (found == upload->parts.end() || found->second.tag != named.tag ||
+        found->second.crc32 != named.crc32) {
+      return bad_argument(key.str(), "InvalidPart");
+    }
+    if (&named != &parts.back() && found->second.body.size() < _options.part_bytes_min) {
+      return bad_argument(key.str(), "EntityTooSmall");
+    }
+    body += found->second.body;
+    digests += md5(found->second.body);
+  }
+  stored_object object;
+  object.body = std::move(body);
+  object.tag = s3::etag(hex(md5(digests)) + "-" + std::to_string(parts.size()));
+  object.options = upload->options;
+  const s3::etag tag = object.tag;
+  _objects[key.str()] = std::move(object);
+  _uploads.erase(id.str());
+  return _options.empty_etag_from_complete ? s3::etag() : tag;
+}
+
+task<result<s3::etag>> memory_store::put_object(s3::put_request request, engine::stop_token stop) {
+  const std::string key = request.key.str();
+  return step<s3::etag>("PutObject", key, [this, request] { return do_put(request); }, stop);
+}
+
+task<result<std::size_t>> memory_store::get_object(s3::get_request request,
+                                                   engine::stop_token stop) {
+  const std::string key = request.key.str();
+  return step<std::size_t>("GetObject", key, [this, request] { return do_get(request); }, stop);
+}
+
+task<result<s3::text_object>> memory_store::get_object_text(s3::object_key key,
+                                                            std::size_t bytes_max,
+                                                            engine::stop_token stop) {
+  return step<s3::text_object>(
+      "GetObject", key.str(),
+      [this, key, bytes_max]() -> result<s3::text_object> {
+        const stored_object* present = find(key.str());
+        if (present == nullptr) {
+          return no_such_key(key.str());
+        }
+        if (present->body.size() > bytes_max) {
+          return refusal(disposition::fail, reason::protocol, 0, "", key.str());
+        }
+        s3::text_object text;
+        text.body = present->body;
+        text.tag = present->tag;
+        return text;
+      },
+      stop);
+}
+
+task<result<s3::object_info>> memory_store::head_object(s3::object_key key,
+                                                        engine::stop_token stop) {
+  return step<s3::object_info>(
+      "HeadObject", key.str(),
+      [this, key]() -> result<s3::object_info> {
+        const stored_object* present = find(key.str());
+        if (present == nullptr) {
+          return no_such_key(key.str());
+        }
+        s3::object_info info;
+        info.size = present->body.size();
+        info.tag = present->tag;
+        info.stored_as = present->options.stored_as;
+        info.sse = present->options.sse;
+        return info;
+      },
+      stop);
+}
+
+task<result<s3::listing>> memory_store::list_objects(s3::list_request request,
+                                                     engine::stop_token stop) {
+  const std::string prefix = request.prefix;
+  return step<s3::listing>(
+      "ListObjectsV2", prefix,
+      [this, request]() -> result<s3::listing> {
+        s3::listing listed = do_list(request);
+        if (listed.objects.size() + listed.common_prefixes.size() > request.objects_max) {
+          return refusal(disposition::fail, reason::unspecified, 0, "", request.prefix);
+        }
+        return listed;
+      },
+      stop);
+}
+
+task<result<void>> memory_store::delete_object(s3::object_key key, engine::stop_token stop) {
+  return step<void>(
+      "DeleteObject", key.str(),
+      [this, key] {
+        _objects.erase(key.str());
+        return engine::ok();
+      },
+      stop);
+}
+
+task<result<s3::upload_id>> memory_store::create_multipart_upload(s3::object_key key,
+                                                                  s3::write_options options,
+                                                                  engine::stop_token stop) {
+  return step<s3::upload_id>(
+      "CreateMultipartUpload", key.str(),
+      [this, key, options]() -> result<s3::upload_id> {
+        if (options.checksum_crc32 && _options.refuse_checksums) {
+          return checksums_refused(key.str());
+        }
+        s3::upload_id id("upload-" + std::to_string(_next_upload++));
+        open_upload upload;
+        upload.key = key;
+        upload.options = options;
+        _uploads[id.str()] = std::move(upload);
+        return id;
+      },
+      stop);
+}
+
+task<result<s3::etag>> memory_store::upload_part(s3::upload_part_request request,
+                                                 engine::stop_token stop) {
+  const std::string key = request.key.str();
+  return step<s3::etag>(
+      "UploadPart", key, [this, request] { return do_upload_part(request); }, stop);
+}
+
+task<result<s3::etag>> memory_store::complete_multipart_upload(
+    s3::object_key key, s3::upload_id id, std::vector<s3::completed_part> parts,
+    engine::stop_token stop) {
+  return step<s3::etag>(
+      "CompleteMultipartUpload", key.str(),
+      [this, key, id, parts] { return do_complete(key, id, parts); }, stop);
+}
+
+task<result<void>> memory_store::abort_multipart_upload(s3::object_key key, s3::upload_id id,
+                                                        engine::stop_token stop) {
+  return step<void>(
+      "AbortMultipartUpload", key.str(),
+      [this, key, id] {
+        if (find_upload(key, id) != nullptr) {
+          _uploads.erase(id.str());
+        }
+        return engine::ok();
+      },
+      stop);
+}
+
+task<result<std::vector<s3::listed_part>>> memory_store::list_parts(s3::object_key key,
+                                                                    s3::upload_id id,
+                                                                    engine::stop_token stop) {
+  return step<std::vector<s3::listed_part>>(
+      "ListParts", key.str(),
+      [this, key, id]() -> result<std::vector<s3::listed_part>> {
+        const open_upload* upload = find_upload(key, id);
+        if (upload == nullptr) {
+          return no_such_upload(key.str());
+        }
+        std::vector<s3::listed_part> listed;
+        for (const auto& [number, part] : upload->parts) {
+          s3::listed_part entry;
+          entry.number = number;
+          entry.size = part.body.size();
+          entry.tag = part.tag;
+          listed.push_back(std::move(entry));
+        }
+        return listed;
+      },
+      stop);
+}
+
+task<result<std::vector<s3::listed_upload>>> memory_store::list_multipart_uploads(
+    std::string prefix, engine::stop_token stop) {
+  return step<std::vector<s3::listed_upload>>(
+      "ListMultipartUploads", prefix,
+      [this, prefix]() -> result<std::vector<s3::listed_upload>> {
+        std::vector<s3::listed_upload> listed;
+        for (const auto& [id, upload] : _uploads) {
+          if (upload.key.str().starts_with(prefix)) {
+            s3::listed_upload entry;
+            entry.key = upload.key;
+            entry.id = s3::upload_id(id);
+            listed.push_back(std::move(entry));
+          }
+        }
+        return listed;
+      },
+      stop);
+}
+
+}  // namespace bts3::testing
