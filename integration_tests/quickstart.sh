@@ -6,10 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-keep=false
+keep=()
 case ${1:-} in
   "") ;;
-  --keep) keep=true ;;
+  --keep) keep=(--keep) ;;
   *) echo "usage: integration_tests/quickstart.sh [--keep]" >&2; exit 2 ;;
 esac
 if [[ $(id -u) -ne 0 ]]; then
@@ -22,8 +22,10 @@ tests/install_dependencies.sh build test integration
 echo "== build"
 launcher=()
 if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
-cmake --preset release "${launcher[@]}" >/dev/null
-cmake --build --preset release --target btrfs_to_s3 -j2 | tail -n 1
+mkdir -p build
+{ cmake --preset release "${launcher[@]}" && cmake --build --preset release --target btrfs_to_s3 -j2; } \
+  >build/quickstart.log 2>&1 || { tail -n 60 build/quickstart.log; exit 1; }
+tail -n 1 build/quickstart.log
 
 exec /usr/bin/python3 -B integration_tests/harness/quickstart.py \
-  --binary build/release/app/btrfs_to_s3 $($keep && echo --keep)
+  --binary build/release/app/btrfs_to_s3 "${keep[@]}"

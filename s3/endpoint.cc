@@ -143,7 +143,8 @@ result<endpoint> make_endpoint(const std::string& endpoint_url, const std::strin
   const bool virtual_hosted =
       style == addressing::virtual_hosted || (style == addressing::automatic && aws && !dots);
   if (!virtual_hosted) {
-    made.base_path += "/" + uri_encode(name, false);
+    made.base_path += '/';
+    made.base_path += uri_encode(name, false);
     return made;
   }
   if (!consists_of(name, {lower_case, digits, ".-"}) || name.starts_with('.') ||

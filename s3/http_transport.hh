@@ -65,10 +65,11 @@ class http_transport {
  public:
   virtual ~http_transport() = default;
   // One exchange, no retries, except that anything but a POST may be sent again when a pooled
-  // connection turns out to be dead before the first byte of an answer. A complete answer of any status is a value; an error means that no
-  // usable answer arrived (reason network: DNS, refused, TLS, reset, stall, truncated), and its
-  // message names host and cause. Resumes from the reactor's run queue. `stop` ends it at once,
-  // with `cancelled`; the request's spans are no longer touched after that.
+  // connection turns out to be dead before the first byte of an answer. A complete answer of any
+  // status is a value; an error means that no usable answer arrived (reason network: DNS, refused,
+  // TLS, reset, stall, truncated), and its message names host and cause. Resumes from the reactor's
+  // run queue. `stop` ends it at once, with `cancelled`; the request's spans are no longer touched
+  // after that.
   virtual engine::task<engine::result<http_response>> perform(http_request request,
                                                               engine::stop_token stop) = 0;
 };

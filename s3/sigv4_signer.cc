@@ -76,7 +76,8 @@ std::map<std::string, std::string> canonical_headers(const header_list& headers)
   for (const auto& [name, value] : headers) {
     const auto [place, added] = canonical.emplace(lower(name), folded(value));
     if (!added) {
-      place->second += "," + folded(value);
+      place->second += ',';
+      place->second += folded(value);
     }
   }
   return canonical;

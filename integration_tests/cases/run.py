@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import signal
 import struct
 import sys
@@ -13,7 +14,7 @@ import time
 import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from world import MIB, compare, dataset, says, world  # noqa: E402
+from world import MIB, btrfs, dataset, says, world  # noqa: E402
 
 CASES = {}
 
@@ -43,6 +44,7 @@ def check_chunks(w, manifest):
 @case
 def restored_trees_equal_the_sources(w):
     dataset.seed(w.data)
+    w.tool.tables["snapshots"]["retain"] = 3
     w.backup()
     keys = [w.pointer()["manifest_key"]]
     for number in (2, 3):
@@ -65,14 +67,19 @@ def restored_trees_equal_the_sources(w):
     assert pointer["kind"] == "incremental" and pointer["created_at"].endswith("Z")
     state = json.loads((w.directory / "state" / "state.json").read_text())["subvolumes"]["data"]
     assert state["last_manifest"] == keys[2] and state["last_snapshot"].endswith("__inc")
-    # retain = 2: the oldest snapshot is gone, its backup is not.
-    assert len(w.snapshot_names()) == 2
+    assert state["last_full_at"] == first["created_at"]
+    for index, key in enumerate(keys):
+        # {name}__{TS}__{full|inc}, with the TS of the backup's keys.
+        stamp = re.fullmatch(r".*/manifest-(\d{8}T\d{6}Z)\.json", key)[1]
+        name = f"data__{stamp}__{'inc' if index else 'full'}"
+        assert w.snapshot_names()[index] == name, (name, w.snapshot_names())
+        assert w.bucket.get_json(key)["snapshot"]["name"] == name
+        assert all(f"/chunk-{stamp}-" in chunk["key"] for chunk in w.bucket.get_json(key)["chunks"])
     w.restore("--current", "--target", str(w.restored / "newest"))
     w.restore("--manifest-key", keys[1], "--target", str(w.restored / "middle"))
     w.restore("--manifest-key", keys[0], "--target", str(w.restored / "oldest"))
-    middle, newest = (w.snapshots / name for name in w.snapshot_names())
-    w.same(middle, w.restored / "middle")
-    w.same(newest, w.restored / "newest")
+    for name, target in zip(w.snapshot_names(), ("oldest", "middle", "newest"), strict=True):
+        w.same(w.snapshots / name, w.restored / target)
     w.same(w.data, w.restored / "newest")
     (w.restored / "newest" / "writable").write_text("yes")
     w.nothing_left_behind(["data", *("snapshots/" + name for name in w.snapshot_names()),
@@ -80,17 +87,19 @@ def restored_trees_equal_the_sources(w):
 
 
 @case
-def an_oldest_state_is_restored_as_it_was(w):
-    """The full alone, compared with a copy that Btrfs itself kept."""
+def a_pruned_snapshot_keeps_its_backup(w):
+    """retain = 2: the third backup deletes the first snapshot, and the first state is still restored."""
     dataset.seed(w.data, large_mib=8, small_files=100)
-    w.tool.tables["snapshots"]["retain"] = 5
     w.backup()
     key = w.pointer()["manifest_key"]
-    dataset.mutate(w.data)
-    w.backup()
+    kept = w.filesystem.snapshot(w.data, "kept")
+    full = w.snapshot_names()[0]
+    for number in (2, 3):
+        dataset.mutate(w.data, number)
+        w.backup()
+    assert len(w.snapshot_names()) == 2 and full not in w.snapshot_names(), w.snapshot_names()
     w.restore("--manifest-key", key, "--target", str(w.restored / "full"))
-    full = [name for name in w.snapshot_names() if name.endswith("__full")]
-    w.same(w.snapshots / full[0], w.restored / "full")
+    w.same(kept, w.restored / "full")
 
 
 def dead_send(w, script, *words):
@@ -189,14 +198,15 @@ def misuse_is_explained(w):
           environment={"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
     wrong(1, ["AWS_SECRET_ACCESS_KEY"], environment={"AWS_SECRET_ACCESS_KEY": ""})
     wrong(2, ["NoSuchBucket", "s3.bucket"], s3={"bucket": "no-such-bucket-here"})
-    wrong(1, ["127.0.0.1:9", "refused", "endpoint"], s3={"endpoint_url": "http://127.0.0.1:9", "retry_for": "1s"})
+    wrong(1, ["127.0.0.1:9", "refused", "endpoint"], s3={"endpoint_url": "http://127.0.0.1:9", "retry_for": "3s"})
     wrong(2, ["s3.endpoint_url", "https://"], s3={"endpoint_url": "localhost:9000"})
     wrong(2, ["unknown key s3.buckett", "s3.bucket"], s3={"buckett": "x"})
     wrong(2, ["s3.part_size_bytes", "at least"], s3={"part_size_bytes": "1MiB"})
     wrong(2, ["s3.spool_enabled", "not supported"], s3={"spool_enabled": True})
     wrong(2, ["ordinary directory", "btrfs subvolume"], subvolumes={"paths": [str(w.snapshots)]})
-    wrong(2, ["base_dir", "another filesystem", "same"] if other_btrfs() else ["base_dir", "Btrfs"],
-          snapshots={"base_dir": str(w.directory)})
+    wrong(2, ["base_dir", "Btrfs"], snapshots={"base_dir": str(w.directory)})
+    with btrfs.filesystem(w.directory / "second", "512M") as second:
+        wrong(2, ["base_dir", "another filesystem"], snapshots={"base_dir": str(second.mount)})
     says(w.tool.run("backup", "--subvolume", "nobody"), "nobody", "data")
     assert w.tool.run("backup", "--no-such-flag").status == 2
     says(w.restore("--target", str(w.restored / "x"), expect=1), "no backup", "--subvolume")
@@ -207,11 +217,6 @@ def misuse_is_explained(w):
     says(w.restore("--target", "relative", expect=2), "absolute")
     says(w.restore("--manifest-key", "nothing/here", "--target", str(w.restored / "x"), expect=1), "nothing/here")
     w.nothing_left_behind(subvolumes + ["snapshots/" + name for name in w.snapshot_names()])
-
-
-def other_btrfs():
-    """The scratch directory is on another Btrfs only where the machine's own filesystem is one."""
-    return False
 
 
 @case
@@ -285,7 +290,7 @@ def a_missing_parent_leads_to_an_announced_full(w):
 
 
 @case
-def a_dry_run_and_no_s3_change_nothing(w):
+def dry_run_and_no_s3_change_nothing(w):
     dataset.seed(w.data, large_mib=8, small_files=20)
     subvolumes = w.filesystem.subvolumes()
     outcome = w.backup("--dry-run")
@@ -301,7 +306,8 @@ def a_dry_run_and_no_s3_change_nothing(w):
 
 
 @case
-def a_kept_received_snapshot_has_the_originals_identity(w):
+def keep_received_leaves_a_snapshot(w):
+    """With the identity of the original, so that it can be the next incremental's parent."""
     dataset.seed(w.data, large_mib=1, small_files=20)
     w.backup()
     uuid = w.manifest()["snapshot"]["uuid"]

@@ -87,9 +87,14 @@ def world(binary, gateway_directory, size="8G"):
     if reason:
         print(f"skipped: {reason}")
         sys.exit(77)
+    tool.exit_on_signals()
     with tempfile.TemporaryDirectory(prefix="btrfs_to_s3-case-") as directory:
         with btrfs.filesystem(directory, size) as filesystem:
-            yield World(binary, json.loads(info.read_text()), directory, filesystem)
+            this = World(binary, json.loads(info.read_text()), directory, filesystem)
+            try:
+                yield this
+            finally:
+                this.tool.kill_running()
 
 
 def says(outcome, *words):
@@ -98,4 +103,4 @@ def says(outcome, *words):
         assert re.search(re.escape(word), outcome.stderr), f"stderr lacks {word!r}: {outcome}"
 
 
-__all__ = ["MIB", "World", "world", "says", "dataset", "compare"]
+__all__ = ["MIB", "World", "world", "says", "btrfs", "dataset", "compare"]

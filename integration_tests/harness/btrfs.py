@@ -36,6 +36,12 @@ class Filesystem:
         run("btrfs", "subvolume", "create", str(path))
         return path
 
+    def snapshot(self, source, name):
+        """Read-only."""
+        path = self.mount / name
+        run("btrfs", "subvolume", "snapshot", "-r", str(source), str(path))
+        return path
+
     def subvolumes(self):
         """Paths of all subvolumes, relative to the top level."""
         lines = run("btrfs", "subvolume", "list", str(self.mount)).splitlines()
@@ -53,11 +59,15 @@ def filesystem(directory, size="8G", options="compress=zstd"):
     device = run("losetup", "--find", "--show", str(image)).strip()
     try:
         run("mount", "-o", options, device, str(mount))
+        # From here on the kernel detaches it with the last unmount, even when nobody is left to ask for it.
+        run("losetup", "--detach", device)
         try:
             yield Filesystem(mount, image, device)
         finally:
             if subprocess.run(["umount", "-R", str(mount)], capture_output=True, check=False).returncode != 0:
                 subprocess.run(["umount", "-R", "-l", str(mount)], check=False)
     finally:
-        subprocess.run(["losetup", "--detach", device], check=False)
+        # Only when mounting failed is there still something to detach.
+        if run("losetup", "--associated", str(image)):
+            subprocess.run(["losetup", "--detach", device], check=False)
         image.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ def main():
     if reason:
         raise SystemExit(f"quickstart: this machine cannot do it: {reason}")
     started = time.monotonic()
+    tool.exit_on_signals()
     base = pathlib.Path(tempfile.mkdtemp(prefix="btrfs_to_s3-quickstart-"))
     gateway = rgw.Gateway(base / "gateway")
     stack = contextlib.ExitStack()
@@ -87,7 +88,7 @@ def main():
             stack.pop_all()
             print(f"kept: configuration {program.config}, filesystem {filesystem.mount}, gateway {info['endpoint']} "
                   f"(keys {info['access_key']} / {info['secret_key']})\nto remove it: umount {filesystem.mount}; "
-                  f"losetup -d {filesystem.device}; python3 integration_tests/harness/rgw.py stop {base}/gateway; rm -r {base}")
+                  f"python3 integration_tests/harness/rgw.py stop {base}/gateway; rm -r {base}")
     finally:
         stack.close()
     return 0

@@ -28,11 +28,20 @@ def toml(tables):
                    for name, keys in tables.items())
 
 
+def exit_on_signals():
+    """A termination unwinds `with` blocks, so that mounts, loop devices and daemons are removed."""
+    def leave(number, _frame):
+        raise SystemExit(128 + number)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+
+
 class Tool:
     def __init__(self, binary, directory, tables, credentials):
         self.binary, self.directory = str(binary), pathlib.Path(directory)
         self.config = self.directory / "config.toml"
         self.tables = tables
+        self.running = []
         self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.directory), "LANG": "C.UTF-8",
                             "AWS_ACCESS_KEY_ID": credentials[0], "AWS_SECRET_ACCESS_KEY": credentials[1]}
 
@@ -44,8 +53,20 @@ class Tool:
         command = [self.binary, arguments[0], "--config", str(self.config), *arguments[1:]]
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         process = subprocess.Popen(command, env={**self.environment, **(environment or {})}, stdout=out, stderr=err,
-                                   stdin=subprocess.DEVNULL)
+                                   stdin=subprocess.DEVNULL, start_new_session=True)
+        self.running.append(process)
         return process, out, err
+
+    def kill_running(self):
+        """Ends what a failed case left running, so that its filesystem can be unmounted."""
+        for process in self.running:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            if process.returncode is None:
+                process.wait()
+        self.running.clear()
 
     def finish(self, started, limit=600):
         process, out, err = started

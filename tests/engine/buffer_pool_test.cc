@@ -1,5 +1,5 @@
-#include "engine/async_scope.hh"
 #include "engine/buffer_pool.hh"
+#include "engine/async_scope.hh"
 #include "engine/child_process.hh"
 
 #include "tests/engine/support.hh"

@@ -78,9 +78,9 @@ BOOST_AUTO_TEST_CASE(death_by_signal_is_told_from_an_exit) {
 }
 
 BOOST_AUTO_TEST_CASE(a_flood_of_stderr_neither_blocks_the_child_nor_grows_memory) {
-  const child_exit end =
-      outcome_of(shell("i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789"
-                       "012345678901234567890123456789 >&2; i=$((i+1)); done; echo last >&2"));
+  const child_exit end = outcome_of(
+      shell("i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789"
+            "012345678901234567890123456789 >&2; i=$((i+1)); done; echo last >&2"));
   BOOST_TEST(end.success());
   BOOST_TEST(end.stderr_tail.size() <= 8192u);
   BOOST_TEST(end.stderr_tail.ends_with("last"));

@@ -88,8 +88,9 @@ BOOST_AUTO_TEST_SUITE(hash_suite)
 BOOST_AUTO_TEST_CASE(published_digests_are_reproduced) {
   BOOST_TEST(digest_of(bytes_of("abc")).hex() ==
              "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  BOOST_TEST(digest_of(bytes_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")).hex() ==
-             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  BOOST_TEST(
+      digest_of(bytes_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")).hex() ==
+      "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 }
 
 // The state before any byte is H(0) of FIPS 180-4, section 5.3.3.
@@ -171,8 +172,8 @@ BOOST_AUTO_TEST_CASE(a_part_is_verified_alone_from_the_state_before_it) {
   const auto bytes = random_bytes(2 << 20);
   sha256_hasher head;
   head.update(std::span(bytes).first(1 << 20));
-  const auto digest = loop->run(
-      hash_from_state(*loop, std::span(bytes).subspan(1 << 20), *head.state(), 1 << 20));
+  const auto digest =
+      loop->run(hash_from_state(*loop, std::span(bytes).subspan(1 << 20), *head.state(), 1 << 20));
   BOOST_TEST(digest.digest_if_last.hex() == digest_of(bytes).hex());
 }
 

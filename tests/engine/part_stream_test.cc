@@ -1,6 +1,6 @@
+#include "engine/part_stream.hh"
 #include "engine/async_scope.hh"
 #include "engine/child_process.hh"
-#include "engine/part_stream.hh"
 
 #include "tests/engine/support.hh"
 

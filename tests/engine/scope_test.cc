@@ -29,8 +29,8 @@ task<void> spawn_three(reactor& loop, int& count) {
   BOOST_TEST(scope.active() == 0u);
 }
 
-task<void> use_permit(reactor& loop, semaphore& permits, int name, std::string& trace,
-                      int& holders, int& most) {
+task<void> use_permit(reactor& loop, semaphore& permits, int name, std::string& trace, int& holders,
+                      int& most) {
   auto held = co_await permits.acquire();
   BOOST_REQUIRE(held.has_value());
   trace += std::to_string(name);

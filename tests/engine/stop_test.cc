@@ -33,7 +33,9 @@ BOOST_AUTO_TEST_CASE(callbacks_run_once_inside_the_request) {
 BOOST_AUTO_TEST_CASE(a_destroyed_callback_does_not_run) {
   stop_source source;
   int calls = 0;
-  { const callback gone(source.token(), [&] { ++calls; }); }
+  {
+    const callback gone(source.token(), [&] { ++calls; });
+  }
   source.request_stop();
   BOOST_TEST(calls == 0);
 }

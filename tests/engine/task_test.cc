@@ -13,9 +13,13 @@ using namespace bts3::engine::testing;
 
 namespace {
 
-task<int> immediate(int value) { co_return value; }
+task<int> immediate(int value) {
+  co_return value;
+}
 
-task<std::unique_ptr<int>> owned(int value) { co_return std::make_unique<int>(value); }
+task<std::unique_ptr<int>> owned(int value) {
+  co_return std::make_unique<int>(value);
+}
 
 task<void> failing() {
   throw std::runtime_error("planted");
@@ -32,7 +36,9 @@ task<int> yielding(reactor& loop, int value) {
   return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
 }
 
-task<std::uintptr_t> deep_position() { co_return stack_position(); }
+task<std::uintptr_t> deep_position() {
+  co_return stack_position();
+}
 
 task<std::uintptr_t> await_many(std::size_t count) {
   std::uintptr_t lowest = UINTPTR_MAX;

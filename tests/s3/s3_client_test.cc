@@ -386,6 +386,7 @@ BOOST_AUTO_TEST_CASE(a_range_is_believed_only_when_it_is_the_one_asked_for) {
   };
   const wrong_answer table[] = {
       {200, {}, "0123456789"},
+      {200, {{"content-range", "bytes 10-19/100"}}, "0123456789"},
       {206, {}, "0123456789"},
       {206, {{"content-range", "bytes 0-9/100"}}, "0123456789"},
       {206, {{"content-range", "bytes 10-29/100"}}, "0123456789"},
