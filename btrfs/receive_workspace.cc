@@ -36,6 +36,9 @@ using engine::unique_fd;
 
 constexpr char records_name[] = "links";
 constexpr char records_version[] = "btrfs_to_s3 links 1";
+// Where the top level is mounted: a directory that every /proc has and that nobody needs here. In
+// our own namespace covering it disturbs nobody, and no temporary directory can be left behind.
+constexpr char mount_point[] = "/proc/driver";
 
 error refusal(std::string message, std::string remedy) {
   error failure;
@@ -196,8 +199,10 @@ result<void> receive_workspace::isolate_mounts() {
   if (::unshare(CLONE_NEWNS) != 0) {
     return system_error(errno, "making a private mount namespace", "a restore needs root");
   }
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
-    return system_error(errno, "making mounts private");
+  // The one place that is mounted on lies below /proc, which is a mount point everywhere; "/" is
+  // none in a chroot, and a restore may well run in one.
+  if (::mount(nullptr, "/proc", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    return system_error(errno, "making the mounts below /proc private");
   }
   return engine::ok();
 }
@@ -215,9 +220,7 @@ result<void> receive_workspace::mount_top_level() {
   if (!device) {
     return std::move(device.error());
   }
-  // /proc is always there and its mount point never written to; in our own namespace covering a
-  // directory of it disturbs nobody, and no temporary directory can be left behind.
-  _mount_point = "/proc/driver";
+  _mount_point = mount_point;
   if (::mount(device->c_str(), _mount_point.c_str(), "btrfs", MS_NOATIME | MS_NOSUID | MS_NODEV,
               "subvolid=5") != 0) {
     return system_error(errno, "mounting the top level of " + *device);

@@ -47,12 +47,11 @@ struct link_record {
 class receive_workspace {
  public:
   // Makes or finds the private directory, locks it against another restore of the same target, and
-  // deletes what has no record. `private_mount_needed()` must have been called at the start of the
-  // program, while it had one thread.
+  // deletes what has no record. isolate_mounts() must have been called before.
   static engine::result<receive_workspace> open(const target_report& target);
 
-  // Puts the process into a mount namespace of its own (unshare(2) with CLONE_NEWNS), from which
-  // nothing propagates. Needs CAP_SYS_ADMIN; before any thread starts.
+  // Puts the process into a mount namespace of its own (unshare(2) with CLONE_NEWNS), from whose
+  // /proc nothing propagates. Needs CAP_SYS_ADMIN; before any thread starts.
   static engine::result<void> isolate_mounts();
 
   // For `btrfs receive`.
