@@ -117,6 +117,15 @@ const std::vector<key_rule>& rules() {
   return all;
 }
 
+// They tune features to come: set, they change nothing yet, and whoever set them is told.
+constexpr std::string_view tuning_only[] = {
+    "global.spool_dir",         "global.spool_size_bytes",
+    "schedule.full_every_days", "schedule.incremental_every_days",
+    "schedule.run_at",          "s3.resume_for",
+    "restore.verify_mode",      "restore.sample_max_files",
+    "restore.wait_for_restore", "restore.restore_timeout_seconds",
+    "restore.restore_tier",     "restore.thaw_days"};
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -239,6 +248,10 @@ class reader {
       }
     }
     if (text) {
+      const std::string key = std::string(rule.table) + "." + std::string(rule.key);
+      if (std::find(std::begin(tuning_only), std::end(tuning_only), key) != std::end(tuning_only)) {
+        _config.without_effect.push_back(key);
+      }
       std::visit([&](const auto& kind) { assign(kind, name, *text); }, rule.value);
     }
   }

@@ -75,6 +75,11 @@ int main(int argc, char** argv) {
   log_options.with_time = !from_environment("JOURNAL_STREAM").has_value();
   const auto log = app::make_log(log_options);
 
+  for (const std::string& key : settings->without_effect) {
+    log->write(engine::log_level::warning, "app", "config_key_without_effect",
+               {{"key", key}, {"reason", "this version lacks the feature that it tunes"}});
+  }
+
   // Both must come before the first thread.
   auto signals = app::signal_watch::create();
   if (!signals) {
