@@ -1,14 +1,12 @@
 #include "app/state_store.hh"
 
-#include "engine/unique_fd.hh"
+#include "engine/files.hh"
 #include "planner/timestamp.hh"
 
 #include <nlohmann/json.hpp>
 #include <simdjson.h>
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -24,7 +22,6 @@ namespace {
 using engine::error;
 using engine::result;
 using engine::system_error;
-using engine::unique_fd;
 
 std::string text_in(simdjson::dom::object from, const char* field) {
   std::string_view text;
@@ -72,34 +69,6 @@ std::optional<std::string> read_file(const std::string& path) {
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
-}
-
-result<void> write_durably(const std::string& path, const std::string& text) {
-  const std::string temporary = path + ".new";
-  const unique_fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file.valid()) {
-    return system_error(errno, temporary);
-  }
-  std::size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t count = ::write(file.get(), text.data() + written, text.size() - written);
-    if (count < 0) {
-      return system_error(errno, "writing " + temporary);
-    }
-    written += static_cast<std::size_t>(count);
-  }
-  if (::fsync(file.get()) != 0) {
-    return system_error(errno, "fsync of " + temporary);
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    return system_error(errno, "renaming " + temporary);
-  }
-  const std::string directory = std::filesystem::path(path).parent_path();
-  const unique_fd parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!parent.valid() || ::fsync(parent.get()) != 0) {
-    return system_error(errno, "fsync of " + directory);
-  }
-  return engine::ok();
 }
 
 }  // namespace
@@ -162,7 +131,7 @@ result<void> state_store::save(const run_state& state) {
     }
   }
   out["last_run_at"] = state.last_run_at;
-  return write_durably(_path, out.dump(2) + "\n");
+  return engine::write_durably(_path, out.dump(2) + "\n");
 }
 
 }  // namespace bts3::app

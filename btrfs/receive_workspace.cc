@@ -1,9 +1,9 @@
 #include "btrfs/receive_workspace.hh"
 
 #include "btrfs/snapshot_manager.hh"
+#include "engine/files.hh"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
 #include <linux/magic.h>
@@ -30,6 +30,7 @@ namespace bts3::btrfs {
 namespace {
 
 using engine::error;
+using engine::open_directory;
 using engine::result;
 using engine::system_error;
 using engine::unique_fd;
@@ -46,14 +47,6 @@ error refusal(std::string message, std::string remedy) {
   failure.message = std::move(message);
   failure.remedy = std::move(remedy);
   return failure;
-}
-
-result<unique_fd> open_directory(const std::string& path) {
-  unique_fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) {
-    return system_error(errno, path);
-  }
-  return fd;
 }
 
 // The path of the directory open as `fd` below the filesystem's top level, with a trailing slash;
@@ -128,35 +121,6 @@ result<std::string> device_of(const std::string& path) {
     }
   }
   return refusal("no block device found for the filesystem of " + path, "is it mounted?");
-}
-
-result<void> write_durably(const std::string& directory, const std::string& name,
-                           const std::string& text) {
-  const std::string temporary = directory + "/" + name + ".new";
-  const unique_fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file.valid()) {
-    return system_error(errno, temporary);
-  }
-  std::size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t count = ::write(file.get(), text.data() + written, text.size() - written);
-    if (count < 0) {
-      return system_error(errno, "writing " + temporary);
-    }
-    written += static_cast<std::size_t>(count);
-  }
-  if (::fsync(file.get()) != 0 ||
-      ::rename(temporary.c_str(), (directory + "/" + name).c_str()) != 0) {
-    return system_error(errno, "writing " + directory + "/" + name);
-  }
-  auto parent = open_directory(directory);
-  if (!parent) {
-    return std::move(parent.error());
-  }
-  if (::fsync(parent->get()) != 0) {
-    return system_error(errno, "fsync of " + directory);
-  }
-  return engine::ok();
 }
 
 }  // namespace
@@ -354,7 +318,8 @@ result<void> receive_workspace::record(const link_record& link) {
     text << one.manifest_key << '\n' << one.subvolume << '\n' << one.own_uuid << '\n';
   }
   text << link.manifest_key << '\n' << link.subvolume << '\n' << link.own_uuid << '\n';
-  if (auto written = write_durably(_private_path, records_name, text.str()); !written) {
+  if (auto written = engine::write_durably(_private_path + "/" + records_name, text.str());
+      !written) {
     return written;
   }
   _records.push_back(link);

@@ -1,9 +1,9 @@
 #include "btrfs/snapshot_manager.hh"
 
+#include "engine/files.hh"
 #include "engine/unique_fd.hh"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <linux/btrfs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -20,6 +20,7 @@ namespace bts3::btrfs {
 namespace {
 
 using engine::error;
+using engine::open_directory;
 using engine::result;
 using engine::system_error;
 using engine::unique_fd;
@@ -56,14 +57,6 @@ std::optional<snapshot> parse_name(const std::string& name) {
   parsed.time = time;
   parsed.full = kind == "full";
   return parsed;
-}
-
-result<unique_fd> open_directory(const std::string& path) {
-  unique_fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) {
-    return system_error(errno, path);
-  }
-  return fd;
 }
 
 template <std::size_t Size>

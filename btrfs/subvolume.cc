@@ -1,8 +1,8 @@
 #include "btrfs/subvolume.hh"
 
+#include "engine/files.hh"
 #include "engine/unique_fd.hh"
 
-#include <fcntl.h>
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
 #include <linux/magic.h>
@@ -19,6 +19,7 @@ namespace bts3::btrfs {
 namespace {
 
 using engine::error;
+using engine::open_directory;
 using engine::result;
 using engine::system_error;
 using engine::unique_fd;
@@ -29,14 +30,6 @@ error not_usable(const std::string& message, std::string remedy) {
   failure.message = message;
   failure.remedy = std::move(remedy);
   return failure;
-}
-
-result<unique_fd> open_directory(const std::string& path) {
-  unique_fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) {
-    return system_error(errno, path);
-  }
-  return fd;
 }
 
 result<void> require_btrfs(const unique_fd& fd, const std::string& path) {

@@ -33,7 +33,8 @@ trap clean_up EXIT
 mirror=$(awk '/^URIs:/ {print $2; exit} /^deb / {for (i = 2; i <= NF; i++) if ($i ~ /^https?:/) {print $i; exit}}' \
   /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true)
 echo "== a bare $suite"
-debootstrap --variant=minbase "$suite" "$system" "${mirror:-http://deb.debian.org/debian}" >"$system.log" 2>&1 ||
+[[ -n $mirror ]] || { echo "debootstrap.sh: no mirror found in /etc/apt" >&2; exit 1; }
+debootstrap --variant=minbase "$suite" "$system" "$mirror" >"$system.log" 2>&1 ||
   { tail -n 20 "$system.log"; exit 1; }
 rm -f "$system.log"
 cp -r /etc/apt/. "$system/etc/apt/"

@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def main():
                    "endpoint_url": info["endpoint"], "storage_class_chunks": "STANDARD",
                    "part_size_bytes": "32MiB", "chunk_size_bytes": "1GiB"},
         }, (info["access_key"], info["secret_key"]))
+        stack.callback(program.kill_running)
         say("first backup: everything")
         ran("backup", program.run("backup"))
         full = bucket.get_json("hosts/example/subvol/data/current.json")["manifest_key"]
@@ -85,10 +87,11 @@ def main():
         print(json.dumps(bucket.get_json(pointer["manifest_key"]), indent=1))
         print(f"\nquickstart: all of it worked, in {time.monotonic() - started:.0f} s without packages and build")
         if arguments.keep:
-            stack.pop_all()
             print(f"kept: configuration {program.config}, filesystem {filesystem.mount}, gateway {info['endpoint']} "
                   f"(keys {info['access_key']} / {info['secret_key']})\nto remove it: umount {filesystem.mount}; "
-                  f"python3 integration_tests/harness/rgw.py stop {base}/gateway; rm -r {base}")
+                  f"python3 integration_tests/harness/rgw.py stop {base}/gateway; rm -r {base}", flush=True)
+            # Not by return: what the stack holds unmounts when the interpreter drops it.
+            os._exit(0)
     finally:
         stack.close()
     return 0
