@@ -729,6 +729,18 @@ void backup_job::remove_surplus(const made_backup& backup) const {
     return;
   }
   std::erase_if(*snapshots, [&](const auto& one) { return one.name == backup.snapshot.name; });
+  // A snapshot without a manifest is what a killed run left, or somebody's own: reported, neither
+  // counted nor deleted.
+  std::erase_if(*snapshots, [&](const auto& one) {
+    const auto kind = one.full ? planner::backup_kind::full : planner::backup_kind::incremental;
+    const auto when = planner::timestamp::parse(one.time);
+    const bool published = when && _objects.contains(backup.keys.manifest(kind, *when));
+    if (!published) {
+      _with.log.write(log_level::warning, "backup", "snapshot_without_backup",
+                      {{"path", one.path}, {"remedy", "delete it if nobody needs it"}});
+    }
+    return !published;
+  });
   const auto others = static_cast<std::size_t>(_with.settings.retain) - 1;
   while (snapshots->size() > others) {
     const btrfs::snapshot oldest = snapshots->front();

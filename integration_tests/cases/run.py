@@ -343,6 +343,19 @@ def a_restore_into_a_subvol_mount_works(w):
 
 
 @case
+def a_snapshot_without_a_backup_is_reported_and_kept(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.backup()
+    full = w.snapshot_names()[0]
+    orphan = "data__20200101T000000Z__full"
+    os.system(f"btrfs subvolume snapshot -r {w.data} {w.snapshots / orphan} > /dev/null")
+    says(w.backup(), "snapshot_without_backup", orphan)
+    assert {full, orphan} < set(w.snapshot_names()), w.snapshot_names()
+    w.backup()
+    assert orphan in w.snapshot_names() and full not in w.snapshot_names(), w.snapshot_names()
+
+
+@case
 def two_subvolumes_fail_apart(w):
     other = w.filesystem.subvolume("other")
     dataset.seed(w.data, large_mib=1, small_files=5)
