@@ -2,7 +2,9 @@
 """One end-to-end case:  run.py CASE --binary PATH --gateway DIR    (run.py --list names them)"""
 import argparse
 import base64
+import contextlib
 import hashlib
+import http.server
 import json
 import os
 import pathlib
@@ -10,6 +12,7 @@ import re
 import signal
 import struct
 import sys
+import threading
 import time
 import zlib
 
@@ -177,6 +180,33 @@ def memory_stays_within_the_promise(w):
         assert outcome.peak_rss_bytes <= promise, name
 
 
+@contextlib.contextmanager
+def refusing_endpoint(status, code, more=""):
+    """An S3 endpoint that refuses every request, for what a gateway does not refuse."""
+    class Refusal(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            body = f"<Error><Code>{code}</Code><Message>no</Message>{more}</Error>".encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @case
 def misuse_is_explained(w):
     dataset.seed(w.data, large_mib=1, small_files=5)
@@ -197,6 +227,10 @@ def misuse_is_explained(w):
     wrong(1, ["no S3 credentials", "AWS_ACCESS_KEY_ID", ".aws/credentials"],
           environment={"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
     wrong(1, ["AWS_SECRET_ACCESS_KEY"], environment={"AWS_SECRET_ACCESS_KEY": ""})
+    with refusing_endpoint(400, "AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>") as endpoint:
+        wrong(2, ["s3.region", "eu-central-1", "us-east-1"], s3={"endpoint_url": endpoint})
+    with refusing_endpoint(403, "RequestTimeTooSkewed") as endpoint:
+        wrong(1, ["RequestTimeTooSkewed", "clock"], s3={"endpoint_url": endpoint})
     wrong(2, ["NoSuchBucket", "s3.bucket"], s3={"bucket": "no-such-bucket-here"})
     wrong(1, ["127.0.0.1:9", "refused", "endpoint"], s3={"endpoint_url": "http://127.0.0.1:9", "retry_for": "3s"})
     wrong(2, ["s3.endpoint_url", "https://"], s3={"endpoint_url": "localhost:9000"})
