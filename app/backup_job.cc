@@ -1,17 +1,16 @@
 #include "app/backup_job.hh"
 
 #include "app/human_units.hh"
+#include "app/publication.hh"
 #include "app/run_lock.hh"
 #include "app/upload_stream.hh"
-#include "btrfs/identity.hh"
+#include "engine/assert.hh"
 #include "planner/keys.hh"
-
-#include <unistd.h>
+#include "planner/retention.hh"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <fstream>
+#include <filesystem>
 #include <set>
 #include <utility>
 
@@ -31,28 +30,14 @@ using engine::result;
 using engine::task;
 
 // Cleaning up after a failure gives up after this long, so that a stop ends within 10 s also when
-// the network is gone.
+// the network is gone; what is left then is the next run's.
 constexpr std::chrono::seconds clean_up_limit{6};
-
-std::string first_line_of(const char* path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
-}
-
-planner::timestamp now_of(const engine::clock& clock) {
-  return planner::timestamp(std::chrono::floor<std::chrono::seconds>(clock.now()));
-}
-
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
+// A bucket that is not configured any more is tried for this long.
+constexpr std::chrono::seconds elsewhere_limit{30};
+// A stream that differs from itself this often is sent to new keys instead.
+constexpr int divergences_max = 3;
+// What was seen of the bucket longer ago is looked at again before anything rests on it.
+constexpr std::chrono::seconds observation_lifetime{60};
 
 task<void> stop_after(engine::reactor& loop, engine::stop_source& source,
                       std::chrono::seconds limit, engine::stop_token finished) {
@@ -63,47 +48,33 @@ task<void> stop_after(engine::reactor& loop, engine::stop_source& source,
   }
 }
 
-}  // namespace
-
-// A backup from its snapshot to its pointer.
-struct backup_job::made_backup {
-  made_backup(subvolume_config of, planner::key_layout where) : which(std::move(of)), keys(where) {}
-  subvolume_config which;
-  planner::key_layout keys;
-  planner::plan plan;
-  planner::backup_kind kind = planner::backup_kind::full;
-  planner::timestamp when;
-  btrfs::snapshot snapshot;
-  btrfs::send_options send;
-  std::unique_ptr<upload_stream> upload;
-  std::vector<planner::chunk_record> chunks;
-  std::uint64_t commands = 0;
-  std::string manifest_key;
-  bool manifest_written = false;
-  bool pointer_may_have_moved = false;
-  bool published = false;
-};
-
-backup_job::backup_job(const services& with, backup_command command)
-    : _with(with), _command(std::move(command)), _snapshots(with.settings.base_dir) {
-  _host_id = first_line_of("/etc/machine-id");
-  _host_name = host_name();
+// The sender exited with status 0, and its stream ended in an END command.
+task<result<void>> prove_whole(btrfs::send_process& send,
+                               const btrfs::stream_inspector& inspector) {
+  auto finishing = send.finish();
+  auto finished = co_await std::move(finishing);
+  if (!finished) {
+    co_return finished;
+  }
+  co_return inspector.finish();
 }
 
-result<std::vector<subvolume_config>> backup_job::selected() const {
-  if (_command.subvolumes.empty()) {
-    return _with.settings.subvolumes;
+}  // namespace
+
+result<std::vector<subvolume_config>> select_subvolumes(const config& settings,
+                                                        const std::vector<std::string>& names) {
+  if (names.empty()) {
+    return settings.subvolumes;
   }
   std::vector<subvolume_config> chosen;
   std::string known;
-  for (const subvolume_config& one : _with.settings.subvolumes) {
+  for (const subvolume_config& one : settings.subvolumes) {
     known += (known.empty() ? "" : ", ") + one.name;
-    if (std::find(_command.subvolumes.begin(), _command.subvolumes.end(), one.name) !=
-        _command.subvolumes.end()) {
+    if (std::find(names.begin(), names.end(), one.name) != names.end()) {
       chosen.push_back(one);
     }
   }
-  for (const std::string& name : _command.subvolumes) {
+  for (const std::string& name : names) {
     if (std::none_of(chosen.begin(), chosen.end(),
                      [&](const subvolume_config& one) { return one.name == name; })) {
       error failure;
@@ -116,21 +87,62 @@ result<std::vector<subvolume_config>> backup_job::selected() const {
   return chosen;
 }
 
+planner::policy policy_of(const config& settings, bool regardless_of_due, bool adopt) {
+  planner::policy made;
+  made.when_due.full_every_days = static_cast<int>(settings.full_every_days);
+  made.when_due.incremental_every_days = static_cast<int>(settings.incremental_every_days);
+  const auto run_at = planner::parse_time_of_day(settings.run_at);
+  BTS3_ASSERT(run_at.has_value());  // the configuration was checked
+  made.when_due.run_at = *run_at;
+  made.regardless_of_due = regardless_of_due;
+  made.adopt = adopt;
+  return made;
+}
+
+// A backup from its snapshot to its pointer.
+struct backup_job::made_backup {
+  made_backup(const subvolume_view& of, backup_intent meant, std::string_view prefix)
+      : view(of), intent(std::move(meant)), keys(prefix, intent.subvolume) {}
+  const subvolume_view& view;
+  backup_intent intent;
+  planner::key_layout keys;
+  btrfs::snapshot snapshot;
+  std::unique_ptr<journal> record;
+  std::map<std::uint32_t, journalled_chunk> before;  // what an earlier attempt uploaded
+  std::unique_ptr<upload_stream> upload;
+  std::vector<planner::chunk_record> chunks;
+  std::uint64_t commands = 0;
+  publication_trace trace;
+  bool worthless = false;    // nothing of it can be used by a later run
+  bool start_again = false;  // and a new backup should be made at once
+  bool published = false;
+};
+
+backup_job::backup_job(const services& with, backup_command command)
+    : _with(with),
+      _command(std::move(command)),
+      _snapshots(with.settings.base_dir),
+      _identity(this_host()),
+      _policy(policy_of(with.settings, _command.once || _command.no_s3, _command.adopt)) {}
+
+backup_job::~backup_job() = default;
+
+planner::timestamp backup_job::now() const {
+  return planner::timestamp(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
+}
+
 task<result<exit_status>> backup_job::run() {
-  auto chosen = selected();
+  auto chosen = select_subvolumes(_with.settings, _command.subvolumes);
   if (!chosen) {
     co_return std::move(chosen.error());
   }
-  std::optional<run_lock> lock;
-  if (!_command.dry_run) {
-    auto locked = run_lock::acquire(_with.settings.lock_path);
-    if (!locked) {
-      co_return std::move(locked.error());
-    }
-    lock = std::move(*locked);
+  auto locked = run_lock::acquire(_with.settings.lock_path);
+  if (!locked) {
+    co_return std::move(locked.error());
   }
+  const run_lock lock = std::move(*locked);
   _states = std::make_unique<state_store>(_with.settings.state_path, _with.clock, _with.log);
-  if (!_command.dry_run && !_command.no_s3) {
+  if (!_command.no_s3) {
     auto state = _states->load();
     if (!state) {
       co_return std::move(state.error());
@@ -162,11 +174,15 @@ task<result<exit_status>> backup_job::run() {
 task<result<exit_status>> backup_job::run_all(std::vector<subvolume_config> chosen) {
   std::size_t done = 0;
   std::optional<error> first_failure;
-  for (const subvolume_config& which : chosen) {
+  observer looking(_with, _connection.get(), _state, _identity);
+  auto observing = looking.observe_all(chosen);
+  std::vector<observed> views = co_await std::move(observing);
+  for (observed& one : views) {
+    const subvolume_config& which = one.which;
     if (_with.stop.stop_requested()) {
       co_return engine::cancelled_error();
     }
-    auto backing_up = back_up(which);
+    auto backing_up = run_one(one);
     auto outcome = co_await std::move(backing_up);
     if (outcome) {
       ++done;
@@ -186,160 +202,403 @@ task<result<exit_status>> backup_job::run_all(std::vector<subvolume_config> chos
       first_failure = std::move(failure);
     }
   }
+  auto settling = settle_others();
+  co_await std::move(settling);
   if (!first_failure) {
     co_return exit_status::done;
   }
   co_return done > 0 ? exit_status::partly : status_of(*first_failure);
 }
 
-task<result<void>> backup_job::list_bucket(std::string root) {
-  auto listing = _connection->store().list_objects(s3::list_request(root), _with.stop);
-  auto found = co_await std::move(listing);
-  if (!found) {
-    co_return std::move(found.error());
+task<result<subvolume_view>> backup_job::observe(const subvolume_config& which) {
+  observer looking(_with, _connection.get(), _state, _identity);
+  auto observing = looking.observe(which);
+  co_return co_await std::move(observing);
+}
+
+task<result<void>> backup_job::run_one(observed& one) {
+  const subvolume_config which = one.which;
+  if (auto usable = _snapshots.check(which.path); !usable) {
+    co_return std::move(usable.error());
   }
-  _objects.clear();
-  for (const s3::listed_object& object : found->objects) {
-    _objects[object.key.str()] = object.size;
+  result<subvolume_view> view = std::move(one.view);
+  if (view && std::chrono::steady_clock::now() - one.when > observation_lifetime) {
+    // The subvolumes before this one took their time.
+    auto observing = observe(which);
+    view = co_await std::move(observing);
+  }
+  if (!view) {
+    co_return std::move(view.error());
+  }
+  auto settling = settle(*view);
+  auto settled = co_await std::move(settling);
+  if (!settled) {
+    co_return std::move(settled.error());
+  }
+  if (*settled) {
+    auto again = observe(which);
+    view = co_await std::move(again);
+    if (!view) {
+      co_return std::move(view.error());
+    }
+  }
+  auto backing_up = back_up(std::move(*view));
+  co_return co_await std::move(backing_up);
+}
+
+// What an earlier run left of this subvolume. True when something was changed and the subvolume
+// must be looked at again.
+task<result<bool>> backup_job::settle(subvolume_view& view) {
+  bool changed = false;
+  for (const bool local : {true, false}) {
+    if (_command.no_s3 && !local) {
+      continue;  // without the store nothing can be said of it
+    }
+    const std::string path = journal_path(_with.settings.state_path, view.which.name, local);
+    auto record = load_journal(path);
+    if (!record) {
+      co_return std::move(record.error());
+    }
+    if (!*record) {
+      continue;
+    }
+    auto settling = settle_one(path, std::move(**record), &view);
+    auto settled = co_await std::move(settling);
+    if (!settled) {
+      co_return std::move(settled.error()).within("an unfinished backup of an earlier run");
+    }
+    changed = true;
+  }
+  co_return changed;
+}
+
+// Journals of subvolumes that are not configured any more, and those that were set aside.
+task<void> backup_job::settle_others() {
+  auto paths = list_journals(_with.settings.state_path);
+  if (!paths) {
+    _with.log.write(log_level::warning, "backup", "journals_not_listed",
+                    {{"error", paths.error().text()}});
+    co_return;
+  }
+  for (const std::string& path : *paths) {
+    auto record = load_journal(path);
+    if (record && !*record) {
+      continue;
+    }
+    const auto configured = [&](const subvolume_config& one) {
+      return one.name == (*record)->intent.subvolume;
+    };
+    const auto& all = _with.settings.subvolumes;
+    const bool others =
+        is_set_aside(path) || !record || std::none_of(all.begin(), all.end(), configured);
+    if (!others || (record && _command.no_s3 && !(*record)->intent.local_only)) {
+      continue;
+    }
+    result<void> settled;
+    if (record) {
+      auto settling = settle_one(path, std::move(**record), nullptr);
+      settled = co_await std::move(settling);
+    } else {
+      settled = std::move(record.error());
+    }
+    if (!settled) {
+      _with.log.write(log_level::warning, "backup", "unfinished_backup_left",
+                      {{"journal", path}, {"error", settled.error().text()}});
+    }
+  }
+}
+
+// Nullopt when there is none, or none that can be used: then it is moved aside and reported.
+result<std::optional<journal_record>> backup_job::load_journal(const std::string& path) {
+  auto record = read_journal(path);
+  if (!record && record.error().why == reason::protocol && record.error().remedy.empty()) {
+    auto aside = set_damaged_journal_aside(path, now());
+    if (!aside) {
+      return std::move(aside.error());
+    }
+    _with.log.write(log_level::warning, "backup", "journal_damaged",
+                    {{"error", record.error().text()},
+                     {"moved_to", *aside},
+                     {"consequence", "what that backup left is reported, not removed"}});
+    return std::optional<journal_record>();
+  }
+  if (record && !*record && std::filesystem::exists(path)) {
+    // Its writer died before the intent was there, and so before anything was done.
+    if (auto removed = remove_journal(path); !removed) {
+      return std::move(removed.error());
+    }
+  }
+  return record;
+}
+
+task<result<void>> backup_job::settle_one(std::string path, journal_record record,
+                                          subvolume_view* view) {
+  const std::string elsewhere = record.intent.local_only ? "" : place_problem(_with, record);
+  if (elsewhere.empty()) {
+    auto settling = settle_at(_with, _connection.get(), std::move(path), std::move(record), view);
+    co_return co_await std::move(settling);
+  }
+  // The bucket of before, with a patience that suits a place that may be gone for good.
+  config settings = _with.settings;
+  settings.bucket = record.intent.bucket;
+  settings.region = record.intent.region;
+  settings.endpoint_url = record.intent.endpoint_url;
+  settings.retry_for = std::min<std::chrono::milliseconds>(settings.retry_for, elsewhere_limit);
+  const environment_lookup environment = [&](std::string_view name) {
+    return name.starts_with("AWS_ENDPOINT_URL") ? std::nullopt : _with.environment(name);
+  };
+  const services there{_with.loop, _with.log, _with.clock, settings, environment, _with.stop};
+  auto connection = store_connection::open(there);
+  if (!connection) {
+    auto abandoning =
+        abandon(_with, nullptr, std::move(path), std::move(record), connection.error().text());
+    co_return co_await std::move(abandoning);
+  }
+  auto settling = settle_at(there, connection->get(), std::move(path), std::move(record), view);
+  auto settled = co_await std::move(settling);
+  auto closing = (*connection)->close();
+  co_await std::move(closing);
+  co_return settled;
+}
+
+task<result<void>> backup_job::settle_at(const services& there, store_connection* connection,
+                                         std::string path, journal_record record,
+                                         subvolume_view* view) {
+  const bool elsewhere = &there != &_with;
+  if (is_set_aside(path)) {  // given up already
+    auto abandoning = abandon(there, connection, std::move(path), std::move(record),
+                              elsewhere ? "elsewhere" : "");
+    co_return co_await std::move(abandoning);
+  }
+  unfinished_finding found;
+  if (record.intent.local_only) {
+    found.facts.local_only = true;
+  } else {
+    auto examining = examine_unfinished(there, *connection, record, view,
+                                        stream_settings_of(_with.settings, _host));
+    auto examined = co_await std::move(examining);
+    if (!examined && elsewhere && examined.error().what_now != disposition::cancelled) {
+      auto abandoning =
+          abandon(there, nullptr, std::move(path), std::move(record), examined.error().text());
+      co_return co_await std::move(abandoning);
+    }
+    if (!examined) {
+      co_return std::move(examined.error());
+    }
+    found = std::move(*examined);
+    found.facts.place_problem = place_problem(_with, record);
+  }
+  const planner::unfinished_verdict verdict = planner::decide_unfinished(
+      found.facts, now(),
+      std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
+  _with.log.write(
+      verdict.what == planner::unfinished_action::abandon ? log_level::warning : log_level::info,
+      "backup", "unfinished_backup",
+      {{"subvolume", record.intent.subvolume},
+       {"snapshot", record.intent.snapshot_name},
+       {"action", std::string(planner::to_string(verdict.what))},
+       {"reason", verdict.reason},
+       {"because", verdict.sentence}});
+  switch (verdict.what) {
+    case planner::unfinished_action::record:
+      co_return record_published(path, record, found);
+    case planner::unfinished_action::publish: {
+      auto publishing = publish_unfinished(there, *connection, path, record, found);
+      co_return co_await std::move(publishing);
+    }
+    case planner::unfinished_action::release:
+      co_return remove_journal(path);
+    case planner::unfinished_action::resume: {
+      auto resuming = resume(path, std::move(record), found, *view);
+      co_return co_await std::move(resuming);
+    }
+    case planner::unfinished_action::abandon:
+      break;
+  }
+  auto abandoning =
+      abandon(there, connection, std::move(path), std::move(record), elsewhere ? "elsewhere" : "");
+  co_return co_await std::move(abandoning);
+}
+
+// The pointer names it already: only this host's memory of it is missing.
+result<void> backup_job::record_published(const std::string& path, const journal_record& record,
+                                          const unfinished_finding& found) {
+  snapshot_identity identity = record.snapshot.value_or(snapshot_identity());
+  if (!record.snapshot && found.manifest) {
+    identity.uuid = found.manifest->snapshot.uuid.value_or("");
+    identity.ctransid = found.manifest->snapshot.ctransid.value_or(0);
+  }
+  if (found.pointer && found.pointer->value.manifest_key == record.intent.manifest_key) {
+    if (auto remembered = remember(record.intent, identity); !remembered) {
+      return remembered;
+    }
+  }
+  return remove_journal(path);
+}
+
+task<result<void>> backup_job::publish_unfinished(const services& there,
+                                                  store_connection& connection, std::string path,
+                                                  const journal_record& record,
+                                                  const unfinished_finding& found) {
+  planner::pointer value;
+  value.manifest_key = record.intent.manifest_key;
+  value.kind = record.intent.kind;
+  value.created_at = record.intent.when;
+  publication_trace trace;
+  auto moving = move_pointer(there, connection, record.intent.keys_root + "current.json",
+                             std::move(value), found.pointer, trace);
+  auto moved = co_await std::move(moving);
+  if (!moved) {
+    co_return std::move(moved.error())
+        .within("moving the pointer to " + record.intent.manifest_key);
+  }
+  unfinished_finding published = found;
+  published.pointer.emplace();
+  published.pointer->value.manifest_key = record.intent.manifest_key;
+  auto recorded = record_published(path, record, published);
+  if (recorded) {
+    std::printf("%s: finished publishing the backup of %s, %s\n", record.intent.subvolume.c_str(),
+                record.intent.when.rfc3339().c_str(), record.intent.manifest_key.c_str());
+  }
+  co_return recorded;
+}
+
+task<result<void>> backup_job::resume(std::string path, journal_record record,
+                                      const unfinished_finding& found, subvolume_view& view) {
+  made_backup backup(view, std::move(record.intent), _with.settings.prefix);
+  backup.before = std::move(record.chunks);
+  backup.snapshot = *found.snapshot;
+  auto reopened = journal::reopen(_with.loop, _with.log, path);
+  if (!reopened) {
+    co_return std::move(reopened.error());
+  }
+  backup.record = std::move(*reopened);
+  auto finishing = finish(backup);
+  auto finished = co_await std::move(finishing);
+  if (!finished) {
+    co_return std::move(finished.error());
   }
   co_return engine::ok();
 }
 
-// Empty when every chunk of the chain is in the bucket with its size.
-std::string backup_job::chunk_problem(const std::vector<chain_link>& chain) const {
-  for (const chain_link& link : chain) {
-    for (const planner::chunk_record& chunk : link.value.chunks) {
-      auto there = _objects.find(chunk.key);
-      if (there == _objects.end()) {
-        there = _objects.find(planner::beside_manifest(link.key, chunk.key));
-      }
-      if (there == _objects.end()) {
-        return "chunk " + chunk.key + " is missing from the bucket";
-      }
-      if (there->second != chunk.size) {
-        return "chunk " + chunk.key + " has " + std::to_string(there->second) +
-               " bytes in the bucket, and " + std::to_string(chunk.size) + " were recorded";
-      }
+// Undoes everything of it. What cannot be removed, because deleting is denied or its place is gone,
+// is kept in the journal under another name, and said.
+task<result<void>> backup_job::abandon(const services& there, store_connection* connection,
+                                       std::string path, journal_record record,
+                                       std::string elsewhere) {
+  result<void> removed;
+  if (!record.intent.local_only) {
+    if (connection != nullptr) {
+      auto removing = remove_unfinished_objects(*connection, record.intent, there.stop);
+      removed = co_await std::move(removing);
+    } else {
+      error failure;
+      failure.message = elsewhere;
+      removed = std::move(failure);
+    }
+    const bool for_good = !elsewhere.empty() || (!removed && removed.error().why == reason::access);
+    if (!removed && (!for_good || removed.error().what_now == disposition::cancelled)) {
+      co_return removed;
     }
   }
-  return "";
+  std::string left;
+  if (!removed) {
+    left = removed.error().text();
+  }
+  auto removing = remove_unfinished_snapshot(_with, record);
+  auto gone = co_await std::move(removing);
+  if (!gone) {
+    left += (left.empty() ? "" : "; ") + gone.error().text();
+  }
+  if (left.empty()) {
+    co_return remove_journal(path);
+  }
+  result<std::string> aside = path;
+  if (!is_set_aside(path)) {
+    aside = set_journal_aside(path, now());
+  }
+  if (!aside) {
+    co_return std::move(aside.error());
+  }
+  _with.log.write(log_level::warning, "backup", "unfinished_backup_left",
+                  {{"subvolume", record.intent.subvolume},
+                   {"error", left},
+                   {"bucket", record.intent.bucket},
+                   {"keys", record.intent.keys_root},
+                   {"journal", *aside},
+                   {"consequence", "the next run tries again"}});
+  co_return engine::ok();
 }
 
-// Which local snapshot is the last backup's, by the identity rule.
-void backup_job::observe_parent(const subvolume_config& which, planner::observation& seen) const {
-  auto snapshots = _snapshots.list(which.name);
-  if (!snapshots) {
-    seen.parent_problem = snapshots.error().text();
+// Says what was decided, and why.
+void backup_job::report(const planner::plan& plan, const subvolume_view& view) {
+  for (const planner::notice& warning : plan.warnings) {
+    _with.log.write(log_level::warning, "backup", warning.event,
+                    {{"subvolume", view.which.name},
+                     {"because", warning.sentence},
+                     {"consequence", "no snapshot is removed in this run"}});
+  }
+  _with.log.write(plan.is_fallback() ? log_level::warning : log_level::info, "backup", "planned",
+                  {{"subvolume", view.which.name},
+                   {"kind", std::string(planner::to_string(plan.what))},
+                   {"reason", plan.reason},
+                   {"because", plan.sentence}});
+}
+
+task<result<void>> backup_job::back_up(subvolume_view view) {
+  planner::plan plan = planner::decide(view.seen, _policy, now(), _zone);
+  report(plan, view);
+  if (plan.what == planner::action::stop) {
+    error failure;
+    failure.message = plan.sentence;
+    co_return failure;
+  }
+  adopt_into_state(view);
+  if (plan.what == planner::action::skip) {
+    std::printf("%s: nothing due until %s\n", view.which.name.c_str(),
+                planner::local_text(*plan.due, _zone).c_str());
+    if (!plan.clock_suspect) {
+      // What a resumed backup, or a lower snapshots.retain, has made superfluous.
+      remove_surplus(view, view.parent ? view.parent->name : "");
+    }
+    co_return engine::ok();
+  }
+  report_nested(view.which);
+  auto making = make(std::move(view), std::move(plan));
+  co_return co_await std::move(making);
+}
+
+void backup_job::report_nested(const subvolume_config& which) {
+  auto nested = btrfs::nested_subvolumes(which.path);
+  if (!nested) {
+    _with.log.write(log_level::warning, "backup", "nested_subvolumes_unknown",
+                    {{"subvolume", which.name}, {"error", nested.error().text()}});
     return;
   }
-  const planner::snapshot_record& record = seen.last->snapshot;
-  btrfs::recorded_identity recorded;
-  if (record.uuid) {
-    recorded.own_uuid = btrfs::uuid::parse(*record.uuid);
+  // The directory of snapshots may lie in the subvolume itself; its snapshots are no news.
+  const std::string inside = which.path == "/" ? "" : which.path;
+  std::string names;
+  for (const std::string& name : *nested) {
+    if (!(inside + "/" + name).starts_with(_with.settings.base_dir + "/")) {
+      names += (names.empty() ? "" : ", ") + name;
+    }
   }
-  if (record.received_uuid) {
-    recorded.received_uuid = btrfs::uuid::parse(*record.received_uuid);
-  }
-  recorded.ctransid = record.ctransid;
-  seen.parent_problem =
-      "no snapshot in " + _with.settings.base_dir + " has the UUID of " + record.name;
-  for (const btrfs::snapshot& snapshot : *snapshots) {
-    const btrfs::identity_finding finding = btrfs::compare_identity(recorded, snapshot.info);
-    bool matches = finding.matches();
-    if (finding.verdict == btrfs::identity_verdict::unknown && snapshot.name == record.name) {
-      // The earlier tool recorded no UUIDs: name, path and our own memory have to agree.
-      const auto known = _state.subvolumes.find(which.name);
-      matches = snapshot.path == record.path && snapshot.info.read_only &&
-                known != _state.subvolumes.end() && known->second.last_manifest == seen.last_key;
-      if (matches) {
-        _with.log.write(log_level::info, "backup", "parent_matched_by_name",
-                        {{"snapshot", snapshot.path},
-                         {"reason", "its manifest records no UUID, the state file names both"}});
-      }
-    }
-    if (matches) {
-      seen.parent_snapshot = snapshot.path;
-      seen.parent_problem.clear();
-      return;
-    }
-    if (snapshot.name == record.name) {
-      seen.parent_problem = snapshot.path + ": " + finding.sentence;
-    }
+  if (!names.empty()) {
+    _with.log.write(log_level::warning, "backup", "nested_subvolumes_left_out",
+                    {{"subvolume", which.name},
+                     {"nested", names},
+                     {"remedy", "list them in subvolumes.paths to back them up"}});
   }
 }
 
-task<result<planner::observation>> backup_job::observe(subvolume_config which) {
-  planner::observation seen;
-  seen.subvolume = which.name;
-  seen.own_host_id = _host_id;
-  _pointer.reset();
-  if (!_connection) {
-    co_return seen;
-  }
-  const planner::key_layout keys(_with.settings.prefix, which.name);
-  auto reading = read_pointer(_connection->store(), keys.pointer(), _with.stop);
-  auto pointer = co_await std::move(reading);
-  if (!pointer) {
-    co_return std::move(pointer.error());
-  }
-  _pointer = std::move(*pointer);
-  auto listing = list_bucket(keys.root());
-  auto listed = co_await std::move(listing);
-  if (!listed) {
-    co_return std::move(listed.error());
-  }
-  if (!_pointer) {
-    co_return seen;
-  }
-  seen.pointer_exists = true;
-  seen.last_key = _pointer->value.manifest_key;
-  auto chaining = read_chain(_connection->store(), seen.last_key, _with.stop);
-  auto chain = co_await std::move(chaining);
-  if (!chain) {
-    const error& failure = chain.error();
-    const bool answer = failure.what_now == disposition::not_found ||
-                        failure.why == reason::integrity || failure.why == reason::protocol;
-    if (!answer) {
-      co_return std::move(chain.error());
-    }
-    // The link itself, or one of its parents?
-    auto again = read_manifest(_connection->store(), seen.last_key, _with.stop);
-    auto last = co_await std::move(again);
-    if (last) {
-      seen.last = std::move(*last);
-      seen.chain_problem = failure.text();
-    } else {
-      seen.pointer_problem = failure.text();
-      co_return seen;
-    }
-  } else {
-    seen.last = chain->back().value;
-    seen.last_key = chain->back().key;
-    seen.chunk_problem = chunk_problem(*chain);
-  }
-  observe_parent(which, seen);
-  co_return seen;
-}
-
-task<result<btrfs::snapshot>> backup_job::make_snapshot(subvolume_config which,
-                                                        planner::backup_kind kind) {
-  const bool full = kind == planner::backup_kind::full;
+// A time that no key and no snapshot carries yet: those of an earlier backup must not be written
+// again. Waits for the next second where this one is taken.
+task<result<std::string>> backup_job::free_time(const subvolume_view& view) {
   for (;;) {
-    const std::string time = now_of(_with.clock).compact();
-    auto existing = _snapshots.list(which.name);
-    if (!existing) {
-      co_return std::move(existing.error());
+    std::string time = now().compact();
+    if (!view.time_is_taken(time)) {
+      co_return time;
     }
-    // Keys carry the time: those of an earlier backup must not be written again.
-    const bool taken = std::any_of(existing->begin(), existing->end(),
-                                   [&](const auto& one) { return one.time == time; }) ||
-                       std::any_of(_objects.begin(), _objects.end(), [&](const auto& object) {
-                         return object.first.find("-" + time) != std::string::npos;
-                       });
-    if (!taken) {
-      co_return _snapshots.create(which.path, which.name, time, full);
-    }
-    // A second run within the same second.
     auto waiting = _with.loop.sleep_for(std::chrono::milliseconds(200), _with.stop);
     auto waited = co_await std::move(waiting);
     if (!waited) {
@@ -348,74 +607,122 @@ task<result<btrfs::snapshot>> backup_job::make_snapshot(subvolume_config which,
   }
 }
 
-task<result<void>> backup_job::back_up(subvolume_config which) {
-  if (auto usable = _snapshots.check(which.path); !usable) {
-    co_return std::move(usable.error());
+backup_intent backup_job::intent_for(const subvolume_view& view, const planner::plan& plan,
+                                     const std::string& time) const {
+  const planner::key_layout keys(_with.settings.prefix, view.which.name);
+  const bool full = plan.what == planner::action::full;
+  const stream_settings stream = stream_settings_of(_with.settings, _host);
+  backup_intent intent;
+  intent.subvolume = view.which.name;
+  intent.source = view.which.path;
+  intent.kind = full ? planner::backup_kind::full : planner::backup_kind::incremental;
+  intent.when = planner::timestamp::parse(time).value();
+  intent.snapshot_name = btrfs::snapshot_name(view.which.name, time, full);
+  intent.snapshot_path = _snapshots.path_of(intent.snapshot_name);
+  intent.manifest_key = keys.manifest(intent.kind, intent.when);
+  intent.keys_root = keys.root();
+  if (!full) {
+    intent.parent_manifest = plan.parent_manifest;
+    intent.parent_snapshot = plan.parent_snapshot;
   }
-  auto observing = observe(which);
-  auto seen = co_await std::move(observing);
-  if (!seen) {
-    co_return std::move(seen.error());
+  if (view.pointer) {
+    intent.pointer_before = view.pointer->text;
   }
-  made_backup backup(which, planner::key_layout(_with.settings.prefix, which.name));
-  backup.plan = planner::decide(*seen);
-  if (backup.plan.what == planner::action::stop) {
-    error failure;
-    failure.message = backup.plan.sentence;
-    co_return failure;
-  }
-  backup.kind = backup.plan.what == planner::action::full ? planner::backup_kind::full
-                                                          : planner::backup_kind::incremental;
-  const std::string kind(planner::to_string(backup.kind));
-  if (_command.dry_run) {
-    std::printf("%s: would make a backup: %s (%s: %s) to s3://%s/%s\n", which.name.c_str(),
-                kind.c_str(), backup.plan.reason.c_str(), backup.plan.sentence.c_str(),
-                _with.settings.bucket.c_str(), backup.keys.root().c_str());
-    co_return engine::ok();
-  }
-  const bool fallback = backup.plan.what == planner::action::full && seen->pointer_exists;
-  _with.log.write(fallback ? log_level::warning : log_level::info, "backup", "planned",
-                  {{"subvolume", which.name},
-                   {"kind", kind},
-                   {"reason", backup.plan.reason},
-                   {"because", backup.plan.sentence}});
-  auto nested = btrfs::nested_subvolumes(which.path);
-  if (!nested) {
-    co_return std::move(nested.error());
-  }
-  if (!nested->empty()) {
-    std::string names;
-    for (const std::string& name : *nested) {
-      names += (names.empty() ? "" : ", ") + name;
+  intent.endpoint_url = configured_endpoint(_with);
+  intent.region = _with.settings.region;
+  intent.bucket = _with.settings.bucket;
+  intent.protocol = stream.protocol;
+  intent.compressed_data = stream.compressed_data;
+  intent.part_size = _with.settings.part_size_bytes;
+  intent.chunk_size = _with.settings.chunk_limit_bytes();
+  intent.local_only = _command.no_s3;
+  return intent;
+}
+
+task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
+  for (int attempt = 1;; ++attempt) {
+    auto choosing = free_time(view);
+    auto time = co_await std::move(choosing);
+    if (!time) {
+      co_return std::move(time.error());
     }
-    _with.log.write(log_level::warning, "backup", "nested_subvolumes_left_out",
-                    {{"subvolume", which.name},
-                     {"nested", names},
-                     {"remedy", "list them in subvolumes.paths to back them up"}});
+    made_backup backup(view, intent_for(view, plan, *time), _with.settings.prefix);
+    auto record = journal::begin(
+        _with.loop, _with.log,
+        journal_path(_with.settings.state_path, view.which.name, _command.no_s3), backup.intent);
+    if (!record) {
+      co_return std::move(record.error());
+    }
+    backup.record = std::move(*record);
+    auto snapshot = _snapshots.create(view.which.path, view.which.name, *time,
+                                      plan.what == planner::action::full);
+    if (!snapshot) {
+      // The journal stays when even its removal fails: the next run then finds nothing to undo.
+      if (auto removed = backup.record->remove(); !removed) {
+        _with.log.write(log_level::warning, "backup", "journal_left",
+                        {{"error", removed.error().text()}});
+      }
+      co_return std::move(snapshot.error());
+    }
+    backup.snapshot = std::move(*snapshot);
+    snapshot_identity identity;
+    identity.uuid = backup.snapshot.info.own_uuid.text();
+    identity.ctransid = backup.snapshot.info.ctransid;
+    auto noting = backup.record->note_snapshot(std::move(identity));
+    co_await std::move(noting);
+    auto finishing = finish(backup);
+    auto finished = co_await std::move(finishing);
+    if (!finished) {
+      co_return std::move(finished.error());
+    }
+    if (*finished == made::done) {
+      if (!_command.no_s3 && !plan.clock_suspect) {
+        remove_surplus(view, backup.intent.snapshot_name);
+      }
+      co_return engine::ok();
+    }
+    if (attempt == 2) {
+      error failure;
+      failure.message = "the stream of " + view.which.path + " differs each time it is sent";
+      co_return failure;
+    }
   }
-  auto snapshotting = make_snapshot(which, backup.kind);
-  auto snapshot = co_await std::move(snapshotting);
-  if (!snapshot) {
-    co_return std::move(snapshot.error());
-  }
-  backup.snapshot = std::move(*snapshot);
-  const auto when = planner::timestamp::parse(backup.snapshot.time);
-  backup.when = *when;
+}
+
+// From a snapshot that is journalled to a published backup, or to what has to stay of it.
+task<result<backup_job::made>> backup_job::finish(made_backup& backup) {
   auto streaming = stream_and_publish(backup);
   auto outcome = co_await std::move(streaming);
-  if (!outcome || _command.no_s3) {
+  const bool nothing_gained = backup.record->parts_noted() == 0 && backup.before.empty();
+  if (backup.published) {
+    // What failed after the commit point does not undo it.
+  } else if (_command.no_s3 || backup.worthless || nothing_gained) {
     auto undoing = undo(backup);
     co_await std::move(undoing);
+  } else if (!outcome) {
+    _with.log.write(log_level::warning, "backup", "kept_for_the_next_run",
+                    {{"subvolume", backup.intent.subvolume},
+                     {"snapshot", backup.intent.snapshot_path},
+                     {"journal", backup.record->path()},
+                     {"remedy", "run the backup again: it goes on where this one stopped"}});
   }
   if (!outcome) {
-    co_return outcome;
+    if (backup.start_again) {
+      co_return made::start_again;
+    }
+    co_return std::move(outcome.error());
   }
-  std::printf("%s: %s backup, %s in %zu chunk%s%s%s\n", which.name.c_str(), kind.c_str(),
-              format_bytes(backup.upload->total_bytes()).c_str(), backup.chunks.size(),
-              backup.chunks.size() == 1 ? "" : "s",
+  const std::string kind(planner::to_string(backup.intent.kind));
+  std::string resumed;
+  if (backup.upload->resumed_bytes() > 0) {
+    resumed = " (" + format_bytes(backup.upload->resumed_bytes()) + " of it uploaded before)";
+  }
+  std::printf("%s: %s backup, %s in %zu chunk%s%s%s%s\n", backup.intent.subvolume.c_str(),
+              kind.c_str(), format_bytes(backup.upload->total_bytes()).c_str(),
+              backup.chunks.size(), backup.chunks.size() == 1 ? "" : "s", resumed.c_str(),
               _command.no_s3 ? ", nothing uploaded (--no-s3)" : ", ",
-              _command.no_s3 ? "" : backup.manifest_key.c_str());
-  co_return outcome;
+              _command.no_s3 ? "" : backup.intent.manifest_key.c_str());
+  co_return made::done;
 }
 
 task<result<void>> backup_job::stream_and_publish(made_backup& backup) {
@@ -427,51 +734,60 @@ task<result<void>> backup_job::stream_and_publish(made_backup& backup) {
   auto publishing = publish(backup);
   auto published = co_await std::move(publishing);
   if (!published) {
+    backup.worthless = backup.trace.second_writer;
     co_return published;
   }
-  auto remembered = remember(backup);
-  if (!remembered) {
-    // The backup is complete and the bucket says so; only this host's memory of it is missing.
-    _with.log.write(log_level::error, "backup", "state_not_written",
-                    {{"error", remembered.error().text()}});
-    co_return remembered;
+  snapshot_identity identity;
+  identity.uuid = backup.snapshot.info.own_uuid.text();
+  identity.ctransid = backup.snapshot.info.ctransid;
+  if (auto remembered = remember(backup.intent, identity); !remembered) {
+    // The backup is complete and the bucket says so; the journal makes the next run catch up.
+    co_return std::move(remembered.error()).within("the backup is complete, but");
   }
-  remove_surplus(backup);
+  if (auto removed = backup.record->remove(); !removed) {
+    co_return std::move(removed.error()).within("the backup is complete, but");
+  }
   co_return engine::ok();
 }
 
+// Sends the stream, again where a repeated one differs from what was uploaded before.
 task<result<void>> backup_job::stream(made_backup& backup) {
   const auto started = std::chrono::steady_clock::now();
-  backup.send.snapshot = backup.snapshot.path;
-  backup.send.parent = backup.plan.parent_snapshot;
-  backup.send.protocol = _with.settings.send_protocol == "auto" ? (_host.protocol_2() ? 2 : 1)
-                         : _with.settings.send_protocol == "2"  ? 2
-                                                                : 1;
-  backup.send.compressed_data =
-      backup.send.protocol == 2 && _with.settings.compressed_data != "false";
-  auto send = btrfs::send_process::start(_with.loop, backup.send);
-  if (!send) {
-    co_return std::move(send.error());
+  for (int divergences = 0;;) {
+    auto streaming = stream_once(backup);
+    auto streamed = co_await std::move(streaming);
+    if (streamed) {
+      break;
+    }
+    const auto diverged = backup.upload ? backup.upload->diverged() : std::nullopt;
+    if (!diverged) {
+      backup.worthless = backup.upload && backup.upload->producer_failed();
+      co_return streamed;
+    }
+    _with.log.write(log_level::warning, "backup", "stream_differs",
+                    {{"subvolume", backup.intent.subvolume},
+                     {"chunk", std::to_string(*diverged)},
+                     {"reason",
+                      "the same snapshot sends other bytes than before, as after a "
+                      "defragmentation or under another kernel"},
+                     {"consequence", "that chunk is uploaded anew"}});
+    if (backup.upload->diverged_in_object() || ++divergences == divergences_max) {
+      backup.worthless = true;
+      backup.start_again = true;
+      co_return streamed;
+    }
+    auto discarding = backup.upload->discard_from(*diverged);
+    auto discarded = co_await std::move(discarding);
+    if (!discarded) {
+      co_return discarded;
+    }
+    auto kept = read_journal(backup.record->path());
+    if (!kept) {
+      co_return std::move(kept.error());
+    }
+    backup.before =
+        *kept ? std::move((*kept)->chunks) : std::map<std::uint32_t, journalled_chunk>();
   }
-  btrfs::stream_inspector inspector;
-  backup.upload = std::make_unique<upload_stream>(_with, _connection.get(), backup.keys,
-                                                  backup.kind, backup.when);
-  auto running = backup.upload->run(send->fd(), inspector);
-  auto ran = co_await std::move(running);
-  if (!ran) {
-    auto aborting = send->abort();
-    co_await std::move(aborting);
-    co_return ran;
-  }
-  auto finishing = send->finish();
-  auto finished = co_await std::move(finishing);
-  if (!finished) {
-    co_return finished;
-  }
-  if (auto whole = inspector.finish(); !whole) {
-    co_return whole;
-  }
-  backup.commands = inspector.commands();
   auto completing = backup.upload->complete();
   auto chunks = co_await std::move(completing);
   if (!chunks) {
@@ -481,20 +797,52 @@ task<result<void>> backup_job::stream(made_backup& backup) {
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - started);
   _with.log.write(log_level::info, "backup", "stream_uploaded",
-                  {{"subvolume", backup.which.name},
+                  {{"subvolume", backup.intent.subvolume},
                    {"bytes", std::to_string(backup.upload->total_bytes())},
+                   {"resumed_bytes", std::to_string(backup.upload->resumed_bytes())},
                    {"milliseconds", std::to_string(took.count())},
                    {"chunks", std::to_string(backup.chunks.size())},
                    {"retries", std::to_string(_connection ? _connection->retries() : 0)}});
   co_return engine::ok();
 }
 
+task<result<void>> backup_job::stream_once(made_backup& backup) {
+  btrfs::send_options options;
+  options.snapshot = backup.intent.snapshot_path;
+  if (backup.intent.parent_manifest) {
+    options.parent = backup.intent.parent_snapshot;
+  }
+  options.protocol = backup.intent.protocol;
+  options.compressed_data = backup.intent.compressed_data;
+  auto send = btrfs::send_process::start(_with.loop, options);
+  if (!send) {
+    co_return std::move(send.error());
+  }
+  btrfs::stream_inspector inspector;
+  upload_stream::layout where(backup.keys, backup.intent.kind, backup.intent.when);
+  backup.upload = std::make_unique<upload_stream>(_with, _connection.get(), std::move(where),
+                                                  backup.record.get(), backup.before);
+  bool waited_for = false;
+  const upload_stream::proof prove = [&] {
+    waited_for = true;
+    return prove_whole(*send, inspector);
+  };
+  auto running = backup.upload->run(send->fd(), inspector, prove);
+  auto ran = co_await std::move(running);
+  if (!waited_for) {
+    auto aborting = send->abort();
+    co_await std::move(aborting);
+  }
+  backup.commands = inspector.commands();
+  co_return ran;
+}
+
 planner::manifest backup_job::describe(const made_backup& backup) const {
   const btrfs::subvolume_info& info = backup.snapshot.info;
   planner::manifest value;
-  value.subvolume = backup.which.name;
-  value.kind = backup.kind;
-  value.created_at = backup.when;
+  value.subvolume = backup.intent.subvolume;
+  value.kind = backup.intent.kind;
+  value.created_at = backup.intent.when;
   value.snapshot.name = backup.snapshot.name;
   value.snapshot.path = backup.snapshot.path;
   value.snapshot.uuid = info.own_uuid.text();
@@ -505,31 +853,36 @@ planner::manifest backup_job::describe(const made_backup& backup) const {
     value.snapshot.received_uuid = info.received_uuid.text();
   }
   value.snapshot.ctransid = info.ctransid;
-  value.parent_manifest = backup.plan.parent_manifest;
+  value.parent_manifest = backup.intent.parent_manifest;
   value.chunks = backup.chunks;
   value.total_bytes = backup.upload->total_bytes();
-  value.chunk_size = _with.settings.chunk_limit_bytes();
+  value.chunk_size = backup.intent.chunk_size;
   value.storage_class = _with.settings.storage_class_chunks;
   planner::stream_record stream;
-  stream.protocol = backup.send.protocol;
-  stream.compressed_data = backup.send.compressed_data;
+  stream.protocol = backup.intent.protocol;
+  stream.compressed_data = backup.intent.compressed_data;
   stream.commands = backup.commands;
   value.stream = stream;
   value.tool_name = "btrfs_to_s3";
   value.tool_version = BTS3_VERSION;
-  value.host_id = _host_id;
-  value.host_name = _host_name;
+  value.host_id = _identity.id;
+  value.host_name = _identity.name;
   return value;
 }
 
 task<result<void>> backup_job::publish(made_backup& backup) {
-  backup.manifest_key = backup.keys.manifest(backup.kind, backup.when);
-  auto putting = put_manifest(backup, planner::write_manifest(describe(backup)));
+  auto putting =
+      put_manifest(_with, *_connection, backup.intent.manifest_key, describe(backup), backup.trace);
   auto put = co_await std::move(putting);
   if (!put) {
-    co_return std::move(put.error()).within("writing manifest " + backup.manifest_key);
+    co_return std::move(put.error()).within("writing manifest " + backup.intent.manifest_key);
   }
-  auto moving = move_pointer(backup);
+  planner::pointer value;
+  value.manifest_key = backup.intent.manifest_key;
+  value.kind = backup.intent.kind;
+  value.created_at = backup.intent.when;
+  auto moving = move_pointer(_with, *_connection, backup.keys.pointer(), std::move(value),
+                             backup.view.pointer, backup.trace);
   auto moved = co_await std::move(moving);
   if (!moved) {
     co_return std::move(moved.error()).within("moving " + backup.keys.pointer());
@@ -538,219 +891,138 @@ task<result<void>> backup_job::publish(made_backup& backup) {
   co_return engine::ok();
 }
 
-task<result<void>> backup_job::put_manifest(made_backup& backup, std::string text) {
-  const s3::object_key key(backup.manifest_key);
-  s3::put_request request(key, bytes_of(text));
-  request.options =
-      write_options_for(_with.settings, _with.settings.storage_class_manifest, "application/json");
-  request.condition = s3::precondition::absent();
-  backup.manifest_written = true;  // from here an answer may be lost
-  for (;;) {
-    s3::put_request copy = request;
-    auto putting = _connection->store().put_object(std::move(copy), _with.stop);
-    auto put = co_await std::move(putting);
-    if (put) {
-      co_return engine::ok();
-    }
-    const error& failure = put.error();
-    if (failure.why == reason::unsupported && request.condition.must_be_absent) {
-      request.condition = s3::precondition();
-      continue;
-    }
-    if (failure.why != reason::precondition) {
-      co_return std::move(put.error());
-    }
-    // 412 may be the echo of our own first attempt.
-    auto getting =
-        _connection->store().get_object_text(key, planner::manifest_bytes_max, _with.stop);
-    auto there = co_await std::move(getting);
-    if (!there) {
-      co_return std::move(there.error());
-    }
-    if (there->body == text) {
-      co_return engine::ok();
-    }
-    backup.manifest_written = false;  // it is somebody else's
-    error second;
-    second.message = "another manifest of that name exists: a second writer uses this prefix";
-    second.remedy = "give each host an s3.prefix of its own";
-    co_return second;
-  }
-}
-
-// Compare and swap. Stores differ in how they compare, and answers get lost, so a refusal is
-// examined: our own bytes mean success, unchanged content means a store that compares badly.
-task<result<void>> backup_job::move_pointer(made_backup& backup) {
-  const s3::object_key key(backup.keys.pointer());
-  planner::pointer value;
-  value.manifest_key = backup.manifest_key;
-  value.kind = backup.kind;
-  value.created_at = backup.when;
-  const std::string text = planner::write_pointer(value);
-  s3::put_request request(key, bytes_of(text));
-  request.options =
-      write_options_for(_with.settings, _with.settings.storage_class_manifest, "application/json");
-  request.condition =
-      _pointer ? s3::precondition::matches(_pointer->tag) : s3::precondition::absent();
-  backup.pointer_may_have_moved = true;
-  for (int conflicts = 0; conflicts < 8;) {
-    s3::put_request copy = request;
-    auto putting = _connection->store().put_object(std::move(copy), _with.stop);
-    auto put = co_await std::move(putting);
-    if (put) {
-      co_return engine::ok();
-    }
-    const error failure = std::move(put.error());
-    if (failure.why == reason::unsupported) {
-      request.condition = s3::precondition();
-      ++conflicts;
-      continue;
-    }
-    if (failure.why != reason::precondition) {
-      co_return failure;
-    }
-    auto reading = read_pointer(_connection->store(), key.str(), _with.stop);
-    auto there = co_await std::move(reading);
-    if (!there) {
-      co_return std::move(there.error());
-    }
-    if (*there && (*there)->text == text) {
-      co_return engine::ok();
-    }
-    const bool unchanged = there->has_value() == _pointer.has_value() &&
-                           (!_pointer || (*there)->text == _pointer->text);
-    if (!unchanged) {
-      backup.pointer_may_have_moved = false;
-      error second;
-      second.message = "the pointer was moved by somebody else during this backup";
-      second.remedy = "two hosts must not share a prefix: give each an s3.prefix of its own";
-      co_return second;
-    }
-    ++conflicts;
-    if (failure.status == 409) {
-      continue;  // a concurrent request that did not win either: compare and try again
-    }
-    if (request.condition.must_match && !request.condition.unquoted) {
-      request.condition.unquoted = true;
-      continue;
-    }
-    _with.log.write(log_level::warning, "backup", "pointer_moved_unconditionally",
-                    {{"key", key.str()},
-                     {"reason", "the store refuses a condition that holds: " + failure.message}});
-    request.condition = s3::precondition();
-  }
-  error failure;
-  failure.message = "the store refuses to replace the pointer";
-  co_return failure;
-}
-
-// Leaves the world as it was before, unless the pointer may name this backup.
+// Leaves the world as it was before, unless the pointer may name this backup. Where that cannot be
+// done now, the journal stays and the next run does it.
 task<void> backup_job::undo(made_backup& backup) {
-  if (backup.published) {
-    co_return;
-  }
   engine::stop_source limit;
   engine::stop_source finished;
   engine::async_scope timer(_with.loop);
   timer.spawn(stop_after(_with.loop, limit, clean_up_limit, finished.token()));
 
   bool keep = false;
-  if (backup.pointer_may_have_moved) {
+  if (backup.trace.pointer_may_have_moved) {
     auto reading = read_pointer(_connection->store(), backup.keys.pointer(), limit.token());
     auto there = co_await std::move(reading);
-    keep = !there || (*there && (*there)->value.manifest_key == backup.manifest_key);
+    keep = !there || (*there && (*there)->value.manifest_key == backup.intent.manifest_key);
   }
-  if (keep) {
-    _with.log.write(log_level::error, "backup", "outcome_unknown",
-                    {{"manifest", backup.manifest_key},
-                     {"consequence",
-                      "the pointer may name this backup already, so its objects and its snapshot "
-                      "stay; the next run looks again"}});
-  } else {
-    if (backup.manifest_written) {
-      auto deleting =
-          _connection->store().delete_object(s3::object_key(backup.manifest_key), limit.token());
-      auto deleted = co_await std::move(deleting);
-      if (!deleted) {
-        _with.log.write(log_level::warning, "backup", "object_left",
-                        {{"key", backup.manifest_key}, {"error", deleted.error().text()}});
-      }
+  bool clean = !keep;
+  if (!keep && backup.trace.manifest_may_exist) {
+    auto deleting = _connection->store().delete_object(s3::object_key(backup.intent.manifest_key),
+                                                       limit.token());
+    auto deleted = co_await std::move(deleting);
+    if (!deleted) {
+      clean = false;
+      _with.log.write(log_level::warning, "backup", "object_left",
+                      {{"key", backup.intent.manifest_key}, {"error", deleted.error().text()}});
     }
-    if (backup.upload) {
-      auto abandoning = backup.upload->abandon(limit.token());
-      co_await std::move(abandoning);
-    }
-    auto removing = remove_snapshot(backup.snapshot.name);
-    co_await std::move(removing);
+  }
+  if (!keep && backup.upload) {
+    auto abandoning = backup.upload->abandon(limit.token());
+    const bool abandoned = co_await std::move(abandoning);
+    clean = clean && abandoned;
   }
   finished.request_stop();
   auto joining = timer.join();
   co_await std::move(joining);
-}
-
-// While a sender that was stopped has not let go of its snapshot, the kernel refuses with EPERM.
-task<void> backup_job::remove_snapshot(std::string name) {
-  for (int attempt = 0;; ++attempt) {
-    auto removed = _snapshots.remove(name);
-    if (removed) {
-      co_return;
-    }
-    if (removed.error().status != EPERM || attempt == 20) {
+  if (!keep) {
+    auto removing = remove_snapshot(_with, backup.intent.snapshot_path);
+    auto removed = co_await std::move(removing);
+    if (!removed) {
+      clean = false;
       _with.log.write(log_level::warning, "backup", "snapshot_left",
-                      {{"path", _snapshots.path_of(name)}, {"error", removed.error().text()}});
-      co_return;
+                      {{"path", backup.intent.snapshot_path}, {"error", removed.error().text()}});
     }
-    auto waiting = _with.loop.sleep_for(std::chrono::milliseconds(100));
-    (void)co_await std::move(waiting);
   }
+  if (clean) {
+    if (auto removed = backup.record->remove(); !removed) {
+      _with.log.write(log_level::warning, "backup", "journal_left",
+                      {{"error", removed.error().text()}});
+    }
+    co_return;
+  }
+  _with.log.write(log_level::warning, "backup", "clean_up_left_to_the_next_run",
+                  {{"subvolume", backup.intent.subvolume}, {"journal", backup.record->path()}});
 }
 
-result<void> backup_job::remember(const made_backup& backup) {
-  subvolume_state& entry = _state.subvolumes[backup.which.name];
-  entry.last_snapshot = backup.snapshot.path;
-  entry.last_manifest = backup.manifest_key;
-  entry.last_backup_at = backup.when.rfc3339();
-  if (backup.kind == planner::backup_kind::full) {
-    entry.last_full_at = backup.when.rfc3339();
+result<void> backup_job::remember(const backup_intent& intent, const snapshot_identity& identity) {
+  subvolume_state& entry = _state.subvolumes[intent.subvolume];
+  entry.last_snapshot = intent.snapshot_path;
+  entry.last_manifest = intent.manifest_key;
+  entry.last_backup_at = intent.when.rfc3339();
+  if (intent.kind == planner::backup_kind::full) {
+    entry.last_full_at = intent.when.rfc3339();
   }
-  entry.snapshot_uuid = backup.snapshot.info.own_uuid.text();
-  entry.snapshot_ctransid = backup.snapshot.info.ctransid;
-  _state.last_run_at = now_of(_with.clock).rfc3339();
+  entry.snapshot_uuid = identity.uuid;
+  entry.snapshot_ctransid = identity.ctransid;
+  _state.last_run_at = now().rfc3339();
   return _states->save(_state);
 }
 
-// Keeps the newest `retain` snapshots, and the one just made whatever its name says about time: it
-// is the next backup's parent.
-void backup_job::remove_surplus(const made_backup& backup) const {
-  auto snapshots = _snapshots.list(backup.which.name);
+// The bucket knows a newer backup than the state file, and its snapshot is here.
+void backup_job::adopt_into_state(const subvolume_view& view) {
+  if (_command.no_s3 || view.chain.empty() || !view.parent ||
+      view.seen.remembered_manifest == view.seen.last_key) {
+    return;
+  }
+  subvolume_state& entry = _state.subvolumes[view.which.name];
+  entry.last_snapshot = view.parent->path;
+  entry.last_manifest = view.seen.last_key;
+  entry.last_backup_at = view.chain.back().when.rfc3339();
+  entry.last_full_at = view.chain.front().when.rfc3339();
+  entry.snapshot_uuid = view.parent->info.own_uuid.text();
+  entry.snapshot_ctransid = view.parent->info.ctransid;
+  _with.log.write(log_level::info, "backup", "state_rebuilt",
+                  {{"subvolume", view.which.name},
+                   {"manifest", entry.last_manifest},
+                   {"snapshot", entry.last_snapshot}});
+  if (auto saved = _states->save(_state); !saved) {
+    // It is a cache: this run knows, and the next one finds out again.
+    _with.log.write(log_level::warning, "backup", "state_not_written",
+                    {{"error", saved.error().text()}});
+  }
+}
+
+// Keeps the newest `retain` snapshots that a manifest describes, and `newest`, which is the next
+// backup's parent. What no backup explains is reported.
+void backup_job::remove_surplus(const subvolume_view& view, const std::string& newest) {
+  auto snapshots = _snapshots.list(view.which.name);
   if (!snapshots) {
     _with.log.write(log_level::warning, "backup", "snapshots_not_listed",
                     {{"error", snapshots.error().text()}});
     return;
   }
-  std::erase_if(*snapshots, [&](const auto& one) { return one.name == backup.snapshot.name; });
-  // A snapshot without a manifest is what a killed run left, or somebody's own: reported, neither
-  // counted nor deleted.
-  std::erase_if(*snapshots, [&](const auto& one) {
+  const planner::key_layout keys(_with.settings.prefix, view.which.name);
+  std::set<std::string> of_chain;
+  for (const link_summary& link : view.chain) {
+    of_chain.insert(link.snapshot_name);
+  }
+  std::vector<planner::local_snapshot> all;
+  for (const btrfs::snapshot& one : *snapshots) {
+    planner::local_snapshot entry;
+    entry.name = one.name;
+    entry.made_in = one.info.made_in;
     const auto kind = one.full ? planner::backup_kind::full : planner::backup_kind::incremental;
     const auto when = planner::timestamp::parse(one.time);
-    const bool published = when && _objects.contains(backup.keys.manifest(kind, *when));
-    if (!published) {
-      _with.log.write(log_level::warning, "backup", "snapshot_without_backup",
-                      {{"path", one.path}, {"remedy", "delete it if nobody needs it"}});
-    }
-    return !published;
-  });
-  const auto others = static_cast<std::size_t>(_with.settings.retain) - 1;
-  while (snapshots->size() > others) {
-    const btrfs::snapshot oldest = snapshots->front();
-    snapshots->erase(snapshots->begin());
-    auto removed = _snapshots.remove(oldest.name);
+    entry.needed = one.name == newest;
+    entry.published = entry.needed || of_chain.contains(one.name) ||
+                      (when && view.objects.contains(keys.manifest(kind, *when)));
+    all.push_back(std::move(entry));
+  }
+  const planner::snapshot_verdict verdict =
+      planner::judge_snapshots(std::move(all), static_cast<std::size_t>(_with.settings.retain));
+  for (const std::string& name : verdict.unexplained) {
+    _with.log.write(
+        log_level::warning, "backup", "snapshot_without_backup",
+        {{"path", _snapshots.path_of(name)}, {"remedy", "delete it if nobody needs it"}});
+  }
+  for (const std::string& name : verdict.remove) {
+    auto removed = _snapshots.remove(name);
     if (removed) {
-      _with.log.write(log_level::info, "backup", "snapshot_removed", {{"path", oldest.path}});
+      _with.log.write(log_level::info, "backup", "snapshot_removed",
+                      {{"path", _snapshots.path_of(name)}});
     } else {
       _with.log.write(log_level::warning, "backup", "snapshot_left",
-                      {{"path", oldest.path}, {"error", removed.error().text()}});
+                      {{"path", _snapshots.path_of(name)}, {"error", removed.error().text()}});
     }
   }
 }

@@ -1,21 +1,25 @@
-// The backup command: for each subvolume observe, decide, snapshot, stream, publish.
+// The backup command: for each subvolume settle what an earlier run left unfinished, observe,
+// decide, snapshot, stream, publish.
 //
-// Order for one subvolume: snapshot; parts; proof that the stream is whole (END seen, exit status
-// 0); objects completed; manifest; pointer; state; surplus snapshots removed. `current.json` is the
-// commit point: whatever fails before it undoes its snapshot and its uploads, and what has moved it
-// is never undone.
+// Order for one subvolume: intent journalled; snapshot; its identity journalled; parts, each
+// journalled; proof that the stream is whole (END seen, exit status 0); objects completed;
+// manifest; pointer; state; journal removed; surplus snapshots removed. `current.json` is the
+// commit point. A failure of the producer undoes everything; an interruption, or a store that does
+// not answer, leaves snapshot, uploads and journal for the next run to go on with.
 #pragma once
 
-#include "app/chain_reader.hh"
 #include "app/cli.hh"
 #include "app/exit_status.hh"
+#include "app/journal.hh"
+#include "app/observer.hh"
 #include "app/services.hh"
 #include "app/state_store.hh"
+#include "app/unfinished.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "planner/plan.hh"
 
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +29,7 @@ namespace bts3::app {
 class backup_job {
  public:
   backup_job(const services& with, backup_command command);
+  ~backup_job();
 
   // Runs everything; prints results to standard output. One subvolume's failure does not stop the
   // others.
@@ -32,38 +37,70 @@ class backup_job {
 
  private:
   struct made_backup;
-  engine::result<std::vector<subvolume_config>> selected() const;
+  enum class made { done, start_again };
+
   engine::task<engine::result<exit_status>> run_all(std::vector<subvolume_config> chosen);
-  engine::task<engine::result<void>> back_up(subvolume_config which);
-  engine::task<engine::result<planner::observation>> observe(subvolume_config which);
-  engine::task<engine::result<void>> list_bucket(std::string root);
-  [[nodiscard]] std::string chunk_problem(const std::vector<chain_link>& chain) const;
-  engine::task<void> remove_snapshot(std::string name);
-  void observe_parent(const subvolume_config& which, planner::observation& seen) const;
-  engine::task<engine::result<btrfs::snapshot>> make_snapshot(subvolume_config which,
-                                                              planner::backup_kind kind);
+  engine::task<engine::result<void>> run_one(observed& one);
+  engine::task<engine::result<void>> back_up(subvolume_view view);
+  engine::task<engine::result<subvolume_view>> observe(const subvolume_config& which);
+
+  engine::task<engine::result<bool>> settle(subvolume_view& view);
+  engine::task<void> settle_others();
+  engine::result<std::optional<journal_record>> load_journal(const std::string& path);
+  engine::task<engine::result<void>> settle_one(std::string path, journal_record record,
+                                                subvolume_view* view);
+  engine::task<engine::result<void>> settle_at(const services& there, store_connection* connection,
+                                               std::string path, journal_record record,
+                                               subvolume_view* view);
+  engine::result<void> record_published(const std::string& path, const journal_record& record,
+                                        const unfinished_finding& found);
+  engine::task<engine::result<void>> publish_unfinished(const services& there,
+                                                        store_connection& connection,
+                                                        std::string path,
+                                                        const journal_record& record,
+                                                        const unfinished_finding& found);
+  engine::task<engine::result<void>> resume(std::string path, journal_record record,
+                                            const unfinished_finding& found, subvolume_view& view);
+  engine::task<engine::result<void>> abandon(const services& there, store_connection* connection,
+                                             std::string path, journal_record record,
+                                             std::string elsewhere);
+
+  engine::task<engine::result<void>> make(subvolume_view view, planner::plan plan);
+  engine::task<engine::result<std::string>> free_time(const subvolume_view& view);
+  [[nodiscard]] backup_intent intent_for(const subvolume_view& view, const planner::plan& plan,
+                                         const std::string& time) const;
+  engine::task<engine::result<made>> finish(made_backup& backup);
   engine::task<engine::result<void>> stream_and_publish(made_backup& backup);
   engine::task<engine::result<void>> stream(made_backup& backup);
+  engine::task<engine::result<void>> stream_once(made_backup& backup);
   engine::task<engine::result<void>> publish(made_backup& backup);
-  engine::task<engine::result<void>> put_manifest(made_backup& backup, std::string text);
-  engine::task<engine::result<void>> move_pointer(made_backup& backup);
   engine::task<void> undo(made_backup& backup);
-  engine::result<void> remember(const made_backup& backup);
-  void remove_surplus(const made_backup& backup) const;
-  planner::manifest describe(const made_backup& backup) const;
+  [[nodiscard]] planner::manifest describe(const made_backup& backup) const;
+
+  void report_nested(const subvolume_config& which);
+  engine::result<void> remember(const backup_intent& intent, const snapshot_identity& identity);
+  void adopt_into_state(const subvolume_view& view);
+  void remove_surplus(const subvolume_view& view, const std::string& newest);
+  void report(const planner::plan& plan, const subvolume_view& view);
+  [[nodiscard]] planner::timestamp now() const;
 
   const services& _with;
   backup_command _command;
   btrfs::snapshot_manager _snapshots;
   btrfs::capabilities _host;
-  std::string _host_id;
-  std::string _host_name;
+  host_identity _identity;
+  planner::policy _policy;
+  system_time_zone _zone;
   std::unique_ptr<store_connection> _connection;  // null with --no-s3
   std::unique_ptr<state_store> _states;
   run_state _state;
-  // Of the subvolume at hand, as observed.
-  std::optional<stored_pointer> _pointer;
-  std::map<std::string, std::uint64_t> _objects;  // key: size
 };
+
+// The configured subvolumes that `names` names, all when it is empty; an unknown name is an error.
+engine::result<std::vector<subvolume_config>> select_subvolumes(
+    const config& settings, const std::vector<std::string>& names);
+
+// The schedule of the configuration and the options of the command.
+planner::policy policy_of(const config& settings, bool regardless_of_due, bool adopt);
 
 }  // namespace bts3::app

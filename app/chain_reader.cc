@@ -15,7 +15,6 @@ using engine::error;
 using engine::result;
 using engine::task;
 
-constexpr std::size_t pointer_bytes_max = 64 * 1024;
 constexpr std::size_t links_max = 10'000;
 
 error broken_chain(const std::string& key, std::string what) {

@@ -8,6 +8,7 @@
 #include "planner/pointer.hh"
 #include "s3/object_store.hh"
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ struct stored_pointer {
   std::string text;  // as it was read
   s3::etag tag;
 };
+
+// A pointer has a few hundred bytes.
+inline constexpr std::size_t pointer_bytes_max = 64 * 1024;
 
 // Nullopt when there is none. A pointer that cannot be understood is an error.
 engine::task<engine::result<std::optional<stored_pointer>>> read_pointer(s3::object_store& store,

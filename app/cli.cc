@@ -36,6 +36,7 @@ void add_common(CLI::App& app, common_options& into) {
 std::variant<command_line, early_exit> parse_command_line(int argc, const char* const* argv) {
   common_options common;
   backup_command backup;
+  plan_command plan;
   restore_command restore;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
@@ -52,6 +53,17 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   backup_app->add_flag("--once", backup.once, "Also when no backup is due");
   backup_app->add_flag("--no-s3", backup.no_s3,
                        "Snapshot, send and hash, but upload nothing, and keep nothing");
+
+  backup_app->add_flag("--adopt", backup.adopt, "Take over a prefix that another host wrote to");
+
+  CLI::App* plan_app = app.add_subcommand("plan", "Show what a backup would do now, and why");
+  add_common(*plan_app, common);
+  plan_app->add_option("--subvolume", plan.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  plan_app->add_flag("--once", plan.once, "As if every subvolume were due");
+  plan_app->add_flag("--adopt", plan.adopt, "As if the prefix were taken over");
+  plan_app->add_flag("--json", plan.json, "As JSON");
 
   CLI::App* restore_app = app.add_subcommand("restore", "Restore one backup");
   add_common(*restore_app, common);
@@ -90,6 +102,13 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   line.common = common;
   if (restore_app->parsed()) {
     line.command = restore;
+  } else if (plan_app->parsed()) {
+    line.command = plan;
+  } else if (backup.dry_run) {
+    plan.subvolumes = backup.subvolumes;
+    plan.once = backup.once;
+    plan.adopt = backup.adopt;
+    line.command = plan;
   } else {
     line.command = backup;
   }

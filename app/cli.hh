@@ -17,8 +17,17 @@ struct common_options {
 struct backup_command {
   std::vector<std::string> subvolumes;  // names; empty: all
   bool dry_run = false;
-  bool once = false;  // also when not due; every run is due in this version
+  bool once = false;  // also when not due
   bool no_s3 = false;
+  bool adopt = false;  // take over a prefix that another host wrote to
+};
+
+// What `backup` would do; --dry-run gives the same.
+struct plan_command {
+  std::vector<std::string> subvolumes;
+  bool once = false;
+  bool adopt = false;
+  bool json = false;
 };
 
 struct restore_command {
@@ -31,7 +40,7 @@ struct restore_command {
 
 struct command_line {
   common_options common;
-  std::variant<backup_command, restore_command> command;
+  std::variant<backup_command, plan_command, restore_command> command;
 };
 
 // What to print and exit with instead of running: help, version, a usage error.

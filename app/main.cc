@@ -3,6 +3,7 @@
 #include "app/config.hh"
 #include "app/exit_status.hh"
 #include "app/logging.hh"
+#include "app/plan_job.hh"
 #include "app/restore_job.hh"
 #include "app/services.hh"
 #include "app/signals.hh"
@@ -33,6 +34,11 @@ int fail(const engine::error& failure) {
 task<result<exit_status>> run_command(const app::services& with, const app::command_line& line) {
   if (const auto* backup = std::get_if<app::backup_command>(&line.command)) {
     app::backup_job job(with, *backup);
+    auto running = job.run();
+    co_return co_await std::move(running);
+  }
+  if (const auto* plan = std::get_if<app::plan_command>(&line.command)) {
+    app::plan_job job(with, *plan);
     auto running = job.run();
     co_return co_await std::move(running);
   }

@@ -43,6 +43,11 @@ std::string or_environment(std::string value, const environment_lookup& environm
 
 }  // namespace
 
+std::string configured_endpoint(const services& with) {
+  return or_environment(with.settings.endpoint_url, with.environment,
+                        {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"});
+}
+
 result<std::unique_ptr<store_connection>> store_connection::open(const services& with) {
   auto who = s3::find_credentials(with.environment);
   if (!who) {
@@ -52,9 +57,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
   client.bucket = s3::bucket_name(with.settings.bucket);
   client.region = with.settings.region;
   client.signing = signing_of(with.settings.payload_signing);
-  auto where = s3::make_endpoint(or_environment(with.settings.endpoint_url, with.environment,
-                                                {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}),
-                                 client.region, client.bucket,
+  auto where = s3::make_endpoint(configured_endpoint(with), client.region, client.bucket,
                                  addressing_of(with.settings.addressing_style));
   if (!where) {
     return std::move(where.error());

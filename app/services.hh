@@ -48,6 +48,9 @@ class store_connection {
   s3::checksum_support _checksums;
 };
 
+// The endpoint's URL, from the configuration or else the environment; empty: AWS's own.
+std::string configured_endpoint(const services& with);
+
 // Storage class, encryption and checksums of new objects, as configured.
 s3::write_options write_options_for(const config& settings, const std::string& storage_class,
                                     const std::string& content_type);

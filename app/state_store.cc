@@ -76,11 +76,12 @@ std::optional<std::string> read_file(const std::string& path) {
 state_store::state_store(std::string path, const engine::clock& clock, engine::log_sink& log)
     : _path(std::move(path)), _clock(clock), _log(log) {}
 
-result<run_state> state_store::load() {
+// Nullopt when the file is damaged.
+result<std::optional<run_state>> state_store::read() const {
   struct stat entry{};
   if (::stat(_path.c_str(), &entry) != 0) {
     if (errno == ENOENT) {
-      return run_state();
+      return std::optional<run_state>(run_state());
     }
     return system_error(errno, "global.state_path " + _path);
   }
@@ -88,8 +89,28 @@ result<run_state> state_store::load() {
   if (!text) {
     return system_error(errno, "reading " + _path);
   }
-  if (auto state = parse_state(*text)) {
-    return std::move(*state);
+  return parse_state(*text);
+}
+
+result<run_state> state_store::peek() {
+  auto state = read();
+  if (!state) {
+    return std::move(state.error());
+  }
+  if (!*state) {
+    _log.write(engine::log_level::warning, "app", "state_damaged",
+               {{"path", _path}, {"consequence", "a backup will move it aside"}});
+  }
+  return std::move(*state).value_or(run_state());
+}
+
+result<run_state> state_store::load() {
+  auto state = read();
+  if (!state) {
+    return std::move(state.error());
+  }
+  if (*state) {
+    return std::move(**state);
   }
   const auto now = std::chrono::floor<std::chrono::seconds>(_clock.now());
   const std::string aside = _path + ".damaged-" + planner::timestamp(now).compact();

@@ -34,11 +34,14 @@ class state_store {
   // Empty when there is no file. A damaged file is moved aside, named in a warning, and counts as
   // empty: the bucket knows the rest.
   engine::result<run_state> load();
+  // The same without touching anything: a damaged file stays where it is.
+  engine::result<run_state> peek();
   // Temporary file, fsync, rename, fsync of the directory. Fields that this version does not know
   // are kept.
   engine::result<void> save(const run_state& state);
 
  private:
+  engine::result<std::optional<run_state>> read() const;
   std::string _path;
   const engine::clock& _clock;
   engine::log_sink& _log;

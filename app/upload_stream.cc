@@ -2,34 +2,42 @@
 
 #include "engine/assert.hh"
 
+#include <algorithm>
 #include <utility>
 
 namespace bts3::app {
 
+using engine::disposition;
 using engine::error;
 using engine::result;
 using engine::task;
 
 // One object in the making.
 struct upload_stream::chunk {
-  explicit chunk(s3::object_key name) : key(std::move(name)) {}
+  chunk(std::uint32_t number, s3::object_key name) : index(number), key(std::move(name)) {}
+  std::uint32_t index;
   s3::object_key key;
   std::unique_ptr<s3::multipart_upload> upload;  // null: a single PUT, or nothing uploaded at all
   std::optional<engine::sealed_part> whole;      // the only part, kept until complete()
   std::map<std::uint32_t, engine::part_digest> digests;
   std::uint64_t bytes = 0;
   s3::etag tag;
-  bool exists = false;  // the object, in the bucket
+  bool exists = false;    // the object, in the bucket; or perhaps, after a lost answer
+  bool id_noted = false;  // the journal has the upload's id
+  // Of the attempt before:
+  journalled_chunk earlier;
+  std::set<std::uint32_t> confirmed;  // parts that the journal and the store both have
+  std::uint32_t listed_last = 0;      // the highest part that the store has
+  bool stored_before = false;         // it is an object already
 };
 
-upload_stream::upload_stream(const services& with, store_connection* connection,
-                             planner::key_layout keys, planner::backup_kind kind,
-                             planner::timestamp when)
+upload_stream::upload_stream(const services& with, store_connection* connection, layout where,
+                             journal* record, std::map<std::uint32_t, journalled_chunk> before)
     : _with(with),
       _connection(connection),
-      _keys(std::move(keys)),
-      _kind(kind),
-      _when(when),
+      _layout(std::move(where)),
+      _journal(record),
+      _before(std::move(before)),
       _stop(with.stop),
       // One slot fills while the others are uploaded.
       _pool(with.loop, with.settings.part_size_bytes,
@@ -47,22 +55,133 @@ void upload_stream::fail(error failure) {
   _stop.request_stop();
 }
 
+void upload_stream::diverge(const chunk& in) {
+  if (!_diverged || in.index < *_diverged) {
+    _diverged = in.index;
+    _diverged_in_object = in.stored_before;
+  }
+  error failure;
+  failure.message = "the repeated stream differs from the one that was uploaded before, in chunk " +
+                    std::to_string(in.index);
+  fail(std::move(failure));
+}
+
 upload_stream::chunk& upload_stream::chunk_at(std::uint32_t index) {
   while (_chunks.size() <= index) {
     const auto next = static_cast<std::uint32_t>(_chunks.size());
-    _chunks.push_back(std::make_unique<chunk>(s3::object_key(_keys.chunk(_kind, _when, next))));
+    _chunks.push_back(std::make_unique<chunk>(
+        next, s3::object_key(_layout.keys.chunk(_layout.kind, _layout.when, next))));
   }
   return *_chunks[index];
 }
 
-task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector) {
+s3::write_options upload_stream::chunk_options() const {
+  return write_options_for(_with.settings, _with.settings.storage_class_chunks,
+                           "application/octet-stream");
+}
+
+task<result<bool>> upload_stream::is_stored(chunk& one) {
+  auto asking = _connection->store().head_object(one.key, _stop.token());
+  auto info = co_await std::move(asking);
+  if (!info) {
+    if (info.error().what_now == disposition::not_found) {
+      co_return false;
+    }
+    co_return std::move(info.error());
+  }
+  if (!one.earlier.size || info->size != *one.earlier.size) {
+    co_return false;
+  }
+  one.stored_before = true;
+  one.exists = true;
+  one.tag = info->tag;
+  co_return true;
+}
+
+// What the store still has of a chunk that an earlier attempt began.
+task<result<void>> upload_stream::look_at(chunk& one) {
+  if (one.earlier.stored || one.earlier.size) {
+    // Complete may have been carried out although its answer was lost.
+    auto asking = is_stored(one);
+    auto stored = co_await std::move(asking);
+    if (!stored) {
+      co_return std::move(stored.error());
+    }
+    if (*stored) {
+      co_return engine::ok();
+    }
+  }
+  if (one.earlier.upload_id.empty()) {
+    co_return engine::ok();
+  }
+  const s3::upload_id id(one.earlier.upload_id);
+  auto listing = _connection->store().list_parts(one.key, id, _stop.token());
+  auto parts = co_await std::move(listing);
+  if (!parts) {
+    if (parts.error().what_now != disposition::not_found) {
+      co_return std::move(parts.error());
+    }
+    _with.log.write(engine::log_level::warning, "backup", "upload_gone",
+                    {{"key", one.key.str()},
+                     {"reason", "the store has dropped the open upload"},
+                     {"consequence", "its parts are uploaded again"}});
+    one.earlier = journalled_chunk();
+    co_return engine::ok();
+  }
+  for (const s3::listed_part& part : *parts) {
+    one.listed_last = std::max(one.listed_last, part.number);
+    const auto noted = one.earlier.parts.find(part.number);
+    if (noted != one.earlier.parts.end() && noted->second.size == part.size &&
+        s3::etag(noted->second.etag) == part.tag) {
+      one.confirmed.insert(part.number);
+    }
+  }
+  one.upload =
+      std::make_unique<s3::multipart_upload>(_with.loop, _connection->store(), _with.log,
+                                             _connection->checksums(), one.key, chunk_options());
+  one.upload->resume(id, one.earlier.checksums);
+  one.id_noted = true;
+  co_return engine::ok();
+}
+
+task<result<void>> upload_stream::look_at_earlier() {
+  std::size_t parts = 0;
+  for (auto& [index, earlier] : std::exchange(_before, {})) {
+    chunk& one = chunk_at(index);
+    one.earlier = std::move(earlier);
+    auto looking = look_at(one);
+    auto looked = co_await std::move(looking);
+    if (!looked) {
+      co_return std::move(looked.error()).within("looking for what was uploaded before");
+    }
+    parts += one.confirmed.size();
+  }
+  if (!_chunks.empty()) {
+    _with.log.write(engine::log_level::info, "backup", "earlier_parts_found",
+                    {{"chunks", std::to_string(_chunks.size())}, {"parts", std::to_string(parts)}});
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector, proof prove) {
+  if (_connection != nullptr) {
+    auto looking = look_at_earlier();
+    auto looked = co_await std::move(looking);
+    if (!looked) {
+      co_return std::move(looked.error());
+    }
+  }
   engine::part_stream_limits limits;
   limits.part_bytes = _with.settings.part_size_bytes;
   limits.chunk_bytes = _with.settings.chunk_limit_bytes();
   limits.payload_sha256 = _connection != nullptr && _connection->signs_payload();
-  engine::part_stream stream(
-      _pool, _hashes, fd, limits,
-      [&inspector](std::span<const std::byte> piece) { return inspector.feed(piece); });
+  engine::part_stream stream(_pool, _hashes, fd, limits,
+                             [this, &inspector](std::span<const std::byte> piece) {
+                               auto accepted = inspector.feed(piece);
+                               _producer_failed = _producer_failed || !accepted;
+                               return accepted;
+                             });
+  bool ended = false;
   while (!_stop.stop_requested()) {
     auto next = co_await stream.next(_stop.token());
     if (!next) {
@@ -70,25 +189,34 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
       break;
     }
     if (!*next) {
+      ended = true;
       break;
     }
     engine::sealed_part part = std::move(**next);
     chunk& of = chunk_at(part.chunk_index);
+    _chunks_seen = std::max<std::size_t>(_chunks_seen, of.index + std::size_t{1});
     of.bytes += part.bytes;
     const bool short_part = part.bytes < limits.part_bytes && !part.fills_chunk;
     if (part.part_number == 1 && short_part) {
       of.whole = std::move(part);  // the stream has ended: one PUT will do, when it is proven whole
       continue;
     }
-    if (_connection != nullptr && !of.upload) {
-      of.upload = std::make_unique<s3::multipart_upload>(
-          _with.loop, _connection->store(), _with.log, _connection->checksums(), of.key,
-          write_options_for(_with.settings, _with.settings.storage_class_chunks,
-                            "application/octet-stream"));
+    if (_connection != nullptr && !of.upload && !of.stored_before) {
+      of.upload =
+          std::make_unique<s3::multipart_upload>(_with.loop, _connection->store(), _with.log,
+                                                 _connection->checksums(), of.key, chunk_options());
     }
     _scope.spawn(upload_part(of, std::move(part)));
   }
   _total_bytes = stream.total_bytes();
+  if (ended) {
+    auto proving = prove();
+    auto proven = co_await std::move(proving);
+    if (!proven) {
+      _producer_failed = true;
+      fail(std::move(proven.error()));
+    }
+  }
   auto joining = _scope.join();
   co_await std::move(joining);
   if (_failure) {
@@ -98,6 +226,31 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
   if (_with.stop.stop_requested()) {
     co_return engine::cancelled_error();
   }
+  auto checking = check_ends();
+  co_return co_await std::move(checking);
+}
+
+// Whether the earlier attempt left anything that this stream has no place for.
+task<result<void>> upload_stream::check_ends() {
+  for (const auto& one : _chunks) {
+    if (one->whole && one->stored_before) {
+      // Compared here, while nothing has been completed.
+      auto hashing = hash_whole(*one);
+      co_await std::move(hashing);
+    }
+    const bool beyond = one->index >= _chunks_seen;
+    // Ceph refuses to complete an upload that has parts it is not told of.
+    const bool stale_parts = one->listed_last > one->digests.size();
+    const bool stale_upload = one->whole && one->upload;
+    const bool other_object =
+        one->stored_before && !beyond &&
+        (one->bytes != *one->earlier.size || sha256_of(*one) != one->earlier.sha256);
+    if (beyond || stale_parts || stale_upload || other_object) {
+      diverge(*one);
+      error failure = *_failure;
+      co_return failure;
+    }
+  }
   co_return engine::ok();
 }
 
@@ -106,6 +259,21 @@ task<void> upload_stream::upload_part(chunk& of, engine::sealed_part part) {
   const engine::part_digest digest = co_await std::move(finishing);
   of.digests[part.part_number] = digest;
   if (_connection == nullptr) {
+    co_return;
+  }
+  if (of.stored_before) {
+    _resumed_bytes += part.bytes;  // compared as a whole when the stream has ended
+    co_return;
+  }
+  if (of.confirmed.contains(part.part_number)) {
+    const journalled_part& earlier = of.earlier.parts.at(part.part_number);
+    if (earlier.size != part.bytes || earlier.digest != digest.digest_if_last ||
+        earlier.crc32 != digest.crc32) {
+      diverge(of);
+      co_return;
+    }
+    of.upload->adopt_part(part.part_number, part.bytes, s3::etag(earlier.etag), earlier.crc32);
+    _resumed_bytes += part.bytes;
     co_return;
   }
   auto acquiring = _uploads.acquire(_stop.token());
@@ -130,25 +298,48 @@ task<result<void>> upload_stream::send_part(chunk& of, const engine::sealed_part
   if (!put) {
     co_return std::move(put.error()).within("uploading " + of.key.str());
   }
+  if (_journal != nullptr) {
+    if (!std::exchange(of.id_noted, true)) {
+      auto noting =
+          _journal->note_upload(of.index, of.upload->id()->str(), of.upload->declared_checksums());
+      co_await std::move(noting);
+    }
+    journalled_part note;
+    note.size = part.bytes;
+    note.etag = of.upload->tag_of(part.part_number).str();
+    note.crc32 = digest.crc32;
+    note.state = digest.state;
+    note.digest = digest.digest_if_last;
+    auto noting = _journal->note_part(of.index, part.part_number, std::move(note));
+    co_await std::move(noting);
+  }
   co_return engine::ok();
 }
 
-task<result<void>> upload_stream::finish_chunk(chunk& one) {
-  if (one.whole) {
-    engine::sealed_part part = std::move(*one.whole);
-    one.whole.reset();
-    auto finishing = part.hash.finish();
+task<void> upload_stream::hash_whole(chunk& one) {
+  if (one.whole && one.digests.empty()) {
+    auto finishing = one.whole->hash.finish();
     const engine::part_digest digest = co_await std::move(finishing);
     one.digests[1] = digest;
-    if (_connection == nullptr) {
-      co_return engine::ok();
-    }
-    s3::put_request request(one.key, part.body());
-    request.options = write_options_for(_with.settings, _with.settings.storage_class_chunks,
-                                        "application/octet-stream");
+  }
+}
+
+std::string upload_stream::sha256_of(const chunk& one) const {
+  BTS3_ASSERT(!one.digests.empty() && one.digests.rbegin()->first == one.digests.size());
+  return one.digests.rbegin()->second.digest_if_last.hex();
+}
+
+task<result<void>> upload_stream::finish_chunk(chunk& one) {
+  if (_connection == nullptr || one.stored_before) {
+    co_return engine::ok();
+  }
+  one.exists = true;  // from here an answer may be lost
+  if (one.whole) {
+    const engine::part_digest& digest = one.digests.at(1);
+    s3::put_request request(one.key, one.whole->body());
+    request.options = chunk_options();
     request.digests.crc32 = digest.crc32;
     request.digests.payload_sha256 = digest.payload_sha256;
-    one.exists = true;  // from here an answer may be lost
     auto putting = s3::put_whole(_connection->store(), _with.log, _connection->checksums(),
                                  std::move(request), _with.stop);
     auto stored = co_await std::move(putting);
@@ -156,10 +347,7 @@ task<result<void>> upload_stream::finish_chunk(chunk& one) {
       co_return std::move(stored.error()).within("uploading " + one.key.str());
     }
     one.tag = stored->tag;
-    co_return engine::ok();
-  }
-  if (one.upload) {
-    one.exists = true;
+  } else {
     auto completing = one.upload->complete(_with.stop);
     auto stored = co_await std::move(completing);
     if (!stored) {
@@ -167,11 +355,23 @@ task<result<void>> upload_stream::finish_chunk(chunk& one) {
     }
     one.tag = stored->tag;
   }
+  if (_journal != nullptr) {
+    auto noting = _journal->note_stored(one.index, one.tag.str());
+    co_await std::move(noting);
+  }
   co_return engine::ok();
 }
 
 task<result<std::vector<planner::chunk_record>>> upload_stream::complete() {
   BTS3_ASSERT(!_failure);
+  for (const auto& one : _chunks) {
+    auto hashing = hash_whole(*one);
+    co_await std::move(hashing);
+    if (_journal != nullptr && !one->stored_before) {
+      auto noting = _journal->note_whole(one->index, one->bytes, sha256_of(*one));
+      co_await std::move(noting);
+    }
+  }
   std::vector<planner::chunk_record> records;
   for (const auto& one : _chunks) {
     auto finishing = finish_chunk(*one);
@@ -179,6 +379,7 @@ task<result<std::vector<planner::chunk_record>>> upload_stream::complete() {
     if (!finished) {
       co_return std::move(finished.error());
     }
+    one->whole.reset();
     planner::chunk_record record;
     record.key = one->key.str();
     record.size = one->bytes;
@@ -186,14 +387,12 @@ task<result<std::vector<planner::chunk_record>>> upload_stream::complete() {
     if (!one->tag.empty()) {
       record.etag = one->tag.str();
     }
-    BTS3_ASSERT(!one->digests.empty() && one->digests.rbegin()->first == one->digests.size());
+    record.sha256 = sha256_of(*one);
     for (const auto& [number, digest] : one->digests) {
       record.part_crc32.push_back(digest.crc32);
       if (number < one->digests.size()) {
         BTS3_ASSERT(digest.state.has_value());
         record.part_states.push_back(digest.state->hex());
-      } else {
-        record.sha256 = digest.digest_if_last.hex();
       }
     }
     records.push_back(std::move(record));
@@ -201,13 +400,34 @@ task<result<std::vector<planner::chunk_record>>> upload_stream::complete() {
   co_return records;
 }
 
-task<void> upload_stream::abandon(engine::stop_token limit) {
+task<result<void>> upload_stream::discard_from(std::uint32_t index) {
+  for (const auto& one : _chunks) {
+    one->whole.reset();
+    if (one->index < index) {
+      continue;
+    }
+    auto aborting = s3::abort_uploads(_connection->store(), one->key, std::nullopt, _with.stop);
+    auto aborted = co_await std::move(aborting);
+    if (!aborted) {
+      co_return std::move(aborted.error()).within("aborting the upload of " + one->key.str());
+    }
+    if (_journal != nullptr) {
+      auto noting = _journal->note_discarded(one->index);
+      co_await std::move(noting);
+    }
+  }
+  co_return engine::ok();
+}
+
+task<bool> upload_stream::abandon(engine::stop_token limit) {
+  bool all = true;
   for (const auto& one : _chunks) {
     one->whole.reset();
     if (one->upload) {
       auto aborting = one->upload->abort(limit);
       auto aborted = co_await std::move(aborting);
       if (!aborted) {
+        all = false;
         _with.log.write(engine::log_level::warning, "backup", "upload_left_open",
                         {{"key", one->key.str()}, {"error", aborted.error().text()}});
       }
@@ -216,11 +436,13 @@ task<void> upload_stream::abandon(engine::stop_token limit) {
       auto deleting = _connection->store().delete_object(one->key, limit);
       auto deleted = co_await std::move(deleting);
       if (!deleted) {
+        all = false;
         _with.log.write(engine::log_level::warning, "backup", "object_left",
                         {{"key", one->key.str()}, {"error", deleted.error().text()}});
       }
     }
   }
+  co_return all;
 }
 
 }  // namespace bts3::app

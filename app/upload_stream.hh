@@ -3,8 +3,14 @@
 // run() reads the stream to its end and uploads parts while it does, at most `concurrency` at a
 // time; complete() turns what was uploaded into objects, and is called only when the stream has
 // been proven whole, so that a dead producer leaves no object at all. abandon() undoes everything.
+//
+// With a journal every acknowledged part is recorded, and a stream that is sent a second time skips
+// the parts that the first attempt got across: SHA-256's state after a part proves that every byte
+// of the chunk up to there is the same. Where the repeated stream differs, diverged() says in which
+// chunk; what is in the bucket of that chunk is worthless then, and discard_from() removes it.
 #pragma once
 
+#include "app/journal.hh"
 #include "app/services.hh"
 #include "btrfs/stream_inspector.hh"
 #include "engine/async_scope.hh"
@@ -15,51 +21,90 @@
 #include "planner/keys.hh"
 #include "planner/manifest.hh"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace bts3::app {
 
 class upload_stream {
  public:
-  // `connection` null: everything but the upload (--no-s3). References must outlive it.
-  upload_stream(const services& with, store_connection* connection, planner::key_layout keys,
-                planner::backup_kind kind, planner::timestamp when);
+  // What the stream is cut into and where it goes.
+  struct layout {
+    layout(planner::key_layout where, planner::backup_kind of_kind, planner::timestamp at)
+        : keys(std::move(where)), kind(of_kind), when(at) {}
+    planner::key_layout keys;
+    planner::backup_kind kind;
+    planner::timestamp when;
+  };
+  // Asked once the stream has ended: whether its producer vouches for it.
+  using proof = std::function<engine::task<engine::result<void>>()>;
+
+  // `connection` null: everything but the upload (--no-s3); `record` null: no journal. `before` is
+  // what an earlier attempt left. References must outlive it.
+  upload_stream(const services& with, store_connection* connection, layout where, journal* record,
+                std::map<std::uint32_t, journalled_chunk> before);
   ~upload_stream();
 
-  engine::task<engine::result<void>> run(int fd, btrfs::stream_inspector& inspector);
+  // A stream that `prove` rejects ends the uploads in flight at once.
+  engine::task<engine::result<void>> run(int fd, btrfs::stream_inspector& inspector, proof prove);
   // The chunks for the manifest, in order.
   engine::task<engine::result<std::vector<planner::chunk_record>>> complete();
-  // Aborts open uploads and deletes objects that exist already; failures are logged. `limit` is
-  // not the program's stop: cleaning up after one is the point.
-  engine::task<void> abandon(engine::stop_token limit);
+  // Aborts open uploads and deletes objects that exist already. False when something was left;
+  // failures are logged. `limit` is not the program's stop: cleaning up after one is the point.
+  engine::task<bool> abandon(engine::stop_token limit);
+
+  // The chunk in which a repeated stream differs from what was uploaded before.
+  [[nodiscard]] std::optional<std::uint32_t> diverged() const { return _diverged; }
+  // Whether that chunk is an object already: then nothing of the earlier attempt can be used.
+  [[nodiscard]] bool diverged_in_object() const { return _diverged_in_object; }
+  // Aborts the uploads of this chunk and those behind it, and tells the journal.
+  engine::task<engine::result<void>> discard_from(std::uint32_t index);
 
   [[nodiscard]] std::uint64_t total_bytes() const { return _total_bytes; }
+  // Of these, what an earlier attempt had uploaded.
+  [[nodiscard]] std::uint64_t resumed_bytes() const { return _resumed_bytes; }
+  // The producer itself failed: the stream is worthless, and so is what was uploaded of it.
+  [[nodiscard]] bool producer_failed() const { return _producer_failed; }
 
  private:
   struct chunk;
   chunk& chunk_at(std::uint32_t index);
+  s3::write_options chunk_options() const;
+  engine::task<engine::result<void>> look_at_earlier();
+  engine::task<engine::result<void>> look_at(chunk& one);
+  engine::task<engine::result<bool>> is_stored(chunk& one);
   engine::task<void> upload_part(chunk& of, engine::sealed_part part);
   engine::task<engine::result<void>> send_part(chunk& of, const engine::sealed_part& part,
                                                const engine::part_digest& digest);
   engine::task<engine::result<void>> finish_chunk(chunk& one);
+  engine::task<void> hash_whole(chunk& one);
+  engine::task<engine::result<void>> check_ends();
+  [[nodiscard]] std::string sha256_of(const chunk& one) const;
+  void diverge(const chunk& in);
   void fail(engine::error failure);
 
   const services& _with;
   store_connection* _connection;
-  planner::key_layout _keys;
-  planner::backup_kind _kind;
-  planner::timestamp _when;
+  layout _layout;
+  journal* _journal;
+  std::map<std::uint32_t, journalled_chunk> _before;
   engine::linked_stop_source _stop;
   engine::buffer_pool _pool;
   engine::hash_worker _hashes;
   engine::semaphore _uploads;
   engine::async_scope _scope;
   std::vector<std::unique_ptr<chunk>> _chunks;
+  std::size_t _chunks_seen = 0;  // of the stream; more may be known from before
   std::optional<engine::error> _failure;
+  std::optional<std::uint32_t> _diverged;
+  bool _diverged_in_object = false;
+  bool _producer_failed = false;
   std::uint64_t _total_bytes = 0;
+  std::uint64_t _resumed_bytes = 0;
 };
 
 }  // namespace bts3::app

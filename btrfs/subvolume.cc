@@ -141,6 +141,7 @@ result<subvolume_info> inspect_subvolume(const std::string& path) {
   info.received_uuid = uuid(raw.received_uuid);
   info.generation = raw.generation;
   info.ctransid = raw.ctransid;
+  info.made_in = raw.otransid;
   info.read_only = (raw.flags & BTRFS_ROOT_SUBVOL_RDONLY) != 0;
   return info;
 }

@@ -36,6 +36,7 @@ struct subvolume_info {
   uuid received_uuid;  // what `btrfs receive` made it from
   std::uint64_t generation = 0;
   std::uint64_t ctransid = 0;  // the last transaction that changed its content
+  std::uint64_t made_in = 0;   // the transaction that made it (otransid)
   bool read_only = false;
 };
 

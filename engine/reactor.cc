@@ -169,6 +169,9 @@ task<result<int>> reactor::perform(request what, stop_token stop) {
       sqe->off = 0;
       sqe->timeout_flags = IORING_TIMEOUT_ABS;
       break;
+    case IORING_OP_FSYNC:
+      sqe->fsync_flags = IORING_FSYNC_DATASYNC;
+      break;
     default:
       break;
   }
@@ -404,6 +407,17 @@ task<result<void>> reactor::write_all(int fd, std::span<const std::byte> from, s
       co_return std::move(written.error());
     }
     from = from.subspan(*written);
+  }
+  co_return ok();
+}
+
+task<result<void>> reactor::sync_data(int fd) {
+  auto outcome = co_await perform(request(IORING_OP_FSYNC, fd), {});
+  if (!outcome) {
+    co_return std::move(outcome.error());
+  }
+  if (*outcome < 0) {
+    co_return system_error(-*outcome, "fdatasync");
   }
   co_return ok();
 }

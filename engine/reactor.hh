@@ -84,6 +84,8 @@ class reactor {
                                      stop_token stop = {});
   // Writes everything, or fails.
   task<result<void>> write_all(int fd, std::span<const std::byte> from, stop_token stop = {});
+  // fdatasync. Covers what was written before it was called.
+  task<result<void>> sync_data(int fd);
   // Waits once for any of `events` (POLLIN, ...); returns what is there. Holds a reference to the
   // open file while it waits, so stop it before closing the descriptor.
   task<result<unsigned>> poll(int fd, unsigned events, stop_token stop = {});

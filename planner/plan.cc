@@ -1,20 +1,80 @@
 #include "planner/plan.hh"
 
+#include <algorithm>
+
 namespace bts3::planner {
 
 namespace {
 
-plan full_because(std::string reason, std::string sentence) {
+using std::chrono::days;
+using std::chrono::sys_days;
+
+plan made(action what, std::string reason, std::string sentence) {
   plan decided;
+  decided.what = what;
   decided.reason = std::move(reason);
   decided.sentence = std::move(sentence);
   return decided;
 }
 
-}  // namespace
+plan full_because(std::string reason, std::string sentence) {
+  return made(action::full, std::move(reason), std::move(sentence));
+}
 
-plan decide(const observation& seen) {
+std::string in_days(int count) {
+  return count == 1 ? "1 day" : std::to_string(count) + " days";
+}
+
+// The schedule applied to one chain.
+class cadence {
+ public:
+  cadence(const std::vector<timestamp>& chain, const schedule& when, timestamp now,
+          const time_zone& zone)
+      : _when(when), _zone(zone), _today(slot_of(now, when.run_at, zone)) {
+    _last = slot(chain.back());
+    // Fulls count from the first link that the clock does not contradict: one from the future must
+    // neither put off the next full for ever nor cost a full at once.
+    for (const timestamp link : chain) {
+      if (!in_future(slot(link))) {
+        _full = slot(link);
+        break;
+      }
+    }
+  }
+
+  [[nodiscard]] bool last_in_future() const { return in_future(_last); }
+  [[nodiscard]] bool full_due() const {
+    return _full && _today - *_full >= days(_when.full_every_days);
+  }
+  [[nodiscard]] bool incremental_due() const {
+    return last_in_future() || _today - _last >= days(_when.incremental_every_days);
+  }
+  [[nodiscard]] timestamp next() const {
+    const sys_days incremental = _last + days(_when.incremental_every_days);
+    const sys_days full = _full ? *_full + days(_when.full_every_days) : incremental;
+    return slot_begin(std::min(incremental, full), _when.run_at, _zone);
+  }
+
+ private:
+  [[nodiscard]] sys_days slot(timestamp when) const { return slot_of(when, _when.run_at, _zone); }
+  // More than one slot ahead.
+  [[nodiscard]] bool in_future(sys_days date) const { return date > _today + days(1); }
+
+  const schedule& _when;
+  const time_zone& _zone;
+  sys_days _today;
+  sys_days _last;
+  std::optional<sys_days> _full;
+};
+
+// Fulls for which dates do not matter: there is no backup, or none that could be restored.
+std::optional<plan> urgent(const observation& seen, const policy& by) {
   if (!seen.pointer_exists) {
+    if (!seen.remembered_manifest.empty()) {
+      return full_because("pointer_missing", "the bucket has no current.json of " + seen.subvolume +
+                                                 " any more; this host's last backup was " +
+                                                 seen.remembered_manifest);
+    }
     return full_because("first_backup", "there is no backup of " + seen.subvolume + " yet");
   }
   if (!seen.last) {
@@ -23,15 +83,16 @@ plan decide(const observation& seen) {
   }
   const bool foreign = !seen.last->host_id.empty() && !seen.own_host_id.empty() &&
                        seen.last->host_id != seen.own_host_id;
-  if (foreign && !seen.parent_snapshot) {
-    plan stop;
-    stop.what = action::stop;
-    stop.reason = "foreign_host";
-    stop.sentence = "the last backup under this prefix was made by host " + seen.last->host_name +
-                    " (" + seen.last->host_id +
-                    "), and its snapshot is not here; two hosts must not share a prefix: give this "
-                    "one an s3.prefix of its own";
-    return stop;
+  if (foreign && seen.parent != parent_state::present) {
+    const std::string whose = "the last backup under this prefix was made by host " +
+                              seen.last->host_name + " (" + seen.last->host_id + ")";
+    if (by.adopt) {
+      return full_because("adopted", whose + "; this host takes the prefix over (--adopt)");
+    }
+    return made(action::stop, "foreign_host",
+                whose +
+                    ", and its snapshot is not here; two hosts must not share a prefix: give this "
+                    "one an s3.prefix of its own, or take this one over with --adopt");
   }
   if (!seen.chain_problem.empty()) {
     return full_because("chain_broken",
@@ -41,17 +102,104 @@ plan decide(const observation& seen) {
     return full_because("chunk_missing",
                         "the last backup cannot be restored: " + seen.chunk_problem);
   }
-  if (!seen.parent_snapshot) {
-    return full_because("parent_missing",
-                        "the snapshot of the last backup cannot be used: " + seen.parent_problem);
+  return std::nullopt;
+}
+
+plan decide_by_date(const observation& seen, const policy& by, const cadence& dates) {
+  if (dates.full_due()) {
+    return full_because("full_due", "the last full backup is " +
+                                        in_days(by.when_due.full_every_days) + " old or older");
   }
-  plan incremental;
-  incremental.what = action::incremental;
-  incremental.reason = "parent_present";
-  incremental.sentence = "the snapshot of the last backup, " + *seen.parent_snapshot + ", is here";
+  const bool due = dates.incremental_due();
+  if (!due && !by.regardless_of_due) {
+    return made(
+        action::skip, "not_due",
+        "the last backup is not " + in_days(by.when_due.incremental_every_days) + " old yet");
+  }
+  if (seen.parent != parent_state::present) {
+    return full_because(
+        seen.parent == parent_state::changed ? "parent_changed" : "parent_missing",
+        "the snapshot of the last backup cannot be its parent: " + seen.parent_problem);
+  }
+  plan incremental =
+      due ? made(action::incremental, "incremental_due",
+                 dates.last_in_future()
+                     ? "the last backup is dated in the future"
+                     : "the last backup is " + in_days(by.when_due.incremental_every_days) +
+                           " old or older")
+          : made(action::incremental, "requested", "it was asked for and the parent is here");
   incremental.parent_snapshot = seen.parent_snapshot;
   incremental.parent_manifest = seen.last_key;
   return incremental;
+}
+
+}  // namespace
+
+std::string_view to_string(action what) {
+  switch (what) {
+    case action::full:
+      return "full";
+    case action::incremental:
+      return "incremental";
+    case action::skip:
+      return "skip";
+    case action::stop:
+      return "stop";
+  }
+  return "";
+}
+
+bool plan::is_fallback() const {
+  return what == action::full && reason != "first_backup" && reason != "full_due";
+}
+
+plan decide(const observation& seen, const policy& by, timestamp now, const time_zone& zone) {
+  std::vector<notice> warnings;
+  const std::string clock = "this machine's clock says " + now.rfc3339();
+  if (seen.last_run && slot_of(*seen.last_run, by.when_due.run_at, zone) >
+                           slot_of(now, by.when_due.run_at, zone) + days(1)) {
+    warnings.push_back(
+        {"clock_went_back", "the last run was at " + seen.last_run->rfc3339() + ", and " + clock});
+  }
+  std::optional<plan> decided = urgent(seen, by);
+  std::optional<cadence> dates;
+  if (!seen.chain_times.empty()) {
+    dates.emplace(seen.chain_times, by.when_due, now, zone);
+    if (dates->last_in_future()) {
+      warnings.push_back(
+          {"backup_from_the_future", "the last backup is dated " +
+                                         seen.chain_times.back().rfc3339() + ", and " + clock +
+                                         "; set the clock (NTP), if it is that which is "
+                                         "wrong"});
+    }
+  }
+  if (!decided) {
+    // `urgent` has covered every chain that does not resolve, so there are dates.
+    decided = decide_by_date(seen, by, *dates);
+    if (decided->what == action::skip) {
+      decided->due = dates->next();
+    }
+  }
+  if (decided->makes_backup()) {
+    decided->due = now;
+  }
+  decided->clock_suspect = !warnings.empty();
+  decided->warnings = std::move(warnings);
+  return std::move(*decided);
+}
+
+timestamp time_of(const manifest& backup) {
+  const std::string& name = backup.snapshot.name;
+  const std::size_t kind = name.rfind("__");
+  if (kind != std::string::npos && kind > 0) {
+    const std::size_t time = name.rfind("__", kind - 1);
+    if (time != std::string::npos) {
+      if (const auto when = timestamp::parse(name.substr(time + 2, kind - time - 2))) {
+        return *when;
+      }
+    }
+  }
+  return backup.created_at;
 }
 
 }  // namespace bts3::planner

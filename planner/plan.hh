@@ -1,39 +1,85 @@
-// Full or incremental, and why. Pure: everything that the decision rests on is in `observation`.
+// Whether a backup is due, full or incremental, and why. Pure: everything that the decision rests
+// on is a parameter, time and its local rules included.
 //
-// When a backup is due is not decided here yet: whoever asks wants one now.
+// Reason words are stable and documented in README.md:
+//   full         first_backup, pointer_missing, manifest_unusable, chain_broken, chunk_missing,
+//                adopted, full_due, parent_missing, parent_changed
+//   incremental  incremental_due, requested
+//   skip         not_due
+//   stop         foreign_host
+// A last backup that cannot be restored is replaced by a full at once; a parent that is missing or
+// was changed leads to a full when the next backup is due.
 #pragma once
 
 #include "planner/manifest.hh"
+#include "planner/schedule.hh"
 
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace bts3::planner {
 
-// What was found out about one subvolume, in bucket and file system.
+enum class parent_state { missing, changed, present };
+
+// What was found out about one subvolume, in bucket, file system and state file.
 struct observation {
   std::string subvolume;
+  std::string own_host_id;
+  std::string remembered_manifest;    // key of the last backup by the state file; empty: none
+  std::optional<timestamp> last_run;  // by the state file
+
   bool pointer_exists = false;
   std::string pointer_problem;   // why pointer or manifest cannot be read; empty when they can
   std::optional<manifest> last;  // the manifest that the pointer names
   std::string last_key;
-  std::string chain_problem;  // why the chain does not resolve to a full; empty when it does
+  std::vector<timestamp> chain_times;  // of the links, full first; empty when unresolved
+  std::string chain_problem;           // why the chain does not resolve to a full; empty: it does
   std::string chunk_problem;  // a chunk that is missing or has another size; empty when none
-  std::optional<std::string> parent_snapshot;  // path of the local snapshot that is `last`'s
-  std::string parent_problem;                  // why there is none
-  std::string own_host_id;
+
+  parent_state parent = parent_state::missing;
+  std::string parent_snapshot;  // path of the local snapshot that is `last`'s, when present
+  std::string parent_problem;   // why there is none
 };
 
-enum class action { full, incremental, stop };
+struct policy {
+  schedule when_due;
+  bool regardless_of_due = false;  // --once
+  bool adopt = false;              // take over another host's prefix
+};
+
+enum class action { full, incremental, skip, stop };
+[[nodiscard]] std::string_view to_string(action what);
+
+struct notice {
+  std::string event;  // as it is logged
+  std::string sentence;
+};
 
 struct plan {
-  action what = action::full;
-  std::string reason;    // one word, stable: first_backup, parent_missing, ...
-  std::string sentence;  // for a person
-  std::optional<std::string> parent_snapshot;  // path, for an incremental
-  std::optional<std::string> parent_manifest;  // key, for an incremental
+  action what = action::skip;
+  std::string reason;           // one word, see above
+  std::string sentence;         // for a person
+  std::string parent_snapshot;  // path, for an incremental
+  std::string parent_manifest;  // key, for an incremental
+  // When the next backup begins to be due: for a skip, the instant; else now.
+  std::optional<timestamp> due;
+  std::vector<notice> warnings;
+  // Dates contradict the clock: nothing may be deleted in this run.
+  bool clock_suspect = false;
+
+  [[nodiscard]] bool makes_backup() const {
+    return what == action::full || what == action::incremental;
+  }
+  // Whether it is a full that the schedule did not ask for, and that a person should hear of.
+  [[nodiscard]] bool is_fallback() const;
 };
 
-plan decide(const observation& seen);
+plan decide(const observation& seen, const policy& by, timestamp now, const time_zone& zone);
+
+// When the backup's snapshot was made: from the snapshot's name, {name}__{TIME}__{kind}, or else
+// what the manifest says of itself (the earlier tool wrote that seconds or hours later).
+[[nodiscard]] timestamp time_of(const manifest& backup);
 
 }  // namespace bts3::planner

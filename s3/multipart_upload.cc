@@ -35,6 +35,22 @@ multipart_upload::multipart_upload(engine::reactor& loop, object_store& store,
       _options(std::move(options)),
       _created(loop) {}
 
+void multipart_upload::resume(upload_id id, bool checksums) {
+  BTS3_ASSERT(!_creating);
+  _creating = true;
+  _declared_crc32 = checksums;
+  _id = std::move(id);
+  _created.set();
+}
+
+void multipart_upload::adopt_part(part_number number, std::uint64_t size, etag tag,
+                                  std::uint32_t crc32) {
+  BTS3_ASSERT(_id.has_value() && !_parts.contains(number));
+  _parts[number] = finished_part{
+      std::move(tag), _declared_crc32 ? std::optional<std::uint32_t>(crc32) : std::nullopt};
+  _bytes += size;
+}
+
 task<result<upload_id>> multipart_upload::create(engine::stop_token stop) {
   for (;;) {
     write_options options = _options;
@@ -133,7 +149,7 @@ task<result<stored_object>> multipart_upload::complete(engine::stop_token stop) 
     co_return failure;
   }
   // One LIST for an object of up to 1.22 TiB. The object is whole whatever comes of it.
-  auto sweeping = abort_others(stop);
+  auto sweeping = abort_uploads(_store, _key, _id, stop);
   const auto swept = co_await std::move(sweeping);
   if (!swept) {
     _log.write(engine::log_level::debug, "s3", "open_uploads_not_listed",
@@ -156,7 +172,7 @@ task<result<void>> multipart_upload::abort(engine::stop_token stop) {
       co_return aborted;
     }
   }
-  auto sweeping = abort_others(stop);
+  auto sweeping = abort_uploads(_store, _key, _id, stop);
   auto swept = co_await std::move(sweeping);
   // Credentials that may not list are common, and the known upload is gone.
   if (!swept && _id && swept.error().why == reason::access) {
@@ -165,18 +181,18 @@ task<result<void>> multipart_upload::abort(engine::stop_token stop) {
   co_return swept;
 }
 
-// Aborts open uploads under exactly this key that are not `_id`.
-task<result<void>> multipart_upload::abort_others(engine::stop_token stop) {
-  auto listing = _store.list_multipart_uploads(_key.str(), stop);
+task<result<void>> abort_uploads(object_store& store, object_key key,
+                                 std::optional<upload_id> except, engine::stop_token stop) {
+  auto listing = store.list_multipart_uploads(key.str(), stop);
   auto open = co_await std::move(listing);
   if (!open) {
     co_return std::move(open.error());
   }
   for (const listed_upload& upload : *open) {
-    if (upload.key != _key || (_id && upload.id == *_id)) {
+    if (upload.key != key || (except && upload.id == *except)) {
       continue;
     }
-    auto aborting = _store.abort_multipart_upload(_key, upload.id, stop);
+    auto aborting = store.abort_multipart_upload(key, upload.id, stop);
     auto aborted = co_await std::move(aborting);
     if (!aborted) {
       co_return aborted;

@@ -38,6 +38,12 @@ class multipart_upload {
   multipart_upload(engine::reactor& loop, object_store& store, engine::log_sink& log,
                    checksum_support& checksums, object_key key, write_options options);
 
+  // Goes on with an upload that an earlier run left open, before anything else is called.
+  // `checksums`: it was created with CRC32 declared.
+  void resume(upload_id id, bool checksums);
+  // A part that this upload has already, by list_parts().
+  void adopt_part(part_number number, std::uint64_t size, etag tag, std::uint32_t crc32);
+
   // Every part but the last has the same size, at least 5 MiB (S3's rule; the store enforces it).
   engine::task<engine::result<void>> put_part(part_number number, std::span<const std::byte> body,
                                               body_digests digests, engine::stop_token stop);
@@ -49,6 +55,11 @@ class multipart_upload {
 
   [[nodiscard]] const object_key& key() const { return _key; }
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
+  // Set with the first part that was put.
+  [[nodiscard]] const std::optional<upload_id>& id() const { return _id; }
+  [[nodiscard]] bool declared_checksums() const { return _declared_crc32; }
+  // Of a part that was put or adopted.
+  [[nodiscard]] const etag& tag_of(part_number number) const { return _parts.at(number).tag; }
 
  private:
   struct finished_part {
@@ -57,7 +68,6 @@ class multipart_upload {
   };
   engine::task<engine::result<void>> ensure_created(engine::stop_token stop);
   engine::task<engine::result<upload_id>> create(engine::stop_token stop);
-  engine::task<engine::result<void>> abort_others(engine::stop_token stop);
 
   object_store& _store;
   engine::log_sink& _log;
@@ -72,6 +82,11 @@ class multipart_upload {
   std::map<part_number, finished_part> _parts;
   std::uint64_t _bytes = 0;
 };
+
+// Aborts every open upload under exactly `key`, but for `except`.
+engine::task<engine::result<void>> abort_uploads(object_store& store, object_key key,
+                                                 std::optional<upload_id> except,
+                                                 engine::stop_token stop);
 
 // Uploads a whole small object in one request, with a checksum where the store takes one.
 engine::task<engine::result<stored_object>> put_whole(object_store& store, engine::log_sink& log,

@@ -4,14 +4,23 @@ import json
 import pathlib
 import re
 import shutil
+import signal
 import sys
 import tempfile
+import time
 import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import btrfs, compare, dataset, s3, tool  # noqa: E402
 
 MIB = 1 << 20
+CASES = {}
+
+
+def case(function):
+    """Makes a function that takes a world an end-to-end case of that name."""
+    CASES[function.__name__] = function
+    return function
 
 
 class World:
@@ -36,7 +45,9 @@ class World:
                    "part_size_bytes": "5MiB", "chunk_size_bytes": "12MiB"},
         }, (gateway["access_key"], gateway["secret_key"]))
 
-    def backup(self, *arguments, expect=0, **options):
+    def backup(self, *arguments, expect=0, only_when_due=False, **options):
+        if not only_when_due:
+            arguments += ("--once",)
         return self.expect(expect, self.tool.run("backup", *arguments, **options))
 
     def restore(self, *arguments, expect=0, **options):
@@ -60,12 +71,28 @@ class World:
         found = compare.differences(first, second)
         assert not found, f"{len(found)} differences, the first: {found[0]}"
 
+    def journals(self):
+        return sorted((self.directory / "state").glob("*.journal*"))
+
+    def kill_at(self, proxy, *arguments, environment=None, **rule):
+        """Runs a backup through the proxy and kills it, as a power cut would, at the request that the rule holds."""
+        held = proxy.hold(**rule)
+        running = self.tool.start("backup", "--once", *arguments, environment=environment)
+        deadline = time.monotonic() + 60
+        while not held.reached.wait(0.02):
+            assert running[0].poll() is None and time.monotonic() < deadline, self.tool.finish(running)
+        running[0].send_signal(signal.SIGKILL)
+        outcome = self.tool.finish(running)
+        proxy.release()
+        return outcome
+
     def nothing_left_behind(self, subvolumes):
         """No open upload, no subvolume but these, no private directory."""
         assert self.bucket.open_uploads() == [], self.bucket.open_uploads()
         assert self.filesystem.subvolumes() == sorted(subvolumes), self.filesystem.subvolumes()
         left = [path.name for path in self.restored.iterdir() if path.name.startswith(".btrfs_to_s3")]
         assert not left, left
+        assert self.journals() == [], self.journals()
 
     def fake_btrfs(self, send):
         """A `btrfs` whose `send` is this shell text; $REAL is the real program. Returns an environment."""
@@ -103,4 +130,4 @@ def says(outcome, *words):
         assert re.search(re.escape(word), outcome.stderr), f"stderr lacks {word!r}: {outcome}"
 
 
-__all__ = ["MIB", "World", "world", "says", "btrfs", "dataset", "compare"]
+__all__ = ["CASES", "MIB", "World", "case", "world", "says", "btrfs", "dataset", "compare"]

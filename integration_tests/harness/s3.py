@@ -76,7 +76,19 @@ class Bucket:
                 return found
             query["continuation-token"] = root.findtext(space + "NextContinuationToken")
 
-    def open_uploads(self):
+    def open_upload_ids(self):
+        """[(key, upload id)]"""
         root = xml.etree.ElementTree.fromstring(self.request("GET", query={"uploads": ""}))
         space = root.tag.partition("}")[0] + "}"
-        return [entry.findtext(space + "Key") for entry in root.iter(space + "Upload")]
+        return [(entry.findtext(space + "Key"), entry.findtext(space + "UploadId"))
+                for entry in root.iter(space + "Upload")]
+
+    def open_uploads(self):
+        return [key for key, _ in self.open_upload_ids()]
+
+    def abort(self, key, upload_id):
+        self.request("DELETE", key, query={"uploadId": upload_id})
+
+    def sibling(self):
+        """Another bucket of the same owner; not created yet."""
+        return Bucket(self.endpoint, self.name + "-2", self.access_key, self.secret_key, self.region)

@@ -42,12 +42,22 @@ BOOST_AUTO_TEST_CASE(global_options_stand_before_or_after_the_command) {
 }
 
 BOOST_AUTO_TEST_CASE(backup_takes_its_flags_and_several_subvolumes) {
-  const auto line = accepted(
-      {"backup", "--dry-run", "--once", "--no-s3", "--subvolume", "a", "--subvolume", "b"});
+  const auto line =
+      accepted({"backup", "--once", "--no-s3", "--adopt", "--subvolume", "a", "--subvolume", "b"});
   const auto& backup = std::get<backup_command>(line.command);
-  BOOST_TEST((backup.dry_run && backup.once && backup.no_s3));
+  BOOST_TEST((backup.adopt && backup.once && backup.no_s3));
   const std::vector<std::string> names = {"a", "b"};
   BOOST_TEST(backup.subvolumes == names, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_dry_run_is_the_plan) {
+  for (const auto& line : {accepted({"backup", "--dry-run", "--once", "--subvolume", "a"}),
+                           accepted({"plan", "--once", "--subvolume", "a"})}) {
+    const auto& plan = std::get<plan_command>(line.command);
+    BOOST_TEST((plan.once && !plan.json && !plan.adopt));
+    BOOST_TEST(plan.subvolumes.front() == "a");
+  }
+  BOOST_TEST(std::get<plan_command>(accepted({"plan", "--json", "--adopt"}).command).json);
 }
 
 BOOST_AUTO_TEST_CASE(restore_takes_a_manifest_or_the_current_one) {

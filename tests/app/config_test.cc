@@ -123,8 +123,8 @@ BOOST_AUTO_TEST_CASE(values_out_of_bounds_name_key_and_expectation) {
 
 BOOST_AUTO_TEST_CASE(keys_that_only_tune_a_missing_feature_are_listed_when_set) {
   BOOST_TEST(parsed(minimal).without_effect.empty());
-  const config settings = parsed(minimal + "[schedule]\nfull_every_days = 30\n");
-  const std::vector<std::string> expected = {"schedule.full_every_days"};
+  const config settings = parsed(minimal + "[restore]\nsample_max_files = 30\n");
+  const std::vector<std::string> expected = {"restore.sample_max_files"};
   BOOST_TEST(settings.without_effect == expected, boost::test_tools::per_element());
 }
 

@@ -1,72 +1,276 @@
 #include "planner/plan.hh"
 
+#include "tests/planner/zones.hh"
+
 #include <boost/test/unit_test.hpp>
 
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <sstream>
+
 using namespace bts3::planner;
+using bts3::testing::fixed_zone;
 
 namespace {
 
+timestamp at(const char* text) {
+  return timestamp::parse(text).value();
+}
+
+const timestamp today = at("20260121T020003Z");
+
+// A full of 1 January and an incremental of a week ago, all of it usable.
 observation usual() {
   observation seen;
   seen.subvolume = "data";
+  seen.own_host_id = "here";
+  seen.remembered_manifest = "p/manifest-2.json";
+  seen.last_run = at("20260120T020003Z");
   seen.pointer_exists = true;
   seen.last.emplace();
   seen.last->host_id = "here";
   seen.last->host_name = "alpha";
-  seen.last_key = "k";
-  seen.parent_snapshot = "/s/old";
-  seen.own_host_id = "here";
+  seen.last_key = "p/manifest-2.json";
+  seen.chain_times = {at("20260101T020003Z"), at("20260114T020005Z")};
+  seen.parent = parent_state::present;
+  seen.parent_snapshot = "/s/data__20260114T020005Z__inc";
   return seen;
+}
+
+plan decided(const observation& seen, const policy& by = {}, timestamp now = today) {
+  return decide(seen, by, now, fixed_zone());
+}
+
+// One line a fact, for the golden file.
+std::string rendered(const std::string& name, const plan& decided) {
+  std::string text = "== " + name + "\n";
+  text += std::string(to_string(decided.what)) + " " + decided.reason + "\n";
+  text += decided.sentence + "\n";
+  if (!decided.parent_snapshot.empty()) {
+    text += "parent " + decided.parent_snapshot + " " + decided.parent_manifest + "\n";
+  }
+  text += "due " + (decided.due ? decided.due->rfc3339() : "-") + "\n";
+  for (const notice& warning : decided.warnings) {
+    text += "warning " + warning.event + ": " + warning.sentence + "\n";
+  }
+  return text;
+}
+
+struct scenario {
+  const char* name;
+  std::function<void(observation&, policy&, timestamp&)> change;
+};
+
+const std::vector<scenario>& scenarios() {
+  static const std::vector<scenario> all = {
+      {"first_backup",
+       [](auto& seen, auto&, auto&) {
+         seen = observation();
+         seen.subvolume = "data";
+       }},
+      {"pointer_missing",
+       [](auto& seen, auto&, auto&) {
+         seen.pointer_exists = false;
+         seen.last.reset();
+         seen.chain_times.clear();
+       }},
+      {"manifest_unusable",
+       [](auto& seen, auto&, auto&) {
+         seen.last.reset();
+         seen.chain_times.clear();
+         seen.pointer_problem = "manifest p/manifest-2.json: not a JSON object";
+       }},
+      {"chain_broken",
+       [](auto& seen, auto&, auto&) {
+         seen.chain_times.clear();
+         seen.chain_problem = "manifest 2 needs its parent 1, which is missing";
+       }},
+      {"chunk_missing",
+       [](auto& seen, auto&, auto&) {
+         seen.chunk_problem = "chunk p/chunk-1-0.bin is missing from the bucket";
+       }},
+      {"foreign_host",
+       [](auto& seen, auto&, auto&) {
+         seen.last->host_id = "elsewhere";
+         seen.parent = parent_state::missing;
+       }},
+      {"adopted",
+       [](auto& seen, auto& by, auto&) {
+         seen.last->host_id = "elsewhere";
+         seen.parent = parent_state::missing;
+         by.adopt = true;
+       }},
+      {"full_due", [](auto&, auto& by, auto&) { by.when_due.full_every_days = 20; }},
+      {"parent_missing",
+       [](auto& seen, auto&, auto&) {
+         seen.parent = parent_state::missing;
+         seen.parent_problem = "no snapshot in /s has its UUID";
+       }},
+      {"parent_changed",
+       [](auto& seen, auto&, auto&) {
+         seen.parent = parent_state::changed;
+         seen.parent_problem = "/s/x: it is writable";
+       }},
+      {"incremental_due", [](auto&, auto&, auto&) {}},
+      {"requested",
+       [](auto&, auto& by, auto& now) {
+         by.regardless_of_due = true;
+         now = at("20260115T020003Z");
+       }},
+      {"not_due", [](auto&, auto&, auto& now) { now = at("20260121T015959Z"); }},
+      {"incremental_due, dated in the future",
+       [](auto& seen, auto&, auto&) { seen.chain_times.back() = at("20990101T020000Z"); }},
+      {"incremental_due, clock set back a year",
+       [](auto&, auto&, auto& now) { now = at("20250121T020003Z"); }},
+  };
+  return all;
+}
+
+plan plan_of(const scenario& one) {
+  observation seen = usual();
+  policy by;
+  timestamp now = today;
+  one.change(seen, by, now);
+  return decided(seen, by, now);
 }
 
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(plan_suite)
 
-BOOST_AUTO_TEST_CASE(a_usable_parent_gives_an_incremental) {
-  const plan decided = decide(usual());
-  BOOST_TEST((decided.what == action::incremental));
-  BOOST_TEST(decided.reason == "parent_present");
-  BOOST_TEST(*decided.parent_snapshot == "/s/old");
-  BOOST_TEST(*decided.parent_manifest == "k");
+// After a change that is meant, BTS3_UPDATE_GOLDEN=1 writes the file anew; review its diff.
+BOOST_AUTO_TEST_CASE(each_reason_has_its_golden_plan) {
+  std::string text;
+  for (const scenario& one : scenarios()) {
+    const plan made = plan_of(one);
+    const std::string name = one.name;
+    BOOST_TEST(made.reason == name.substr(0, name.find(',')));
+    text += rendered(name, made);
+  }
+  const std::string path = BTS3_TEST_DATA "/plans/golden.txt";
+  if (std::getenv("BTS3_UPDATE_GOLDEN") != nullptr) {
+    std::ofstream(path) << text;
+  }
+  std::ifstream file(path);
+  std::stringstream golden;
+  golden << file.rdbuf();
+  BOOST_TEST(text == golden.str());
 }
 
-BOOST_AUTO_TEST_CASE(each_obstacle_gives_a_full_with_its_own_reason) {
-  observation first;
-  first.subvolume = "data";
-  BOOST_TEST(decide(first).reason == "first_backup");
-  observation unreadable = usual();
-  unreadable.last.reset();
-  unreadable.pointer_problem = "no JSON";
-  BOOST_TEST(decide(unreadable).reason == "manifest_unusable");
-  BOOST_TEST(decide(unreadable).sentence.find("no JSON") != std::string::npos);
-  observation broken = usual();
-  broken.chain_problem = "parent gone";
-  BOOST_TEST(decide(broken).reason == "chain_broken");
-  observation lost = usual();
-  lost.chunk_problem = "chunk gone";
-  BOOST_TEST(decide(lost).reason == "chunk_missing");
-  observation orphan = usual();
-  orphan.parent_snapshot.reset();
-  orphan.parent_problem = "was changed";
-  BOOST_TEST(decide(orphan).reason == "parent_missing");
-  BOOST_TEST(decide(orphan).sentence.find("was changed") != std::string::npos);
-  for (const observation& seen : {first, unreadable, broken, lost, orphan}) {
-    BOOST_TEST((decide(seen).what == action::full));
-    BOOST_TEST(!decide(seen).parent_manifest.has_value());
+BOOST_AUTO_TEST_CASE(a_run_seconds_early_is_not_late) {
+  // The last one was at 02:00:05, this one is at 02:00:03 a week later.
+  BOOST_TEST(decided(usual()).reason == "incremental_due");
+  const plan skip = decided(usual(), {}, at("20260121T015959Z"));
+  BOOST_TEST(skip.reason == "not_due");
+  BOOST_TEST((skip.due == at("20260121T020000Z")));
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_restored_is_replaced_before_it_is_due) {
+  for (const char* name :
+       {"pointer_missing", "manifest_unusable", "chain_broken", "chunk_missing"}) {
+    for (const scenario& one : scenarios()) {
+      if (std::string(one.name) == name) {
+        observation seen = usual();
+        policy by;
+        timestamp now = today;
+        one.change(seen, by, now);
+        BOOST_TEST(decided(seen, by, at("20260114T030000Z")).reason == name);
+        BOOST_TEST(decided(seen, by, at("20260114T030000Z")).is_fallback());
+      }
+    }
   }
 }
 
-BOOST_AUTO_TEST_CASE(another_hosts_chain_stops_the_backup_unless_its_snapshot_is_here) {
-  observation foreign = usual();
-  foreign.own_host_id = "elsewhere";
-  BOOST_TEST((decide(foreign).what == action::incremental));
-  foreign.parent_snapshot.reset();
-  BOOST_TEST((decide(foreign).what == action::stop));
-  BOOST_TEST(decide(foreign).reason == "foreign_host");
-  BOOST_TEST(decide(foreign).sentence.find("alpha") != std::string::npos);
-  foreign.last->host_id.clear();
-  BOOST_TEST((decide(foreign).what == action::full));
+BOOST_AUTO_TEST_CASE(a_lost_parent_waits_for_the_next_due_backup) {
+  observation seen = usual();
+  seen.parent = parent_state::missing;
+  BOOST_TEST(decided(seen, {}, at("20260115T030000Z")).reason == "not_due");
+  BOOST_TEST(decided(seen).reason == "parent_missing");
+  policy once;
+  once.regardless_of_due = true;
+  BOOST_TEST(decided(seen, once, at("20260115T030000Z")).reason == "parent_missing");
+}
+
+BOOST_AUTO_TEST_CASE(a_full_is_due_before_an_incremental) {
+  policy by;
+  by.when_due.full_every_days = 20;
+  BOOST_TEST(decided(usual(), by).reason == "full_due");
+  by.when_due.full_every_days = 21;
+  BOOST_TEST(decided(usual(), by).reason == "incremental_due");
+  // Also when only the full is.
+  by.when_due.full_every_days = 14;
+  by.when_due.incremental_every_days = 30;
+  BOOST_TEST(decided(usual(), by).reason == "full_due");
+  BOOST_TEST((decided(usual(), by, at("20260114T030000Z")).due == at("20260115T020000Z")));
+}
+
+BOOST_AUTO_TEST_CASE(one_slot_ahead_is_no_broken_clock) {
+  observation seen = usual();
+  seen.chain_times.back() = at("20260122T020000Z");
+  const plan skip = decided(seen);
+  BOOST_TEST(skip.reason == "not_due");
+  BOOST_TEST(skip.warnings.empty());
+  seen.chain_times.back() = at("20260123T020000Z");
+  const plan due = decided(seen);
+  BOOST_TEST(due.reason == "incremental_due");
+  BOOST_TEST(due.clock_suspect);
+  BOOST_REQUIRE(due.warnings.size() == 1U);
+  BOOST_TEST(due.warnings.front().event == "backup_from_the_future");
+}
+
+BOOST_AUTO_TEST_CASE(a_full_from_the_future_neither_rules_fulls_out_nor_costs_one) {
+  observation seen = usual();
+  seen.chain_times = {at("20990101T020000Z"), at("20260101T020000Z"), at("20260114T020000Z")};
+  policy by;
+  by.when_due.full_every_days = 20;
+  BOOST_TEST(decided(seen, by).reason == "full_due");  // counted from the first sane link
+  by.when_due.full_every_days = 21;
+  BOOST_TEST(decided(seen, by).reason == "incremental_due");
+}
+
+BOOST_AUTO_TEST_CASE(a_run_from_the_future_is_reported) {
+  observation seen = usual();
+  seen.last_run = at("20270101T020000Z");
+  const plan made = decided(seen);
+  BOOST_TEST(made.reason == "incremental_due");
+  BOOST_REQUIRE(made.warnings.size() == 1U);
+  BOOST_TEST(made.warnings.front().event == "clock_went_back");
+  BOOST_TEST(made.clock_suspect);
+}
+
+BOOST_AUTO_TEST_CASE(a_foreign_chain_whose_snapshot_is_here_goes_on) {
+  observation seen = usual();
+  seen.last->host_id = "elsewhere";
+  BOOST_TEST(decided(seen).reason == "incremental_due");
+  // Hosts that are not recorded, as by the earlier tool, are nobody's.
+  seen.parent = parent_state::missing;
+  seen.last->host_id.clear();
+  BOOST_TEST(decided(seen).reason == "parent_missing");
+  // Also when nothing is due: somebody else writes here.
+  seen.last->host_id = "elsewhere";
+  BOOST_TEST((decided(seen, {}, at("20260115T030000Z")).what == action::stop));
+}
+
+BOOST_AUTO_TEST_CASE(only_incrementals_have_parents) {
+  for (const scenario& one : scenarios()) {
+    const plan made = plan_of(one);
+    BOOST_TEST((made.what == action::incremental) == !made.parent_manifest.empty());
+    BOOST_TEST(made.parent_manifest.empty() == made.parent_snapshot.empty());
+    BOOST_TEST(!made.sentence.empty());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_is_as_old_as_its_snapshot) {
+  manifest backup;
+  backup.created_at = at("20260102T093000Z");
+  BOOST_TEST((time_of(backup) == backup.created_at));
+  backup.snapshot.name = "my__data__20260101T020000Z__full";
+  BOOST_TEST((time_of(backup) == at("20260101T020000Z")));
+  for (const char* other : {"data", "data__full", "data__yesterday__full", "__", "____"}) {
+    backup.snapshot.name = other;
+    BOOST_TEST((time_of(backup) == backup.created_at));
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

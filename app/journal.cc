@@ -1,0 +1,420 @@
+#include "app/journal.hh"
+
+#include "engine/files.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::system_error;
+using engine::task;
+using json = nlohmann::ordered_json;
+
+constexpr int journal_version = 1;
+
+error damaged(const std::string& path, const std::string& what) {
+  error failure;
+  failure.why = engine::reason::protocol;
+  failure.message = "journal " + path + ": " + what;
+  return failure;
+}
+
+result<void> sync_directory_of(const std::string& path) {
+  const std::string directory = std::filesystem::path(path).parent_path().string();
+  auto parent = engine::open_directory(directory);
+  if (!parent) {
+    return std::move(parent.error());
+  }
+  if (::fsync(parent->get()) != 0) {
+    return system_error(errno, "fsync of " + directory);
+  }
+  return engine::ok();
+}
+
+// One line. Strings that are no UTF-8 cannot come from the configuration or from JSON; replacing
+// beats throwing all the same.
+std::string text_of(const json& out) {
+  return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+json to_json(const backup_intent& intent) {
+  json out;
+  out["version"] = journal_version;
+  out["event"] = "intent";
+  out["subvolume"] = intent.subvolume;
+  out["source"] = intent.source;
+  out["kind"] = planner::to_string(intent.kind);
+  out["when"] = intent.when.compact();
+  out["snapshot_path"] = intent.snapshot_path;
+  out["snapshot_name"] = intent.snapshot_name;
+  out["manifest_key"] = intent.manifest_key;
+  out["keys_root"] = intent.keys_root;
+  if (intent.parent_manifest) {
+    out["parent_manifest"] = *intent.parent_manifest;
+    out["parent_snapshot"] = intent.parent_snapshot;
+  }
+  if (intent.pointer_before) {
+    out["pointer_before"] = *intent.pointer_before;
+  }
+  out["endpoint_url"] = intent.endpoint_url;
+  out["region"] = intent.region;
+  out["bucket"] = intent.bucket;
+  out["protocol"] = intent.protocol;
+  out["compressed_data"] = intent.compressed_data;
+  out["part_size"] = intent.part_size;
+  out["chunk_size"] = intent.chunk_size;
+  out["local_only"] = intent.local_only;
+  return out;
+}
+
+// Throws json::exception where a field is missing or of another type.
+backup_intent intent_from(const json& in) {
+  backup_intent intent;
+  intent.subvolume = in.at("subvolume").get<std::string>();
+  intent.source = in.at("source").get<std::string>();
+  intent.kind = in.at("kind").get<std::string>() == "full" ? planner::backup_kind::full
+                                                           : planner::backup_kind::incremental;
+  intent.when = planner::timestamp::parse(in.at("when").get<std::string>()).value();
+  intent.snapshot_path = in.at("snapshot_path").get<std::string>();
+  intent.snapshot_name = in.at("snapshot_name").get<std::string>();
+  intent.manifest_key = in.at("manifest_key").get<std::string>();
+  intent.keys_root = in.at("keys_root").get<std::string>();
+  if (in.contains("parent_manifest")) {
+    intent.parent_manifest = in.at("parent_manifest").get<std::string>();
+    intent.parent_snapshot = in.at("parent_snapshot").get<std::string>();
+  }
+  if (in.contains("pointer_before")) {
+    intent.pointer_before = in.at("pointer_before").get<std::string>();
+  }
+  intent.endpoint_url = in.at("endpoint_url").get<std::string>();
+  intent.region = in.at("region").get<std::string>();
+  intent.bucket = in.at("bucket").get<std::string>();
+  intent.protocol = in.at("protocol").get<int>();
+  intent.compressed_data = in.at("compressed_data").get<bool>();
+  intent.part_size = in.at("part_size").get<std::uint64_t>();
+  intent.chunk_size = in.at("chunk_size").get<std::uint64_t>();
+  intent.local_only = in.at("local_only").get<bool>();
+  return intent;
+}
+
+engine::sha256_state state_from(const json& in, const char* field) {
+  return engine::sha256_state::from_hex(in.at(field).get<std::string>()).value();
+}
+
+// Applies one line after the intent. Throws as intent_from() does; false for an unknown event.
+bool apply(const json& in, journal_record& to) {
+  const std::string event = in.at("event").get<std::string>();
+  if (event == "snapshot") {
+    to.snapshot =
+        snapshot_identity{in.at("uuid").get<std::string>(), in.at("ctransid").get<std::uint64_t>()};
+    return true;
+  }
+  const auto number = in.at("chunk").get<std::uint32_t>();
+  if (event == "discard") {
+    to.chunks.erase(number);
+    return true;
+  }
+  journalled_chunk& chunk = to.chunks[number];
+  if (event == "upload") {
+    chunk.upload_id = in.at("id").get<std::string>();
+    chunk.checksums = in.at("checksums").get<bool>();
+  } else if (event == "part") {
+    journalled_part part;
+    part.size = in.at("size").get<std::uint64_t>();
+    part.etag = in.at("etag").get<std::string>();
+    part.crc32 = in.at("crc32").get<std::uint32_t>();
+    if (in.contains("state")) {
+      part.state = state_from(in, "state");
+    }
+    part.digest = state_from(in, "digest");
+    chunk.parts[in.at("part").get<std::uint32_t>()] = std::move(part);
+  } else if (event == "whole") {
+    chunk.size = in.at("size").get<std::uint64_t>();
+    chunk.sha256 = in.at("sha256").get<std::string>();
+  } else if (event == "stored") {
+    chunk.stored = true;
+    chunk.etag = in.at("etag").get<std::string>();
+  } else {
+    return false;
+  }
+  return true;
+}
+
+result<void> write_all(int fd, const std::string& text, const std::string& path) {
+  std::size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t count = ::write(fd, text.data() + written, text.size() - written);
+    if (count < 0 && errno != EINTR) {
+      return system_error(errno, "writing journal " + path);
+    }
+    written += count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
+  return engine::ok();
+}
+
+result<std::string> rename_durably(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    return system_error(errno, "renaming journal " + from);
+  }
+  if (auto synced = sync_directory_of(to); !synced) {
+    return std::move(synced.error());
+  }
+  return to;
+}
+
+std::string stem_of(const std::string& state_path) {
+  const std::filesystem::path path(state_path);
+  return path.stem().string() + ".";
+}
+
+}  // namespace
+
+std::string journal_path(const std::string& state_path, const std::string& subvolume,
+                         bool local_only) {
+  // No subvolume's name holds two underscores.
+  const std::string name =
+      stem_of(state_path) + subvolume + (local_only ? "__no-s3.journal" : ".journal");
+  return (std::filesystem::path(state_path).parent_path() / name).string();
+}
+
+result<std::vector<std::string>> list_journals(const std::string& state_path) {
+  std::vector<std::string> found;
+  const std::filesystem::path directory = std::filesystem::path(state_path).parent_path();
+  const std::string stem = stem_of(state_path);
+  std::error_code code;
+  for (std::filesystem::directory_iterator entry(directory, code), end; !code && entry != end;
+       entry.increment(code)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with(stem) && (name.ends_with(".journal") || is_set_aside(name))) {
+      found.push_back(entry->path().string());
+    }
+  }
+  if (code && code != std::errc::no_such_file_or_directory) {
+    return system_error(code.value(), directory.string());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+bool is_set_aside(const std::string& path) {
+  constexpr std::string_view mark = ".journal-";
+  const std::size_t at = path.rfind(mark);
+  return at != std::string::npos &&
+         planner::timestamp::parse(path.substr(at + mark.size())).has_value();
+}
+
+result<std::string> set_journal_aside(const std::string& path, planner::timestamp when) {
+  return rename_durably(path, path + "-" + when.compact());
+}
+
+result<std::string> set_damaged_journal_aside(const std::string& path, planner::timestamp when) {
+  return rename_durably(path, path + ".damaged-" + when.compact());
+}
+
+result<std::optional<journal_record>> read_journal(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) {
+    if (errno == ENOENT) {
+      return std::optional<journal_record>();
+    }
+    return system_error(errno, "reading journal " + path);
+  }
+  journal_record record;
+  std::string line;
+  bool first = true;
+  for (std::size_t number = 1; std::getline(file, line); ++number) {
+    if (file.eof()) {
+      break;  // torn: a whole line ends in a newline
+    }
+    const json in = json::parse(line, nullptr, false);
+    const std::string where = "line " + std::to_string(number);
+    try {
+      if (first) {
+        if (in.at("version").get<int>() > journal_version) {
+          error failure = damaged(path, "written by a newer version");
+          failure.remedy = "run that version to finish the backup";
+          return failure;
+        }
+        record.intent = intent_from(in);
+        first = false;
+      } else if (!apply(in, record)) {
+        return damaged(path, where + " has an unknown event");
+      }
+    } catch (const json::exception& problem) {
+      return damaged(path, where + ": " + problem.what());
+    } catch (const std::bad_optional_access&) {
+      return damaged(path, where + " holds no time or no hash where one is due");
+    }
+  }
+  if (first) {
+    return std::optional<journal_record>();
+  }
+  return std::optional<journal_record>(std::move(record));
+}
+
+result<void> remove_journal(const std::string& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return system_error(errno, "removing journal " + path);
+  }
+  return sync_directory_of(path);
+}
+
+result<std::unique_ptr<journal>> journal::begin(engine::reactor& loop, engine::log_sink& log,
+                                                std::string path, const backup_intent& intent) {
+  std::error_code code;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), code);
+  if (code) {
+    return system_error(code.value(), "global.state_path: making the directory of " + path);
+  }
+  engine::unique_fd file(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
+  if (!file.valid()) {
+    return system_error(errno, "journal " + path);
+  }
+  const std::string line = text_of(to_json(intent));
+  if (auto written = write_all(file.get(), line, path); !written) {
+    return std::move(written.error());
+  }
+  if (::fsync(file.get()) != 0) {
+    return system_error(errno, "fsync of journal " + path);
+  }
+  if (auto synced = sync_directory_of(path); !synced) {
+    return std::move(synced.error());
+  }
+  return std::unique_ptr<journal>(
+      new journal(loop, log, std::move(path), std::move(file), line.size()));
+}
+
+result<std::unique_ptr<journal>> journal::reopen(engine::reactor& loop, engine::log_sink& log,
+                                                 std::string path) {
+  engine::unique_fd file(::open(path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC));
+  if (!file.valid()) {
+    return system_error(errno, "journal " + path);
+  }
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  const std::string all = text.str();
+  const std::size_t last = all.rfind('\n');
+  const std::size_t whole = last == std::string::npos ? 0 : last + 1;
+  if (whole != all.size() && ::ftruncate(file.get(), static_cast<off_t>(whole)) != 0) {
+    return system_error(errno, "truncating journal " + path);
+  }
+  return std::unique_ptr<journal>(new journal(loop, log, std::move(path), std::move(file), whole));
+}
+
+void journal::give_up(const error& failure) {
+  _broken = true;
+  _log.write(engine::log_level::warning, "backup", "journal_not_written",
+             {{"path", _path},
+              {"error", failure.text()},
+              {"consequence", "if this run is interrupted, the next one repeats more of it"}});
+  // Half a line in the middle would make the whole file unreadable.
+  if (::ftruncate(_file.get(), static_cast<off_t>(_size)) != 0) {
+    const int err = errno;
+    _log.write(engine::log_level::warning, "backup", "journal_not_truncated",
+               {{"error", system_error(err, _path).text()}});
+  }
+}
+
+task<void> journal::append(std::string line) {
+  if (_broken) {
+    co_return;
+  }
+  // Written at once, in one piece: lines of parts that end at the same time do not mix.
+  auto written = write_all(_file.get(), line, _path);
+  if (!written) {
+    give_up(written.error());
+    co_return;
+  }
+  _size += line.size();
+  auto syncing = _loop.sync_data(_file.get());
+  auto synced = co_await std::move(syncing);
+  if (!synced && !_broken) {
+    give_up(synced.error());
+  }
+}
+
+task<void> journal::note_snapshot(snapshot_identity identity) {
+  json out;
+  out["event"] = "snapshot";
+  out["uuid"] = identity.uuid;
+  out["ctransid"] = identity.ctransid;
+  auto appending = append(text_of(out));
+  co_await std::move(appending);
+}
+
+task<void> journal::note_upload(std::uint32_t chunk, std::string id, bool checksums) {
+  json out;
+  out["event"] = "upload";
+  out["chunk"] = chunk;
+  out["id"] = id;
+  out["checksums"] = checksums;
+  auto appending = append(text_of(out));
+  co_await std::move(appending);
+}
+
+task<void> journal::note_part(std::uint32_t chunk, std::uint32_t number, journalled_part part) {
+  json out;
+  out["event"] = "part";
+  out["chunk"] = chunk;
+  out["part"] = number;
+  out["size"] = part.size;
+  out["etag"] = part.etag;
+  out["crc32"] = part.crc32;
+  if (part.state) {
+    out["state"] = part.state->hex();
+  }
+  out["digest"] = part.digest.hex();
+  ++_parts_noted;
+  auto appending = append(text_of(out));
+  co_await std::move(appending);
+}
+
+task<void> journal::note_whole(std::uint32_t chunk, std::uint64_t size, std::string sha256) {
+  json out;
+  out["event"] = "whole";
+  out["chunk"] = chunk;
+  out["size"] = size;
+  out["sha256"] = sha256;
+  auto appending = append(text_of(out));
+  co_await std::move(appending);
+}
+
+task<void> journal::note_stored(std::uint32_t chunk, std::string etag) {
+  json out;
+  out["event"] = "stored";
+  out["chunk"] = chunk;
+  out["etag"] = etag;
+  ++_parts_noted;
+  auto appending = append(text_of(out));
+  co_await std::move(appending);
+}
+
+task<void> journal::note_discarded(std::uint32_t chunk) {
+  json out;
+  out["event"] = "discard";
+  out["chunk"] = chunk;
+  auto appending = append(text_of(out));
+  co_await std::move(appending);
+}
+
+result<void> journal::remove() {
+  return remove_journal(_path);
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,267 @@
+#include "app/observer.hh"
+
+#include "btrfs/identity.hh"
+#include "engine/async_scope.hh"
+#include "planner/keys.hh"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <fstream>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::disposition;
+using engine::error;
+using engine::log_level;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+// Subvolumes looked at concurrently: enough to hide the latency of a store far away.
+constexpr std::size_t observed_at_once = 8;
+
+// Empty when every chunk of the chain is in the bucket with its size.
+std::string chunk_problem(const std::vector<chain_link>& chain,
+                          const std::map<std::string, std::uint64_t>& objects) {
+  for (const chain_link& link : chain) {
+    for (const planner::chunk_record& chunk : link.value.chunks) {
+      auto there = objects.find(chunk.key);
+      if (there == objects.end()) {
+        there = objects.find(planner::beside_manifest(link.key, chunk.key));
+      }
+      if (there == objects.end()) {
+        return "chunk " + chunk.key + " is missing from the bucket";
+      }
+      if (there->second != chunk.size) {
+        return "chunk " + chunk.key + " has " + std::to_string(there->second) +
+               " bytes in the bucket, and " + std::to_string(chunk.size) + " were recorded";
+      }
+    }
+  }
+  return "";
+}
+
+link_summary summary_of(const chain_link& link) {
+  link_summary made;
+  made.key = link.key;
+  made.kind = link.value.kind;
+  made.when = planner::time_of(link.value);
+  made.bytes = link.value.total_bytes;
+  made.snapshot_name = link.value.snapshot.name;
+  return made;
+}
+
+}  // namespace
+
+host_identity this_host() {
+  host_identity host;
+  std::ifstream file("/etc/machine-id");
+  std::getline(file, host.id);
+  char name[256] = {};
+  host.name = ::gethostname(name, sizeof name - 1) == 0 ? name : "";
+  return host;
+}
+
+std::chrono::seconds system_time_zone::offset_at(std::chrono::sys_seconds when) const {
+  const std::time_t seconds = when.time_since_epoch().count();
+  std::tm local{};
+  return ::localtime_r(&seconds, &local) != nullptr ? std::chrono::seconds(local.tm_gmtoff)
+                                                    : std::chrono::seconds(0);
+}
+
+bool subvolume_view::time_is_taken(const std::string& time) const {
+  return std::any_of(snapshots.begin(), snapshots.end(),
+                     [&](const auto& one) { return one.time == time; }) ||
+         std::any_of(objects.begin(), objects.end(), [&](const auto& object) {
+           return object.first.find("-" + time) != std::string::npos;
+         });
+}
+
+parent_finding find_parent(const planner::snapshot_record& record,
+                           const std::vector<btrfs::snapshot>& snapshots, bool remembered,
+                           const std::string& base_dir) {
+  btrfs::recorded_identity recorded;
+  if (record.uuid) {
+    recorded.own_uuid = btrfs::uuid::parse(*record.uuid);
+  }
+  if (record.received_uuid) {
+    recorded.received_uuid = btrfs::uuid::parse(*record.received_uuid);
+  }
+  recorded.ctransid = record.ctransid;
+  parent_finding found;
+  found.problem = "no snapshot in " + base_dir + " has the UUID of " + record.name;
+  for (const btrfs::snapshot& snapshot : snapshots) {
+    const btrfs::identity_finding finding = btrfs::compare_identity(recorded, snapshot.info);
+    // The earlier tool recorded no UUIDs: name, path and our own memory have to agree.
+    found.by_name = finding.verdict == btrfs::identity_verdict::unknown && remembered &&
+                    snapshot.name == record.name && snapshot.path == record.path &&
+                    snapshot.info.read_only;
+    if (finding.matches() || found.by_name) {
+      found.snapshot = snapshot;
+      found.state = planner::parent_state::present;
+      found.problem.clear();
+      return found;
+    }
+    if (snapshot.name == record.name || finding.verdict == btrfs::identity_verdict::writable ||
+        finding.verdict == btrfs::identity_verdict::changed) {
+      found.state = planner::parent_state::changed;
+      found.problem = snapshot.path + ": " + finding.sentence;
+    }
+  }
+  return found;
+}
+
+observer::observer(const services& with, store_connection* connection, const run_state& state,
+                   host_identity host)
+    : _with(with), _connection(connection), _state(state), _host(std::move(host)) {}
+
+void observer::observe_parent(subvolume_view& view) const {
+  const auto known = _state.subvolumes.find(view.which.name);
+  const bool remembered =
+      known != _state.subvolumes.end() && known->second.last_manifest == view.seen.last_key;
+  parent_finding found =
+      find_parent(view.seen.last->snapshot, view.snapshots, remembered, _with.settings.base_dir);
+  if (found.by_name) {
+    _with.log.write(log_level::info, "backup", "parent_matched_by_name",
+                    {{"snapshot", found.snapshot->path},
+                     {"reason", "its manifest records no UUID, the state file names both"}});
+  }
+  view.seen.parent = found.state;
+  view.seen.parent_problem = std::move(found.problem);
+  view.parent = std::move(found.snapshot);
+  view.seen.parent_snapshot = view.parent ? view.parent->path : "";
+}
+
+task<result<subvolume_view>> observer::observe(subvolume_config which) {
+  subvolume_view view;
+  view.which = std::move(which);
+  view.seen.subvolume = view.which.name;
+  view.seen.own_host_id = _host.id;
+  auto snapshots = btrfs::snapshot_manager(_with.settings.base_dir).list(view.which.name);
+  if (!snapshots) {
+    co_return std::move(snapshots.error());
+  }
+  view.snapshots = std::move(*snapshots);
+  const auto known = _state.subvolumes.find(view.which.name);
+  if (known != _state.subvolumes.end()) {
+    view.seen.remembered_manifest = known->second.last_manifest;
+  }
+  view.seen.last_run = planner::timestamp::parse(_state.last_run_at);
+  if (_connection != nullptr) {
+    auto observing = observe_bucket(view);
+    auto observed = co_await std::move(observing);
+    if (!observed) {
+      co_return std::move(observed.error());
+    }
+  }
+  co_return std::move(view);
+}
+
+task<void> observer::observe_into(observed& one, engine::semaphore& turns) {
+  auto acquiring = turns.acquire(_with.stop);
+  auto turn = co_await std::move(acquiring);
+  if (!turn) {
+    one.view = std::move(turn.error());
+    co_return;
+  }
+  auto observing = observe(one.which);
+  one.view = co_await std::move(observing);
+  one.when = std::chrono::steady_clock::now();
+}
+
+task<std::vector<observed>> observer::observe_all(std::vector<subvolume_config> all) {
+  std::vector<observed> seen;
+  seen.reserve(all.size());
+  for (subvolume_config& one : all) {
+    seen.push_back(observed{std::move(one), engine::cancelled_error(), {}});
+  }
+  engine::semaphore turns(_with.loop, observed_at_once);
+  engine::async_scope scope(_with.loop);
+  for (observed& one : seen) {
+    scope.spawn(observe_into(one, turns));
+  }
+  auto joining = scope.join();
+  co_await std::move(joining);
+  co_return seen;
+}
+
+task<result<void>> observer::observe_bucket(subvolume_view& view) {
+  const planner::key_layout keys(_with.settings.prefix, view.which.name);
+  s3::object_store& store = _connection->store();
+  auto reading = read_pointer(store, keys.pointer(), _with.stop);
+  auto pointer = co_await std::move(reading);
+  std::string pointer_problem;
+  if (!pointer && pointer.error().why == reason::protocol) {
+    // Damaged: a full will replace it, on the condition that it is still the one that was seen.
+    pointer_problem = pointer.error().text();
+    auto getting =
+        store.get_object_text(s3::object_key(keys.pointer()), pointer_bytes_max, _with.stop);
+    auto text = co_await std::move(getting);
+    if (!text) {
+      co_return std::move(text.error());
+    }
+    stored_pointer damaged;
+    damaged.text = std::move(text->body);
+    damaged.tag = std::move(text->tag);
+    pointer = std::optional<stored_pointer>(std::move(damaged));
+  }
+  if (!pointer) {
+    co_return std::move(pointer.error());
+  }
+  view.pointer = std::move(*pointer);
+  auto listing = store.list_objects(s3::list_request(keys.root()), _with.stop);
+  auto found = co_await std::move(listing);
+  if (!found) {
+    co_return std::move(found.error());
+  }
+  for (const s3::listed_object& object : found->objects) {
+    view.objects[object.key.str()] = object.size;
+  }
+  if (!view.pointer) {
+    co_return engine::ok();
+  }
+  planner::observation& seen = view.seen;
+  seen.pointer_exists = true;
+  if (!pointer_problem.empty()) {
+    seen.pointer_problem = std::move(pointer_problem);
+    co_return engine::ok();
+  }
+  seen.last_key = view.pointer->value.manifest_key;
+  auto chaining = read_chain(store, seen.last_key, _with.stop);
+  auto chain = co_await std::move(chaining);
+  if (chain) {
+    seen.last = chain->back().value;
+    seen.last_key = chain->back().key;
+    seen.chunk_problem = chunk_problem(*chain, view.objects);
+    for (const chain_link& link : *chain) {
+      view.chain.push_back(summary_of(link));
+      seen.chain_times.push_back(view.chain.back().when);
+    }
+    observe_parent(view);
+    co_return engine::ok();
+  }
+  const error& failure = chain.error();
+  const bool answer = failure.what_now == disposition::not_found ||
+                      failure.why == reason::integrity || failure.why == reason::protocol;
+  if (!answer) {
+    co_return std::move(chain.error());
+  }
+  // The link itself, or one of its parents?
+  auto again = read_manifest(store, seen.last_key, _with.stop);
+  auto last = co_await std::move(again);
+  if (last) {
+    seen.last = std::move(*last);
+    seen.chain_problem = failure.text();
+    observe_parent(view);
+  } else {
+    seen.pointer_problem = failure.text();
+  }
+  co_return engine::ok();
+}
+
+}  // namespace bts3::app

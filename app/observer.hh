@@ -1,0 +1,98 @@
+// Finding out what planning rests on: the pointer, the chain behind it, the objects of the chain,
+// the local snapshots. Changes nothing.
+#pragma once
+
+#include "app/chain_reader.hh"
+#include "app/services.hh"
+#include "app/state_store.hh"
+#include "btrfs/snapshot_manager.hh"
+#include "engine/semaphore.hh"
+#include "planner/plan.hh"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace bts3::app {
+
+// This machine, as manifests name it.
+struct host_identity {
+  std::string id;    // of /etc/machine-id; empty when there is none
+  std::string name;  // of gethostname()
+};
+host_identity this_host();
+
+// Local time by the process's time zone (TZ, /etc/localtime).
+class system_time_zone final : public planner::time_zone {
+ public:
+  [[nodiscard]] std::chrono::seconds offset_at(std::chrono::sys_seconds when) const override;
+};
+
+// A link of the chain, without its chunks.
+struct link_summary {
+  std::string key;
+  planner::backup_kind kind = planner::backup_kind::full;
+  planner::timestamp when;
+  std::uint64_t bytes = 0;
+  std::string snapshot_name;
+};
+
+struct subvolume_view {
+  subvolume_config which;
+  planner::observation seen;
+  std::optional<stored_pointer> pointer;
+  std::vector<link_summary> chain;               // full first; empty when it does not resolve
+  std::map<std::string, std::uint64_t> objects;  // under the subvolume's keys: size
+  std::vector<btrfs::snapshot> snapshots;        // of this subvolume by name, oldest name first
+  std::optional<btrfs::snapshot> parent;         // the one that is the last backup's
+
+  // Whether a key or a snapshot carries this time (compact form) already.
+  [[nodiscard]] bool time_is_taken(const std::string& time) const;
+};
+
+// What looking at one subvolume gave, and when.
+struct observed {
+  subvolume_config which;
+  engine::result<subvolume_view> view;
+  std::chrono::steady_clock::time_point when;
+};
+
+class observer {
+ public:
+  // `connection` null: only local things are looked at (--no-s3). References must outlive it.
+  observer(const services& with, store_connection* connection, const run_state& state,
+           host_identity host);
+
+  engine::task<engine::result<subvolume_view>> observe(subvolume_config which);
+  // Several at a time; in the order of `all`.
+  engine::task<std::vector<observed>> observe_all(std::vector<subvolume_config> all);
+
+ private:
+  engine::task<void> observe_into(observed& one, engine::semaphore& turns);
+  engine::task<engine::result<void>> observe_bucket(subvolume_view& view);
+  void observe_parent(subvolume_view& view) const;
+
+  const services& _with;
+  store_connection* _connection;
+  const run_state& _state;
+  host_identity _host;
+};
+
+// The local snapshot among `snapshots` that `record` describes, by the identity rule; an
+// explanation in `problem` otherwise. `remembered` is whether the state file names both, which is
+// what a record without UUIDs goes by.
+struct parent_finding {
+  std::optional<btrfs::snapshot> snapshot;
+  planner::parent_state state = planner::parent_state::missing;
+  bool by_name = false;
+  std::string problem;
+};
+parent_finding find_parent(const planner::snapshot_record& record,
+                           const std::vector<btrfs::snapshot>& snapshots, bool remembered,
+                           const std::string& base_dir);
+
+}  // namespace bts3::app

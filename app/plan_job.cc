@@ -1,0 +1,260 @@
+#include "app/plan_job.hh"
+
+#include "app/backup_job.hh"
+#include "app/human_units.hh"
+#include "btrfs/size_estimate.hh"
+#include "planner/keys.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::log_level;
+using engine::result;
+using engine::task;
+
+// A row of the table; the first is the head.
+using row = std::vector<std::string>;
+
+std::string lines_of(const std::vector<row>& rows, const std::vector<std::string>& below) {
+  std::vector<std::size_t> widths(rows.front().size());
+  for (const row& one : rows) {
+    for (std::size_t i = 0; i < one.size(); ++i) {
+      widths[i] = std::max(widths[i], one[i].size());
+    }
+  }
+  std::string text;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    std::string line;
+    for (std::size_t i = 0; i < rows[r].size(); ++i) {
+      line += rows[r][i] + std::string(widths[i] - rows[r][i].size() + 2, ' ');
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+    if (r > 0) {
+      text += below[r - 1];
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string plan_as_text(const std::vector<planned_subvolume>& all,
+                         const planner::time_zone& zone) {
+  std::vector<row> rows = {{"SUBVOLUME", "ACTION", "REASON", "ESTIMATE", "LAST BACKUP", "DUE"}};
+  std::vector<std::string> below;
+  for (const planned_subvolume& one : all) {
+    if (!one.error.empty()) {
+      rows.push_back({one.name, "error", "-", "-", "-", "-"});
+      below.push_back("    " + one.error + "\n");
+      continue;
+    }
+    const bool makes = one.plan.makes_backup();
+    rows.push_back({one.name, std::string(planner::to_string(one.plan.what)), one.plan.reason,
+                    !makes                ? "-"
+                    : one.estimated_bytes ? "~" + format_bytes(*one.estimated_bytes)
+                                          : "unknown",
+                    one.last_backup ? planner::local_text(*one.last_backup, zone) : "never",
+                    makes          ? "now"
+                    : one.plan.due ? planner::local_text(*one.plan.due, zone)
+                                   : "-"});
+    std::string text;
+    if (one.unfinished) {
+      text += "    first: " + std::string(planner::to_string(one.unfinished->what)) +
+              " an unfinished backup (" + one.unfinished->reason +
+              "): " + one.unfinished->sentence + "\n";
+    }
+    text += "    " + one.plan.sentence + "\n";
+    if (makes) {
+      text += "    from " + one.path;
+      text +=
+          one.plan.parent_snapshot.empty() ? "" : ", as changed since " + one.plan.parent_snapshot;
+      text += "\n    to " + one.destination + "\n";
+    }
+    for (const planner::notice& warning : one.plan.warnings) {
+      text += "    warning: " + warning.sentence + "\n";
+    }
+    below.push_back(std::move(text));
+  }
+  return lines_of(rows, below);
+}
+
+std::string plan_as_json(const std::vector<planned_subvolume>& all) {
+  nlohmann::ordered_json out;
+  out["version"] = 1;
+  out["subvolumes"] = nlohmann::ordered_json::array();
+  for (const planned_subvolume& one : all) {
+    nlohmann::ordered_json entry;
+    entry["name"] = one.name;
+    entry["path"] = one.path;
+    if (!one.error.empty()) {
+      entry["error"] = one.error;
+      out["subvolumes"].push_back(std::move(entry));
+      continue;
+    }
+    if (one.unfinished) {
+      entry["unfinished"] = {{"action", planner::to_string(one.unfinished->what)},
+                             {"reason", one.unfinished->reason},
+                             {"because", one.unfinished->sentence}};
+    }
+    entry["action"] = planner::to_string(one.plan.what);
+    entry["reason"] = one.plan.reason;
+    entry["because"] = one.plan.sentence;
+    if (one.plan.makes_backup()) {
+      entry["destination"] = one.destination;
+      entry["estimated_bytes"] = one.estimated_bytes ? nlohmann::ordered_json(*one.estimated_bytes)
+                                                     : nlohmann::ordered_json();
+    }
+    if (!one.plan.parent_snapshot.empty()) {
+      entry["parent_snapshot"] = one.plan.parent_snapshot;
+      entry["parent_manifest"] = one.plan.parent_manifest;
+    }
+    entry["links"] = one.links;
+    entry["last_backup_at"] = one.last_backup ? nlohmann::ordered_json(one.last_backup->rfc3339())
+                                              : nlohmann::ordered_json();
+    if (one.plan.due) {
+      entry["due_at"] = one.plan.due->rfc3339();
+    }
+    entry["warnings"] = nlohmann::ordered_json::array();
+    for (const planner::notice& warning : one.plan.warnings) {
+      entry["warnings"].push_back({{"event", warning.event}, {"because", warning.sentence}});
+    }
+    out["subvolumes"].push_back(std::move(entry));
+  }
+  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+plan_job::plan_job(const services& with, plan_command command)
+    : _with(with),
+      _command(std::move(command)),
+      _policy(policy_of(with.settings, _command.once, _command.adopt)) {}
+
+task<result<exit_status>> plan_job::run() {
+  auto chosen = select_subvolumes(_with.settings, _command.subvolumes);
+  if (!chosen) {
+    co_return std::move(chosen.error());
+  }
+  auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
+  if (!state) {
+    co_return std::move(state.error());
+  }
+  _state = std::move(*state);
+  auto detecting = btrfs::detect_capabilities(_with.loop);
+  auto host = co_await std::move(detecting);
+  if (!host) {
+    co_return std::move(host.error());
+  }
+  _stream = stream_settings_of(_with.settings, *host);
+  auto connection = store_connection::open(_with);
+  if (!connection) {
+    co_return std::move(connection.error());
+  }
+  _connection = std::move(*connection);
+  auto running = run_connected(std::move(*chosen));
+  auto status = co_await std::move(running);
+  auto closing = _connection->close();
+  co_await std::move(closing);
+  co_return status;
+}
+
+task<planned_subvolume> plan_job::plan_one(observed one) {
+  planned_subvolume planned;
+  planned.name = one.which.name;
+  planned.path = one.which.path;
+  if (auto usable = btrfs::snapshot_manager(_with.settings.base_dir).check(one.which.path);
+      !usable) {
+    planned.error = usable.error().text();
+    co_return planned;
+  }
+  if (!one.view) {
+    planned.error = one.view.error().text();
+    co_return planned;
+  }
+  const subvolume_view& view = *one.view;
+  const planner::timestamp now(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
+  auto record = read_journal(journal_path(_with.settings.state_path, planned.name, false));
+  if (!record) {
+    planned.error = record.error().text();
+    co_return planned;
+  }
+  if (*record) {
+    unfinished_finding found;
+    found.facts.place_problem = place_problem(_with, **record);
+    if (found.facts.place_problem.empty()) {
+      auto examining = examine_unfinished(_with, *_connection, **record, &view, _stream);
+      auto examined = co_await std::move(examining);
+      if (!examined) {
+        planned.error = examined.error().text();
+        co_return planned;
+      }
+      found = std::move(*examined);
+    } else {
+      found.facts.pointer_unmoved = true;  // that place is looked at when it is cleaned up
+    }
+    planned.unfinished = planner::decide_unfinished(
+        found.facts, now,
+        std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
+  }
+  planned.plan = planner::decide(view.seen, _policy, now, _zone);
+  planned.links = view.chain.size();
+  if (!view.chain.empty()) {
+    planned.last_backup = view.chain.back().when;
+  }
+  const planner::key_layout keys(_with.settings.prefix, planned.name);
+  planned.destination = "s3://" + _with.settings.bucket + "/" + keys.root() +
+                        std::string(planner::to_string(planned.plan.what)) + "/";
+  if (planned.plan.makes_backup()) {
+    const std::uint64_t since =
+        planned.plan.what == planner::action::incremental ? view.parent->info.made_in : 0;
+    auto estimating = btrfs::estimate_stream_bytes(_with.loop, planned.path, since, _with.stop);
+    auto bytes = co_await std::move(estimating);
+    if (bytes) {
+      planned.estimated_bytes = *bytes;
+    } else {
+      _with.log.write(log_level::warning, "plan", "size_unknown",
+                      {{"subvolume", planned.name}, {"error", bytes.error().text()}});
+    }
+  }
+  co_return planned;
+}
+
+task<result<exit_status>> plan_job::run_connected(std::vector<subvolume_config> chosen) {
+  observer looking(_with, _connection.get(), _state, this_host());
+  auto observing = looking.observe_all(std::move(chosen));
+  std::vector<observed> views = co_await std::move(observing);
+  std::vector<planned_subvolume> all;
+  std::size_t failed = 0;
+  std::optional<error> first_failure;
+  for (observed& one : views) {
+    if (_with.stop.stop_requested()) {
+      co_return engine::cancelled_error();
+    }
+    if (!one.view && !first_failure) {
+      first_failure = one.view.error();
+    }
+    auto planning = plan_one(std::move(one));
+    planned_subvolume planned = co_await std::move(planning);
+    const bool bad = !planned.error.empty() || planned.plan.what == planner::action::stop;
+    failed += bad ? 1 : 0;
+    all.push_back(std::move(planned));
+  }
+  const std::string text = _command.json ? plan_as_json(all) : plan_as_text(all, _zone);
+  std::fputs(text.c_str(), stdout);
+  if (failed == 0) {
+    co_return exit_status::done;
+  }
+  if (failed < all.size()) {
+    co_return exit_status::partly;
+  }
+  co_return first_failure ? status_of(*first_failure) : exit_status::failed;
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,32 @@
+// Making a backup known: its manifest, then the pointer, which is the commit point.
+//
+// Stores differ in how they compare, and answers get lost, so a refusal is examined, never
+// believed: our own bytes behind a 412 count as written.
+#pragma once
+
+#include "app/chain_reader.hh"
+#include "app/services.hh"
+
+#include <optional>
+#include <string>
+
+namespace bts3::app {
+
+// The store may hold it, also when the call failed: an answer can be lost.
+struct publication_trace {
+  bool manifest_may_exist = false;
+  bool pointer_may_have_moved = false;
+  bool second_writer = false;  // somebody else wrote what only we may write
+};
+
+engine::task<engine::result<void>> put_manifest(const services& with, store_connection& connection,
+                                                std::string key, planner::manifest value,
+                                                publication_trace& trace);
+
+// Replaces the pointer at `key`, which must still be `before` (text and ETag; nullopt: absent).
+engine::task<engine::result<void>> move_pointer(const services& with, store_connection& connection,
+                                                std::string key, planner::pointer value,
+                                                std::optional<stored_pointer> before,
+                                                publication_trace& trace);
+
+}  // namespace bts3::app

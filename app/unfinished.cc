@@ -1,0 +1,224 @@
+#include "app/unfinished.hh"
+
+#include "planner/keys.hh"
+
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::disposition;
+using engine::error;
+using engine::log_level;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+std::string snapshot_problem(const journal_record& record,
+                             const std::vector<btrfs::snapshot>& snapshots,
+                             std::optional<btrfs::snapshot>& found) {
+  if (!record.snapshot) {
+    return "the journal ends before its snapshot was made";
+  }
+  planner::snapshot_record recorded;
+  recorded.name = record.intent.snapshot_name;
+  recorded.path = record.intent.snapshot_path;
+  recorded.uuid = record.snapshot->uuid;
+  recorded.ctransid = record.snapshot->ctransid;
+  parent_finding finding =
+      find_parent(recorded, snapshots, false,
+                  std::filesystem::path(record.intent.snapshot_path).parent_path().string());
+  found = std::move(finding.snapshot);
+  return finding.problem;
+}
+
+std::string settings_problem(const services& with, const backup_intent& intent,
+                             const subvolume_view& view, stream_settings settings) {
+  if (intent.source != view.which.path) {
+    return "its source was " + intent.source + ", and " + view.which.path + " is configured now";
+  }
+  if (intent.protocol != settings.protocol || intent.compressed_data != settings.compressed_data) {
+    return "the send protocol or its flags have changed, which changes the stream";
+  }
+  if (intent.part_size != with.settings.part_size_bytes ||
+      intent.chunk_size != with.settings.chunk_limit_bytes()) {
+    return "s3.part_size_bytes or s3.chunk_size_bytes have changed";
+  }
+  return "";
+}
+
+std::string parent_problem(const backup_intent& intent, const subvolume_view& view) {
+  if (!intent.parent_manifest) {
+    return "";
+  }
+  const planner::observation& seen = view.seen;
+  if (*intent.parent_manifest != seen.last_key) {
+    return "the last backup is not the one that it continues";
+  }
+  if (!seen.chain_problem.empty() || !seen.chunk_problem.empty()) {
+    return "its parent cannot be restored: " + seen.chain_problem + seen.chunk_problem;
+  }
+  if (seen.parent != planner::parent_state::present ||
+      seen.parent_snapshot != intent.parent_snapshot) {
+    return "its parent snapshot cannot be used: " + seen.parent_problem;
+  }
+  return "";
+}
+
+}  // namespace
+
+stream_settings stream_settings_of(const config& settings, const btrfs::capabilities& host) {
+  stream_settings made;
+  if (settings.send_protocol == "auto") {
+    made.protocol = host.protocol_2() ? 2 : 1;
+  } else {
+    made.protocol = settings.send_protocol == "2" ? 2 : 1;
+  }
+  made.compressed_data = made.protocol == 2 && settings.compressed_data != "false";
+  return made;
+}
+
+std::string place_problem(const services& with, const journal_record& record) {
+  const backup_intent& intent = record.intent;
+  const planner::key_layout keys(with.settings.prefix, intent.subvolume);
+  if (intent.bucket != with.settings.bucket || intent.keys_root != keys.root()) {
+    return "it went to s3://" + intent.bucket + "/" + intent.keys_root + ", and s3://" +
+           with.settings.bucket + "/" + keys.root() + " is configured now";
+  }
+  const std::string endpoint = configured_endpoint(with);
+  if (intent.endpoint_url != endpoint) {
+    return "it went to endpoint \"" + intent.endpoint_url + "\", and \"" + endpoint +
+           "\" is configured now";
+  }
+  return "";
+}
+
+task<result<unfinished_finding>> examine_unfinished(const services& with,
+                                                    store_connection& connection,
+                                                    journal_record record,
+                                                    const subvolume_view* view,
+                                                    stream_settings settings) {
+  const backup_intent& intent = record.intent;
+  unfinished_finding found;
+  found.facts.began = intent.when;
+  found.facts.local_only = intent.local_only;
+  found.facts.configured = view != nullptr;
+  found.facts.place_problem = place_problem(with, record);
+  if (intent.local_only) {
+    co_return std::move(found);
+  }
+  s3::object_store& store = connection.store();
+  auto reading = read_pointer(store, intent.keys_root + "current.json", with.stop);
+  auto pointer = co_await std::move(reading);
+  if (!pointer && pointer.error().why != reason::protocol) {
+    co_return std::move(pointer.error());
+  }
+  if (pointer) {
+    found.pointer = std::move(*pointer);
+    found.facts.pointer_unmoved = found.pointer.has_value() == intent.pointer_before.has_value() &&
+                                  (!found.pointer || found.pointer->text == *intent.pointer_before);
+  }
+  if (found.pointer) {
+    auto chaining = read_chain(store, found.pointer->value.manifest_key, with.stop);
+    auto chain = co_await std::move(chaining);
+    if (chain) {
+      for (const chain_link& link : *chain) {
+        found.facts.pointer_names_it =
+            found.facts.pointer_names_it || link.key == intent.manifest_key;
+      }
+    } else {
+      found.facts.pointer_names_it = found.pointer->value.manifest_key == intent.manifest_key;
+    }
+  }
+  auto getting = read_manifest(store, intent.manifest_key, with.stop);
+  auto manifest = co_await std::move(getting);
+  if (manifest) {
+    found.facts.manifest_is_there =
+        !record.snapshot || manifest->snapshot.uuid == record.snapshot->uuid;
+    if (found.facts.manifest_is_there) {
+      found.manifest = std::move(*manifest);
+    }
+  } else if (manifest.error().what_now != disposition::not_found &&
+             manifest.error().why != reason::protocol) {
+    co_return std::move(manifest.error());
+  }
+  if (view != nullptr) {
+    found.facts.settings_problem = settings_problem(with, intent, *view, settings);
+    found.facts.snapshot_problem = snapshot_problem(record, view->snapshots, found.snapshot);
+    found.facts.parent_problem = parent_problem(intent, *view);
+  }
+  co_return std::move(found);
+}
+
+task<result<void>> remove_unfinished_objects(store_connection& connection,
+                                             const backup_intent& intent, engine::stop_token stop) {
+  s3::object_store& store = connection.store();
+  const std::string prefix = intent.keys_root + std::string(planner::to_string(intent.kind)) +
+                             "/chunk-" + intent.when.compact() + "-";
+  auto listing_uploads = store.list_multipart_uploads(prefix, stop);
+  auto uploads = co_await std::move(listing_uploads);
+  if (!uploads) {
+    co_return std::move(uploads.error());
+  }
+  for (const s3::listed_upload& upload : *uploads) {
+    auto aborting = store.abort_multipart_upload(upload.key, upload.id, stop);
+    auto aborted = co_await std::move(aborting);
+    if (!aborted) {
+      co_return std::move(aborted.error()).within("aborting the upload of " + upload.key.str());
+    }
+  }
+  auto listing = store.list_objects(s3::list_request(prefix), stop);
+  auto objects = co_await std::move(listing);
+  if (!objects) {
+    co_return std::move(objects.error());
+  }
+  for (const s3::listed_object& object : objects->objects) {
+    auto deleting = store.delete_object(object.key, stop);
+    auto deleted = co_await std::move(deleting);
+    if (!deleted) {
+      co_return std::move(deleted.error()).within("deleting " + object.key.str());
+    }
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> remove_snapshot(const services& with, std::string path) {
+  const std::filesystem::path where(path);
+  for (int attempt = 0;; ++attempt) {
+    auto removed = btrfs::delete_subvolume(where.parent_path().string(), where.filename().string());
+    if (removed || removed.error().status != EPERM || attempt == 20) {
+      co_return removed;
+    }
+    auto waiting = with.loop.sleep_for(std::chrono::milliseconds(100));
+    (void)co_await std::move(waiting);
+  }
+}
+
+task<result<void>> remove_unfinished_snapshot(const services& with, const journal_record& record) {
+  const std::string path = record.intent.snapshot_path;
+  std::error_code code;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(path, code))) {
+    co_return engine::ok();
+  }
+  auto info = btrfs::inspect_subvolume(path);
+  if (!info) {
+    co_return std::move(info.error());
+  }
+  if (record.snapshot && info->own_uuid.text() != record.snapshot->uuid) {
+    with.log.write(log_level::warning, "backup", "snapshot_left",
+                   {{"path", path}, {"reason", "it is not the one that the journal recorded"}});
+    co_return engine::ok();
+  }
+  auto removing = remove_snapshot(with, path);
+  auto removed = co_await std::move(removing);
+  if (removed) {
+    with.log.write(log_level::info, "backup", "snapshot_removed",
+                   {{"path", path}, {"reason", "its backup was never finished"}});
+  }
+  co_return removed;
+}
+
+}  // namespace bts3::app

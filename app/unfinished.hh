@@ -1,0 +1,56 @@
+// Backups that an earlier run left unfinished: what is known of one, and undoing it.
+#pragma once
+
+#include "app/journal.hh"
+#include "app/observer.hh"
+#include "app/services.hh"
+#include "btrfs/processes.hh"
+#include "planner/unfinished.hh"
+
+#include <optional>
+#include <string>
+
+namespace bts3::app {
+
+// How a stream is made and cut: a resumed one must be the same.
+struct stream_settings {
+  int protocol = 1;
+  bool compressed_data = false;
+};
+
+// As configured, "auto" being the newest that this host can send.
+stream_settings stream_settings_of(const config& settings, const btrfs::capabilities& host);
+
+struct unfinished_finding {
+  planner::unfinished_backup facts;
+  std::optional<stored_pointer> pointer;      // as it is now
+  std::optional<planner::manifest> manifest;  // of this backup, when it was written
+  std::optional<btrfs::snapshot> snapshot;    // by the identity rule
+};
+
+// Whether the journal's endpoint, bucket and keys are the configured ones; empty when they are.
+std::string place_problem(const services& with, const journal_record& record);
+
+// Looks at the place that `connection` leads to, which must be the journal's, and at the local
+// snapshot. `view`: of the same subvolume; null when it is not configured or its place differs.
+engine::task<engine::result<unfinished_finding>> examine_unfinished(const services& with,
+                                                                    store_connection& connection,
+                                                                    journal_record record,
+                                                                    const subvolume_view* view,
+                                                                    stream_settings settings);
+
+// Aborts the uploads and deletes the objects of a backup whose manifest was never written; found by
+// their keys, which carry the backup's time, so that what the journal missed is found too.
+engine::task<engine::result<void>> remove_unfinished_objects(store_connection& connection,
+                                                             const backup_intent& intent,
+                                                             engine::stop_token stop);
+
+// Deletes the snapshot that the journal names, when it is that one and not another of its name.
+engine::task<engine::result<void>> remove_unfinished_snapshot(const services& with,
+                                                              const journal_record& record);
+
+// Deletes a snapshot; while a sender that was stopped has not let go of it, the kernel refuses with
+// EPERM, and this waits for 2 s at most.
+engine::task<engine::result<void>> remove_snapshot(const services& with, std::string path);
+
+}  // namespace bts3::app

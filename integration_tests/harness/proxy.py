@@ -1,0 +1,119 @@
+"""An HTTP proxy in front of an S3 endpoint that can stop the world at one request.
+
+A rule says which request (method, expressions for path and query) and where: "before" it is forwarded, or "after",
+when the endpoint has answered and the client has not heard of it. There the request waits until the proxy is
+released, and so the program under test can be killed at exactly that instruction.
+"""
+import contextlib
+import http.client
+import http.server
+import re
+import threading
+import urllib.parse
+
+
+class Rule:
+    def __init__(self, method, path=".*", query="", when="before", number=1):
+        self.method, self.path, self.query, self.when = method, re.compile(path), re.compile(query), when
+        self.number = number  # of the matching request that is held, from 1
+        self.seen = 0
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def holds(self, method, path, query):
+        if self.method != method or not self.path.search(path) or not self.query.search(query):
+            return False
+        self.seen += 1
+        return self.seen == self.number
+
+
+class Proxy:
+    def __init__(self, endpoint):
+        self.target = urllib.parse.urlsplit(endpoint).netloc
+        self.rule = None
+        self.lock = threading.Lock()
+        self.requests = []  # (method, path, query, bytes of the body)
+        proxy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def forward(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                path, _, query = self.path.partition("?")
+                with proxy.lock:
+                    proxy.requests.append((self.command, path, query, len(body)))
+                    rule = proxy.rule
+                    held = rule is not None and rule.holds(self.command, path, query)
+                if held and rule.when == "before":
+                    rule.reached.set()
+                    rule.released.wait()
+                    self.close_connection = True
+                    return
+                upstream = http.client.HTTPConnection(proxy.target, timeout=120)
+                try:
+                    upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                    for name, value in self.headers.items():
+                        if name.lower() not in ("connection", "expect", "transfer-encoding"):
+                            upstream.putheader(name, value)
+                    upstream.endheaders(body if body else None)
+                    answer = upstream.getresponse()
+                    content = answer.read()
+                finally:
+                    upstream.close()
+                if held:
+                    rule.reached.set()
+                    rule.released.wait()
+                    self.close_connection = True
+                    return
+                self.send_response_only(answer.status, answer.reason)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+                        self.send_header(name, value)
+                length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+                self.send_header("Content-Length", length or "0")
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward
+
+            def log_message(self, *_):
+                pass
+
+            def handle(self):
+                # The program under test is killed on purpose.
+                with contextlib.suppress(ConnectionError):
+                    super().handle()
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def hold(self, *arguments, **options):
+        self.rule = Rule(*arguments, **options)
+        return self.rule
+
+    def release(self):
+        if self.rule is not None:
+            self.rule.released.set()
+        self.rule = None
+
+    def bytes_of_parts(self):
+        """Uploaded in parts and whole chunks, repeats included."""
+        return sum(size for method, path, _, size in self.requests if method == "PUT" and "/chunk-" in path)
+
+    def close(self):
+        self.release()
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@contextlib.contextmanager
+def proxy_to(endpoint):
+    proxy = Proxy(endpoint)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

@@ -1,0 +1,91 @@
+#include "planner/schedule.hh"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace bts3::planner {
+
+namespace {
+
+using std::chrono::days;
+using std::chrono::minutes;
+using std::chrono::seconds;
+using std::chrono::sys_days;
+using std::chrono::sys_seconds;
+
+// The slot's date as the local clock shows it at `when`.
+sys_days date_shown(sys_seconds when, minutes run_at, const time_zone& zone) {
+  const sys_seconds local = when + zone.offset_at(when);
+  const sys_days date = std::chrono::floor<days>(local);
+  return local - date >= run_at ? date : date - days(1);
+}
+
+// The first instant in (from, to] with the offset that holds at `to`, given that the offset changes
+// once between the two.
+sys_seconds change_between(sys_seconds from, sys_seconds to, const time_zone& zone) {
+  const seconds after = zone.offset_at(to);
+  while (to - from > seconds(1)) {
+    const sys_seconds middle = from + (to - from) / 2;
+    (zone.offset_at(middle) == after ? to : from) = middle;
+  }
+  return to;
+}
+
+}  // namespace
+
+std::optional<minutes> parse_time_of_day(std::string_view text) {
+  const auto digit = [&](std::size_t at) { return text[at] >= '0' && text[at] <= '9'; };
+  if (text.size() != 5 || text[2] != ':' || !digit(0) || !digit(1) || !digit(3) || !digit(4)) {
+    return std::nullopt;
+  }
+  const int hour = (text[0] - '0') * 10 + (text[1] - '0');
+  const int minute = (text[3] - '0') * 10 + (text[4] - '0');
+  if (hour > 23 || minute > 59) {
+    return std::nullopt;
+  }
+  return std::chrono::hours(hour) + minutes(minute);
+}
+
+sys_days slot_of(timestamp when, minutes run_at, const time_zone& zone) {
+  const sys_seconds now = when.when();
+  const sys_seconds day_before = now - days(1);
+  sys_days date = date_shown(now, run_at, zone);
+  if (zone.offset_at(now) < zone.offset_at(day_before)) {
+    // The local clock was set back within the last day: what it showed just before may be later.
+    const sys_seconds set_back = change_between(day_before, now, zone);
+    date = std::max(date, date_shown(set_back - seconds(1), run_at, zone));
+  }
+  return date;
+}
+
+timestamp slot_begin(sys_days date, minutes run_at, const time_zone& zone) {
+  // Local time as if it were UTC; real offsets lie within a day of it (UTC-12 to UTC+14).
+  const sys_seconds local = date + run_at;
+  const sys_seconds early = local - days(1);
+  const sys_seconds late = local + days(1);
+  const seconds before = zone.offset_at(early);
+  const seconds after = zone.offset_at(late);
+  const sys_seconds by_before = local - before;
+  if (zone.offset_at(by_before) == before) {
+    return timestamp(by_before);  // no change yet, or the first of two
+  }
+  const sys_seconds by_after = local - after;
+  if (zone.offset_at(by_after) == after) {
+    return timestamp(by_after);
+  }
+  return timestamp(change_between(early, late, zone));  // skipped
+}
+
+std::string local_text(timestamp when, const time_zone& zone) {
+  const sys_seconds local = when.when() + zone.offset_at(when.when());
+  const sys_days date = std::chrono::floor<days>(local);
+  const std::chrono::year_month_day day(date);
+  const auto time = std::chrono::duration_cast<minutes>(local - date);
+  char text[32];
+  std::snprintf(text, sizeof text, "%04d-%02u-%02u %02d:%02d", static_cast<int>(day.year()),
+                static_cast<unsigned>(day.month()), static_cast<unsigned>(day.day()),
+                static_cast<int>(time.count() / 60), static_cast<int>(time.count() % 60));
+  return text;
+}
+
+}  // namespace bts3::planner

@@ -1,0 +1,46 @@
+// When a backup is due: slots of `run_at` in local time.
+//
+// A run belongs to a slot, the latest `run_at` at or before it, and slots are counted in calendar
+// days. So a run at 02:00:03 is never late for one made at 02:00:05 a week before, and a day of 23
+// or 25 hours is a day. The rules of local time are a parameter: nothing here looks at the process.
+#pragma once
+
+#include "planner/timestamp.hh"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bts3::planner {
+
+// Rules of local time: how far it is ahead of UTC at an instant.
+class time_zone {
+ public:
+  virtual ~time_zone() = default;
+  [[nodiscard]] virtual std::chrono::seconds offset_at(std::chrono::sys_seconds when) const = 0;
+};
+
+// "HH:MM", 00:00 to 23:59; nullopt for anything else.
+std::optional<std::chrono::minutes> parse_time_of_day(std::string_view text);
+
+struct schedule {
+  int full_every_days = 180;
+  int incremental_every_days = 7;
+  std::chrono::minutes run_at{120};  // after local midnight
+};
+
+// The date of the slot that `when` belongs to. Never decreases as time goes on: where a clock that
+// is set back repeats an hour, the slot that has begun goes on.
+[[nodiscard]] std::chrono::sys_days slot_of(timestamp when, std::chrono::minutes run_at,
+                                            const time_zone& zone);
+
+// When the slot of `date` begins. A `run_at` that the day skips begins where the gap ends; of one
+// that it has twice, the first counts.
+[[nodiscard]] timestamp slot_begin(std::chrono::sys_days date, std::chrono::minutes run_at,
+                                   const time_zone& zone);
+
+// "2026-11-21 02:00", local.
+[[nodiscard]] std::string local_text(timestamp when, const time_zone& zone);
+
+}  // namespace bts3::planner

@@ -1,0 +1,48 @@
+// What becomes of a backup that an earlier run left unfinished (DESIGN.md section 9, in its order).
+#pragma once
+
+#include "planner/timestamp.hh"
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+namespace bts3::planner {
+
+// What is known of it, from its journal and from the place (endpoint, bucket) that it names.
+struct unfinished_backup {
+  timestamp began;
+  bool pointer_names_it = false;   // or its chain does
+  bool manifest_is_there = false;  // and is this backup's: same snapshot
+  // The pointer is what it was before the backup began.
+  bool pointer_unmoved = false;
+  bool local_only = false;       // a --no-s3 run: nothing of it is meant to stay
+  std::string place_problem;     // how the configured place differs; empty when it does not
+  std::string settings_problem;  // likewise protocol, flags, sizes: the stream would differ
+  std::string snapshot_problem;  // why its snapshot cannot be sent again; empty when it can
+  std::string parent_problem;    // likewise the parent of an incremental
+  bool configured = true;        // its subvolume still is
+};
+
+enum class unfinished_action {
+  record,   // it is published: state, journal
+  publish,  // only the pointer has to move
+  resume,   // send the same snapshot again and upload what is missing
+  release,  // forget the journal, touch nothing: a complete backup that nobody points at
+  abandon,  // undo everything
+};
+[[nodiscard]] std::string_view to_string(unfinished_action what);
+
+struct unfinished_verdict {
+  unfinished_action what = unfinished_action::abandon;
+  std::string reason;  // one word: published, manifest_written, resumable, local_only, expired,
+                       // pointer_moved, place_changed, settings_changed, snapshot_unusable,
+                       // parent_unusable, not_configured, superseded
+  std::string sentence;
+};
+
+// `resume_for`: how long an upload may stay open before it is given up.
+[[nodiscard]] unfinished_verdict decide_unfinished(const unfinished_backup& seen, timestamp now,
+                                                   std::chrono::seconds resume_for);
+
+}  // namespace bts3::planner

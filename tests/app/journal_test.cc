@@ -1,0 +1,284 @@
+#include "app/journal.hh"
+
+#include "app/state_store.hh"
+#include "tests/app/support.hh"
+#include "tests/support/outcome.hh"
+
+#include <sys/resource.h>
+
+#include <csignal>
+
+using namespace bts3::app;
+using namespace bts3::engine;
+using bts3::planner::backup_kind;
+using bts3::planner::timestamp;
+using bts3::testing::content_of;
+using bts3::testing::error_text;
+using bts3::testing::event_log;
+using bts3::testing::scratch_directory;
+using bts3::testing::write_file;
+
+namespace {
+
+backup_intent intent() {
+  backup_intent made;
+  made.subvolume = "data";
+  made.source = "/srv/data";
+  made.kind = backup_kind::incremental;
+  made.when = timestamp::parse("20260121T020003Z").value();
+  made.snapshot_name = "data__20260121T020003Z__inc";
+  made.snapshot_path = "/srv/snapshots/" + made.snapshot_name;
+  made.manifest_key = "p/subvol/data/incremental/manifest-20260121T020003Z.json";
+  made.keys_root = "p/subvol/data/";
+  made.parent_manifest = "p/subvol/data/full/manifest-20260101T020003Z.json";
+  made.parent_snapshot = "/srv/snapshots/data__20260101T020003Z__full";
+  made.pointer_before = "{\"manifest_key\": \"\xc3\xa9\"}\n";
+  made.endpoint_url = "https://s3.example";
+  made.region = "r";
+  made.bucket = "b";
+  made.protocol = 2;
+  made.compressed_data = true;
+  made.part_size = 1 << 20;
+  made.chunk_size = 3 << 20;
+  return made;
+}
+
+sha256_state some_state(std::uint32_t seed) {
+  sha256_state state;
+  for (std::size_t i = 0; i < state.words.size(); ++i) {
+    state.words[i] = seed * 0x9E3779B1U + static_cast<std::uint32_t>(i);
+  }
+  return state;
+}
+
+journalled_part part(std::uint32_t seed, bool whole_blocks = true) {
+  journalled_part made;
+  made.size = seed;
+  made.etag = "e" + std::to_string(seed);
+  made.crc32 = 0xFFFFFFFFU - seed;
+  if (whole_blocks) {
+    made.state = some_state(seed);
+  }
+  made.digest = some_state(seed + 1);
+  return made;
+}
+
+// Everything that can be noted, once.
+task<void> note_all(journal& record) {
+  snapshot_identity identity;
+  identity.uuid = "u";
+  identity.ctransid = 7;
+  co_await record.note_snapshot(identity);
+  co_await record.note_upload(0, "id-0", true);
+  co_await record.note_part(0, 2, part(2));
+  co_await record.note_part(0, 1, part(1));
+  co_await record.note_upload(1, "id-1", false);
+  co_await record.note_part(1, 1, part(3, false));
+  co_await record.note_discarded(1);
+  co_await record.note_upload(1, "id-2", false);
+  co_await record.note_whole(0, 3, "ab");
+  co_await record.note_stored(0, "tag");
+}
+
+struct fixture {
+  fixture() {
+    auto made = reactor::create();
+    BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
+    loop = std::move(*made);
+  }
+  std::unique_ptr<journal> begin(const std::string& path) {
+    auto record = journal::begin(*loop, log, path, intent());
+    BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
+    return std::move(*record);
+  }
+  scratch_directory directory;
+  event_log log;
+  std::unique_ptr<reactor> loop;
+};
+
+journal_record read(const std::string& path) {
+  auto record = read_journal(path);
+  BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
+  BOOST_REQUIRE(record->has_value());
+  return std::move(**record);
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(journal_suite, fixture)
+
+BOOST_AUTO_TEST_CASE(what_was_noted_is_read) {
+  const std::string path = directory / "new/state.data.journal";
+  loop->run(note_all(*begin(path)));
+  const journal_record seen = read(path);
+  const backup_intent meant = intent();
+  BOOST_TEST(seen.intent.subvolume == meant.subvolume);
+  BOOST_TEST(seen.intent.source == meant.source);
+  BOOST_TEST((seen.intent.kind == meant.kind));
+  BOOST_TEST((seen.intent.when == meant.when));
+  BOOST_TEST(seen.intent.snapshot_path == meant.snapshot_path);
+  BOOST_TEST(seen.intent.snapshot_name == meant.snapshot_name);
+  BOOST_TEST(seen.intent.manifest_key == meant.manifest_key);
+  BOOST_TEST(seen.intent.keys_root == meant.keys_root);
+  BOOST_TEST((seen.intent.parent_manifest == meant.parent_manifest));
+  BOOST_TEST(seen.intent.parent_snapshot == meant.parent_snapshot);
+  BOOST_TEST((seen.intent.pointer_before == meant.pointer_before));
+  BOOST_TEST(seen.intent.endpoint_url == meant.endpoint_url);
+  BOOST_TEST(seen.intent.region == meant.region);
+  BOOST_TEST(seen.intent.bucket == meant.bucket);
+  BOOST_TEST(seen.intent.protocol == meant.protocol);
+  BOOST_TEST(seen.intent.compressed_data == meant.compressed_data);
+  BOOST_TEST(seen.intent.part_size == meant.part_size);
+  BOOST_TEST(seen.intent.chunk_size == meant.chunk_size);
+  BOOST_TEST(!seen.intent.local_only);
+  BOOST_REQUIRE(seen.snapshot.has_value());
+  BOOST_TEST(seen.snapshot->uuid == "u");
+  BOOST_TEST(seen.snapshot->ctransid == 7U);
+  BOOST_REQUIRE(seen.chunks.size() == 2U);
+  const journalled_chunk& first = seen.chunks.at(0);
+  BOOST_TEST(first.upload_id == "id-0");
+  BOOST_TEST(first.checksums);
+  BOOST_REQUIRE(first.parts.size() == 2U);
+  BOOST_TEST(first.parts.at(1).size == 1U);
+  BOOST_TEST(first.parts.at(2).etag == "e2");
+  BOOST_TEST(first.parts.at(2).crc32 == 0xFFFFFFFDU);
+  BOOST_TEST((first.parts.at(2).state == some_state(2)));
+  BOOST_TEST((first.parts.at(2).digest == some_state(3)));
+  BOOST_TEST((first.size == std::uint64_t{3}));
+  BOOST_TEST(first.sha256 == "ab");
+  BOOST_TEST(first.stored);
+  BOOST_TEST(first.etag == "tag");
+  // What was discarded counts no more.
+  BOOST_TEST(seen.chunks.at(1).upload_id == "id-2");
+  BOOST_TEST(seen.chunks.at(1).parts.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_journal_torn_anywhere_tells_what_its_whole_lines_tell) {
+  const std::string path = directory / "state.data.journal";
+  loop->run(note_all(*begin(path)));
+  const std::string all = content_of(path);
+  for (std::size_t size = 0; size < all.size(); ++size) {
+    write_file(path, all.substr(0, size));
+    auto seen = read_journal(path);
+    BOOST_REQUIRE_MESSAGE(seen.has_value(), error_text(seen));
+    const auto lines =
+        std::count(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(size), '\n');
+    BOOST_REQUIRE(seen->has_value() == (lines > 0));
+    if (lines > 0) {
+      BOOST_REQUIRE((*seen)->snapshot.has_value() == (lines > 1));
+      BOOST_REQUIRE(((*seen)->chunks.size() > 1) == (lines > 5 && lines != 8));
+      // Going on drops the torn line first.
+      auto record = journal::reopen(*loop, log, path);
+      BOOST_REQUIRE(record.has_value());
+      loop->run((*record)->note_stored(9, "t"));
+      BOOST_REQUIRE(read(path).chunks.at(9).stored);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(no_file_is_no_journal_and_a_second_one_is_refused) {
+  const std::string path = directory / "state.data.journal";
+  auto none = read_journal(path);
+  BOOST_REQUIRE(none.has_value());
+  BOOST_TEST(!none->has_value());
+  auto record = begin(path);
+  auto second = journal::begin(*loop, log, path, intent());
+  BOOST_REQUIRE(!second.has_value());
+  BOOST_TEST(second.error().text().find(path) != std::string::npos);
+  BOOST_REQUIRE(record->remove().has_value());
+  BOOST_TEST(!std::filesystem::exists(path));
+  BOOST_TEST(record->remove().has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_journal_is_named_with_its_line) {
+  const std::string path = directory / "state.data.journal";
+  loop->run(note_all(*begin(path)));
+  const std::string all = content_of(path);
+  const std::pair<std::string, std::string> damages[] = {
+      {"not json\n" + all, "line 1"},
+      {all + "{\"event\":\"dance\",\"chunk\":1}\n", "unknown event"},
+      {all + "{}\n", "line 12"},
+      {all + "{\"event\":\"part\",\"chunk\":0,\"part\":1,\"size\":1,\"etag\":\"\",\"crc32\":1,"
+             "\"digest\":\"zz\"}\n",
+       "line 12"},
+  };
+  for (const auto& [text, expected] : damages) {
+    write_file(path, text);
+    auto seen = read_journal(path);
+    BOOST_REQUIRE(!seen.has_value());
+    BOOST_TEST((seen.error().why == reason::protocol));
+    BOOST_TEST(seen.error().text().find(expected) != std::string::npos, seen.error().text());
+    BOOST_TEST(seen.error().text().find(path) != std::string::npos);
+  }
+  std::string newer = all;
+  newer.replace(newer.find("\"version\":1"), 11, "\"version\":2");
+  write_file(path, newer);
+  auto seen = read_journal(path);
+  BOOST_REQUIRE(!seen.has_value());
+  BOOST_TEST(seen.error().text().find("newer version") != std::string::npos);
+  BOOST_TEST(!seen.error().remedy.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_full_disk_ends_the_journal_and_not_the_backup) {
+  const std::string path = directory / "state.data.journal";
+  auto record = begin(path);
+  loop->run(record->note_upload(0, "id", true));
+  const std::string before = content_of(path);
+  // A file that may not grow by a whole line stands for a full disk.
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  BOOST_REQUIRE(::getrlimit(RLIMIT_FSIZE, &old) == 0);
+  rlimit small = old;
+  small.rlim_cur = before.size() + 20;
+  BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  loop->run(record->note_part(0, 1, part(1)));
+  BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &old) == 0);
+  BOOST_TEST(content_of(path) == before);
+  const std::vector<std::string> said = {"journal_not_written"};
+  BOOST_TEST(log.events == said, boost::test_tools::per_element());
+  // What follows would be a lie without what is missing.
+  loop->run(record->note_part(0, 2, part(2)));
+  BOOST_TEST(content_of(path) == before);
+  BOOST_TEST(log.events.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(journals_are_found_by_their_state_file) {
+  const std::string state = directory / "state.json";
+  const std::string data = journal_path(state, "data", false);
+  const std::string local = journal_path(state, "data", true);
+  BOOST_TEST(data == directory / "state.data.journal");
+  BOOST_TEST(local != data);
+  BOOST_TEST(list_journals(state).value().empty());
+  begin(data);
+  begin(local);
+  write_file(directory / "state.json", "{}");
+  write_file(directory / "other.data.journal", "");
+  write_file(directory / "state.data.journal.damaged-20260101T000000Z", "");
+  std::vector<std::string> expected = {data, local};
+  std::sort(expected.begin(), expected.end());
+  BOOST_TEST(list_journals(state).value() == expected, boost::test_tools::per_element());
+  const auto when = timestamp::parse("20260122T020003Z").value();
+  const std::string aside = set_journal_aside(data, when).value();
+  BOOST_TEST(is_set_aside(aside));
+  BOOST_TEST(!is_set_aside(data));
+  BOOST_TEST(list_journals(state).value().size() == 2U);
+  BOOST_TEST(set_damaged_journal_aside(local, when).has_value());
+  BOOST_TEST(list_journals(state).value().size() == 1U);
+  BOOST_TEST(!set_journal_aside(data, when).has_value());
+  BOOST_TEST(list_journals(directory / "nowhere/state.json").value().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_state_that_is_only_looked_at_stays_where_it_is) {
+  const system_clock_source clock;
+  const std::string path = directory / "state.json";
+  state_store store(path, clock, log);
+  BOOST_TEST(store.peek().value().subvolumes.empty());
+  write_file(path, "{ damaged");
+  BOOST_TEST(store.peek().value().subvolumes.empty());
+  BOOST_TEST(content_of(path) == "{ damaged");
+  BOOST_TEST(log.events.back() == "state_damaged");
+  write_file(path, R"({"subvolumes": {"data": {"last_manifest": "k"}}, "last_run_at": "t"})");
+  BOOST_TEST(store.peek().value().subvolumes.at("data").last_manifest == "k");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
