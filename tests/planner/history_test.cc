@@ -94,6 +94,8 @@ struct world {
   // When the pointer of the present place last moved, by true time.
   std::optional<sys_seconds> published_at;
   std::optional<sys_seconds> full_published_at;
+  // The first backup published with the right clock, since the clock changed.
+  std::optional<sys_seconds> sane_since;
 
   [[nodiscard]] timestamp clock() const { return timestamp(now + clock_error); }
   place& here() { return places[where]; }
@@ -183,6 +185,9 @@ void move_pointer(world& w, const written_journal& of) {
   if (of.kind == backup_kind::full) {
     w.full_published_at = w.now;
   }
+  if (!w.sane_since && w.clock_error == seconds(0)) {
+    w.sane_since = w.now;
+  }
   // What was just published can be restored.
   for (const std::string& link : chain_of(at, of.key)) {
     BOOST_REQUIRE(at.chunks.contains(link) || w.meddled.contains(link));
@@ -199,6 +204,17 @@ void remember(world& w, const written_journal& of) {
 void send_and_publish(world& w) {
   const written_journal of = *w.journal;
   place& at = w.places[of.where];
+  // What is sent is what the manifest will describe, onto what the parent's manifest describes.
+  const auto sent = w.snapshots.find(of.snapshot);
+  BOOST_REQUIRE(sent != w.snapshots.end());
+  BOOST_REQUIRE(sent->second.id == of.snapshot_id);
+  BOOST_REQUIRE(!sent->second.changed);
+  if (!of.parent.empty()) {
+    const auto parent = w.snapshots.find(of.parent_snapshot);
+    BOOST_REQUIRE(parent != w.snapshots.end());
+    BOOST_REQUIRE(!parent->second.changed);
+    BOOST_REQUIRE(parent->second.id == at.manifests.at(of.parent).snapshot_id);
+  }
   if (!at.chunks.contains(of.key)) {
     at.uploads.insert(of.key);
     w.step();
@@ -306,6 +322,12 @@ void prune(world& w) {
     all.push_back(entry);
   }
   for (const std::string& name : judge_snapshots(all, static_cast<std::size_t>(w.retain)).remove) {
+    // As many newer ones as are to be kept are there, by the order in which they were made.
+    const auto made_in = w.snapshots.at(name).made_in;
+    const auto newer = std::count_if(all.begin(), all.end(), [&](const local_snapshot& one) {
+      return one.published && one.made_in > made_in;
+    });
+    BOOST_REQUIRE(newer >= w.retain);
     w.snapshots.erase(name);
     w.step();
   }
@@ -414,10 +436,13 @@ void check_after_success(world& w, bool just_published) {
                      slot_of(timestamp(*w.published_at), w.by.when_due.run_at, zone);
     BOOST_REQUIRE(age <= days(w.by.when_due.incremental_every_days + 1));
   }
-  if (w.clock_error == seconds(0) && w.full_published_at &&
-      w.clock_changed <= *w.full_published_at) {
+  if (w.clock_error == seconds(0) && w.full_published_at && w.sane_since) {
+    // A wrong clock may have dated the last full: then fulls count from the first sane backup.
+    const sys_seconds since = w.clock_changed <= *w.full_published_at
+                                  ? *w.full_published_at
+                                  : std::max(*w.full_published_at, *w.sane_since);
     const auto age = slot_of(timestamp(w.now), w.by.when_due.run_at, zone) -
-                     slot_of(timestamp(*w.full_published_at), w.by.when_due.run_at, zone);
+                     slot_of(timestamp(since), w.by.when_due.run_at, zone);
     BOOST_REQUIRE(age <= days(w.by.when_due.full_every_days + 1));
   }
 }
@@ -431,7 +456,7 @@ auto any_of(world& w, Map& from) {
 
 void meddle(world& w) {
   place& at = w.here();
-  switch (w.pick(12)) {
+  switch (w.pick(13)) {
     case 0:
       if (!w.snapshots.empty()) {
         w.snapshots.erase(any_of(w, w.snapshots));
@@ -469,6 +494,7 @@ void meddle(world& w) {
     case 6:  // the clock
       w.clock_error = w.chance(50) ? seconds(0) : hours(24) * (w.pick(1000) - 500);
       w.clock_changed = w.now;
+      w.sane_since.reset();
       break;
     case 7:
       w.by.when_due.incremental_every_days = 1 + w.pick(7);
@@ -489,6 +515,18 @@ void meddle(world& w) {
       w.where = w.pick(2);
       w.published_at.reset();
       w.full_published_at.reset();
+      break;
+    case 11:  // somebody turns the pointer back
+      if (!at.manifests.empty()) {
+        at.pointer = any_of(w, at.manifests)->first;
+        for (auto& [key, other] : at.manifests) {
+          if (other.parent == at.pointer && !(w.journal && w.journal->key == key)) {
+            other.parent = key;  // what came behind it is no part of any chain now
+          }
+        }
+        w.published_at.reset();
+        w.full_published_at.reset();
+      }
       break;
     default:
       w.remembered.clear();  // the state file is gone
