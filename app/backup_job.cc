@@ -3,8 +3,8 @@
 #include "app/human_units.hh"
 #include "app/publication.hh"
 #include "app/run_lock.hh"
-#include "app/upload_stream.hh"
 #include "engine/assert.hh"
+#include "engine/semaphore.hh"
 #include "planner/keys.hh"
 #include "planner/retention.hh"
 
@@ -162,6 +162,7 @@ task<result<exit_status>> backup_job::run() {
     }
     _connection = std::move(*connection);
   }
+  _budget = std::make_unique<upload_budget>(_with);
   auto running = run_all(std::move(*chosen));
   auto status = co_await std::move(running);
   if (_connection) {
@@ -171,43 +172,71 @@ task<result<exit_status>> backup_job::run() {
   co_return status;
 }
 
-task<result<exit_status>> backup_job::run_all(std::vector<subvolume_config> chosen) {
+// What concurrent subvolumes report to.
+struct backup_job::run_share {
+  explicit run_share(engine::reactor& loop, std::size_t at_once) : turns(loop, at_once) {}
+  engine::semaphore turns;
   std::size_t done = 0;
-  std::optional<error> first_failure;
+  bool cancelled = false;
+  std::map<std::string, error> failures;  // by subvolume
+};
+
+task<result<exit_status>> backup_job::run_all(std::vector<subvolume_config> chosen) {
   observer looking(_with, _connection.get(), _state, _identity);
   auto observing = looking.observe_all(chosen);
   std::vector<observed> views = co_await std::move(observing);
+  run_share share(_with.loop, static_cast<std::size_t>(_with.settings.parallel_subvolumes));
+  engine::async_scope scope(_with.loop);
   for (observed& one : views) {
-    const subvolume_config& which = one.which;
-    if (_with.stop.stop_requested()) {
-      co_return engine::cancelled_error();
-    }
-    auto backing_up = run_one(one);
-    auto outcome = co_await std::move(backing_up);
-    if (outcome) {
-      ++done;
-      continue;
-    }
-    if (outcome.error().what_now == disposition::cancelled) {
-      co_return std::move(outcome.error());
-    }
-    error failure = std::move(outcome.error());
-    if (failure.why == reason::integrity) {
-      // Exit status 4 is for data that was stored; here nothing was.
-      failure.why = reason::child_process;
-    }
-    _with.log.write(log_level::error, "backup", "subvolume_failed",
-                    {{"subvolume", which.name}, {"error", failure.text()}});
-    if (!first_failure) {
-      first_failure = std::move(failure);
-    }
+    scope.spawn(run_into(one, share));
+  }
+  auto joining = scope.join();
+  co_await std::move(joining);
+  if (share.cancelled) {
+    co_return engine::cancelled_error();
   }
   auto settling = settle_others();
   co_await std::move(settling);
-  if (!first_failure) {
+  if (share.failures.empty()) {
     co_return exit_status::done;
   }
-  co_return done > 0 ? exit_status::partly : status_of(*first_failure);
+  if (share.done > 0) {
+    co_return exit_status::partly;
+  }
+  // In the order of the configuration.
+  for (const subvolume_config& which : chosen) {
+    if (const auto failed = share.failures.find(which.name); failed != share.failures.end()) {
+      co_return status_of(failed->second);
+    }
+  }
+  co_return exit_status::failed;
+}
+
+task<void> backup_job::run_into(observed& one, run_share& share) {
+  auto acquiring = share.turns.acquire(_with.stop);
+  auto turn = co_await std::move(acquiring);
+  if (!turn) {
+    share.cancelled = true;
+    co_return;
+  }
+  auto backing_up = run_one(one);
+  auto outcome = co_await std::move(backing_up);
+  if (outcome) {
+    ++share.done;
+    co_return;
+  }
+  error failure = std::move(outcome.error());
+  if (failure.what_now == disposition::cancelled) {
+    share.cancelled = true;
+    co_return;
+  }
+  if (failure.why == reason::integrity) {
+    // Exit status 4 is for data that was stored; here nothing was.
+    failure.why = reason::child_process;
+  }
+  _with.log.write(log_level::error, "backup", "subvolume_failed",
+                  {{"subvolume", one.which.name}, {"error", failure.text()}});
+  share.failures.emplace(one.which.name, std::move(failure));
 }
 
 task<result<subvolume_view>> backup_job::observe(const subvolume_config& which) {
@@ -820,8 +849,8 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
   }
   btrfs::stream_inspector inspector;
   upload_stream::layout where(backup.keys, backup.intent.kind, backup.intent.when);
-  backup.upload = std::make_unique<upload_stream>(_with, _connection.get(), std::move(where),
-                                                  backup.record.get(), backup.before);
+  backup.upload = std::make_unique<upload_stream>(
+      _with, *_budget, _connection.get(), std::move(where), backup.record.get(), backup.before);
   bool waited_for = false;
   const upload_stream::proof prove = [&] {
     waited_for = true;

@@ -15,6 +15,7 @@
 #include "app/services.hh"
 #include "app/state_store.hh"
 #include "app/unfinished.hh"
+#include "app/upload_stream.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "planner/plan.hh"
@@ -40,6 +41,8 @@ class backup_job {
   enum class made { done, start_again };
 
   engine::task<engine::result<exit_status>> run_all(std::vector<subvolume_config> chosen);
+  struct run_share;
+  engine::task<void> run_into(observed& one, run_share& share);
   engine::task<engine::result<void>> run_one(observed& one);
   engine::task<engine::result<void>> back_up(subvolume_view view);
   engine::task<engine::result<subvolume_view>> observe(const subvolume_config& which);
@@ -93,6 +96,7 @@ class backup_job {
   system_time_zone _zone;
   std::unique_ptr<store_connection> _connection;  // null with --no-s3
   std::unique_ptr<state_store> _states;
+  std::unique_ptr<upload_budget> _budget;
   run_state _state;
 };
 

@@ -401,7 +401,6 @@ class reader {
     const std::pair<const char*, bool> asked[] = {
         {"s3.spool_enabled", _config.spool_enabled},
         {"s3.max_bandwidth_bytes_per_sec", _config.max_bandwidth_bytes_per_sec > 0},
-        {"global.parallel_subvolumes", _config.parallel_subvolumes > 1},
         {"global.memory_limit_bytes", _config.memory_limit_bytes > 0},
         {"retention.keep_generations", _config.keep_generations > 0},
         {"metrics.textfile", !_config.textfile.empty()},

@@ -31,19 +31,22 @@ struct upload_stream::chunk {
   bool stored_before = false;         // it is an object already
 };
 
-upload_stream::upload_stream(const services& with, store_connection* connection, layout where,
-                             journal* record, std::map<std::uint32_t, journalled_chunk> before)
+upload_budget::upload_budget(const services& with)
+    : slots(with.loop, with.settings.part_size_bytes,
+            static_cast<std::size_t>(with.settings.concurrency) + 1, with.log),
+      in_flight(with.loop, static_cast<std::size_t>(with.settings.concurrency)) {}
+
+upload_stream::upload_stream(const services& with, upload_budget& budget,
+                             store_connection* connection, layout where, journal* record,
+                             std::map<std::uint32_t, journalled_chunk> before)
     : _with(with),
+      _budget(budget),
       _connection(connection),
       _layout(std::move(where)),
       _journal(record),
       _before(std::move(before)),
       _stop(with.stop),
-      // One slot fills while the others are uploaded.
-      _pool(with.loop, with.settings.part_size_bytes,
-            static_cast<std::size_t>(with.settings.concurrency) + 1, with.log),
       _hashes(with.loop),
-      _uploads(with.loop, static_cast<std::size_t>(with.settings.concurrency)),
       _scope(with.loop) {}
 
 upload_stream::~upload_stream() = default;
@@ -175,7 +178,7 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
   limits.part_bytes = _with.settings.part_size_bytes;
   limits.chunk_bytes = _with.settings.chunk_limit_bytes();
   limits.payload_sha256 = _connection != nullptr && _connection->signs_payload();
-  engine::part_stream stream(_pool, _hashes, fd, limits,
+  engine::part_stream stream(_budget.slots, _hashes, fd, limits,
                              [this, &inspector](std::span<const std::byte> piece) {
                                auto accepted = inspector.feed(piece);
                                _producer_failed = _producer_failed || !accepted;
@@ -276,7 +279,7 @@ task<void> upload_stream::upload_part(chunk& of, engine::sealed_part part) {
     _resumed_bytes += part.bytes;
     co_return;
   }
-  auto acquiring = _uploads.acquire(_stop.token());
+  auto acquiring = _budget.in_flight.acquire(_stop.token());
   auto turn = co_await std::move(acquiring);
   if (!turn) {
     co_return;  // stopped, and whoever stopped has said why

@@ -30,6 +30,14 @@
 
 namespace bts3::app {
 
+// What the streams of a run share, however many are under way: the memory and the parts in flight.
+struct upload_budget {
+  explicit upload_budget(const services& with);
+  // One slot fills while the others are uploaded.
+  engine::buffer_pool slots;
+  engine::semaphore in_flight;
+};
+
 class upload_stream {
  public:
   // What the stream is cut into and where it goes.
@@ -45,8 +53,8 @@ class upload_stream {
 
   // `connection` null: everything but the upload (--no-s3); `record` null: no journal. `before` is
   // what an earlier attempt left. References must outlive it.
-  upload_stream(const services& with, store_connection* connection, layout where, journal* record,
-                std::map<std::uint32_t, journalled_chunk> before);
+  upload_stream(const services& with, upload_budget& budget, store_connection* connection,
+                layout where, journal* record, std::map<std::uint32_t, journalled_chunk> before);
   ~upload_stream();
 
   // A stream that `prove` rejects ends the uploads in flight at once.
@@ -88,14 +96,13 @@ class upload_stream {
   void fail(engine::error failure);
 
   const services& _with;
+  upload_budget& _budget;
   store_connection* _connection;
   layout _layout;
   journal* _journal;
   std::map<std::uint32_t, journalled_chunk> _before;
   engine::linked_stop_source _stop;
-  engine::buffer_pool _pool;
   engine::hash_worker _hashes;
-  engine::semaphore _uploads;
   engine::async_scope _scope;
   std::vector<std::unique_ptr<chunk>> _chunks;
   std::size_t _chunks_seen = 0;  // of the stream; more may be known from before

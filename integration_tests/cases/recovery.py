@@ -448,3 +448,34 @@ def the_plan_says_what_a_backup_would_do(w):
         assert "first: resume an unfinished backup" in outcome.stdout, outcome
         assert w.bucket.open_uploads()
         w.backup()
+
+
+@case
+def subvolumes_in_parallel_share_memory_and_fail_apart(w):
+    names = ["data", *(f"more{index}" for index in range(4))]
+    for name in names[1:]:
+        w.filesystem.subvolume(name)
+    for name in names:
+        random_file(w.mount / name / "random", 96 * MIB)
+    w.tool.tables["subvolumes"]["paths"] = [str(w.snapshots), *(str(w.mount / name) for name in names)]
+    w.tool.tables["global"]["parallel_subvolumes"] = 4
+    w.tool.tables["s3"].update(part_size_bytes="32MiB", chunk_size_bytes="200GiB", concurrency=3)
+    promise = 4 * 32 * MIB + 64 * MIB
+    with behind_proxy(w) as between:
+        outcome = w.backup(expect=6)
+        began = [(index, path.split("/subvol/")[1].split("/")[0])
+                 for index, (method, path, query, _) in enumerate(between.requests) if "partNumber" in query]
+        first = {name: min(index for index, of in began if of == name) for name in names}
+        last = {name: max(index for index, of in began if of == name) for name in names}
+        order = sorted(names, key=first.get)
+        assert first[order[1]] < last[order[0]], "one began only when the other had ended"
+    says(outcome, "subvolume=snapshots")
+    print(f"peak RSS {outcome.peak_rss_bytes / MIB:.0f} MiB of {promise / MIB:.0f}")
+    assert outcome.peak_rss_bytes <= promise
+    state = json.loads((w.directory / "state" / "state.json").read_text())["subvolumes"]
+    assert sorted(state) == sorted(names)
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+    for name in names:
+        target = str(w.restored / name)
+        w.expect(0, w.tool.run("restore", "--subvolume", name, "--target", target))
+        w.same(w.mount / name, target)
