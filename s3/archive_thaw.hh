@@ -33,6 +33,7 @@
 #include <functional>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace bts3::s3 {
@@ -77,8 +78,9 @@ std::optional<thaw_time> typical_thaw_time(archive_depth depth, retrieval_tier t
                                            std::uint64_t bytes);
 
 struct thaw_object {
-  thaw_object(object_key name, std::uint64_t expected_bytes,
-              std::optional<object_info> head = std::nullopt)
+  thaw_object(object_key name, std::uint64_t expected_bytes)
+      : key(std::move(name)), bytes(expected_bytes) {}
+  thaw_object(object_key name, std::uint64_t expected_bytes, object_info head)
       : key(std::move(name)), bytes(expected_bytes), known(std::move(head)) {}
   object_key key;
   std::uint64_t bytes;               // as recorded; another size in the store is an error
