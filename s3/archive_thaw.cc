@@ -7,6 +7,8 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -34,6 +36,14 @@ error failed(reason why, std::string message, std::string remedy = {}) {
   failure.message = std::move(message);
   failure.remedy = std::move(remedy);
   return failure;
+}
+
+error contradiction(const object_key& key) {
+  return failed(reason::protocol,
+                key.str() +
+                    ": it is archived, say HEAD and GET, and it is not, says RestoreObject "
+                    "(InvalidObjectState)",
+                "ask the store's operator how its archive class is thawed");
 }
 
 // The value of `name` in x-amz-restore: name="value", name="value". Nullopt when it is not there.
@@ -254,9 +264,24 @@ task<result<void>> archive_thaw::request(item& one, engine::stop_token stop) {
   }
   auto asking = _store.restore_object(one.key, copy_days, tier, stop);
   const auto outcome = co_await std::move(asking);
-  if (!outcome) {
+  const bool unsupported = !outcome && outcome.error().why == reason::unsupported;
+  if (!outcome && !unsupported) {
     error failure = outcome.error();
     co_return std::move(failure).within("thawing");
+  }
+  if (unsupported || *outcome == restore_outcome::not_archived) {
+    auto reading = can_be_read(one, stop);
+    const auto readable = co_await std::move(reading);
+    if (!readable) {
+      error failure = readable.error();
+      co_return failure;
+    }
+    if (!*readable) {
+      error failure = unsupported ? outcome.error() : contradiction(one.key);
+      co_return std::move(failure).within("thawing");
+    }
+    one.status = archive_status();
+    co_return engine::ok();
   }
   one.refused = false;
   switch (*outcome) {
@@ -282,11 +307,28 @@ task<result<void>> archive_thaw::request(item& one, engine::stop_token stop) {
       one.refused = true;
       break;
     case restore_outcome::not_archived:
-      one.look_again = true;
-      one.denied = true;
-      break;
+      break;  // see above
   }
   co_return engine::ok();
+}
+
+// Tries the first byte. False: the store says that the object is archived.
+task<result<bool>> archive_thaw::can_be_read(const item& one, engine::stop_token stop) {
+  std::array<std::byte, 1> first{};
+  get_request request(one.key, first);
+  if (one.bytes > 0) {  // an empty object has no range
+    request.range.emplace(0, 1);
+  }
+  auto getting = _store.get_object(std::move(request), stop);
+  const auto got = co_await std::move(getting);
+  if (got) {
+    co_return true;
+  }
+  if (got.error().why == reason::not_thawed) {
+    co_return false;
+  }
+  error failure = got.error();
+  co_return failure;
 }
 
 // One of a pass's workers: takes the next object until there is none, or something failed.
@@ -369,8 +411,7 @@ result<void> archive_thaw::check_requests() const {
   return engine::ok();
 }
 
-// Requests what has to be, and looks once more at objects of which the store says another thing
-// than HEAD did.
+// Requests what has to be, and looks once more at objects that are thawed against what HEAD said.
 task<result<void>> archive_thaw::request_missing(engine::stop_token stop) {
   auto requesting =
       run_pass(verb::request, those([this](const item& one) { return needs_request(one); }), stop);
@@ -386,18 +427,9 @@ task<result<void>> archive_thaw::request_missing(engine::stop_token stop) {
   }
   for (item* one : doubtful) {
     one->look_again = false;
-    const bool denied = std::exchange(one->denied, false);
-    if (!lies_archived(one->status.state)) {
-      continue;
+    if (lies_archived(one->status.state)) {
+      one->status.state = archive_state::thawing;  // it is thawed, said the store: HEAD will follow
     }
-    if (denied) {
-      co_return failed(reason::protocol,
-                       one->key.str() +
-                           ": HEAD says that it is archived, and RestoreObject that it is not "
-                           "(InvalidObjectState)",
-                       "ask the store's operator whether its archive class can be thawed");
-    }
-    one->status.state = archive_state::thawing;  // thawed, said the store: HEAD will follow
   }
   const bool refused =
       std::any_of(_items.begin(), _items.end(), [](const item& one) { return one.refused; });

@@ -10,6 +10,10 @@
 // survey() only looks and costs one HEAD for each object whose state the caller does not know;
 // run() requests, then polls with HEAD those that are missing, less and less often. A missing or
 // wrongly sized object, or Expedited where there is none, is an error before anything is requested.
+// Stores exist that know the archive classes by name only (Ceph 16 with such a placement): what a
+// store without RestoreObject, or RestoreObject against HEAD, calls archived is readable when its
+// first byte can be read, and else an error.
+//
 // At most `concurrency` requests are open at a time. A copy that expires while others are waited
 // for is thawed again; one that expires later, while it is read, shows as reason not_thawed there,
 // and the caller runs a thaw again.
@@ -165,7 +169,6 @@ class archive_thaw {
     archive_status status;
     bool refused = false;     // no capacity for Expedited
     bool look_again = false;  // the store's answer does not fit what HEAD said
-    bool denied = false;      // the store said that there is nothing to restore
   };
   enum class verb { look, request };
   struct pass {
@@ -186,6 +189,7 @@ class archive_thaw {
   engine::task<void> worker(pass& work, engine::stop_token stop);
   engine::task<engine::result<void>> look(item& one, engine::stop_token stop);
   engine::task<engine::result<void>> request(item& one, engine::stop_token stop);
+  engine::task<engine::result<bool>> can_be_read(const item& one, engine::stop_token stop);
   engine::task<engine::result<void>> look_at_all(engine::stop_token stop);
   engine::task<engine::result<void>> request_missing(engine::stop_token stop);
   engine::task<engine::result<void>> poll(engine::stop_token stop);

@@ -471,7 +471,8 @@ BOOST_AUTO_TEST_CASE(a_request_for_what_is_there_is_readiness_after_one_more_loo
   BOOST_TEST(report.ready == 1U);
   BOOST_TEST(report.readable == 1U);
   BOOST_TEST(here.store->count("RestoreObject") == 2U);
-  BOOST_TEST(here.store->count("HeadObject") == 2U);
+  BOOST_TEST(here.store->count("HeadObject") == 1U);
+  BOOST_TEST(here.store->count("GetObject") == 1U);
   BOOST_TEST(here.naps.empty());
 }
 

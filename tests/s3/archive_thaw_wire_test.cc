@@ -5,7 +5,9 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -264,9 +266,33 @@ BOOST_AUTO_TEST_CASE(a_store_that_contradicts_itself_is_an_error) {
   const auto report = net.thaw();
   BOOST_REQUIRE(!report.has_value());
   BOOST_TEST((report.error().why == reason::protocol));
-  BOOST_TEST(report.error().message.starts_with("a: HEAD says"));
+  BOOST_TEST(report.error().message.starts_with("thawing: a: "));
   BOOST_TEST(net.server.count(s3_verb::restore_object) == 1U);
-  BOOST_TEST(net.server.count(s3_verb::head_object) == 2U);
+  BOOST_TEST(net.server.count(s3_verb::get_object) == 1U);
+}
+
+// As on Ceph 16 with a placement class of that name: 501, and the object can be read.
+BOOST_AUTO_TEST_CASE(classes_that_are_names_only_need_no_thawing) {
+  for (const bool denied : {false, true}) {
+    scripted_s3_options rules;
+    rules.archives_in_name_only = true;
+    rules.refuse_restores_status = denied ? 0 : 501;
+    thaw_wire net(rules);
+    net.add("a", "DEEP_ARCHIVE");
+    net.add("b", "GLACIER");
+    net.server.put("bucket", "empty", "", {{"x-amz-storage-class", "GLACIER"}});
+    net.objects.emplace_back(s3::object_key("empty"), 0);
+    const s3::thaw_report report = net.thawed();
+    BOOST_TEST((report.outcome == s3::thaw_outcome::ready));
+    BOOST_TEST(report.readable == 3U);
+    BOOST_TEST(net.naps == 0U);
+    BOOST_TEST(net.server.count(s3_verb::restore_object) == 3U);
+    BOOST_TEST(net.server.count(s3_verb::get_object) == 3U);
+    const auto requests = net.server.requests();
+    BOOST_TEST(std::count_if(requests.begin(), requests.end(), [](const auto& request) {
+                 return request.header("range") == "bytes=0-0";
+               }) == 2);
+  }
 }
 
 // 200 for an object that HEAD goes on calling archived: believed only when HEAD agrees.

@@ -1093,7 +1093,8 @@ server_answer scripted_s3_server::impl::read_object(const recorded_request& requ
     return *refusal;
   }
   const object_state& object = *find(request.bucket, request.key);
-  if (request.verb == s3_verb::get_object && !can_be_read(object, now())) {
+  if (request.verb == s3_verb::get_object && !options.archives_in_name_only &&
+      !can_be_read(object, now())) {
     return failure(403, "InvalidObjectState", {},
                    "The operation is not valid for the object's storage class");
   }
@@ -1183,7 +1184,8 @@ server_answer scripted_s3_server::impl::restore_object(const recorded_request& r
       (tier != "Standard" && tier != "Bulk" && tier != "Expedited")) {
     return failure(400, "MalformedXML");
   }
-  if (!in_archive(*object) || (tiered(*object) && can_be_read(*object, now()))) {
+  if (!in_archive(*object) || options.archives_in_name_only ||
+      (tiered(*object) && can_be_read(*object, now()))) {
     return failure(403, "InvalidObjectState", {},
                    "Restore is not allowed for the object's current storage class");
   }

@@ -160,7 +160,8 @@ struct scripted_s3_options {
   bool empty_etag_from_complete = false;  // as Ceph 16 answers the first Complete
   // How long a retrieval takes; without it, AWS's typical longest time for class and tier.
   std::optional<std::chrono::seconds> thaw_takes;
-  int refuse_restores_status = 0;  // 405 or 501, as from stores without RestoreObject
+  int refuse_restores_status = 0;      // 405 or 501, as from stores without RestoreObject
+  bool archives_in_name_only = false;  // HEAD tells an archive class, and GET reads it
   std::size_t list_page_max = 1000;
   std::string region = "us-east-1";
   std::vector<std::string> buckets = {"bucket"};
