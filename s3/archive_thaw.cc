@@ -355,9 +355,6 @@ task<result<void>> archive_thaw::run_pass(verb what, std::vector<item*> items,
   }
   auto joining = scope.join();
   co_await std::move(joining);
-  if (stop.stop_requested()) {
-    co_return engine::cancelled_error();
-  }
   if (work.failure) {
     co_return std::move(*work.failure);
   }

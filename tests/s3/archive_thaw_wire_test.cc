@@ -215,8 +215,11 @@ BOOST_AUTO_TEST_CASE(without_capacity_for_expedited_each_poll_asks_again) {
   BOOST_TEST(report.requested == 2U);
   BOOST_TEST(net.server.count(s3_verb::restore_object) == 5U);
   BOOST_TEST(net.store.retries() == 0U);
-  BOOST_TEST(net.log.contains("thaw_refused reason=there is no capacity for Expedited"));
+  BOOST_TEST(std::count_if(net.log.lines.begin(), net.log.lines.end(), [](const auto& line) {
+               return line.starts_with("thaw_refused reason=there is no capacity for Expedited");
+             }) == 1);
   BOOST_TEST(net.log.contains("thaw_requested objects=2 readable=0 ready=0 thawing=1 refused=1"));
+  BOOST_TEST(net.log.contains("thaw_poll objects=2 readable=0 ready=0 thawing=2 refused=0"));
 }
 
 BOOST_AUTO_TEST_CASE(without_capacity_until_the_deadline_the_object_is_reported_as_archived) {
@@ -269,6 +272,17 @@ BOOST_AUTO_TEST_CASE(a_store_that_contradicts_itself_is_an_error) {
   BOOST_TEST(report.error().message.starts_with("thawing: a: "));
   BOOST_TEST(net.server.count(s3_verb::restore_object) == 1U);
   BOOST_TEST(net.server.count(s3_verb::get_object) == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_read_that_fails_for_another_reason_says_that_reason) {
+  scripted_s3_options rules;
+  rules.refuse_restores_status = 501;
+  thaw_wire net(rules);
+  net.add("a", "GLACIER");
+  net.server.script(s3_verb::get_object, scripted_action::answer(403, "AccessDenied"));
+  const auto report = net.thaw();
+  BOOST_REQUIRE(!report.has_value());
+  BOOST_TEST((report.error().why == reason::access));
 }
 
 // As on Ceph 16 with a placement class of that name: 501, and the object can be read.
