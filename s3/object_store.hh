@@ -157,6 +157,31 @@ struct listed_upload {
   upload_id id;
 };
 
+// How fast an archived object is wanted back ("Archive retrieval options", Amazon S3 User Guide).
+enum class retrieval_tier { standard, bulk, expedited };
+
+// As the API spells it.
+inline const char* name_of(retrieval_tier tier) {
+  switch (tier) {
+    case retrieval_tier::bulk:
+      return "Bulk";
+    case retrieval_tier::expedited:
+      return "Expedited";
+    case retrieval_tier::standard:
+      break;
+  }
+  return "Standard";
+}
+
+// What a store says to being asked for an archived object.
+enum class restore_outcome {
+  accepted,               // 202: it will be readable later; HEAD tells when
+  thawed_already,         // 200: there is a copy, which now lives for the days asked for
+  in_progress,            // 409 RestoreAlreadyInProgress: somebody has asked before
+  no_expedited_capacity,  // 503 GlacierExpeditedRetrievalNotAvailable: later, or Standard
+  not_archived,           // 403 InvalidObjectState: in no archive, so there is nothing to restore
+};
+
 class object_store {
  public:
   virtual ~object_store() = default;
@@ -198,6 +223,14 @@ class object_store {
   // Open uploads of all keys with this prefix.
   virtual engine::task<engine::result<std::vector<listed_upload>>> list_multipart_uploads(
       std::string prefix, engine::stop_token stop) = 0;
+  // Asks for a readable copy of an archived object, for `days` (at least 1) from when it is there;
+  // without `days` for the archive tiers of INTELLIGENT_TIERING, which move back for good.
+  // Repeating gives in_progress, or thawed_already with the days counted from now. A store without
+  // this verb (405, 501): `unsupported`, with the remedy.
+  virtual engine::task<engine::result<restore_outcome>> restore_object(object_key key,
+                                                                       std::optional<unsigned> days,
+                                                                       retrieval_tier tier,
+                                                                       engine::stop_token stop) = 0;
 };
 
 }  // namespace bts3::s3

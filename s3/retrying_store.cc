@@ -209,4 +209,13 @@ task<result<std::vector<listed_upload>>> retrying_store::list_multipart_uploads(
       [=, this](bool) { return _inner.list_multipart_uploads(prefix, stop); }, stop);
 }
 
+task<result<restore_outcome>> retrying_store::restore_object(object_key key,
+                                                             std::optional<unsigned> days,
+                                                             retrieval_tier tier,
+                                                             engine::stop_token stop) {
+  return repeat<restore_outcome>(
+      "RestoreObject", [=, this](bool) { return _inner.restore_object(key, days, tier, stop); },
+      stop);
+}
+
 }  // namespace bts3::s3

@@ -10,7 +10,8 @@
 //
 // What repeating can do is said at each verb of object_store: after a lost answer, Complete may
 // give NoSuchUpload, a conditional put 412, and Create may leave a second upload behind. Callers
-// examine that.
+// examine that. A missing capacity for Expedited retrievals is an outcome, not a failure, and is
+// not repeated here.
 //
 // A listing is repeated from its first page.
 #pragma once
@@ -66,6 +67,10 @@ class retrying_store final : public object_store {
       object_key key, upload_id id, engine::stop_token stop) override;
   engine::task<engine::result<std::vector<listed_upload>>> list_multipart_uploads(
       std::string prefix, engine::stop_token stop) override;
+  engine::task<engine::result<restore_outcome>> restore_object(object_key key,
+                                                               std::optional<unsigned> days,
+                                                               retrieval_tier tier,
+                                                               engine::stop_token stop) override;
 
   // Requests repeated so far.
   [[nodiscard]] std::uint64_t retries() const { return _retries; }

@@ -167,6 +167,13 @@ constexpr error_class known_codes[] = {
     {"NotImplemented", disposition::fail, reason::unsupported, ""},
 };
 
+// Refusals of RestoreObject that are answers ("RestoreObject", Amazon S3 API Reference).
+constexpr std::pair<const char*, restore_outcome> restore_codes[] = {
+    {"RestoreAlreadyInProgress", restore_outcome::in_progress},
+    {"GlacierExpeditedRetrievalNotAvailable", restore_outcome::no_expedited_capacity},
+    {"InvalidObjectState", restore_outcome::not_archived},
+};
+
 void judge_by_status(error& failure) {
   switch (failure.status) {
     case 404:
@@ -711,6 +718,46 @@ task<result<std::vector<listed_upload>>> s3_client::list_multipart_uploads(
     }
     marker = page->next_marker;
   }
+}
+
+task<result<restore_outcome>> s3_client::restore_object(object_key key,
+                                                        std::optional<unsigned> days,
+                                                        retrieval_tier tier,
+                                                        engine::stop_token stop) {
+  BTS3_ASSERT(!days || *days >= 1);
+  const std::string body = write_restore_request(days, tier);
+  call what("POST", key);
+  what.query = {{"restore", ""}};
+  what.headers.emplace_back("content-type", "application/xml");
+  what.body = std::as_bytes(std::span(body.data(), body.size()));
+  auto sending = send(std::move(what), stop);
+  auto answer = co_await std::move(sending);
+  if (answer) {
+    if (answer->status == 202) {
+      co_return restore_outcome::accepted;
+    }
+    if (answer->status == 200) {
+      co_return restore_outcome::thawed_already;
+    }
+    co_return protocol_error(
+        key, "the store answered " + std::to_string(answer->status) + " to RestoreObject");
+  }
+  error failure = std::move(answer.error());
+  for (const auto& [code, outcome] : restore_codes) {
+    if (failure.code == code) {
+      co_return outcome;
+    }
+  }
+  if (failure.status == 405 || failure.status == 501) {
+    failure.what_now = disposition::fail;
+    failure.why = reason::unsupported;
+    failure.remedy =
+        "this store has no RestoreObject: make the object readable with the store's own tools, or "
+        "copy it into a class that needs no thawing";
+  } else if (failure.code == "AccessDenied") {
+    failure.remedy = "thawing needs the permission s3:RestoreObject: check the policies";
+  }
+  co_return failure;
 }
 
 }  // namespace bts3::s3

@@ -65,6 +65,10 @@ class s3_client final : public object_store {
       object_key key, upload_id id, engine::stop_token stop) override;
   engine::task<engine::result<std::vector<listed_upload>>> list_multipart_uploads(
       std::string prefix, engine::stop_token stop) override;
+  engine::task<engine::result<restore_outcome>> restore_object(object_key key,
+                                                               std::optional<unsigned> days,
+                                                               retrieval_tier tier,
+                                                               engine::stop_token stop) override;
 
   // Whether bodies are signed, so that callers can hash them while they fill.
   [[nodiscard]] bool signs_payload() const;

@@ -19,6 +19,8 @@ using engine::result;
 // As much of a strange answer as fits into a message.
 constexpr std::size_t quoted_bytes_max = 120;
 
+constexpr const char* s3_namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
+
 error unexpected(std::string_view wanted, std::string_view xml) {
   error failure;
   failure.what_now = engine::disposition::retry;
@@ -55,6 +57,12 @@ std::optional<std::uint64_t> number_of(const pugi::xml_node& node, const char* n
     return std::nullopt;
   }
   return value;
+}
+
+std::string text_of(const pugi::xml_document& document) {
+  std::ostringstream text;
+  document.save(text, "", pugi::format_raw | pugi::format_no_declaration);
+  return text.str();
 }
 
 bool truncated(const pugi::xml_node& root) {
@@ -201,7 +209,7 @@ result<uploads_page> parse_uploads(std::string_view xml) {
 std::string write_complete_upload(const std::vector<completed_part>& parts) {
   pugi::xml_document document;
   pugi::xml_node root = document.append_child("CompleteMultipartUpload");
-  root.append_attribute("xmlns") = "http://s3.amazonaws.com/doc/2006-03-01/";
+  root.append_attribute("xmlns") = s3_namespace;
   for (const completed_part& part : parts) {
     pugi::xml_node node = root.append_child("Part");
     node.append_child("PartNumber").text() = part.number;
@@ -210,9 +218,18 @@ std::string write_complete_upload(const std::vector<completed_part>& parts) {
       node.append_child("ChecksumCRC32").text() = crc32_base64(*part.crc32).c_str();
     }
   }
-  std::ostringstream text;
-  document.save(text, "", pugi::format_raw | pugi::format_no_declaration);
-  return text.str();
+  return text_of(document);
+}
+
+std::string write_restore_request(std::optional<unsigned> days, retrieval_tier tier) {
+  pugi::xml_document document;
+  pugi::xml_node root = document.append_child("RestoreRequest");
+  root.append_attribute("xmlns") = s3_namespace;
+  if (days) {
+    root.append_child("Days").text() = *days;
+  }
+  root.append_child("GlacierJobParameters").append_child("Tier").text() = name_of(tier);
+  return text_of(document);
 }
 
 std::string crc32_base64(std::uint32_t crc) {

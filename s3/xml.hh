@@ -1,4 +1,4 @@
-// S3's XML answers as values, and the one document that is sent.
+// S3's XML answers as values, and the two documents that are sent.
 //
 // pugixml parses: it processes no DTD, so entities other than XML's own five and character
 // references stay as they stand. Documents above xml_bytes_max are refused; nesting costs neither
@@ -63,6 +63,9 @@ engine::result<uploads_page> parse_uploads(std::string_view xml);
 
 // <CompleteMultipartUpload>; checksums are written where parts carry them.
 std::string write_complete_upload(const std::vector<completed_part>& parts);
+
+// <RestoreRequest>.
+std::string write_restore_request(std::optional<unsigned> days, retrieval_tier tier);
 
 // CRC32 in the form of x-amz-checksum-crc32: base64 of four bytes, big-endian.
 std::string crc32_base64(std::uint32_t crc);

@@ -175,4 +175,43 @@ BOOST_AUTO_TEST_CASE(a_store_without_checksums_refuses_them) {
       here.run(here.store.create_multipart_upload(object_key("k"), writing, {})).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(archives_follow_the_clock) {
+  fixed_clock clock(reference_time);
+  memory_store_options options;
+  options.clock = &clock;
+  scene here(options);
+  here.store.put("k", "body", "GLACIER");
+  here.store.put("t", "body", "INTELLIGENT_TIERING", "ARCHIVE_ACCESS");
+  const object_key key("k");
+  const object_key tiered("t");
+  using outcome = restore_outcome;
+  const auto restore = [&](const object_key& what, std::optional<unsigned> days) {
+    return here.run(here.store.restore_object(what, days, retrieval_tier::standard, {}));
+  };
+  const auto header = [&] { return here.run(here.store.head_object(key, {}))->restore; };
+  std::vector<std::byte> into(4);
+  const auto got = here.run(here.store.get_object(get_request(key, into), {}));
+  BOOST_REQUIRE(!got.has_value());
+  BOOST_TEST((got.error().why == reason::not_thawed));
+  BOOST_TEST(header().empty());
+  BOOST_TEST(restore(key, std::nullopt).error().status == 400);
+  BOOST_TEST(restore(tiered, 1).error().status == 400);
+  BOOST_TEST((*restore(key, 1) == outcome::accepted));
+  BOOST_TEST((*restore(tiered, std::nullopt) == outcome::accepted));
+  BOOST_TEST((*restore(key, 1) == outcome::in_progress));
+  BOOST_TEST(header() == "ongoing-request=\"true\"");
+  clock.time += std::chrono::hours(12);
+  BOOST_TEST(header() ==
+             "ongoing-request=\"false\", expiry-date=\"Sun, 26 May 2013 00:00:00 GMT\"");
+  BOOST_TEST(here.run(here.store.get_object(get_request(key, into), {})).has_value());
+  BOOST_TEST((*restore(key, 3) == outcome::thawed_already));
+  BOOST_TEST(header().find("Tue, 28 May 2013 00:00:00 GMT") != std::string::npos);
+  BOOST_TEST(here.run(here.store.head_object(tiered, {}))->archive_status.empty());
+  BOOST_TEST((*restore(tiered, std::nullopt) == outcome::not_archived));
+  clock.time += std::chrono::days(4);
+  BOOST_TEST(header().empty());
+  BOOST_TEST(!here.run(here.store.get_object(get_request(key, into), {})).has_value());
+  BOOST_TEST(here.run(here.store.get_object(get_request(tiered, into), {})).has_value());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

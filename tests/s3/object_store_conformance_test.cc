@@ -451,6 +451,21 @@ BOOST_AUTO_TEST_CASE(an_aborted_upload_is_gone_and_aborting_again_succeeds) {
   });
 }
 
+// Stores without that verb refuse it, each in its own words.
+BOOST_AUTO_TEST_CASE(what_is_not_archived_is_never_said_to_thaw) {
+  on_every_store([](subject& it) {
+    it.put("key", "body");
+    const auto outcome =
+        it.run(it.store.restore_object(it.key("key"), 1, s3::retrieval_tier::standard, {}));
+    if (outcome) {
+      BOOST_TEST((*outcome == s3::restore_outcome::not_archived));
+    } else {
+      BOOST_TEST((outcome.error().what_now == disposition::fail));
+    }
+    BOOST_TEST(it.text("key") == "body");
+  });
+}
+
 BOOST_AUTO_TEST_CASE(a_stopped_request_is_cancelled) {
   on_every_store([](subject& it) {
     engine::stop_source stop;

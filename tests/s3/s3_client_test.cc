@@ -1,6 +1,7 @@
 #include "s3/s3_client.hh"
 
 #include "engine/async_scope.hh"
+#include "s3/xml.hh"
 #include "tests/s3/fake_transport.hh"
 #include "tests/support/outcome.hh"
 
@@ -778,6 +779,66 @@ BOOST_AUTO_TEST_CASE(keys_are_not_normalised) {
       here.run(here.client->head_object(object_key("a//../b+c%20\xc3\xa9"), {})).has_value());
   BOOST_TEST(here.transport.sent.at(0).request.url ==
              "https://store.example/bucket/a//../b%2Bc%2520%C3%A9");
+}
+
+BOOST_AUTO_TEST_CASE(what_a_restore_is_answered_with_is_an_outcome) {
+  struct expectation {
+    http_response response;
+    restore_outcome outcome;
+  };
+  const expectation table[] = {
+      {answer(202), restore_outcome::accepted},
+      {answer(200), restore_outcome::thawed_already},
+      {refusal(409, "RestoreAlreadyInProgress"), restore_outcome::in_progress},
+      {refusal(503, "GlacierExpeditedRetrievalNotAvailable"),
+       restore_outcome::no_expedited_capacity},
+      {refusal(403, "InvalidObjectState"), restore_outcome::not_archived},
+  };
+  for (const expectation& expected : table) {
+    scene here;
+    here.transport.then(expected.response);
+    const auto outcome =
+        here.run(here.client->restore_object(object_key("a/k"), 7, retrieval_tier::standard, {}));
+    BOOST_REQUIRE_MESSAGE(outcome.has_value(), error_text(outcome));
+    BOOST_TEST((*outcome == expected.outcome));
+    const sent_request& sent = here.transport.sent.at(0);
+    BOOST_TEST(sent.request.method == "POST");
+    BOOST_TEST(sent.request.url == "https://store.example/bucket/a/k?restore=");
+    BOOST_TEST(sent.header("content-type") == "application/xml");
+    BOOST_TEST(sent.body == write_restore_request(7, retrieval_tier::standard));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_a_restore_fails_with_is_an_error) {
+  struct expectation {
+    http_response response;
+    disposition what_now;
+    reason why;
+    const char* remedy;
+  };
+  const expectation table[] = {
+      {refusal(405, "MethodNotAllowed"), disposition::fail, reason::unsupported,
+       "this store has no RestoreObject"},
+      {refusal(501, "NotImplemented"), disposition::fail, reason::unsupported,
+       "this store has no RestoreObject"},
+      {answer(501), disposition::fail, reason::unsupported, "this store has no RestoreObject"},
+      {refusal(403, "AccessDenied"), disposition::fail, reason::access, "s3:RestoreObject"},
+      {refusal(404, "NoSuchKey"), disposition::not_found, reason::unspecified, ""},
+      {refusal(503, "SlowDown"), disposition::retry, reason::throttled, ""},
+      {refusal(409, "OperationAborted"), disposition::retry, reason::precondition, ""},
+      {answer(204), disposition::retry, reason::protocol, ""},
+  };
+  for (const expectation& expected : table) {
+    scene here;
+    here.transport.then(expected.response);
+    const auto outcome = here.run(
+        here.client->restore_object(object_key("k"), std::nullopt, retrieval_tier::bulk, {}));
+    BOOST_REQUIRE(!outcome.has_value());
+    BOOST_TEST((outcome.error().what_now == expected.what_now));
+    BOOST_TEST((outcome.error().why == expected.why));
+    BOOST_TEST(contains(outcome.error().remedy, expected.remedy));
+    BOOST_TEST(contains(outcome.error().message, "k"));
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

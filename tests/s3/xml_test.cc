@@ -225,4 +225,17 @@ BOOST_AUTO_TEST_CASE(a_strange_answer_is_quoted_on_one_line) {
   BOOST_TEST(page.error().message.find("<html> <body> 502 </body>") != std::string::npos);
 }
 
+// The form of "RestoreObject", Amazon S3 API Reference.
+BOOST_AUTO_TEST_CASE(a_restore_request_has_days_only_where_a_copy_ends) {
+  const std::string root = "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
+  BOOST_TEST(write_restore_request(7, retrieval_tier::bulk) ==
+             root +
+                 "<Days>7</Days><GlacierJobParameters><Tier>Bulk</Tier></GlacierJobParameters>"
+                 "</RestoreRequest>");
+  BOOST_TEST(write_restore_request(std::nullopt, retrieval_tier::expedited) ==
+             root +
+                 "<GlacierJobParameters><Tier>Expedited</Tier></GlacierJobParameters>"
+                 "</RestoreRequest>");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 
 namespace bts3::testing {
 
@@ -69,8 +70,47 @@ error checksums_refused(const std::string& key) {
   return refusal(disposition::fail, reason::unsupported, 501, "NotImplemented", key);
 }
 
+error still_archived(const std::string& key) {
+  return refusal(disposition::fail, reason::not_thawed, 403, "InvalidObjectState", key);
+}
+
 bool crc32_differs(std::span<const std::byte> body, std::optional<std::uint32_t> declared) {
   return declared && *declared != ::libdeflate_crc32(0, body.data(), body.size());
+}
+
+using time_point = std::chrono::system_clock::time_point;
+
+// The midnight (UTC) that follows, as S3 rounds the end of a restored copy.
+time_point next_midnight(time_point when) {
+  return std::chrono::floor<std::chrono::days>(when) + std::chrono::days(1);
+}
+
+std::string http_date(time_point when) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  std::array<char, 64> text{};
+  std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  return text.data();
+}
+
+// What HEAD tells of an archived object.
+void add_archive_headers(s3::object_info& info, const memory_store::stored_object& object,
+                         time_point now) {
+  const auto& restored = object.restored;
+  const bool tiered = !object.archive_status.empty();
+  if (tiered && (!restored || now < restored->ready)) {
+    info.archive_status = object.archive_status;
+  }
+  if (!restored || now >= restored->expires) {
+    return;
+  }
+  if (now < restored->ready) {
+    info.restore = "ongoing-request=\"true\"";
+  } else if (!tiered) {
+    info.restore =
+        "ongoing-request=\"false\", expiry-date=\"" + http_date(restored->expires) + "\"";
+  }
 }
 
 }  // namespace
@@ -101,6 +141,27 @@ void memory_store::put(const std::string& key, std::string body) {
   object.tag = s3::etag(hex(md5(body)));
   object.body = std::move(body);
   _objects[key] = std::move(object);
+}
+
+void memory_store::put(const std::string& key, std::string body, const std::string& stored_as,
+                       const std::string& archive_status) {
+  put(key, std::move(body));
+  _objects[key].options.stored_as = s3::storage_class(stored_as);
+  _objects[key].archive_status = archive_status;
+}
+
+bool memory_store::archived(const stored_object& object) const {
+  const std::string& stored_as = object.options.stored_as.str();
+  return _options.clock != nullptr &&
+         (stored_as == "GLACIER" || stored_as == "DEEP_ARCHIVE" || !object.archive_status.empty());
+}
+
+bool memory_store::readable(const stored_object& object) const {
+  if (!archived(object)) {
+    return true;
+  }
+  const auto now = _options.clock->now();
+  return object.restored && object.restored->ready <= now && now < object.restored->expires;
 }
 
 const memory_store::stored_object* memory_store::find(const std::string& key) const {
@@ -185,6 +246,9 @@ result<std::size_t> memory_store::do_get(const s3::get_request& request) const {
   }
   if (request.must_match && present->tag != *request.must_match) {
     return condition_failed(key);
+  }
+  if (!readable(*present)) {
+    return still_archived(key);
   }
   std::string_view wanted = present->body;
   if (request.range) {
@@ -297,6 +361,43 @@ result<s3::etag> memory_store::do_complete(const s3::object_key& key, const s3::
   return _options.empty_etag_from_complete ? s3::etag() : tag;
 }
 
+result<s3::restore_outcome> memory_store::do_restore(const s3::object_key& key,
+                                                     std::optional<unsigned> days,
+                                                     s3::retrieval_tier tier) {
+  const auto found = _objects.find(key.str());
+  if (found == _objects.end()) {
+    return no_such_key(key.str());
+  }
+  if (_options.refuse_restores) {
+    return refusal(disposition::fail, reason::unsupported, 501, "NotImplemented", key.str());
+  }
+  stored_object& object = found->second;
+  const bool tiered = !object.archive_status.empty();
+  if (!archived(object) || (tiered && readable(object))) {
+    return s3::restore_outcome::not_archived;
+  }
+  const bool deep = object.options.stored_as.str() == "DEEP_ARCHIVE" ||
+                    object.archive_status == "DEEP_ARCHIVE_ACCESS";
+  if (days.has_value() == tiered || (days && *days == 0) ||
+      (deep && tier == s3::retrieval_tier::expedited)) {
+    return bad_argument(key.str(), "InvalidArgument");
+  }
+  const auto now = _options.clock->now();
+  auto& restored = object.restored;
+  if (restored && now < restored->ready) {
+    return s3::restore_outcome::in_progress;
+  }
+  const bool there = restored && now < restored->expires;
+  if (!there) {
+    restored.emplace();
+    restored->ready = now + _options.thaw_takes;
+  }
+  restored->expires =
+      tiered ? time_point::max()
+             : next_midnight((there ? now : restored->ready) + std::chrono::days(*days));
+  return there ? s3::restore_outcome::thawed_already : s3::restore_outcome::accepted;
+}
+
 task<result<s3::etag>> memory_store::put_object(s3::put_request request, engine::stop_token stop) {
   const std::string key = request.key.str();
   return step<s3::etag>("PutObject", key, [this, request] { return do_put(request); }, stop);
@@ -317,6 +418,9 @@ task<result<s3::text_object>> memory_store::get_object_text(s3::object_key key,
         const stored_object* present = find(key.str());
         if (present == nullptr) {
           return no_such_key(key.str());
+        }
+        if (!readable(*present)) {
+          return still_archived(key.str());
         }
         if (present->body.size() > bytes_max) {
           return refusal(disposition::fail, reason::protocol, 0, "", key.str());
@@ -343,6 +447,9 @@ task<result<s3::object_info>> memory_store::head_object(s3::object_key key,
         info.tag = present->tag;
         info.stored_as = present->options.stored_as;
         info.sse = present->options.sse;
+        if (archived(*present)) {
+          add_archive_headers(info, *present, _options.clock->now());
+        }
         return info;
       },
       stop);
@@ -459,6 +566,15 @@ task<result<std::vector<s3::listed_upload>>> memory_store::list_multipart_upload
         }
         return listed;
       },
+      stop);
+}
+
+task<result<s3::restore_outcome>> memory_store::restore_object(s3::object_key key,
+                                                               std::optional<unsigned> days,
+                                                               s3::retrieval_tier tier,
+                                                               engine::stop_token stop) {
+  return step<s3::restore_outcome>(
+      "RestoreObject", key.str(), [this, key, days, tier] { return do_restore(key, days, tier); },
       stop);
 }
 

@@ -10,12 +10,18 @@
 // it was performed or after it, as when the answer is lost; fail_from(n, ...) makes every step from
 // n on fail unperformed, as when the network is gone. A stopped verb is `cancelled`, unperformed.
 //
+// Archives: with a clock in the options, objects of GLACIER, DEEP_ARCHIVE and the archive tiers of
+// INTELLIGENT_TIERING cannot be read until they were restored and `thaw_takes` has passed; copies
+// expire as on S3. Without a clock, classes are only remembered.
+//
 // One thread; the reactor must outlive it.
 #pragma once
 
+#include "engine/clock.hh"
 #include "engine/reactor.hh"
 #include "s3/object_store.hh"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -33,6 +39,9 @@ struct memory_store_options {
   std::size_t part_bytes_min = 1;         // for every part but the last; S3 demands 5 MiB
   bool refuse_checksums = false;          // `unsupported`, as from a store that knows no CRC32
   bool empty_etag_from_complete = false;  // as Ceph 16 answers
+  const engine::clock* clock = nullptr;   // archives follow it; must outlive the store
+  std::chrono::seconds thaw_takes{12 * 3600};
+  bool refuse_restores = false;  // `unsupported`, as from a store without RestoreObject
 };
 
 class memory_store final : public s3::object_store {
@@ -41,6 +50,12 @@ class memory_store final : public s3::object_store {
     std::string body;
     s3::etag tag;
     s3::write_options options;
+    std::string archive_status;  // x-amz-archive-status
+    struct thaw {
+      std::chrono::system_clock::time_point ready;
+      std::chrono::system_clock::time_point expires;
+    };
+    std::optional<thaw> restored;  // under way, done or expired
   };
   struct open_upload {
     s3::object_key key;
@@ -70,6 +85,8 @@ class memory_store final : public s3::object_store {
 
   // State, for setting up and looking at.
   void put(const std::string& key, std::string body);
+  void put(const std::string& key, std::string body, const std::string& stored_as,
+           const std::string& archive_status = {});
   void erase(const std::string& key) { _objects.erase(key); }
   [[nodiscard]] const stored_object* find(const std::string& key) const;
   [[nodiscard]] const std::map<std::string, stored_object>& objects() const { return _objects; }
@@ -108,6 +125,9 @@ class memory_store final : public s3::object_store {
       s3::object_key key, s3::upload_id id, engine::stop_token stop) override;
   engine::task<engine::result<std::vector<s3::listed_upload>>> list_multipart_uploads(
       std::string prefix, engine::stop_token stop) override;
+  engine::task<engine::result<s3::restore_outcome>> restore_object(
+      s3::object_key key, std::optional<unsigned> days, s3::retrieval_tier tier,
+      engine::stop_token stop) override;
 
  private:
   struct scripted_failure {
@@ -121,6 +141,11 @@ class memory_store final : public s3::object_store {
 
   // What each verb does, at once.
   engine::result<s3::etag> do_put(const s3::put_request& request);
+  engine::result<s3::restore_outcome> do_restore(const s3::object_key& key,
+                                                 std::optional<unsigned> days,
+                                                 s3::retrieval_tier tier);
+  [[nodiscard]] bool archived(const stored_object& object) const;
+  [[nodiscard]] bool readable(const stored_object& object) const;
   engine::result<std::size_t> do_get(const s3::get_request& request) const;
   engine::result<s3::etag> do_upload_part(const s3::upload_part_request& request);
   engine::result<s3::etag> do_complete(const s3::object_key& key, const s3::upload_id& id,

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cctype>
 #include <charconv>
 #include <condition_variable>
@@ -169,6 +170,34 @@ std::string http_date(std::time_t when) {
   std::array<char, 64> text{};
   std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
   return text.data();
+}
+
+using time_point = std::chrono::system_clock::time_point;
+
+// The midnight (UTC) that follows: S3 rounds the end of a restored copy up to it.
+time_point next_midnight(time_point when) {
+  return std::chrono::floor<std::chrono::days>(when) + std::chrono::days(1);
+}
+
+// In an archive tier of INTELLIGENT_TIERING.
+bool tiered(const scripted_s3_server::object_state& object) {
+  return object.headers.contains("x-amz-archive-status");
+}
+
+bool in_archive(const scripted_s3_server::object_state& object) {
+  const auto stored = object.headers.find("x-amz-storage-class");
+  const std::string name = stored != object.headers.end() ? stored->second : "";
+  return name == "GLACIER" || name == "DEEP_ARCHIVE" || tiered(object);
+}
+
+bool in_deep_archive(const scripted_s3_server::object_state& object) {
+  return tiered(object) ? object.headers.at("x-amz-archive-status") == "DEEP_ARCHIVE_ACCESS"
+                        : object.headers.at("x-amz-storage-class") == "DEEP_ARCHIVE";
+}
+
+bool can_be_read(const scripted_s3_server::object_state& object, time_point now) {
+  return !in_archive(object) ||
+         (object.restore && object.restore->ready <= now && now < object.restore->expires);
 }
 
 std::string error_document(const std::string& code, const server_headers& headers,
@@ -576,6 +605,9 @@ struct scripted_s3_server::impl {
   std::string ca_file;
   std::vector<std::thread> acceptors;
 
+  std::atomic<std::int64_t> held_seconds =
+      -1;  // the clock's time since the epoch; -1: the system's
+
   mutable std::mutex mutex;  // guards everything below
   std::condition_variable changed;
   bool stopping = false;
@@ -602,11 +634,18 @@ struct scripted_s3_server::impl {
   std::size_t record(const recorded_request& request);
   void update(std::size_t index, const std::function<void(recorded_request&)>& change);
 
+  [[nodiscard]] time_point now() const {
+    const std::int64_t held = held_seconds;
+    return held < 0 ? std::chrono::system_clock::now() : time_point(std::chrono::seconds(held));
+  }
+
   // The verbs; `mutex` is held.
   server_answer perform(const recorded_request& request, std::string body);
   server_answer put_object(const recorded_request& request, std::string body);
   server_answer read_object(const recorded_request& request);
-  server_answer restore_object(const recorded_request& request);
+  server_answer restore_object(const recorded_request& request, const std::string& body);
+  void add_object_headers(server_answer& answer, const object_state& object) const;
+  [[nodiscard]] std::chrono::seconds thaw_time(bool deep, const std::string& tier) const;
   server_answer list_objects(const recorded_request& request);
   server_answer create_upload(const recorded_request& request);
   server_answer upload_part(const recorded_request& request, std::string body);
@@ -820,7 +859,7 @@ bool scripted_s3_server::impl::send(connection& self, const recorded_request& re
                        [name](const auto& field) { return lower(field.first) == name; });
   };
   if (!has("date")) {
-    answer.set("Date", http_date(std::time(nullptr)));
+    answer.set("Date", http_date(std::chrono::system_clock::to_time_t(now())));
   }
   if (!has("content-length") && answer.status != 204) {
     answer.set("Content-Length", std::to_string(answer.body.size()));
@@ -964,7 +1003,7 @@ server_answer scripted_s3_server::impl::perform(const recorded_request& request,
       return answer;
     }
     case s3_verb::restore_object:
-      return restore_object(request);
+      return restore_object(request, body);
     case s3_verb::list_objects:
       return list_objects(request);
     case s3_verb::head_bucket: {
@@ -1054,20 +1093,15 @@ server_answer scripted_s3_server::impl::read_object(const recorded_request& requ
     return *refusal;
   }
   const object_state& object = *find(request.bucket, request.key);
-  const std::string stored = value_of(object.headers, "x-amz-storage-class");
-  const std::string restore = value_of(object.headers, "x-amz-restore");
-  if (request.verb == s3_verb::get_object && (stored == "GLACIER" || stored == "DEEP_ARCHIVE") &&
-      restore.find("ongoing-request=\"false\"") == std::string::npos) {
-    return failure(403, "InvalidObjectState");
+  if (request.verb == s3_verb::get_object && !options.archives_in_name_only &&
+      !can_be_read(object, now())) {
+    return failure(403, "InvalidObjectState", {},
+                   "The operation is not valid for the object's storage class");
   }
   server_answer answer;
-  for (const auto& [name, value] : object.headers) {
-    if (name != "x-amz-storage-class" || value != "STANDARD") {
-      answer.set(name, value);
-    }
-  }
+  add_object_headers(answer, object);
   answer.set("ETag", quoted(object.etag));
-  answer.set("Last-Modified", http_date(std::time(nullptr)));
+  answer.set("Last-Modified", http_date(std::chrono::system_clock::to_time_t(now())));
   answer.set("Accept-Ranges", "bytes");
   const std::size_t size = object.body.size();
   std::size_t first = 0;
@@ -1096,24 +1130,92 @@ server_answer scripted_s3_server::impl::read_object(const recorded_request& requ
   return answer;
 }
 
-server_answer scripted_s3_server::impl::restore_object(const recorded_request& request) {
+void scripted_s3_server::impl::add_object_headers(server_answer& answer,
+                                                  const object_state& object) const {
+  const auto& restore = object.restore;
+  for (const auto& [name, value] : object.headers) {
+    const bool is_default = name == "x-amz-storage-class" && value == "STANDARD";
+    const bool moved_back = name == "x-amz-archive-status" && restore && restore->ready <= now();
+    if (!is_default && !moved_back) {
+      answer.set(name, value);
+    }
+  }
+  if (!restore || restore->expires <= now()) {
+    return;
+  }
+  if (restore->ready > now()) {
+    answer.set("x-amz-restore", "ongoing-request=\"true\"");
+  } else if (!tiered(object)) {
+    answer.set("x-amz-restore",
+               "ongoing-request=\"false\", expiry-date=\"" +
+                   http_date(std::chrono::system_clock::to_time_t(restore->expires)) + '"');
+  }
+}
+
+// The longest of "Archive retrieval options", Amazon S3 User Guide.
+std::chrono::seconds scripted_s3_server::impl::thaw_time(bool deep, const std::string& tier) const {
+  using std::chrono::hours;
+  if (options.thaw_takes) {
+    return *options.thaw_takes;
+  }
+  if (tier == "Expedited") {
+    return std::chrono::minutes(5);
+  }
+  return tier == "Bulk" ? hours(deep ? 48 : 12) : hours(deep ? 12 : 5);
+}
+
+server_answer scripted_s3_server::impl::restore_object(const recorded_request& request,
+                                                       const std::string& body) {
+  if (options.refuse_restores_status != 0) {
+    return options.refuse_restores_status == 405 ? failure(405, "MethodNotAllowed")
+                                                 : failure(501, "NotImplemented");
+  }
   object_state* object = find(request.bucket, request.key);
   if (object == nullptr) {
     return failure(404, "NoSuchKey");
   }
-  const std::string stored = value_of(object->headers, "x-amz-storage-class");
-  if (stored != "GLACIER" && stored != "DEEP_ARCHIVE") {
-    return failure(403, "InvalidObjectState");
+  pugi::xml_document xml;
+  const bool parsed = static_cast<bool>(xml.load_string(body.c_str()));
+  const pugi::xml_node root = xml.child("RestoreRequest");
+  const std::string named = root.child("GlacierJobParameters").child_value("Tier");
+  const std::string tier = named.empty() ? "Standard" : named;
+  const unsigned days = root.child("Days").text().as_uint();
+  if (!parsed || !root || (root.child("Days") && days == 0) ||
+      (tier != "Standard" && tier != "Bulk" && tier != "Expedited")) {
+    return failure(400, "MalformedXML");
   }
-  std::string& restore = object->headers["x-amz-restore"];
-  if (restore.find("\"true\"") != std::string::npos) {
-    return failure(409, "RestoreAlreadyInProgress");
+  if (!in_archive(*object) || options.archives_in_name_only ||
+      (tiered(*object) && can_be_read(*object, now()))) {
+    return failure(403, "InvalidObjectState", {},
+                   "Restore is not allowed for the object's current storage class");
+  }
+  if (tiered(*object) && days != 0) {
+    return failure(400, "InvalidArgument", {},
+                   "INTELLIGENT_TIERING objects are not subject to restore expiry. Do not specify "
+                   "Days when restoring this object");
+  }
+  if (!tiered(*object) && days == 0) {
+    return failure(400, "MalformedXML");
+  }
+  const bool deep = in_deep_archive(*object);
+  if (deep && tier == "Expedited") {
+    return failure(400, "InvalidArgument", {},
+                   "Retrieval option is not supported by this storage class");
+  }
+  auto& restore = object->restore;
+  if (restore && restore->ready > now()) {
+    return failure(409, "RestoreAlreadyInProgress", {}, "Object restore is already in progress");
   }
   server_answer answer;
-  if (restore.empty()) {
-    restore = "ongoing-request=\"true\"";
+  const bool there = restore && restore->expires > now();
+  if (!there) {
     answer.status = 202;
+    restore.emplace();
+    restore->ready = now() + thaw_time(deep, tier);
   }
+  restore->expires =
+      tiered(*object) ? time_point::max()
+                      : next_midnight((there ? now() : restore->ready) + std::chrono::days(days));
   return answer;
 }
 
@@ -1422,14 +1524,18 @@ std::vector<scripted_s3_server::upload_state> scripted_s3_server::open_uploads()
   return open;
 }
 
+void scripted_s3_server::set_time(std::chrono::system_clock::time_point now) {
+  _impl->held_seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count();
+}
+
 void scripted_s3_server::finish_restores() {
   const std::lock_guard lock(_impl->mutex);
+  const time_point now = _impl->now();
   for (auto& [bucket, objects] : _impl->buckets) {
     for (auto& [key, object] : objects) {
-      const auto restore = object.headers.find("x-amz-restore");
-      if (restore != object.headers.end()) {
-        restore->second =
-            "ongoing-request=\"false\", expiry-date=\"Fri, 23 Dec 2033 00:00:00 GMT\"";
+      if (object.restore) {
+        object.restore->ready = std::min(object.restore->ready, now);
       }
     }
   }

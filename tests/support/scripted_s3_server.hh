@@ -5,6 +5,8 @@
 // uploads, records every request, and applies to each the first scripted rule that matches it;
 // what no rule claims is performed as AWS would: part sizes, ascending parts and their ETags at
 // Complete, declared CRC32 checksums, payload hashes, conditions, ranges, Expect: 100-continue.
+// Archives (GLACIER, DEEP_ARCHIVE, and objects with x-amz-archive-status) follow the server's
+// clock, which a test may hold and move: not readable, asked for, under way, readable, expired.
 // Signatures are not verified, but an Authorization header must be there. Path addressing only.
 //
 // Every public member may be called from any thread, also while requests are served. stop() (and
@@ -156,6 +158,10 @@ struct scripted_s3_options {
   // (501 or 400); 0: honour them.
   int refuse_checksums_status = 0;
   bool empty_etag_from_complete = false;  // as Ceph 16 answers the first Complete
+  // How long a retrieval takes; without it, AWS's typical longest time for class and tier.
+  std::optional<std::chrono::seconds> thaw_takes;
+  int refuse_restores_status = 0;      // 405 or 501, as from stores without RestoreObject
+  bool archives_in_name_only = false;  // HEAD tells an archive class, and GET reads it
   std::size_t list_page_max = 1000;
   std::string region = "us-east-1";
   std::vector<std::string> buckets = {"bucket"};
@@ -163,10 +169,15 @@ struct scripted_s3_options {
 
 class scripted_s3_server {
  public:
+  struct restore_state {
+    std::chrono::system_clock::time_point ready;
+    std::chrono::system_clock::time_point expires;  // the copy; INTELLIGENT_TIERING: never
+  };
   struct object_state {
     std::string body;
     std::string etag;                            // without quotes
     std::map<std::string, std::string> headers;  // storage class, content type, encryption, ...
+    std::optional<restore_state> restore;        // under way, done or expired
   };
   struct part_state {
     std::string body;
@@ -205,7 +216,9 @@ class scripted_s3_server {
                                                    const std::string& key) const;
   [[nodiscard]] std::size_t object_count() const;
   [[nodiscard]] std::vector<upload_state> open_uploads() const;
-  // Objects of an archive class become readable.
+  // Stops the clock at that time; it is the system's until then. Answers carry it as their Date.
+  void set_time(std::chrono::system_clock::time_point now);
+  // Retrievals that are under way are done.
   void finish_restores();
 
   [[nodiscard]] std::vector<recorded_request> requests() const;
