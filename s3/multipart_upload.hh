@@ -39,7 +39,7 @@ class multipart_upload {
                    checksum_support& checksums, object_key key, write_options options);
 
   // Every part but the last has the same size, at least 5 MiB (S3's rule; the store enforces it).
-  engine::task<engine::result<void>> put_part(part_number number, std::span<const std::byte> body,
+  engine::task<engine::result<void>> put_part(part_number number, request_body body,
                                               body_digests digests, engine::stop_token stop);
   // After every put_part() has returned; at least one succeeded.
   engine::task<engine::result<stored_object>> complete(engine::stop_token stop);
