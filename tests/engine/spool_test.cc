@@ -2,6 +2,7 @@
 #include "engine/async_scope.hh"
 
 #include "tests/engine/loop_disk.hh"
+#include "tests/engine/scratch_directory.hh"
 #include "tests/engine/support.hh"
 
 #include <fcntl.h>
@@ -30,32 +31,6 @@ using namespace bts3::engine::testing;
 namespace {
 
 constexpr std::size_t mebibyte = std::size_t{1} << 20;
-
-// Removed with everything in it.
-class scratch_directory {
- public:
-  explicit scratch_directory(const std::string& parent = "/var/tmp") {
-    std::string name = parent + "/bts3-spool-test-XXXXXX";
-    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    _path = name;
-  }
-  ~scratch_directory() { std::filesystem::remove_all(_path); }
-  scratch_directory(const scratch_directory&) = delete;
-  scratch_directory& operator=(const scratch_directory&) = delete;
-
-  [[nodiscard]] std::string path() const { return _path.string(); }
-  [[nodiscard]] std::size_t files() const {
-    std::size_t count = 0;
-    for (const auto& entry : std::filesystem::directory_iterator(_path)) {
-      static_cast<void>(entry);
-      ++count;
-    }
-    return count;
-  }
-
- private:
-  std::filesystem::path _path;
-};
 
 spool_options options_for(const std::string& directory, std::uint64_t budget, std::size_t part) {
   spool_options options;

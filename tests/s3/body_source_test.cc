@@ -1,9 +1,12 @@
 // Request bodies that are read while they are sent, from a disk that is slow, stuck or broken.
 #include "engine/body_source.hh"
+#include "engine/child_process.hh"
 #include "engine/event.hh"
 #include "engine/sha256.hh"
+#include "engine/spooled_part_stream.hh"
 #include "s3/multipart_upload.hh"
 
+#include "tests/engine/scratch_directory.hh"
 #include "tests/s3/store_support.hh"
 
 #include <libdeflate.h>
@@ -366,6 +369,88 @@ BOOST_AUTO_TEST_CASE(a_disk_error_is_not_repeated) {
   BOOST_REQUIRE(!put.has_value());
   BOOST_TEST(put.error().code == "EIO");
   BOOST_TEST(source.fetches_from_start() == 1U);
+}
+
+namespace {
+
+engine::task<void> write_all(engine::reactor& loop, engine::unique_fd pipe,
+                             const std::string& text) {
+  auto writing = loop.write_all(pipe.get(), bytes_of(text));
+  const auto written = co_await std::move(writing);
+  BOOST_TEST(written.has_value());
+}
+
+engine::task<void> upload_spooled(engine::spool& disk, engine::buffer_pool& pool,
+                                  s3::multipart_upload& upload, engine::spooled_part part) {
+  auto finishing = part.finish();
+  const auto digest = co_await std::move(finishing);
+  BOOST_REQUIRE_MESSAGE(digest.has_value(), error_text(digest));
+  auto slot = co_await pool.acquire();
+  BOOST_REQUIRE(slot.has_value());
+  engine::spooled_body body(disk, pool, part, std::move(*slot));
+  s3::body_digests digests;
+  digests.crc32 = digest->crc32;
+  digests.payload_sha256 = digest->payload_sha256;
+  auto putting = upload.put_part(part.part_number, s3::request_body(body), digests, {});
+  const auto put = co_await std::move(putting);
+  BOOST_TEST(put.has_value(), error_text(put));
+}
+
+// A stream of `text` through the spool into the bucket.
+engine::task<void> back_up(store_wire& net, s3::multipart_upload& upload, const std::string& where,
+                           const std::string& text) {
+  engine::spool_options options;
+  options.directory = where;
+  options.part_bytes = 5 * mebibyte;
+  options.budget_bytes = 15 * mebibyte;
+  auto made = engine::spool::create(*net.loop, options, net.log);
+  BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
+  engine::spool& disk = **made;
+  engine::buffer_pool pool(*net.loop, mebibyte, engine::stream_slots + 3, net.log);
+  engine::hash_worker hashes(*net.loop);
+  auto ends = engine::make_pipe();
+  BOOST_REQUIRE(ends.has_value());
+  engine::async_scope scope(*net.loop);
+  scope.spawn(write_all(*net.loop, std::move(ends->write_end), text));
+  engine::part_stream_limits limits;
+  limits.part_bytes = 5 * mebibyte;
+  limits.chunk_bytes = 1000 * mebibyte;
+  limits.payload_sha256 = true;
+  engine::spooled_part_stream stream(
+      *net.loop, disk, pool, hashes, ends->read_end.get(), limits,
+      [](std::span<const std::byte>) -> engine::result<void> { return engine::ok(); });
+  for (;;) {
+    auto next = co_await stream.next();
+    BOOST_REQUIRE_MESSAGE(next.has_value(), error_text(next));
+    if (!*next) {
+      break;
+    }
+    scope.spawn(upload_spooled(disk, pool, upload, std::move(**next)));
+  }
+  co_await scope.join();
+  co_await stream.close();
+  BOOST_TEST(disk.free_parts() == 3U);
+  BOOST_TEST(pool.free_slots() == pool.slots());
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_stream_goes_through_the_spool_into_the_bucket) {
+  store_wire net;
+  const engine::testing::scratch_directory here;
+  s3::checksum_support checksums;
+  s3::multipart_upload upload(*net.loop, net.store, net.log, checksums, s3::object_key("key"),
+                              s3::write_options());
+  request_match third(s3_verb::upload_part, 3, 1);
+  net.server.script(third, scripted_action::reset_after(2 * mebibyte));
+  const std::string text = random_text(42 * mebibyte + 4321);
+  net.run(back_up(net, upload, here.path(), text));
+  const auto stored = net.run(upload.complete({}));
+  BOOST_REQUIRE_MESSAGE(stored.has_value(), error_text(stored));
+  BOOST_TEST(stored->size == text.size());
+  BOOST_TEST((net.server.object("bucket", "key")->body == text));
+  BOOST_TEST(net.server.count(s3_verb::upload_part) == 10U);
+  BOOST_TEST(here.files() == 0U);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
