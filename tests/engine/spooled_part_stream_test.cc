@@ -401,6 +401,32 @@ task<bool> stop_finish(bench& with) {
   co_return !finished && finished.error().what_now == disposition::cancelled;
 }
 
+// Reads that begin anywhere, as after a rewind.
+task<bool> fetch_from_anywhere(bench& with) {
+  async_scope scope(*with.loop);
+  scope.spawn(feed(with, std::move(with.write_end), 20'000, 1000));
+  const auto stream = with.stream();
+  auto next = co_await stream->next();
+  BOOST_REQUIRE((next.has_value() && next->has_value()));
+  spooled_part part = std::move(**next);
+  auto done = co_await part.finish();
+  BOOST_REQUIRE(done.has_value());
+  auto slot = co_await with.pool.acquire();
+  BOOST_REQUIRE(slot.has_value());
+  bool right = true;
+  {
+    spooled_body body(*with.disk, with.pool, part, std::move(*slot));
+    for (const std::uint64_t offset : {0U, 1U, 4095U, 4096U, 10'001U, 19'999U}) {
+      auto fetching = body.fetch(1, offset, {});
+      auto got = co_await std::move(fetching);
+      right = right && got && !got->empty() && with.text.equal(*got, offset);
+    }
+  }
+  co_await scope.join();
+  co_await stream->close();
+  co_return right;
+}
+
 struct write_failure {
   error finish;
   error next;
@@ -445,6 +471,11 @@ BOOST_AUTO_TEST_CASE(every_wait_can_be_stopped_and_loses_nothing) {
     bench with(8192, 4, 20'480, 2, 1 << 20);
     BOOST_TEST(with.loop->run(waiting(with)));
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_body_can_be_fetched_from_anywhere) {
+  bench with(8192, 4, 20'480, 2, 1 << 20);
+  BOOST_TEST(with.loop->run(fetch_from_anywhere(with)));
 }
 
 BOOST_AUTO_TEST_CASE(a_failed_write_is_reported_by_its_part_and_by_the_stream) {
