@@ -137,20 +137,47 @@ void buffer_pool::give_back(std::size_t index) {
   }
 }
 
-task<result<std::size_t>> buffer_pool::read_into(const slot_lease& lease, std::size_t offset,
-                                                 std::size_t length, int fd, stop_token stop) {
+buffer_pool::place buffer_pool::place_of(const slot_lease& lease, std::size_t offset,
+                                         std::size_t length) const {
   BTS3_ASSERT(lease._pool == this && offset + length <= _slot_bytes && length > 0);
   const slot& one = _slots[lease._index];
-  if (!one.registered) {
-    auto reading = _loop.read(fd, one.memory.subspan(offset, length), stop);
-    co_return co_await std::move(reading);
+  place found;
+  found.registered = one.registered;
+  if (one.registered) {
+    const std::size_t piece = offset / registered_bytes_max;
+    length = std::min(length, (piece + 1) * registered_bytes_max - offset);
+    found.buffer_index = static_cast<unsigned>(lease._index * buffers_per_slot() + piece);
   }
-  const std::size_t piece = offset / registered_bytes_max;
-  length = std::min(length, (piece + 1) * registered_bytes_max - offset);
-  auto reading =
-      _loop.read_fixed(fd, one.memory.subspan(offset, length),
-                       static_cast<unsigned>(lease._index * buffers_per_slot() + piece), stop);
+  found.memory = one.memory.subspan(offset, length);
+  return found;
+}
+
+task<result<std::size_t>> buffer_pool::read_into(const slot_lease& lease, std::size_t offset,
+                                                 std::size_t length, int fd, stop_token stop) {
+  const place where = place_of(lease, offset, length);
+  auto reading = where.registered ? _loop.read_fixed(fd, where.memory, where.buffer_index, stop)
+                                  : _loop.read(fd, where.memory, stop);
   co_return co_await std::move(reading);
+}
+
+task<result<std::size_t>> buffer_pool::read_at(const slot_lease& lease, std::size_t offset,
+                                               std::size_t length, int fd,
+                                               std::uint64_t file_offset, stop_token stop) {
+  const place where = place_of(lease, offset, length);
+  auto reading = where.registered
+                     ? _loop.read_fixed_at(fd, where.memory, where.buffer_index, file_offset, stop)
+                     : _loop.read_at(fd, where.memory, file_offset, stop);
+  co_return co_await std::move(reading);
+}
+
+task<result<std::size_t>> buffer_pool::write_at(const slot_lease& lease, std::size_t offset,
+                                                std::size_t length, int fd,
+                                                std::uint64_t file_offset, stop_token stop) {
+  const place where = place_of(lease, offset, length);
+  auto writing = where.registered
+                     ? _loop.write_fixed_at(fd, where.memory, where.buffer_index, file_offset, stop)
+                     : _loop.write_at(fd, where.memory, file_offset, stop);
+  co_return co_await std::move(writing);
 }
 
 }  // namespace bts3::engine

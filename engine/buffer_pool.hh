@@ -17,6 +17,7 @@
 #include "engine/wait_queue.hh"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <utility>
@@ -72,6 +73,13 @@ class buffer_pool {
   task<result<std::size_t>> read_into(const slot_lease& lease, std::size_t offset,
                                       std::size_t length, int fd, stop_token stop = {});
 
+  // The same from `file_offset` of a file, and the other way: short reads and writes are possible.
+  task<result<std::size_t>> read_at(const slot_lease& lease, std::size_t offset, std::size_t length,
+                                    int fd, std::uint64_t file_offset, stop_token stop = {});
+  task<result<std::size_t>> write_at(const slot_lease& lease, std::size_t offset,
+                                     std::size_t length, int fd, std::uint64_t file_offset,
+                                     stop_token stop = {});
+
   [[nodiscard]] std::size_t slot_bytes() const { return _slot_bytes; }
   [[nodiscard]] std::size_t slots() const { return _slots.size(); }
   [[nodiscard]] std::size_t free_slots() const { return _free.size(); }
@@ -82,6 +90,14 @@ class buffer_pool {
     std::span<std::byte> memory;
     bool registered = false;
   };
+  // Where `length` bytes at `offset` of a slot are: cut to what one registered buffer holds.
+  struct place {
+    std::span<std::byte> memory;
+    unsigned buffer_index = 0;
+    bool registered = false;
+  };
+  [[nodiscard]] place place_of(const slot_lease& lease, std::size_t offset,
+                               std::size_t length) const;
   result<void> prepare(std::size_t index);
   void give_back(std::size_t index);
   [[nodiscard]] std::size_t buffers_per_slot() const;

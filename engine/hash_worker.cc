@@ -53,10 +53,14 @@ void part_hash::publish(std::size_t filled) {
   }
 }
 
-task<part_digest> part_hash::finish() {
+void part_hash::seal() {
   BTS3_ASSERT(_job);
   _job->sealed.store(true, std::memory_order_seq_cst);
   _worker->wake();
+}
+
+task<part_digest> part_hash::finish() {
+  seal();
   // Kept alive here: the job's owner may move while this waits.
   const std::shared_ptr<detail::hash_job> job = std::move(_job);
   auto waiting = job->done->wait();
@@ -104,6 +108,15 @@ part_hash hash_worker::next(std::span<const std::byte> memory, bool want_payload
   auto job = std::make_shared<detail::hash_job>();
   job->memory = memory;
   job->continues = true;
+  job->want_payload = want_payload;
+  return enqueue(std::move(job));
+}
+
+part_hash hash_worker::more(std::span<const std::byte> memory, bool want_payload) {
+  auto job = std::make_shared<detail::hash_job>();
+  job->memory = memory;
+  job->continues = true;
+  job->same_part = true;
   job->want_payload = want_payload;
   return enqueue(std::move(job));
 }
@@ -164,8 +177,8 @@ std::size_t hash_worker::wait_for_bytes(detail::hash_job& job, std::size_t hashe
 
 void hash_worker::hash(detail::hash_job& job) {
   sha256_hasher chain = job.continues ? _chain : job.chain;
-  sha256_hasher payload;
-  std::uint32_t crc = 0;
+  sha256_hasher payload = job.same_part ? _payload : sha256_hasher();
+  std::uint32_t crc = job.same_part ? _crc32 : 0;
   std::size_t hashed = 0;
   for (;;) {
     // `sealed` is read before the mark: a sealed part's mark is final.
@@ -191,6 +204,8 @@ void hash_worker::hash(detail::hash_job& job) {
     }
   }
   _chain = chain;
+  _payload = payload;
+  _crc32 = crc;
   job.outcome.state = chain.state();
   job.outcome.digest_if_last = chain.digest();
   job.outcome.crc32 = crc;

@@ -43,6 +43,7 @@ struct hash_job {
   std::span<const std::byte> memory;
   sha256_hasher chain;
   bool continues = false;  // takes `chain` from the job before it
+  bool same_part = false;  // and its CRC32 and payload digest
   bool want_payload = false;
   std::atomic<std::size_t> filled{0};
   std::atomic<bool> sealed{false};
@@ -64,8 +65,9 @@ class part_hash {
 
   // The first `filled` bytes are there. Never decreases.
   void publish(std::size_t filled);
-  // No more bytes than published will come; suspends until all are hashed and resumes from the run
-  // queue.
+  // No more bytes than published will come: the worker may finish and go on to the next job.
+  void seal();
+  // Seals, suspends until all are hashed and resumes from the run queue.
   task<part_digest> finish();
 
  private:
@@ -91,6 +93,9 @@ class hash_worker {
   // Begins the part that follows the one begun last by begin() or next() on this worker; only one
   // stream may be chained at a time.
   part_hash next(std::span<const std::byte> memory, bool want_payload = false);
+  // Begins the next piece of the part begun last, for a part that fills in several pieces of
+  // memory: the digest of its last piece is the part's.
+  part_hash more(std::span<const std::byte> memory, bool want_payload = false);
 
  private:
   friend part_hash;
@@ -107,7 +112,10 @@ class hash_worker {
   std::shared_ptr<detail::hash_job> _current;            // guarded by _mutex
   bool _stopping = false;                                // guarded by _mutex
   std::atomic<bool> _parked{false};
-  sha256_hasher _chain;  // the worker's: where the stream's chain stands
+  // The worker's own: where the stream's chain, and its current part, stand.
+  sha256_hasher _chain;
+  sha256_hasher _payload;
+  std::uint32_t _crc32 = 0;
   std::thread _thread;
 };
 

@@ -45,10 +45,45 @@ struct sealed_part {
   [[nodiscard]] std::span<const std::byte> body() const { return slot.bytes().first(bytes); }
 };
 
+// Called with every piece of the stream, in order, on the reactor's thread; an error ends it.
+using stream_observer = std::function<result<void>(std::span<const std::byte>)>;
+
+// Where the boundaries lie: the arithmetic of chunks and parts, shared by part_stream and
+// spooled_part_stream.
+class part_cutter {
+ public:
+  explicit part_cutter(part_stream_limits limits);
+
+  struct place {
+    std::uint32_t chunk_index = 0;
+    std::uint32_t part_number = 0;
+    bool fills_chunk = false;
+  };
+  // The most that the part about to be filled may hold.
+  [[nodiscard]] std::size_t part_bytes_max() const;
+  [[nodiscard]] bool begins_chunk() const { return _chunk_filled == 0; }
+  // That part is done and holds `bytes`, at least one.
+  place cut(std::size_t bytes);
+  [[nodiscard]] std::uint64_t total_bytes() const { return _total_bytes; }
+
+ private:
+  part_stream_limits _limits;
+  std::uint64_t _total_bytes = 0;
+  std::uint64_t _chunk_filled = 0;
+  std::uint32_t _chunk_index = 0;
+  std::uint32_t _part_number = 0;
+};
+
+// Reads from `fd` until the first `limit` bytes of `lease` are full or the stream has ended, shows
+// each piece to `watch` and then to `hash`. Returns the bytes read: below `limit` at the end only.
+// The references belong to the caller, who awaits.
+task<result<std::size_t>> fill_slot(buffer_pool& pool, const slot_lease& lease, std::size_t limit,
+                                    int fd, const stream_observer& watch, part_hash& hash,
+                                    stop_token stop);
+
 class part_stream {
  public:
-  // Called with every piece, in order, on the reactor's thread; an error ends the stream.
-  using observer = std::function<result<void>(std::span<const std::byte>)>;
+  using observer = stream_observer;
 
   // All references and `fd` must outlive the stream. Only one stream at a time may use `hashes`.
   part_stream(buffer_pool& pool, hash_worker& hashes, int fd, part_stream_limits limits,
@@ -57,7 +92,7 @@ class part_stream {
   // The next part, or nullopt after the last. Not to be called again after an error.
   task<result<std::optional<sealed_part>>> next(stop_token stop = {});
 
-  [[nodiscard]] std::uint64_t total_bytes() const { return _total_bytes; }
+  [[nodiscard]] std::uint64_t total_bytes() const { return _cutter.total_bytes(); }
   [[nodiscard]] bool ended() const { return _ended; }
 
  private:
@@ -65,11 +100,8 @@ class part_stream {
   hash_worker& _hashes;
   int _fd;
   part_stream_limits _limits;
+  part_cutter _cutter;
   observer _watch;
-  std::uint64_t _total_bytes = 0;
-  std::uint64_t _chunk_filled = 0;
-  std::uint32_t _chunk_index = 0;
-  std::uint32_t _part_number = 0;
   bool _ended = false;
 };
 

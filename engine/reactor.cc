@@ -3,6 +3,7 @@
 #include "engine/assert.hh"
 #include "engine/unique_fd.hh"
 
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -69,6 +70,7 @@ struct reactor::request {
   std::uint64_t offset = 0;
   unsigned buffer_index = 0;
   unsigned poll_events = 0;
+  unsigned flags = 0;  // of sync_file_range, the advice of fadvise
   __kernel_timespec deadline{};
 };
 
@@ -157,10 +159,17 @@ task<result<int>> reactor::perform(request what, stop_token stop) {
   ::io_uring_prep_rw(what.code, sqe, what.fd, what.address, what.length, what.offset);
   switch (what.code) {
     case IORING_OP_READ_FIXED:
+    case IORING_OP_WRITE_FIXED:
       sqe->buf_index = static_cast<std::uint16_t>(what.buffer_index);
       break;
     case IORING_OP_POLL_ADD:
       sqe->poll32_events = what.poll_events;
+      break;
+    case IORING_OP_SYNC_FILE_RANGE:
+      sqe->sync_range_flags = what.flags;
+      break;
+    case IORING_OP_FADVISE:
+      sqe->fadvise_advice = what.flags;
       break;
     case IORING_OP_TIMEOUT:
       // One entry, no completion count: off and flags as io_uring_prep_timeout sets them.
@@ -308,6 +317,14 @@ result<std::size_t> as_count(result<int> outcome, const char* what) {
   return static_cast<std::size_t>(*outcome);
 }
 
+result<void> as_nothing(result<int> outcome, const char* what) {
+  auto count = as_count(std::move(outcome), what);
+  if (!count) {
+    return std::move(count.error());
+  }
+  return ok();
+}
+
 }  // namespace
 
 task<result<std::size_t>> reactor::read(int fd, std::span<std::byte> into, stop_token stop) {
@@ -367,6 +384,19 @@ task<result<std::size_t>> reactor::read_at(int fd, std::span<std::byte> into, st
   co_return as_count(std::move(outcome), "read");
 }
 
+task<result<std::size_t>> reactor::read_fixed_at(int fd, std::span<std::byte> into,
+                                                 unsigned buffer_index, std::uint64_t offset,
+                                                 stop_token stop) {
+  into = limited(into);
+  request what(IORING_OP_READ_FIXED, fd);
+  what.address = into.data();
+  what.length = static_cast<unsigned>(into.size());
+  what.offset = offset;
+  what.buffer_index = buffer_index;
+  auto outcome = co_await perform(what, stop);
+  co_return as_count(std::move(outcome), "read");
+}
+
 task<result<std::size_t>> reactor::write(int fd, std::span<const std::byte> from, stop_token stop) {
   from = limited(from);
   for (;;) {
@@ -398,6 +428,49 @@ task<result<std::size_t>> reactor::write_at(int fd, std::span<const std::byte> f
   what.offset = offset;
   auto outcome = co_await perform(what, stop);
   co_return as_count(std::move(outcome), "write");
+}
+
+task<result<std::size_t>> reactor::write_fixed_at(int fd, std::span<const std::byte> from,
+                                                  unsigned buffer_index, std::uint64_t offset,
+                                                  stop_token stop) {
+  from = limited(from);
+  request what(IORING_OP_WRITE_FIXED, fd);
+  what.address = const_cast<std::byte*>(from.data());
+  what.length = static_cast<unsigned>(from.size());
+  what.offset = offset;
+  what.buffer_index = buffer_index;
+  auto outcome = co_await perform(what, stop);
+  co_return as_count(std::move(outcome), "write");
+}
+
+task<result<void>> reactor::allocate(int fd, std::uint64_t offset, std::uint64_t length,
+                                     stop_token stop) {
+  // The length travels where others have their address: io_uring_prep_fallocate does the same.
+  request what(IORING_OP_FALLOCATE, fd);
+  what.address = reinterpret_cast<void*>(length);
+  what.offset = offset;
+  auto outcome = co_await perform(what, stop);
+  co_return as_nothing(std::move(outcome), "fallocate");
+}
+
+task<result<void>> reactor::write_back(int fd, std::uint64_t offset, std::uint32_t length,
+                                       stop_token stop) {
+  request what(IORING_OP_SYNC_FILE_RANGE, fd);
+  what.length = length;
+  what.offset = offset;
+  what.flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  auto outcome = co_await perform(what, stop);
+  co_return as_nothing(std::move(outcome), "sync_file_range");
+}
+
+task<result<void>> reactor::drop_cached(int fd, std::uint64_t offset, std::uint32_t length,
+                                        stop_token stop) {
+  request what(IORING_OP_FADVISE, fd);
+  what.length = length;
+  what.offset = offset;
+  what.flags = POSIX_FADV_DONTNEED;
+  auto outcome = co_await perform(what, stop);
+  co_return as_nothing(std::move(outcome), "posix_fadvise");
 }
 
 task<result<void>> reactor::write_all(int fd, std::span<const std::byte> from, stop_token stop) {

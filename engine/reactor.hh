@@ -77,15 +77,30 @@ class reactor {
   // READ_FIXED; `into` lies within registered buffer `buffer_index`.
   task<result<std::size_t>> read_fixed(int fd, std::span<std::byte> into, unsigned buffer_index,
                                        stop_token stop = {});
+  task<result<std::size_t>> read_fixed_at(int fd, std::span<std::byte> into, unsigned buffer_index,
+                                          std::uint64_t offset, stop_token stop = {});
   // Bytes written; short writes are normal. A pipe without readers gives EPIPE (the program
   // ignores SIGPIPE).
   task<result<std::size_t>> write(int fd, std::span<const std::byte> from, stop_token stop = {});
   task<result<std::size_t>> write_at(int fd, std::span<const std::byte> from, std::uint64_t offset,
                                      stop_token stop = {});
+  task<result<std::size_t>> write_fixed_at(int fd, std::span<const std::byte> from,
+                                           unsigned buffer_index, std::uint64_t offset,
+                                           stop_token stop = {});
   // Writes everything, or fails.
   task<result<void>> write_all(int fd, std::span<const std::byte> from, stop_token stop = {});
   // fdatasync. Covers what was written before it was called.
   task<result<void>> sync_data(int fd);
+  // fallocate(2) without flags: allocates the range and makes the file at least that long.
+  task<result<void>> allocate(int fd, std::uint64_t offset, std::uint64_t length,
+                              stop_token stop = {});
+  // Writes the range's dirty pages to the device and waits for that (sync_file_range(2): neither
+  // metadata nor a flush of the device's cache).
+  task<result<void>> write_back(int fd, std::uint64_t offset, std::uint32_t length,
+                                stop_token stop = {});
+  // Lets the range's clean pages leave the page cache (POSIX_FADV_DONTNEED).
+  task<result<void>> drop_cached(int fd, std::uint64_t offset, std::uint32_t length,
+                                 stop_token stop = {});
   // Waits once for any of `events` (POLLIN, ...); returns what is there. Holds a reference to the
   // open file while it waits, so stop it before closing the descriptor.
   task<result<unsigned>> poll(int fd, unsigned events, stop_token stop = {});

@@ -16,6 +16,9 @@
 #include <charconv>
 #include <cstddef>
 #include <cstring>
+#include <deque>
+#include <optional>
+#include <span>
 #include <utility>
 
 namespace bts3::s3 {
@@ -166,7 +169,8 @@ const fault& fault_of(CURLcode code) {
 
 // One perform(): lives in its coroutine's frame.
 struct curl_transport::exchange {
-  exchange(engine::reactor& loop, http_request what) : request(std::move(what)), done(loop) {}
+  exchange(engine::reactor& loop, http_request what)
+      : request(std::move(what)), done(loop), buffer_freed(loop) {}
   exchange(const exchange&) = delete;
   exchange& operator=(const exchange&) = delete;
   ~exchange() {
@@ -193,6 +197,21 @@ struct curl_transport::exchange {
   std::uint64_t bytes_moved = 0;  // to and from libcurl
   std::uint64_t progress_seen = 0;
   clock::time_point progress_at{};
+
+  // A body that comes from a source: what feed() has fetched and libcurl not taken, in order.
+  struct block {
+    unsigned buffer;
+    std::span<const std::byte> rest;
+  };
+  std::deque<block> fetched;
+  std::vector<unsigned> free_buffers;
+  std::uint64_t fetch_offset = 0;
+  unsigned starts = 0;  // how often libcurl began anew; fetches from before are dropped
+  bool paused = false;
+  bool answered = false;  // an answer came while it was paused
+  std::optional<error> source_failure;
+  engine::event buffer_freed;  // there may be something to fetch
+  engine::stop_source feed_stop;
 };
 
 // One registration of a descriptor by libcurl.
@@ -245,14 +264,47 @@ struct curl_transport::callbacks {
 
   static std::size_t on_read(char* into, std::size_t size, std::size_t count, void* owner) {
     auto& work = *static_cast<exchange*>(owner);
-    const auto rest = work.request.body.subspan(work.body_bytes_taken);
-    const std::size_t taken = std::min(size * count, rest.size());
-    if (taken > 0) {
-      std::memcpy(into, rest.data(), taken);
+    std::size_t taken = 0;
+    if (work.request.body.source() != nullptr) {
+      taken = take_fetched(work, into, size * count);
+      if (taken == CURL_READFUNC_PAUSE || taken == CURL_READFUNC_ABORT) {
+        return taken;
+      }
+    } else {
+      const auto rest = work.request.body.bytes().subspan(work.body_bytes_taken);
+      taken = std::min(size * count, rest.size());
+      if (taken > 0) {
+        std::memcpy(into, rest.data(), taken);
+      }
     }
     work.body_bytes_taken += taken;
     work.bytes_moved += taken;
     work.counters->body_bytes_sent += taken;
+    return taken;
+  }
+
+  static std::size_t take_fetched(exchange& work, char* into, std::size_t room) {
+    if (work.source_failure) {
+      return CURL_READFUNC_ABORT;
+    }
+    std::size_t taken = 0;
+    while (taken < room && !work.fetched.empty()) {
+      exchange::block& first = work.fetched.front();
+      const std::size_t bytes = std::min(room - taken, first.rest.size());
+      std::memcpy(into + taken, first.rest.data(), bytes);
+      first.rest = first.rest.subspan(bytes);
+      taken += bytes;
+      if (first.rest.empty()) {
+        work.free_buffers.push_back(first.buffer);
+        work.fetched.pop_front();
+        work.buffer_freed.set();
+      }
+    }
+    if (taken == 0 && work.body_bytes_taken < work.request.body.size()) {
+      work.paused = true;
+      ++work.counters->pauses;
+      return CURL_READFUNC_PAUSE;
+    }
     return taken;
   }
 
@@ -262,6 +314,16 @@ struct curl_transport::callbacks {
     if (origin != SEEK_SET || offset < 0 ||
         static_cast<std::uint64_t>(offset) > work.request.body.size()) {
       return CURL_SEEKFUNC_FAIL;
+    }
+    if (work.request.body.source() != nullptr &&
+        static_cast<std::size_t>(offset) != work.body_bytes_taken) {
+      ++work.starts;
+      for (const exchange::block& dropped : work.fetched) {
+        work.free_buffers.push_back(dropped.buffer);
+      }
+      work.fetched.clear();
+      work.fetch_offset = static_cast<std::uint64_t>(offset);
+      work.buffer_freed.set();
     }
     work.body_bytes_taken = static_cast<std::size_t>(offset);
     return CURL_SEEKFUNC_OK;
@@ -286,6 +348,8 @@ struct curl_transport::callbacks {
     } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
       work.response.headers.emplace_back(lower_case(trimmed(line.substr(0, colon))),
                                          std::string(trimmed(line.substr(colon + 1))));
+    } else if (trimmed(line).empty() && work.response.status >= 200) {
+      work.answered = work.paused;
     }
     return line.size();
   }
@@ -362,15 +426,22 @@ task<result<http_response>> curl_transport::perform(http_request request, engine
     co_return engine::cancelled_error();
   }
   exchange work(_loop, std::move(request));
+  engine::async_scope feeding(_loop);
+  if (const engine::body_source* source = work.request.body.source()) {
+    BTS3_ASSERT(source->buffers() >= 2);
+    for (unsigned buffer = source->buffers(); buffer > 0; --buffer) {
+      work.free_buffers.push_back(buffer - 1);
+    }
+    feeding.spawn(feed(work));
+  }
   start(work);
   auto waiting = work.done.wait(stop);
   auto ended = co_await std::move(waiting);
-  if (!ended) {
-    finish(work);
-    co_return std::move(ended.error());
-  }
-  auto answer = outcome(work);
+  auto answer = ended ? outcome(work) : result<http_response>(std::move(ended.error()));
   finish(work);
+  // The kernel may still write to the source's buffers.
+  work.feed_stop.request_stop();
+  co_await feeding.join();
   co_return answer;
 }
 
@@ -548,6 +619,10 @@ result<http_response> curl_transport::outcome(exchange& work) const {
     failure.message = where + ": " + work.request.method + ": " + work.broken_rule;
     return failure;
   }
+  if (work.source_failure && work.code == CURLE_ABORTED_BY_CALLBACK) {
+    failure = *work.source_failure;
+    return std::move(failure).within(where + ": the body of " + work.request.method);
+  }
   const fault& known = fault_of(work.code);
   failure.what_now = known.what_now;
   failure.why = known.why;
@@ -583,6 +658,11 @@ void curl_transport::settle() {
   }
   _changes.clear();
   collect_finished();
+  for (exchange* work : _exchanges) {
+    if (std::exchange(work->answered, false)) {
+      resume(*work);
+    }
+  }
   wake_timer_by(std::min(_curl_deadline, _stall_check));
 }
 
@@ -629,6 +709,58 @@ void curl_transport::collect_finished() {
     work.code = message->data.result;
     work.done.set();
   }
+}
+
+// Keeps the source's buffers full, ahead of libcurl.
+task<void> curl_transport::feed(exchange& work) {
+  engine::body_source& source = *work.request.body.source();
+  while (!work.feed_stop.stop_requested()) {
+    if (work.free_buffers.empty() || work.fetch_offset == source.size()) {
+      work.buffer_freed.reset();
+      auto waiting = work.buffer_freed.wait(work.feed_stop.token());
+      static_cast<void>(co_await std::move(waiting));  // stopped: the loop ends
+      continue;
+    }
+    const unsigned buffer = work.free_buffers.back();
+    work.free_buffers.pop_back();
+    const unsigned start = work.starts;
+    auto fetching = source.fetch(buffer, work.fetch_offset, work.feed_stop.token());
+    auto got = co_await std::move(fetching);
+    if (work.feed_stop.stop_requested()) {
+      break;
+    }
+    if (start != work.starts) {
+      work.free_buffers.push_back(buffer);  // not what is wanted any more
+      continue;
+    }
+    if (!got) {
+      work.source_failure = std::move(got.error());
+      resume(work);
+      break;
+    }
+    BTS3_ASSERT(!got->empty() && got->size() <= source.size() - work.fetch_offset);
+    work.fetch_offset += got->size();
+    work.fetched.push_back(exchange::block{buffer, *got});
+    resume(work);
+  }
+}
+
+// Lets a paused transfer go on: libcurl will ask for its body again, or end it.
+void curl_transport::resume(exchange& work) {
+  if (!work.paused || work.easy == nullptr || work.finished) {
+    return;
+  }
+  BTS3_ASSERT(!_inside_curl);
+  work.paused = false;
+  _inside_curl = true;
+  const CURLcode code = curl_easy_pause(work.easy, CURLPAUSE_CONT);
+  _inside_curl = false;
+  if (code != CURLE_OK) {
+    work.finished = true;
+    work.code = code;
+    work.done.set();
+  }
+  settle();
 }
 
 task<void> curl_transport::watch(std::shared_ptr<socket_watch> watched) {
@@ -698,7 +830,7 @@ void curl_transport::look_for_stalls(clock::time_point now) {
   _stall_check = clock::time_point::max();
   for (exchange* work : _exchanges) {
     const std::uint64_t progress = work->bytes_moved + bytes_moved_by_tcp(work->socket);
-    if (progress != work->progress_seen) {
+    if (progress != work->progress_seen || work->paused) {
       work->progress_seen = progress;
       work->progress_at = now;
     } else if (now - work->progress_at >= work->request.stall_timeout && !work->finished &&

@@ -13,10 +13,16 @@
 // over libcurl's 512 KiB buffer counts as alive. It looks four times in a stall_timeout, so the cut
 // comes after 1 to 1.5 of it.
 //
+// A body in memory is handed to libcurl as it asks, and its transfer never pauses. A body from a
+// source (a part on a disk) is fetched ahead into the source's buffers; when libcurl asks and none
+// is there, and only then, the transfer pauses, and the fetch that ends resumes it, from the run
+// queue. Time paused is the disk's and not the network's: the watchdog does not count it. It cannot
+// hide a dead network either, as libcurl asks only when the socket has taken what it had. An
+// answer that comes meanwhile resumes too: 7.88 never ends a transfer that is paused.
+//
 // Rejected: CURLOPT_LOW_SPEED_* (in 7.88 also counts the time in which libcurl waits for 100
-// Continue or an answer, and knows nothing of acknowledged bytes); pausing transfers (bodies are
-// complete before they start); CURLOPT_AWS_SIGV4 (wrong for some S3 requests before 8.19);
-// multishot polls (edge-triggered).
+// Continue or an answer, and knows nothing of acknowledged bytes); CURLOPT_AWS_SIGV4 (wrong for
+// some S3 requests before 8.19); multishot polls (edge-triggered).
 //
 // The program must ignore SIGPIPE: OpenSSL writes to sockets without MSG_NOSIGNAL.
 #pragma once
@@ -61,6 +67,7 @@ struct transfer_counters {
   std::uint64_t exchanges = 0;    // started
   std::uint64_t connections = 0;  // opened, by exchanges that have ended
   std::uint64_t stalls = 0;       // exchanges cut by the watchdog
+  std::uint64_t pauses = 0;       // times that a body's source had nothing to send
 };
 
 class curl_transport final : public http_transport {
@@ -105,6 +112,8 @@ class curl_transport final : public http_transport {
   void collect_finished();
   void wake_timer_by(clock::time_point when);
   void look_for_stalls(clock::time_point now);
+  engine::task<void> feed(exchange& work);
+  void resume(exchange& work);
   engine::task<void> watch(std::shared_ptr<socket_watch> watched);
   engine::task<void> run_timer();
 

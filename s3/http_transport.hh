@@ -5,6 +5,7 @@
 #include "engine/result.hh"
 #include "engine/stop.hh"
 #include "engine/task.hh"
+#include "s3/request_body.hh"
 
 #include <chrono>
 #include <cstddef>
@@ -32,15 +33,17 @@ struct http_request {
   // Sent as given; Host and Content-Length come from the transport, which adds nothing else but
   // Expect: 100-continue for large bodies. {"Expect", ""} keeps it from doing that.
   header_list headers;
-  // Sent as the body of PUT and POST. The bytes belong to the caller and stay untouched until
-  // perform() has returned, also when it was stopped.
-  std::span<const std::byte> body;
+  // Sent as the body of PUT and POST. Bytes and sources belong to the caller and stay untouched
+  // until perform() has returned, also when it was stopped. A source is read from its start at
+  // every perform(), and by one at a time.
+  request_body body;
   // When set, a 2xx body is written here; a body longer than this is a protocol error.
   // Otherwise, and for every other status, it is collected in http_response::body.
   std::optional<std::span<std::byte>> body_target;
   std::size_t collected_body_bytes_max = 64 * 1024 * 1024;
   bool fresh_connection = false;  // do not reuse a pooled connection (after a failed attempt)
-  // No byte in either direction for this long: the exchange is cut, disposition retry.
+  // No byte in either direction for this long: the exchange is cut, disposition retry. Time in
+  // which the body's source has nothing to send does not count.
   std::chrono::milliseconds stall_timeout{60'000};
 };
 
@@ -67,7 +70,8 @@ class http_transport {
   // One exchange, no retries, except that anything but a POST may be sent again when a pooled
   // connection turns out to be dead before the first byte of an answer. A complete answer of any
   // status is a value; an error means that no usable answer arrived (reason network: DNS, refused,
-  // TLS, reset, stall, truncated), and its message names host and cause. Resumes from the reactor's
+  // TLS, reset, stall, truncated), and its message names host and cause; or that the
+  // body's source failed (its own error). Resumes from the reactor's
   // run queue. `stop` ends it at once, with `cancelled`; the request's spans are no longer touched
   // after that.
   virtual engine::task<engine::result<http_response>> perform(http_request request,

@@ -90,7 +90,7 @@ task<result<void>> multipart_upload::ensure_created(engine::stop_token stop) {
   co_return engine::ok();
 }
 
-task<result<void>> multipart_upload::put_part(part_number number, std::span<const std::byte> body,
+task<result<void>> multipart_upload::put_part(part_number number, request_body body,
                                               body_digests digests, engine::stop_token stop) {
   auto creating = ensure_created(stop);
   auto created = co_await std::move(creating);

@@ -45,7 +45,7 @@ class multipart_upload {
   void adopt_part(part_number number, std::uint64_t size, etag tag, std::uint32_t crc32);
 
   // Every part but the last has the same size, at least 5 MiB (S3's rule; the store enforces it).
-  engine::task<engine::result<void>> put_part(part_number number, std::span<const std::byte> body,
+  engine::task<engine::result<void>> put_part(part_number number, request_body body,
                                               body_digests digests, engine::stop_token stop);
   // After every put_part() has returned; at least one succeeded.
   engine::task<engine::result<stored_object>> complete(engine::stop_token stop);

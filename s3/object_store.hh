@@ -2,9 +2,9 @@
 //
 // Implemented by s3_client over HTTP and decorated by retrying_store; a memory store stands in for
 // it in tests. Every verb is one request (listings: one for each page) and can be repeated: each
-// comment says what repeating means. Spans belong to the caller and stay untouched until the verb
-// has returned. `stop` ends a verb at once with `cancelled`; whether the store has acted by then is
-// unknown.
+// comment says what repeating means. Spans and sources belong to the caller and stay untouched
+// until the verb has returned. `stop` ends a verb at once with `cancelled`; whether the store has
+// acted by then is unknown.
 //
 // Errors of every verb, beside what its own comment says (`code` is S3's, `status` HTTP's):
 //   not_found    a missing key (NoSuchKey) or upload (NoSuchUpload)
@@ -24,6 +24,7 @@
 #include "engine/sha256.hh"
 #include "engine/stop.hh"
 #include "engine/task.hh"
+#include "s3/request_body.hh"
 #include "s3/types.hh"
 
 #include <cstddef>
@@ -72,10 +73,9 @@ struct precondition {
 };
 
 struct put_request {
-  put_request(object_key name, std::span<const std::byte> bytes)
-      : key(std::move(name)), body(bytes) {}
+  put_request(object_key name, request_body what) : key(std::move(name)), body(what) {}
   object_key key;
-  std::span<const std::byte> body;
+  request_body body;  // a source needs digests.payload_sha256 where payloads are signed
   write_options options;
   body_digests digests;
   precondition condition;
@@ -127,13 +127,12 @@ struct list_request {
 };
 
 struct upload_part_request {
-  upload_part_request(object_key name, upload_id upload, part_number part,
-                      std::span<const std::byte> bytes)
-      : key(std::move(name)), id(std::move(upload)), number(part), body(bytes) {}
+  upload_part_request(object_key name, upload_id upload, part_number part, request_body what)
+      : key(std::move(name)), id(std::move(upload)), number(part), body(what) {}
   object_key key;
   upload_id id;
   part_number number;
-  std::span<const std::byte> body;
+  request_body body;     // as in put_request
   body_digests digests;  // crc32 only when the upload was created with it
   bool fresh_connection = false;
 };

@@ -219,7 +219,7 @@ struct s3_client::call {
   object_key key;  // empty: the bucket itself
   query_list query;
   header_list headers;
-  std::span<const std::byte> body;
+  request_body body;
   std::optional<engine::sha256_state> payload_sha256;
   std::optional<std::span<std::byte>> into;
   std::size_t answer_bytes_max = xml_bytes_max;
@@ -266,7 +266,9 @@ http_request s3_client::build(const call& what) const {
   } else if (what.payload_sha256) {
     input.payload = what.payload_sha256->hex();
   } else {
-    input.payload = sha256_hex(as_text(what.body));
+    // What a source holds is hashed by whoever filled it.
+    BTS3_ASSERT(what.body.source() == nullptr);
+    input.payload = sha256_hex(as_text(what.body.bytes()));
   }
   signing_scope scope;
   scope.region = _options.region;

@@ -5,6 +5,7 @@
 #include "engine/reactor.hh"
 #include "s3/http_transport.hh"
 #include "tests/engine/support.hh"
+#include "tests/support/gather.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -27,7 +28,7 @@ inline std::span<const std::byte> as_bytes(const std::string& text) {
 }
 
 struct sent_request {
-  s3::http_request request;  // its body span is not to be used
+  s3::http_request request;  // its body is not to be used
   std::string body;
 
   // The values of all headers of that name, joined by '|'; "(none)" without one.
@@ -82,7 +83,17 @@ class fake_transport final : public s3::http_transport {
 
   engine::task<outcome> perform(s3::http_request request, engine::stop_token stop) override {
     sent_request record;
-    record.body.assign(reinterpret_cast<const char*>(request.body.data()), request.body.size());
+    if (engine::body_source* source = request.body.source()) {
+      auto gathering = gather(*source, stop);
+      auto gathered = co_await std::move(gathering);
+      if (!gathered) {
+        co_return std::move(gathered.error());
+      }
+      record.body = std::move(*gathered);
+    } else {
+      const auto bytes = request.body.bytes();
+      record.body.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
     record.request = request;
     sent.push_back(record);
     auto yielding = _loop.yield();

@@ -233,7 +233,7 @@ BOOST_AUTO_TEST_CASE(only_large_bodies_ask_before_they_are_sent) {
   upload_part_request request(object_key("k"), upload_id("u"), 1, as_bytes(large));
   BOOST_TEST(here.run(here.client->upload_part(request, {})).has_value());
   BOOST_TEST(here.transport.sent.at(0).header("Expect") == "(none)");
-  request.body = request.body.first(large.size() - 1);
+  request.body = as_bytes(large).first(large.size() - 1);
   here.transport.then(answer(200, {{"etag", "\"e\""}}));
   BOOST_TEST(here.run(here.client->upload_part(request, {})).has_value());
   BOOST_TEST(here.transport.sent.at(1).header("Expect") == "");

@@ -1,5 +1,7 @@
 #include "tests/support/memory_store.hh"
 
+#include "tests/support/gather.hh"
+
 #include <libdeflate.h>
 #include <openssl/evp.h>
 
@@ -230,10 +232,10 @@ result<s3::etag> memory_store::do_put(const s3::put_request& request) {
   if (checksum && _options.refuse_checksums) {
     return checksums_refused(key);
   }
-  if (checksum && crc32_differs(request.body, request.digests.crc32)) {
+  if (checksum && crc32_differs(request.body.bytes(), request.digests.crc32)) {
     return refusal(disposition::retry, reason::bad_request, 400, "BadDigest", key);
   }
-  put(key, text_of(request.body));
+  put(key, text_of(request.body.bytes()));
   _objects[key].options = request.options;
   return _objects[key].tag;
 }
@@ -312,11 +314,11 @@ result<s3::etag> memory_store::do_upload_part(const s3::upload_part_request& req
   if (request.digests.crc32.has_value() != upload->options.checksum_crc32) {
     return bad_argument(key, "InvalidRequest");
   }
-  if (crc32_differs(request.body, request.digests.crc32)) {
+  if (crc32_differs(request.body.bytes(), request.digests.crc32)) {
     return refusal(disposition::retry, reason::bad_request, 400, "BadDigest", key);
   }
   open_upload::part part;
-  part.body = text_of(request.body);
+  part.body = text_of(request.body.bytes());
   part.tag = s3::etag(hex(md5(part.body)));
   part.crc32 = request.digests.crc32;
   upload->parts[request.number] = part;
@@ -400,7 +402,19 @@ result<s3::restore_outcome> memory_store::do_restore(const s3::object_key& key,
 
 task<result<s3::etag>> memory_store::put_object(s3::put_request request, engine::stop_token stop) {
   const std::string key = request.key.str();
-  return step<s3::etag>("PutObject", key, [this, request] { return do_put(request); }, stop);
+  std::string gathered;
+  if (engine::body_source* source = request.body.source()) {
+    auto gathering = gather(*source, stop);
+    auto body = co_await std::move(gathering);
+    if (!body) {
+      co_return std::move(body.error());
+    }
+    gathered = std::move(*body);
+    request.body = std::as_bytes(std::span(gathered.data(), gathered.size()));
+  }
+  const auto work = [this, request] { return do_put(request); };
+  auto stepping = step<s3::etag>("PutObject", key, work, stop);
+  co_return co_await std::move(stepping);
 }
 
 task<result<std::size_t>> memory_store::get_object(s3::get_request request,
@@ -502,8 +516,19 @@ task<result<s3::upload_id>> memory_store::create_multipart_upload(s3::object_key
 task<result<s3::etag>> memory_store::upload_part(s3::upload_part_request request,
                                                  engine::stop_token stop) {
   const std::string key = request.key.str();
-  return step<s3::etag>(
-      "UploadPart", key, [this, request] { return do_upload_part(request); }, stop);
+  std::string gathered;
+  if (engine::body_source* source = request.body.source()) {
+    auto gathering = gather(*source, stop);
+    auto body = co_await std::move(gathering);
+    if (!body) {
+      co_return std::move(body.error());
+    }
+    gathered = std::move(*body);
+    request.body = std::as_bytes(std::span(gathered.data(), gathered.size()));
+  }
+  const auto work = [this, request] { return do_upload_part(request); };
+  auto stepping = step<s3::etag>("UploadPart", key, work, stop);
+  co_return co_await std::move(stepping);
 }
 
 task<result<s3::etag>> memory_store::complete_multipart_upload(

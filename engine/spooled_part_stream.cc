@@ -1,0 +1,209 @@
+#include "engine/spooled_part_stream.hh"
+
+#include "engine/assert.hh"
+
+#include <algorithm>
+#include <utility>
+
+namespace bts3::engine {
+
+namespace {
+
+constexpr std::size_t mebibyte = std::size_t{1} << 20;
+constexpr std::size_t slots_bytes_max = 64 * mebibyte;
+constexpr std::size_t slot_bytes_max = 8 * mebibyte;
+
+// A read this large runs a disk at its full speed, and two of them hide its latency.
+constexpr std::size_t read_ahead_bytes = mebibyte;
+
+}  // namespace
+
+std::size_t spool_slot_bytes(std::size_t uploads) {
+  const std::size_t share = slots_bytes_max / (uploads + stream_slots);
+  return std::clamp(share / mebibyte * mebibyte, mebibyte, slot_bytes_max);
+}
+
+task<result<part_digest>> spooled_part::finish(stop_token stop) {
+  // Kept alive here: the part may be moved while this waits.
+  const std::shared_ptr<detail::spooling_part> state = _state;
+  BTS3_ASSERT(state && state->complete);
+  auto waiting = state->settled.wait(stop);
+  auto settled = co_await std::move(waiting);
+  if (!settled) {
+    co_return std::move(settled.error());
+  }
+  if (state->failure) {
+    error failure = *state->failure;
+    co_return failure;
+  }
+  co_return state->digest;
+}
+
+// A slot that is full, or as full as it will be.
+struct spooled_part_stream::piece {
+  permit turn;
+  slot_lease slot;  // before the hash, which lets go of the memory first
+  part_hash hash;
+  std::size_t bytes = 0;
+  std::size_t offset = 0;  // within the part
+};
+
+spooled_part_stream::spooled_part_stream(reactor& loop, spool& disk, buffer_pool& pool,
+                                         hash_worker& hashes, int fd, part_stream_limits limits,
+                                         stream_observer watch)
+    : _loop(loop),
+      _spool(disk),
+      _pool(pool),
+      _hashes(hashes),
+      _fd(fd),
+      _limits(limits),
+      _cutter(limits),
+      _watch(std::move(watch)),
+      _slots(loop, stream_slots),
+      _writes(loop) {
+  BTS3_ASSERT(limits.part_bytes <= disk.part_bytes());
+  BTS3_ASSERT(pool.slot_bytes() % disk.block_bytes() == 0);
+}
+
+task<result<std::optional<spooled_part>>> spooled_part_stream::next(stop_token stop) {
+  if (_ended) {
+    co_return std::optional<spooled_part>();
+  }
+  // Before any slot: those who will give their place back may need one.
+  auto leasing = _spool.acquire(stop);
+  auto lease = co_await std::move(leasing);
+  if (!lease) {
+    co_return std::move(lease.error());
+  }
+  auto state = std::make_shared<detail::spooling_part>(_loop, std::move(*lease));
+  auto filling = fill_part(state, stop);
+  auto filled = co_await std::move(filling);
+  if (!filled) {
+    co_return std::move(filled.error());
+  }
+  if (*filled == 0) {
+    co_return std::optional<spooled_part>();
+  }
+  state->complete = true;
+  if (state->pieces == 0) {
+    state->settled.set();
+  }
+  const part_cutter::place where = _cutter.cut(*filled);
+  spooled_part part;
+  part.bytes = *filled;
+  part.chunk_index = where.chunk_index;
+  part.part_number = where.part_number;
+  part.fills_chunk = where.fills_chunk;
+  part._state = std::move(state);
+  co_return std::optional<spooled_part>(std::move(part));
+}
+
+// Bytes that the part got.
+task<result<std::size_t>> spooled_part_stream::fill_part(shared_part part, stop_token stop) {
+  const std::size_t limit = _cutter.part_bytes_max();
+  std::size_t filled = 0;
+  while (filled < limit && !_ended) {
+    piece next;
+    auto turn = co_await _slots.acquire(stop);
+    if (!turn) {
+      co_return std::move(turn.error());
+    }
+    next.turn = std::move(*turn);
+    auto slot = co_await _pool.acquire(stop);
+    if (!slot) {
+      co_return std::move(slot.error());
+    }
+    next.slot = std::move(*slot);
+    if (_failure) {
+      error failure = *_failure;
+      co_return failure;
+    }
+    const std::size_t wanted = std::min(_pool.slot_bytes(), limit - filled);
+    const std::span<const std::byte> memory = next.slot.bytes().first(wanted);
+    const bool payload = _limits.payload_sha256;
+    if (filled > 0) {
+      next.hash = _hashes.more(memory, payload);
+    } else if (_cutter.begins_chunk()) {
+      next.hash = _hashes.begin(memory, payload);
+    } else {
+      next.hash = _hashes.next(memory, payload);
+    }
+    auto filling = fill_slot(_pool, next.slot, wanted, _fd, _watch, next.hash, stop);
+    auto got = co_await std::move(filling);
+    if (!got) {
+      co_return std::move(got.error());
+    }
+    _ended = *got < wanted;
+    if (*got == 0) {
+      break;
+    }
+    next.bytes = *got;
+    next.offset = filled;
+    filled += *got;
+    // Now, so that the worker can go on with the next piece during the write.
+    next.hash.seal();
+    ++part->pieces;
+    _writes.spawn(store(part, std::move(next)));
+  }
+  co_return filled;
+}
+
+task<void> spooled_part_stream::store(shared_part part, piece what) {
+  auto writing = _spool.write(part->lease, _pool, what.slot, what.bytes, what.offset);
+  auto written = co_await std::move(writing);
+  auto finishing = what.hash.finish();
+  const part_digest digest = co_await std::move(finishing);
+  if (!written) {
+    part->failure = written.error();
+    if (!_failure) {
+      _failure = std::move(written.error());
+    }
+  }
+  // Writes may end in any order; the digest of the last piece is the part's.
+  if (what.offset + what.bytes > part->hashed) {
+    part->hashed = what.offset + what.bytes;
+    part->digest = digest;
+  }
+  if (--part->pieces == 0 && part->complete) {
+    part->settled.set();
+  }
+}
+
+task<void> spooled_part_stream::close() {
+  auto joining = _writes.join();
+  co_await std::move(joining);
+}
+
+spooled_body::spooled_body(spool& disk, buffer_pool& pool, const spooled_part& part,
+                           slot_lease slot)
+    : _spool(disk),
+      _pool(pool),
+      _place(part.place()),
+      _slot(std::move(slot)),
+      _bytes(part.bytes),
+      _buffer_bytes(std::min(read_ahead_bytes, _slot.bytes().size() / 2) / disk.block_bytes() *
+                    disk.block_bytes()),
+      _buffers(0) {
+  BTS3_ASSERT(_buffer_bytes > 0);
+  _buffers = static_cast<unsigned>(_slot.bytes().size() / _buffer_bytes);
+}
+
+task<result<std::span<const std::byte>>> spooled_body::fetch(unsigned buffer, std::uint64_t offset,
+                                                             stop_token stop) {
+  BTS3_ASSERT(buffer < _buffers && offset < _bytes);
+  // Reads begin on a block; a transfer that starts again in the middle of one skips its head.
+  const std::uint64_t begin = offset / _spool.block_bytes() * _spool.block_bytes();
+  const auto skipped = static_cast<std::size_t>(offset - begin);
+  const auto length =
+      static_cast<std::size_t>(std::min<std::uint64_t>(_buffer_bytes, _bytes - begin));
+  const std::size_t slot_offset = buffer * _buffer_bytes;
+  auto reading = _spool.read(_place, _pool, _slot, slot_offset, length, begin, stop);
+  auto read = co_await std::move(reading);
+  if (!read) {
+    co_return std::move(read.error());
+  }
+  const std::span<const std::byte> bytes = _slot.bytes().subspan(slot_offset, length);
+  co_return bytes.subspan(skipped);
+}
+
+}  // namespace bts3::engine

@@ -1,0 +1,112 @@
+// A small filesystem on a loop device, for tests that need a disk to be full or broken.
+#pragma once
+
+#include <boost/test/unit_test.hpp>
+
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+namespace bts3::engine::testing {
+
+// Mounted at directory(); unmounted and removed on destruction, after whatever happened.
+class loop_disk {
+ public:
+  // Why it cannot be made here; empty when it can.
+  static std::string unavailable(const std::string& type) {
+    if (::geteuid() != 0 || ::access("/dev/loop-control", R_OK | W_OK) != 0) {
+      return "a loop device needs root and /dev/loop-control";
+    }
+    return run("mkfs." + type + " -V") && run("losetup --version")
+               ? std::string()
+               : "needs mkfs." + type + " and losetup";
+  }
+
+  loop_disk(const std::string& type, std::uintmax_t bytes) {
+    char name[] = "/tmp/bts3-spool-test-XXXXXX";
+    BOOST_REQUIRE(::mkdtemp(name) != nullptr);
+    _base = name;
+    try {
+      std::filesystem::create_directory(directory());
+      std::fclose(std::fopen(image().c_str(), "we"));
+      std::filesystem::resize_file(image(), bytes);
+      require(run("mkfs." + type + " -q " + image().string()), "mkfs." + type);
+      _device = attach();
+      require(!_device.empty(), "losetup");
+      require(::mount(_device.c_str(), directory().c_str(), type.c_str(), 0, nullptr) == 0,
+              "mount");
+    } catch (...) {
+      tear_down();
+      throw;
+    }
+  }
+  ~loop_disk() { tear_down(); }
+  loop_disk(const loop_disk&) = delete;
+  loop_disk& operator=(const loop_disk&) = delete;
+
+  [[nodiscard]] std::filesystem::path directory() const { return _base / "mnt"; }
+
+  // From now on the device ends after its first mebibyte: what lies behind gives EIO.
+  void break_off() {
+    std::filesystem::resize_file(image(), std::uintmax_t{1} << 20);
+    require(run("losetup --set-capacity " + _device), "losetup --set-capacity");
+  }
+
+ private:
+  static bool run(const std::string& command) {
+    return std::system((command + " >/dev/null 2>&1 </dev/null").c_str()) == 0;
+  }
+  static void require(bool condition, const std::string& what) {
+    if (!condition) {
+      throw std::runtime_error("loop disk: " + what);
+    }
+  }
+  [[nodiscard]] std::filesystem::path image() const { return _base / "image"; }
+
+  std::string attach() const {
+    FILE* pipe = ::popen(("losetup --find --show " + image().string()).c_str(), "re");
+    std::array<char, 256> line{};
+    const bool got = pipe != nullptr && std::fgets(line.data(), line.size(), pipe) != nullptr;
+    const bool good = pipe != nullptr && ::pclose(pipe) == 0;
+    const std::string text = got && good ? line.data() : "";
+    return text.substr(0, text.find('\n'));
+  }
+
+  void tear_down() noexcept {
+    bool unmounted = true;
+    if (!_device.empty()) {
+      unmounted = ::umount2(directory().c_str(), MNT_DETACH) == 0 || errno == EINVAL;
+      run("losetup --detach " + _device);
+    }
+    if (unmounted) {
+      std::error_code ignored;
+      std::filesystem::remove_all(_base, ignored);
+    } else {
+      std::fprintf(stderr, "loop disk: %s is still mounted\n", directory().c_str());
+    }
+  }
+
+  std::filesystem::path _base;
+  std::string _device;
+};
+
+}  // namespace bts3::engine::testing
+
+// In a test case: makes `name`, or ends the case with a printed reason.
+#define BTS3_LOOP_DISK(name, type, bytes)                                                          \
+  if (const std::string why = bts3::engine::testing::loop_disk::unavailable(type); !why.empty()) { \
+    BOOST_TEST_MESSAGE("skipped: " << why);                                                        \
+    std::cout << "skipped: " << why << '\n';                                                       \
+    return;                                                                                        \
+  }                                                                                                \
+  bts3::engine::testing::loop_disk name(type, bytes)
