@@ -2,6 +2,7 @@
 #include "app/run_lock.hh"
 #include "app/state_store.hh"
 
+#include "tests/support/as_nobody.hh"
 #include "tests/support/outcome.hh"
 
 #include <boost/test/unit_test.hpp>
@@ -279,11 +280,13 @@ BOOST_AUTO_TEST_CASE(a_file_of_another_user_is_an_error_with_its_key) {
   const std::string path = directory / "lock";
   BOOST_REQUIRE(lock_problem(path).empty());
   BOOST_REQUIRE(::chmod((directory / ".").c_str(), 0755) == 0);
-  constexpr uid_t nobody = 65'534;
-  BOOST_REQUIRE(::seteuid(nobody) == 0);
-  const std::string there = lock_problem(path);
-  const std::string missing = lock_problem(directory / "new/lock");
-  BOOST_REQUIRE(::seteuid(0) == 0);
+  std::string there;
+  std::string missing;
+  {
+    const bts3::testing::as_nobody nobody;
+    there = lock_problem(path);
+    missing = lock_problem(directory / "new/lock");
+  }
   BOOST_TEST(there.starts_with("global.lock_path: " + path + ": Permission denied; name"), there);
   BOOST_TEST(missing.starts_with("global.lock_path: making "), missing);
 }
