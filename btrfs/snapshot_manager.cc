@@ -171,6 +171,10 @@ result<void> sync_filesystem(const std::string& path) {
 }
 
 result<void> snapshot_manager::check(const std::string& source) const {
+  auto there = filesystem_id(source);
+  if (!there) {
+    return std::move(there.error());
+  }
   if (auto info = inspect_subvolume(source); !info) {
     return std::move(info.error());
   }
@@ -178,14 +182,10 @@ result<void> snapshot_manager::check(const std::string& source) const {
   if (!here) {
     error failure = std::move(here.error());
     failure.why = engine::reason::configuration;
-    if (failure.remedy.empty()) {
+    if (failure.what_now == engine::disposition::not_found) {
       failure.remedy = "create it (`mkdir -p " + _base + "`) on the filesystem of " + source;
     }
     return std::move(failure).within("snapshots.base_dir");
-  }
-  auto there = filesystem_id(source);
-  if (!there) {
-    return std::move(there.error());
   }
   if (*here != *there) {
     error failure;
@@ -215,18 +215,25 @@ result<snapshot> snapshot_manager::create(const std::string& source, std::string
   if (auto done = create_snapshot(source, _base, name, !received); !done) {
     return std::move(done.error());
   }
+  // From here on there is a snapshot, which nobody would know of.
+  const auto undo = [&](error failure) {
+    if (auto gone = delete_subvolume(_base, name); !gone) {
+      failure.message += "; " + gone.error().text();
+    }
+    return failure;
+  };
   if (received) {
     if (auto done = make_read_only(made->path); !done) {
-      return std::move(done.error());
+      return undo(std::move(done.error()));
     }
   }
   // Its identity goes into manifest and state: a power cut must not take the snapshot back.
   if (auto synced = sync_filesystem(_base); !synced) {
-    return std::move(synced.error());
+    return undo(std::move(synced.error()));
   }
   auto info = inspect_subvolume(made->path);
   if (!info) {
-    return std::move(info.error());
+    return undo(std::move(info.error()));
   }
   made->info = std::move(*info);
   return std::move(*made);

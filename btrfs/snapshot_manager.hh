@@ -34,7 +34,7 @@ class snapshot_manager {
   [[nodiscard]] engine::result<void> check(const std::string& source) const;
 
   // A read-only snapshot of `source`, durable when this returns. It never has a received UUID, even
-  // when `source` was received: its own UUID alone stands for it.
+  // when `source` was received: its own UUID alone stands for it. What fails leaves none.
   engine::result<snapshot> create(const std::string& source, std::string_view subvolume,
                                   std::string_view time, bool full) const;
 

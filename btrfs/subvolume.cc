@@ -32,16 +32,23 @@ error not_usable(const std::string& message, std::string remedy) {
   return failure;
 }
 
-result<void> require_btrfs(const unique_fd& fd, const std::string& path) {
+result<unique_fd> open_on_btrfs(const std::string& path) {
+  auto fd = open_directory(path);
+  if (!fd) {
+    error failure = std::move(fd.error());
+    failure.remedy =
+        "check that it is there, its filesystem mounted, and this user allowed to read it";
+    return failure;
+  }
   struct statfs info{};
-  if (::fstatfs(fd.get(), &info) != 0) {
+  if (::fstatfs(fd->get(), &info) != 0) {
     return system_error(errno, path);
   }
   if (static_cast<unsigned long>(info.f_type) != BTRFS_SUPER_MAGIC) {
     return not_usable(path + " is not on a Btrfs filesystem",
                       "name a directory on Btrfs (`stat -f -c %T " + path + "` tells)");
   }
-  return engine::ok();
+  return fd;
 }
 
 // The path of a subvolume within the one that `fd` is the root of, by its reference there.
@@ -123,15 +130,9 @@ bool is_subvolume(const std::string& path) {
 }
 
 result<subvolume_info> inspect_subvolume(const std::string& path) {
-  auto fd = open_directory(path);
+  auto fd = open_on_btrfs(path);
   if (!fd) {
-    error failure = std::move(fd.error());
-    failure.remedy =
-        "check that it is there, its filesystem mounted, and this user allowed to read it";
-    return failure;
-  }
-  if (auto btrfs = require_btrfs(*fd, path); !btrfs) {
-    return std::move(btrfs.error());
+    return std::move(fd.error());
   }
   if (!is_subvolume(path)) {
     return not_usable(path + " is an ordinary directory, not a Btrfs subvolume",
@@ -156,12 +157,9 @@ result<subvolume_info> inspect_subvolume(const std::string& path) {
 }
 
 result<uuid> filesystem_id(const std::string& path) {
-  auto fd = open_directory(path);
+  auto fd = open_on_btrfs(path);
   if (!fd) {
     return std::move(fd.error());
-  }
-  if (auto btrfs = require_btrfs(*fd, path); !btrfs) {
-    return std::move(btrfs.error());
   }
   btrfs_ioctl_fs_info_args raw{};
   if (::ioctl(fd->get(), BTRFS_IOC_FS_INFO, &raw) < 0) {

@@ -46,7 +46,7 @@ engine::result<subvolume_info> inspect_subvolume(const std::string& path);
 // Whether `path` is a subvolume's root; false for anything else, missing paths included.
 bool is_subvolume(const std::string& path);
 
-// The filesystem's UUID; an error when `path` is not on Btrfs.
+// The filesystem's UUID; an error with its remedy when `path` is missing or not on Btrfs.
 engine::result<uuid> filesystem_id(const std::string& path);
 
 // Paths, relative to `path`, of the subvolumes directly inside the subvolume at `path`, which a

@@ -42,7 +42,6 @@ cmake --build --preset coverage -j2 --target "${targets[@]}" >"$log" 2>&1 || { t
 work=$(mktemp -d "$PWD/build/coverage/run-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-objects=()
 skipped=""
 for suite in "${suites[@]}"; do
   binary=build/coverage/tests/$suite/${suite}_tests
@@ -57,28 +56,37 @@ for suite in "${suites[@]}"; do
     echo "$suite/: $reasons"
     [[ $suite != btrfs ]] || skipped=yes
   fi
-  objects+=(-object "$binary")
+  llvm-profdata-19 merge -sparse "$work/$suite"-*.profraw -o "$work/$suite.profdata"
+  llvm-cov-19 export -format=lcov -instr-profile="$work/$suite.profdata" "$binary" >>"$work/lines"
 done
 
-llvm-profdata-19 merge -sparse "$work"/*.profraw -o "$work/all.profdata"
-llvm-cov-19 export -format=lcov -instr-profile="$work/all.profdata" "${objects[@]}" >"$work/lines"
-
-# One row a file: path, lines with code, lines never run, and which these are.
+# "path line count" for each line with code, as often as a binary has it.
 awk -v root="$PWD/" '
-  function flush_range() {
+  /^SF:/ { path = substr($0, 4); sub("^" root, "", path) }
+  /^DA:/ && path ~ /^(planner|app|btrfs)\// { split(substr($0, 4), field, ","); print path, field[1], field[2] }
+  ' "$work/lines" | LC_ALL=C sort -k1,1 -k2,2n >"$work/counts"
+
+# One row a file: path, lines with code, lines that no binary ran, and which these are.
+awk '
+  function end_range() {
     if (first) missed = missed (missed == "" ? "" : ",") (first == last ? first : first "-" last)
     first = 0
   }
-  /^SF:/ { path = substr($0, 4); sub("^" root, "", path); total = bad = first = 0; missed = "" }
-  /^DA:/ {
-    split(substr($0, 4), field, ",")
+  function end_line() {
+    if (!line) return
     ++total
-    if (field[2] > 0) { flush_range() } else { ++bad; if (!first) first = field[1]; last = field[1] }
+    if (count) { end_range() } else { ++bad; if (!first) first = line; last = line }
+    line = 0
   }
-  /^end_of_record/ {
-    flush_range()
-    if (path ~ /^(planner|app|btrfs)\// && total) print path, total, bad, (missed == "" ? "-" : missed)
-  }' "$work/lines" | LC_ALL=C sort >"$work/rows"
+  function end_file() {
+    end_line(); end_range()
+    if (total) print path, total, bad, (missed == "" ? "-" : missed)
+    total = bad = 0; missed = ""
+  }
+  $1 != path { end_file(); path = $1 }
+  $2 != line { end_line(); line = $2; count = 0 }
+  { count += $3 }
+  END { end_file() }' "$work/counts" >"$work/rows"
 
 # has_floor PATH: whether `floored` names it or its folder.
 has_floor() {
