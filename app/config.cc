@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
-#include <sstream>
+#include <set>
 #include <variant>
 
 namespace bts3::app {
@@ -22,7 +24,13 @@ using engine::result;
 constexpr std::uint64_t part_bytes_min = 5 << 20;  // S3's limits for parts
 constexpr std::uint64_t part_bytes_max = std::uint64_t{5} << 30;
 constexpr std::uint64_t parts_max = 10'000;
-constexpr std::uint64_t hash_block_bytes = 64;  // SHA-256 states exist there only
+constexpr std::uint64_t hash_block_bytes = 64;   // SHA-256 states exist there only
+constexpr std::size_t file_bytes_max = 1 << 20;  // of a configuration; the example has 6 KiB
+constexpr std::size_t key_bytes_max = 1024;      // S3's limit, in UTF-8
+// What follows the prefix: "/subvol/NAME/incremental/chunk-YYYYMMDDTHHMMSSZ-0000000000.bin".
+constexpr std::size_t key_bytes_beside_name = 8 + 13 + 6 + 16 + 11 + 4;
+// A file name's 255, less a snapshot's "__YYYYMMDDTHHMMSSZ__full".
+constexpr std::size_t name_bytes_max = 255 - 24;
 
 // What a key's value is, and where it goes.
 struct bytes_value {
@@ -38,6 +46,16 @@ struct number_value {
 struct duration_value {
   std::chrono::milliseconds config::* member;
 };
+struct seconds_value {  // whole seconds, which may be written like a duration
+  std::int64_t config::* member;
+  std::int64_t smallest;
+  std::int64_t largest;
+};
+struct auto_or_number_value {
+  std::string config::* member;
+  std::int64_t smallest;
+  std::int64_t largest;
+};
 struct flag_value {
   bool config::* member;
 };
@@ -47,12 +65,17 @@ struct text_value {
 };
 struct path_value {
   std::string config::* member;
+  bool may_be_empty = false;
 };
 
 struct key_rule {
   std::string_view table;
   std::string_view key;
-  std::variant<bytes_value, number_value, duration_value, flag_value, text_value, path_value> value;
+  std::variant<bytes_value, number_value, duration_value, seconds_value, auto_or_number_value,
+               flag_value, text_value, path_value>
+      value;
+
+  [[nodiscard]] std::string name() const { return std::string(table) + "." + std::string(key); }
 };
 
 const std::vector<std::string> write_classes = {
@@ -96,7 +119,7 @@ const std::vector<key_rule>& rules() {
       {"s3", "max_bandwidth_bytes_per_sec", bytes_value{&config::max_bandwidth_bytes_per_sec}},
       {"s3", "retry_for", duration_value{&config::retry_for}},
       {"s3", "resume_for", duration_value{&config::resume_for}},
-      {"s3", "ca_bundle", path_value{&config::ca_bundle}},
+      {"s3", "ca_bundle", path_value{&config::ca_bundle, true}},
       {"btrfs", "send_protocol", text_value{&config::send_protocol, {"auto", "1", "2"}}},
       {"btrfs", "compressed_data", text_value{&config::compressed_data, {"auto", "true", "false"}}},
       {"restore", "target_base_dir", path_value{&config::target_base_dir}},
@@ -104,12 +127,12 @@ const std::vector<key_rule>& rules() {
       {"restore", "sample_max_files", number_value{&config::sample_max_files, 1, 1'000'000'000}},
       {"restore", "wait_for_restore", flag_value{&config::wait_for_restore}},
       {"restore", "restore_timeout_seconds",
-       number_value{&config::restore_timeout_seconds, 1, 31'536'000}},
+       seconds_value{&config::restore_timeout_seconds, 1, 31'536'000}},
       {"restore", "restore_tier",
        text_value{&config::restore_tier, {"Standard", "Bulk", "Expedited"}}},
-      {"restore", "thaw_days", text_value{&config::thaw_days}},
+      {"restore", "thaw_days", auto_or_number_value{&config::thaw_days, 1, 36'500}},
       {"retention", "keep_generations", number_value{&config::keep_generations, 0, 10'000}},
-      {"metrics", "textfile", path_value{&config::textfile}},
+      {"metrics", "textfile", path_value{&config::textfile, true}},
       {"hooks", "before", text_value{&config::hook_before}},
       {"hooks", "after", text_value{&config::hook_after}},
       {"hooks", "on_failure", text_value{&config::hook_on_failure}},
@@ -152,6 +175,43 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+bool has_control_characters(std::string_view text) {
+  return std::any_of(text.begin(), text.end(),
+                     [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+// For messages: control characters as \xNN, so that a value can forge neither lines nor colours.
+std::string printable(std::string_view text) {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string shown;
+  for (const char c : text) {
+    if (has_control_characters({&c, 1})) {
+      const auto byte = static_cast<unsigned char>(c);
+      shown += {'\\', 'x', digits[byte >> 4], digits[byte & 0xf]};
+    } else {
+      shown += c;
+    }
+  }
+  return shown;
+}
+
+std::string variable_of(std::string_view key) {
+  std::string variable = "BTRFS_TO_S3_" + std::string(key);
+  std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) {
+    return c == '.' ? '_' : static_cast<char>(std::toupper(c));
+  });
+  return variable;
+}
+
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return value;
+}
+
 // Turns a document into a config, collecting every problem on the way.
 class reader {
  public:
@@ -167,7 +227,7 @@ class reader {
       }
       read_key(rule, node);
     }
-    read_subvolumes(document["subvolumes"]["paths"].node());
+    read_paths(document["subvolumes"]["paths"].node());
     check_whole();
     if (_problems.empty()) {
       return std::move(_config);
@@ -182,7 +242,7 @@ class reader {
   }
 
  private:
-  void problem(std::string text) { _problems.push_back(std::move(text)); }
+  void problem(std::string_view text) { _problems.push_back(printable(text)); }
 
   static std::string place(const toml::node& node) {
     return " (line " + std::to_string(node.source().begin.line) + ")";
@@ -223,34 +283,46 @@ class reader {
     }
   }
 
-  // The value as text, from the environment first; `shown` names where it came from.
+  // The value as text, from the environment first; nullopt when it is not set, or of a wrong type.
+  std::optional<std::string> value_of(const key_rule& rule, const toml::node* node,
+                                      const std::string& variable) {
+    if (auto text = _environment(variable)) {
+      return text;
+    }
+    if (node == nullptr) {
+      return std::nullopt;
+    }
+    const auto* words = std::get_if<text_value>(&rule.value);
+    const bool only_text = std::holds_alternative<path_value>(rule.value) ||
+                           (words != nullptr && words->allowed.empty());
+    if (const auto string = node->value_exact<std::string>()) {
+      return *string;
+    }
+    if (only_text) {
+      problem(rule.name() + place(*node) + " must be a string; put it between quotes");
+    } else if (const auto integer = node->value_exact<std::int64_t>()) {
+      return std::to_string(*integer);
+    } else if (const auto flag = node->value_exact<bool>()) {
+      return *flag ? "true" : "false";
+    } else {
+      problem(rule.name() + place(*node) + " must be a string, a whole number or true or false");
+    }
+    return std::nullopt;
+  }
+
   void read_key(const key_rule& rule, const toml::node* node) {
-    std::string name = std::string(rule.table) + "." + std::string(rule.key);
-    std::string variable = "BTRFS_TO_S3_" + name;
-    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) {
-      return c == '.' ? '_' : static_cast<char>(std::toupper(c));
-    });
-    std::optional<std::string> text = _environment(variable);
-    if (text) {
-      name = variable;
-    } else if (node != nullptr) {
-      if (const auto string = node->value_exact<std::string>()) {
-        text = *string;
-      } else if (const auto integer = node->value_exact<std::int64_t>()) {
-        text = std::to_string(*integer);
-      } else if (const auto flag = node->value_exact<bool>()) {
-        text = *flag ? "true" : "false";
-      } else {
-        problem(name + place(*node) + " must be a string, a whole number or true or false");
-      }
+    const std::string key = rule.name();
+    const std::string variable = variable_of(key);
+    const std::optional<std::string> text = value_of(rule, node, variable);
+    if (!text) {
+      return;
     }
-    if (text) {
-      const std::string key = std::string(rule.table) + "." + std::string(rule.key);
-      if (std::find(std::begin(tuning_only), std::end(tuning_only), key) != std::end(tuning_only)) {
-        _config.without_effect.push_back(key);
-      }
-      std::visit([&](const auto& kind) { assign(kind, name, *text); }, rule.value);
+    _set.insert(key);
+    if (std::find(std::begin(tuning_only), std::end(tuning_only), key) != std::end(tuning_only)) {
+      _config.without_effect.push_back(key);
     }
+    const std::string& name = _environment(variable) ? variable : key;
+    std::visit([&](const auto& kind) { assign(kind, name, *text); }, rule.value);
   }
 
   void assign(const bytes_value& kind, const std::string& name, const std::string& text) {
@@ -265,14 +337,12 @@ class reader {
     }
   }
   void assign(const number_value& kind, const std::string& name, const std::string& text) {
-    std::int64_t value = 0;
-    std::istringstream stream(text);
-    stream >> value;
-    if (stream.fail() || !stream.eof() || value < kind.smallest || value > kind.largest) {
+    const auto value = whole_number(text);
+    if (!value || *value < kind.smallest || *value > kind.largest) {
       problem(name + " = " + text + " must be a whole number from " +
               std::to_string(kind.smallest) + " to " + std::to_string(kind.largest));
     } else {
-      _config.*kind.member = value;
+      _config.*kind.member = *value;
     }
   }
   void assign(const duration_value& kind, const std::string& name, const std::string& text) {
@@ -281,6 +351,27 @@ class reader {
       problem(name + " = \"" + text + "\" is no duration; write seconds, or like \"6h\"");
     } else {
       _config.*kind.member = *value;
+    }
+  }
+  void assign(const seconds_value& kind, const std::string& name, const std::string& text) {
+    const auto value = parse_duration(text);
+    const auto seconds =
+        std::chrono::floor<std::chrono::seconds>(value.value_or(std::chrono::milliseconds(-1)));
+    if (!value || seconds != *value || seconds.count() < kind.smallest ||
+        seconds.count() > kind.largest) {
+      problem(name + " = \"" + text + "\" must be from " + std::to_string(kind.smallest) + " to " +
+              std::to_string(kind.largest) + " whole seconds; write these, or like \"72h\"");
+    } else {
+      _config.*kind.member = seconds.count();
+    }
+  }
+  void assign(const auto_or_number_value& kind, const std::string& name, const std::string& text) {
+    const auto value = whole_number(text);
+    if (text != "auto" && (!value || *value < kind.smallest || *value > kind.largest)) {
+      problem(name + " = \"" + text + "\" must be \"auto\" or a whole number from " +
+              std::to_string(kind.smallest) + " to " + std::to_string(kind.largest));
+    } else {
+      _config.*kind.member = text;
     }
   }
   void assign(const flag_value& kind, const std::string& name, const std::string& text) {
@@ -296,69 +387,124 @@ class reader {
       problem(name + " = \"" + text + "\" must be one of " + joined(kind.allowed));
     } else {
       _config.*kind.member = text;
+      check_characters(name, text);
     }
   }
   void assign(const path_value& kind, const std::string& name, const std::string& text) {
     _config.*kind.member = text;
-    if (!text.empty() && !text.starts_with('/') && !text.starts_with("~/")) {
+    const bool absolute = text.starts_with('/') || text.starts_with("~/");
+    if (!absolute && !(text.empty() && kind.may_be_empty)) {
       problem(name + " = \"" + text + "\" must be an absolute path (or begin with ~/)");
+    }
+    check_characters(name, text);
+  }
+  void check_characters(const std::string& name, const std::string& text) {
+    if (has_control_characters(text)) {
+      problem(name + " = \"" + text + "\" holds control characters; remove them");
     }
   }
 
-  void read_subvolumes(const toml::node* node) {
-    const toml::array* paths = node != nullptr ? node->as_array() : nullptr;
+  // From the environment as in the file: ["/srv/data", {name = "root", path = "/"}].
+  void read_paths(const toml::node* node) {
+    const std::string variable = variable_of("subvolumes.paths");
+    const std::optional<std::string> text = _environment(variable);
+    if (!text) {
+      read_subvolumes("subvolumes.paths", node);
+      return;
+    }
+    try {
+      const toml::table document = toml::parse("paths = " + *text);
+      read_subvolumes(variable, document["paths"].node());
+    } catch (const toml::parse_error&) {
+      problem(variable + " = " + *text + " is no list; write [\"/srv/data\"]");
+    }
+  }
+
+  void read_subvolumes(const std::string& from, const toml::node* node) {
+    if (node == nullptr) {
+      problem(from + " is missing; write [subvolumes] and paths = [\"/srv/data\"]");
+      return;
+    }
+    const toml::array* paths = node->as_array();
     if (paths == nullptr || paths->empty()) {
-      problem("subvolumes.paths is missing; write [subvolumes] and paths = [\"/srv/data\"]");
+      problem(from + place(*node) +
+              " must be a list with at least one entry, like [\"/srv/data\"]");
       return;
     }
     for (const toml::node& entry : *paths) {
-      subvolume_config one;
-      if (const auto path = entry.value_exact<std::string>()) {
-        one.path = *path;
-      } else if (const toml::table* table = entry.as_table()) {
-        one.path = (*table)["path"].value_or(std::string());
-        one.name = (*table)["name"].value_or(std::string());
-      }
-      while (one.path.size() > 1 && one.path.ends_with('/')) {
-        one.path.pop_back();
-      }
-      if (!one.path.starts_with('/')) {
-        problem("subvolumes.paths" + place(entry) +
-                ": each entry is an absolute path, or {name = \"root\", path = \"/\"}");
+      auto one = read_entry(from + place(entry), entry);
+      if (!one) {
         continue;
       }
-      if (one.name.empty()) {
-        one.name = one.path == "/" ? "root" : one.path.substr(one.path.rfind('/') + 1);
-      }
-      if (one.name.find_first_of("/\n") != std::string::npos || one.name == "." ||
-          one.name == ".." || one.name.find("__") != std::string::npos) {
-        problem("subvolumes.paths" + place(entry) + ": \"" + one.name +
-                "\" cannot be a name here (no slash, no double underscore); give another with "
-                "{name = ..., path = ...}");
-      }
       for (const subvolume_config& other : _config.subvolumes) {
-        if (other.name == one.name) {
-          problem("subvolumes.paths" + place(entry) + ": " + other.path + " and " + one.path +
-                  " are both called \"" + one.name +
+        if (other.name == one->name) {
+          problem(from + place(entry) + ": " + other.path + " and " + one->path +
+                  " are both called \"" + one->name +
                   "\"; give one another name with {name = ..., path = ...}");
         }
       }
-      _config.subvolumes.push_back(std::move(one));
+      _config.subvolumes.push_back(std::move(*one));
     }
+  }
+
+  // One entry of the list; nullopt when it has no usable path.
+  std::optional<subvolume_config> read_entry(const std::string& where, const toml::node& entry) {
+    subvolume_config one;
+    bool named = false;
+    if (const auto path = entry.value_exact<std::string>()) {
+      one.path = *path;
+    } else if (const toml::table* table = entry.as_table()) {
+      for (const auto& [key, value] : *table) {
+        const auto text = value.value_exact<std::string>();
+        if (key.str() != "name" && key.str() != "path") {
+          problem(where + ": unknown key " + std::string(key.str()) + "; there are name and path");
+        } else if (!text) {
+          problem(where + ": " + std::string(key.str()) + " must be a string");
+        } else {
+          (key.str() == "name" ? one.name : one.path) = *text;
+          named = named || key.str() == "name";
+        }
+      }
+    }
+    while (one.path.size() > 1 && one.path.ends_with('/')) {
+      one.path.pop_back();
+    }
+    if (!one.path.starts_with('/') || has_control_characters(one.path)) {
+      problem(where + ": \"" + one.path +
+              "\" is no absolute path; write \"/srv/data\", or {name = \"root\", path = \"/\"}");
+      return std::nullopt;
+    }
+    if (!named) {
+      one.name = one.path == "/" ? "root" : one.path.substr(one.path.rfind('/') + 1);
+    }
+    if (one.name.empty() || one.name.find('/') != std::string::npos || one.name == "." ||
+        one.name == ".." || one.name.find("__") != std::string::npos ||
+        has_control_characters(one.name)) {
+      problem(where + ": \"" + one.name +
+              "\" cannot be a name here (no slash, no double underscore); give another with "
+              "{name = ..., path = ...}");
+    }
+    if (one.name.size() > name_bytes_max) {
+      problem(where + ": the name \"" + one.name + "\" has more than " +
+              std::to_string(name_bytes_max) +
+              " bytes, too many for a snapshot's name; give another with {name = ..., path = ...}");
+    }
+    return one;
   }
 
   void check_whole() {
     for (const auto& [name, value] :
-         {std::pair("s3.bucket", &_config.bucket), std::pair("s3.region", &_config.region),
-          std::pair("s3.prefix", &_config.prefix)}) {
+         {std::pair("s3.bucket", &_config.bucket), std::pair("s3.region", &_config.region)}) {
       if (value->empty()) {
-        problem(std::string(name) + " is missing");
+        problem(std::string(name) + (_set.contains(name) ? " is empty" : " is missing") +
+                "; set it in [s3]");
       }
     }
     if (_config.bucket.find_first_of("/ ") != std::string::npos) {
       problem("s3.bucket = \"" + _config.bucket +
               "\" is no bucket name; the path goes to s3.prefix");
     }
+    check_prefix();
     if (_config.part_size_bytes % hash_block_bytes != 0) {
       problem("s3.part_size_bytes = " + std::to_string(_config.part_size_bytes) +
               " must be a multiple of " + std::to_string(hash_block_bytes));
@@ -385,6 +531,39 @@ class reader {
     expand_home();
   }
 
+  // Clients and proxies take ".." and empty segments out of a path, the signature then fits no
+  // more, or another object is meant.
+  void check_prefix() {
+    if (!_set.contains("s3.prefix")) {
+      problem("s3.prefix is missing; set it in [s3], to \"\" for keys without one");
+    }
+    std::string_view rest = _config.prefix;
+    while (rest.starts_with('/')) {
+      rest.remove_prefix(1);
+    }
+    while (rest.ends_with('/')) {
+      rest.remove_suffix(1);
+    }
+    const std::size_t prefix_bytes = rest.size();
+    while (!rest.empty()) {
+      const std::string_view segment = rest.substr(0, rest.find('/'));
+      if (segment.empty() || segment == "." || segment == "..") {
+        problem("s3.prefix = \"" + _config.prefix + "\" has the segment \"" + std::string(segment) +
+                "\", which not every store and proxy keeps; write names between single slashes, "
+                "like \"hosts/alpha\"");
+        break;
+      }
+      rest.remove_prefix(std::min(segment.size() + 1, rest.size()));
+    }
+    for (const subvolume_config& one : _config.subvolumes) {
+      if (prefix_bytes + key_bytes_beside_name + one.name.size() > key_bytes_max) {
+        problem("s3.prefix = \"" + _config.prefix + "\" is too long: with subvolume \"" + one.name +
+                "\" keys have more than " + std::to_string(key_bytes_max) +
+                " bytes; shorten one of them");
+      }
+    }
+  }
+
   void check_time() {
     const std::string& at = _config.run_at;
     const auto digit = [&](std::size_t i) { return at[i] >= '0' && at[i] <= '9'; };
@@ -397,7 +576,6 @@ class reader {
 
   // Features to come: their keys are known, and asking for them is refused rather than ignored.
   void check_supported() {
-    const config standard;
     const std::pair<const char*, bool> asked[] = {
         {"s3.spool_enabled", _config.spool_enabled},
         {"s3.max_bandwidth_bytes_per_sec", _config.max_bandwidth_bytes_per_sec > 0},
@@ -417,24 +595,25 @@ class reader {
 
   void expand_home() {
     const auto home = _environment("HOME");
-    for (std::string config::* member :
-         {&config::state_path, &config::lock_path, &config::spool_dir, &config::base_dir,
-          &config::target_base_dir, &config::ca_bundle}) {
-      std::string& path = _config.*member;
-      if (!path.starts_with("~/")) {
+    for (const key_rule& rule : rules()) {
+      const auto* kind = std::get_if<path_value>(&rule.value);
+      if (kind == nullptr || !(_config.*kind->member).starts_with("~/")) {
         continue;
       }
-      if (!home || !home->starts_with('/')) {
-        problem("\"" + path + "\" cannot be expanded: HOME is not set; give an absolute path");
-        return;
+      std::string& path = _config.*kind->member;
+      if (home && home->starts_with('/')) {
+        path = (home->ends_with('/') ? home->substr(0, home->size() - 1) : *home) + path.substr(1);
+      } else {
+        problem(rule.name() + " = \"" + path +
+                "\" cannot be expanded: HOME is no absolute path; give one here");
       }
-      path = *home + path.substr(1);
     }
   }
 
   const environment_lookup& _environment;
   std::string _file;
   config _config;
+  std::set<std::string, std::less<>> _set;  // keys that file or environment give
   std::vector<std::string> _problems;
 };
 
@@ -447,7 +626,7 @@ std::uint64_t config::chunk_limit_bytes() const {
 std::vector<std::string> config_keys() {
   std::vector<std::string> keys;
   for (const key_rule& rule : rules()) {
-    keys.push_back(std::string(rule.table) + "." + std::string(rule.key));
+    keys.push_back(rule.name());
   }
   keys.emplace_back("subvolumes.paths");
   return keys;
@@ -469,23 +648,37 @@ result<config> parse_config(std::string_view text, const std::string& name,
 }
 
 result<config> load_config(const std::string& path, const environment_lookup& environment) {
+  error failure;
+  failure.why = engine::reason::configuration;
   std::error_code code;
-  if (!std::filesystem::is_regular_file(path, code)) {
-    error failure;
-    failure.why = engine::reason::configuration;
-    failure.message = "configuration file " + path + " does not exist";
+  const auto status = std::filesystem::status(path, code);
+  if (!std::filesystem::exists(status) || std::filesystem::is_directory(status)) {
+    failure.message =
+        "configuration file " + path +
+        (std::filesystem::is_directory(status) ? " is a directory" : " does not exist");
     failure.remedy = "name one with --config; config.example.toml is a start";
     return failure;
   }
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) {
-    error failure = engine::system_error(errno, "reading " + path);
-    failure.why = engine::reason::configuration;
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  std::string text(file_bytes_max + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  // Half a file may be valid TOML: only one that was read to its end counts.
+  if (!file.is_open() || file.bad()) {
+    failure.message =
+        engine::system_error(errno != 0 ? errno : EIO, "reading configuration file " + path)
+            .message;
+    failure.remedy = "check that this user may read it, and the disk";
     return failure;
   }
-  return parse_config(text.str(), path, environment);
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > file_bytes_max) {
+    failure.message =
+        "configuration file " + path + " has more than " + format_bytes(file_bytes_max);
+    failure.remedy = "name one with --config; config.example.toml is a start";
+    return failure;
+  }
+  return parse_config(text, path, environment);
 }
 
 }  // namespace bts3::app

@@ -2,8 +2,9 @@
 //
 // Unknown keys are errors and name the nearest known one. Keys whose feature this version lacks are
 // known: those that ask for something are refused by name, and those that merely tune it are listed
-// in `without_effect`. Each value may be overridden by the
-// environment variable BTRFS_TO_S3_{TABLE}_{KEY}; numbers take a human form as a string.
+// in `without_effect`. Each value may be overridden by the environment variable
+// BTRFS_TO_S3_{TABLE}_{KEY}, a list being written as in the file; sizes and times take a human form
+// as a string.
 #pragma once
 
 #include "engine/result.hh"

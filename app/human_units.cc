@@ -20,7 +20,8 @@ std::optional<double> parse(std::string_view text, const std::array<unit, Count>
   double number = 0;
   const auto parsed =
       std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
-  if (parsed.ec != std::errc() || number < 0) {
+  // "inf" and "nan" are numbers to from_chars().
+  if (parsed.ec != std::errc() || !std::isfinite(number) || number < 0) {
     return std::nullopt;
   }
   std::string_view rest(parsed.ptr,

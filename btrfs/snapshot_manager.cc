@@ -14,6 +14,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <tuple>
 
 namespace bts3::btrfs {
 
@@ -74,6 +75,27 @@ error bad_name(const std::string& name) {
   return failure;
 }
 
+// Makes the writable subvolume at `path` read-only.
+result<void> make_read_only(const std::string& path) {
+  auto fd = open_directory(path);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  std::uint64_t flags = BTRFS_SUBVOL_RDONLY;
+  if (::ioctl(fd->get(), BTRFS_IOC_SUBVOL_SETFLAGS, &flags) < 0) {
+    return system_error(errno, "making " + path + " read-only");
+  }
+  return engine::ok();
+}
+
+// Whether both paths lead to one directory.
+bool same_directory(const std::string& a, const std::string& b) {
+  struct stat first{};
+  struct stat second{};
+  return ::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 &&
+         first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
 }  // namespace
 
 std::string snapshot_name(std::string_view subvolume, std::string_view time, bool full) {
@@ -105,7 +127,7 @@ result<void> create_snapshot(const std::string& source, const std::string& paren
       failure.remedy = "both must be on the same Btrfs filesystem";
       return failure;
     }
-    return system_error(err, what, err == EPERM ? "this needs root" : "");
+    return system_error(err, what, err == EPERM || err == EACCES ? "this needs root" : "");
   }
   return engine::ok();
 }
@@ -130,7 +152,9 @@ result<void> delete_subvolume(const std::string& parent, const std::string& name
     return bad_name(name);
   }
   if (::ioctl(directory->get(), BTRFS_IOC_SNAP_DESTROY, &arguments) < 0) {
-    return system_error(errno, "deleting subvolume " + path);
+    const int err = errno;
+    return system_error(err, "deleting subvolume " + path,
+                        err == EPERM || err == EACCES ? "this needs root" : "");
   }
   return engine::ok();
 }
@@ -147,6 +171,10 @@ result<void> sync_filesystem(const std::string& path) {
 }
 
 result<void> snapshot_manager::check(const std::string& source) const {
+  auto there = filesystem_id(source);
+  if (!there) {
+    return std::move(there.error());
+  }
   if (auto info = inspect_subvolume(source); !info) {
     return std::move(info.error());
   }
@@ -154,14 +182,10 @@ result<void> snapshot_manager::check(const std::string& source) const {
   if (!here) {
     error failure = std::move(here.error());
     failure.why = engine::reason::configuration;
-    if (failure.remedy.empty()) {
+    if (failure.what_now == engine::disposition::not_found) {
       failure.remedy = "create it (`mkdir -p " + _base + "`) on the filesystem of " + source;
     }
     return std::move(failure).within("snapshots.base_dir");
-  }
-  auto there = filesystem_id(source);
-  if (!there) {
-    return std::move(there.error());
   }
   if (*here != *there) {
     error failure;
@@ -176,22 +200,41 @@ result<void> snapshot_manager::check(const std::string& source) const {
 result<snapshot> snapshot_manager::create(const std::string& source, std::string_view subvolume,
                                           std::string_view time, bool full) const {
   const std::string name = snapshot_name(subvolume, time, full);
-  if (auto made = create_snapshot(source, _base, name, true); !made) {
-    return std::move(made.error());
-  }
-  // Its identity goes into manifest and state: a power cut must not take the snapshot back.
-  if (auto synced = sync_filesystem(_base); !synced) {
-    return std::move(synced.error());
-  }
-  auto info = inspect_subvolume(path_of(name));
-  if (!info) {
-    return std::move(info.error());
-  }
   auto made = parse_name(name);
   if (!made) {
     return bad_name(name);
   }
   made->path = path_of(name);
+  auto origin = inspect_subvolume(source);
+  if (!origin) {
+    return std::move(origin.error());
+  }
+  // A read-only snapshot keeps its source's received UUID, which would then stand for all snapshots
+  // of this source alike, here and in their streams; a writable one has none.
+  const bool received = !origin->received_uuid.is_null();
+  if (auto done = create_snapshot(source, _base, name, !received); !done) {
+    return std::move(done.error());
+  }
+  // From here on there is a snapshot, which nobody would know of.
+  const auto undo = [&](error failure) {
+    if (auto gone = delete_subvolume(_base, name); !gone) {
+      failure.message += "; " + gone.error().text();
+    }
+    return failure;
+  };
+  if (received) {
+    if (auto done = make_read_only(made->path); !done) {
+      return undo(std::move(done.error()));
+    }
+  }
+  // Its identity goes into manifest and state: a power cut must not take the snapshot back.
+  if (auto synced = sync_filesystem(_base); !synced) {
+    return undo(std::move(synced.error()));
+  }
+  auto info = inspect_subvolume(made->path);
+  if (!info) {
+    return undo(std::move(info.error()));
+  }
   made->info = std::move(*info);
   return std::move(*made);
 }
@@ -202,22 +245,43 @@ result<std::vector<snapshot>> snapshot_manager::list(std::string_view subvolume)
     return system_error(errno, "snapshots.base_dir " + _base);
   }
   std::vector<snapshot> found;
-  while (const dirent* entry = ::readdir(directory.get())) {
+  errno = 0;
+  for (; const dirent* entry = ::readdir(directory.get()); errno = 0) {
     auto parsed = parse_name(entry->d_name);
     if (!parsed || parsed->subvolume != subvolume || entry->d_type == DT_LNK) {
       continue;
     }
     parsed->path = path_of(parsed->name);
+    if (!is_subvolume(parsed->path)) {
+      continue;  // an ordinary directory of that name is somebody else's
+    }
     auto info = inspect_subvolume(parsed->path);
     if (!info) {
-      continue;  // an ordinary directory of that name is somebody else's
+      return std::move(info.error());
     }
     parsed->info = std::move(*info);
     found.push_back(std::move(*parsed));
   }
-  std::sort(found.begin(), found.end(),
-            [](const snapshot& a, const snapshot& b) { return a.time < b.time; });
+  if (errno != 0) {
+    return system_error(errno, "snapshots.base_dir " + _base);
+  }
+  std::sort(found.begin(), found.end(), [](const snapshot& a, const snapshot& b) {
+    return std::tie(a.time, a.name) < std::tie(b.time, b.name);
+  });
   return found;
+}
+
+result<std::vector<std::string>> snapshot_manager::nested_in(const std::string& source) const {
+  auto nested = nested_subvolumes(source);
+  if (!nested) {
+    return std::move(nested.error());
+  }
+  std::erase_if(*nested, [&](const std::string& path) {
+    const std::string whole = source + "/" + path;
+    const std::size_t slash = whole.rfind('/');
+    return parse_name(whole.substr(slash + 1)) && same_directory(whole.substr(0, slash), _base);
+  });
+  return nested;
 }
 
 result<void> snapshot_manager::remove(const std::string& name) const {

@@ -33,12 +33,17 @@ class snapshot_manager {
   // and is on the same filesystem. Errors carry the remedy.
   [[nodiscard]] engine::result<void> check(const std::string& source) const;
 
-  // A read-only snapshot of `source`, durable when this returns.
+  // A read-only snapshot of `source`, durable when this returns. It never has a received UUID, even
+  // when `source` was received: its own UUID alone stands for it. What fails leaves none.
   engine::result<snapshot> create(const std::string& source, std::string_view subvolume,
                                   std::string_view time, bool full) const;
 
-  // Snapshots of that subvolume by name, oldest first.
+  // Snapshots of that subvolume by name, oldest first. Fails when one cannot be looked at.
   [[nodiscard]] engine::result<std::vector<snapshot>> list(std::string_view subvolume) const;
+
+  // Paths, relative to `source`, of the subvolumes directly inside it, without the snapshots in the
+  // base directory: when that lies within `source`, they are no data of it. Sorted.
+  [[nodiscard]] engine::result<std::vector<std::string>> nested_in(const std::string& source) const;
 
   // Fails for anything that is not one of ours by name.
   engine::result<void> remove(const std::string& name) const;

@@ -32,27 +32,41 @@ error not_usable(const std::string& message, std::string remedy) {
   return failure;
 }
 
-result<void> require_btrfs(const unique_fd& fd, const std::string& path) {
+result<unique_fd> open_on_btrfs(const std::string& path) {
+  auto fd = open_directory(path);
+  if (!fd) {
+    error failure = std::move(fd.error());
+    failure.remedy =
+        "check that it is there, its filesystem mounted, and this user allowed to read it";
+    return failure;
+  }
   struct statfs info{};
-  if (::fstatfs(fd.get(), &info) != 0) {
+  if (::fstatfs(fd->get(), &info) != 0) {
     return system_error(errno, path);
   }
   if (static_cast<unsigned long>(info.f_type) != BTRFS_SUPER_MAGIC) {
     return not_usable(path + " is not on a Btrfs filesystem",
                       "name a directory on Btrfs (`stat -f -c %T " + path + "` tells)");
   }
-  return engine::ok();
+  return fd;
 }
 
-// The path of directory `inode` within tree `tree`, with a trailing slash; empty for the root.
-result<std::string> path_of_inode(int fd, std::uint64_t tree, std::uint64_t inode) {
+// The path of a subvolume within the one that `fd` is the root of, by its reference there.
+result<std::string> path_of(const unique_fd& fd, std::uint64_t directory, std::uint64_t tree) {
   btrfs_ioctl_ino_lookup_args lookup{};
-  lookup.treeid = tree;
-  lookup.objectid = inode;
-  if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP, &lookup) < 0) {
-    return system_error(errno, "BTRFS_IOC_INO_LOOKUP", "this needs root");
+  lookup.objectid = directory;
+  if (::ioctl(fd.get(), BTRFS_IOC_INO_LOOKUP, &lookup) < 0) {
+    const int err = errno;
+    return system_error(err, "BTRFS_IOC_INO_LOOKUP", err == EPERM ? "this needs root" : "");
   }
-  return std::string(lookup.name);
+  // The reference has no name: the subvolume itself does.
+  btrfs_ioctl_ino_lookup_user_args user{};
+  user.dirid = directory;
+  user.treeid = tree;
+  if (::ioctl(fd.get(), BTRFS_IOC_INO_LOOKUP_USER, &user) < 0) {
+    return system_error(errno, "BTRFS_IOC_INO_LOOKUP_USER");
+  }
+  return std::string(lookup.name) + user.name;  // the first ends in a slash, or is empty
 }
 
 }  // namespace
@@ -116,12 +130,9 @@ bool is_subvolume(const std::string& path) {
 }
 
 result<subvolume_info> inspect_subvolume(const std::string& path) {
-  auto fd = open_directory(path);
+  auto fd = open_on_btrfs(path);
   if (!fd) {
     return std::move(fd.error());
-  }
-  if (auto btrfs = require_btrfs(*fd, path); !btrfs) {
-    return std::move(btrfs.error());
   }
   if (!is_subvolume(path)) {
     return not_usable(path + " is an ordinary directory, not a Btrfs subvolume",
@@ -147,12 +158,9 @@ result<subvolume_info> inspect_subvolume(const std::string& path) {
 }
 
 result<uuid> filesystem_id(const std::string& path) {
-  auto fd = open_directory(path);
+  auto fd = open_on_btrfs(path);
   if (!fd) {
     return std::move(fd.error());
-  }
-  if (auto btrfs = require_btrfs(*fd, path); !btrfs) {
-    return std::move(btrfs.error());
   }
   btrfs_ioctl_fs_info_args raw{};
   if (::ioctl(fd->get(), BTRFS_IOC_FS_INFO, &raw) < 0) {
@@ -175,18 +183,12 @@ result<std::vector<std::string>> nested_subvolumes(const std::string& path) {
       return system_error(errno, path + ": BTRFS_IOC_GET_SUBVOL_ROOTREF");
     }
     for (unsigned i = 0; i < refs.num_items; ++i) {
-      auto directory = path_of_inode(fd->get(), 0, refs.rootref[i].dirid);
-      if (!directory) {
-        return std::move(directory.error());
+      auto name = path_of(*fd, refs.rootref[i].dirid, refs.rootref[i].treeid);
+      if (name) {
+        names.push_back(std::move(*name));
+      } else if (name.error().what_now != engine::disposition::not_found) {
+        return std::move(name.error()).within(path);
       }
-      // The reference has no name: the subvolume itself does.
-      btrfs_ioctl_ino_lookup_user_args user{};
-      user.dirid = refs.rootref[i].dirid;
-      user.treeid = refs.rootref[i].treeid;
-      if (::ioctl(fd->get(), BTRFS_IOC_INO_LOOKUP_USER, &user) < 0) {
-        return system_error(errno, path + ": BTRFS_IOC_INO_LOOKUP_USER");
-      }
-      names.push_back(*directory + user.name);
     }
     if (code >= 0) {
       break;

@@ -40,17 +40,19 @@ struct subvolume_info {
   bool read_only = false;
 };
 
-// Errors: the path is missing, not on Btrfs, or an ordinary directory; each with its remedy.
+// Errors: the path is missing or cannot be opened, is not on Btrfs, or is an ordinary directory;
+// each with its remedy.
 engine::result<subvolume_info> inspect_subvolume(const std::string& path);
 
 // Whether `path` is a subvolume's root; false for anything else, missing paths included.
 bool is_subvolume(const std::string& path);
 
-// The filesystem's UUID; an error when `path` is not on Btrfs.
+// The filesystem's UUID; an error with its remedy when `path` is missing or not on Btrfs.
 engine::result<uuid> filesystem_id(const std::string& path);
 
-// Paths, relative to `path`, of the subvolumes directly inside the subvolume at `path`: `btrfs
-// send` leaves an empty directory for each. Sorted.
+// Paths, relative to `path`, of the subvolumes directly inside the subvolume at `path`, which a
+// snapshot of it leaves out: nothing of them is sent, nor, depending on the kernel, the empty
+// directories where they hang. Sorted; what is deleted meanwhile is not named.
 engine::result<std::vector<std::string>> nested_subvolumes(const std::string& path);
 
 }  // namespace bts3::btrfs

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, from Debian's packages, what is missing:  install_dependencies.sh [build|test|integration]...
+# Installs, from Debian's packages, what is missing:  install_dependencies.sh [build|test|integration|coverage]...
 # Without arguments: everything. Asks apt for nothing when nothing is missing.
 set -euo pipefail
 
@@ -13,16 +13,19 @@ test=(libboost-test-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 
 # A Ceph object gateway and what the end-to-end tests do with Btrfs.
 integration=(btrfs-progs python3 mount util-linux procps kmod
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common)
+# What reads clang's coverage counters (tests/coverage.sh).
+coverage=(llvm-19)
 
 groups=("$@")
-[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration)
+[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage)
 wanted=()
 for group in "${groups[@]}"; do
   case $group in
     build) wanted+=("${build[@]}") ;;
     test) wanted+=("${test[@]}") ;;
     integration) wanted+=("${integration[@]}") ;;
-    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration)" >&2; exit 2 ;;
+    coverage) wanted+=("${coverage[@]}") ;;
+    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage)" >&2; exit 2 ;;
   esac
 done
 

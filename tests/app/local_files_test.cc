@@ -2,14 +2,22 @@
 #include "app/run_lock.hh"
 #include "app/state_store.hh"
 
+#include "tests/support/as_nobody.hh"
 #include "tests/support/outcome.hh"
 
 #include <boost/test/unit_test.hpp>
 
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -59,6 +67,100 @@ std::string content(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
+// Another process that takes the lock at `path`, starts a program, and waits to be killed.
+class lock_holder {
+ public:
+  explicit lock_holder(const std::string& path) {
+    std::array<int, 2> report{};
+    BOOST_REQUIRE(::pipe2(report.data(), O_CLOEXEC) == 0);
+    _pid = ::fork();
+    BOOST_REQUIRE(_pid >= 0);
+    if (_pid == 0) {
+      hold(path, report[1]);
+    }
+    ::close(report[1]);
+    const bool told = ::read(report[0], &_program, sizeof _program) == sizeof _program;
+    ::close(report[0]);
+    BOOST_REQUIRE_MESSAGE(told, "the other process did not get the lock");
+  }
+  ~lock_holder() {
+    end();
+    if (_program > 0) {
+      ::kill(_program, SIGKILL);
+    }
+  }
+  lock_holder(const lock_holder&) = delete;
+  lock_holder& operator=(const lock_holder&) = delete;
+
+  [[nodiscard]] pid_t pid() const { return _pid; }
+  [[nodiscard]] bool its_program_runs() const { return ::kill(_program, 0) == 0; }
+  void end() {
+    if (_pid > 0) {
+      ::kill(_pid, SIGKILL);
+      ::waitpid(_pid, nullptr, 0);
+      _pid = 0;
+    }
+  }
+
+ private:
+  [[noreturn]] static void hold(const std::string& path, int report) {
+    auto held = run_lock::acquire(path);
+    std::array<int, 2> until_exec{};
+    if (!held || ::pipe2(until_exec.data(), O_CLOEXEC) != 0) {
+      ::_exit(1);
+    }
+    const pid_t program = ::fork();
+    if (program == 0) {
+      ::execlp("sleep", "sleep", "600", nullptr);
+      ::_exit(1);
+    }
+    ::close(until_exec[1]);
+    char nothing = 0;
+    const bool started = ::read(until_exec[0], &nothing, 1) == 0;
+    if (program < 0 || !started || ::write(report, &program, sizeof program) != sizeof program) {
+      ::_exit(1);
+    }
+    for (;;) {
+      ::pause();
+    }
+  }
+
+  pid_t _pid = 0;
+  pid_t _program = 0;
+};
+
+// No file can grow while this lives; what tries gets EFBIG.
+class no_growth {
+ public:
+  no_growth() {
+    BOOST_REQUIRE(::getrlimit(RLIMIT_FSIZE, &_before) == 0);
+    _handler = std::signal(SIGXFSZ, SIG_IGN);
+    rlimit none = _before;
+    none.rlim_cur = 0;
+    BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &none) == 0);
+  }
+  ~no_growth() {
+    ::setrlimit(RLIMIT_FSIZE, &_before);
+    std::signal(SIGXFSZ, _handler);
+  }
+  no_growth(const no_growth&) = delete;
+  no_growth& operator=(const no_growth&) = delete;
+
+ private:
+  rlimit _before{};
+  void (*_handler)(int) = SIG_DFL;
+};
+
+// What taking the lock at `path` says; empty when it was taken.
+std::string lock_problem(const std::string& path) {
+  const auto taken = run_lock::acquire(path);
+  return taken ? std::string() : taken.error().text();
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(run_lock_suite)
@@ -94,12 +196,99 @@ BOOST_AUTO_TEST_CASE(a_stale_or_garbled_file_blocks_nothing) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_path_that_cannot_be_a_lock_is_an_error_with_its_key) {
+BOOST_AUTO_TEST_CASE(a_pid_that_another_program_has_by_now_blocks_nothing) {
   const scratch directory;
-  std::filesystem::create_directory(directory / "lock");
-  auto taken = run_lock::acquire(directory / "lock");
-  BOOST_REQUIRE(!taken);
-  BOOST_TEST(taken.error().message.find("global.lock_path") != std::string::npos);
+  const std::string path = directory / "lock";
+  const lock_holder other(directory / "elsewhere");
+  std::ofstream(path) << other.pid() << '\n';
+  BOOST_TEST(lock_problem(path) == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_lock_held_by_another_process_names_it_and_goes_with_it) {
+  const scratch directory;
+  const std::string path = directory / "lock";
+  lock_holder other(path);
+  auto refused = run_lock::acquire(path);
+  BOOST_REQUIRE(!refused);
+  BOOST_TEST((status_of(refused.error()) == exit_status::lock_held));
+  BOOST_TEST(refused.error().message ==
+             "lock already held by pid " + std::to_string(other.pid()) + " (" + path + ")");
+  BOOST_TEST(content(path) == std::to_string(other.pid()) + "\n");
+  // What it started lives on, and must not have the lock.
+  other.end();
+  BOOST_TEST(other.its_program_runs());
+  BOOST_TEST(lock_problem(path) == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_held_lock_whose_file_says_anything_else_than_a_pid_has_an_unknown_holder) {
+  const scratch directory;
+  const std::string path = directory / "lock";
+  const lock_holder other(path);
+  for (const char* text : {"", "\n", "\x1b[31mred", "12 monkeys\n", "-1\n"}) {
+    std::ofstream(path, std::ios::trunc) << text;
+    BOOST_TEST(lock_problem(path).starts_with("lock already held by pid (unknown) ("), text);
+    BOOST_TEST(content(path) == text);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_path_that_cannot_be_a_lock_is_an_error_with_its_key_and_a_remedy) {
+  const scratch directory;
+  std::ofstream(directory / "file") << "mine";
+  std::filesystem::create_directory(directory / "folder");
+  std::filesystem::create_symlink(directory / "file", directory / "link");
+  BOOST_REQUIRE(::mkfifo((directory / "fifo").c_str(), 0600) == 0);
+  const std::pair<std::string, std::string> cases[] = {
+      {directory / "folder", "Is a directory"},
+      {directory / "link", "symbolic links"},
+      {directory / "fifo", "is no regular file"},
+      {directory / "file/lock", "making " + (directory / "file")},
+      {"/proc/no/such/lock", "making /proc/no/such"},
+      {"/dev/null", "is no regular file"},
+  };
+  for (const auto& [path, expected] : cases) {
+    const auto taken = run_lock::acquire(path);
+    BOOST_REQUIRE_MESSAGE(!taken, path);
+    const std::string text = taken.error().text();
+    BOOST_TEST(text.starts_with("global.lock_path: "), text);
+    BOOST_TEST(has(text, expected), text);
+    BOOST_TEST(has(text, "name a file that can be written to"), text);
+    // A missing folder is no "not there", which a caller might take for an answer.
+    BOOST_TEST((taken.error().what_now == disposition::fail));
+    BOOST_TEST((status_of(taken.error()) == exit_status::failed));
+  }
+  BOOST_TEST(content(directory / "file") == "mine");
+}
+
+BOOST_AUTO_TEST_CASE(a_lock_that_cannot_name_its_holder_is_not_taken) {
+  const scratch directory;
+  const std::string path = directory / "lock";
+  std::string text;
+  {
+    const no_growth full;
+    text = lock_problem(path);
+  }
+  BOOST_TEST(text.starts_with("global.lock_path: writing " + path + ": "), text);
+  BOOST_TEST(lock_problem(path) == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_file_of_another_user_is_an_error_with_its_key) {
+  if (::geteuid() != 0) {
+    std::cout << "skipped: becoming another user needs root\n";
+    return;
+  }
+  const scratch directory;
+  const std::string path = directory / "lock";
+  BOOST_REQUIRE(lock_problem(path).empty());
+  BOOST_REQUIRE(::chmod((directory / ".").c_str(), 0755) == 0);
+  std::string there;
+  std::string missing;
+  {
+    const bts3::testing::as_nobody nobody;
+    there = lock_problem(path);
+    missing = lock_problem(directory / "new/lock");
+  }
+  BOOST_TEST(there.starts_with("global.lock_path: " + path + ": Permission denied; name"), there);
+  BOOST_TEST(missing.starts_with("global.lock_path: making "), missing);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

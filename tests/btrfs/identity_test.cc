@@ -2,6 +2,9 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <cstdint>
+#include <optional>
+
 using namespace bts3::btrfs;
 
 namespace {
@@ -73,10 +76,89 @@ BOOST_AUTO_TEST_CASE(null_uuids_never_match_each_other) {
   BOOST_TEST(!compare_identity(nothing, wrong).matches());
 }
 
+// Every way in which the two can meet. R is what the snapshot, or its copy, was received from.
+BOOST_AUTO_TEST_CASE(the_verdict_follows_from_uuids_property_and_ctransid) {
+  using enum identity_verdict;
+  constexpr std::uint64_t same = 42;
+  constexpr std::uint64_t moved = 43;
+  const std::optional<std::uint64_t> none;
+  const uuid nothing;
+  const uuid r = *uuid::parse("77777777-7777-7777-7777-777777777777");
+  struct row {
+    const char* what;
+    std::optional<uuid> recorded_own;
+    std::optional<uuid> recorded_received;
+    std::optional<std::uint64_t> recorded_ctransid;
+    uuid own;
+    uuid received;
+    std::uint64_t ctransid;
+    bool read_only;
+    identity_verdict verdict;
+  };
+  const row rows[] = {
+      {"itself", original, {}, same, original, nothing, same, true, matches},
+      {"itself, no ctransid recorded", original, {}, none, original, nothing, moved, true, matches},
+      {"itself, changed", original, {}, same, original, nothing, moved, true, changed},
+      {"itself, writable", original, {}, same, original, nothing, same, false, writable},
+      {"itself, writable and changed",
+       original,
+       {},
+       same,
+       original,
+       nothing,
+       moved,
+       false,
+       writable},
+      {"itself, with what it was received from", original, r, same, original, r, same, true,
+       matches},
+      {"itself, received and changed", original, r, same, original, r, moved, true, changed},
+      {"its copy", original, {}, same, other, original, moved, true, matches},
+      {"its copy, writable", original, {}, same, other, original, same, false, writable},
+      {"what it was received from", original, r, same, r, nothing, moved, true, matches},
+      {"a sibling received from the same", original, r, same, other, r, moved, true, matches},
+      {"another", original, {}, same, other, nothing, same, true, other_uuid},
+      {"another, writable", original, {}, same, other, nothing, same, false, other_uuid},
+      {"another's copy", original, {}, same, other, r, same, true, other_uuid},
+      {"none recorded", {}, {}, same, original, nothing, same, true, unknown},
+      {"none recorded but a received one", {}, r, none, other, r, same, true, unknown},
+      {"null against null", nothing, nothing, none, other, nothing, same, true, other_uuid},
+      {"null against all null", nothing, nothing, none, nothing, nothing, same, true, other_uuid},
+  };
+  for (const row& one : rows) {
+    recorded_identity identity;
+    identity.own_uuid = one.recorded_own;
+    identity.received_uuid = one.recorded_received;
+    identity.ctransid = one.recorded_ctransid;
+    subvolume_info found;
+    found.own_uuid = one.own;
+    found.received_uuid = one.received;
+    found.ctransid = one.ctransid;
+    found.read_only = one.read_only;
+    const identity_finding finding = compare_identity(identity, found);
+    BOOST_TEST((finding.verdict == one.verdict), one.what << ": " << finding.sentence);
+    BOOST_TEST(finding.matches() == (one.verdict == matches), one.what);
+    BOOST_TEST(finding.sentence.empty() == finding.matches(), one.what);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_mismatch_is_explained_with_both_sides) {
+  subvolume_info found = snapshot();
+  found.ctransid = 43;
+  BOOST_TEST(compare_identity(recorded(), found).sentence ==
+             "it was changed after the backup (ctransid 43, recorded 42)");
+  found.own_uuid = other;
+  BOOST_TEST(compare_identity(recorded(), found).sentence ==
+             "its UUID aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee is not the recorded one, "
+             "11111111-2222-3333-4444-555555555555");
+}
+
 BOOST_AUTO_TEST_CASE(a_uuid_goes_to_text_and_back_and_malformed_text_is_refused) {
   BOOST_TEST(original.text() == "11111111-2222-3333-4444-555555555555");
   BOOST_TEST((uuid::parse("AAAAAAAA-BBBB-CCCC-DDDD-EEEEEEEEEEEE") == other));
+  BOOST_TEST(!uuid::parse("").has_value());
   BOOST_TEST(!uuid::parse("11111111-2222-3333-4444-55555555555").has_value());
+  BOOST_TEST(!uuid::parse("11111111-2222-3333-4444-5555555555555").has_value());
+  BOOST_TEST(!uuid::parse("111111112-222-3333-4444-555555555555").has_value());
   BOOST_TEST(!uuid::parse("11111111x2222-3333-4444-555555555555").has_value());
   BOOST_TEST(!uuid::parse("g1111111-2222-3333-4444-555555555555").has_value());
 }

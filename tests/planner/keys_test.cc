@@ -19,7 +19,10 @@ BOOST_AUTO_TEST_CASE(keys_follow_the_layout_whatever_slashes_the_prefix_has) {
     BOOST_TEST(keys.chunk(backup_kind::incremental, when, 3) ==
                "a/b/subvol/data/incremental/chunk-20260102T030405Z-3.bin");
   }
-  BOOST_TEST(key_layout("", "data").pointer() == "subvol/data/current.json");
+  for (const char* none : {"", "/", "//"}) {
+    BOOST_TEST(key_layout(none, "data").pointer() == "subvol/data/current.json");
+  }
+  BOOST_TEST(key_layout("a", "data").root() == "a/subvol/data/");
 }
 
 BOOST_AUTO_TEST_CASE(a_copied_bucket_is_read_relative_to_its_manifest) {
@@ -28,18 +31,68 @@ BOOST_AUTO_TEST_CASE(a_copied_bucket_is_read_relative_to_its_manifest) {
              "new/subvol/data/full/manifest-1.json");
   BOOST_TEST(beside_manifest("subvol/data/full/manifest-1.json",
                              "subvol/data/full/chunk-1-0.bin") == "subvol/data/full/chunk-1-0.bin");
+  // A manifest that lies at the top of its bucket.
+  BOOST_TEST(beside_manifest("full/manifest-1.json", "p/subvol/data/full/chunk-1-0.bin") ==
+             "full/chunk-1-0.bin");
+  // What is no key of the layout leads to a folder, where no object is.
+  for (const char* foreign : {"", "/x", "x"}) {
+    BOOST_TEST(beside_manifest("a/full/manifest-1.json", foreign) == "a/");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(times_are_read_in_both_forms) {
-  BOOST_TEST((timestamp::parse("20260102T030405Z") == when));
-  BOOST_TEST((timestamp::parse("2026-01-02T03:04:05+00:00") == when));
-  BOOST_TEST((timestamp::parse("2026-01-02T03:04:05.678Z") == when));
+  for (const char* same : {"20260102T030405Z", "20260102T030405+00:00", "2026-01-02T03:04:05Z",
+                           "2026-01-02T03:04:05+00:00", "2026-01-02T03:04:05.678Z",
+                           "2026-01-02T03:04:05.678901234+00:00"}) {
+    const auto read = timestamp::parse(same);
+    BOOST_REQUIRE_MESSAGE(read.has_value(), same);
+    BOOST_TEST((*read == when), same);
+  }
+  // `date -ud 2026-01-02T03:04:05Z +%s`
+  BOOST_TEST(when.when().time_since_epoch().count() == 1'767'323'045);
   BOOST_TEST(when.compact() == "20260102T030405Z");
   BOOST_TEST(when.rfc3339() == "2026-01-02T03:04:05Z");
-  for (const char* wrong : {"", "2026", "20260230T000000Z", "20260102T250000Z", "20260102T030405",
-                            "2026-01-02T03:04:05+02:00", "2026-01-02 03:04:05Z"}) {
+}
+
+BOOST_AUTO_TEST_CASE(times_that_are_none_are_refused) {
+  for (const char* wrong : {"",
+                            "2026",
+                            "20260230T000000Z",
+                            "20261301T000000Z",
+                            "20260001T000000Z",
+                            "20260100T000000Z",
+                            "20260102T240000Z",
+                            "20260102T006000Z",
+                            "20260102T000061Z",
+                            "20260102T030405",
+                            "20260102T030405Zx",
+                            "20260102T030405.5Z",
+                            "20260102 030405Z",
+                            "2026010aT030405Z",
+                            "2026-01-02T03:04:05+02:00",
+                            "2026-01-02T03:04:05-00:00",
+                            "2026-01-02 03:04:05Z",
+                            "2026-01-0203:04:05Z",
+                            "2026-0102T03:04:05Z",
+                            "2026-01-02T0304:05Z",
+                            "2026-01-02T03:04:5Z",
+                            "-026-01-02T03:04:05Z"}) {
     BOOST_TEST(!timestamp::parse(wrong).has_value(), wrong);
   }
+}
+
+BOOST_AUTO_TEST_CASE(the_ends_of_days_years_and_centuries_go_to_text_and_back) {
+  for (const char* text : {"19691231T235959Z", "19700101T000000Z", "20240229T120000Z",
+                           "20000229T000000Z", "99991231T235959Z"}) {
+    const auto read = timestamp::parse(text);
+    BOOST_REQUIRE_MESSAGE(read.has_value(), text);
+    BOOST_TEST(read->compact() == text);
+    BOOST_TEST((timestamp::parse(read->rfc3339()) == read), text);
+  }
+  // A leap second is the next minute's first.
+  BOOST_TEST(timestamp::parse("20161231T235960Z")->compact() == "20170101T000000Z");
+  BOOST_TEST(timestamp().compact() == "19700101T000000Z");
+  BOOST_TEST((*timestamp::parse("20260102T030404Z") < when));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -116,9 +116,132 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_named) {
     const std::string problem = problem_after(change.first, change.second);
     BOOST_TEST(problem.starts_with(field), change.second << " gave: " << problem);
   }
-  BOOST_TEST(!parse_manifest("").has_value());
-  BOOST_TEST(!parse_manifest("[]").has_value());
-  BOOST_TEST(!parse_manifest("{\"version\": 1").has_value());
+  for (const char* text : {"", "[]", "7", "{\"version\": 1", "\xff"}) {
+    const auto parsed = parse_manifest(text);
+    BOOST_REQUIRE_MESSAGE(!parsed, text);
+    BOOST_TEST(parsed.error().text().starts_with("not a JSON object: "), parsed.error().text());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_field_of_a_wrong_type_is_named) {
+  const std::pair<std::pair<std::string, std::string>, std::string> cases[] = {
+      {{"\"version\": 1,", ""}, "version: is missing"},
+      {{"\"version\": 1", "\"version\": \"1\""}, "version: must be a whole number"},
+      {{"\"subvolume\": \"data\"", "\"subvolume\": 7"}, "subvolume: must be a string"},
+      {{"\"subvolume\": \"data\"", "\"subvolume\": null"}, "subvolume: is missing"},
+      {{"\"subvolume\": \"data\"", "\"subvolume\": \"\""}, "subvolume: is empty"},
+      {{"\"created_at\": \"2026-01-02T03:04:05Z\"", "\"created_at\": 2026"}, "created_at: must be"},
+      {{"\"snapshot\": {", "\"snapshot\": [], \"later\": {"}, "snapshot: is missing"},
+      {{"\"ctransid\": 99", "\"ctransid\": -99"}, "snapshot.ctransid: must be a whole number"},
+      {{"\"name\": \"data__", "\"nam\": \"data__"}, "snapshot.name: is missing"},
+      {{"\"total_bytes\": 150", "\"total_bytes\": 150.5"}, "total_bytes: must be a whole number"},
+      {{"\"chunks\": [", "\"chunks\": 1, \"later\": ["}, "chunks: must be an array"},
+      {{"\"chunks\": [", "\"chunks\": [], \"later\": ["}, "chunks: is empty"},
+      {{"\"chunks\": [", "\"chunks\": [7,"}, "chunks[0]"},
+      {{"\"chunks\": [", "\"chunks\": [{},"}, "chunks[0].key: is missing"},
+      {{"\"key\": \"p/subvol/data/incremental/chunk-20260102T030405Z-0.bin\"", "\"key\": \"\""},
+       "chunks[0].key: is empty"},
+      {{"\"size\": 150", "\"size\": 0"}, "chunks[0].size: is zero"},
+      {{"\"etag\": \"x-1\"", "\"etag\": 1"}, "chunks[0].etag: must be a string"},
+      {{digest, std::string(64, 'g')}, "chunks[0].sha256: must be 64"},
+      {{"\"part_size\": 64", "\"part_size\": 0"}, "chunks[0].part_size: must be a multiple"},
+      {{"\"part_size\": 64", "\"part_size\": \"64\""}, "chunks[0].part_size: must be a whole"},
+      {{"\"part_crc32\": [", "\"part_crc32\": 1, \"later\": ["},
+       "chunks[0].part_crc32: must be an array of strings"},
+      {{"\"y/Q5Jg==\"", "5"}, "chunks[0].part_crc32[0]: is malformed"},
+      {{"\"y/Q5Jg==\"", "\"y/Q5J-==\""}, "chunks[0].part_crc32[0]: is malformed"},
+      {{"\"y/Q5Jg==\"", "\"y/Q5Jg==\", \"y/Q5Jg==\""},
+       "chunks[0].part_crc32: has 4 entries for 3 parts"},
+      {{"\"" + std::string(64, 'b') + "\",", ""},
+       "chunks[0].part_sha256_states: has 1 entries for 3 parts"},
+      {{"\"kind\": \"incremental\"", "\"kind\": \"full\""},
+       "parent_manifest: is set in a full backup"},
+  };
+  for (const auto& [change, expected] : cases) {
+    const std::string problem = problem_after(change.first, change.second);
+    BOOST_TEST(problem.starts_with(expected), change.second << " gave: " << problem);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_manifest_with_more_parts_than_an_object_can_have_is_refused) {
+  const std::string text =
+      replaced(write_manifest(sample()), "\"size\": 150", "\"size\": 70400001");
+  const auto parsed = parse_manifest(text);
+  BOOST_REQUIRE(!parsed);
+  BOOST_TEST(parsed.error().text() ==
+             "chunks[0].part_size: gives more parts than an object can have");
+}
+
+BOOST_AUTO_TEST_CASE(a_manifest_of_absurd_size_is_refused_unread) {
+  const std::string text = write_manifest(sample());
+  BOOST_TEST(parse_manifest(text + std::string(manifest_bytes_max - text.size(), ' ')).has_value());
+  const auto parsed = parse_manifest(text + std::string(manifest_bytes_max - text.size() + 1, ' '));
+  BOOST_REQUIRE(!parsed);
+  BOOST_TEST(parsed.error().text() == "the manifest has more than 64 MiB");
+}
+
+BOOST_AUTO_TEST_CASE(what_a_full_backup_without_parts_lacks_is_absent_in_writing_and_reading) {
+  manifest value = sample();
+  value.kind = backup_kind::full;
+  value.parent_manifest.reset();
+  value.snapshot.uuid.reset();
+  value.snapshot.ctransid.reset();
+  value.stream.reset();
+  value.chunks[0].part_size.reset();
+  const std::string text = write_manifest(value);
+  for (const char* absent : {"ctransid", "part_size", "part_crc32", "\"stream\""}) {
+    BOOST_TEST(text.find(absent) == std::string::npos, absent);
+  }
+  BOOST_TEST(text.find("\"parent_manifest\": null") != std::string::npos);
+  const auto parsed = parse_manifest(text);
+  BOOST_REQUIRE_MESSAGE(parsed.has_value(), (parsed ? "" : parsed.error().text()));
+  BOOST_TEST(!parsed->parent_manifest.has_value());
+  BOOST_TEST(!parsed->snapshot.uuid.has_value());
+  BOOST_TEST(!parsed->snapshot.ctransid.has_value());
+  BOOST_TEST(!parsed->stream.has_value());
+  BOOST_TEST(!parsed->chunks[0].has_parts());
+  BOOST_TEST(write_manifest(*parsed) == text);
+}
+
+// A chunk of exactly n parts has n checksums, and n - 1 states.
+BOOST_AUTO_TEST_CASE(a_last_part_may_be_whole) {
+  manifest value = sample();
+  value.chunks[0].size = 192;
+  value.total_bytes = 192;
+  BOOST_TEST(parse_manifest(write_manifest(value)).has_value());
+  value.chunks[0].size = 193;
+  value.total_bytes = 193;
+  BOOST_TEST(!parse_manifest(write_manifest(value)).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(the_sizes_of_all_chunks_are_summed_up) {
+  manifest value = sample();
+  chunk_record second;
+  second.key = "p/subvol/data/incremental/chunk-20260102T030405Z-1.bin";
+  second.size = 7;
+  second.sha256 = digest;
+  value.chunks.push_back(second);
+  const auto wrong = parse_manifest(write_manifest(value));
+  BOOST_REQUIRE(!wrong);
+  BOOST_TEST(wrong.error().text() == "total_bytes: is 150, and the chunks have 157");
+  value.total_bytes = 157;
+  const auto parsed = parse_manifest(write_manifest(value));
+  BOOST_REQUIRE_MESSAGE(parsed.has_value(), (parsed ? "" : parsed.error().text()));
+  BOOST_TEST(parsed->chunks.at(1).key == second.key);
+  BOOST_TEST(!parsed->chunks[1].etag.has_value());
+}
+
+// No subvolume or host can keep its own backup from being published.
+BOOST_AUTO_TEST_CASE(text_that_is_no_utf8_is_written_as_valid_json) {
+  manifest value = sample();
+  value.host_name =
+      "a\xff"
+      "b\"\n";
+  const auto parsed = parse_manifest(write_manifest(value));
+  BOOST_REQUIRE_MESSAGE(parsed.has_value(), (parsed ? "" : parsed.error().text()));
+  BOOST_TEST(parsed->host_name ==
+             "a\xef\xbf\xbd"
+             "b\"\n");
 }
 
 BOOST_AUTO_TEST_CASE(forty_thousand_parts_are_read) {
@@ -149,9 +272,28 @@ BOOST_AUTO_TEST_CASE(a_pointer_survives_writing_and_reading_and_names_what_is_mi
   const auto parsed = parse_pointer(text);
   BOOST_REQUIRE(parsed.has_value());
   BOOST_TEST(write_pointer(*parsed) == text);
-  const auto broken = parse_pointer(replaced(text, "manifest_key", "manifest"));
-  BOOST_REQUIRE(!broken.has_value());
-  BOOST_TEST(broken.error().where == "manifest_key");
+  const std::pair<std::pair<std::string, std::string>, std::string> cases[] = {
+      {{"manifest_key", "manifest"}, "manifest_key: is missing"},
+      {{"\"k\"", "\"\""}, "manifest_key: is empty"},
+      {{"\"k\"", "7"}, "manifest_key: must be a string"},
+      {{"\"kind\"", "\"kin\""}, "kind: is missing"},
+      {{"\"full\"", "\"FULL\""}, "kind: must be \"full\" or \"incremental\""},
+      {{"\"created_at\"", "\"created\""}, "created_at: is missing"},
+      {{"2026-01-02T03", "2026-01-02 03"}, "created_at: is no UTC time"},
+  };
+  for (const auto& [change, expected] : cases) {
+    const auto broken = parse_pointer(replaced(text, change.first, change.second));
+    BOOST_REQUIRE_MESSAGE(!broken, expected);
+    BOOST_TEST(broken.error().text() == expected);
+  }
+  for (std::size_t length = 0; length + 2 < text.size(); ++length) {
+    const auto broken = parse_pointer(text.substr(0, length));
+    BOOST_REQUIRE_MESSAGE(!broken, length << " bytes");
+    BOOST_TEST(broken.error().text().starts_with("not a JSON object: "));
+  }
+  BOOST_TEST((parse_pointer(replaced(text, "\"full\"", "\"incremental\""))->kind ==
+              backup_kind::incremental));
+  BOOST_TEST(parse_pointer(replaced(text, "{", "{\"later\": 7,")).has_value());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Line coverage by the unit tests of planner/, app/ and btrfs/:  coverage.sh [--check]
+# Builds the preset `coverage` (clang 19, source-based), runs those tests, prints a table. Files with a
+# floor hold what decides about backups and what reads other people's input; with --check a file below
+# its floor fails, named with its uncovered lines. Btrfs needs root and loop devices: without them the
+# files that only a real Btrfs can exercise are not measured, and the reason is printed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+check=false
+case ${1:-} in
+  "") ;;
+  --check) check=true ;;
+  *) echo "usage: tests/coverage.sh [--check]" >&2; exit 2 ;;
+esac
+
+floor=95
+floored=(planner app/config.cc app/human_units.cc app/run_lock.cc app/state_store.cc
+  btrfs/identity.cc btrfs/snapshot_manager.cc btrfs/subvolume.cc)
+needs_btrfs=(btrfs/snapshot_manager.cc btrfs/subvolume.cc)
+suites=(planner btrfs app)
+
+# Tests set their own credentials and certificate authorities.
+for name in $(compgen -e); do
+  case $name in
+    AWS_* | CURL_CA_BUNDLE | SSL_CERT_FILE | SSL_CERT_DIR | BTRFS_TO_S3_*) unset "$name" ;;
+  esac
+done
+
+tests/install_dependencies.sh build test coverage
+
+launcher=()
+if command -v ccache >/dev/null; then
+  launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+fi
+mkdir -p build
+log=build/coverage.log
+targets=("${suites[@]/%/_tests}")
+cmake --preset coverage "${launcher[@]}" >"$log" 2>&1 || { cat "$log"; exit 1; }
+cmake --build --preset coverage -j2 --target "${targets[@]}" >"$log" 2>&1 || { tail -n 60 "$log"; exit 1; }
+
+work=$(mktemp -d "$PWD/build/coverage/run-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+skipped=""
+for suite in "${suites[@]}"; do
+  binary=build/coverage/tests/$suite/${suite}_tests
+  # %p: a child of a test writes a profile of its own.
+  if ! LLVM_PROFILE_FILE="$work/$suite-%p.profraw" "$binary" --color_output=no >"$work/$suite.log" 2>&1; then
+    cat "$work/$suite.log"
+    echo "coverage.sh: the tests of $suite/ fail" >&2
+    exit 1
+  fi
+  reasons=$(grep '^skipped: ' "$work/$suite.log" | sort -u) || reasons=""
+  if [[ -n $reasons ]]; then
+    echo "$suite/: $reasons"
+    [[ $suite != btrfs ]] || skipped=yes
+  fi
+  llvm-profdata-19 merge -sparse "$work/$suite"-*.profraw -o "$work/$suite.profdata"
+  llvm-cov-19 export -format=lcov -instr-profile="$work/$suite.profdata" "$binary" >>"$work/lines"
+done
+
+# "path line count" for each line with code, as often as a binary has it.
+awk -v root="$PWD/" '
+  /^SF:/ { path = substr($0, 4); sub("^" root, "", path) }
+  /^DA:/ && path ~ /^(planner|app|btrfs)\// { split(substr($0, 4), field, ","); print path, field[1], field[2] }
+  ' "$work/lines" | LC_ALL=C sort -k1,1 -k2,2n >"$work/counts"
+
+# One row a file: path, lines with code, lines that no binary ran, and which these are.
+awk '
+  function end_range() {
+    if (first) missed = missed (missed == "" ? "" : ",") (first == last ? first : first "-" last)
+    first = 0
+  }
+  function end_line() {
+    if (!line) return
+    ++total
+    if (count) { end_range() } else { ++bad; if (!first) first = line; last = line }
+    line = 0
+  }
+  function end_file() {
+    end_line(); end_range()
+    if (total) print path, total, bad, (missed == "" ? "-" : missed)
+    total = bad = 0; missed = ""
+  }
+  $1 != path { end_file(); path = $1 }
+  $2 != line { end_line(); line = $2; count = 0 }
+  { count += $3 }
+  END { end_file() }' "$work/counts" >"$work/rows"
+
+# has_floor PATH: whether `floored` names it or its folder.
+has_floor() {
+  local one
+  for one in "${floored[@]}"; do
+    [[ $1 != "$one" && $1 != "$one"/* ]] || return 0
+  done
+  return 1
+}
+
+unmeasured=()
+[[ -z $skipped ]] || unmeasured=("${needs_btrfs[@]}")
+failures=()
+printf '%-30s %7s %7s %8s %7s\n' file lines missed covered floor
+while read -r path total bad missed; do
+  limit=-
+  if has_floor "$path"; then
+    limit=$floor%
+    if [[ " ${unmeasured[*]} " == *" $path "* ]]; then
+      limit=skipped
+    elif ((100 * (total - bad) < floor * total)); then
+      failures+=("$path: fewer than $floor % of its lines are run; never run: $missed")
+    fi
+  fi
+  hundredths=$((10000 * (total - bad) / total))
+  printf '%-30s %7d %7d %4d.%02d%% %7s\n' "$path" "$total" "$bad" $((hundredths / 100)) $((hundredths % 100)) "$limit"
+done <"$work/rows"
+
+# A file that moved away must not take its floor along.
+for one in "${floored[@]}"; do
+  grep -q "^$one[ /]" "$work/rows" || failures+=("$one: no test links it, so nothing is known about it")
+done
+
+if ((${#failures[@]})); then
+  printf '%s\n' "${failures[@]}" >&2
+  ! $check || exit 1
+fi
