@@ -171,6 +171,13 @@ std::string http_date(std::time_t when) {
   return text.data();
 }
 
+// Of x-amz-date (20130524T000000Z); -1 when it is none.
+std::time_t basic_time(const std::string& text) {
+  std::tm parts{};
+  const char* end = ::strptime(text.c_str(), "%Y%m%dT%H%M%SZ", &parts);
+  return end != nullptr && *end == '\0' ? ::timegm(&parts) : -1;
+}
+
 std::string error_document(const std::string& code, const server_headers& headers,
                            const std::string& message) {
   std::string content =
@@ -585,6 +592,12 @@ struct scripted_s3_server::impl {
   std::vector<recorded_request> log;
   std::size_t log_forgotten = 0;
   std::vector<rule> rules;
+  struct refused_key {
+    std::string code;
+    int status;
+  };
+  std::map<std::string, refused_key> refused_keys;
+  std::optional<std::chrono::seconds> clock_ahead;
   std::map<std::string, std::map<std::string, object_state>> buckets;
   std::map<std::string, upload_state> uploads;
   unsigned uploads_made = 0;
@@ -594,6 +607,10 @@ struct scripted_s3_server::impl {
   bool exchange(connection& self, recorded_request& request);
   std::optional<scripted_action> pick(const recorded_request& request);
   std::optional<server_answer> early_refusal(const recorded_request& request);
+  std::optional<server_answer> refused_signature(const recorded_request& request);
+  [[nodiscard]] std::time_t now() const {
+    return std::time(nullptr) + (clock_ahead ? clock_ahead->count() : 0);
+  }
   bool read_body(connection& self, const recorded_request& request, std::string& body,
                  std::size_t limit, const scripted_action* action);
   bool send(connection& self, const recorded_request& request, server_answer answer, bool close,
@@ -751,6 +768,22 @@ std::optional<scripted_action> scripted_s3_server::impl::pick(const recorded_req
   return chosen;
 }
 
+// Whose signature is no good any more, or made at another time.
+std::optional<server_answer> scripted_s3_server::impl::refused_signature(
+    const recorded_request& request) {
+  const std::time_t signed_at = basic_time(request.header("x-amz-date"));
+  if (clock_ahead && std::abs(signed_at - now()) > 15 * 60) {
+    return failure(403, "RequestTimeTooSkewed");
+  }
+  const std::string authorization = request.header("authorization");
+  for (const auto& [id, refusal] : refused_keys) {
+    if (authorization.find("Credential=" + id + '/') != std::string::npos) {
+      return failure(refusal.status, refusal.code);
+    }
+  }
+  return std::nullopt;
+}
+
 // What S3 refuses from the head alone.
 std::optional<server_answer> scripted_s3_server::impl::early_refusal(
     const recorded_request& request) {
@@ -758,6 +791,9 @@ std::optional<server_answer> scripted_s3_server::impl::early_refusal(
     return failure(403, "AccessDenied");
   }
   const std::lock_guard lock(mutex);
+  if (auto refusal = refused_signature(request)) {
+    return refusal;
+  }
   if (!buckets.contains(request.bucket)) {
     return failure(404, "NoSuchBucket");
   }
@@ -820,7 +856,8 @@ bool scripted_s3_server::impl::send(connection& self, const recorded_request& re
                        [name](const auto& field) { return lower(field.first) == name; });
   };
   if (!has("date")) {
-    answer.set("Date", http_date(std::time(nullptr)));
+    const std::lock_guard lock(mutex);
+    answer.set("Date", http_date(now()));
   }
   if (!has("content-length") && answer.status != 204) {
     answer.set("Content-Length", std::to_string(answer.body.size()));
@@ -1380,6 +1417,17 @@ bool scripted_s3_server::wait_for_stalls(std::size_t count) {
   std::unique_lock lock(_impl->mutex);
   return _impl->changed.wait_for(lock, std::chrono::seconds(10),
                                  [&] { return _impl->stalls_begun >= count; });
+}
+
+void scripted_s3_server::refuse_access_key(const std::string& id, const std::string& code,
+                                           int status) {
+  const std::lock_guard lock(_impl->mutex);
+  _impl->refused_keys[id] = {code, status};
+}
+
+void scripted_s3_server::set_clock(std::chrono::seconds ahead) {
+  const std::lock_guard lock(_impl->mutex);
+  _impl->clock_ahead = ahead;
 }
 
 void scripted_s3_server::add_bucket(const std::string& name) {
