@@ -239,7 +239,9 @@ BOOST_AUTO_TEST_CASE(a_clock_that_is_off_is_corrected) {
   BOOST_TEST(asked[0].header("x-amz-date") == "20130524T000000Z");
   BOOST_TEST(asked[1].header("x-amz-date") == "20130524T010000Z");
   // Once: what is refused then is final, and names the key.
-  sts.instead = {skewed, skewed};
+  const small_answer more_skewed(403, sts_error("SignatureDoesNotMatch"),
+                                 {{"Date", "Fri, 24 May 2013 02:00:00 GMT"}});
+  sts.instead = {skewed, more_skewed};
   const engine::error failure = here.failure();
   BOOST_TEST(contains(failure.message, "SignatureDoesNotMatch"));
   BOOST_TEST(contains(failure.message, "access key AKID from profile \"default\""));
