@@ -598,19 +598,15 @@ task<result<void>> backup_job::back_up(subvolume_view view) {
 }
 
 void backup_job::report_nested(const subvolume_config& which) {
-  auto nested = btrfs::nested_subvolumes(which.path);
+  auto nested = _snapshots.nested_in(which.path);
   if (!nested) {
     _with.log.write(log_level::warning, "backup", "nested_subvolumes_unknown",
                     {{"subvolume", which.name}, {"error", nested.error().text()}});
     return;
   }
-  // The directory of snapshots may lie in the subvolume itself; its snapshots are no news.
-  const std::string inside = which.path == "/" ? "" : which.path;
   std::string names;
   for (const std::string& name : *nested) {
-    if (!(inside + "/" + name).starts_with(_with.settings.base_dir + "/")) {
-      names += (names.empty() ? "" : ", ") + name;
-    }
+    names += (names.empty() ? "" : ", ") + name;
   }
   if (!names.empty()) {
     _with.log.write(log_level::warning, "backup", "nested_subvolumes_left_out",

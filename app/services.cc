@@ -49,10 +49,6 @@ std::string configured_endpoint(const services& with) {
 }
 
 result<std::unique_ptr<store_connection>> store_connection::open(const services& with) {
-  auto who = s3::find_credentials(with.environment);
-  if (!who) {
-    return std::move(who.error());
-  }
   s3::client_options client;
   client.bucket = s3::bucket_name(with.settings.bucket);
   client.region = with.settings.region;
@@ -80,8 +76,13 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
 
   std::unique_ptr<store_connection> made(new store_connection());
   made->_transport = std::move(*transport);
-  made->_client = std::make_unique<s3::s3_client>(*made->_transport, std::move(*who), with.clock,
-                                                  with.log, std::move(client));
+  s3::source_context sources{with.loop, *made->_transport, with.clock,
+                             with.log,  with.environment,  with.settings.region};
+  made->_chain = std::make_unique<s3::credential_chain>(std::move(sources));
+  made->_credentials =
+      std::make_unique<s3::refreshing_credentials>(with.loop, *made->_chain, with.clock, with.log);
+  made->_client = std::make_unique<s3::s3_client>(*made->_transport, *made->_credentials,
+                                                  with.clock, with.log, std::move(client));
   made->_retrying =
       std::make_unique<s3::retrying_store>(with.loop, *made->_client, with.log, std::move(policy));
   made->_checksums.crc32 = with.settings.checksum != "none";

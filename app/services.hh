@@ -7,6 +7,8 @@
 #include "engine/reactor.hh"
 #include "engine/result.hh"
 #include "engine/stop.hh"
+#include "s3/credential_chain.hh"
+#include "s3/credential_provider.hh"
 #include "s3/curl_transport.hh"
 #include "s3/multipart_upload.hh"
 #include "s3/retrying_store.hh"
@@ -30,7 +32,7 @@ struct services {
 // The store of the configured bucket: transport, client and retries. close() before destroying.
 class store_connection {
  public:
-  // Finds credentials and endpoint; sends nothing.
+  // Finds the endpoint; sends nothing. Credentials are looked for when the first request is made.
   static engine::result<std::unique_ptr<store_connection>> open(const services& with);
 
   [[nodiscard]] s3::object_store& store() { return *_retrying; }
@@ -43,6 +45,8 @@ class store_connection {
  private:
   store_connection() = default;
   std::unique_ptr<s3::curl_transport> _transport;
+  std::unique_ptr<s3::credential_chain> _chain;
+  std::unique_ptr<s3::credential_provider> _credentials;
   std::unique_ptr<s3::s3_client> _client;
   std::unique_ptr<s3::retrying_store> _retrying;
   s3::checksum_support _checksums;

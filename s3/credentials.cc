@@ -1,11 +1,10 @@
 #include "s3/credentials.hh"
 
-#include <cerrno>
+#include "s3/small_file.hh"
+
+#include <algorithm>
 #include <cstddef>
-#include <cstring>
-#include <fstream>
 #include <utility>
-#include <vector>
 
 namespace bts3::s3 {
 
@@ -13,15 +12,6 @@ namespace {
 
 using engine::error;
 using engine::result;
-
-// Real files hold a few profiles of a few hundred bytes.
-constexpr std::size_t file_bytes_max = 1024 * 1024;
-
-// Settings by which a profile gets its keys from elsewhere; said in the message, so that nobody
-// looks for a typing error in such a profile.
-constexpr const char* unsupported_settings[] = {"credential_process", "role_arn",
-                                                "sso_session",        "sso_start_url",
-                                                "login_session",      "web_identity_token_file"};
 
 std::string_view trimmed(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t\r");
@@ -31,86 +21,35 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
-std::string value_of(const environment_lookup& environment, std::string_view name) {
-  return environment(name).value_or("");
-}
-
-std::string value_of(const std::map<std::string, std::string>& settings, const char* key) {
-  const auto found = settings.find(key);
-  return found == settings.end() ? std::string() : found->second;
-}
-
-std::string profile_name(const environment_lookup& environment) {
-  std::string name = value_of(environment, "AWS_PROFILE");
-  return name.empty() ? "default" : name;
-}
-
-struct shared_file {
-  std::string path;
-  std::string trouble;  // why nothing was read; empty when it was
-  profile_map profiles;
-};
-
-shared_file read_shared_file(std::string path) {
-  shared_file file;
-  errno = 0;
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) {
-    file.trouble = errno != 0 ? ::strerrordesc_np(errno) : "cannot be opened";
+shared_profiles::file read_shared_file(std::string path) {
+  shared_profiles::file file;
+  auto text = read_small_file(path);
+  if (text) {
+    file.profiles = parse_profiles(*text);
   } else {
-    std::string text(file_bytes_max + 1, '\0');
-    stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(stream.gcount()));
-    if (stream.bad()) {
-      file.trouble = "cannot be read";
-    } else if (text.size() > file_bytes_max) {
-      file.trouble = "is larger than 1 MiB";
-    } else {
-      file.profiles = parse_profiles(text);
-    }
+    file.trouble = std::move(text.error().message);
   }
   file.path = std::move(path);
   return file;
 }
 
-// The credentials file first: where both name a setting, it counts.
-std::vector<shared_file> shared_files(const environment_lookup& environment) {
-  const std::string home = value_of(environment, "HOME");
-  const std::pair<const char*, const char*> places[] = {
-      {"AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"}, {"AWS_CONFIG_FILE", "~/.aws/config"}};
-  std::vector<shared_file> files;
-  for (const auto& [variable, standard] : places) {
-    std::string path = value_of(environment, variable);
-    if (path.empty()) {
-      path = standard;
-    }
-    if (path.starts_with("~/") && home.empty()) {
-      shared_file file;
-      file.path = path;
-      file.trouble = "HOME is not set";
-      files.push_back(std::move(file));
-    } else {
-      files.push_back(read_shared_file(path.starts_with("~/") ? home + path.substr(1) : path));
-    }
-  }
-  return files;
-}
-
-error access_error(std::string message, std::string remedy) {
-  error failure;
-  failure.why = engine::reason::access;
-  failure.message = std::move(message);
-  failure.remedy = std::move(remedy);
-  return failure;
-}
-
 struct key_names {
   const char* id;
   const char* secret;
+  const char* token;
 };
 
+constexpr key_names variables = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"};
+constexpr key_names settings = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"};
+
 // Nullopt when neither half is there.
-result<std::optional<credentials>> pair_of(credentials found, const key_names& names) {
+result<std::optional<credentials>> pair_of(const std::function<std::string(const char*)>& lookup,
+                                           const key_names& names, std::string source) {
+  credentials found;
+  found.access_key_id = lookup(names.id);
+  found.secret_access_key = lookup(names.secret);
+  found.session_token = lookup(names.token);
+  found.source = std::move(source);
   const bool has_id = !found.access_key_id.empty();
   const bool has_secret = !found.secret_access_key.empty();
   if (!has_id && !has_secret) {
@@ -118,32 +57,50 @@ result<std::optional<credentials>> pair_of(credentials found, const key_names& n
   }
   if (!has_id || !has_secret) {
     const std::string missing = has_id ? names.secret : names.id;
-    return access_error(
+    return unusable(
         found.source + " has " + (has_id ? names.id : names.secret) + " without " + missing,
         "set " + missing + " too, or neither of the two");
   }
   return std::optional<credentials>(std::move(found));
 }
 
-// Why a file yielded no keys.
-std::string nothing_in(const shared_file& file, const std::string& profile) {
-  if (!file.trouble.empty()) {
-    return file.path + " (" + file.trouble + ")";
-  }
+// "" when it is not there.
+std::string setting_in(const shared_profiles::file& file, const std::string& profile,
+                       const char* key) {
   const auto section = file.profiles.find(profile);
   if (section == file.profiles.end()) {
-    return file.path + " (has no profile \"" + profile + "\")";
+    return "";
   }
-  for (const char* setting : unsupported_settings) {
-    if (section->second.contains(setting)) {
-      return file.path + " (profile \"" + profile + "\" relies on " + setting +
-             ", which this program does not use)";
-    }
-  }
-  return file.path + " (profile \"" + profile + "\" has no keys)";
+  const auto found = section->second.find(key);
+  return found == section->second.end() ? "" : found->second;
 }
 
 }  // namespace
+
+bool credentials::same_keys(const credentials& other) const {
+  return access_key_id == other.access_key_id && secret_access_key == other.secret_access_key &&
+         session_token == other.session_token;
+}
+
+std::string value_of(const environment_lookup& environment, std::string_view name) {
+  return environment(name).value_or("");
+}
+
+error nothing_in(std::string place) {
+  error failure;
+  failure.what_now = engine::disposition::not_found;
+  failure.why = engine::reason::access;
+  failure.message = std::move(place);
+  return failure;
+}
+
+error unusable(std::string message, std::string remedy) {
+  error failure;
+  failure.why = engine::reason::access;
+  failure.message = std::move(message);
+  failure.remedy = std::move(remedy);
+  return failure;
+}
 
 profile_map parse_profiles(std::string_view text) {
   profile_map profiles;
@@ -176,34 +133,90 @@ profile_map parse_profiles(std::string_view text) {
   return profiles;
 }
 
-result<credentials> find_credentials(const environment_lookup& environment) {
-  credentials named;
-  named.access_key_id = value_of(environment, "AWS_ACCESS_KEY_ID");
-  named.secret_access_key = value_of(environment, "AWS_SECRET_ACCESS_KEY");
-  named.session_token = value_of(environment, "AWS_SESSION_TOKEN");
-  named.source = "the environment";
-  auto found = pair_of(std::move(named), {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"});
+shared_profiles shared_profiles::read(const environment_lookup& environment) {
+  shared_profiles all;
+  all._chosen = value_of(environment, "AWS_PROFILE");
+  all._explicitly = !all._chosen.empty();
+  if (!all._explicitly) {
+    all._chosen = "default";
+  }
+  const std::string home = value_of(environment, "HOME");
+  const std::pair<const char*, const char*> places[] = {
+      {"AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"}, {"AWS_CONFIG_FILE", "~/.aws/config"}};
+  for (const auto& [variable, standard] : places) {
+    std::string path = value_of(environment, variable);
+    if (path.empty()) {
+      path = standard;
+    }
+    if (path.starts_with("~/") && home.empty()) {
+      file unread;
+      unread.path = path;
+      unread.trouble = "HOME is not set";
+      all._files.push_back(std::move(unread));
+    } else {
+      all._files.push_back(read_shared_file(path.starts_with("~/") ? home + path.substr(1) : path));
+    }
+  }
+  return all;
+}
+
+bool shared_profiles::has(const std::string& profile) const {
+  return std::any_of(_files.begin(), _files.end(),
+                     [&](const file& one) { return one.profiles.contains(profile); });
+}
+
+std::string shared_profiles::setting(const std::string& profile, const char* key) const {
+  for (const file& one : _files) {
+    if (std::string value = setting_in(one, profile, key); !value.empty()) {
+      return value;
+    }
+  }
+  return "";
+}
+
+std::string shared_profiles::where(const std::string& profile, const char* key) const {
+  const file* found = nullptr;
+  for (const file& one : _files) {
+    if (!setting_in(one, profile, key).empty()) {
+      found = &one;
+      break;
+    }
+    if (found == nullptr && one.profiles.contains(profile)) {
+      found = &one;
+    }
+  }
+  return "profile \"" + profile + "\"" + (found != nullptr ? " in " + found->path : "");
+}
+
+std::string shared_profiles::why_nothing(const std::string& profile) const {
+  std::string places;
+  for (const file& one : _files) {
+    std::string why = one.trouble;
+    if (why.empty()) {
+      why = one.profiles.contains(profile) ? "profile \"" + profile + "\" has no keys"
+                                           : "has no profile \"" + profile + "\"";
+    }
+    places += (places.empty() ? "" : ", ") + one.path + " (" + why + ")";
+  }
+  return places;
+}
+
+result<credentials> environment_keys(const environment_lookup& environment) {
+  auto found = pair_of([&](const char* name) { return value_of(environment, name); }, variables,
+                       "the environment");
   if (!found) {
     return std::move(found.error());
   }
-  if (*found) {
-    return std::move(**found);
+  if (!*found) {
+    return nothing_in("the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set)");
   }
-  const std::string profile = profile_name(environment);
-  const std::vector<shared_file> files = shared_files(environment);
-  std::string places = "the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set)";
-  for (const shared_file& file : files) {
-    places += ", " + nothing_in(file, profile);
-    const auto section = file.profiles.find(profile);
-    if (section == file.profiles.end()) {
-      continue;
-    }
-    credentials stored;
-    stored.access_key_id = value_of(section->second, "aws_access_key_id");
-    stored.secret_access_key = value_of(section->second, "aws_secret_access_key");
-    stored.session_token = value_of(section->second, "aws_session_token");
-    stored.source = "profile \"" + profile + "\" in " + file.path;
-    found = pair_of(std::move(stored), {"aws_access_key_id", "aws_secret_access_key"});
+  return std::move(**found);
+}
+
+result<credentials> profile_keys(const shared_profiles& profiles, const std::string& profile) {
+  for (const shared_profiles::file& file : profiles.files()) {
+    auto found = pair_of([&](const char* key) { return setting_in(file, profile, key); }, settings,
+                         "profile \"" + profile + "\" in " + file.path);
     if (!found) {
       return std::move(found.error());
     }
@@ -211,10 +224,7 @@ result<credentials> find_credentials(const environment_lookup& environment) {
       return std::move(**found);
     }
   }
-  return access_error("no S3 credentials found; looked in " + places,
-                      "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or put aws_access_key_id "
-                      "and aws_secret_access_key under [" +
-                          profile + "] in " + files.front().path);
+  return nothing_in(profiles.why_nothing(profile));
 }
 
 std::optional<std::string> find_region(const environment_lookup& environment) {
@@ -223,16 +233,9 @@ std::optional<std::string> find_region(const environment_lookup& environment) {
       return region;
     }
   }
-  const std::string profile = profile_name(environment);
-  for (const shared_file& file : shared_files(environment)) {
-    const auto section = file.profiles.find(profile);
-    if (section != file.profiles.end()) {
-      if (std::string region = value_of(section->second, "region"); !region.empty()) {
-        return region;
-      }
-    }
-  }
-  return std::nullopt;
+  const shared_profiles profiles = shared_profiles::read(environment);
+  std::string region = profiles.setting(profiles.chosen(), "region");
+  return region.empty() ? std::nullopt : std::optional(std::move(region));
 }
 
 }  // namespace bts3::s3

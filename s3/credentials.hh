@@ -1,20 +1,20 @@
-// Who signs the requests: the part of the AWS credential chain that needs no network.
+// Who signs the requests: the keys themselves, and the two places that need no conversation, the
+// environment and the shared AWS files.
 //
-// Looked at in this order, the first complete pair of keys wins: the environment
-// (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), then the profile AWS_PROFILE (or
-// "default") in the shared credentials file (AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials) and
-// in the shared config file (AWS_CONFIG_FILE, ~/.aws/config). Variables beat a profile, also one
-// that AWS_PROFILE names ("Environment variables support", AWS SDKs and Tools Reference Guide). A
-// variable that is empty counts as not set.
+// A variable that is empty counts as not set. The files are the shared credentials file
+// (AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials) and the shared config file (AWS_CONFIG_FILE,
+// ~/.aws/config); where both name a setting, the credentials file counts.
 #pragma once
 
 #include "engine/result.hh"
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bts3::s3 {
 
@@ -23,18 +23,26 @@ struct credentials {
   std::string secret_access_key;
   std::string session_token;  // empty for long-term credentials
   std::string source;         // for messages: "the environment", "profile \"x\" in /…"
+  // When they run out; nullopt: never, or nobody knows.
+  std::optional<std::chrono::system_clock::time_point> expiration;
+
+  // Whether a signature made with either is the same.
+  [[nodiscard]] bool same_keys(const credentials& other) const;
 };
 
 // Looks up a variable of the environment; nullopt when it is not set.
 using environment_lookup = std::function<std::optional<std::string>(std::string_view)>;
 
-// Reads both files, at most 1 MiB of each; a missing file is no error of its own. Errors (reason
-// access): half a pair of keys, naming the missing half and where; or no keys at all, listing every
-// place looked at and what was found there.
-engine::result<credentials> find_credentials(const environment_lookup& environment);
+// The variable's value, "" when it is not set.
+std::string value_of(const environment_lookup& environment, std::string_view name);
 
-// The region that environment or profile name: AWS_REGION, AWS_DEFAULT_REGION, the profile's.
-std::optional<std::string> find_region(const environment_lookup& environment);
+// The two errors of everything that looks for credentials, both with reason access.
+//
+// Nothing is configured there (not_found): the search goes on; `place` says where it looked and
+// what it found, as in "/root/.aws/config (has no profile "x")".
+engine::error nothing_in(std::string place);
+// Something is, but it gives no credentials (fail): the search ends.
+engine::error unusable(std::string message, std::string remedy);
 
 // The sections of a shared AWS file: "[name]" and "[profile name]" become name; keys and values
 // are trimmed; lines that begin with '#' or ';' and nested (indented) settings are left out. The
@@ -42,5 +50,50 @@ std::optional<std::string> find_region(const environment_lookup& environment);
 // settings whose value is a nested block.
 using profile_map = std::map<std::string, std::map<std::string, std::string>>;
 profile_map parse_profiles(std::string_view text);
+
+// Both shared files, as they stood when they were read.
+class shared_profiles {
+ public:
+  struct file {
+    std::string path;
+    std::string trouble;  // why nothing was read; empty when it was
+    profile_map profiles;
+  };
+
+  // At most 1 MiB of each; a file that is missing or cannot be read only says so in `trouble`.
+  static shared_profiles read(const environment_lookup& environment);
+
+  // AWS_PROFILE, or "default".
+  [[nodiscard]] const std::string& chosen() const { return _chosen; }
+  // Whether AWS_PROFILE said so.
+  [[nodiscard]] bool explicitly_chosen() const { return _explicitly; }
+  // The credentials file first.
+  [[nodiscard]] const std::vector<file>& files() const { return _files; }
+  // Whether either file has it.
+  [[nodiscard]] bool has(const std::string& profile) const;
+  // "" when neither file has it.
+  [[nodiscard]] std::string setting(const std::string& profile, const char* key) const;
+  // "profile "x" in /…": the file that has that setting of it, else the first that has the profile.
+  [[nodiscard]] std::string where(const std::string& profile, const char* key) const;
+  // Both files and why they give no credentials for it, as a message lists places.
+  [[nodiscard]] std::string why_nothing(const std::string& profile) const;
+
+ private:
+  std::string _chosen;
+  bool _explicitly = false;
+  std::vector<file> _files;
+};
+
+// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. Half a pair is an error that
+// names the missing half.
+engine::result<credentials> environment_keys(const environment_lookup& environment);
+
+// aws_access_key_id, aws_secret_access_key and aws_session_token of a profile, all from one file;
+// half a pair likewise.
+engine::result<credentials> profile_keys(const shared_profiles& profiles,
+                                         const std::string& profile);
+
+// The region that environment or profile name: AWS_REGION, AWS_DEFAULT_REGION, the profile's.
+std::optional<std::string> find_region(const environment_lookup& environment);
 
 }  // namespace bts3::s3

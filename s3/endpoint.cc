@@ -37,8 +37,8 @@ error bad_value(const char* key, const std::string& value, std::string what, std
   return failure;
 }
 
-error bad_url(const std::string& url, std::string what) {
-  return bad_value("s3.endpoint_url", url, std::move(what),
+error bad_url(const char* key, const std::string& url, std::string what) {
+  return bad_value(key, url, std::move(what),
                    "give it as https://host, https://host:port or http://host:port");
 }
 
@@ -56,52 +56,6 @@ bool is_ip_address(const std::string& host) {
   return host.starts_with('[') || consists_of(host, {digits, "."});
 }
 
-result<endpoint> parse_url(const std::string& text) {
-  const std::unique_ptr<CURLU, decltype(&::curl_url_cleanup)> url(::curl_url(),
-                                                                  &::curl_url_cleanup);
-  if (!text.starts_with("https://") && !text.starts_with("http://")) {
-    return bad_url(text, "it must begin with https:// or http://");
-  }
-  if (text.find(":///") != std::string::npos) {
-    return bad_url(text, "no host name in it");  // libcurl would take what follows for one
-  }
-  const CURLUcode parsed = ::curl_url_set(url.get(), CURLUPART_URL, text.c_str(), CURLU_PATH_AS_IS);
-  if (parsed != CURLUE_OK) {
-    return bad_url(text, ::curl_url_strerror(parsed));
-  }
-  endpoint made;
-  made.scheme = component(url.get(), CURLUPART_SCHEME);
-  made.host = component(url.get(), CURLUPART_HOST);
-  made.base_path = component(url.get(), CURLUPART_PATH);
-  for (char& c : made.host) {
-    if (static_cast<unsigned char>(c) >= 0x80) {
-      return bad_url(text, "the host name is not ASCII: give its xn-- form");
-    }
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
-  if (!component(url.get(), CURLUPART_USER).empty() ||
-      !component(url.get(), CURLUPART_PASSWORD).empty()) {
-    error failure = bad_url("(hidden)", "credentials do not belong into the URL");
-    failure.remedy = "put them into the environment or an AWS profile";
-    return failure;
-  }
-  if (text.find_first_of("?#") != std::string::npos) {
-    return bad_url(text, "a query or fragment has no meaning here");
-  }
-  const std::string port = component(url.get(), CURLUPART_PORT);
-  if (port == "0") {
-    return bad_url(text, "there is no port 0");
-  }
-  // Clients leave the scheme's own port out of Host, and Host is signed.
-  if (!port.empty() && port != (made.secure() ? "443" : "80")) {
-    made.host += ":" + port;
-  }
-  while (made.base_path.ends_with('/')) {
-    made.base_path.pop_back();
-  }
-  return made;
-}
-
 }  // namespace
 
 std::string endpoint::url(std::string_view path, std::string_view query) const {
@@ -112,6 +66,52 @@ std::string endpoint::url(std::string_view path, std::string_view query) const {
     text += query;
   }
   return text;
+}
+
+result<endpoint> parse_endpoint_url(const char* name, const std::string& text) {
+  const std::unique_ptr<CURLU, decltype(&::curl_url_cleanup)> url(::curl_url(),
+                                                                  &::curl_url_cleanup);
+  if (!text.starts_with("https://") && !text.starts_with("http://")) {
+    return bad_url(name, text, "it must begin with https:// or http://");
+  }
+  if (text.find(":///") != std::string::npos) {
+    return bad_url(name, text, "no host name in it");  // libcurl would take what follows for one
+  }
+  const CURLUcode parsed = ::curl_url_set(url.get(), CURLUPART_URL, text.c_str(), CURLU_PATH_AS_IS);
+  if (parsed != CURLUE_OK) {
+    return bad_url(name, text, ::curl_url_strerror(parsed));
+  }
+  endpoint made;
+  made.scheme = component(url.get(), CURLUPART_SCHEME);
+  made.host = component(url.get(), CURLUPART_HOST);
+  made.base_path = component(url.get(), CURLUPART_PATH);
+  for (char& c : made.host) {
+    if (static_cast<unsigned char>(c) >= 0x80) {
+      return bad_url(name, text, "the host name is not ASCII: give its xn-- form");
+    }
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  if (!component(url.get(), CURLUPART_USER).empty() ||
+      !component(url.get(), CURLUPART_PASSWORD).empty()) {
+    error failure = bad_url(name, "(hidden)", "credentials do not belong into the URL");
+    failure.remedy = "put them into the environment or an AWS profile";
+    return failure;
+  }
+  if (text.find_first_of("?#") != std::string::npos) {
+    return bad_url(name, text, "a query or fragment has no meaning here");
+  }
+  const std::string port = component(url.get(), CURLUPART_PORT);
+  if (port == "0") {
+    return bad_url(name, text, "there is no port 0");
+  }
+  // Clients leave the scheme's own port out of Host, and Host is signed.
+  if (!port.empty() && port != (made.secure() ? "443" : "80")) {
+    made.host += ":" + port;
+  }
+  while (made.base_path.ends_with('/')) {
+    made.base_path.pop_back();
+  }
+  return made;
 }
 
 result<endpoint> make_endpoint(const std::string& endpoint_url, const std::string& region,
@@ -133,7 +133,7 @@ result<endpoint> make_endpoint(const std::string& endpoint_url, const std::strin
     made.scheme = "https";
     made.host = "s3." + region + ".amazonaws.com" + (region.starts_with("cn-") ? ".cn" : "");
   } else {
-    auto parsed = parse_url(endpoint_url);
+    auto parsed = parse_endpoint_url("s3.endpoint_url", endpoint_url);
     if (!parsed) {
       return std::move(parsed.error());
     }

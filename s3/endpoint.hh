@@ -21,6 +21,10 @@ struct endpoint {
   [[nodiscard]] std::string url(std::string_view path, std::string_view query) const;
 };
 
+// Scheme, host and path of a URL. Errors (reason configuration) name `name`, the key or variable
+// that it comes from: a URL that is none or carries user, query or fragment.
+engine::result<endpoint> parse_endpoint_url(const char* name, const std::string& url);
+
 // `endpoint_url` empty: AWS, https, by region; regions that begin with "cn-" are under
 // amazonaws.com.cn. Automatic addressing is virtual-hosted on AWS, except for buckets with dots (a
 // wildcard certificate does not cover them), and path style elsewhere.

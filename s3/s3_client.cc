@@ -3,11 +3,8 @@
 #include "engine/assert.hh"
 #include "s3/xml.hh"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <charconv>
-#include <ctime>
 #include <utility>
 
 namespace bts3::s3 {
@@ -24,11 +21,6 @@ using engine::task;
 constexpr std::size_t expect_bytes_min = 1024 * 1024;
 // CompleteMultipartUpload of thousands of parts may take minutes before its first byte.
 constexpr std::chrono::minutes complete_timeout{15};
-// Further apart than this, and S3 refuses with RequestTimeTooSkewed ("Authenticating Requests",
-// Amazon S3 API Reference).
-constexpr std::chrono::minutes skew_max{15};
-// A difference that may explain a refusal: skew_max less what other stores are stricter by.
-constexpr std::chrono::seconds skew_suspicious = skew_max / 3;
 // Room for an error document in the answer to a request for a small text.
 constexpr std::size_t error_bytes_max = 64 * 1024;
 // Open uploads of one prefix; a backup leaves at most a few behind.
@@ -62,14 +54,6 @@ error protocol_error(const object_key& key, std::string what) {
 bool has_header(const header_list& headers, std::string_view prefix) {
   return std::any_of(headers.begin(), headers.end(),
                      [&](const auto& header) { return header.first.starts_with(prefix); });
-}
-
-std::optional<std::chrono::system_clock::time_point> http_date(std::string_view text) {
-  const std::time_t seconds = ::curl_getdate(std::string(text).c_str(), nullptr);
-  if (seconds == -1) {
-    return std::nullopt;
-  }
-  return std::chrono::system_clock::from_time_t(seconds);
 }
 
 // Retry-After, as seconds or as a date (RFC 9110, section 10.2.3), which is read against the
@@ -121,6 +105,14 @@ struct error_class {
   const char* remedy;
 };
 
+// Whether other credentials might be accepted instead of `who`.
+bool blames_credentials(const error& failure, const std::string& method, const credentials& who) {
+  const bool bare = method == "HEAD" && failure.status == 400 && failure.code.empty() &&
+                    failure.why == reason::unspecified && !who.session_token.empty();
+  return bare || failure.why == reason::expired_token || failure.code == "InvalidAccessKeyId" ||
+         failure.code == "InvalidToken";
+}
+
 // What S3's error codes mean here ("Error responses", Amazon S3 API Reference). Codes that are
 // absent are judged by their HTTP status.
 constexpr error_class known_codes[] = {
@@ -137,6 +129,8 @@ constexpr error_class known_codes[] = {
     {"InvalidObjectState", disposition::fail, reason::not_thawed,
      "the object is archived: thaw it (RestoreObject) first"},
     {"ExpiredToken", disposition::fail, reason::expired_token,
+     "the temporary credentials have run out: get new ones"},
+    {"TokenRefreshRequired", disposition::fail, reason::expired_token,
      "the temporary credentials have run out: get new ones"},
     {"InvalidToken", disposition::fail, reason::access,
      "the session token is damaged or does not belong to the access key: get new credentials"},
@@ -227,12 +221,16 @@ struct s3_client::call {
   std::optional<std::chrono::milliseconds> stall_timeout;
 };
 
+s3_client::s3_client(http_transport& transport, credential_provider& who,
+                     const engine::clock& clock, engine::log_sink& log, client_options options)
+    : _transport(transport), _who(who), _time(clock, log), _options(std::move(options)) {}
+
 s3_client::s3_client(http_transport& transport, credentials who, const engine::clock& clock,
                      engine::log_sink& log, client_options options)
     : _transport(transport),
-      _who(std::move(who)),
-      _clock(clock),
-      _log(log),
+      _own(std::make_unique<fixed_credentials>(std::move(who))),
+      _who(*_own),
+      _time(clock, log),
       _options(std::move(options)) {}
 
 bool s3_client::signs_payload() const {
@@ -247,7 +245,8 @@ bool s3_client::signs_payload() const {
   return !_options.where.secure();
 }
 
-http_request s3_client::build(const call& what) const {
+http_request s3_client::build(const call& what, const credentials& who,
+                              std::chrono::seconds offset) const {
   signing_input input;
   input.method = what.method;
   input.path = _options.where.base_path;
@@ -272,7 +271,7 @@ http_request s3_client::build(const call& what) const {
   }
   signing_scope scope;
   scope.region = _options.region;
-  const header_list signature = sign(input, _who, scope, _clock.now() + _clock_correction);
+  const header_list signature = sign(input, who, scope, _time.now_with(offset));
 
   http_request request(what.method, _options.where.url(input.path, canonical_query(what.query)));
   request.headers = input.headers;
@@ -290,31 +289,17 @@ http_request s3_client::build(const call& what) const {
   return request;
 }
 
-// Takes the server's time from its Date header. True when that differs from the time that was
-// signed, ours plus `used`, by enough to explain the refusal: sign again. Several requests may be
-// refused at once; each compares with what it used itself.
-bool s3_client::correct_clock(const http_response& answer, std::chrono::seconds used) {
-  const auto server = http_date(answer.header("date").value_or(""));
-  if (!server) {
-    return false;
-  }
-  const auto needed = std::chrono::duration_cast<std::chrono::seconds>(*server - _clock.now());
-  if (std::chrono::abs(needed - used) < skew_suspicious) {
-    return false;
-  }
-  if (std::chrono::abs(needed - _clock_correction) >= skew_suspicious) {
-    _clock_correction = needed;
-    _log.write(engine::log_level::warning, "s3", "clock_skew_corrected",
-               {{"seconds", std::to_string(needed.count())},
-                {"remedy", "set this machine's clock (NTP)"}});
-  }
-  return true;
-}
-
 task<result<http_response>> s3_client::send(call what, engine::stop_token stop) {
-  for (int attempt = 1;; ++attempt) {
-    const std::chrono::seconds correction = _clock_correction;
-    http_request request = build(what);
+  bool corrected = false;
+  std::optional<credentials> refused;  // the first attempt's, when they were what it failed for
+  for (;;) {
+    auto asking = _who.get(stop);
+    auto who = co_await std::move(asking);
+    if (!who) {
+      co_return std::move(who.error());
+    }
+    const std::chrono::seconds offset = _time.offset();
+    http_request request = build(what, *who, offset);
     auto performing = _transport.perform(std::move(request), stop);
     auto answer = co_await std::move(performing);
     if (!answer) {
@@ -323,17 +308,38 @@ task<result<http_response>> s3_client::send(call what, engine::stop_token stop) 
     if (answer->status >= 200 && answer->status < 300) {
       co_return std::move(*answer);
     }
-    error failure = explain(what, *answer);
-    // Stores name skew differently, and the answer to a HEAD names nothing at all.
-    const bool perhaps_skewed = failure.why == reason::clock_skew || answer->status == 403;
-    if (perhaps_skewed && attempt == 1 && correct_clock(*answer, correction)) {
+    error failure = explain(what, *answer, &*who);
+    if (!corrected && _time.learn(*answer, offset, failure.why == reason::clock_skew)) {
+      corrected = true;
       continue;
     }
-    co_return failure;
+    if (!blames_credentials(failure, what.method, *who)) {
+      co_return failure;
+    }
+    if (refused) {
+      failure.message += failure.why == reason::expired_token ? ", like those before them" : "";
+      co_return failure;
+    }
+    _who.invalidate(*who);
+    auto asking_again = _who.get(stop);
+    auto others = co_await std::move(asking_again);
+    if (!others) {
+      if (others.error().what_now == disposition::cancelled) {
+        co_return std::move(others.error());
+      }
+      // Which of the two errors helps more depends: the refusal says why new ones are needed.
+      co_return std::move(others.error()).within(failure.message + "; asking for new ones");
+    }
+    if (others->same_keys(*who)) {
+      failure.message += failure.why == reason::expired_token ? ", which gives the same again" : "";
+      co_return failure;
+    }
+    refused = std::move(*who);
   }
 }
 
-error s3_client::explain(const call& what, const http_response& answer) const {
+error s3_client::explain(const call& what, const http_response& answer,
+                         const credentials* who) const {
   error failure;
   failure.status = answer.status;
   const auto document = parse_error(answer.body);
@@ -359,8 +365,8 @@ error s3_client::explain(const call& what, const http_response& answer) const {
   if (document && !document->message.empty()) {
     failure.message += " (" + one_line(document->message) + ")";
   }
-  if (failure.why == reason::access || failure.why == reason::expired_token) {
-    failure.message += "; access key " + _who.access_key_id + " from " + _who.source;
+  if (who != nullptr && (failure.why == reason::access || failure.why == reason::expired_token)) {
+    failure.message += "; access key " + who->access_key_id + " from " + who->source;
   }
   std::string region = document ? document->region : "";
   if (const auto header = answer.header("x-amz-bucket-region"); region.empty() && header) {
@@ -629,7 +635,7 @@ task<result<etag>> s3_client::complete_multipart_upload(object_key key, upload_i
     // known here is judged as a 500.
     http_response late = std::move(*answer);
     late.status = 500;
-    co_return explain(copy, late).within("inside an answer 200");
+    co_return explain(copy, late, nullptr).within("inside an answer 200");
   }
   if (!tag) {
     co_return std::move(tag.error()).within(key.str());

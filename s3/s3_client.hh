@@ -1,22 +1,31 @@
 // object_store over HTTP: builds, signs and sends one request for each verb (listings: one for each
 // page), and turns the answer into a value or a typed error.
 //
-// No retries, with one exception: a request refused while the server's Date and our clock are more
-// than five minutes apart is repeated once, signed with the server's time, and so are all later
-// requests of this client. The correction is logged when it changes.
+// Every request is signed with what the credential_provider gives at that moment. No retries, with
+// two exceptions, each at most once a request:
+//
+//   * refused for its time, it is signed with the server's and repeated (clock_correction.hh), and
+//   so
+//     are all later requests of this client;
+//   * refused because its credentials have expired or are unknown, it is repeated when the provider
+//     then gives others; when it gives the same ones again, or others that are refused too, the
+//     refusal is final and says so. S3 answers a HEAD with an expired token by a bare 400, so that
+//     counts when the credentials are temporary ones.
 //
 // One client serves one bucket. All references must outlive it. Verbs may run concurrently.
 #pragma once
 
 #include "engine/clock.hh"
 #include "engine/log_sink.hh"
-#include "s3/credentials.hh"
+#include "s3/clock_correction.hh"
+#include "s3/credential_provider.hh"
 #include "s3/endpoint.hh"
 #include "s3/http_transport.hh"
 #include "s3/object_store.hh"
 #include "s3/sigv4_signer.hh"
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -36,6 +45,9 @@ struct client_options {
 
 class s3_client final : public object_store {
  public:
+  s3_client(http_transport& transport, credential_provider& who, const engine::clock& clock,
+            engine::log_sink& log, client_options options);
+  // With credentials that never change.
   s3_client(http_transport& transport, credentials who, const engine::clock& clock,
             engine::log_sink& log, client_options options);
 
@@ -76,17 +88,17 @@ class s3_client final : public object_store {
  private:
   struct call;
   engine::task<engine::result<http_response>> send(call what, engine::stop_token stop);
-  http_request build(const call& what) const;
-  engine::error explain(const call& what, const http_response& answer) const;
+  http_request build(const call& what, const credentials& who, std::chrono::seconds offset) const;
+  // `who` signed it; null: not to be named.
+  engine::error explain(const call& what, const http_response& answer,
+                        const credentials* who) const;
   void add_region_remedy(engine::error& failure, std::string region) const;
-  bool correct_clock(const http_response& answer, std::chrono::seconds used);
 
   http_transport& _transport;
-  credentials _who;
-  const engine::clock& _clock;
-  engine::log_sink& _log;
+  std::unique_ptr<credential_provider> _own;  // null when the provider is somebody else's
+  credential_provider& _who;
+  clock_correction _time;
   client_options _options;
-  std::chrono::seconds _clock_correction{0};
 };
 
 }  // namespace bts3::s3

@@ -42,7 +42,7 @@ class Tool:
         self.config = self.directory / "config.toml"
         self.tables = tables
         self.running = []
-        self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.directory), "LANG": "C.UTF-8",
+        self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.directory), "LANG": "C.UTF-8", "AWS_EC2_METADATA_DISABLED": "true",
                             "AWS_ACCESS_KEY_ID": credentials[0], "AWS_SECRET_ACCESS_KEY": credentials[1]}
 
     def write_config(self):

@@ -35,7 +35,15 @@ class scene {
     return path.string();
   }
   [[nodiscard]] std::string path(const std::string& name) const { return (_home / name).string(); }
-  [[nodiscard]] engine::result<credentials> find() const { return find_credentials(lookup()); }
+  // The environment's keys, else the profile's.
+  [[nodiscard]] engine::result<credentials> find() const {
+    auto found = environment_keys(lookup());
+    if (!found && found.error().what_now == engine::disposition::not_found) {
+      const shared_profiles profiles = shared_profiles::read(lookup());
+      return profile_keys(profiles, profiles.chosen());
+    }
+    return found;
+  }
   [[nodiscard]] environment_lookup lookup() const {
     return [this](std::string_view name) -> std::optional<std::string> {
       const auto found = variables.find(std::string(name));
@@ -147,36 +155,56 @@ BOOST_AUTO_TEST_CASE(half_a_pair_in_a_profile_names_file_and_missing_half) {
                                           " has aws_access_key_id without aws_secret_access_key");
 }
 
-BOOST_AUTO_TEST_CASE(no_credentials_lists_every_place_and_the_remedy) {
+BOOST_AUTO_TEST_CASE(files_without_keys_say_why) {
   scene here;
   here.write(".aws/config", "[default]\nregion = eu-west-1\n");
-  const auto found = here.find();
+  auto found = here.find();
   BOOST_REQUIRE(!found.has_value());
-  const std::string& message = found.error().message;
   BOOST_TEST((found.error().why == engine::reason::access));
-  BOOST_TEST((found.error().what_now == engine::disposition::fail));
-  BOOST_TEST(contains(message, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"));
-  BOOST_TEST(contains(message, here.path(".aws/credentials") + " (No such file or directory)"));
-  BOOST_TEST(contains(message, here.path(".aws/config") + " (profile \"default\" has no keys)"));
-  BOOST_TEST(contains(found.error().remedy, "[default] in " + here.path(".aws/credentials")));
-}
-
-BOOST_AUTO_TEST_CASE(a_profile_that_is_nowhere_is_named) {
-  scene here;
-  here.write(".aws/credentials", "[default]\naws_access_key_id=a\naws_secret_access_key=b\n");
+  BOOST_TEST((found.error().what_now == engine::disposition::not_found));
+  BOOST_TEST(found.error().message ==
+             here.path(".aws/credentials") + " (No such file or directory), " +
+                 here.path(".aws/config") + " (profile \"default\" has no keys)");
   here.variables["AWS_PROFILE"] = "bakcup";
-  const auto found = here.find();
+  found = here.find();
   BOOST_REQUIRE(!found.has_value());
   BOOST_TEST(contains(found.error().message, "has no profile \"bakcup\""));
 }
 
-BOOST_AUTO_TEST_CASE(a_profile_that_relies_on_something_else_is_told_apart) {
+BOOST_AUTO_TEST_CASE(settings_of_the_credentials_file_count_first) {
   scene here;
-  here.write(".aws/config", "[default]\ncredential_process = /usr/bin/give-keys\n");
-  const auto found = here.find();
-  BOOST_REQUIRE(!found.has_value());
-  BOOST_TEST(contains(found.error().message,
-                      "relies on credential_process, which this program does not use"));
+  const std::string keys =
+      here.write(".aws/credentials", "[default]\nregion = eu-west-1\nrole_arn =\n");
+  const std::string config =
+      here.write(".aws/config", "[default]\nregion = eu-west-2\nrole_arn = arn\n");
+  const shared_profiles profiles = shared_profiles::read(here.lookup());
+  BOOST_TEST(profiles.chosen() == "default");
+  BOOST_TEST(!profiles.explicitly_chosen());
+  BOOST_TEST(profiles.setting("default", "region") == "eu-west-1");
+  BOOST_TEST(profiles.setting("default", "role_arn") == "arn");
+  BOOST_TEST(profiles.setting("other", "region") == "");
+  BOOST_TEST(profiles.where("default", "region") == "profile \"default\" in " + keys);
+  BOOST_TEST(profiles.where("default", "role_arn") == "profile \"default\" in " + config);
+  BOOST_TEST(profiles.where("default", "output") == "profile \"default\" in " + keys);
+  BOOST_TEST(profiles.has("default"));
+  BOOST_TEST(!profiles.has("other"));
+}
+
+BOOST_AUTO_TEST_CASE(credentials_are_the_same_when_all_their_keys_are) {
+  credentials one;
+  one.access_key_id = "a";
+  one.secret_access_key = "b";
+  one.session_token = "c";
+  credentials other = one;
+  other.source = "elsewhere";
+  BOOST_TEST(one.same_keys(other));
+  for (std::string credentials::* member :
+       {&credentials::access_key_id, &credentials::secret_access_key,
+        &credentials::session_token}) {
+    other = one;
+    other.*member += "x";
+    BOOST_TEST(!one.same_keys(other));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(without_a_home_directory_the_message_says_so) {

@@ -105,7 +105,7 @@ void on_a_real_endpoint(const std::string& url, const std::function<void(subject
   options.ca_bundle = variable("BTS3_TEST_S3_CA_BUNDLE").value_or("");
   auto transport = s3::curl_transport::create(*loop, options);
   BOOST_REQUIRE_MESSAGE(transport.has_value(), error_text(transport));
-  const auto who = s3::find_credentials(variable);
+  const auto who = s3::environment_keys(variable);
   BOOST_REQUIRE_MESSAGE(who.has_value(), error_text(who));
   s3::client_options client_options;
   client_options.bucket = s3::bucket_name(variable("BTS3_TEST_S3_BUCKET").value_or("bucket"));

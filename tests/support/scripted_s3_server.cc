@@ -200,6 +200,13 @@ bool can_be_read(const scripted_s3_server::object_state& object, time_point now)
          (object.restore && object.restore->ready <= now && now < object.restore->expires);
 }
 
+// Of x-amz-date (20130524T000000Z); -1 when it is none.
+std::time_t basic_time(const std::string& text) {
+  std::tm parts{};
+  const char* end = ::strptime(text.c_str(), "%Y%m%dT%H%M%SZ", &parts);
+  return end != nullptr && *end == '\0' ? ::timegm(&parts) : -1;
+}
+
 std::string error_document(const std::string& code, const server_headers& headers,
                            const std::string& message) {
   std::string content =
@@ -607,6 +614,8 @@ struct scripted_s3_server::impl {
 
   std::atomic<std::int64_t> held_seconds =
       -1;  // the clock's time since the epoch; -1: the system's
+  std::atomic<std::int64_t> seconds_ahead = 0;  // of the system's
+  std::atomic<bool> judges_time = false;        // refuses skewed signatures
 
   mutable std::mutex mutex;  // guards everything below
   std::condition_variable changed;
@@ -617,6 +626,11 @@ struct scripted_s3_server::impl {
   std::vector<recorded_request> log;
   std::size_t log_forgotten = 0;
   std::vector<rule> rules;
+  struct refused_key {
+    std::string code;
+    int status;
+  };
+  std::map<std::string, refused_key> refused_keys;
   std::map<std::string, std::map<std::string, object_state>> buckets;
   std::map<std::string, upload_state> uploads;
   unsigned uploads_made = 0;
@@ -626,6 +640,7 @@ struct scripted_s3_server::impl {
   bool exchange(connection& self, recorded_request& request);
   std::optional<scripted_action> pick(const recorded_request& request);
   std::optional<server_answer> early_refusal(const recorded_request& request);
+  std::optional<server_answer> refused_signature(const recorded_request& request);
   bool read_body(connection& self, const recorded_request& request, std::string& body,
                  std::size_t limit, const scripted_action* action);
   bool send(connection& self, const recorded_request& request, server_answer answer, bool close,
@@ -636,7 +651,8 @@ struct scripted_s3_server::impl {
 
   [[nodiscard]] time_point now() const {
     const std::int64_t held = held_seconds;
-    return held < 0 ? std::chrono::system_clock::now() : time_point(std::chrono::seconds(held));
+    return held < 0 ? std::chrono::system_clock::now() + std::chrono::seconds(seconds_ahead)
+                    : time_point(std::chrono::seconds(held));
   }
 
   // The verbs; `mutex` is held.
@@ -790,6 +806,22 @@ std::optional<scripted_action> scripted_s3_server::impl::pick(const recorded_req
   return chosen;
 }
 
+// Whose signature is no good any more, or made at another time.
+std::optional<server_answer> scripted_s3_server::impl::refused_signature(
+    const recorded_request& request) {
+  const std::time_t signed_at = basic_time(request.header("x-amz-date"));
+  if (judges_time && std::abs(signed_at - std::chrono::system_clock::to_time_t(now())) > 15 * 60) {
+    return failure(403, "RequestTimeTooSkewed");
+  }
+  const std::string authorization = request.header("authorization");
+  for (const auto& [id, refusal] : refused_keys) {
+    if (authorization.find("Credential=" + id + '/') != std::string::npos) {
+      return failure(refusal.status, refusal.code);
+    }
+  }
+  return std::nullopt;
+}
+
 // What S3 refuses from the head alone.
 std::optional<server_answer> scripted_s3_server::impl::early_refusal(
     const recorded_request& request) {
@@ -797,6 +829,9 @@ std::optional<server_answer> scripted_s3_server::impl::early_refusal(
     return failure(403, "AccessDenied");
   }
   const std::lock_guard lock(mutex);
+  if (auto refusal = refused_signature(request)) {
+    return refusal;
+  }
   if (!buckets.contains(request.bucket)) {
     return failure(404, "NoSuchBucket");
   }
@@ -1482,6 +1517,17 @@ bool scripted_s3_server::wait_for_stalls(std::size_t count) {
   std::unique_lock lock(_impl->mutex);
   return _impl->changed.wait_for(lock, std::chrono::seconds(10),
                                  [&] { return _impl->stalls_begun >= count; });
+}
+
+void scripted_s3_server::refuse_access_key(const std::string& id, const std::string& code,
+                                           int status) {
+  const std::lock_guard lock(_impl->mutex);
+  _impl->refused_keys[id] = {code, status};
+}
+
+void scripted_s3_server::set_clock(std::chrono::seconds ahead) {
+  _impl->seconds_ahead = ahead.count();
+  _impl->judges_time = true;
 }
 
 void scripted_s3_server::add_bucket(const std::string& name) {

@@ -7,7 +7,8 @@
 // Complete, declared CRC32 checksums, payload hashes, conditions, ranges, Expect: 100-continue.
 // Archives (GLACIER, DEEP_ARCHIVE, and objects with x-amz-archive-status) follow the server's
 // clock, which a test may hold and move: not readable, asked for, under way, readable, expired.
-// Signatures are not verified, but an Authorization header must be there. Path addressing only.
+// Signatures are not verified, but an Authorization header must be there; access keys can be made
+// to expire, and the server's clock can be set. Path addressing only.
 //
 // Every public member may be called from any thread, also while requests are served. stop() (and
 // the destructor) ends stalls, closes all connections and joins all threads.
@@ -208,6 +209,13 @@ class scripted_s3_server {
   void release_stalls();
   // Waits until that many requests have been stalled since the start; false after ten seconds.
   [[nodiscard]] bool wait_for_stalls(std::size_t count);
+
+  // From now on requests signed with that access key are refused with `code`, before their body.
+  void refuse_access_key(const std::string& id, const std::string& code = "ExpiredToken",
+                         int status = 400);
+  // The server's clock, ahead of ours by that much: its Date says so, and requests whose x-amz-date
+  // is more than 15 minutes away from it are refused with RequestTimeTooSkewed.
+  void set_clock(std::chrono::seconds ahead);
 
   void add_bucket(const std::string& name);
   void put(const std::string& bucket, const std::string& key, std::string body,

@@ -1,0 +1,165 @@
+#include "s3/credential_document.hh"
+
+#include "s3/xml.hh"
+
+#include <simdjson.h>
+
+#include <charconv>
+#include <utility>
+
+namespace bts3::s3 {
+
+namespace {
+
+using engine::error;
+using engine::result;
+
+// "Code" of a metadata service is a word such as AssumeRoleUnauthorizedAccess.
+constexpr std::size_t code_bytes_max = 64;
+
+// Exactly `digits` decimal digits from the front of `text`, which loses them; -1: there are none.
+int take_number(std::string_view& text, std::size_t digits) {
+  int value = 0;
+  if (text.size() < digits || text.front() == '-') {
+    return -1;
+  }
+  const auto parsed = std::from_chars(text.data(), text.data() + digits, value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + digits) {
+    return -1;
+  }
+  text.remove_prefix(digits);
+  return value;
+}
+
+// One of `letters` from the front of `text`, which loses it.
+bool take(std::string_view& text, std::string_view letters) {
+  if (text.empty() || letters.find(text.front()) == std::string_view::npos) {
+    return false;
+  }
+  text.remove_prefix(1);
+  return true;
+}
+
+// "Z", "+hh:mm" or "+hhmm" to its end.
+std::optional<std::chrono::minutes> take_zone(std::string_view text) {
+  if (text == "Z" || text == "z") {
+    return std::chrono::minutes(0);
+  }
+  const bool east = text.starts_with('+');
+  if (!take(text, "+-")) {
+    return std::nullopt;
+  }
+  const int hours = take_number(text, 2);
+  take(text, ":");
+  const int minutes = take_number(text, 2);
+  if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59 || !text.empty()) {
+    return std::nullopt;
+  }
+  const std::chrono::minutes offset(hours * 60 + minutes);
+  return east ? offset : -offset;
+}
+
+// A string field; "" when it is absent or null. `malformed` is set when it is something else.
+std::string text_in(const simdjson::dom::object& from, const char* field, bool& malformed) {
+  simdjson::dom::element value;
+  if (from.at_key(field).get(value) != simdjson::SUCCESS || value.is_null()) {
+    return "";
+  }
+  std::string_view text;
+  malformed = malformed || value.get_string().get(text) != simdjson::SUCCESS;
+  return std::string(text);
+}
+
+error bad_document(const std::string& source, const std::string& what, const char* remedy) {
+  return unusable(source + ": " + what, remedy);
+}
+
+constexpr const char* process_remedy =
+    "the program must print {\"Version\": 1, \"AccessKeyId\": ..., \"SecretAccessKey\": ..., "
+    "\"SessionToken\": ..., \"Expiration\": \"2026-01-02T03:04:05Z\"}";
+constexpr const char* metadata_remedy = "check that the address is a credentials endpoint";
+
+}  // namespace
+
+std::optional<std::chrono::system_clock::time_point> parse_iso8601(std::string_view text) {
+  namespace ch = std::chrono;
+  struct field {
+    std::size_t digits;
+    const char* end;  // what stands after it; nullptr: nothing has to
+    int highest;
+  };
+  // 60 is a leap second.
+  constexpr field fields[] = {{4, "-", 9999}, {2, "-", 12}, {2, "Tt ", 31},
+                              {2, ":", 23},   {2, ":", 59}, {2, nullptr, 60}};
+  int values[6] = {};
+  for (std::size_t i = 0; i < 6; ++i) {
+    values[i] = take_number(text, fields[i].digits);
+    if (values[i] < 0 || values[i] > fields[i].highest ||
+        (fields[i].end != nullptr && !take(text, fields[i].end))) {
+      return std::nullopt;
+    }
+  }
+  if (take(text, ".")) {
+    if (take_number(text, 1) < 0) {
+      return std::nullopt;
+    }
+    while (take_number(text, 1) >= 0) {
+    }
+  }
+  const auto zone = take_zone(text);
+  const ch::year_month_day date{ch::year(values[0]), ch::month(static_cast<unsigned>(values[1])),
+                                ch::day(static_cast<unsigned>(values[2]))};
+  if (!zone || !date.ok()) {
+    return std::nullopt;
+  }
+  return ch::sys_days(date) + ch::hours(values[3]) + ch::minutes(values[4]) +
+         ch::seconds(values[5]) - *zone;
+}
+
+result<credentials> parse_credential_document(std::string_view json, credential_dialect dialect,
+                                              std::string source) {
+  const bool process = dialect == credential_dialect::process;
+  const char* remedy = process ? process_remedy : metadata_remedy;
+  simdjson::dom::parser parser;
+  simdjson::dom::object root;
+  const simdjson::padded_string padded(json);  // outlives what was parsed of it
+  if (parser.parse(padded).get_object().get(root) != simdjson::SUCCESS) {
+    return bad_document(source, "the answer is no JSON object", remedy);
+  }
+  bool malformed = false;
+  if (process) {
+    std::int64_t version = 0;
+    if (root.at_key("Version").get_int64().get(version) != simdjson::SUCCESS || version != 1) {
+      return bad_document(source, "\"Version\" is not 1", remedy);
+    }
+  } else if (const std::string code = text_in(root, "Code", malformed);
+             !code.empty() && code != "Success") {
+    return bad_document(source, "it says " + one_line(code.substr(0, code_bytes_max)),
+                        "check the role that is attached and its trust policy");
+  }
+  credentials found;
+  found.access_key_id = text_in(root, "AccessKeyId", malformed);
+  found.secret_access_key = text_in(root, "SecretAccessKey", malformed);
+  found.session_token = text_in(root, process ? "SessionToken" : "Token", malformed);
+  const std::string expiration = text_in(root, "Expiration", malformed);
+  if (malformed) {
+    return bad_document(source, "a field of the answer is not a string", remedy);
+  }
+  if (found.access_key_id.empty() || found.secret_access_key.empty()) {
+    const char* missing = found.access_key_id.empty() ? "AccessKeyId" : "SecretAccessKey";
+    return bad_document(source, std::string("the answer has no \"") + missing + "\"", remedy);
+  }
+  if (!expiration.empty()) {
+    found.expiration = parse_iso8601(expiration);
+    if (!found.expiration) {
+      return bad_document(source,
+                          "\"Expiration\" is no time with a zone: \"" +
+                              one_line(expiration.substr(0, code_bytes_max)) + "\"",
+                          remedy);
+    }
+  }
+  found.source = std::move(source);
+  return found;
+}
+
+}  // namespace bts3::s3

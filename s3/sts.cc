@@ -1,0 +1,209 @@
+#include "s3/sts.hh"
+
+#include "s3/clock_correction.hh"
+#include "s3/credential_document.hh"
+#include "s3/endpoint.hh"
+#include "s3/sigv4_signer.hh"
+#include "s3/small_file.hh"
+#include "s3/xml.hh"
+
+#include <pugixml.hpp>
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+namespace bts3::s3 {
+
+namespace {
+
+using engine::disposition;
+using engine::error;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+// An answer has a session token of a few KiB.
+constexpr std::size_t answer_bytes_max = 256 * 1024;
+// STS answers within a second; nothing is sent meanwhile that could count as progress.
+constexpr std::chrono::seconds stall_timeout{10};
+
+result<endpoint> sts_endpoint(const source_context& with, const std::string& region) {
+  for (const char* variable : {"AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"}) {
+    if (const std::string url = value_of(with.environment, variable); !url.empty()) {
+      return parse_endpoint_url(variable, url);
+    }
+  }
+  endpoint made;
+  made.scheme = "https";
+  made.host = "sts." + region + ".amazonaws.com" + (region.starts_with("cn-") ? ".cn" : "");
+  return made;
+}
+
+std::string region_of(const source_context& with, const role_request& wanted) {
+  return wanted.region.empty() ? find_region(with.environment).value_or(with.region)
+                               : wanted.region;
+}
+
+// Form fields that both calls have.
+query_list form_of(const source_context& with, const char* action, const role_request& wanted) {
+  query_list form = {{"Action", action}, {"Version", "2011-06-15"}, {"RoleArn", wanted.role_arn}};
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(with.clock.now().time_since_epoch());
+  form.emplace_back("RoleSessionName", wanted.session_name.empty()
+                                           ? "btrfs_to_s3-" + std::to_string(seconds.count())
+                                           : wanted.session_name);
+  if (!wanted.duration_seconds.empty()) {
+    form.emplace_back("DurationSeconds", wanted.duration_seconds);
+  }
+  return form;
+}
+
+http_request request_of(const endpoint& where, const std::string& body) {
+  const std::string path = where.base_path.empty() ? "/" : where.base_path;
+  http_request request("POST", where.url(path, ""));
+  request.headers = {{"Content-Type", "application/x-www-form-urlencoded; charset=utf-8"}};
+  request.body = std::as_bytes(std::span(body.data(), body.size()));
+  request.collected_body_bytes_max = answer_bytes_max;
+  request.stall_timeout = stall_timeout;
+  return request;
+}
+
+// <ErrorResponse><Error>, of which Code and Message are of interest.
+error refusal(const role_request& wanted, const endpoint& where, const http_response& answer) {
+  pugi::xml_document document;
+  const bool parsed = static_cast<bool>(document.load_buffer(
+      answer.body.data(), answer.body.size(), pugi::parse_default, pugi::encoding_utf8));
+  const pugi::xml_node node =
+      parsed ? document.child("ErrorResponse").child("Error") : pugi::xml_node();
+  error failure;
+  failure.status = answer.status;
+  failure.code = one_line(node.child("Code").text().get());
+  failure.message =
+      wanted.source + ": " + where.host + " answered " + std::to_string(answer.status);
+  if (!failure.code.empty()) {
+    failure.message += " " + failure.code;
+  }
+  if (const std::string said = one_line(node.child("Message").text().get()); !said.empty()) {
+    failure.message += " (" + said + ")";
+  }
+  const bool passing = answer.status >= 500 || answer.status == 429 ||
+                       failure.code == "Throttling" || failure.code == "IDPCommunicationError";
+  if (passing) {
+    failure.what_now = disposition::retry;
+    failure.why = answer.status == 429 || failure.code == "Throttling" ? reason::throttled
+                                                                       : reason::unspecified;
+    return failure;
+  }
+  failure.why = reason::access;
+  failure.remedy = "check " + wanted.role_arn + ", its trust policy, and what asks for it";
+  if (failure.code == "ExpiredTokenException" || failure.code == "ExpiredToken") {
+    failure.remedy = "the token or the credentials that ask for the role have run out: renew them";
+  }
+  return failure;
+}
+
+result<credentials> credentials_in(const role_request& wanted, const char* action,
+                                   const http_response& answer) {
+  pugi::xml_document document;
+  const bool parsed = static_cast<bool>(document.load_buffer(
+      answer.body.data(), answer.body.size(), pugi::parse_default, pugi::encoding_utf8));
+  const std::string name = action;
+  const pugi::xml_node node = document.child((name + "Response").c_str())
+                                  .child((name + "Result").c_str())
+                                  .child("Credentials");
+  credentials found;
+  found.access_key_id = node.child("AccessKeyId").text().get();
+  found.secret_access_key = node.child("SecretAccessKey").text().get();
+  found.session_token = node.child("SessionToken").text().get();
+  found.expiration = parse_iso8601(node.child("Expiration").text().get());
+  found.source = wanted.source;
+  if (!parsed || found.access_key_id.empty() || found.secret_access_key.empty() ||
+      found.session_token.empty() || !found.expiration) {
+    error failure;
+    failure.what_now = disposition::retry;
+    failure.why = reason::protocol;
+    failure.message =
+        wanted.source + ": the answer to " + name + " has no whole set of credentials";
+    return failure;
+  }
+  return found;
+}
+
+}  // namespace
+
+task<result<credentials>> assume_role_with_web_identity(const source_context& with,
+                                                        role_request wanted, std::string token_file,
+                                                        engine::stop_token stop) {
+  // The file is replaced when the token is renewed, so it is read each time.
+  auto token = read_small_file(token_file);
+  if (!token) {
+    co_return unusable(wanted.source + ": token file " + token_file + ": " + token.error().message,
+                       "it must hold the web identity's token");
+  }
+  auto where = sts_endpoint(with, region_of(with, wanted));
+  if (!where) {
+    co_return std::move(where.error());
+  }
+  constexpr const char* action = "AssumeRoleWithWebIdentity";
+  query_list form = form_of(with, action, wanted);
+  form.emplace_back("WebIdentityToken", *token);
+  const std::string body = canonical_query(std::move(form));
+  http_request request = request_of(*where, body);
+  auto asking = with.transport.perform(std::move(request), stop);
+  auto answer = co_await std::move(asking);
+  if (!answer) {
+    co_return std::move(answer.error()).within(wanted.source);
+  }
+  if (answer->status != 200) {
+    co_return refusal(wanted, *where, *answer);
+  }
+  co_return credentials_in(wanted, action, *answer);
+}
+
+task<result<credentials>> assume_role(const source_context& with, role_request wanted,
+                                      credentials who, engine::stop_token stop) {
+  const std::string region = region_of(with, wanted);
+  auto where = sts_endpoint(with, region);
+  if (!where) {
+    co_return std::move(where.error());
+  }
+  constexpr const char* action = "AssumeRole";
+  query_list form = form_of(with, action, wanted);
+  if (!wanted.external_id.empty()) {
+    form.emplace_back("ExternalId", wanted.external_id);
+  }
+  const std::string body = canonical_query(std::move(form));
+  clock_correction time(with.clock, with.log);
+  for (int attempt = 1;; ++attempt) {
+    const std::chrono::seconds offset = time.offset();
+    http_request request = request_of(*where, body);
+    signing_input input;
+    input.method = "POST";
+    input.path = where->base_path.empty() ? "/" : where->base_path;
+    input.headers = request.headers;
+    input.headers.emplace_back("Host", where->host);
+    input.payload = sha256_hex(body);
+    signing_scope scope;
+    scope.region = region;
+    scope.service = "sts";
+    const header_list signature = sign(input, who, scope, time.now_with(offset));
+    request.headers.insert(request.headers.end(), signature.begin(), signature.end());
+    auto asking = with.transport.perform(std::move(request), stop);
+    auto answer = co_await std::move(asking);
+    if (!answer) {
+      co_return std::move(answer.error()).within(wanted.source);
+    }
+    if (answer->status == 200) {
+      co_return credentials_in(wanted, action, *answer);
+    }
+    if (attempt == 1 && time.learn(*answer, offset, false)) {
+      continue;
+    }
+    error failure = refusal(wanted, *where, *answer);
+    failure.message += "; access key " + who.access_key_id + " from " + who.source;
+    co_return failure;
+  }
+}
+
+}  // namespace bts3::s3
