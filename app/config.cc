@@ -62,6 +62,7 @@ struct flag_value {
 struct text_value {
   std::string config::* member;
   std::vector<std::string> allowed = {};  // empty: anything
+  bool may_be_empty = true;
 };
 struct path_value {
   std::string config::* member;
@@ -98,8 +99,8 @@ const std::vector<key_rule>& rules() {
       {"schedule", "run_at", text_value{&config::run_at}},
       {"snapshots", "base_dir", path_value{&config::base_dir}},
       {"snapshots", "retain", number_value{&config::retain, 1, 10'000}},
-      {"s3", "bucket", text_value{&config::bucket}},
-      {"s3", "region", text_value{&config::region}},
+      {"s3", "bucket", text_value{&config::bucket, {}, false}},
+      {"s3", "region", text_value{&config::region, {}, false}},
       {"s3", "prefix", text_value{&config::prefix}},
       {"s3", "chunk_size_bytes", bytes_value{&config::chunk_size_bytes, part_bytes_min}},
       {"s3", "part_size_bytes",
@@ -314,10 +315,12 @@ class reader {
     const std::string key = rule.name();
     const std::string variable = variable_of(key);
     const std::optional<std::string> text = value_of(rule, node, variable);
+    if (text || node != nullptr) {
+      _set.insert(key);
+    }
     if (!text) {
       return;
     }
-    _set.insert(key);
     if (std::find(std::begin(tuning_only), std::end(tuning_only), key) != std::end(tuning_only)) {
       _config.without_effect.push_back(key);
     }
@@ -385,6 +388,8 @@ class reader {
     if (!kind.allowed.empty() &&
         std::find(kind.allowed.begin(), kind.allowed.end(), text) == kind.allowed.end()) {
       problem(name + " = \"" + text + "\" must be one of " + joined(kind.allowed));
+    } else if (text.empty() && !kind.may_be_empty) {
+      problem(name + " is empty; set it in [s3]");
     } else {
       _config.*kind.member = text;
       check_characters(name, text);
@@ -493,11 +498,9 @@ class reader {
   }
 
   void check_whole() {
-    for (const auto& [name, value] :
-         {std::pair("s3.bucket", &_config.bucket), std::pair("s3.region", &_config.region)}) {
-      if (value->empty()) {
-        problem(std::string(name) + (_set.contains(name) ? " is empty" : " is missing") +
-                "; set it in [s3]");
+    for (const char* name : {"s3.bucket", "s3.region"}) {
+      if (!_set.contains(name)) {
+        problem(std::string(name) + " is missing; set it in [s3]");
       }
     }
     if (_config.bucket.find_first_of("/ ") != std::string::npos) {
@@ -613,7 +616,7 @@ class reader {
   const environment_lookup& _environment;
   std::string _file;
   config _config;
-  std::set<std::string, std::less<>> _set;  // keys that file or environment give
+  std::set<std::string, std::less<>> _set;  // given in file or environment, also wrongly
   std::vector<std::string> _problems;
 };
 

@@ -255,6 +255,7 @@ BOOST_AUTO_TEST_CASE(free_text_and_paths_are_strings_and_never_numbers_or_flags)
     for (const char* value : {"7", "true"}) {
       const std::string text = problem(with(key, value));
       BOOST_TEST(has(text, "must be a string; put it between quotes"), key << ": " << text);
+      BOOST_TEST(!has(text, "missing"), key << ": " << text);
     }
   }
 }

@@ -86,6 +86,16 @@ BOOST_AUTO_TEST_CASE(several_problems_are_told_at_once_under_the_name_of_the_fil
   BOOST_TEST(!has(text, "s3.bucket"));
 }
 
+BOOST_AUTO_TEST_CASE(the_keys_without_a_default_must_be_given) {
+  for (const char* key : {"s3.bucket", "s3.region", "s3.prefix"}) {
+    const std::string text = problem(with(key, ""));
+    BOOST_TEST(text.starts_with("file: " + std::string(key) + " is missing; set it in [s3]"), text);
+    BOOST_TEST(!has(text, " | "), text);
+  }
+  BOOST_TEST(has(problem("[s3]\nbucket = \"\"\nregion = \"\"\nprefix = \"\"\n"),
+                 "s3.bucket is empty; set it in [s3] | s3.region is empty"));
+}
+
 BOOST_AUTO_TEST_CASE(what_is_no_toml_is_refused_with_its_line) {
   BOOST_TEST(has(problem("not toml"), "file, line 1: "));
   BOOST_TEST(has(problem("not toml"), "config.example.toml"));
