@@ -71,6 +71,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   restore_app->add_flag("--current", current, "The newest backup (the default)")->excludes(key);
   restore_app->add_flag("--keep-received", restore.keep_received,
                         "Keep a read-only snapshot for the next incremental");
+  restore_app->add_flag("--discard", restore.discard,
+                        "Remove what an interrupted restore to this target left, and start anew");
   restore_app->add_flag("--dry-run", restore.dry_run, "Print what would be done, change nothing");
 
   try {

@@ -26,6 +26,7 @@ struct restore_command {
   std::string target;
   std::string manifest_key;  // empty: the current backup
   bool keep_received = false;
+  bool discard = false;  // what an interrupted restore left is removed first
   bool dry_run = false;
 };
 

@@ -233,7 +233,20 @@ task<result<void>> download_link::verify_streaming(part_pointer one) {
   co_return engine::ok();
 }
 
+// Feeds the inspector and the pipe.
+task<result<void>> download_link::pass_on(part_pointer one, int fd) {
+  const auto bytes = one->slot.bytes().first(one->length);
+  if (auto understood = _inspector.feed(bytes); !understood) {
+    co_return understood;
+  }
+  auto writing = _with.loop.write_all(fd, bytes, _stop.token());
+  co_return co_await std::move(writing);
+}
+
 task<result<void>> download_link::release(int fd) {
+  // The stream stopped making sense, or its receiver gave up, in the middle of a chunk whose bytes
+  // are not verified yet. Only the rest of the chunk can tell whether it is to blame.
+  std::optional<error> suspicion;
   for (;;) {
     auto popping = _order.pop(_stop.token());
     auto next = co_await std::move(popping);
@@ -246,26 +259,31 @@ task<result<void>> download_link::release(int fd) {
     if (_failure) {
       break;
     }
-    const auto bytes = one->slot.bytes().first(one->length);
     if (one->streaming) {
       auto verifying = verify_streaming(one);
       auto verified = co_await std::move(verifying);
       if (!verified) {
         co_return verified;
       }
-    }
-    if (auto understood = _inspector.feed(bytes); !understood) {
-      co_return understood;
-    }
-    auto writing = _with.loop.write_all(fd, bytes, _stop.token());
-    auto written = co_await std::move(writing);
-    if (!written) {
-      if (_failure) {
-        break;
+      if (suspicion && one->last) {
+        co_return std::move(*suspicion);
       }
-      co_return written;
     }
-    _bytes += one->length;
+    if (!suspicion) {
+      auto passing = pass_on(one, fd);
+      auto passed = co_await std::move(passing);
+      if (!passed) {
+        if (_failure || _stop.stop_requested()) {
+          break;
+        }
+        if (!one->streaming || one->last) {
+          co_return passed;
+        }
+        suspicion = std::move(passed.error());
+        continue;  // the slot is given back with the part
+      }
+      _bytes += one->length;
+    }
     one->slot.release();
   }
   if (_failure) {

@@ -6,7 +6,9 @@
 //
 // Chunks of old manifests record no states. One that fits a slot is verified whole before release;
 // a larger one while it streams, which is announced, and its last part is held back until the whole
-// digest is known, so that a damaged stream never reaches its END.
+// digest is known, so that a damaged stream never reaches its END. When `btrfs receive` stumbles
+// over such a chunk before its digest is known, the rest is still fetched and hashed, to name the
+// culprit.
 #pragma once
 
 #include "app/services.hh"
@@ -54,6 +56,7 @@ class download_link {
   engine::task<engine::result<void>> download(part_pointer one, bool fresh_connection);
   engine::task<engine::result<void>> verify(part_pointer one);
   engine::task<engine::result<void>> verify_streaming(part_pointer one);
+  engine::task<engine::result<void>> pass_on(part_pointer one, int fd);
   engine::task<engine::result<void>> release(int fd);
 
   const services& _with;

@@ -1,9 +1,12 @@
 #include "app/restore_job.hh"
 
 #include "app/human_units.hh"
+#include "btrfs/identity.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "planner/keys.hh"
+
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -26,6 +29,17 @@ bool needs_thaw(const s3::object_info& info) {
   const bool archived = info.stored_as.str() == "GLACIER" ||
                         info.stored_as.str() == "DEEP_ARCHIVE" || !info.archive_status.empty();
   return archived && info.restore.find("ongoing-request=\"false\"") == std::string::npos;
+}
+
+btrfs::recorded_identity identity_of(const planner::snapshot_record& snapshot) {
+  const auto parsed = [](const std::optional<std::string>& text) {
+    return text ? btrfs::uuid::parse(*text) : std::nullopt;
+  };
+  btrfs::recorded_identity recorded;
+  recorded.own_uuid = parsed(snapshot.uuid);
+  recorded.received_uuid = parsed(snapshot.received_uuid);
+  recorded.ctransid = snapshot.ctransid;
+  return recorded;
 }
 
 error damaged(std::string message) {
@@ -171,27 +185,117 @@ void restore_job::print_plan(const std::vector<chain_link>& chain) const {
   }
 }
 
+result<void> restore_job::check_keep_received(const btrfs::target_report& target) const {
+  if (!_command.keep_received) {
+    return engine::ok();
+  }
+  auto kept = btrfs::filesystem_id(_with.settings.base_dir);
+  auto restored = btrfs::filesystem_id(target.parent);
+  if (!kept || !restored || *kept != *restored) {
+    error failure;
+    failure.why = reason::configuration;
+    failure.message = "--keep-received: snapshots.base_dir = " + _with.settings.base_dir +
+                      " is not on the target's filesystem";
+    failure.remedy = "create it there, or restore without --keep-received";
+    return failure;
+  }
+  return engine::ok();
+}
+
+std::string restore_job::kept_path(const chain_link& last) const {
+  return _with.settings.base_dir + "/" +
+         btrfs::snapshot_name(_command.subvolume, last.value.created_at.compact(),
+                              last.value.kind == planner::backup_kind::full);
+}
+
+// Whether what --keep-received asks for is there already, kept by an earlier attempt or never lost;
+// something else under its name is refused. `received`: what has been received, once it has.
+result<bool> restore_job::kept_before(const chain_link& last,
+                                      const std::optional<btrfs::uuid>& received) const {
+  const std::string path = kept_path(last);
+  struct stat entry{};
+  if (!_command.keep_received || ::lstat(path.c_str(), &entry) != 0) {
+    return false;
+  }
+  btrfs::recorded_identity recorded = identity_of(last.value.snapshot);
+  if (!recorded.own_uuid) {
+    recorded.own_uuid = received;
+  }
+  std::string why = "it is no subvolume";
+  if (const auto found = btrfs::inspect_subvolume(path)) {
+    const btrfs::identity_finding finding = btrfs::compare_identity(recorded, *found);
+    if (finding.matches()) {
+      return true;
+    }
+    why = finding.sentence;
+  }
+  error failure;
+  failure.why = reason::configuration;
+  failure.message = "--keep-received: " + path + " exists already and is not this backup's: " + why;
+  failure.remedy = "move it away, or restore without --keep-received";
+  return failure;
+}
+
+// The target is there, and so is a private directory: work of ours that was ended between making
+// the target and tidying up?
+result<exit_status> restore_job::finish_interrupted(const btrfs::target_report& target,
+                                                    const chain_link& wanted) {
+  auto workspace = btrfs::receive_workspace::open(target, _command.discard);
+  if (!workspace) {
+    return std::move(workspace.error());
+  }
+  const auto published = workspace->published();
+  result<void> finished = engine::ok();
+  if (published) {
+    finished = workspace->remove();
+  }
+  workspace->close();
+  if (!finished) {
+    return std::move(finished.error())
+        .within("finishing an interrupted restore to " + target.path());
+  }
+  if (!published) {
+    return btrfs::target_exists(target);
+  }
+  if (published->manifest_key != wanted.key) {
+    error failure = btrfs::target_exists(target);
+    failure.message += ": it holds the backup of manifest " + published->manifest_key +
+                       ", whose interrupted restore has now been finished";
+    return failure;
+  }
+  _with.log.write(log_level::info, "restore", "interrupted_restore_finished",
+                  {{"manifest", published->manifest_key}, {"target", target.path()}});
+  std::printf(
+      "%s: the backup of %s had been restored to %s before; what that restore left was "
+      "removed\n",
+      _command.subvolume.c_str(), wanted.value.created_at.rfc3339().c_str(), target.path().c_str());
+  return exit_status::done;
+}
+
 task<result<exit_status>> restore_job::run_connected() {
   auto target = btrfs::check_target(_command.target);
   if (!target) {
     co_return std::move(target.error());
   }
-  if (_command.keep_received) {
-    auto kept = btrfs::filesystem_id(_with.settings.base_dir);
-    auto restored = btrfs::filesystem_id(target->parent);
-    if (!kept || !restored || *kept != *restored) {
-      error failure;
-      failure.why = reason::configuration;
-      failure.message = "--keep-received: snapshots.base_dir = " + _with.settings.base_dir +
-                        " is not on the target's filesystem";
-      failure.remedy = "create it there, or restore without --keep-received";
-      co_return failure;
-    }
+  if (target->exists && _command.dry_run) {
+    co_return btrfs::target_exists(*target);
+  }
+  if (auto allowed = check_keep_received(*target); !allowed) {
+    co_return std::move(allowed.error());
   }
   auto finding = find_chain();
   auto chain = co_await std::move(finding);
   if (!chain) {
     co_return std::move(chain.error());
+  }
+  if (target->exists) {
+    co_return finish_interrupted(*target, chain->back());
+  }
+  // Without a recorded UUID, what an earlier attempt kept is known only by what it received.
+  if (identity_of(chain->back().value.snapshot).own_uuid || !target->interrupted) {
+    if (auto kept = kept_before(chain->back(), {}); !kept) {
+      co_return std::move(kept.error());
+    }
   }
   auto checking = check_host(*chain);
   auto able = co_await std::move(checking);
@@ -211,7 +315,7 @@ task<result<exit_status>> restore_job::run_connected() {
     print_plan(*chain);
     co_return exit_status::done;
   }
-  auto workspace = btrfs::receive_workspace::open(*target);
+  auto workspace = btrfs::receive_workspace::open(*target, _command.discard);
   if (!workspace) {
     co_return std::move(workspace.error());
   }
@@ -251,7 +355,8 @@ task<result<void>> restore_job::receive_all(std::vector<chain_link> chain,
     error failure;
     failure.message = "another restore to " + _command.target + " was interrupted";
     failure.remedy = "finish that one (--manifest-key " + records.back().manifest_key +
-                     " or a later backup of its chain), or choose another target";
+                     " or a later backup of its chain), drop what it received with --discard, or "
+                     "choose another target";
     co_return failure;
   }
   if (!records.empty()) {
@@ -349,14 +454,18 @@ result<void> restore_job::make_target(const chain_link& last, btrfs::receive_wor
     return std::move(received.error());
   }
   if (_command.keep_received) {
-    const std::string name =
-        btrfs::snapshot_name(_command.subvolume, last.value.created_at.compact(),
-                             last.value.kind == planner::backup_kind::full);
-    if (auto kept = workspace.keep(link, _with.settings.base_dir, name); !kept) {
-      return std::move(kept.error()).within("--keep-received");
+    const std::string path = kept_path(last);
+    auto there = kept_before(last, received->received_uuid);
+    if (!there) {
+      return std::move(there.error());
     }
-    _with.log.write(log_level::info, "restore", "received_snapshot_kept",
-                    {{"path", _with.settings.base_dir + "/" + name}});
+    if (!*there) {
+      auto kept = workspace.keep(link, _with.settings.base_dir, path.substr(path.rfind('/') + 1));
+      if (!kept) {
+        return std::move(kept.error()).within("--keep-received: " + path);
+      }
+    }
+    _with.log.write(log_level::info, "restore", "received_snapshot_kept", {{"path", path}});
   }
   if (auto made = workspace.publish(link); !made) {
     return made;

@@ -10,6 +10,7 @@
 #include "btrfs/receive_workspace.hh"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,12 @@ class restore_job {
                                                   btrfs::receive_workspace& workspace,
                                                   engine::buffer_pool& pool,
                                                   engine::hash_worker& hashes);
+  [[nodiscard]] engine::result<void> check_keep_received(const btrfs::target_report& target) const;
+  [[nodiscard]] std::string kept_path(const chain_link& last) const;
+  [[nodiscard]] engine::result<bool> kept_before(const chain_link& last,
+                                                 const std::optional<btrfs::uuid>& received) const;
+  engine::result<exit_status> finish_interrupted(const btrfs::target_report& target,
+                                                 const chain_link& wanted);
   engine::result<void> make_target(const chain_link& last, btrfs::receive_workspace& workspace);
   void print_plan(const std::vector<chain_link>& chain) const;
 

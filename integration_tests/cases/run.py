@@ -366,6 +366,237 @@ def two_subvolumes_fail_apart(w):
     assert names == ["data", "other"], names
 
 
+# Restores: a chain in the bucket, and helpers that bend it.
+
+def chain_of(w, links, large_mib=4, small_files=40, **s3):
+    """Backs `data` up `links` times; returns the manifest keys. Snapshots stay."""
+    w.tool.tables["snapshots"]["retain"] = links + 1
+    w.tool.tables["s3"].update(s3)
+    dataset.seed(w.data, large_mib=large_mib, small_files=small_files)
+    keys = []
+    for number in range(links):
+        if number:
+            (w.data / f"link{number}").write_bytes(os.urandom(100_000))
+            if (w.data / f"link{number - 1}").exists():
+                (w.data / f"link{number - 1}").unlink()
+        w.backup("--once")
+        keys.append(w.pointer()["manifest_key"])
+    return keys
+
+
+def as_the_earlier_tool_wrote(w, key):
+    """The manifest at `key` without what that tool did not record."""
+    manifest = w.bucket.get_json(key)
+    for chunk in manifest["chunks"]:
+        for field in ("part_size", "part_crc32", "part_sha256_states"):
+            chunk.pop(field, None)
+        chunk["etag"] = None
+    for field in ("stream", "tool", "host"):
+        manifest.pop(field, None)
+    manifest["snapshot"].update(uuid=None, parent_uuid=None)
+    for field in ("ctransid", "received_uuid"):
+        manifest["snapshot"].pop(field, None)
+    w.bucket.put(key, json.dumps(manifest).encode())
+
+
+def flip(w, key, at):
+    """Damages an object; returns what it was."""
+    body = w.bucket.get(key)
+    w.bucket.put(key, body[:at] + bytes([body[at] ^ 1]) + body[at + 1:])
+    return body
+
+
+def fake_receive(w, text):
+    """An environment whose `btrfs receive` is this shell text; $REAL is the real program."""
+    fake = w.fake_btrfs("exit 9")
+    script = pathlib.Path(fake["PATH"].split(":")[0]) / "btrfs"
+    script.write_text(script.read_text().replace(
+        "if [[ $1 != send ]]", f"if [[ $1 == receive ]]; then\n{text}\nfi\nif [[ $1 != send ]]"))
+    return fake
+
+
+@case
+def restore_names_the_damaged_chunk_that_receive_stumbles_over(w):
+    """Chunks without part states: `btrfs receive` meets the damage before the digest is known."""
+    keys = chain_of(w, 2, large_mib=30)
+    for key in keys:
+        as_the_earlier_tool_wrote(w, key)
+    chunk = w.bucket.get_json(keys[0])["chunks"][1]
+    subvolumes = w.filesystem.subvolumes()
+    target = w.restored / "data"
+    # In the first part of 5 MiB of 12; then in the last, where nothing of it is released.
+    for at in (200_000, chunk["size"] - 1000):
+        body = flip(w, chunk["key"], at)
+        outcome = w.restore("--target", str(target), expect=4)
+        says(outcome, chunk["key"], "chunk_verified_while_streaming", "SHA-256 is not the recorded one")
+        w.nothing_left_behind(subvolumes)
+        w.bucket.put(chunk["key"], body)
+    # A receiver that fails over sound bytes is blamed itself, quoted.
+    outcome = w.restore("--target", str(target), expect=1,
+                        environment=fake_receive(w, "head -c 3000000 > /dev/null; echo disk on fire >&2; exit 1"))
+    says(outcome, "disk on fire", keys[0])
+    w.nothing_left_behind(subvolumes)
+    # A damaged second link leaves the first one for the next attempt.
+    second = w.bucket.get_json(keys[1])["chunks"][0]
+    body = flip(w, second["key"], second["size"] // 2)
+    says(w.restore("--target", str(target), expect=4), second["key"])
+    w.bucket.put(second["key"], body)
+    says(w.restore("--target", str(target)), "links_kept_from_before", "links=1")
+    w.same(w.data, target)
+    w.nothing_left_behind(subvolumes + ["restored/data"])
+
+
+@case
+def restore_keep_received_meets_a_snapshot_of_that_name(w):
+    dataset.seed(w.data, large_mib=1, small_files=20)
+    w.backup()
+    name = w.snapshot_names()[0]
+    path = w.snapshots / name
+    # The original itself is as good as a kept one.
+    outcome = w.restore("--target", str(w.restored / "first"), "--keep-received")
+    says(outcome, "received_snapshot_kept", str(path))
+    # Another subvolume of that name is not, and an ordinary directory neither.
+    os.system(f"btrfs subvolume delete {path} > /dev/null; btrfs subvolume snapshot -r {w.data} {path} > /dev/null")
+    before = w.filesystem.subvolumes()
+    outcome = w.restore("--target", str(w.restored / "second"), "--keep-received", expect=2)
+    says(outcome, str(path), "is not the recorded one")
+    assert "/proc/" not in outcome.stderr, outcome
+    w.nothing_left_behind(before)
+    os.system(f"btrfs subvolume delete {path} > /dev/null")
+    path.mkdir()
+    says(w.restore("--target", str(w.restored / "second"), "--keep-received", expect=2), str(path), "no subvolume")
+    path.rmdir()
+    w.restore("--target", str(w.restored / "second"), "--keep-received")
+    w.same(w.data, w.restored / "second")
+    # What a restore kept is recognised by the next one.
+    w.restore("--target", str(w.restored / "third"), "--keep-received")
+    assert w.snapshot_names() == [name], w.snapshot_names()
+
+
+def killer(w):
+    """Compiles harness/kill_at.c; returns a function from a step to an environment."""
+    source = pathlib.Path(__file__).resolve().parent.parent / "harness" / "kill_at.c"
+    library = w.directory / "kill_at.so"
+    compiled = os.system(f"cc -shared -fPIC -o {library} {source} -ldl")
+    assert compiled == 0, "harness/kill_at.c does not compile"
+    log = w.directory / "kill_at.log"
+
+    def at(step):
+        log.unlink(missing_ok=True)
+        return {"LD_PRELOAD": str(library), "KILL_AT": str(step), "KILL_LOG": str(log)}
+
+    at.last = lambda: log.read_text().splitlines()[-1]
+    return at
+
+
+def killed_at_each_step(w, keys, *arguments):
+    """kill -9 before the n-th change on disk, for every n; a rerun completes, and leaves nothing over."""
+    at = killer(w)
+    target = w.restored / "data"
+    subvolumes = w.filesystem.subvolumes()
+    kept = "--keep-received" in arguments
+    resumed = finished = 0
+    for step in range(1, 200):
+        outcome = w.tool.run("restore", "--subvolume", "data", "--target", str(target), *arguments,
+                             environment=at(step))
+        done = outcome.status == 0
+        if not done:
+            assert outcome.status == -signal.SIGKILL, outcome
+            print(f"killed before step {at.last()}", flush=True)
+            # Once the records are gone nothing tells whose the target is: it is complete, and refused.
+            complete = at.last().split()[1] in ("rmdir", "umount") and target.exists()
+            again = w.restore("--target", str(target), *arguments, expect=2 if complete else 0)
+            resumed += "links_kept_from_before" in again.stderr
+            finished += "interrupted_restore_finished" in again.stderr
+        w.same(w.data, target)
+        left = ["restored/data"] + (["snapshots/" + w.snapshot_names()[-1]] if kept else [])
+        w.nothing_left_behind(sorted({*subvolumes, *left}))
+        os.system(f"btrfs subvolume delete {target} > /dev/null")
+        if kept:
+            os.system(f"btrfs subvolume delete {w.snapshots / w.snapshot_names()[-1]} > /dev/null")
+        if done:
+            break
+    assert step > 20 and resumed >= 5 and finished >= 3, (step, resumed, finished)
+
+
+@case
+def restore_killed_at_each_step_completes_on_the_rerun(w):
+    keys = chain_of(w, 2, large_mib=1, small_files=10)
+    killed_at_each_step(w, keys)
+
+
+@case
+def restore_killed_at_each_step_keeps_what_was_received_once(w):
+    keys = chain_of(w, 2, large_mib=1, small_files=10)
+    # As on a rebuilt host: the snapshot that is to be kept is not there.
+    os.system(f"btrfs subvolume delete {w.snapshots / w.snapshot_names()[-1]} > /dev/null")
+    killed_at_each_step(w, keys, "--keep-received")
+
+
+def killed_in_receive(w, target, link, manner):
+    """Ends the restore with SIGKILL while link `link` (from 1) is being received."""
+    counter = w.directory / "receivers"
+    counter.write_text("")
+    text = f"""echo >> {counter}
+if [[ $(wc -l < {counter}) == {link} ]]; then {manner}; fi
+exec "$REAL" "$@" """
+    outcome = w.tool.run("restore", "--subvolume", "data", "--target", str(target), environment=fake_receive(w, text))
+    assert outcome.status == -signal.SIGKILL, outcome
+
+
+@case
+def restore_killed_during_link_2_of_3_completes(w):
+    chain_of(w, 3, large_mib=12)
+    subvolumes = w.filesystem.subvolumes()
+    for link, manners in ((2, ('head -c 300 | "$REAL" "$@"; kill -9 $PPID; sleep 1',   # half received
+                               'kill -9 $PPID; exec "$REAL" "$@"',  # the receiver goes on a little
+                               '"$REAL" "$@"; kill -9 $PPID; sleep 1')),  # received, not recorded
+                          (1, ('head -c 3000000 | "$REAL" "$@"; kill -9 $PPID; sleep 1',))):
+        for manner in manners:
+            target = w.restored / "data"
+            killed_in_receive(w, target, link, manner)
+            left = [path.name for path in w.restored.iterdir()]
+            assert left == [".btrfs_to_s3.data"], left
+            again = w.restore("--target", str(target))
+            assert ("links_kept_from_before links=1" in again.stderr) == (link == 2), again
+            w.same(w.data, target)
+            w.nothing_left_behind(subvolumes + ["restored/data"])
+            os.system(f"btrfs subvolume delete {target} > /dev/null")
+
+
+@case
+def restore_discard_starts_anew(w):
+    keys = chain_of(w, 3)
+    subvolumes = w.filesystem.subvolumes()
+    target = w.restored / "data"
+    killed_in_receive(w, target, 2, 'kill -9 $PPID; exit 1')
+    # Another backup than the one that was begun: refused without --discard.
+    says(w.restore("--target", str(target), "--manifest-key", w.bucket.get_json(keys[0])["chunks"][0]["key"],
+                   expect=1), "chunk")
+    again = w.restore("--target", str(target), "--discard")
+    assert "links_kept_from_before" not in again.stderr, again
+    w.same(w.data, target)
+    w.nothing_left_behind(subvolumes + ["restored/data"])
+    # Records that cannot be read do not stand in its way; a finished target does.
+    os.system(f"btrfs subvolume delete {target} > /dev/null")
+    killed_in_receive(w, target, 3, 'kill -9 $PPID; exit 1')
+    links = w.restored / ".btrfs_to_s3.data" / "links"
+    links.write_text("garbage")
+    says(w.restore("--target", str(target), expect=2), "--discard", str(links))
+    w.restore("--target", str(target), "--discard")
+    says(w.restore("--target", str(target), "--discard", expect=2), "exists already")
+    w.same(w.data, target)
+    # Neither is a target taken for ours that merely stands beside an interrupted restore.
+    os.system(f"btrfs subvolume delete {target} > /dev/null")
+    killed_in_receive(w, target, 3, 'kill -9 $PPID; exit 1')
+    w.filesystem.subvolume("restored/data")
+    says(w.restore("--target", str(target), expect=2), "exists already")
+    assert links.exists() and list(target.iterdir()) == []
+    target.rmdir()
+    says(w.restore("--target", str(target)), "links_kept_from_before", "links=2")
+    w.same(w.data, target)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("case", nargs="?", choices=sorted(CASES))
