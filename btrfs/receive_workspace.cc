@@ -481,20 +481,21 @@ result<void> receive_workspace::remove() {
   if (::rmdir(_private_path.c_str()) != 0) {
     return system_error(errno, "removing " + shown_path());
   }
+  _lock.reset();
   return engine::ok();
 }
 
 void receive_workspace::close() {
-  _lock.reset();
   if (!_mounted) {
     return;
   }
-  if (_records.empty() && !published()) {
+  if (_lock.valid() && _records.empty() && !published()) {
     // Records of what is not there any more are of no use. Fails, harmlessly, when something is
     // in the directory.
     (void)unlink_records();
     (void)::rmdir(_private_path.c_str());
   }
+  _lock.reset();
   (void)::umount2(_mount_point.c_str(), MNT_DETACH);
   _mounted = false;
 }
