@@ -122,7 +122,6 @@ constexpr std::string_view tuning_only[] = {
     "global.spool_dir",         "global.spool_size_bytes",
     "schedule.full_every_days", "schedule.incremental_every_days",
     "schedule.run_at",          "s3.resume_for",
-    "restore.verify_mode",      "restore.sample_max_files",
     "restore.wait_for_restore", "restore.restore_timeout_seconds",
     "restore.restore_tier",     "restore.thaw_days"};
 
