@@ -2,6 +2,7 @@
 """One end-to-end case:  run.py CASE --binary PATH --gateway DIR    (run.py --list names them)"""
 import argparse
 import base64
+import datetime
 import hashlib
 import json
 import os
@@ -9,12 +10,13 @@ import pathlib
 import re
 import signal
 import struct
+import subprocess
 import sys
 import time
 import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from world import MIB, btrfs, dataset, says, world  # noqa: E402
+from world import MIB, btrfs, dataset, says, tool, world  # noqa: E402
 
 CASES = {}
 
@@ -368,6 +370,10 @@ def two_subvolumes_fail_apart(w):
 
 # Restores: a chain in the bucket, and helpers that bend it.
 
+def time_of(text):
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+
+
 def chain_of(w, links, large_mib=4, small_files=40, **s3):
     """Backs `data` up `links` times; returns the manifest keys. Snapshots stay."""
     w.tool.tables["snapshots"]["retain"] = links + 1
@@ -595,6 +601,151 @@ def restore_discard_starts_anew(w):
     target.rmdir()
     says(w.restore("--target", str(target)), "links_kept_from_before", "links=2")
     w.same(w.data, target)
+
+
+class Bare:
+    """The program on a host with nothing: no configuration, no state, no lock, a home that is empty."""
+
+    def __init__(self, w):
+        self.w = w
+        self.home = w.directory / "empty"
+        self.home.mkdir(exist_ok=True)
+        self.url = f"s3://{w.bucket.name}/hosts/test/"
+
+    def __call__(self, *arguments, expect=0, environment=None):
+        variables = {**self.w.tool.environment, "HOME": str(self.home), **(environment or {})}
+        done = subprocess.run([self.w.tool.binary, "restore", "--from", self.url, *arguments], env=variables,
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, check=False)
+        outcome = tool.Outcome(done.returncode, done.stdout, done.stderr, 0, 0)
+        assert list(self.home.iterdir()) == [], "something was written into the home directory"
+        return self.w.expect(expect, outcome)
+
+
+@case
+def restore_from_a_bucket_alone(w):
+    keys = chain_of(w, 2)
+    bare = Bare(w)
+    endpoint = ("--endpoint-url", w.bucket.endpoint)
+    target = str(w.restored / "a")
+    bare("--subvolume", "data", "--target", target, *endpoint, "--region", "us-east-1")
+    w.same(w.data, w.restored / "a")
+    # The environment names the endpoint, and a profile the keys; those of the environment do not beat it.
+    bare("--subvolume", "data", "--target", str(w.restored / "b"),
+         environment={"AWS_ENDPOINT_URL_S3": w.bucket.endpoint, "AWS_REGION": "us-east-1"})
+    w.same(w.data, w.restored / "b")
+    credentials = w.directory / "credentials"
+    credentials.write_text(f"[rescue]\naws_access_key_id = {w.bucket.access_key}\n"
+                           f"aws_secret_access_key = {w.bucket.secret_key}\n")
+    bare("--subvolume", "data", "--target", str(w.restored / "c"), *endpoint, "--profile", "rescue",
+         environment={"AWS_SHARED_CREDENTIALS_FILE": str(credentials), "AWS_ACCESS_KEY_ID": "WRONG"})
+    w.same(w.data, w.restored / "c")
+    outcome = bare("--subvolume", "data", "--target", str(w.restored / "d"), *endpoint, "--dry-run", "--json",
+                   "--manifest-key", keys[0])
+    assert json.loads(outcome.stdout)["manifest_key"] == keys[0], outcome
+    # Misuse names the remedy, before anything is asked of the bucket.
+    says(bare("--subvolume", "data", "--target", target, expect=2), "--region", "AWS_REGION")
+    says(bare("--subvolume", "data", *endpoint, expect=2), "--target")
+    says(bare("--target", target, *endpoint, expect=2), "--subvolume", "--all")
+    says(bare("--subvolume", "data", "--target", target, *endpoint, "--config", "/x", expect=2), "--from")
+    says(bare("--subvolume", "nobody", "--target", str(w.restored / "e"), *endpoint, expect=1), "--from")
+    bare.url = "http://nowhere"
+    says(bare("--subvolume", "data", "--target", target, *endpoint, expect=2), "s3://bucket/prefix")
+
+
+@case
+def restore_at_a_point_in_time(w):
+    keys = chain_of(w, 3)
+    made = [w.bucket.get_json(key)["created_at"] for key in keys]
+    stamps = [time_of(text) for text in made]
+
+    def chosen(at, zone="UTC", expect=0):
+        outcome = w.restore("--dry-run", "--json", "--target", str(w.restored / "x"), "--at", at, expect=expect,
+                            environment={"TZ": zone})
+        return json.loads(outcome.stdout)["manifest_key"] if expect == 0 else outcome
+
+    assert chosen(made[1]) == keys[1]
+    assert chosen((stamps[2] - datetime.timedelta(seconds=1)).strftime("%Y%m%dT%H%M%SZ")) == keys[1]
+    assert chosen(stamps[2].strftime("%Y%m%dT%H%M%SZ")) == keys[2]
+    assert chosen("2999-01-01T00:00:00Z") == keys[2]
+    # The same moment in another zone: as an offset, and as local time.
+    there = stamps[1] + datetime.timedelta(hours=5, minutes=30)
+    assert chosen(there.strftime("%Y-%m-%dT%H:%M:%S+05:30")) == keys[1]
+    assert chosen(there.strftime("%Y-%m-%d %H:%M:%S"), zone="Asia/Kolkata") == keys[1]
+    says(chosen("2001-01-01 00:00", expect=1), "2001-01-01T00:00:00Z", made[0])
+    says(chosen("yesterday", expect=2), "yesterday", "2026-01-02")
+    says(chosen("2026-03-29 02:30", zone="Europe/Berlin", expect=2), "2026-03-29 02:30")  # the hour that is skipped
+    w.restore("--target", str(w.restored / "middle"), "--at", made[1])
+    w.same(w.snapshots / w.snapshot_names()[1], w.restored / "middle")
+
+
+@case
+def restore_all_subvolumes(w):
+    other = w.filesystem.subvolume("other")
+    dataset.seed(w.data, large_mib=1, small_files=10)
+    dataset.seed(other, large_mib=1, small_files=10, number=5)
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(other)]
+    w.backup()
+    base = w.restored
+    bare = Bare(w)
+    bare("--all", "--target-base", str(base), "--endpoint-url", w.bucket.endpoint)
+    w.same(w.data, base / "data")
+    w.same(other, base / "other")
+    for name in ("data", "other"):
+        os.system(f"btrfs subvolume delete {base / name} > /dev/null")
+    # One that fails does not stop the others: a missing chunk, and a configured one without a backup.
+    manifest = w.bucket.get_json(w.pointer()["manifest_key"])
+    w.bucket.delete(manifest["chunks"][0]["key"])
+    w.filesystem.subvolume("zero")
+    w.tool.tables["subvolumes"]["paths"].append(str(w.mount / "zero"))
+    outcome = w.expect(6, w.tool.run("restore", "--all", "--target-base", str(base)))
+    says(outcome, "subvolume_failed subvolume=data", manifest["chunks"][0]["key"], "subvolume_failed subvolume=zero")
+    w.same(other, base / "other")
+    assert sorted(path.name for path in base.iterdir()) == ["other"]
+    # Nothing but failures is a failure, with the first one's status.
+    os.system(f"btrfs subvolume delete {base / 'other'} > /dev/null")
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data)]
+    for key in w.bucket.list("hosts/test/subvol/other/"):
+        w.bucket.delete(key)
+    w.expect(4, w.tool.run("restore", "--all", "--target-base", str(base)))
+
+
+@case
+def restore_plan_comes_first(w):
+    keys = chain_of(w, 2, large_mib=40)
+    before = w.filesystem.subvolumes()
+    target = w.restored / "data"
+    text = w.restore("--dry-run", "--target", str(target)).stdout
+    for word in ("2 links", "incremental", keys[0], keys[1], "class     STANDARD", "nothing: every object can be read",
+                 "free at the target", "protocol", "btrfs-progs", "against " + str(w.snapshots)):
+        assert word in text, (word, text)
+    plan = json.loads(w.restore("--dry-run", "--json", "--target", str(target)).stdout)
+    manifests = [w.bucket.get_json(key) for key in keys]
+    assert [link["manifest_key"] for link in plan["links"]] == keys and plan["target"] == str(target)
+    assert plan["bytes"] == sum(manifest["total_bytes"] for manifest in manifests)
+    assert plan["objects"] == sum(len(manifest["chunks"]) for manifest in manifests) > 4
+    assert plan["classes"] == {"STANDARD": {"objects": plan["objects"], "bytes": plan["bytes"]}}
+    assert plan["thaw"]["objects"] == 0 and plan["space"]["enough"] and plan["space"]["available_bytes"] > 1 << 30
+    assert w.filesystem.subvolumes() == before and list(w.restored.iterdir()) == []
+    # Too little space: the arithmetic, before anything is downloaded or made.
+    with btrfs.filesystem(w.directory / "small", "120M") as small:
+        os.system(f"head -c 40000000 /dev/urandom > {small.mount / 'filler'}; sync -f {small.mount}")
+        outcome = w.restore("--target", str(small.mount / "data"), expect=1)
+        says(outcome, "not enough space", "for metadata", "are missing", "--no-space-check")
+        assert [path.name for path in small.mount.iterdir()] == ["filler"]
+        plan = json.loads(w.restore("--dry-run", "--json", "--target", str(small.mount / "data")).stdout)
+        assert not plan["space"]["enough"]
+        # Begun nevertheless, it fails where it must, and leaves nothing but what was received whole.
+        outcome = w.restore("--target", str(small.mount / "data"), "--no-space-check", expect=1)
+        says(outcome, "space_may_not_suffice", "btrfs receive", "No space left")
+        assert [path.name for path in small.mount.iterdir()] == ["filler"]
+    # A host whose tools are too old for protocol 2 is told so.
+    assert manifests[0]["stream"]["protocol"] == 2, manifests[0]["stream"]
+    old = w.fake_btrfs("exit 9")
+    script = pathlib.Path(old["PATH"].split(":")[0]) / "btrfs"
+    script.write_text(script.read_text().replace(
+        "if [[ $1 != send ]]", "if [[ $1 == --version ]]; then echo btrfs-progs v5.16; exit 0; fi\nif [[ $1 != send ]]"))
+    says(w.restore("--target", str(target), expect=1, environment=old), "protocol 2", "5.16", "6.2")
+    w.nothing_left_behind(before)
 
 
 def main():

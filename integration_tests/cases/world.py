@@ -103,4 +103,4 @@ def says(outcome, *words):
         assert re.search(re.escape(word), outcome.stderr), f"stderr lacks {word!r}: {outcome}"
 
 
-__all__ = ["MIB", "World", "world", "says", "btrfs", "dataset", "compare"]
+__all__ = ["MIB", "World", "world", "says", "btrfs", "dataset", "compare", "tool"]
