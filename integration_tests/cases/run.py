@@ -16,7 +16,7 @@ import time
 import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from world import MIB, btrfs, dataset, says, tool, world  # noqa: E402
+from world import MIB, btrfs, compare, dataset, says, tool, world  # noqa: E402
 
 CASES = {}
 
@@ -746,6 +746,198 @@ def restore_plan_comes_first(w):
         "if [[ $1 != send ]]", "if [[ $1 == --version ]]; then echo btrfs-progs v5.16; exit 0; fi\nif [[ $1 != send ]]"))
     says(w.restore("--target", str(target), expect=1, environment=old), "protocol 2", "5.16", "6.2")
     w.nothing_left_behind(before)
+
+
+@case
+def restore_verifies_the_content_against_the_source(w):
+    w.tool.tables["btrfs"] = {"send_protocol": 1}
+    keys = chain_of(w, 2, large_mib=4, small_files=60)
+    newest = w.snapshots / w.snapshot_names()[1]
+    target = w.restored / "data"
+    before = w.filesystem.subvolumes()
+
+    def restored(*arguments, **options):
+        outcome = w.restore("--target", str(target), *arguments, **options)
+        if outcome.status == 0:
+            w.same(w.data, target)
+            os.system(f"btrfs subvolume delete {target} > /dev/null")
+            w.nothing_left_behind(before)
+        return outcome
+
+    says(restored(), "content_verified", f"source={newest}", "mode=full")
+    w.tool.tables["restore"] = {"verify_mode": "sample", "sample_max_files": 10}
+    says(restored(), "content_verified", "mode=sample", "files_compared=10")
+    says(restored("--verify", "none"), "not_verified", "--verify none")
+    # Content that differs although every digest was right: named, and the target is not made.
+    spoil = pathlib.Path(__file__).resolve().parent.parent / "harness" / "spoil_stream.py"
+    spoiled = fake_receive(w, f'/usr/bin/python3 -B {spoil} | "$REAL" "$@"; exit $?')
+    outcome = restored("--verify", "full", expect=4, environment=spoiled)
+    says(outcome, "what was restored differs from", str(newest), "the contents differ, first at byte")
+    name = re.search(r': "([^"]+)": the contents differ', outcome.stderr)[1]
+    assert (w.data / name).is_file() and not target.exists(), name
+    # What was received is kept; it can be accepted, or received anew.
+    outcome = w.restore("--target", str(target), "--verify", "none")
+    says(outcome, "links_kept_from_before links=2")
+    found = compare.differences(w.data, target)
+    assert any(name in line for line in found) and all(": sha256 is" in line for line in found), found
+    os.system(f"btrfs subvolume delete {target} > /dev/null")
+    restored("--verify", "full", expect=4, environment=spoiled)
+    assert "links_kept_from_before" not in restored("--verify", "full", "--discard").stderr
+    # A source that is not the recorded one any more, and none at all: what was proven instead.
+    os.system(f"btrfs property set -f {newest} ro false; touch {newest}/changed; btrfs property set {newest} ro true")
+    says(restored(), "verified_without_source", "ctransid", "SHA-256")
+    os.system(f"btrfs subvolume delete {newest} > /dev/null")
+    before = w.filesystem.subvolumes()
+    says(restored(), "verified_without_source", "not on this host", "carries the recorded UUIDs")
+    # A stream that is not the manifest's: the UUIDs tell.
+    manifest = w.bucket.get_json(keys[1])
+    manifest["snapshot"]["uuid"] = "00000000-1111-2222-3333-444444444444"
+    w.bucket.put(keys[1], json.dumps(manifest).encode())
+    says(restored(expect=4), "the manifest describes 00000000-1111", keys[1])
+    w.restore("--target", str(target), "--discard", "--verify", "none")
+    w.same(w.data, target)
+
+
+@case
+def restore_chains_of_1_2_and_30_links(w):
+    keys = chain_of(w, 30, large_mib=1, small_files=20)
+    names = w.snapshot_names()
+    assert [w.bucket.get_json(key)["kind"] for key in keys] == ["full"] + ["incremental"] * 29
+    subvolumes = w.filesystem.subvolumes()
+    for links in (1, 2, 30):
+        outcome = w.restore("--manifest-key", keys[links - 1], "--target", str(w.restored / str(links)))
+        assert outcome.stderr.count("link_received") == links, outcome
+        assert f"({links} link" in outcome.stdout, outcome
+        w.same(w.snapshots / names[links - 1], w.restored / str(links))
+    w.nothing_left_behind(subvolumes + ["restored/1", "restored/2", "restored/30"])
+    # Into another filesystem, and without the source.
+    with btrfs.filesystem(w.directory / "other") as other:
+        says(w.restore("--target", str(other.mount / "data")), "content_verified")
+        w.same(w.data, other.mount / "data")
+        assert other.subvolumes() == ["data"], other.subvolumes()
+
+
+@case
+def restore_1_and_12_chunks_in_protocols_1_and_2(w):
+    w.tool.tables["snapshots"]["retain"] = 10
+    for protocol in (1, 2):
+        w.tool.tables["btrfs"] = {"send_protocol": protocol}
+        for chunks in (1, 12):
+            for snapshot in w.snapshot_names():  # so that each is a full
+                os.system(f"btrfs subvolume delete {w.snapshots / snapshot} > /dev/null")
+            (w.data / "random").write_bytes(os.urandom(57 * MIB if chunks == 12 else 100_000))
+            (w.data / "text").write_text("compresses well " * 10_000)
+            w.tool.tables["s3"].update(part_size_bytes="5MiB", chunk_size_bytes="5MiB")
+            w.backup("--once")
+            manifest = w.manifest()
+            assert len(manifest["chunks"]) == chunks and manifest["stream"]["protocol"] == protocol, manifest["stream"]
+            target = w.restored / f"{protocol}-{chunks}"
+            w.restore("--target", str(target))
+            w.same(w.data, target)
+            # And as an old manifest: these chunks fit the memory of a part.
+            as_the_earlier_tool_wrote(w, w.pointer()["manifest_key"])
+            outcome = w.restore("--target", str(w.restored / f"{protocol}-{chunks}-old"))
+            assert "while_streaming" not in outcome.stderr, outcome
+            w.same(w.data, w.restored / f"{protocol}-{chunks}-old")
+
+
+@case
+def restore_of_the_earlier_tools_format(w):
+    """No part states, no UUIDs, no protocol, and chunks larger than a part's memory."""
+    os.system(f"head -c 150000000 /dev/urandom > {w.data / 'large'}")
+    keys = chain_of(w, 2, chunk_size_bytes="200MiB")
+    for key in keys:
+        as_the_earlier_tool_wrote(w, key)
+    subvolumes = w.filesystem.subvolumes()
+    chunk = w.bucket.get_json(keys[0])["chunks"][0]
+    assert chunk["size"] > 100 * MIB
+    promise = 5 * 5 * MIB + 64 * MIB
+    outcome = w.restore("--target", str(w.restored / "a"))
+    says(outcome, "chunk_verified_while_streaming", chunk["key"], "--verify-first", "records no UUID")
+    w.same(w.data, w.restored / "a")
+    assert outcome.peak_rss_bytes <= promise, outcome.peak_rss_bytes
+    outcome = w.restore("--target", str(w.restored / "b"), "--verify-first")
+    says(outcome, "chunk_verified_first", chunk["key"])
+    assert "chunk_verified_while_streaming" not in outcome.stderr, outcome
+    w.same(w.data, w.restored / "b")
+    assert outcome.peak_rss_bytes <= promise, outcome.peak_rss_bytes
+    # Damaged: nothing is received at all.
+    body = flip(w, chunk["key"], chunk["size"] - 5_000_000)
+    witness = w.directory / "witness"
+    outcome = w.restore("--target", str(w.restored / "c"), "--verify-first", expect=4,
+                        environment=fake_receive(w, f'touch {witness}; exec "$REAL" "$@"'))
+    says(outcome, "chunk_damaged attempt=2", chunk["key"])
+    assert not witness.exists()
+    w.nothing_left_behind(subvolumes + ["restored/a", "restored/b"])
+    w.bucket.put(chunk["key"], body)
+    # Kept, killed before the target is made, and recognised without a recorded UUID.
+    for name in w.snapshot_names():
+        os.system(f"btrfs subvolume delete {w.snapshots / name} > /dev/null")
+    at = killer(w)
+    steps = 0
+    while True:
+        steps += 1
+        outcome = w.tool.run("restore", "--subvolume", "data", "--target", str(w.restored / "d"), "--keep-received",
+                             environment=at(steps))
+        if w.snapshot_names():
+            break
+        assert outcome.status == -signal.SIGKILL and steps < 40, outcome
+    assert not (w.restored / "d").exists()
+    w.restore("--target", str(w.restored / "d"), "--keep-received")
+    w.same(w.data, w.restored / "d")
+
+
+@case
+def restore_names_what_a_broken_chain_lacks(w):
+    keys = chain_of(w, 3)
+    subvolumes = w.filesystem.subvolumes()
+    target = str(w.restored / "data")
+    good = w.bucket.get(keys[1])
+    w.bucket.delete(keys[1])
+    says(w.restore("--target", target, expect=1), keys[2], "needs its parent", keys[1], "missing")
+    loop = json.loads(good)
+    loop["parent_manifest"] = keys[2]
+    w.bucket.put(keys[1], json.dumps(loop).encode())
+    says(w.restore("--target", target, expect=4), "leads back to itself")
+    w.bucket.put(keys[1], good[:-20])
+    says(w.restore("--target", target, expect=1), keys[1])
+    newer = json.loads(good)
+    newer["version"] = 2
+    w.bucket.put(keys[1], json.dumps(newer).encode())
+    says(w.restore("--target", target, expect=1), keys[1], "newer version")
+    w.bucket.put(keys[1], good)
+    pointer = w.bucket.get(w.root + "current.json")
+    w.bucket.put(w.root + "current.json", pointer.replace(b"manifest-", b"manifesto-"))
+    says(w.restore("--target", target, expect=1), "there is no manifest at", "manifesto-")
+    w.bucket.put(w.root + "current.json", pointer)
+    w.nothing_left_behind(subvolumes)
+    # The whole of it copied to another prefix restores from there, with the original gone.
+    for key in w.bucket.list("hosts/test/"):
+        w.bucket.put(key.replace("hosts/test/", "elsewhere/"), w.bucket.get(key))
+        w.bucket.delete(key)
+    bare = Bare(w)
+    bare.url = f"s3://{w.bucket.name}/elsewhere"
+    bare("--subvolume", "data", "--target", target, "--endpoint-url", w.bucket.endpoint)
+    w.same(w.data, w.restored / "data")
+    w.nothing_left_behind(subvolumes + ["restored/data"])
+
+
+@case
+def restore_continues_the_chain_on_a_rebuilt_host(w):
+    keys = chain_of(w, 2)
+    names = w.snapshot_names()
+    # The host is lost, with subvolume, snapshots and state.
+    for path in (w.data, *(w.snapshots / name for name in names)):
+        os.system(f"btrfs subvolume delete {path} > /dev/null")
+    (w.directory / "state" / "state.json").unlink()
+    w.restore("--target", str(w.data), "--keep-received")
+    assert w.snapshot_names() == [names[1]], w.snapshot_names()
+    dataset.mutate(w.data, 3)
+    outcome = w.backup("--once")
+    says(outcome, "kind=incremental")
+    assert w.manifest()["parent_manifest"] == keys[1]
+    w.restore("--target", str(w.restored / "data"))
+    w.same(w.data, w.restored / "data")
 
 
 def main():
