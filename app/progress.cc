@@ -17,7 +17,6 @@ using engine::task;
 using std::chrono::seconds;
 
 constexpr seconds rate_window{60};
-constexpr int ticks_between_log_lines = 30;  // of a second each
 constexpr std::size_t columns_default = 80;
 
 std::string duration_text(seconds left) {
@@ -109,19 +108,21 @@ void log_over_line::write(engine::log_level level, std::string_view component,
 }
 
 progress::progress(engine::reactor& loop, engine::log_sink& log, live_line* line,
-                   std::string component, std::string what, std::function<std::string()> more)
+                   std::string component, std::string what, std::function<std::string()> more,
+                   progress_cadence cadence)
     : _loop(loop),
       _log(log),
       _line(line),
       _component(std::move(component)),
       _what(std::move(what)),
       _more(std::move(more)),
+      _cadence(cadence),
       _meter(std::chrono::steady_clock::now()),
       _scope(loop) {}
 
 task<void> progress::tick() {
   for (int ticks = 1;; ++ticks) {
-    auto sleeping = _loop.sleep_for(seconds(1), _stop.token());
+    auto sleeping = _loop.sleep_for(_cadence.tick, _stop.token());
     auto slept = co_await std::move(sleeping);
     if (!slept) {
       co_return;
@@ -131,7 +132,7 @@ task<void> progress::tick() {
     }
     const progress_report now = _meter.report(std::chrono::steady_clock::now());
     const std::string more = _more ? _more() : std::string();
-    if (ticks % ticks_between_log_lines == 0) {
+    if (ticks % _cadence.ticks_per_log_line == 0) {
       _log.write(engine::log_level::info, _component, "progress",
                  {{"what", _what},
                   {"bytes", std::to_string(now.bytes)},

@@ -86,12 +86,18 @@ class log_over_line final : public engine::log_sink {
   live_line& _line;
 };
 
+// How often progress shows itself.
+struct progress_cadence {
+  std::chrono::milliseconds tick{1'000};  // the live line
+  int ticks_per_log_line = 30;
+};
+
 class progress {
  public:
   // `component` as in the log; `what` stands before the live line ("restore data"). `line` may be
   // null. `more` is asked for each report and may add to it ("2 retries"); it may be empty.
   progress(engine::reactor& loop, engine::log_sink& log, live_line* line, std::string component,
-           std::string what, std::function<std::string()> more = {});
+           std::string what, std::function<std::string()> more = {}, progress_cadence cadence = {});
   // stop() must have been awaited after start().
   ~progress() = default;
   progress(const progress&) = delete;
@@ -103,7 +109,7 @@ class progress {
   void follow(std::function<std::uint64_t()> counter) { _counter = std::move(counter); }
   [[nodiscard]] std::uint64_t bytes() const { return _meter.bytes(); }
 
-  // Begins to tick, once a second, until stop(); which takes the live line away and joins.
+  // Begins to tick, until stop(); which takes the live line away and joins.
   void start() { _scope.spawn(tick()); }
   engine::task<void> stop();
 
@@ -117,6 +123,7 @@ class progress {
   std::string _what;
   std::function<std::string()> _more;
   std::function<std::uint64_t()> _counter;
+  progress_cadence _cadence;
   progress_meter _meter;
   engine::stop_source _stop;
   engine::async_scope _scope;

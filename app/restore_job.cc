@@ -448,7 +448,7 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
   auto ran = co_await std::move(running);
   if (!ran && ran.error().code == "EPIPE") {
     // The receiver has gone, and knows why better than the pipe.
-    auto asking = receive->finish();
+    auto asking = receive->finish(_with.stop);
     auto reason_given = co_await std::move(asking);
     if (!reason_given) {
       co_return std::move(reason_given.error()).within(link.key);
@@ -460,7 +460,7 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
     co_await std::move(aborting);
     co_return std::move(ran.error());
   }
-  auto finishing = receive->finish();
+  auto finishing = receive->finish(_with.stop);
   auto finished = co_await std::move(finishing);
   if (!finished) {
     co_return std::move(finished.error()).within(link.key);

@@ -3,15 +3,18 @@
 import argparse
 import base64
 import datetime
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import pty
 import re
 import signal
 import struct
 import subprocess
 import sys
+import termios
 import time
 import zlib
 
@@ -938,6 +941,101 @@ def restore_continues_the_chain_on_a_rebuilt_host(w):
     assert w.manifest()["parent_manifest"] == keys[1]
     w.restore("--target", str(w.restored / "data"))
     w.same(w.data, w.restored / "data")
+
+
+@case
+def restore_shows_its_progress_on_a_terminal(w):
+    chain_of(w, 1, large_mib=30)
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    slow = fake_receive(w, '{ head -c 8000000; sleep 2.5; cat; } | "$REAL" "$@"; exit $?')
+    w.tool.write_config()
+    process = subprocess.Popen([w.tool.binary, "restore", "--config", str(w.tool.config), "--subvolume", "data",
+                                "--target", str(w.restored / "data")], env={**w.tool.environment, **slow},
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    try:
+        while True:
+            try:
+                piece = os.read(master, 4096)
+            except OSError:  # what a terminal says when its other side has gone
+                break
+            shown += piece
+    finally:
+        os.close(master)
+        output = process.communicate()[0].decode()
+    assert process.returncode == 0, shown
+    assert re.search(rb"\rrestoring data: [0-9.]+ MiB of [0-9.]+ MiB, [0-9]+ %, [0-9.]+ [KM]?i?B/s", shown), shown
+    # Each log line has a line of its own, and none is left of the live one.
+    assert b"\r\x1b[K" in shown and re.search(rb"\x1b\[K[0-9TZ:-]+ INFO restore event=link_received", shown), shown
+    assert "restored the backup" in output
+    w.same(w.data, w.restored / "data")
+
+
+@case
+def restore_interrupted_stops_cleanly(w):
+    chain_of(w, 2, large_mib=40)
+    subvolumes = w.filesystem.subvolumes()
+    target = w.restored / "data"
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        for link in (1, 2):
+            counter = w.directory / "receivers"
+            counter.write_text("")
+            stuck = fake_receive(w, f"""echo >> {counter}
+if [[ $(wc -l < {counter}) == {link} ]]; then head -c 1000 | "$REAL" "$@"; echo > {counter}.stuck; sleep 60; fi
+exec "$REAL" "$@" """)
+            running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), environment=stuck)
+            witness = pathlib.Path(f"{counter}.stuck")
+            deadline = time.monotonic() + 60
+            while not witness.exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            running[0].send_signal(number)
+            outcome = w.tool.finish(running, limit=30)
+            witness.unlink()
+            assert outcome.status == status, outcome
+            # The link that was received whole stays for the next attempt.
+            kept = [path for path in w.filesystem.subvolumes() if path.startswith("restored/")]
+            assert len(kept) == link - 1, kept
+        says(w.restore("--target", str(target)), "links_kept_from_before links=1")
+        w.same(w.data, target)
+        os.system(f"btrfs subvolume delete {target} > /dev/null")
+        w.nothing_left_behind(subvolumes)
+
+
+@case
+def restore_compares_attributes_and_properties(w):
+    """Access lists, capabilities, compression properties and nested subvolumes are no false differences."""
+    dataset.seed(w.data, large_mib=1, small_files=20)
+    subprocess.run(["btrfs", "property", "set", str(w.data / "large.txt"), "compression", "zstd"], check=True)
+    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in (
+        (1, 6, 0xffffffff), (2, 7, 1234), (4, 4, 0xffffffff), (0x10, 7, 0xffffffff), (0x20, 4, 0xffffffff)))
+    os.setxattr(w.data / "large.bin", "system.posix_acl_access", access)
+    os.setxattr(w.data / "setuid", "security.capability", struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0))
+    os.setxattr(w.data / "to-large", "trusted.on-a-link", b"x", follow_symlinks=False)
+    (w.data / "holder").mkdir()
+    w.filesystem.subvolume("data/holder/nested")
+    (w.data / "holder" / "nested" / "file").write_text("not part of it")
+    w.backup()
+    says(w.restore("--target", str(w.restored / "data")), "content_verified")
+    assert os.getxattr(w.restored / "data" / "large.bin", "system.posix_acl_access") == access
+
+
+@case
+def restore_locks_its_target_alone(w):
+    chain_of(w, 1, large_mib=4)
+    stuck = fake_receive(w, 'sleep 60')
+    running = w.tool.start("restore", "--subvolume", "data", "--target", str(w.restored / "data"), environment=stuck)
+    deadline = time.monotonic() + 30
+    while not list(w.restored.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    says(w.restore("--target", str(w.restored / "data"), expect=3), "another restore to", str(w.restored / "data"))
+    # Another target is another matter, and so is the lock of backups.
+    w.restore("--target", str(w.restored / "other"))
+    w.same(w.data, w.restored / "other")
+    w.backup("--once")
+    running[0].send_signal(signal.SIGTERM)
+    assert w.tool.finish(running, limit=30).status == 143
 
 
 def main():

@@ -112,6 +112,33 @@ BOOST_AUTO_TEST_CASE(a_log_line_takes_the_live_line_away_first) {
   ::close(master);
 }
 
+BOOST_AUTO_TEST_CASE(a_log_line_comes_after_each_so_many_ticks) {
+  auto loop = bts3::engine::testing::make_reactor();
+  bts3::engine::testing::recording_log log;
+  progress_cadence often;
+  often.tick = std::chrono::milliseconds(1);
+  often.ticks_per_log_line = 3;
+  int asked = 0;
+  progress shown(
+      *loop, log, nullptr, "test", "testing",
+      [&asked] {
+        ++asked;
+        return std::string("more");
+      },
+      often);
+  std::uint64_t counter = 7;
+  shown.follow([&counter] { return counter; });
+  shown.start();
+  while (log.events.size() < 2) {
+    BOOST_REQUIRE(loop->run(loop->sleep_for(std::chrono::milliseconds(1))).has_value());
+  }
+  loop->run(shown.stop());
+  BOOST_TEST(asked >= 6);
+  BOOST_TEST(static_cast<int>(log.events.size()) == asked / 3);
+  BOOST_TEST(log.events.front() == "progress");
+  BOOST_TEST(shown.bytes() == 7u);
+}
+
 BOOST_AUTO_TEST_CASE(a_stopped_progress_has_joined) {
   auto loop = bts3::engine::testing::make_reactor();
   bts3::engine::testing::recording_log log;
