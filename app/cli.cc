@@ -31,6 +31,75 @@ void add_common(CLI::App& app, common_options& into) {
       ->type_name("FORMAT");
 }
 
+void add_restore(CLI::App& app, restore_command& into) {
+  CLI::Option* subvolume =
+      app.add_option("--subvolume", into.subvolume, "Name of the subvolume")->type_name("NAME");
+  CLI::Option* all = app.add_flag("--all", into.all, "Every subvolume configured or in the bucket");
+  CLI::Option* target = app.add_option("--target", into.target,
+                                       "Where to restore to; must not exist (default: "
+                                       "restore.target_base_dir/NAME)")
+                            ->type_name("PATH");
+  app.add_option("--target-base", into.target_base, "Instead of restore.target_base_dir")
+      ->type_name("DIR")
+      ->excludes(target);
+  CLI::Option* key =
+      app.add_option("--manifest-key", into.manifest_key, "The backup with this manifest")
+          ->type_name("KEY");
+  CLI::Option* at = app.add_option("--at", into.at,
+                                   "The newest backup not after it: 2026-01-02T03:04:05Z, "
+                                   "20260102T030405Z, or local \"2026-01-02 03:04\"")
+                        ->type_name("TIME")
+                        ->excludes(key);
+  app.add_flag("--current", into.current, "The newest backup (the default)")
+      ->excludes(key)
+      ->excludes(at);
+  all->excludes(subvolume)->excludes(target)->excludes(key);
+
+  CLI::Option* from =
+      app.add_option("--from", into.from, "Without a configuration file: s3://bucket/prefix")
+          ->type_name("URL");
+  app.add_option("--region", into.region, "With --from (default: AWS_REGION, the profile's)")
+      ->type_name("NAME")
+      ->needs(from);
+  app.add_option("--endpoint-url", into.endpoint_url, "With --from (default: AWS_ENDPOINT_URL)")
+      ->type_name("URL")
+      ->needs(from);
+  app.add_option("--profile", into.profile, "With --from: of ~/.aws (default: AWS_PROFILE)")
+      ->type_name("NAME")
+      ->needs(from);
+
+  app.add_option("--verify", into.verify,
+                 "Compare with the backup's snapshot, where it is on this host: full, sample or "
+                 "none (default: restore.verify_mode)")
+      ->check(CLI::IsMember({"full", "sample", "none"}))
+      ->type_name("MODE");
+  app.add_flag("--verify-first", into.verify_first,
+               "Download chunks that cannot be verified in parts twice, the first time to hash");
+  app.add_flag("--keep-received", into.keep_received,
+               "Keep a read-only snapshot for the next incremental");
+  app.add_flag("--discard", into.discard,
+               "Remove what an interrupted restore to this target left, and start anew");
+  app.add_flag("--no-space-check", into.no_space_check,
+               "Begin although the target's free space is less than the streams need");
+  CLI::Option* dry_run =
+      app.add_flag("--dry-run", into.dry_run, "Print what would be done, change nothing");
+  app.add_flag("--json", into.json, "With --dry-run: as JSON")->needs(dry_run);
+}
+
+// What the options' own rules cannot say.
+std::optional<std::string> misuse(bool with_config, const restore_command& restore) {
+  if (!restore.all && restore.subvolume.empty()) {
+    return "restore needs --subvolume NAME, or --all";
+  }
+  if (!restore.from.empty() && restore.target.empty() && restore.target_base.empty()) {
+    return "restore --from needs --target, or --target-base";
+  }
+  if (!restore.from.empty() && with_config) {
+    return "restore takes --config or --from, not both";
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::variant<command_line, early_exit> parse_command_line(int argc, const char* const* argv) {
@@ -65,25 +134,9 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   plan_app->add_flag("--adopt", plan.adopt, "As if the prefix were taken over");
   plan_app->add_flag("--json", plan.json, "As JSON");
 
-  CLI::App* restore_app = app.add_subcommand("restore", "Restore one backup");
+  CLI::App* restore_app = app.add_subcommand("restore", "Restore one backup, or all");
   add_common(*restore_app, common);
-  restore_app->add_option("--subvolume", restore.subvolume, "Name of the subvolume")
-      ->required()
-      ->type_name("NAME");
-  restore_app
-      ->add_option("--target", restore.target,
-                   "Where to restore to; must not exist (default: "
-                   "restore.target_base_dir/NAME)")
-      ->type_name("PATH");
-  CLI::Option* key =
-      restore_app
-          ->add_option("--manifest-key", restore.manifest_key, "The backup with this manifest")
-          ->type_name("KEY");
-  bool current = false;
-  restore_app->add_flag("--current", current, "The newest backup (the default)")->excludes(key);
-  restore_app->add_flag("--keep-received", restore.keep_received,
-                        "Keep a read-only snapshot for the next incremental");
-  restore_app->add_flag("--dry-run", restore.dry_run, "Print what would be done, change nothing");
+  add_restore(*restore_app, restore);
 
   try {
     app.parse(argc, argv);
@@ -95,6 +148,14 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     end.status = code == 0 ? 0 : 2;
     end.text = out.str() + err.str();
     end.to_stderr = code != 0;
+    return end;
+  }
+  const bool with_config = app.count("--config") + restore_app->count("--config") > 0;
+  if (const auto wrong = restore_app->parsed() ? misuse(with_config, restore) : std::nullopt) {
+    early_exit end;
+    end.status = 2;
+    end.text = *wrong + "\nRun with --help for more information.\n";
+    end.to_stderr = true;
     return end;
   }
   common.config_path = std::filesystem::absolute(common.config_path);

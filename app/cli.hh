@@ -31,11 +31,25 @@ struct plan_command {
 };
 
 struct restore_command {
-  std::string subvolume;
-  std::string target;
-  std::string manifest_key;  // empty: the current backup
+  std::string subvolume;     // empty with `all`
+  bool all = false;          // every subvolume that is configured or in the bucket
+  std::string target;        // empty: below the target base
+  std::string target_base;   // empty: restore.target_base_dir
+  std::string manifest_key;  // empty: by `at`
+  std::string at;            // a point in time as written; empty: the current backup
+  bool current = false;      // said explicitly
+  // Instead of a configuration file.
+  std::string from;  // "s3://bucket/prefix"
+  std::string region;
+  std::string endpoint_url;
+  std::string profile;
+  std::optional<std::string> verify;  // full, sample, none; absent: restore.verify_mode
+  bool verify_first = false;
   bool keep_received = false;
+  bool discard = false;  // what an interrupted restore left is removed first
+  bool no_space_check = false;
   bool dry_run = false;
+  bool json = false;
 };
 
 struct command_line {

@@ -39,7 +39,7 @@ struct download_link::part {
 
 download_link::download_link(const services& with, s3::object_store& store,
                              engine::buffer_pool& pool, engine::hash_worker& hashes,
-                             std::vector<located_chunk> chunks)
+                             std::vector<located_chunk> chunks, progress* shown)
     : _with(with),
       _store(store),
       _pool(pool),
@@ -47,16 +47,49 @@ download_link::download_link(const services& with, s3::object_store& store,
       _chunks(std::move(chunks)),
       _stop(with.stop),
       _scope(with.loop),
-      _order(with.loop, pool.slots()) {}
+      _order(with.loop, pool.slots()),
+      _shown(shown) {}
 
 download_link::~download_link() = default;
+
+// Whether its parts cannot be verified each on its own, nor the chunk as one part.
+bool download_link::streams(const planner::chunk_record& record) const {
+  return !record.has_parts() && record.size > _pool.slot_bytes();
+}
+
+task<result<void>> download_link::verify_first() {
+  _looked_first = true;
+  for (const located_chunk& chunk : _chunks) {
+    if (!streams(chunk.record)) {
+      continue;
+    }
+    for (int attempt = 1;; ++attempt) {
+      download_link once(_with, _store, _pool, _hashes, std::vector<located_chunk>(1, chunk));
+      once._purpose = purpose::hash_only;
+      once._fresh = attempt > 1;
+      auto running = once.run(-1);
+      auto sound = co_await std::move(running);
+      if (sound) {
+        break;
+      }
+      if (sound.error().why != reason::integrity || attempt == downloads_max) {
+        co_return sound;
+      }
+      _with.log.write(engine::log_level::warning, "restore", "chunk_damaged",
+                      {{"attempt", std::to_string(attempt)}, {"error", sound.error().message}});
+    }
+    _with.log.write(engine::log_level::info, "restore", "chunk_verified_first",
+                    {{"key", chunk.key.str()}});
+  }
+  co_return engine::ok();
+}
 
 std::vector<download_link::part_pointer> download_link::plan() const {
   std::vector<part_pointer> parts;
   for (std::size_t index = 0; index < _chunks.size(); ++index) {
     const planner::chunk_record& record = _chunks[index].record;
     const bool fits = record.size <= _pool.slot_bytes();
-    const bool streaming = !record.has_parts() && !fits;
+    const bool streaming = streams(record);
     const std::uint64_t step = record.has_parts() ? std::min(*record.part_size, record.size)
                                : fits             ? record.size
                                                   : _pool.slot_bytes();
@@ -77,12 +110,12 @@ std::vector<download_link::part_pointer> download_link::plan() const {
       }
       parts.push_back(std::move(one));
     }
-    if (streaming) {
+    if (streaming && _purpose == purpose::release && !_looked_first) {
       _with.log.write(engine::log_level::warning, "restore", "chunk_verified_while_streaming",
                       {{"key", _chunks[index].key.str()},
                        {"reason",
-                        "its manifest records no part states, and it is larger than the "
-                        "memory set aside for a part"}});
+                        "its manifest records no part states, and it is larger than the memory "
+                        "set aside for a part; --verify-first downloads it twice instead"}});
     }
   }
   return parts;
@@ -134,7 +167,7 @@ task<void> download_link::fetch(part_pointer one) {
 
 task<result<void>> download_link::fetch_verified(part_pointer one) {
   for (int attempt = 1;; ++attempt) {
-    auto downloading = download(one, attempt > 1);
+    auto downloading = download(one, _fresh || attempt > 1);
     auto downloaded = co_await std::move(downloading);
     if (!downloaded || one->streaming) {
       co_return downloaded;
@@ -152,12 +185,12 @@ task<result<void>> download_link::fetch_verified(part_pointer one) {
 task<result<void>> download_link::download(part_pointer one, bool fresh_connection) {
   const located_chunk& from = _chunks[one->chunk];
   for (;;) {
-    const bool conditional = _conditional && !from.tag.empty();
+    const bool conditional = _conditional && !from.info.tag.empty();
     s3::get_request request(from.key, one->slot.bytes().first(one->length));
     request.range = s3::byte_range(one->offset, one->length);
     request.fresh_connection = fresh_connection;
     if (conditional) {
-      request.must_match = from.tag;
+      request.must_match = from.info.tag;
     }
     auto getting = _store.get_object(std::move(request), _stop.token());
     auto got = co_await std::move(getting);
@@ -173,7 +206,7 @@ task<result<void>> download_link::download(part_pointer one, bool fresh_connecti
     if (!info) {
       co_return std::move(info.error());
     }
-    if (info->tag != from.tag || info->size != from.record.size) {
+    if (info->tag != from.info.tag || info->size != from.record.size) {
       error failure;
       failure.message = "chunk " + from.key.str() + " was replaced while it was being restored";
       failure.remedy = "run the restore again";
@@ -233,7 +266,23 @@ task<result<void>> download_link::verify_streaming(part_pointer one) {
   co_return engine::ok();
 }
 
+// Feeds the inspector and the pipe.
+task<result<void>> download_link::pass_on(part_pointer one, int fd) {
+  if (_purpose == purpose::hash_only) {
+    co_return engine::ok();
+  }
+  const auto bytes = one->slot.bytes().first(one->length);
+  if (auto understood = _inspector.feed(bytes); !understood) {
+    co_return understood;
+  }
+  auto writing = _with.loop.write_all(fd, bytes, _stop.token());
+  co_return co_await std::move(writing);
+}
+
 task<result<void>> download_link::release(int fd) {
+  // The stream stopped making sense, or its receiver gave up, in the middle of a chunk whose bytes
+  // are not verified yet. Only the rest of the chunk can tell whether it is to blame.
+  std::optional<error> suspicion;
   for (;;) {
     auto popping = _order.pop(_stop.token());
     auto next = co_await std::move(popping);
@@ -246,26 +295,34 @@ task<result<void>> download_link::release(int fd) {
     if (_failure) {
       break;
     }
-    const auto bytes = one->slot.bytes().first(one->length);
     if (one->streaming) {
       auto verifying = verify_streaming(one);
       auto verified = co_await std::move(verifying);
       if (!verified) {
         co_return verified;
       }
-    }
-    if (auto understood = _inspector.feed(bytes); !understood) {
-      co_return understood;
-    }
-    auto writing = _with.loop.write_all(fd, bytes, _stop.token());
-    auto written = co_await std::move(writing);
-    if (!written) {
-      if (_failure) {
-        break;
+      if (suspicion && one->last) {
+        co_return std::move(*suspicion);
       }
-      co_return written;
     }
-    _bytes += one->length;
+    if (!suspicion) {
+      auto passing = pass_on(one, fd);
+      auto passed = co_await std::move(passing);
+      if (!passed) {
+        if (_failure || _stop.stop_requested()) {
+          break;
+        }
+        if (!one->streaming || one->last) {
+          co_return passed;
+        }
+        suspicion = std::move(passed.error());
+        continue;  // the slot is given back with the part
+      }
+      _bytes += one->length;
+      if (_shown != nullptr) {
+        _shown->add(one->length);
+      }
+    }
     one->slot.release();
   }
   if (_failure) {
@@ -274,6 +331,9 @@ task<result<void>> download_link::release(int fd) {
   }
   if (_stop.stop_requested()) {
     co_return engine::cancelled_error();
+  }
+  if (_purpose == purpose::hash_only) {
+    co_return engine::ok();
   }
   co_return _inspector.finish();
 }

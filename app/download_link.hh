@@ -6,15 +6,18 @@
 //
 // Chunks of old manifests record no states. One that fits a slot is verified whole before release;
 // a larger one while it streams, which is announced, and its last part is held back until the whole
-// digest is known, so that a damaged stream never reaches its END.
+// digest is known, so that a damaged stream never reaches its END. When `btrfs receive` stumbles
+// over such a chunk before its digest is known, the rest is still fetched and hashed, to name the
+// culprit.
 #pragma once
 
+#include "app/progress.hh"
+#include "app/restore_plan.hh"
 #include "app/services.hh"
 #include "btrfs/stream_inspector.hh"
 #include "engine/buffer_pool.hh"
 #include "engine/channel.hh"
 #include "engine/hash_worker.hh"
-#include "planner/manifest.hh"
 #include "s3/object_store.hh"
 
 #include <memory>
@@ -24,19 +27,17 @@
 
 namespace bts3::app {
 
-// A chunk as it was found in the bucket.
-struct located_chunk {
-  planner::chunk_record record;
-  s3::object_key key;  // where it is, which in a copied bucket differs from the record
-  s3::etag tag;        // from this run's HEAD, for If-Match
-};
-
 class download_link {
  public:
   // References must outlive it. The pool's slots hold at least the largest recorded part.
   download_link(const services& with, s3::object_store& store, engine::buffer_pool& pool,
-                engine::hash_worker& hashes, std::vector<located_chunk> chunks);
+                engine::hash_worker& hashes, std::vector<located_chunk> chunks,
+                progress* shown = nullptr);
   ~download_link();
+
+  // Before run(): downloads every chunk that run() would verify while streaming, and hashes it. A
+  // damaged one is fetched again, twice, on new connections; then reason integrity.
+  engine::task<engine::result<void>> verify_first();
 
   // Writes the whole verified stream to `fd`. Reason integrity, naming chunk and part, for bytes
   // that stay wrong after three downloads and for a stream without its END.
@@ -47,6 +48,7 @@ class download_link {
  private:
   struct part;
   using part_pointer = std::shared_ptr<part>;
+  [[nodiscard]] bool streams(const planner::chunk_record& record) const;
   std::vector<part_pointer> plan() const;
   engine::task<void> produce();
   engine::task<void> fetch(part_pointer one);
@@ -54,6 +56,7 @@ class download_link {
   engine::task<engine::result<void>> download(part_pointer one, bool fresh_connection);
   engine::task<engine::result<void>> verify(part_pointer one);
   engine::task<engine::result<void>> verify_streaming(part_pointer one);
+  engine::task<engine::result<void>> pass_on(part_pointer one, int fd);
   engine::task<engine::result<void>> release(int fd);
 
   const services& _with;
@@ -67,7 +70,12 @@ class download_link {
   std::optional<engine::error> _failure;
   std::unique_ptr<engine::hash_worker> _stream_hashes;  // for chunks verified while streaming
   btrfs::stream_inspector _inspector;
-  bool _conditional = true;  // whether GETs carry If-Match
+  progress* _shown;
+  enum class purpose { release, hash_only };
+  purpose _purpose = purpose::release;
+  bool _fresh = false;         // every GET on a new connection
+  bool _looked_first = false;  // verify_first() has been there
+  bool _conditional = true;    // whether GETs carry If-Match
   std::uint64_t _bytes = 0;
 };
 

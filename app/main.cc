@@ -4,9 +4,13 @@
 #include "app/exit_status.hh"
 #include "app/logging.hh"
 #include "app/plan_job.hh"
+#include "app/progress.hh"
 #include "app/restore_job.hh"
+#include "app/restore_source.hh"
 #include "app/services.hh"
 #include "app/signals.hh"
+
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -42,8 +46,7 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
     auto running = job.run();
     co_return co_await std::move(running);
   }
-  app::restore_job job(with, std::get<app::restore_command>(line.command));
-  auto running = job.run();
+  auto running = app::run_restore(with, std::get<app::restore_command>(line.command));
   co_return co_await std::move(running);
 }
 
@@ -70,7 +73,12 @@ int main(int argc, char** argv) {
     return end->status;
   }
   const auto& line = std::get<app::command_line>(parsed);
-  auto settings = app::load_config(line.common.config_path, from_environment);
+  const auto* restore = std::get_if<app::restore_command>(&line.command);
+  const bool from_bucket = restore != nullptr && !restore->from.empty();
+  const app::environment_lookup environment = app::environment_with_profile(
+      from_environment, from_bucket ? restore->profile : std::string());
+  auto settings = from_bucket ? app::config_of_bucket(*restore, environment)
+                              : app::load_config(line.common.config_path, environment);
   if (!settings) {
     return fail(settings.error());
   }
@@ -79,7 +87,11 @@ int main(int argc, char** argv) {
   log_options.format =
       line.common.log_format == "json" ? app::log_format::json : app::log_format::text;
   log_options.with_time = !from_environment("JOURNAL_STREAM").has_value();
-  const auto log = app::make_log(log_options);
+  const auto plain_log = app::make_log(log_options);
+  app::live_line terminal(STDERR_FILENO);
+  app::log_over_line log_over(*plain_log, terminal);
+  engine::log_sink* const log =
+      terminal.usable() ? static_cast<engine::log_sink*>(&log_over) : plain_log.get();
 
   for (const std::string& key : settings->without_effect) {
     log->write(engine::log_level::warning, "app", "config_key_without_effect",
@@ -91,8 +103,7 @@ int main(int argc, char** argv) {
   if (!signals) {
     return fail(signals.error());
   }
-  if (const auto* restore = std::get_if<app::restore_command>(&line.command);
-      restore != nullptr && !restore->dry_run) {
+  if (restore != nullptr && !restore->dry_run) {
     if (auto isolated = btrfs::receive_workspace::isolate_mounts(); !isolated) {
       return fail(isolated.error());
     }
@@ -103,7 +114,13 @@ int main(int argc, char** argv) {
   }
   const engine::system_clock_source clock;
   engine::stop_source stop;
-  const app::services with{**loop, *log, clock, *settings, from_environment, stop.token()};
+  const app::services with{**loop,
+                           *log,
+                           clock,
+                           *settings,
+                           environment,
+                           stop.token(),
+                           terminal.usable() ? &terminal : nullptr};
   auto status = (*loop)->run(run_watched(with, line, *signals, stop));
   if (signals->received() != 0 && !status) {
     std::fputs("btrfs_to_s3: stopped on request\n", stderr);

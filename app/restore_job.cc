@@ -1,9 +1,13 @@
 #include "app/restore_job.hh"
 
 #include "app/human_units.hh"
+#include "app/restore_source.hh"
+#include "btrfs/identity.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "planner/keys.hh"
+
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -20,14 +24,6 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
-// Classes whose objects cannot be read before they are thawed ("Restoring an archived object",
-// Amazon S3 User Guide); GLACIER_IR can.
-bool needs_thaw(const s3::object_info& info) {
-  const bool archived = info.stored_as.str() == "GLACIER" ||
-                        info.stored_as.str() == "DEEP_ARCHIVE" || !info.archive_status.empty();
-  return archived && info.restore.find("ongoing-request=\"false\"") == std::string::npos;
-}
-
 error damaged(std::string message) {
   error failure;
   failure.why = reason::integrity;
@@ -37,50 +33,73 @@ error damaged(std::string message) {
 
 }  // namespace
 
-restore_job::restore_job(const services& with, restore_command command)
-    : _with(with), _command(std::move(command)) {
-  if (_command.target.empty()) {
-    _command.target = with.settings.target_base_dir + "/" + _command.subvolume;
-  }
-}
+restore_job::restore_job(const services& with, store_connection& connection,
+                         restore_command command)
+    : _with(with),
+      _connection(connection),
+      _command(std::move(command)),
+      _verify(verify_mode_of(_command.verify.value_or(with.settings.verify_mode))) {}
 
-task<result<exit_status>> restore_job::run() {
-  auto connection = store_connection::open(_with);
-  if (!connection) {
-    co_return std::move(connection.error());
+// The key of the backup that was asked for.
+task<result<std::string>> restore_job::find_manifest() {
+  if (!_command.manifest_key.empty()) {
+    co_return _command.manifest_key;
   }
-  _connection = std::move(*connection);
-  auto running = run_connected();
-  auto status = co_await std::move(running);
-  auto closing = _connection->close();
-  co_await std::move(closing);
-  co_return status;
+  if (!_command.at.empty()) {
+    auto when = parse_point_in_time(_command.at);
+    if (!when) {
+      co_return std::move(when.error());
+    }
+    auto looking = manifest_at(_connection.store(), _with.settings.prefix, _command.subvolume,
+                               *when, _with.stop);
+    auto found = co_await std::move(looking);
+    if (found) {
+      _with.log.write(log_level::info, "restore", "backup_chosen",
+                      {{"not_after", when->rfc3339()}, {"manifest", *found}});
+    }
+    co_return found;
+  }
+  const planner::key_layout keys(_with.settings.prefix, _command.subvolume);
+  auto reading = read_pointer(_connection.store(), keys.pointer(), _with.stop);
+  auto pointer = co_await std::move(reading);
+  if (!pointer) {
+    co_return std::move(pointer.error());
+  }
+  if (!*pointer) {
+    error failure;
+    failure.message = "there is no backup of subvolume \"" + _command.subvolume + "\" at s3://" +
+                      _with.settings.bucket + "/" + keys.root();
+    failure.remedy = _command.from.empty() ? "check --subvolume and s3.prefix"
+                                           : "check --subvolume and the prefix in --from";
+    co_return failure;
+  }
+  co_return std::move((*pointer)->value.manifest_key);
 }
 
 task<result<std::vector<chain_link>>> restore_job::find_chain() {
-  std::string key = _command.manifest_key;
-  if (key.empty()) {
-    const planner::key_layout keys(_with.settings.prefix, _command.subvolume);
-    auto reading = read_pointer(_connection->store(), keys.pointer(), _with.stop);
-    auto pointer = co_await std::move(reading);
-    if (!pointer) {
-      co_return std::move(pointer.error());
-    }
-    if (!*pointer) {
-      error failure;
-      failure.message = "there is no backup of subvolume \"" + _command.subvolume + "\" at s3://" +
-                        _with.settings.bucket + "/" + keys.root();
-      failure.remedy = "check --subvolume and s3.prefix";
-      co_return failure;
-    }
-    key = (*pointer)->value.manifest_key;
+  auto finding = find_manifest();
+  auto key = co_await std::move(finding);
+  if (!key) {
+    co_return std::move(key.error());
   }
-  auto chaining = read_chain(_connection->store(), key, _with.stop);
+  auto chaining = read_chain(_connection.store(), *key, _with.stop);
   auto chain = co_await std::move(chaining);
+  if (!chain && chain.error().what_now == disposition::not_found && _command.manifest_key.empty()) {
+    // In a bucket copied under another prefix, the pointer names the old place.
+    const planner::key_layout keys(_with.settings.prefix, _command.subvolume);
+    const std::string beside = planner::beside_manifest(keys.root() + "full/manifest", *key);
+    if (beside != *key) {
+      auto again = read_chain(_connection.store(), beside, _with.stop);
+      auto found = co_await std::move(again);
+      if (found) {
+        chain = std::move(found);
+      }
+    }
+  }
   if (chain && chain->back().value.subvolume != _command.subvolume) {
     error failure;
     failure.why = reason::configuration;
-    failure.message = "manifest " + key + " is of subvolume \"" + chain->back().value.subvolume +
+    failure.message = "manifest " + *key + " is of subvolume \"" + chain->back().value.subvolume +
                       "\", not \"" + _command.subvolume + "\"";
     failure.remedy = "correct --subvolume or --manifest-key";
     co_return failure;
@@ -95,12 +114,12 @@ task<result<std::vector<located_chunk>>> restore_job::locate(const chain_link& l
     located_chunk chunk;
     chunk.record = record;
     chunk.key = s3::object_key(record.key);
-    auto asking = _connection->store().head_object(chunk.key, _with.stop);
+    auto asking = _connection.store().head_object(chunk.key, _with.stop);
     auto info = co_await std::move(asking);
     const std::string beside = planner::beside_manifest(link.key, record.key);
     if (!info && info.error().what_now == disposition::not_found && beside != record.key) {
       chunk.key = s3::object_key(beside);
-      auto again = _connection->store().head_object(chunk.key, _with.stop);
+      auto again = _connection.store().head_object(chunk.key, _with.stop);
       info = co_await std::move(again);
     }
     if (!info) {
@@ -115,110 +134,191 @@ task<result<std::vector<located_chunk>>> restore_job::locate(const chain_link& l
                         " bytes in the bucket, and " + std::to_string(record.size) +
                         " were recorded");
     }
-    if (needs_thaw(*info)) {
-      error failure;
-      failure.why = reason::not_thawed;
-      failure.message =
-          "chunk " + chunk.key.str() + " is archived (" +
-          (info->archive_status.empty() ? info->stored_as.str() : info->archive_status) +
-          ") and has not been thawed";
-      failure.remedy =
-          "request a restore of the chain's objects from the store, and run this again "
-          "when they are ready";
-      co_return failure;
-    }
-    chunk.tag = info->tag;
+    chunk.info = std::move(*info);
     found.push_back(std::move(chunk));
   }
   co_return found;
 }
 
-// A stream that this host cannot receive is refused before anything is downloaded.
-task<result<void>> restore_job::check_host(const std::vector<chain_link>& chain) {
+task<result<restore_plan>> restore_job::make_plan(const btrfs::target_report& target,
+                                                  std::vector<chain_link> chain) {
+  restore_plan plan;
+  plan.subvolume = _command.subvolume;
+  plan.target = target.path();
+  plan.interrupted = target.interrupted;
+  plan.available_bytes = target.available_bytes;
+  plan.verification = _command.verify.value_or(_with.settings.verify_mode);
+  plan.source = find_source(_with, chain.back().value).path;
   auto detecting = btrfs::detect_capabilities(_with.loop);
   auto host = co_await std::move(detecting);
   if (!host) {
     co_return std::move(host.error());
   }
-  for (const chain_link& link : chain) {
-    if (link.value.stream && link.value.stream->protocol > 1 && !host->protocol_2()) {
-      error failure;
-      failure.message = "manifest " + link.key + " needs stream protocol " +
-                        std::to_string(link.value.stream->protocol) +
-                        ", which this host cannot receive";
-      failure.remedy = "use Linux 6.0 or newer with btrfs-progs 6.2 or newer";
-      co_return failure;
+  plan.host = *host;
+  for (chain_link& link : chain) {
+    auto locating = locate(link);
+    auto located = co_await std::move(locating);
+    if (!located) {
+      co_return std::move(located.error());
     }
+    planned_link one;
+    one.link = std::move(link);
+    one.chunks = std::move(*located);
+    plan.links.push_back(std::move(one));
   }
-  co_return engine::ok();
+  co_return plan;
 }
 
-void restore_job::print_plan(const std::vector<chain_link>& chain) const {
-  std::uint64_t bytes = 0;
-  std::size_t objects = 0;
-  for (const chain_link& link : chain) {
-    bytes += link.value.total_bytes;
-    objects += link.value.chunks.size();
+result<void> restore_job::check_keep_received(const btrfs::target_report& target) const {
+  if (!_command.keep_received) {
+    return engine::ok();
   }
-  std::printf("%s: would restore the backup of %s to %s: %zu link%s, %zu object%s, %s\n",
-              _command.subvolume.c_str(), chain.back().value.created_at.rfc3339().c_str(),
-              _command.target.c_str(), chain.size(), chain.size() == 1 ? "" : "s", objects,
-              objects == 1 ? "" : "s", format_bytes(bytes).c_str());
-  for (const chain_link& link : chain) {
-    std::printf("  %s  %-11s  %10s  %s\n", link.value.created_at.rfc3339().c_str(),
-                std::string(planner::to_string(link.value.kind)).c_str(),
-                format_bytes(link.value.total_bytes).c_str(), link.key.c_str());
+  auto kept = btrfs::filesystem_id(_with.settings.base_dir);
+  auto restored = btrfs::filesystem_id(target.parent);
+  if (!kept || !restored || *kept != *restored) {
+    error failure;
+    failure.why = reason::configuration;
+    failure.message = "--keep-received: snapshots.base_dir = " + _with.settings.base_dir +
+                      " is not on the target's filesystem";
+    failure.remedy = "create it there, or restore without --keep-received";
+    return failure;
   }
+  return engine::ok();
 }
 
-task<result<exit_status>> restore_job::run_connected() {
+std::string restore_job::kept_path(const chain_link& last) const {
+  return _with.settings.base_dir + "/" +
+         btrfs::snapshot_name(_command.subvolume, last.value.created_at.compact(),
+                              last.value.kind == planner::backup_kind::full);
+}
+
+// Whether what --keep-received asks for is there already, kept by an earlier attempt or never lost;
+// something else under its name is refused. `received`: what has been received, once it has.
+result<bool> restore_job::kept_before(const chain_link& last,
+                                      const std::optional<btrfs::uuid>& received) const {
+  const std::string path = kept_path(last);
+  struct stat entry{};
+  if (!_command.keep_received || ::lstat(path.c_str(), &entry) != 0) {
+    return false;
+  }
+  btrfs::recorded_identity recorded = identity_of(last.value.snapshot);
+  if (!recorded.own_uuid) {
+    recorded.own_uuid = received;
+  }
+  std::string why = "it is no subvolume";
+  if (const auto found = btrfs::inspect_subvolume(path)) {
+    const btrfs::identity_finding finding = btrfs::compare_identity(recorded, *found);
+    if (finding.matches()) {
+      return true;
+    }
+    why = finding.sentence;
+  }
+  error failure;
+  failure.why = reason::configuration;
+  failure.message = "--keep-received: " + path + " exists already and is not this backup's: " + why;
+  failure.remedy = "move it away, or restore without --keep-received";
+  return failure;
+}
+
+// The target is there, and so is a private directory: work of ours that was ended between making
+// the target and tidying up?
+result<exit_status> restore_job::finish_interrupted(const btrfs::target_report& target,
+                                                    const chain_link& wanted) {
+  auto workspace = btrfs::receive_workspace::open(target, _command.discard);
+  if (!workspace) {
+    return std::move(workspace.error());
+  }
+  const auto published = workspace->published();
+  result<void> finished = engine::ok();
+  if (published) {
+    finished = workspace->remove();
+  }
+  workspace->close();
+  if (!finished) {
+    return std::move(finished.error())
+        .within("finishing an interrupted restore to " + target.path());
+  }
+  if (!published) {
+    return btrfs::target_exists(target);
+  }
+  if (published->manifest_key != wanted.key) {
+    error failure = btrfs::target_exists(target);
+    failure.message += ": it holds the backup of manifest " + published->manifest_key +
+                       ", whose interrupted restore has now been finished";
+    return failure;
+  }
+  _with.log.write(log_level::info, "restore", "interrupted_restore_finished",
+                  {{"manifest", published->manifest_key}, {"target", target.path()}});
+  std::printf(
+      "%s: the backup of %s had been restored to %s before; what that restore left was "
+      "removed\n",
+      _command.subvolume.c_str(), wanted.value.created_at.rfc3339().c_str(), target.path().c_str());
+  return exit_status::done;
+}
+
+task<result<exit_status>> restore_job::run() {
   auto target = btrfs::check_target(_command.target);
   if (!target) {
     co_return std::move(target.error());
   }
-  if (_command.keep_received) {
-    auto kept = btrfs::filesystem_id(_with.settings.base_dir);
-    auto restored = btrfs::filesystem_id(target->parent);
-    if (!kept || !restored || *kept != *restored) {
-      error failure;
-      failure.why = reason::configuration;
-      failure.message = "--keep-received: snapshots.base_dir = " + _with.settings.base_dir +
-                        " is not on the target's filesystem";
-      failure.remedy = "create it there, or restore without --keep-received";
-      co_return failure;
-    }
+  if (target->exists && _command.dry_run) {
+    co_return btrfs::target_exists(*target);
+  }
+  if (auto allowed = check_keep_received(*target); !allowed) {
+    co_return std::move(allowed.error());
   }
   auto finding = find_chain();
   auto chain = co_await std::move(finding);
   if (!chain) {
     co_return std::move(chain.error());
   }
-  auto checking = check_host(*chain);
-  auto able = co_await std::move(checking);
-  if (!able) {
-    co_return std::move(able.error());
+  if (target->exists) {
+    co_return finish_interrupted(*target, chain->back());
   }
-  std::vector<std::vector<located_chunk>> chunks;
-  for (const chain_link& link : *chain) {
-    auto locating = locate(link);
-    auto located = co_await std::move(locating);
-    if (!located) {
-      co_return std::move(located.error());
+  // Without a recorded UUID, what an earlier attempt kept is known only by what it received.
+  if (identity_of(chain->back().value.snapshot).own_uuid || !target->interrupted) {
+    if (auto kept = kept_before(chain->back(), {}); !kept) {
+      co_return std::move(kept.error());
     }
-    chunks.push_back(std::move(*located));
+  }
+  auto planning = make_plan(*target, std::move(*chain));
+  auto plan = co_await std::move(planning);
+  if (!plan) {
+    co_return std::move(plan.error());
   }
   if (_command.dry_run) {
-    print_plan(*chain);
+    const std::string shown = _command.json ? plan_json(*plan) : plan_text(*plan);
+    std::fputs(shown.c_str(), stdout);
     co_return exit_status::done;
   }
-  auto workspace = btrfs::receive_workspace::open(*target);
+  auto restoring = carry_out(*target, std::move(*plan));
+  co_return co_await std::move(restoring);
+}
+
+task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& target,
+                                                 restore_plan plan) {
+  if (auto able = check_protocol(plan); !able) {
+    co_return std::move(able.error());
+  }
+  // Archived objects are refused here; whoever thaws them does so before this.
+  if (auto thawed = check_thawed(plan); !thawed) {
+    co_return std::move(thawed.error());
+  }
+  auto workspace = btrfs::receive_workspace::open(target, _command.discard);
   if (!workspace) {
     co_return std::move(workspace.error());
   }
-  const chain_link last = chain->back();
-  const std::size_t links = chain->size();
-  auto receiving = receive_all(std::move(*chain), std::move(chunks), *workspace);
+  if (auto fit = check_before_receiving(target, plan, *workspace); !fit) {
+    workspace->close();
+    co_return std::move(fit.error());
+  }
+  const chain_link& last = plan.links.back().link;
+  auto receiving = receive_all(plan, *workspace);
   auto received = co_await std::move(receiving);
+  if (received) {
+    auto verifying = verify(plan, *workspace);
+    received = co_await std::move(verifying);
+  }
   if (received) {
     received = make_target(last, *workspace);
   }
@@ -233,34 +333,67 @@ task<result<exit_status>> restore_job::run_connected() {
   }
   workspace->close();
   std::printf("%s: restored the backup of %s to %s (%zu link%s)\n", _command.subvolume.c_str(),
-              last.value.created_at.rfc3339().c_str(), _command.target.c_str(), links,
-              links == 1 ? "" : "s");
+              last.value.created_at.rfc3339().c_str(), plan.target.c_str(), plan.links.size(),
+              plan.links.size() == 1 ? "" : "s");
   co_return exit_status::done;
 }
 
-task<result<void>> restore_job::receive_all(std::vector<chain_link> chain,
-                                            std::vector<std::vector<located_chunk>> chunks,
-                                            btrfs::receive_workspace& workspace) {
-  // Records of another chain to the same target are of no use.
+// What an earlier attempt received must be of this chain, and the rest must fit.
+result<void> restore_job::check_before_receiving(const btrfs::target_report& target,
+                                                 const restore_plan& plan,
+                                                 const btrfs::receive_workspace& workspace) const {
   const auto& records = workspace.records();
-  bool same_chain = records.size() <= chain.size();
+  bool same_chain = records.size() <= plan.links.size();
   for (std::size_t i = 0; same_chain && i < records.size(); ++i) {
-    same_chain = records[i].manifest_key == chain[i].key;
+    same_chain = records[i].manifest_key == plan.links[i].link.key;
   }
   if (!same_chain) {
     error failure;
-    failure.message = "another restore to " + _command.target + " was interrupted";
+    failure.message = "another restore to " + plan.target + " was interrupted";
     failure.remedy = "finish that one (--manifest-key " + records.back().manifest_key +
-                     " or a later backup of its chain), or choose another target";
-    co_return failure;
+                     " or a later backup of its chain), drop what it received with --discard, or "
+                     "choose another target";
+    return failure;
   }
   if (!records.empty()) {
     _with.log.write(log_level::info, "restore", "links_kept_from_before",
                     {{"links", std::to_string(records.size())}});
   }
+  for (std::size_t i = 0; _verify != verify_mode::none && i < records.size(); ++i) {
+    auto info = workspace.inspect(records[i]);
+    if (!info) {
+      return std::move(info.error());
+    }
+    const auto before = i == 0 ? std::nullopt : std::optional(records[i - 1]);
+    if (auto same = verify_identity(_with, plan.links[i].link, *info, before); !same) {
+      return same;
+    }
+  }
+  std::uint64_t bytes = 0;
+  for (std::size_t i = records.size(); i < plan.links.size(); ++i) {
+    bytes += plan.links[i].link.value.total_bytes;
+  }
+  auto enough = check_space(plan, bytes);
+  if (enough || records.size() == plan.links.size()) {
+    return engine::ok();
+  }
+  // What was half received and has just been deleted is given back by the kernel in its own time.
+  if (_command.no_space_check || target.interrupted) {
+    _with.log.write(log_level::warning, "restore", "space_may_not_suffice",
+                    {{"reason", enough.error().message}});
+    return engine::ok();
+  }
+  return enough;
+}
+
+task<result<void>> restore_job::receive_all(const restore_plan& plan,
+                                            btrfs::receive_workspace& workspace) {
   std::uint64_t slot_bytes = 0;
-  for (const auto& of_link : chunks) {
-    for (const located_chunk& chunk : of_link) {
+  std::uint64_t bytes = 0;
+  const std::size_t first = workspace.records().size();
+  for (std::size_t i = first; i < plan.links.size(); ++i) {
+    bytes += plan.links[i].link.value.total_bytes;
+    for (const located_chunk& chunk : plan.links[i].chunks) {
       slot_bytes = std::max(
           slot_bytes, std::min(chunk.record.size,
                                chunk.record.part_size.value_or(_with.settings.part_size_bytes)));
@@ -270,35 +403,52 @@ task<result<void>> restore_job::receive_all(std::vector<chain_link> chain,
     co_return damaged("a manifest of the chain records parts of " + format_bytes(slot_bytes) +
                       ", and S3 allows 5 GiB");
   }
+  if (first == plan.links.size()) {
+    co_return engine::ok();
+  }
   engine::buffer_pool pool(_with.loop, slot_bytes,
                            static_cast<std::size_t>(_with.settings.concurrency) + 1, _with.log);
   engine::hash_worker hashes(_with.loop);
-  for (std::size_t i = records.size(); i < chain.size(); ++i) {
-    auto receiving = receive_link(chain[i], std::move(chunks[i]), workspace, pool, hashes);
-    auto received = co_await std::move(receiving);
-    if (!received) {
-      co_return std::move(received.error());
-    }
+  progress shown(_with.loop, _with.log, _with.line, "restore", "restoring " + _command.subvolume,
+                 [this] {
+                   const std::uint64_t retries = _connection.retries();
+                   return retries == 0 ? std::string() : std::to_string(retries) + " retries";
+                 });
+  shown.set_total(bytes);
+  shown.start();
+  result<void> received = engine::ok();
+  for (std::size_t i = first; i < plan.links.size() && received; ++i) {
+    auto receiving = receive_link(plan.links[i], workspace, pool, hashes, shown);
+    received = co_await std::move(receiving);
   }
-  co_return engine::ok();
+  auto stopping = shown.stop();
+  co_await std::move(stopping);
+  co_return received;
 }
 
-task<result<void>> restore_job::receive_link(const chain_link& link,
-                                             std::vector<located_chunk> chunks,
+task<result<void>> restore_job::receive_link(const planned_link& planned,
                                              btrfs::receive_workspace& workspace,
-                                             engine::buffer_pool& pool,
-                                             engine::hash_worker& hashes) {
+                                             engine::buffer_pool& pool, engine::hash_worker& hashes,
+                                             progress& shown) {
+  const chain_link& link = planned.link;
   const auto started = std::chrono::steady_clock::now();
+  download_link download(_with, _connection.store(), pool, hashes, planned.chunks, &shown);
+  if (_command.verify_first) {
+    auto looking = download.verify_first();
+    auto sound = co_await std::move(looking);
+    if (!sound) {
+      co_return sound;
+    }
+  }
   auto receive = btrfs::receive_process::start(_with.loop, workspace.directory());
   if (!receive) {
     co_return std::move(receive.error());
   }
-  download_link download(_with, _connection->store(), pool, hashes, std::move(chunks));
   auto running = download.run(receive->fd());
   auto ran = co_await std::move(running);
   if (!ran && ran.error().code == "EPIPE") {
     // The receiver has gone, and knows why better than the pipe.
-    auto asking = receive->finish();
+    auto asking = receive->finish(_with.stop);
     auto reason_given = co_await std::move(asking);
     if (!reason_given) {
       co_return std::move(reason_given.error()).within(link.key);
@@ -310,28 +460,13 @@ task<result<void>> restore_job::receive_link(const chain_link& link,
     co_await std::move(aborting);
     co_return std::move(ran.error());
   }
-  auto finishing = receive->finish();
+  auto finishing = receive->finish(_with.stop);
   auto finished = co_await std::move(finishing);
   if (!finished) {
     co_return std::move(finished.error()).within(link.key);
   }
-  auto record = workspace.identify_received(link.key);
-  if (!record) {
-    co_return std::move(record.error()).within(link.key);
-  }
-  auto info = workspace.inspect(*record);
-  if (!info) {
-    co_return std::move(info.error());
-  }
-  const auto& expected = link.value.snapshot;
-  const std::string uuid = info->received_uuid.text();
-  if (expected.uuid && uuid != *expected.uuid &&
-      (!expected.received_uuid || uuid != *expected.received_uuid)) {
-    co_return damaged(link.key + ": the stream carries the snapshot " + uuid +
-                      ", and the manifest describes " + *expected.uuid);
-  }
-  if (auto recorded = workspace.record(*record); !recorded) {
-    co_return std::move(recorded.error());
+  if (auto taken = take_received(link, workspace); !taken) {
+    co_return taken;
   }
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - started);
@@ -342,6 +477,57 @@ task<result<void>> restore_job::receive_link(const chain_link& link,
   co_return engine::ok();
 }
 
+// Identifies what `btrfs receive` left, checks it, and records it durably.
+result<void> restore_job::take_received(const chain_link& link,
+                                        btrfs::receive_workspace& workspace) {
+  auto record = workspace.identify_received(link.key);
+  if (!record) {
+    return std::move(record.error()).within(link.key);
+  }
+  auto info = workspace.inspect(*record);
+  if (!info) {
+    return std::move(info.error());
+  }
+  if (_verify != verify_mode::none) {
+    std::optional<btrfs::link_record> before;
+    if (!workspace.records().empty()) {
+      before = workspace.records().back();
+    }
+    if (auto verified = verify_identity(_with, link, *info, before); !verified) {
+      return verified;
+    }
+  }
+  return workspace.record(*record);
+}
+
+task<result<void>> restore_job::verify(const restore_plan& plan,
+                                       const btrfs::receive_workspace& workspace) {
+  if (_verify == verify_mode::none) {
+    _with.log.write(log_level::warning, "restore", "not_verified",
+                    {{"reason", "--verify none; every part had its recorded SHA-256"}});
+    co_return engine::ok();
+  }
+  const source_finding source = find_source(_with, plan.links.back().link.value);
+  if (source.path.empty()) {
+    _with.log.write(
+        log_level::info, "restore", "verified_without_source",
+        {{"reason", source.because},
+         {"proven",
+          std::string("every byte had the SHA-256 that the manifests record, every stream was "
+                      "complete, and `btrfs receive` accepted it") +
+              (plan.links.back().link.value.snapshot.uuid
+                   ? "; what was received carries the recorded UUIDs"
+                   : "")},
+         {"links", std::to_string(plan.links.size())},
+         {"bytes", std::to_string(plan.bytes())}});
+    co_return engine::ok();
+  }
+  auto comparing =
+      verify_content(_with, _verify, _command.subvolume, source.path,
+                     workspace.directory() + "/" + workspace.records().back().subvolume);
+  co_return co_await std::move(comparing);
+}
+
 result<void> restore_job::make_target(const chain_link& last, btrfs::receive_workspace& workspace) {
   const btrfs::link_record link = workspace.records().back();
   auto received = workspace.inspect(link);
@@ -349,14 +535,18 @@ result<void> restore_job::make_target(const chain_link& last, btrfs::receive_wor
     return std::move(received.error());
   }
   if (_command.keep_received) {
-    const std::string name =
-        btrfs::snapshot_name(_command.subvolume, last.value.created_at.compact(),
-                             last.value.kind == planner::backup_kind::full);
-    if (auto kept = workspace.keep(link, _with.settings.base_dir, name); !kept) {
-      return std::move(kept.error()).within("--keep-received");
+    const std::string path = kept_path(last);
+    auto there = kept_before(last, received->received_uuid);
+    if (!there) {
+      return std::move(there.error());
     }
-    _with.log.write(log_level::info, "restore", "received_snapshot_kept",
-                    {{"path", _with.settings.base_dir + "/" + name}});
+    if (!*there) {
+      auto kept = workspace.keep(link, _with.settings.base_dir, path.substr(path.rfind('/') + 1));
+      if (!kept) {
+        return std::move(kept.error()).within("--keep-received: " + path);
+      }
+    }
+    _with.log.write(log_level::info, "restore", "received_snapshot_kept", {{"path", path}});
   }
   if (auto made = workspace.publish(link); !made) {
     return made;

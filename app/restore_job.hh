@@ -1,46 +1,68 @@
-// The restore command: resolve the chain, check that it can be restored here, receive link after
-// link, and make the target.
+// Restoring one subvolume: resolve the chain, plan, refuse what cannot work, receive link after
+// link, verify, and make the target. And the restore command, which does that for one or for all.
 #pragma once
 
-#include "app/chain_reader.hh"
 #include "app/cli.hh"
 #include "app/download_link.hh"
 #include "app/exit_status.hh"
+#include "app/progress.hh"
+#include "app/restore_plan.hh"
+#include "app/restore_verify.hh"
 #include "app/services.hh"
 #include "btrfs/receive_workspace.hh"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace bts3::app {
 
+// The restore command: connects, and restores one subvolume or with --all each; one that fails does
+// not stop the others (exit status 6 when some succeeded). Prints results to standard output.
+// Unless it is a dry run, receive_workspace::isolate_mounts() must have been called before.
+engine::task<engine::result<exit_status>> run_restore(const services& with,
+                                                      restore_command command);
+
 class restore_job {
  public:
-  restore_job(const services& with, restore_command command);
+  // For command.subvolume and command.target, which must be set. The store must outlive it.
+  restore_job(const services& with, store_connection& connection, restore_command command);
 
-  // Prints results to standard output. Needs receive_workspace::isolate_mounts() before.
   engine::task<engine::result<exit_status>> run();
 
  private:
-  engine::task<engine::result<exit_status>> run_connected();
+  engine::task<engine::result<std::string>> find_manifest();
   engine::task<engine::result<std::vector<chain_link>>> find_chain();
   engine::task<engine::result<std::vector<located_chunk>>> locate(const chain_link& link);
-  engine::task<engine::result<void>> check_host(const std::vector<chain_link>& chain);
-  engine::task<engine::result<void>> receive_all(std::vector<chain_link> chain,
-                                                 std::vector<std::vector<located_chunk>> chunks,
+  engine::task<engine::result<restore_plan>> make_plan(const btrfs::target_report& target,
+                                                       std::vector<chain_link> chain);
+  engine::task<engine::result<exit_status>> carry_out(const btrfs::target_report& target,
+                                                      restore_plan plan);
+  engine::result<void> check_before_receiving(const btrfs::target_report& target,
+                                              const restore_plan& plan,
+                                              const btrfs::receive_workspace& workspace) const;
+  engine::task<engine::result<void>> receive_all(const restore_plan& plan,
                                                  btrfs::receive_workspace& workspace);
-  engine::task<engine::result<void>> receive_link(const chain_link& link,
-                                                  std::vector<located_chunk> chunks,
+  engine::task<engine::result<void>> receive_link(const planned_link& planned,
                                                   btrfs::receive_workspace& workspace,
                                                   engine::buffer_pool& pool,
-                                                  engine::hash_worker& hashes);
+                                                  engine::hash_worker& hashes, progress& shown);
+  engine::result<void> take_received(const chain_link& link, btrfs::receive_workspace& workspace);
+  engine::task<engine::result<void>> verify(const restore_plan& plan,
+                                            const btrfs::receive_workspace& workspace);
+  [[nodiscard]] engine::result<void> check_keep_received(const btrfs::target_report& target) const;
+  [[nodiscard]] std::string kept_path(const chain_link& last) const;
+  [[nodiscard]] engine::result<bool> kept_before(const chain_link& last,
+                                                 const std::optional<btrfs::uuid>& received) const;
+  engine::result<exit_status> finish_interrupted(const btrfs::target_report& target,
+                                                 const chain_link& wanted);
   engine::result<void> make_target(const chain_link& last, btrfs::receive_workspace& workspace);
-  void print_plan(const std::vector<chain_link>& chain) const;
 
   const services& _with;
+  store_connection& _connection;
   restore_command _command;
-  std::unique_ptr<store_connection> _connection;
+  verify_mode _verify;
 };
 
 }  // namespace bts3::app

@@ -19,6 +19,8 @@
 
 namespace bts3::app {
 
+class live_line;
+
 // References that outlive every job.
 struct services {
   engine::reactor& loop;
@@ -26,7 +28,8 @@ struct services {
   const engine::clock& clock;
   const config& settings;
   environment_lookup environment;
-  engine::stop_token stop;  // SIGINT and SIGTERM
+  engine::stop_token stop;    // SIGINT and SIGTERM
+  live_line* line = nullptr;  // for progress; null where standard error is no terminal
 };
 
 // The store of the configured bucket: transport, client and retries. close() before destroying.

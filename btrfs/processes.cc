@@ -19,6 +19,11 @@ using engine::task;
 // twice the CPU for each byte.
 constexpr std::size_t pipe_bytes = 1 << 20;
 
+struct end_child {
+  engine::child_process* child;
+  void operator()() const { child->terminate(); }
+};
+
 error child_failure(std::string_view what, const child_exit& end) {
   error failure;
   failure.why = engine::reason::child_process;
@@ -169,14 +174,23 @@ result<receive_process> receive_process::start(engine::reactor& loop,
   return receive_process(std::move(*child), std::move(ends->write_end));
 }
 
-task<result<void>> receive_process::finish() {
+task<result<void>> receive_process::finish(engine::stop_token stop) {
+  if (stop.stop_requested()) {
+    auto aborting = abort();
+    co_await std::move(aborting);
+    co_return engine::cancelled_error();
+  }
   _pipe.reset();
+  const engine::stop_callback<end_child> on_stop(stop, end_child{&_child});
   auto waiting = _child.wait();
   auto end = co_await std::move(waiting);
   if (!end) {
     co_return std::move(end.error());
   }
   if (!end->success()) {
+    if (stop.stop_requested()) {
+      co_return engine::cancelled_error();
+    }
     co_return child_failure("`btrfs receive`", *end);
   }
   co_return engine::ok();

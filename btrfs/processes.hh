@@ -4,6 +4,7 @@
 #include "engine/child_process.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
+#include "engine/stop.hh"
 #include "engine/unique_fd.hh"
 
 #include <optional>
@@ -71,8 +72,9 @@ class receive_process {
  public:
   static engine::result<receive_process> start(engine::reactor& loop, const std::string& directory);
   [[nodiscard]] int fd() const { return _pipe.get(); }
-  // Closes the pipe and waits: an error, quoting its stderr, unless it exited with status 0.
-  engine::task<engine::result<void>> finish();
+  // Closes the pipe and waits: an error, quoting its stderr, unless it exited with status 0. A stop
+  // ends it as abort() does, and gives `cancelled`.
+  engine::task<engine::result<void>> finish(engine::stop_token stop = {});
   engine::task<void> abort();
 
  private:

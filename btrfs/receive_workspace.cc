@@ -4,6 +4,7 @@
 #include "engine/files.hh"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
 #include <linux/magic.h>
@@ -19,10 +20,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <thread>
 #include <utility>
 
 namespace bts3::btrfs {
@@ -36,7 +39,10 @@ using engine::system_error;
 using engine::unique_fd;
 
 constexpr char records_name[] = "links";
+constexpr char records_new_name[] = "links.new";  // write_durably()'s, before its rename
 constexpr char records_version[] = "btrfs_to_s3 links 1";
+// How long a receiver whose restore was killed may take to notice: its input has ended by then.
+constexpr std::chrono::milliseconds receiver_grace{2'000};
 // Where the top level is mounted: a directory that every /proc has and that nobody needs here. In
 // our own namespace covering it disturbs nobody, and no temporary directory can be left behind.
 constexpr char mount_point[] = "/proc/driver";
@@ -47,6 +53,11 @@ error refusal(std::string message, std::string remedy) {
   failure.message = std::move(message);
   failure.remedy = std::move(remedy);
   return failure;
+}
+
+// Where a restore to `parent`/`name` receives.
+std::string private_path(const std::string& parent, const std::string& name) {
+  return parent + "/.btrfs_to_s3." + name;
 }
 
 // The path of the directory open as `fd` below the filesystem's top level, with a trailing slash;
@@ -123,7 +134,29 @@ result<std::string> device_of(const std::string& path) {
   return refusal("no block device found for the filesystem of " + path, "is it mounted?");
 }
 
+bool lock_within(int fd, std::chrono::milliseconds limit) {
+  constexpr std::chrono::milliseconds step{20};
+  for (auto waited = std::chrono::milliseconds(0);; waited += step) {
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) {
+      return true;
+    }
+    if (errno != EWOULDBLOCK || waited >= limit) {
+      return false;
+    }
+    std::this_thread::sleep_for(step);
+  }
+}
+
 }  // namespace
+
+std::string target_report::path() const {
+  return (parent == "/" ? "" : parent) + "/" + name;
+}
+
+error target_exists(const target_report& target) {
+  return refusal("target " + target.path() + " exists already",
+                 "name one that does not exist; nothing is ever restored over existing data");
+}
 
 result<target_report> check_target(const std::string& target) {
   std::string path = target;
@@ -134,14 +167,19 @@ result<target_report> check_target(const std::string& target) {
     return refusal("target \"" + target + "\" is not an absolute path", "begin it with /");
   }
   struct stat entry{};
-  if (::lstat(path.c_str(), &entry) == 0) {
-    return refusal("target " + path + " exists already",
-                   "name one that does not exist; nothing is ever restored over existing data");
-  }
   const std::size_t slash = path.rfind('/');
   target_report report;
   report.parent = slash == 0 ? "/" : path.substr(0, slash);
   report.name = path.substr(slash + 1);
+  if (report.name.empty() || report.name == "." || report.name == "..") {
+    return refusal("target \"" + target + "\" names no new directory",
+                   "name one that does not exist yet");
+  }
+  report.exists = ::lstat(path.c_str(), &entry) == 0;
+  report.interrupted = ::lstat(private_path(report.parent, report.name).c_str(), &entry) == 0;
+  if (report.exists && !report.interrupted) {
+    return target_exists(report);
+  }
   if (::stat(report.parent.c_str(), &entry) != 0 || !S_ISDIR(entry.st_mode)) {
     return refusal("the target's parent directory " + report.parent + " does not exist",
                    "create it first: mkdir -p " + report.parent);
@@ -194,7 +232,7 @@ result<void> receive_workspace::mount_top_level() {
   return engine::ok();
 }
 
-result<receive_workspace> receive_workspace::open(const target_report& target) {
+result<receive_workspace> receive_workspace::open(const target_report& target, bool anew) {
   receive_workspace made;
   made._target = target;
   if (auto mounted = made.mount_top_level(); !mounted) {
@@ -212,7 +250,12 @@ result<receive_workspace> receive_workspace::open(const target_report& target) {
     return fail(std::move(directory.error()));
   }
   made._lock = std::move(*directory);
-  if (::flock(made._lock.get(), LOCK_EX | LOCK_NB) != 0) {
+  // Inherited by `btrfs receive`: one that a killed restore left behind holds the lock until it has
+  // noticed the end of its input, and must not write beside its successor.
+  if (::fcntl(made._lock.get(), F_SETFD, 0) != 0) {
+    return fail(system_error(errno, "fcntl"));
+  }
+  if (!lock_within(made._lock.get(), receiver_grace)) {
     error failure = system_error(
         errno, "another restore to " + target.parent + "/" + target.name + " is running");
     failure.why = engine::reason::lock_held;
@@ -222,6 +265,14 @@ result<receive_workspace> receive_workspace::open(const target_report& target) {
     (void)::umount2(made._mount_point.c_str(), MNT_DETACH);
     made._mounted = false;
     return failure;
+  }
+  struct stat entry{};
+  made._target.exists = ::lstat(made.target_path().c_str(), &entry) == 0;
+  if (anew) {
+    if (auto discarded = made.discard(); !discarded) {
+      return fail(std::move(discarded.error()));
+    }
+    return made;
   }
   if (auto loaded = made.load_records(); !loaded) {
     return fail(std::move(loaded.error()));
@@ -239,20 +290,62 @@ result<void> receive_workspace::load_records() {
   }
   std::string line;
   if (!std::getline(file, line) || line != records_version) {
-    return refusal(_private_path + "/" + records_name + " is not a list of links",
-                   "remove that directory's subvolumes and run the restore again");
+    return refusal(shown_path() + "/" + records_name + " is not a list of links",
+                   "run the restore again with --discard");
   }
   // Three lines for each link; written whole or not at all.
   link_record link;
+  bool there = true;
   while (std::getline(file, link.manifest_key) && std::getline(file, link.subvolume) &&
          std::getline(file, link.own_uuid)) {
+    _last_written = link;
     auto info = inspect(link);
-    if (!info || info->own_uuid.text() != link.own_uuid) {
-      break;  // it and its successors have to be received again
+    // The first that is missing and its successors have to be received again.
+    there = there && info && info->own_uuid.text() == link.own_uuid;
+    if (there) {
+      _records.push_back(link);
     }
-    _records.push_back(link);
   }
   return engine::ok();
+}
+
+std::string receive_workspace::target_path() const {
+  // Beside the private directory, through the same mount.
+  return _private_path.substr(0, _private_path.rfind('/') + 1) + _target.name;
+}
+
+std::optional<link_record> receive_workspace::published() const {
+  if (!_last_written || !is_subvolume(target_path())) {
+    return std::nullopt;
+  }
+  const auto info = inspect_subvolume(target_path());
+  // UUIDs are never used twice: what has this parent is a snapshot of what was received.
+  if (!info || info->read_only || info->parent_uuid.text() != _last_written->own_uuid) {
+    return std::nullopt;
+  }
+  return _last_written;
+}
+
+result<void> receive_workspace::discard() {
+  _records.clear();
+  _last_written.reset();
+  if (auto deleted = delete_unrecorded(); !deleted) {
+    return deleted;
+  }
+  return unlink_records();
+}
+
+result<void> receive_workspace::unlink_records() const {
+  for (const char* name : {records_new_name, records_name}) {
+    if (::unlink((_private_path + "/" + name).c_str()) != 0 && errno != ENOENT) {
+      return system_error(errno, "removing the records of " + shown_path());
+    }
+  }
+  return engine::ok();
+}
+
+std::string receive_workspace::shown_path() const {
+  return private_path(_target.parent, _target.name);
 }
 
 result<std::vector<std::string>> receive_workspace::received_names() const {
@@ -323,6 +416,7 @@ result<void> receive_workspace::record(const link_record& link) {
     return written;
   }
   _records.push_back(link);
+  _last_written = link;
   return engine::ok();
 }
 
@@ -349,7 +443,7 @@ result<subvolume_info> receive_workspace::inspect(const link_record& link) const
 
 result<void> receive_workspace::publish(const link_record& link) const {
   const std::string source = _private_path + "/" + link.subvolume;
-  // Beside the private directory, through the same mount: the target's parent.
+  // Through the same mount: the target's parent.
   const std::string parent = _private_path.substr(0, _private_path.rfind('/'));
   if (auto made = create_snapshot(source, parent, _target.name, false); !made) {
     return made;
@@ -376,30 +470,32 @@ result<void> receive_workspace::keep(const link_record& link, const std::string&
 }
 
 result<void> receive_workspace::remove() {
-  _records.clear();
-  if (auto deleted = delete_unrecorded(); !deleted) {
-    return deleted;
+  // After a kill the target may not have reached the disk yet, and what it was made of goes now.
+  if (auto synced = sync_filesystem(_private_path); !synced) {
+    return synced;
   }
-  for (const char* name : {"links", "links.new"}) {
-    if (::unlink((_private_path + "/" + name).c_str()) != 0 && errno != ENOENT) {
-      return system_error(errno, _private_path + "/" + name);
-    }
+  // The records go last: until then they tell whose work the target is.
+  if (auto discarded = discard(); !discarded) {
+    return discarded;
   }
   if (::rmdir(_private_path.c_str()) != 0) {
-    return system_error(errno, "removing " + _private_path);
+    return system_error(errno, "removing " + shown_path());
   }
+  _lock.reset();
   return engine::ok();
 }
 
 void receive_workspace::close() {
-  _lock.reset();
   if (!_mounted) {
     return;
   }
-  if (_records.empty()) {
-    // Fails, harmlessly, when something is in it.
+  if (_lock.valid() && _records.empty() && !published()) {
+    // Records of what is not there any more are of no use. Fails, harmlessly, when something is
+    // in the directory.
+    (void)unlink_records();
     (void)::rmdir(_private_path.c_str());
   }
+  _lock.reset();
   (void)::umount2(_mount_point.c_str(), MNT_DETACH);
   _mounted = false;
 }

@@ -12,7 +12,8 @@
 // flag over empty files. Whatever has no record is deleted and received again.
 //
 // The private directory is named after the target, so that a rerun finds it:
-// {parent of target}/.btrfs_to_s3.{name of target}.
+// {parent of target}/.btrfs_to_s3.{name of target}. A restore that was killed after it had made the
+// target leaves both; published() recognises that, and remove() finishes the work.
 #pragma once
 
 #include "btrfs/subvolume.hh"
@@ -28,14 +29,20 @@
 namespace bts3::btrfs {
 
 struct target_report {
-  std::string parent;             // directory that will hold the target
-  std::string name;               // the target's own name
-  std::uint64_t available_bytes;  // free on its filesystem, as statfs tells
+  std::string parent;                 // directory that will hold the target
+  std::string name;                   // the target's own name
+  std::uint64_t available_bytes = 0;  // free on its filesystem, as statfs tells
+  bool exists = false;                // something has the target's name
+  bool interrupted = false;           // the private directory of an earlier restore is there
+  [[nodiscard]] std::string path() const;
 };
 
-// Refuses, with the remedy: a relative path, a target that exists, a missing parent, a parent that
-// is not on Btrfs. Changes nothing.
+// Refuses, with the remedy: a relative path, a missing parent, a parent that is not on Btrfs, and a
+// target that exists, unless an interrupted restore to it left its private directory (then the
+// caller has to ask published()). Changes nothing.
 engine::result<target_report> check_target(const std::string& target);
+// What is said of a target that is there already.
+engine::error target_exists(const target_report& target);
 
 // What was received for one link of the chain.
 struct link_record {
@@ -47,8 +54,10 @@ struct link_record {
 class receive_workspace {
  public:
   // Makes or finds the private directory, locks it against another restore of the same target, and
-  // deletes what has no record. isolate_mounts() must have been called before.
-  static engine::result<receive_workspace> open(const target_report& target);
+  // deletes what has no record. isolate_mounts() must have been called before. The lock is shared
+  // with children, so that a receiver that outlives a killed restore is waited for (2 s at most).
+  // `anew`: what an interrupted restore left is removed first, readable or not.
+  static engine::result<receive_workspace> open(const target_report& target, bool anew = false);
 
   // Puts the process into a mount namespace of its own (unshare(2) with CLONE_NEWNS), from whose
   // /proc nothing propagates. Needs CAP_SYS_ADMIN; before any thread starts.
@@ -58,6 +67,9 @@ class receive_workspace {
   [[nodiscard]] std::string directory() const { return _private_path; }
   [[nodiscard]] const std::vector<link_record>& records() const { return _records; }
 
+  // The recorded link whose writable snapshot the existing target is: an earlier restore was ended
+  // between making the target and tidying up. Nullopt for anything else at the target's place.
+  [[nodiscard]] std::optional<link_record> published() const;
   // The subvolume that appeared since the last record; an error when there is none or several.
   engine::result<link_record> identify_received(const std::string& manifest_key) const;
   // Syncs the filesystem, then makes the record durable.
@@ -80,12 +92,17 @@ class receive_workspace {
   receive_workspace() = default;
   [[nodiscard]] engine::result<std::vector<std::string>> received_names() const;
   engine::result<void> mount_top_level();
+  engine::result<void> unlink_records() const;
+  engine::result<void> discard();
+  [[nodiscard]] std::string target_path() const;  // through the mount
+  [[nodiscard]] std::string shown_path() const;   // of the private directory, as people know it
   engine::result<void> load_records();
 
   target_report _target;
-  std::string _mount_point;   // of the top level
-  std::string _private_path;  // the private directory as seen below the mount
-  std::vector<link_record> _records;
+  std::string _mount_point;                  // of the top level
+  std::string _private_path;                 // the private directory as seen below the mount
+  std::vector<link_record> _records;         // of links that are there
+  std::optional<link_record> _last_written;  // the file's last record, there or not any more
   engine::unique_fd _lock;
   bool _mounted = false;
 };

@@ -130,4 +130,4 @@ def says(outcome, *words):
         assert re.search(re.escape(word), outcome.stderr), f"stderr lacks {word!r}: {outcome}"
 
 
-__all__ = ["CASES", "MIB", "World", "case", "world", "says", "btrfs", "dataset", "compare"]
+__all__ = ["CASES", "MIB", "World", "case", "world", "says", "btrfs", "dataset", "compare", "tool"]

@@ -36,6 +36,17 @@ def exit_on_signals():
         signal.signal(number, leave)
 
 
+def high_water_bytes(pid):
+    """The most memory that a running process has had resident so far; 0 when it has gone."""
+    try:
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
 class Tool:
     def __init__(self, binary, directory, tables, credentials):
         self.binary, self.directory = str(binary), pathlib.Path(directory)
@@ -71,8 +82,11 @@ class Tool:
     def finish(self, started, limit=600):
         process, out, err = started
         begin = time.monotonic()
+        peak = 0
         while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            # Not rusage: its peak counts what the starting process had at the time.
+            peak = max(peak, high_water_bytes(process.pid))
+            pid, status = os.waitpid(process.pid, os.WNOHANG)
             if pid:
                 break
             if time.monotonic() - begin > limit:
@@ -84,7 +98,7 @@ class Tool:
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
             file.close()
-        return Outcome(process.returncode, *texts, usage.ru_maxrss * 1024, time.monotonic() - begin)
+        return Outcome(process.returncode, *texts, peak, time.monotonic() - begin)
 
     def run(self, *arguments, environment=None, limit=600):
         return self.finish(self.start(*arguments, environment=environment), limit)

@@ -72,6 +72,46 @@ BOOST_AUTO_TEST_CASE(restore_takes_a_manifest_or_the_current_one) {
   BOOST_TEST(ended({"restore"}).status == 2);
 }
 
+BOOST_AUTO_TEST_CASE(restore_needs_no_configuration_with_a_bucket) {
+  const auto line = accepted({"restore", "--from", "s3://b/p", "--subvolume", "d", "--target", "/t",
+                              "--region", "r", "--endpoint-url", "http://h", "--profile", "x"});
+  const auto& restore = std::get<restore_command>(line.command);
+  BOOST_TEST(restore.from == "s3://b/p");
+  BOOST_TEST(restore.region == "r");
+  BOOST_TEST(restore.endpoint_url == "http://h");
+  BOOST_TEST(restore.profile == "x");
+  BOOST_TEST(ended({"restore", "--subvolume", "d", "--region", "r"}).status == 2);
+  BOOST_TEST(ended({"restore", "--from", "s3://b/p", "--subvolume", "d"}).status == 2);
+  for (const auto& both : {ended({"--config", "/c", "restore", "--from", "s3://b/p", "--subvolume",
+                                  "d", "--target", "/t"}),
+                           ended({"restore", "--config", "/c", "--from", "s3://b/p", "--subvolume",
+                                  "d", "--target", "/t"})}) {
+    BOOST_TEST(both.status == 2);
+    BOOST_TEST(both.to_stderr);
+    BOOST_TEST(both.text.find("--config or --from") != std::string::npos);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
+  const auto line = accepted({"restore", "--all", "--target-base", "/t", "--at", "2026-01-02 03:04",
+                              "--verify", "sample", "--verify-first", "--discard"});
+  const auto& restore = std::get<restore_command>(line.command);
+  BOOST_TEST((restore.all && restore.verify_first && restore.discard));
+  BOOST_TEST(restore.target_base == "/t");
+  BOOST_TEST(restore.at == "2026-01-02 03:04");
+  BOOST_TEST(*restore.verify == "sample");
+  BOOST_TEST(ended({"restore", "--all", "--subvolume", "d"}).status == 2);
+  BOOST_TEST(ended({"restore", "--all", "--target", "/t"}).status == 2);
+  BOOST_TEST(ended({"restore", "--all", "--manifest-key", "k"}).status == 2);
+  BOOST_TEST(
+      ended({"restore", "--subvolume", "d", "--at", "20260102T030405Z", "--manifest-key", "k"})
+          .status == 2);
+  BOOST_TEST(ended({"restore", "--subvolume", "d", "--verify", "some"}).status == 2);
+  BOOST_TEST(ended({"restore", "--subvolume", "d", "--json"}).status == 2);
+  BOOST_TEST(accepted({"restore", "--subvolume", "d", "--json", "--dry-run"}).common.log_format ==
+             "text");
+}
+
 BOOST_AUTO_TEST_CASE(usage_errors_exit_2_and_help_exits_0_with_the_table) {
   BOOST_TEST(ended({}).status == 2);
   BOOST_TEST(ended({"bakup"}).status == 2);

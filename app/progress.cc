@@ -1,0 +1,160 @@
+#include "app/progress.hh"
+
+#include "app/human_units.hh"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::task;
+using std::chrono::seconds;
+
+constexpr seconds rate_window{60};
+constexpr std::size_t columns_default = 80;
+
+std::string duration_text(seconds left) {
+  const auto count = left.count();
+  char text[64];
+  if (count < 60) {
+    std::snprintf(text, sizeof text, "%lld s", static_cast<long long>(count));
+  } else if (count < 3600) {
+    std::snprintf(text, sizeof text, "%lld min %02lld s", static_cast<long long>(count / 60),
+                  static_cast<long long>(count % 60));
+  } else {
+    std::snprintf(text, sizeof text, "%lld h %02lld min", static_cast<long long>(count / 3600),
+                  static_cast<long long>(count / 60 % 60));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string progress_report::text() const {
+  std::string line = format_bytes(bytes);
+  if (total > 0) {
+    line += " of " + format_bytes(total);
+  }
+  if (percent) {
+    line += ", " + std::to_string(*percent) + " %";
+  }
+  line += ", " + format_bytes(bytes_per_second) + "/s";
+  if (eta) {
+    line += ", " + duration_text(*eta) + " left";
+  }
+  return line;
+}
+
+progress_report progress_meter::report(time_point now) {
+  _samples.push_back({now, _bytes});
+  // The newest sample that is a whole window old stays, as the window's beginning.
+  while (_samples.size() > 2 && now - _samples[1].when >= rate_window) {
+    _samples.pop_front();
+  }
+  const sample& first = _samples.front();
+  const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(now - first.when);
+  progress_report made;
+  made.bytes = _bytes;
+  made.total = _total;
+  if (passed.count() > 0) {
+    made.bytes_per_second = static_cast<std::uint64_t>(
+        static_cast<double>(_bytes - first.bytes) * 1000.0 / static_cast<double>(passed.count()));
+  }
+  if (_total > 0) {
+    const std::uint64_t done = std::min(_bytes, _total);
+    made.percent =
+        static_cast<unsigned>(static_cast<double>(done) * 100.0 / static_cast<double>(_total));
+    if (made.bytes_per_second > 0) {
+      made.eta = seconds((_total - done) / made.bytes_per_second);
+    }
+  }
+  return made;
+}
+
+live_line::live_line(int fd) : _fd(fd), _usable(::isatty(fd) == 1) {}
+
+void live_line::show(const std::string& text) {
+  if (!_usable) {
+    return;
+  }
+  winsize size{};
+  const std::size_t columns =
+      ::ioctl(_fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : columns_default;
+  // Back to the first column, the text, and nothing of the old line behind it (ECMA-48's EL). A
+  // line that filled the last column would wrap.
+  const std::string drawn = "\r" + text.substr(0, columns - 1) + "\x1b[K";
+  // A terminal that has gone is no reason to fail.
+  (void)!::write(_fd, drawn.data(), drawn.size());
+  _shown = true;
+}
+
+void live_line::clear() {
+  if (std::exchange(_shown, false)) {
+    constexpr std::string_view erase = "\r\x1b[K";
+    (void)!::write(_fd, erase.data(), erase.size());
+  }
+}
+
+void log_over_line::write(engine::log_level level, std::string_view component,
+                          std::string_view event, std::span<const engine::log_field> fields) {
+  _line.clear();
+  _inner.write(level, component, event, fields);
+}
+
+progress::progress(engine::reactor& loop, engine::log_sink& log, live_line* line,
+                   std::string component, std::string what, std::function<std::string()> more,
+                   progress_cadence cadence)
+    : _loop(loop),
+      _log(log),
+      _line(line),
+      _component(std::move(component)),
+      _what(std::move(what)),
+      _more(std::move(more)),
+      _cadence(cadence),
+      _meter(std::chrono::steady_clock::now()),
+      _scope(loop) {}
+
+task<void> progress::tick() {
+  for (int ticks = 1;; ++ticks) {
+    auto sleeping = _loop.sleep_for(_cadence.tick, _stop.token());
+    auto slept = co_await std::move(sleeping);
+    if (!slept) {
+      co_return;
+    }
+    if (_counter) {
+      _meter.add(_counter() - _meter.bytes());
+    }
+    const progress_report now = _meter.report(std::chrono::steady_clock::now());
+    const std::string more = _more ? _more() : std::string();
+    if (ticks % _cadence.ticks_per_log_line == 0) {
+      _log.write(engine::log_level::info, _component, "progress",
+                 {{"what", _what},
+                  {"bytes", std::to_string(now.bytes)},
+                  {"total", std::to_string(now.total)},
+                  {"percent", now.percent ? std::to_string(*now.percent) : "unknown"},
+                  {"bytes_per_second", std::to_string(now.bytes_per_second)},
+                  {"eta_seconds", now.eta ? std::to_string(now.eta->count()) : "unknown"},
+                  {"more", more.empty() ? "none" : more}});
+    }
+    if (_line != nullptr) {
+      _line->show(_what + ": " + now.text() + (more.empty() ? "" : ", " + more));
+    }
+  }
+}
+
+task<void> progress::stop() {
+  _stop.request_stop();
+  auto joining = _scope.join();
+  co_await std::move(joining);
+  if (_line != nullptr) {
+    _line->clear();
+  }
+}
+
+}  // namespace bts3::app

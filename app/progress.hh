@@ -1,0 +1,132 @@
+// How far a long transfer has come: a log line every 30 s for whoever reads the log later, and one
+// live line for whoever sits at the terminal.
+//
+// progress counts; it is told of bytes with add() and runs beside the transfer until it is stopped.
+// The rate is that of the last minute, so that a stalled transfer shows as one. Log lines and the
+// live line share standard error: log_over_line takes the live line away before each log line, and
+// the next tick draws it again.
+#pragma once
+
+#include "engine/async_scope.hh"
+#include "engine/log_sink.hh"
+#include "engine/reactor.hh"
+#include "engine/stop.hh"
+#include "engine/task.hh"
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace bts3::app {
+
+// Standing of a transfer at one moment.
+struct progress_report {
+  std::uint64_t bytes = 0;
+  std::uint64_t total = 0;  // 0: not known
+  std::uint64_t bytes_per_second = 0;
+  std::optional<unsigned> percent;          // at most 100
+  std::optional<std::chrono::seconds> eta;  // absent while nothing moves, or without a total
+
+  // "1.2 GiB of 4.0 GiB, 30 %, 85.3 MiB/s, 34 s left"
+  [[nodiscard]] std::string text() const;
+};
+
+// The arithmetic alone, with time as a parameter.
+class progress_meter {
+ public:
+  using time_point = std::chrono::steady_clock::time_point;
+  explicit progress_meter(time_point start) { _samples.push_back({start, 0}); }
+
+  // 0: not known; may grow while the transfer runs.
+  void set_total(std::uint64_t bytes) { _total = bytes; }
+  void add(std::uint64_t bytes) { _bytes += bytes; }
+  [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
+  // To be called about once a second: remembers a minute of samples.
+  progress_report report(time_point now);
+
+ private:
+  struct sample {
+    time_point when;
+    std::uint64_t bytes;
+  };
+  std::uint64_t _bytes = 0;
+  std::uint64_t _total = 0;
+  std::deque<sample> _samples;  // oldest first
+};
+
+// One line at the bottom of a terminal, redrawn in place.
+class live_line {
+ public:
+  // Writes to `fd`; only where that is a terminal.
+  explicit live_line(int fd);
+  [[nodiscard]] bool usable() const { return _usable; }
+  // Cut to the terminal's width.
+  void show(const std::string& text);
+  void clear();
+
+ private:
+  int _fd;
+  bool _usable;
+  bool _shown = false;
+};
+
+// Writes to `inner` with the live line out of the way. Both must outlive it.
+class log_over_line final : public engine::log_sink {
+ public:
+  log_over_line(engine::log_sink& inner, live_line& line) : _inner(inner), _line(line) {}
+  using log_sink::write;
+  void write(engine::log_level level, std::string_view component, std::string_view event,
+             std::span<const engine::log_field> fields) override;
+
+ private:
+  engine::log_sink& _inner;
+  live_line& _line;
+};
+
+// How often progress shows itself.
+struct progress_cadence {
+  std::chrono::milliseconds tick{1'000};  // the live line
+  int ticks_per_log_line = 30;
+};
+
+class progress {
+ public:
+  // `component` as in the log; `what` stands before the live line ("restore data"). `line` may be
+  // null. `more` is asked for each report and may add to it ("2 retries"); it may be empty.
+  progress(engine::reactor& loop, engine::log_sink& log, live_line* line, std::string component,
+           std::string what, std::function<std::string()> more = {}, progress_cadence cadence = {});
+  // stop() must have been awaited after start().
+  ~progress() = default;
+  progress(const progress&) = delete;
+  progress& operator=(const progress&) = delete;
+
+  void set_total(std::uint64_t bytes) { _meter.set_total(bytes); }
+  void add(std::uint64_t bytes) { _meter.add(bytes); }
+  // Instead of add(): asked at each tick how many bytes there are; for counters of other threads.
+  void follow(std::function<std::uint64_t()> counter) { _counter = std::move(counter); }
+  [[nodiscard]] std::uint64_t bytes() const { return _meter.bytes(); }
+
+  // Begins to tick, until stop(); which takes the live line away and joins.
+  void start() { _scope.spawn(tick()); }
+  engine::task<void> stop();
+
+ private:
+  engine::task<void> tick();
+
+  engine::reactor& _loop;
+  engine::log_sink& _log;
+  live_line* _line;
+  std::string _component;
+  std::string _what;
+  std::function<std::string()> _more;
+  std::function<std::uint64_t()> _counter;
+  progress_cadence _cadence;
+  progress_meter _meter;
+  engine::stop_source _stop;
+  engine::async_scope _scope;
+};
+
+}  // namespace bts3::app

@@ -1,0 +1,243 @@
+#include "app/restore_plan.hh"
+
+#include "app/human_units.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::result;
+
+int protocol_of(const chain_link& link) {
+  return link.value.stream ? link.value.stream->protocol : 1;
+}
+
+std::string counted(std::size_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+std::string version_text(const btrfs::version_number& version) {
+  return std::to_string(version.major) + "." + std::to_string(version.minor);
+}
+
+std::string padded(std::string text, std::size_t width) {
+  text.resize(std::max(width, text.size()), ' ');
+  return text;
+}
+
+}  // namespace
+
+bool located_chunk::needs_thaw() const {
+  // Classes whose objects cannot be read before they are thawed ("Restoring an archived object",
+  // Amazon S3 User Guide); GLACIER_IR can.
+  const bool archived = info.stored_as.str() == "GLACIER" ||
+                        info.stored_as.str() == "DEEP_ARCHIVE" || !info.archive_status.empty();
+  return archived && info.restore.find("ongoing-request=\"false\"") == std::string::npos;
+}
+
+std::string located_chunk::storage_class() const {
+  const std::string name = info.stored_as.empty() ? "STANDARD" : info.stored_as.str();
+  return info.archive_status.empty() ? name : name + " (" + info.archive_status + ")";
+}
+
+std::uint64_t restore_plan::bytes() const {
+  std::uint64_t sum = 0;
+  for (const planned_link& one : links) {
+    sum += one.link.value.total_bytes;
+  }
+  return sum;
+}
+
+std::size_t restore_plan::objects() const {
+  std::size_t sum = 0;
+  for (const planned_link& one : links) {
+    sum += one.chunks.size();
+  }
+  return sum;
+}
+
+int restore_plan::protocol() const {
+  int highest = 1;
+  for (const planned_link& one : links) {
+    highest = std::max(highest, protocol_of(one.link));
+  }
+  return highest;
+}
+
+std::map<std::string, restore_plan::class_total> restore_plan::classes() const {
+  std::map<std::string, class_total> totals;
+  for (const planned_link& one : links) {
+    for (const located_chunk& chunk : one.chunks) {
+      class_total& total = totals[chunk.storage_class()];
+      ++total.objects;
+      total.bytes += chunk.info.size;
+    }
+  }
+  return totals;
+}
+
+restore_plan::class_total restore_plan::to_thaw() const {
+  class_total total;
+  for (const planned_link& one : links) {
+    for (const located_chunk& chunk : one.chunks) {
+      if (chunk.needs_thaw()) {
+        ++total.objects;
+        total.bytes += chunk.info.size;
+      }
+    }
+  }
+  return total;
+}
+
+std::uint64_t space_needed(std::uint64_t stream_bytes) {
+  return stream_bytes + stream_bytes / 64 + (std::uint64_t{16} << 20);
+}
+
+result<void> check_protocol(const restore_plan& plan) {
+  for (const planned_link& one : plan.links) {
+    if (protocol_of(one.link) > 1 && !plan.host.protocol_2()) {
+      error failure;
+      failure.message =
+          "manifest " + one.link.key + " needs stream protocol " +
+          std::to_string(protocol_of(one.link)) + ", which this host cannot receive (Linux " +
+          version_text(plan.host.kernel) + ", btrfs-progs " + version_text(plan.host.tools) + ")";
+      failure.remedy = "use Linux 6.0 or newer with btrfs-progs 6.2 or newer";
+      return failure;
+    }
+  }
+  return engine::ok();
+}
+
+result<void> check_thawed(const restore_plan& plan) {
+  for (const planned_link& one : plan.links) {
+    for (const located_chunk& chunk : one.chunks) {
+      if (chunk.needs_thaw()) {
+        const restore_plan::class_total total = plan.to_thaw();
+        error failure;
+        failure.why = engine::reason::not_thawed;
+        failure.message = "chunk " + chunk.key.str() + " is archived (" + chunk.storage_class() +
+                          ") and has not been thawed; of the chain, " +
+                          counted(total.objects, "object") + " with " + format_bytes(total.bytes) +
+                          " have to be";
+        failure.remedy =
+            "request a restore of the chain's objects from the store, and run this again when "
+            "they are ready";
+        return failure;
+      }
+    }
+  }
+  return engine::ok();
+}
+
+result<void> check_space(const restore_plan& plan, std::uint64_t stream_bytes) {
+  const std::uint64_t needed = space_needed(stream_bytes);
+  if (needed <= plan.available_bytes) {
+    return engine::ok();
+  }
+  error failure;
+  failure.message = "not enough space at " + plan.target + ": " + format_bytes(stream_bytes) +
+                    " of streams, and " + format_bytes(needed - stream_bytes) +
+                    " for metadata, make " + format_bytes(needed) + "; " +
+                    format_bytes(plan.available_bytes) + " are free, " +
+                    format_bytes(needed - plan.available_bytes) + " are missing";
+  failure.remedy =
+      "make room or choose another filesystem, or, where it compresses well, restore with "
+      "--no-space-check";
+  return failure;
+}
+
+std::string plan_text(const restore_plan& plan) {
+  const planner::manifest& last = plan.links.back().link.value;
+  std::string text = plan.subvolume + ": would restore the backup of " + last.created_at.rfc3339() +
+                     " to " + plan.target + ": " + counted(plan.links.size(), "link") + ", " +
+                     counted(plan.objects(), "object") + ", " + format_bytes(plan.bytes()) + "\n";
+  for (const planned_link& one : plan.links) {
+    const planner::manifest& value = one.link.value;
+    char size[32];
+    std::snprintf(size, sizeof size, "%10s", format_bytes(value.total_bytes).c_str());
+    text += "  " + value.created_at.rfc3339() + "  " +
+            padded(std::string(planner::to_string(value.kind)), 11) + "  " + size + "  " +
+            counted(one.chunks.size(), "object") + "  " + one.link.key + "\n";
+  }
+  for (const auto& [name, total] : plan.classes()) {
+    text += "  class     " + name + ": " + counted(total.objects, "object") + ", " +
+            format_bytes(total.bytes) + "\n";
+  }
+  const restore_plan::class_total thaw = plan.to_thaw();
+  text += "  thaw      " +
+          (thaw.objects == 0 ? std::string("nothing: every object can be read now")
+                             : counted(thaw.objects, "object") + " with " +
+                                   format_bytes(thaw.bytes) + " must be thawed first") +
+          "\n";
+  const std::uint64_t needed = space_needed(plan.bytes());
+  text += "  space     " + format_bytes(needed) + " needed (" + format_bytes(plan.bytes()) +
+          " of streams, " + format_bytes(needed - plan.bytes()) + " for metadata), " +
+          format_bytes(plan.available_bytes) + " free at the target" +
+          (needed > plan.available_bytes ? ": NOT ENOUGH" : "") + "\n";
+  text += "  stream    protocol " + std::to_string(plan.protocol()) + "; this host (Linux " +
+          version_text(plan.host.kernel) + ", btrfs-progs " + version_text(plan.host.tools) +
+          ") receives " + (plan.host.protocol_2() ? "2" : "1") +
+          (check_protocol(plan) ? "" : ": TOO OLD") + "\n";
+  text +=
+      "  verify    " + plan.verification +
+      (plan.verification == "none" ? std::string()
+       : plan.source.empty()
+           ? std::string(": every part and the snapshots' identities; the content cannot be "
+                         "compared, as the backup's snapshot is not on this host")
+           : ": every part, the snapshots' identities, and the content against " + plan.source) +
+      "\n";
+  if (plan.interrupted) {
+    text +=
+        "  an interrupted restore to this target left work that will be used where it is of "
+        "the same chain\n";
+  }
+  return text;
+}
+
+std::string plan_json(const restore_plan& plan) {
+  using json = nlohmann::ordered_json;
+  json out;
+  out["subvolume"] = plan.subvolume;
+  out["target"] = plan.target;
+  out["manifest_key"] = plan.links.back().link.key;
+  out["created_at"] = plan.links.back().link.value.created_at.rfc3339();
+  out["interrupted"] = plan.interrupted;
+  out["links"] = json::array();
+  for (const planned_link& one : plan.links) {
+    json link;
+    link["manifest_key"] = one.link.key;
+    link["kind"] = planner::to_string(one.link.value.kind);
+    link["created_at"] = one.link.value.created_at.rfc3339();
+    link["bytes"] = one.link.value.total_bytes;
+    link["objects"] = one.chunks.size();
+    link["protocol"] = protocol_of(one.link);
+    out["links"].push_back(std::move(link));
+  }
+  out["bytes"] = plan.bytes();
+  out["objects"] = plan.objects();
+  out["classes"] = json::object();
+  for (const auto& [name, total] : plan.classes()) {
+    out["classes"][name] = {{"objects", total.objects}, {"bytes", total.bytes}};
+  }
+  const restore_plan::class_total thaw = plan.to_thaw();
+  out["thaw"] = {{"objects", thaw.objects}, {"bytes", thaw.bytes}};
+  out["space"] = {{"needed_bytes", space_needed(plan.bytes())},
+                  {"available_bytes", plan.available_bytes},
+                  {"enough", space_needed(plan.bytes()) <= plan.available_bytes}};
+  out["protocol"] = {{"needed", plan.protocol()},
+                     {"host", plan.host.protocol_2() ? 2 : 1},
+                     {"kernel", version_text(plan.host.kernel)},
+                     {"btrfs_progs", version_text(plan.host.tools)}};
+  out["verify"] = {{"mode", plan.verification}};
+  out["verify"]["source"] = plan.source.empty() ? json(nullptr) : json(plan.source);
+  return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,72 @@
+// What a restore will do, as a value: found out before anything is downloaded, printed by
+// --dry-run, and the ground on which a restore that cannot work is refused.
+#pragma once
+
+#include "app/chain_reader.hh"
+#include "btrfs/processes.hh"
+#include "engine/result.hh"
+#include "s3/object_store.hh"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace bts3::app {
+
+// A chunk as it was found in the bucket.
+struct located_chunk {
+  planner::chunk_record record;
+  s3::object_key key;  // where it is, which in a copied bucket differs from the record
+  s3::object_info info;
+  [[nodiscard]] bool needs_thaw() const;
+  // As HEAD told it: "STANDARD", "DEEP_ARCHIVE", "INTELLIGENT_TIERING (ARCHIVE_ACCESS)".
+  [[nodiscard]] std::string storage_class() const;
+};
+
+struct planned_link {
+  chain_link link;
+  std::vector<located_chunk> chunks;
+};
+
+struct restore_plan {
+  std::string subvolume;
+  std::string target;
+  bool interrupted = false;           // an earlier restore to it left something
+  std::vector<planned_link> links;    // full first
+  std::uint64_t available_bytes = 0;  // at the target
+  btrfs::capabilities host;
+  std::string source;        // the backup's snapshot on this host; empty: not here
+  std::string verification;  // "full", "sample", "none"
+
+  [[nodiscard]] std::uint64_t bytes() const;  // of all streams
+  [[nodiscard]] std::size_t objects() const;
+  [[nodiscard]] int protocol() const;  // the highest of the links'
+  struct class_total {
+    std::size_t objects = 0;
+    std::uint64_t bytes = 0;
+  };
+  [[nodiscard]] std::map<std::string, class_total> classes() const;
+  [[nodiscard]] class_total to_thaw() const;
+};
+
+// Bytes that receiving streams of `stream_bytes` takes at most, unless the target's filesystem
+// stores less than it is given (compression).
+//   streams, as they are: file content is nearly all of them, and content that a later link
+//     replaces stays until the restore has ended
+//   1/64 for metadata: checksums of 4 bytes for each block of 4 KiB, twice (DUP), are 1/512; the
+//     rest is for extent and inode items of trees of small files
+//   16 MiB: what a new subvolume and a transaction take at once
+[[nodiscard]] std::uint64_t space_needed(std::uint64_t stream_bytes);
+
+// Reasons against restoring: a stream protocol that this host cannot receive (by the first such
+// link); archived chunks (reason not_thawed); too little space for `stream_bytes`, with the sum.
+engine::result<void> check_protocol(const restore_plan& plan);
+engine::result<void> check_thawed(const restore_plan& plan);
+engine::result<void> check_space(const restore_plan& plan, std::uint64_t stream_bytes);
+
+// For people, several lines; and one JSON document on one line.
+[[nodiscard]] std::string plan_text(const restore_plan& plan);
+[[nodiscard]] std::string plan_json(const restore_plan& plan);
+
+}  // namespace bts3::app

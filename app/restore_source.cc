@@ -1,0 +1,227 @@
+#include "app/restore_source.hh"
+
+#include "planner/keys.hh"
+#include "s3/credentials.hh"
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::task;
+using planner::timestamp;
+
+error usage(std::string message, std::string remedy) {
+  error failure;
+  failure.why = engine::reason::configuration;
+  failure.message = std::move(message);
+  failure.remedy = std::move(remedy);
+  return failure;
+}
+
+// A trailing "+02:00", "-0530" or "+02" as seconds east of UTC, taken off `text`.
+std::optional<int> take_offset(std::string_view& text) {
+  const std::size_t sign = text.find_last_of("+-");
+  if (sign == std::string_view::npos || sign < text.find('T')) {
+    return std::nullopt;
+  }
+  std::string digits;
+  for (const char c : text.substr(sign + 1)) {
+    if (c >= '0' && c <= '9') {
+      digits += c;
+    } else if (c != ':') {
+      return std::nullopt;
+    }
+  }
+  if (digits.size() != 2 && digits.size() != 4) {
+    return std::nullopt;
+  }
+  digits.resize(4, '0');
+  const int hours = (digits[0] - '0') * 10 + digits[1] - '0';
+  const int minutes = (digits[2] - '0') * 10 + digits[3] - '0';
+  if (hours > 23 || minutes > 59) {
+    return std::nullopt;
+  }
+  const int seconds = hours * 3600 + minutes * 60;
+  const int east = text[sign] == '+' ? seconds : -seconds;
+  text = text.substr(0, sign);
+  return east;
+}
+
+// "2026-01-02 03:04[:05]" in the zone of TZ.
+std::optional<timestamp> parse_local(std::string_view text) {
+  std::tm wanted{};
+  int taken = 0;
+  const std::string copy(text);
+  int fields = std::sscanf(copy.c_str(), "%4d-%2d-%2d %2d:%2d%n", &wanted.tm_year, &wanted.tm_mon,
+                           &wanted.tm_mday, &wanted.tm_hour, &wanted.tm_min, &taken);
+  if (fields != 5) {
+    return std::nullopt;
+  }
+  const std::string rest = copy.substr(static_cast<std::size_t>(taken));
+  if (!rest.empty()) {
+    int more = 0;
+    fields = std::sscanf(rest.c_str(), ":%2d%n", &wanted.tm_sec, &more);
+    if (fields != 1 || static_cast<std::size_t>(more) != rest.size()) {
+      return std::nullopt;
+    }
+  }
+  wanted.tm_year -= 1900;
+  wanted.tm_mon -= 1;
+  wanted.tm_isdst = -1;
+  std::tm normal = wanted;
+  const std::time_t seconds = std::mktime(&normal);
+  // mktime() moves what does not exist: the 30th of February, an hour that the clocks skip.
+  if (normal.tm_year != wanted.tm_year || normal.tm_mon != wanted.tm_mon ||
+      normal.tm_mday != wanted.tm_mday || normal.tm_hour != wanted.tm_hour ||
+      normal.tm_min != wanted.tm_min || normal.tm_sec != wanted.tm_sec) {
+    return std::nullopt;
+  }
+  return timestamp(std::chrono::sys_seconds(std::chrono::seconds(seconds)));
+}
+
+}  // namespace
+
+environment_lookup environment_with_profile(environment_lookup environment, std::string profile) {
+  if (profile.empty()) {
+    return environment;
+  }
+  return [environment = std::move(environment),
+          profile = std::move(profile)](std::string_view name) -> std::optional<std::string> {
+    if (name == "AWS_PROFILE") {
+      return profile;
+    }
+    if (name == "AWS_ACCESS_KEY_ID" || name == "AWS_SECRET_ACCESS_KEY" ||
+        name == "AWS_SESSION_TOKEN") {
+      return std::nullopt;
+    }
+    return environment(name);
+  };
+}
+
+result<config> config_of_bucket(const restore_command& command,
+                                const environment_lookup& environment) {
+  constexpr std::string_view scheme = "s3://";
+  const std::string_view from = command.from;
+  const std::string_view path = from.starts_with(scheme) ? from.substr(scheme.size()) : "";
+  const std::size_t slash = path.find('/');
+  config made;
+  made.bucket = path.substr(0, slash);
+  made.prefix = slash == std::string_view::npos ? "" : path.substr(slash + 1);
+  if (made.bucket.empty()) {
+    return usage("--from \"" + command.from + "\" names no bucket",
+                 "write s3://bucket/prefix, the prefix being what s3.prefix was");
+  }
+  made.endpoint_url = command.endpoint_url;
+  for (const char* variable : {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) {
+    if (made.endpoint_url.empty()) {
+      made.endpoint_url = environment(variable).value_or("");
+    }
+  }
+  made.region = command.region;
+  if (made.region.empty()) {
+    made.region = s3::find_region(environment).value_or("");
+  }
+  if (made.region.empty() && !made.endpoint_url.empty()) {
+    made.region = "us-east-1";  // what servers other than Amazon's go by unless told otherwise
+  }
+  if (made.region.empty()) {
+    return usage("the region of bucket " + made.bucket + " is not known",
+                 "name it with --region or AWS_REGION");
+  }
+  // A host with nothing but the program has no home for defaults to expand in.
+  const std::string home = environment("HOME").value_or("/root");
+  made.state_path = home + made.state_path.substr(1);
+  return made;
+}
+
+result<timestamp> parse_point_in_time(std::string_view text) {
+  if (const auto exact = timestamp::parse(text)) {
+    return *exact;
+  }
+  std::string_view without_offset = text;
+  if (const auto east = take_offset(without_offset)) {
+    if (const auto there = timestamp::parse(std::string(without_offset) + "Z")) {
+      return timestamp(there->when() - std::chrono::seconds(*east));
+    }
+  }
+  if (const auto local = parse_local(text)) {
+    return *local;
+  }
+  return usage("--at \"" + std::string(text) + "\" is no point in time",
+               "write 2026-01-02T03:04:05Z, 20260102T030405Z, or local time as "
+               "\"2026-01-02 03:04\"");
+}
+
+task<result<std::string>> manifest_at(s3::object_store& store, std::string prefix,
+                                      std::string subvolume, timestamp when,
+                                      engine::stop_token stop) {
+  const planner::key_layout keys(prefix, subvolume);
+  std::optional<std::pair<timestamp, std::string>> best;
+  std::optional<timestamp> oldest;
+  for (const char* kind : {"full", "incremental"}) {
+    const std::string stem = keys.root() + kind + "/manifest-";
+    auto listing = store.list_objects(s3::list_request(stem), stop);
+    auto found = co_await std::move(listing);
+    if (!found) {
+      co_return std::move(found.error());
+    }
+    for (const s3::listed_object& object : found->objects) {
+      const std::string_view name = std::string_view(object.key.str()).substr(stem.size());
+      const auto made = name.ends_with(".json") ? timestamp::parse(name.substr(0, name.size() - 5))
+                                                : std::nullopt;
+      if (!made) {
+        continue;
+      }
+      oldest = oldest ? std::min(*oldest, *made) : *made;
+      if (*made <= when && (!best || best->first < *made)) {
+        best.emplace(*made, object.key.str());
+      }
+    }
+  }
+  if (best) {
+    co_return std::move(best->second);
+  }
+  error failure;
+  if (oldest) {
+    failure.message = "no backup of subvolume \"" + subvolume + "\" was made at " + when.rfc3339() +
+                      " or before; the oldest is of " + oldest->rfc3339();
+    failure.remedy = "name a later time with --at";
+  } else {
+    failure.message = "there is no backup of subvolume \"" + subvolume + "\" below " + keys.root();
+    failure.remedy = "check --subvolume and the prefix";
+  }
+  co_return failure;
+}
+
+task<result<std::vector<std::string>>> subvolumes_in_bucket(s3::object_store& store,
+                                                            std::string prefix,
+                                                            engine::stop_token stop) {
+  std::string root = planner::key_layout(prefix, "").root();
+  root.pop_back();  // the slash behind the empty name
+  s3::list_request request(root);
+  request.delimiter = "/";
+  auto listing = store.list_objects(std::move(request), stop);
+  auto found = co_await std::move(listing);
+  if (!found) {
+    co_return std::move(found.error());
+  }
+  std::vector<std::string> names;
+  for (const std::string& folder : found->common_prefixes) {
+    const std::string name = folder.substr(root.size(), folder.size() - root.size() - 1);
+    // Names become directories below the target base, and these would lead out of it.
+    if (!name.empty() && name != "." && name != "..") {
+      names.push_back(name);
+    }
+  }
+  std::sort(names.begin(), names.end());
+  co_return names;
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,46 @@
+// Where a restore finds what to restore: a bucket named on the command line instead of a
+// configuration file, the subvolumes in it, and the backup that a point in time means.
+#pragma once
+
+#include "app/cli.hh"
+#include "app/config.hh"
+#include "engine/result.hh"
+#include "engine/stop.hh"
+#include "engine/task.hh"
+#include "planner/timestamp.hh"
+#include "s3/object_store.hh"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bts3::app {
+
+// The environment as --profile changes it: AWS_PROFILE is that profile, and keys in the environment
+// do not beat it, as whoever names a profile means it (the AWS command line does the same).
+environment_lookup environment_with_profile(environment_lookup environment, std::string profile);
+
+// A configuration made of --from, --region and --endpoint-url, everything else being its default;
+// the region also from AWS_REGION, AWS_DEFAULT_REGION or the profile, and us-east-1 with an
+// endpoint of one's own. Errors (reason configuration): a --from that is no s3://bucket/prefix, no
+// region.
+engine::result<config> config_of_bucket(const restore_command& command,
+                                        const environment_lookup& environment);
+
+// "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; or, in local time,
+// "2026-01-02 03:04" with optional seconds. A local time that a change of clocks skips is refused.
+engine::result<planner::timestamp> parse_point_in_time(std::string_view text);
+
+// The key of the newest manifest of `subvolume` whose backup was not made after `when`; by the
+// time in the manifests' own keys. An error names the oldest there is when all are newer.
+engine::task<engine::result<std::string>> manifest_at(s3::object_store& store, std::string prefix,
+                                                      std::string subvolume,
+                                                      planner::timestamp when,
+                                                      engine::stop_token stop);
+
+// Names of the subvolumes that have anything below `prefix`, sorted.
+engine::task<engine::result<std::vector<std::string>>> subvolumes_in_bucket(
+    s3::object_store& store, std::string prefix, engine::stop_token stop);
+
+}  // namespace bts3::app

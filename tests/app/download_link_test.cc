@@ -1,0 +1,420 @@
+// A link on its way from a store into a pipe: what is damaged, missing, changed, and in which
+// order.
+#include "app/download_link.hh"
+
+#include "engine/sha256.hh"
+#include "tests/engine/support.hh"
+#include "tests/support/memory_store.hh"
+#include "tests/support/outcome.hh"
+
+#include <boost/test/unit_test.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace bts3;
+using namespace bts3::app;
+using bts3::testing::error_text;
+using bts3::testing::memory_store;
+
+namespace {
+
+constexpr std::size_t part_bytes = 64 * 1024;
+
+std::string number(std::uint64_t value, unsigned count) {
+  std::string text;
+  for (unsigned i = 0; i < count; ++i) {
+    text += static_cast<char>(value >> (8 * i) & 255);
+  }
+  return text;
+}
+
+// A send stream of about `bytes`: SUBVOL, many WRITEs, END.
+std::string stream_of(std::size_t bytes) {
+  std::string text = std::string("btrfs-stream\0", 13) + number(1, 4);
+  unsigned seed = 1;
+  while (text.size() < bytes) {
+    text += number(1000, 4) + number(15, 2) + number(0, 4);
+    for (int i = 0; i < 1000; ++i) {
+      seed = seed * 1664525 + 1013904223;
+      text += static_cast<char>(seed >> 24);
+    }
+  }
+  return text + number(0, 4) + number(21, 2) + number(0, 4);
+}
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+std::string digest_of(std::string_view text) {
+  engine::sha256_hasher hasher;
+  hasher.update(bytes_of(text));
+  return hasher.digest().hex();
+}
+
+// A store whose GETs can be changed; remembers them.
+class bent_store final : public s3::object_store {
+ public:
+  explicit bent_store(memory_store& inner) : _inner(inner) {}
+  std::function<void(const s3::get_request&, std::size_t)> before;  // with the GET's number, from 1
+  std::function<void(const s3::get_request&, std::size_t)> after;   // may spoil request.into
+  std::vector<s3::get_request> gets;
+
+  engine::task<engine::result<std::size_t>> get_object(s3::get_request request,
+                                                       engine::stop_token stop) override {
+    gets.push_back(request);
+    const std::size_t count = gets.size();
+    if (before) {
+      before(request, count);
+    }
+    const s3::get_request copy = request;
+    auto getting = _inner.get_object(std::move(request), stop);
+    auto got = co_await std::move(getting);
+    if (got && after) {
+      after(copy, count);
+    }
+    co_return got;
+  }
+  engine::task<engine::result<s3::object_info>> head_object(s3::object_key key,
+                                                            engine::stop_token stop) override {
+    return _inner.head_object(std::move(key), stop);
+  }
+  engine::task<engine::result<s3::text_object>> get_object_text(s3::object_key key,
+                                                                std::size_t bytes_max,
+                                                                engine::stop_token stop) override {
+    return _inner.get_object_text(std::move(key), bytes_max, stop);
+  }
+  engine::task<engine::result<s3::etag>> put_object(s3::put_request request,
+                                                    engine::stop_token stop) override {
+    return _inner.put_object(std::move(request), stop);
+  }
+  engine::task<engine::result<s3::listing>> list_objects(s3::list_request request,
+                                                         engine::stop_token stop) override {
+    return _inner.list_objects(std::move(request), stop);
+  }
+  engine::task<engine::result<void>> delete_object(s3::object_key key,
+                                                   engine::stop_token stop) override {
+    return _inner.delete_object(std::move(key), stop);
+  }
+  engine::task<engine::result<s3::upload_id>> create_multipart_upload(
+      s3::object_key key, s3::write_options options, engine::stop_token stop) override {
+    return _inner.create_multipart_upload(std::move(key), std::move(options), stop);
+  }
+  engine::task<engine::result<s3::etag>> upload_part(s3::upload_part_request request,
+                                                     engine::stop_token stop) override {
+    return _inner.upload_part(std::move(request), stop);
+  }
+  engine::task<engine::result<s3::etag>> complete_multipart_upload(
+      s3::object_key key, s3::upload_id id, std::vector<s3::completed_part> parts,
+      engine::stop_token stop) override {
+    return _inner.complete_multipart_upload(std::move(key), std::move(id), std::move(parts), stop);
+  }
+  engine::task<engine::result<void>> abort_multipart_upload(s3::object_key key, s3::upload_id id,
+                                                            engine::stop_token stop) override {
+    return _inner.abort_multipart_upload(std::move(key), std::move(id), stop);
+  }
+  engine::task<engine::result<std::vector<s3::listed_part>>> list_parts(
+      s3::object_key key, s3::upload_id id, engine::stop_token stop) override {
+    return _inner.list_parts(std::move(key), std::move(id), stop);
+  }
+  engine::task<engine::result<std::vector<s3::listed_upload>>> list_multipart_uploads(
+      std::string prefix, engine::stop_token stop) override {
+    return _inner.list_multipart_uploads(std::move(prefix), stop);
+  }
+
+ private:
+  memory_store& _inner;
+};
+
+// A stream in chunks in a store, and what comes out of the pipe.
+class transfer {
+ public:
+  transfer(std::size_t stream_bytes, std::size_t chunks, bool with_parts)
+      : loop(engine::testing::make_reactor()),
+        objects(*loop),
+        store(objects),
+        with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}},
+        stream(stream_of(stream_bytes)) {
+    std::signal(SIGPIPE, SIG_IGN);
+    const std::size_t each = (stream.size() + chunks - 1) / chunks;
+    for (std::size_t at = 0; at < stream.size(); at += each) {
+      add_chunk(stream.substr(at, each), with_parts);
+    }
+  }
+
+  void add_chunk(const std::string& body, bool with_parts) {
+    located_chunk chunk;
+    chunk.key = s3::object_key("chunk-" + std::to_string(located.size()) + ".bin");
+    objects.put(chunk.key.str(), body);
+    chunk.record.key = chunk.key.str();
+    chunk.record.size = body.size();
+    chunk.record.sha256 = digest_of(body);
+    chunk.info.size = body.size();
+    chunk.info.tag = objects.find(chunk.key.str())->tag;
+    if (with_parts) {
+      chunk.record.part_size = part_bytes;
+      engine::sha256_hasher hasher;
+      for (std::size_t at = 0; at + part_bytes < body.size(); at += part_bytes) {
+        hasher.update(bytes_of(std::string_view(body).substr(at, part_bytes)));
+        chunk.record.part_states.push_back(hasher.state()->hex());
+      }
+    }
+    located.push_back(std::move(chunk));
+  }
+
+  // Runs it into a pipe that a thread drains, at most `limit` bytes and then closes.
+  engine::result<void> run(bool verify_first = false, std::size_t limit = SIZE_MAX) {
+    auto ends = engine::make_pipe();
+    BOOST_REQUIRE(ends.has_value());
+    BOOST_REQUIRE(engine::set_nonblocking(ends->write_end.get()).has_value());
+    engine::unique_fd reader = std::move(ends->read_end);
+    std::thread drain([&] {
+      std::string piece(4096, '\0');
+      while (released.size() < limit) {
+        const ssize_t count = ::read(reader.get(), piece.data(), piece.size());
+        if (count <= 0) {
+          break;
+        }
+        released.append(piece, 0, static_cast<std::size_t>(count));
+      }
+      reader.reset();
+    });
+    engine::result<void> outcome = engine::ok();
+    {
+      engine::buffer_pool pool(*loop, part_bytes, 3, log);
+      engine::hash_worker hashes(*loop);
+      {
+        download_link link(with, store, pool, hashes, located);
+        if (verify_first) {
+          outcome = loop->run(link.verify_first());
+        }
+        if (outcome) {
+          outcome = loop->run(link.run(ends->write_end.get()));
+        }
+      }
+      BOOST_TEST(pool.free_slots() == 3u);
+      BOOST_TEST(objects.in_flight_max() <= 3u);
+    }
+    ends->write_end.reset();
+    drain.join();
+    return outcome;
+  }
+
+  std::unique_ptr<engine::reactor> loop;
+  memory_store objects;
+  bent_store store;
+  engine::testing::recording_log log;
+  engine::system_clock_source clock;
+  config settings;
+  services with;
+  std::string stream;
+  std::vector<located_chunk> located;
+  std::string released;
+};
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::size_t count_of(const std::vector<std::string>& events, const std::string& event) {
+  return static_cast<std::size_t>(std::count(events.begin(), events.end(), event));
+}
+
+void spoil(const s3::get_request& request) {
+  request.into[request.range->length / 2] ^= std::byte{1};
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(download_link_suite)
+
+BOOST_AUTO_TEST_CASE(streams_of_1_and_12_chunks_come_out_whole_with_parts_and_without) {
+  for (const bool with_parts : {true, false}) {
+    for (const std::size_t chunks : {std::size_t{1}, std::size_t{12}}) {
+      transfer one(1'500'000, chunks, with_parts);
+      auto done = one.run();
+      BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+      BOOST_TEST((one.released == one.stream));
+      // Each byte once, and each GET with the ETag of this run's own HEAD.
+      std::uint64_t fetched = 0;
+      for (const s3::get_request& get : one.store.gets) {
+        fetched += get.range->length;
+        BOOST_TEST((get.must_match && !get.must_match->empty()));
+        BOOST_TEST(!get.fresh_connection);
+      }
+      BOOST_TEST(fetched == one.stream.size());
+      BOOST_TEST(count_of(one.log.events, "chunk_verified_while_streaming") ==
+                 (with_parts ? 0u : chunks));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_part_damaged_on_the_way_is_fetched_again_on_a_new_connection) {
+  transfer one(400'000, 1, true);
+  int spoiled = 0;
+  one.store.after = [&](const s3::get_request& get, std::size_t) {
+    if (get.range->offset == 2 * part_bytes && ++spoiled <= 2) {
+      spoil(get);
+    }
+  };
+  auto done = one.run();
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST((one.released == one.stream));
+  std::vector<bool> fresh;
+  for (const s3::get_request& get : one.store.gets) {
+    if (get.range->offset == 2 * part_bytes) {
+      fresh.push_back(get.fresh_connection);
+    }
+  }
+  BOOST_TEST((fresh == std::vector<bool>{false, true, true}));
+  BOOST_TEST(count_of(one.log.events, "part_damaged") == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_part_that_stays_damaged_fails_after_three_downloads_and_is_not_released) {
+  transfer one(400'000, 2, true);
+  std::string body = one.objects.find("chunk-1.bin")->body;
+  const s3::etag tag = one.objects.find("chunk-1.bin")->tag;
+  body[part_bytes + 5] = static_cast<char>(body[part_bytes + 5] ^ 1);
+  one.objects.put("chunk-1.bin", body);
+  one.located[1].info.tag = one.objects.find("chunk-1.bin")->tag;
+  auto done = one.run();
+  BOOST_REQUIRE(!done);
+  BOOST_TEST((done.error().why == engine::reason::integrity));
+  BOOST_TEST(has(done.error().message, "chunk-1.bin, part 2 (bytes 65536 to 131071)"));
+  const auto tries =
+      std::count_if(one.store.gets.begin(), one.store.gets.end(), [](const s3::get_request& get) {
+        return get.key.str() == "chunk-1.bin" && get.range->offset == part_bytes;
+      });
+  BOOST_TEST(tries == 3);
+  // What was released is a prefix, and ends before the damage.
+  BOOST_TEST(one.released.size() <= one.located[0].record.size + part_bytes);
+  BOOST_TEST((one.stream.compare(0, one.released.size(), one.released) == 0));
+}
+
+BOOST_AUTO_TEST_CASE(a_chunk_verified_while_streaming_is_named_whoever_stumbles_first) {
+  // Damaged at its beginning, in its middle, in its last part; the stream's framing breaks, or the
+  // receiver goes after 100 bytes, or neither.
+  for (const std::size_t at : {std::size_t{20}, std::size_t{150'000}, std::size_t{399'000}}) {
+    for (const std::size_t limit : {std::size_t{SIZE_MAX}, std::size_t{100}}) {
+      transfer one(400'000, 1, false);
+      std::string body = one.stream;
+      body[at] = static_cast<char>(body[at] ^ 0x55);
+      one.objects.put("chunk-0.bin", body);
+      one.located[0].info.tag = one.objects.find("chunk-0.bin")->tag;
+      auto done = one.run(false, limit);
+      BOOST_REQUIRE(!done);
+      BOOST_TEST((done.error().why == engine::reason::integrity), error_text(done));
+      BOOST_TEST(has(done.error().message, "chunk-0.bin: its SHA-256"), error_text(done));
+      // Its last part was held back.
+      BOOST_TEST(one.released.size() < one.stream.size());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_receiver_that_goes_over_sound_bytes_is_an_epipe) {
+  for (const bool with_parts : {true, false}) {
+    transfer one(2'000'000, 1, with_parts);
+    auto done = one.run(false, 100);
+    BOOST_REQUIRE(!done);
+    BOOST_TEST(done.error().code == "EPIPE", error_text(done));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(verify_first_releases_nothing_of_a_damaged_chunk) {
+  transfer one(400'000, 2, false);
+  std::string body = one.objects.find("chunk-1.bin")->body;
+  body[7] = static_cast<char>(body[7] ^ 1);
+  one.objects.put("chunk-1.bin", body);
+  one.located[1].info.tag = one.objects.find("chunk-1.bin")->tag;
+  auto done = one.run(true);
+  BOOST_REQUIRE(!done);
+  BOOST_TEST(has(done.error().message, "chunk-1.bin: its SHA-256"), error_text(done));
+  BOOST_TEST(one.released.empty());
+  BOOST_TEST(count_of(one.log.events, "chunk_damaged") == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(verify_first_recovers_from_damage_on_the_way_and_downloads_twice) {
+  transfer one(400'000, 1, false);
+  one.store.after = [](const s3::get_request& get, std::size_t number) {
+    if (number == 2) {
+      spoil(get);
+    }
+  };
+  auto done = one.run(true);
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST((one.released == one.stream));
+  const std::size_t parts = (one.stream.size() + part_bytes - 1) / part_bytes;
+  BOOST_TEST(one.store.gets.size() == 3 * parts);  // damaged, sound, released
+  for (std::size_t i = 0; i < one.store.gets.size(); ++i) {
+    BOOST_TEST(one.store.gets[i].fresh_connection == (i >= parts && i < 2 * parts));
+  }
+  BOOST_TEST(count_of(one.log.events, "chunk_verified_while_streaming") == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(an_object_replaced_during_the_restore_is_an_error_that_says_so) {
+  transfer one(400'000, 1, true);
+  one.store.before = [&](const s3::get_request&, std::size_t number) {
+    if (number == 3) {
+      one.objects.put("chunk-0.bin", one.stream.substr(0, one.stream.size() - 1) + "x");
+    }
+  };
+  auto done = one.run();
+  BOOST_REQUIRE(!done);
+  BOOST_TEST(has(done.error().text(), "was replaced while it was being restored"));
+  BOOST_TEST(has(done.error().text(), "run the restore again"));
+}
+
+BOOST_AUTO_TEST_CASE(a_chunk_that_vanishes_is_an_error) {
+  transfer one(400'000, 2, true);
+  one.store.before = [&](const s3::get_request&, std::size_t number) {
+    if (number == 2) {
+      one.objects.erase("chunk-1.bin");
+    }
+  };
+  auto done = one.run();
+  BOOST_REQUIRE(!done);
+  BOOST_TEST((done.error().what_now == engine::disposition::not_found), error_text(done));
+}
+
+BOOST_AUTO_TEST_CASE(every_request_may_be_the_one_that_fails) {
+  std::size_t gets = 0;
+  {
+    transfer one(500'000, 3, true);
+    BOOST_REQUIRE(one.run().has_value());
+    gets = one.store.gets.size();
+  }
+  for (std::size_t step = 1; step <= gets; ++step) {
+    transfer one(500'000, 3, true);
+    engine::error failure = memory_store::lost_connection();
+    failure.what_now = engine::disposition::fail;
+    one.objects.fail_at(step, failure);
+    auto done = one.run();
+    BOOST_REQUIRE(!done);
+    BOOST_TEST(done.error().message == failure.message);
+    BOOST_TEST(one.objects.in_flight() == 0u);
+    BOOST_TEST((one.stream.compare(0, one.released.size(), one.released) == 0));
+    BOOST_TEST(one.released.size() < one.stream.size());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_without_its_end_is_refused) {
+  transfer one(100'000, 1, true);
+  one.stream.resize(one.stream.size() - 10);
+  one.located.clear();
+  one.add_chunk(one.stream, true);
+  auto done = one.run();
+  BOOST_REQUIRE(!done);
+  BOOST_TEST(has(done.error().message, "without an END command"));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,154 @@
+#include "app/progress.hh"
+
+#include "tests/engine/support.hh"
+
+#include <boost/test/unit_test.hpp>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+
+using namespace bts3::app;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr std::uint64_t mib = 1 << 20;
+const progress_meter::time_point start{};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(progress_suite)
+
+BOOST_AUTO_TEST_CASE(percent_rate_and_time_left_follow_the_bytes) {
+  progress_meter meter(start);
+  meter.set_total(100 * mib);
+  meter.add(10 * mib);
+  progress_report now = meter.report(start + seconds(5));
+  BOOST_TEST(*now.percent == 10u);
+  BOOST_TEST(now.bytes_per_second == 2 * mib);
+  BOOST_TEST(now.eta->count() == 45);
+  BOOST_TEST(now.text() == "10.0 MiB of 100.0 MiB, 10 %, 2.0 MiB/s, 45 s left");
+  meter.add(90 * mib);
+  now = meter.report(start + seconds(10));
+  BOOST_TEST(*now.percent == 100u);
+  BOOST_TEST(now.eta->count() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(the_rate_is_that_of_the_last_minute) {
+  progress_meter meter(start);
+  meter.set_total(1'000'000 * mib);
+  for (int second = 1; second <= 600; ++second) {
+    meter.add(100 * mib);
+    (void)meter.report(start + seconds(second));
+  }
+  for (int second = 601; second <= 630; ++second) {
+    (void)meter.report(start + seconds(second));
+  }
+  // Half of the window moved, half stood still.
+  BOOST_TEST(meter.report(start + seconds(631)).bytes_per_second < 51 * mib);
+  BOOST_TEST(meter.report(start + seconds(631)).bytes_per_second > 47 * mib);
+  for (int second = 632; second <= 700; ++second) {
+    (void)meter.report(start + seconds(second));
+  }
+  const progress_report stalled = meter.report(start + seconds(701));
+  BOOST_TEST(stalled.bytes_per_second == 0u);
+  BOOST_TEST(!stalled.eta.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(without_a_total_there_is_no_percentage_and_more_than_it_stays_at_100) {
+  progress_meter meter(start);
+  meter.add(mib);
+  BOOST_TEST(meter.report(start + seconds(1)).text() == "1.0 MiB, 1.0 MiB/s");
+  meter.set_total(mib / 2);
+  const progress_report now = meter.report(start + seconds(2));
+  BOOST_TEST(*now.percent == 100u);
+  BOOST_TEST(now.eta->count() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_drawn_where_there_is_no_terminal) {
+  int ends[2];
+  BOOST_REQUIRE(::pipe(ends) == 0);
+  live_line line(ends[1]);
+  BOOST_TEST(!line.usable());
+  line.show("text");
+  line.clear();
+  ::close(ends[1]);
+  char byte = 0;
+  BOOST_TEST(::read(ends[0], &byte, 1) == 0);
+  ::close(ends[0]);
+}
+
+BOOST_AUTO_TEST_CASE(a_log_line_takes_the_live_line_away_first) {
+  const int master = ::posix_openpt(O_RDWR | O_NOCTTY);
+  BOOST_REQUIRE(master >= 0);
+  BOOST_REQUIRE((::grantpt(master) == 0 && ::unlockpt(master) == 0));
+  const int terminal = ::open(::ptsname(master), O_RDWR | O_NOCTTY);
+  BOOST_REQUIRE(terminal >= 0);
+  const winsize size{24, 20, 0, 0};
+  BOOST_REQUIRE(::ioctl(master, TIOCSWINSZ, &size) == 0);
+  live_line line(terminal);
+  BOOST_TEST(line.usable());
+  bts3::engine::testing::recording_log inner;
+  log_over_line log(inner, line);
+  line.show("a line that is longer than the terminal");
+  log.write(bts3::engine::log_level::info, "app", "event", {});
+  log.write(bts3::engine::log_level::info, "app", "another", {});
+  const std::string expected = "\ra line that is long\x1b[K\r\x1b[K";
+  std::string drawn;
+  while (drawn.size() < expected.size()) {
+    char piece[64];
+    const ssize_t count = ::read(master, piece, sizeof piece);
+    BOOST_REQUIRE(count > 0);
+    drawn.append(piece, static_cast<std::size_t>(count));
+  }
+  BOOST_TEST(drawn == expected);
+  BOOST_TEST(inner.events.size() == 2u);
+  ::close(terminal);
+  ::close(master);
+}
+
+BOOST_AUTO_TEST_CASE(a_log_line_comes_after_each_so_many_ticks) {
+  auto loop = bts3::engine::testing::make_reactor();
+  bts3::engine::testing::recording_log log;
+  progress_cadence often;
+  often.tick = std::chrono::milliseconds(1);
+  often.ticks_per_log_line = 3;
+  int asked = 0;
+  progress shown(
+      *loop, log, nullptr, "test", "testing",
+      [&asked] {
+        ++asked;
+        return std::string("more");
+      },
+      often);
+  std::uint64_t counter = 7;
+  shown.follow([&counter] { return counter; });
+  shown.start();
+  while (log.events.size() < 2) {
+    BOOST_REQUIRE(loop->run(loop->sleep_for(std::chrono::milliseconds(1))).has_value());
+  }
+  loop->run(shown.stop());
+  BOOST_TEST(asked >= 6);
+  BOOST_TEST(static_cast<int>(log.events.size()) == asked / 3);
+  BOOST_TEST(log.events.front() == "progress");
+  BOOST_TEST(shown.bytes() == 7u);
+}
+
+BOOST_AUTO_TEST_CASE(a_stopped_progress_has_joined) {
+  auto loop = bts3::engine::testing::make_reactor();
+  bts3::engine::testing::recording_log log;
+  progress shown(*loop, log, nullptr, "test", "testing");
+  shown.start();
+  shown.add(5);
+  loop->run(shown.stop());
+  BOOST_TEST(shown.bytes() == 5u);
+  BOOST_TEST(log.events.empty());
+  BOOST_TEST(loop->operations_in_flight() == 0u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

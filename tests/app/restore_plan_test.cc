@@ -1,0 +1,146 @@
+#include "app/restore_plan.hh"
+
+#include "app/exit_status.hh"
+#include "tests/support/outcome.hh"
+
+#include <boost/test/unit_test.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+
+using namespace bts3::app;
+using bts3::testing::error_text;
+namespace planner = bts3::planner;
+namespace s3 = bts3::s3;
+
+namespace {
+
+constexpr std::uint64_t gib = std::uint64_t{1} << 30;
+
+located_chunk chunk_of(std::uint64_t size, const std::string& stored_as,
+                       const std::string& restore = "", const std::string& archive = "") {
+  located_chunk chunk;
+  chunk.key = s3::object_key("p/chunk-" + stored_as);
+  chunk.record.size = chunk.info.size = size;
+  chunk.info.stored_as = s3::storage_class(stored_as);
+  chunk.info.restore = restore;
+  chunk.info.archive_status = archive;
+  return chunk;
+}
+
+restore_plan two_links() {
+  restore_plan plan;
+  plan.subvolume = "data";
+  plan.target = "/mnt/data";
+  plan.available_bytes = 100 * gib;
+  plan.host.kernel = {6, 1};
+  plan.host.tools = {6, 2};
+  plan.verification = "full";
+  for (const auto kind : {planner::backup_kind::full, planner::backup_kind::incremental}) {
+    const bool full = kind == planner::backup_kind::full;
+    planned_link one;
+    one.link.key = full ? "p/full/manifest" : "p/incremental/manifest";
+    one.link.value.kind = kind;
+    one.link.value.created_at =
+        *planner::timestamp::parse(full ? "20260101T000000Z" : "20260102T000000Z");
+    one.link.value.total_bytes = full ? 4 * gib : gib;
+    one.link.value.stream = planner::stream_record{full ? 1 : 2, !full, 5};
+    one.chunks.push_back(chunk_of(one.link.value.total_bytes, full ? "" : "STANDARD_IA"));
+    plan.links.push_back(std::move(one));
+  }
+  return plan;
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(restore_plan_suite)
+
+BOOST_AUTO_TEST_CASE(the_text_tells_chain_sizes_classes_space_and_protocol) {
+  const std::string text = plan_text(two_links());
+  BOOST_TEST(has(text,
+                 "data: would restore the backup of 2026-01-02T00:00:00Z to /mnt/data: 2 links, 2 "
+                 "objects, 5.0 GiB\n"));
+  BOOST_TEST(
+      has(text, "2026-01-01T00:00:00Z  full            4.0 GiB  1 object  p/full/manifest\n"));
+  BOOST_TEST(has(text, "class     STANDARD: 1 object, 4.0 GiB\n"));
+  BOOST_TEST(has(text, "class     STANDARD_IA: 1 object, 1.0 GiB\n"));
+  BOOST_TEST(has(text, "nothing: every object can be read now"));
+  BOOST_TEST(
+      has(text, "5.1 GiB needed (5.0 GiB of streams, 96.0 MiB for metadata), 100.0 GiB free"));
+  BOOST_TEST(has(text, "protocol 2; this host (Linux 6.1, btrfs-progs 6.2) receives 2\n"));
+  BOOST_TEST(has(text, "the content cannot be compared"));
+  restore_plan other = two_links();
+  other.source = "/snap/data";
+  other.interrupted = true;
+  other.available_bytes = gib;
+  other.host.tools = {5, 16};
+  const std::string worse = plan_text(other);
+  BOOST_TEST(has(worse, "the content against /snap/data"));
+  BOOST_TEST(has(worse, "an interrupted restore"));
+  BOOST_TEST(has(worse, "1.0 GiB free at the target: NOT ENOUGH"));
+  BOOST_TEST(has(worse, "receives 1: TOO OLD"));
+}
+
+BOOST_AUTO_TEST_CASE(the_json_has_the_same_as_numbers) {
+  const auto json = nlohmann::json::parse(plan_json(two_links()));
+  BOOST_TEST(json["bytes"] == 5 * gib);
+  BOOST_TEST(json["links"].size() == 2u);
+  BOOST_TEST(json["links"][1]["kind"] == "incremental");
+  BOOST_TEST(json["links"][1]["protocol"] == 2);
+  BOOST_TEST(json["classes"]["STANDARD_IA"]["bytes"] == gib);
+  BOOST_TEST(json["space"]["needed_bytes"] == space_needed(5 * gib));
+  BOOST_TEST(json["space"]["enough"] == true);
+  BOOST_TEST(json["verify"]["source"].is_null());
+  BOOST_TEST(json["manifest_key"] == "p/incremental/manifest");
+}
+
+BOOST_AUTO_TEST_CASE(space_is_the_streams_and_a_64th_and_16_mib) {
+  BOOST_TEST(space_needed(0) == 16u << 20);
+  BOOST_TEST(space_needed(64 * gib) == 65 * gib + (16 << 20));
+  restore_plan plan = two_links();
+  plan.available_bytes = space_needed(5 * gib);
+  BOOST_TEST(check_space(plan, 5 * gib).has_value());
+  --plan.available_bytes;
+  const auto refused = check_space(plan, 5 * gib);
+  BOOST_REQUIRE(!refused);
+  BOOST_TEST(has(refused.error().text(), "5.0 GiB of streams, and 96.0 MiB for metadata"));
+  BOOST_TEST(has(refused.error().text(), "1 B are missing"));
+}
+
+BOOST_AUTO_TEST_CASE(archived_objects_are_counted_and_refused_until_thawed) {
+  restore_plan plan = two_links();
+  BOOST_TEST(check_thawed(plan).has_value());
+  auto& chunks = plan.links[0].chunks;
+  chunks.push_back(chunk_of(gib, "GLACIER_IR"));
+  chunks.push_back(chunk_of(gib, "DEEP_ARCHIVE", "ongoing-request=\"false\", expiry-date=\"x\""));
+  BOOST_TEST(check_thawed(plan).has_value());
+  chunks.push_back(chunk_of(gib, "DEEP_ARCHIVE"));
+  chunks.push_back(chunk_of(gib, "GLACIER", "ongoing-request=\"true\""));
+  chunks.push_back(chunk_of(gib, "INTELLIGENT_TIERING", "", "ARCHIVE_ACCESS"));
+  BOOST_TEST(plan.to_thaw().objects == 3u);
+  const auto refused = check_thawed(plan);
+  BOOST_REQUIRE(!refused);
+  BOOST_TEST((status_of(refused.error()) == exit_status::not_thawed));
+  BOOST_TEST(has(refused.error().text(), "3 objects with 3.0 GiB"));
+  BOOST_TEST(has(plan_text(plan), "3 objects with 3.0 GiB must be thawed first"));
+  BOOST_TEST(has(plan_text(plan), "INTELLIGENT_TIERING (ARCHIVE_ACCESS): 1 object"));
+}
+
+BOOST_AUTO_TEST_CASE(a_host_too_old_for_a_links_protocol_is_named_with_it) {
+  restore_plan plan = two_links();
+  BOOST_TEST(check_protocol(plan).has_value());
+  plan.host.kernel = {5, 15};
+  const auto refused = check_protocol(plan);
+  BOOST_REQUIRE(!refused);
+  BOOST_TEST(has(refused.error().text(), "p/incremental/manifest needs stream protocol 2"));
+  BOOST_TEST(has(refused.error().text(), "Linux 5.15"));
+  plan.links[1].link.value.stream.reset();  // as in manifests of the earlier tool
+  BOOST_TEST(check_protocol(plan).has_value());
+}
+
+BOOST_AUTO_TEST_SUITE_END()

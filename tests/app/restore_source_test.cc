@@ -1,0 +1,163 @@
+#include "app/restore_source.hh"
+
+#include "tests/engine/support.hh"
+#include "tests/support/memory_store.hh"
+#include "tests/support/outcome.hh"
+
+#include <boost/test/unit_test.hpp>
+
+#include <cstdlib>
+#include <ctime>
+#include <map>
+#include <string>
+
+using namespace bts3::app;
+using bts3::planner::timestamp;
+using bts3::testing::error_text;
+using bts3::testing::memory_store;
+
+namespace {
+
+environment_lookup variables(std::map<std::string, std::string, std::less<>> values) {
+  return [values = std::move(values)](std::string_view name) -> std::optional<std::string> {
+    const auto found = values.find(name);
+    return found == values.end() ? std::nullopt : std::optional(found->second);
+  };
+}
+
+// Sets TZ for one case.
+class zone {
+ public:
+  explicit zone(const char* name) {
+    if (const char* old = std::getenv("TZ")) {
+      _old = old;
+    }
+    ::setenv("TZ", name, 1);
+    ::tzset();
+  }
+  ~zone() {
+    if (_old) {
+      ::setenv("TZ", _old->c_str(), 1);
+    } else {
+      ::unsetenv("TZ");
+    }
+    ::tzset();
+  }
+  zone(const zone&) = delete;
+  zone& operator=(const zone&) = delete;
+
+ private:
+  std::optional<std::string> _old;
+};
+
+std::string meant(std::string_view text) {
+  const auto when = parse_point_in_time(text);
+  return when ? when->rfc3339() : "refused";
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(restore_source_suite)
+
+BOOST_AUTO_TEST_CASE(a_point_in_time_is_read_in_every_form) {
+  // POSIX form, so that no time zone database is needed: one hour east, two in summer.
+  const zone berlin("CET-1CEST,M3.5.0,M10.5.0/3");
+  BOOST_TEST(meant("2026-01-02T03:04:05Z") == "2026-01-02T03:04:05Z");
+  BOOST_TEST(meant("2026-01-02T03:04:05.999Z") == "2026-01-02T03:04:05Z");
+  BOOST_TEST(meant("20260102T030405Z") == "2026-01-02T03:04:05Z");
+  BOOST_TEST(meant("2026-01-02T03:04:05+05:30") == "2026-01-01T21:34:05Z");
+  BOOST_TEST(meant("2026-01-02T03:04:05-0800") == "2026-01-02T11:04:05Z");
+  BOOST_TEST(meant("2026-01-02 03:04") == "2026-01-02T02:04:00Z");
+  BOOST_TEST(meant("2026-07-02 03:04:05") == "2026-07-02T01:04:05Z");
+  for (const char* wrong : {"", "now", "2026-01-02", "2026-01-02 03", "2026-01-02 03:04 ",
+                            "2026-02-30 01:00", "2026-01-02 24:00", "2026-03-29 02:30",
+                            "2026-01-02T03:04:05+25:00", "2026-01-02T03:04:05", "-2026-1-2 3:4"}) {
+    BOOST_TEST(meant(wrong) == "refused", wrong);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_bucket_alone_makes_a_configuration) {
+  restore_command command;
+  command.from = "s3://bucket/hosts/alpha/";
+  command.region = "eu-central-1";
+  auto made = config_of_bucket(command, variables({}));
+  BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
+  BOOST_TEST(made->bucket == "bucket");
+  BOOST_TEST(made->prefix == "hosts/alpha/");
+  BOOST_TEST(made->region == "eu-central-1");
+  BOOST_TEST(made->endpoint_url.empty());
+  command.from = "s3://bucket";
+  BOOST_TEST(config_of_bucket(command, variables({}))->prefix.empty());
+  command.region.clear();
+  BOOST_TEST(config_of_bucket(command, variables({{"AWS_REGION", "r"}}))->region == "r");
+  // A server of one's own needs no region; Amazon does.
+  BOOST_TEST(config_of_bucket(command, variables({{"AWS_ENDPOINT_URL", "http://h"}}))->region ==
+             "us-east-1");
+  command.endpoint_url = "http://flag";
+  BOOST_TEST(
+      config_of_bucket(command, variables({{"AWS_ENDPOINT_URL_S3", "http://h"}}))->endpoint_url ==
+      "http://flag");
+  command.endpoint_url.clear();
+  auto without = config_of_bucket(command, variables({}));
+  BOOST_REQUIRE(!without);
+  BOOST_TEST(without.error().text().find("--region") != std::string::npos);
+  for (const char* wrong : {"bucket/prefix", "s3://", "s3:///prefix", "https://bucket"}) {
+    command.from = wrong;
+    BOOST_TEST(!config_of_bucket(command, variables({{"AWS_REGION", "r"}})).has_value(), wrong);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_named_profile_beats_keys_in_the_environment) {
+  const auto plain = variables({{"AWS_ACCESS_KEY_ID", "A"},
+                                {"AWS_SECRET_ACCESS_KEY", "B"},
+                                {"AWS_SESSION_TOKEN", "C"},
+                                {"AWS_PROFILE", "other"},
+                                {"HOME", "/h"}});
+  const auto with = environment_with_profile(plain, "rescue");
+  BOOST_TEST(*with("AWS_PROFILE") == "rescue");
+  BOOST_TEST(*with("HOME") == "/h");
+  for (const char* name : {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}) {
+    BOOST_TEST(!with(name).has_value());
+    BOOST_TEST(environment_with_profile(plain, "")(name).has_value());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_newest_backup_not_after_a_time_is_chosen_over_both_kinds) {
+  auto loop = bts3::engine::testing::make_reactor();
+  memory_store store(*loop);
+  const std::string root = "p/subvol/data/";
+  for (const char* key :
+       {"full/manifest-20260101T000000Z.json", "incremental/manifest-20260103T000000Z.json",
+        "incremental/manifest-20260105T000000Z.json", "full/manifest-20260104T000000Z.json",
+        "full/manifest-garbage.json", "full/manifest-20260102T000000Z.json.bak", "current.json",
+        "full/chunk-20260102T000000Z-0.bin"}) {
+    store.put(root + key, "x");
+  }
+  store.put("p/subvol/data2/full/manifest-20260103T120000Z.json", "x");
+  const auto at = [&](const char* text) {
+    auto found = loop->run(
+        manifest_at(store, "p/", "data", *timestamp::parse(text), bts3::engine::stop_token()));
+    return found ? found->substr(root.size()) : error_text(found);
+  };
+  BOOST_TEST(at("2026-01-03T00:00:00Z") == "incremental/manifest-20260103T000000Z.json");
+  BOOST_TEST(at("2026-01-02T23:59:59Z") == "full/manifest-20260101T000000Z.json");
+  BOOST_TEST(at("2026-01-04T12:00:00Z") == "full/manifest-20260104T000000Z.json");
+  BOOST_TEST(at("2030-01-01T00:00:00Z") == "incremental/manifest-20260105T000000Z.json");
+  BOOST_TEST(at("2025-12-31T23:59:59Z").find("the oldest is of 2026-01-01T00:00:00Z") !=
+             std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(subvolumes_are_found_by_their_folders) {
+  auto loop = bts3::engine::testing::make_reactor();
+  memory_store store(*loop);
+  for (const char* key : {"p/subvol/b/current.json", "p/subvol/a/full/chunk", "p/subvol/../x",
+                          "p/subvol/file", "q/subvol/c/current.json", "p/subvol//y"}) {
+    store.put(key, "x");
+  }
+  auto names = loop->run(subvolumes_in_bucket(store, "p", bts3::engine::stop_token()));
+  BOOST_REQUIRE_MESSAGE(names.has_value(), error_text(names));
+  const std::vector<std::string> expected = {"a", "b"};
+  BOOST_TEST(*names == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
