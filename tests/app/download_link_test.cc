@@ -131,6 +131,11 @@ class bent_store final : public s3::object_store {
       std::string prefix, engine::stop_token stop) override {
     return _inner.list_multipart_uploads(std::move(prefix), stop);
   }
+  engine::task<engine::result<s3::restore_outcome>> restore_object(
+      s3::object_key key, std::optional<unsigned> days, s3::retrieval_tier tier,
+      engine::stop_token stop) override {
+    return _inner.restore_object(std::move(key), days, tier, stop);
+  }
 
  private:
   memory_store& _inner;
