@@ -1,16 +1,23 @@
 #include "app/backup_job.hh"
 
 #include "app/human_units.hh"
+#include "app/progress.hh"
 #include "app/publication.hh"
 #include "app/run_lock.hh"
+#include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
 #include "engine/semaphore.hh"
 #include "planner/keys.hh"
 #include "planner/retention.hh"
 
+#include <fmt/format.h>
+
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <utility>
 
@@ -46,6 +53,20 @@ task<void> stop_after(engine::reactor& loop, engine::stop_source& source,
   if (slept) {
     source.request_stop();
   }
+}
+
+// VmHWM of /proc/self/status, 0 when it cannot be read. (ru_maxrss would count what the process was
+// before its exec, too.)
+std::uint64_t peak_rss_bytes() {
+  std::ifstream file("/proc/self/status");
+  std::string word;
+  while (file >> word) {
+    std::uint64_t kibibytes = 0;
+    if (word == "VmHWM:" && file >> kibibytes) {
+      return kibibytes * 1024;
+    }
+  }
+  return 0;
 }
 
 // The sender exited with status 0, and its stream ended in an END command.
@@ -162,9 +183,17 @@ task<result<exit_status>> backup_job::run() {
     }
     _connection = std::move(*connection);
   }
-  _budget = std::make_unique<upload_budget>(_with);
-  auto running = run_all(std::move(*chosen));
-  auto status = co_await std::move(running);
+  auto budget = upload_budget::create(_with);
+  result<exit_status> status = exit_status::failed;
+  if (!budget) {
+    status = std::move(budget.error());
+  } else {
+    _budget = std::move(*budget);
+    const auto began = std::chrono::steady_clock::now();
+    auto running = run_all(std::move(*chosen));
+    status = co_await std::move(running);
+    report_totals(began);
+  }
   if (_connection) {
     auto closing = _connection->close();
     co_await std::move(closing);
@@ -789,14 +818,16 @@ task<result<void>> backup_job::stream(made_backup& backup) {
       backup.worthless = backup.upload && backup.upload->producer_failed();
       co_return streamed;
     }
+    const bool hopeless = backup.upload->diverged_in_object() || ++divergences == divergences_max;
     _with.log.write(log_level::warning, "backup", "stream_differs",
                     {{"subvolume", backup.intent.subvolume},
                      {"chunk", std::to_string(*diverged)},
                      {"reason",
                       "the same snapshot sends other bytes than before, as after a "
                       "defragmentation or under another kernel"},
-                     {"consequence", "that chunk is uploaded anew"}});
-    if (backup.upload->diverged_in_object() || ++divergences == divergences_max) {
+                     {"consequence", hopeless ? "the backup begins anew, with a new snapshot"
+                                              : "that chunk is uploaded anew"}});
+    if (hopeless) {
       backup.worthless = true;
       backup.start_again = true;
       co_return streamed;
@@ -819,6 +850,10 @@ task<result<void>> backup_job::stream(made_backup& backup) {
     co_return std::move(chunks.error());
   }
   backup.chunks = std::move(*chunks);
+  ++_totals.backups;
+  _totals.bytes += backup.upload->total_bytes();
+  _totals.resumed_bytes += backup.upload->resumed_bytes();
+  _totals.parts += backup.upload->parts();
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - started);
   _with.log.write(log_level::info, "backup", "stream_uploaded",
@@ -852,14 +887,93 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
     waited_for = true;
     return prove_whole(*send, inspector);
   };
+  // Only one line can be live at a time.
+  live_line* const line = _with.settings.parallel_subvolumes == 1 ? _with.line : nullptr;
+  const upload_stream& upload = *backup.upload;
+  const std::uint64_t sent_before = _connection ? sent_bytes() : 0;
+  progress shown(_with.loop, _with.log, line, "backup", "backing up " + backup.intent.subvolume,
+                 [&] { return more_progress(upload); });
+  shown.follow([&] {
+    // What is on its way counts too: on a slow uplink a part takes minutes.
+    const bool alone = _with.settings.parallel_subvolumes == 1;
+    return alone ? upload.resumed_bytes() + (sent_bytes() - sent_before)
+                 : upload.acknowledged_bytes();
+  });
+  engine::stop_source estimate_end;
+  engine::async_scope estimate(_with.loop);
+  if (_connection) {
+    shown.start();
+    if (line != nullptr) {
+      estimate.spawn(estimate_into(backup, shown, estimate_end.token()));
+    }
+  }
   auto running = backup.upload->run(send->fd(), inspector, prove);
   auto ran = co_await std::move(running);
+  estimate_end.request_stop();
+  auto estimated = estimate.join();
+  co_await std::move(estimated);
+  if (_connection) {
+    auto stopping = shown.stop();
+    co_await std::move(stopping);
+  }
   if (!waited_for) {
     auto aborting = send->abort();
     co_await std::move(aborting);
   }
   backup.commands = inspector.commands();
   co_return ran;
+}
+
+std::uint64_t backup_job::sent_bytes() const {
+  return _connection->transport().counters().body_bytes_sent;
+}
+
+std::string backup_job::more_progress(const upload_stream& upload) const {
+  std::string text = std::to_string(upload.parts_in_flight()) + " parts in flight";
+  if (upload.resumed_bytes() > 0) {
+    text += ", " + format_bytes(upload.resumed_bytes()) + " were there";
+  }
+  const std::uint64_t retries = _connection->retries();
+  if (retries > 0) {
+    text += ", " + std::to_string(retries) + (retries == 1 ? " retry" : " retries");
+  }
+  return text;
+}
+
+// For whoever watches: how large the stream will be, roughly, once that is known.
+task<void> backup_job::estimate_into(const made_backup& backup, progress& shown,
+                                     engine::stop_token stop) {
+  const bool full = !backup.intent.parent_manifest;
+  const std::uint64_t since = full || !backup.view.parent ? 0 : backup.view.parent->info.made_in;
+  auto estimating =
+      btrfs::estimate_stream_bytes(_with.loop, backup.intent.snapshot_path, since, stop);
+  auto bytes = co_await std::move(estimating);
+  if (bytes) {
+    shown.set_total(*bytes);
+  }
+}
+
+// The run in figures, for whoever measures it.
+void backup_job::report_totals(std::chrono::steady_clock::time_point began) const {
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto time_of = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  const auto rate = seconds > 0 ? static_cast<double>(_totals.bytes) / seconds : 0.0;
+  _with.log.write(
+      log_level::info, "backup", "run_finished",
+      {{"backups", std::to_string(_totals.backups)},
+       {"bytes", std::to_string(_totals.bytes)},
+       {"resumed_bytes", std::to_string(_totals.resumed_bytes)},
+       {"parts", std::to_string(_totals.parts)},
+       {"retries", std::to_string(_connection ? _connection->retries() : 0)},
+       {"seconds", fmt::format("{:.3f}", seconds)},
+       {"bytes_per_second", fmt::format("{:.0f}", rate)},
+       {"cpu_seconds", fmt::format("{:.3f}", time_of(used.ru_utime) + time_of(used.ru_stime))},
+       {"peak_rss_bytes", std::to_string(peak_rss_bytes())}});
 }
 
 planner::manifest backup_job::describe(const made_backup& backup) const {

@@ -27,6 +27,8 @@
 
 namespace bts3::app {
 
+class progress;
+
 class backup_job {
  public:
   backup_job(const services& with, backup_command command);
@@ -78,6 +80,11 @@ class backup_job {
   engine::task<engine::result<void>> stream_once(made_backup& backup);
   engine::task<engine::result<void>> publish(made_backup& backup);
   engine::task<void> undo(made_backup& backup);
+  engine::task<void> estimate_into(const made_backup& backup, progress& shown,
+                                   engine::stop_token stop);
+  [[nodiscard]] std::uint64_t sent_bytes() const;
+  [[nodiscard]] std::string more_progress(const upload_stream& upload) const;
+  void report_totals(std::chrono::steady_clock::time_point began) const;
   [[nodiscard]] planner::manifest describe(const made_backup& backup) const;
 
   void report_nested(const subvolume_config& which);
@@ -97,6 +104,13 @@ class backup_job {
   std::unique_ptr<store_connection> _connection;  // null with --no-s3
   std::unique_ptr<state_store> _states;
   std::unique_ptr<upload_budget> _budget;
+  struct totals {
+    std::uint64_t backups = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t resumed_bytes = 0;
+    std::uint64_t parts = 0;
+  };
+  totals _totals;
   run_state _state;
 };
 

@@ -142,10 +142,9 @@ const std::vector<key_rule>& rules() {
 }
 
 // They tune features to come: set, they change nothing yet, and whoever set them is told.
-constexpr std::string_view tuning_only[] = {
-    "global.spool_dir",         "global.spool_size_bytes",
-    "restore.wait_for_restore", "restore.restore_timeout_seconds",
-    "restore.restore_tier",     "restore.thaw_days"};
+constexpr std::string_view tuning_only[] = {"restore.wait_for_restore",
+                                            "restore.restore_timeout_seconds",
+                                            "restore.restore_tier", "restore.thaw_days"};
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -516,6 +515,10 @@ class reader {
       problem("s3.chunk_size_bytes = " + std::to_string(_config.chunk_size_bytes) +
               " must be at least s3.part_size_bytes = " + std::to_string(_config.part_size_bytes));
     }
+    if (_config.spool_enabled && _config.spool_size_bytes < _config.part_size_bytes) {
+      problem("global.spool_size_bytes = " + std::to_string(_config.spool_size_bytes) +
+              " must be at least s3.part_size_bytes = " + std::to_string(_config.part_size_bytes));
+    }
     if (_config.storage_class_manifest == "GLACIER" ||
         _config.storage_class_manifest == "DEEP_ARCHIVE") {
       problem("s3.storage_class_manifest = \"" + _config.storage_class_manifest +
@@ -580,7 +583,6 @@ class reader {
   // Features to come: their keys are known, and asking for them is refused rather than ignored.
   void check_supported() {
     const std::pair<const char*, bool> asked[] = {
-        {"s3.spool_enabled", _config.spool_enabled},
         {"s3.max_bandwidth_bytes_per_sec", _config.max_bandwidth_bytes_per_sec > 0},
         {"global.memory_limit_bytes", _config.memory_limit_bytes > 0},
         {"retention.keep_generations", _config.keep_generations > 0},

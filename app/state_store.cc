@@ -68,6 +68,9 @@ std::optional<std::string> read_file(const std::string& path) {
   }
   std::stringstream text;
   text << file.rdbuf();
+  if (file.bad()) {
+    return std::nullopt;  // half a file would pass for a damaged one
+  }
   return text.str();
 }
 

@@ -12,13 +12,100 @@ using engine::error;
 using engine::result;
 using engine::task;
 
+// A part that will not change any more, in a slot or in the spool.
+struct upload_stream::pending_part {
+  explicit pending_part(engine::sealed_part part)
+      : bytes(part.bytes),
+        chunk_index(part.chunk_index),
+        number(part.part_number),
+        fills_chunk(part.fills_chunk),
+        in_memory(std::move(part)) {}
+  explicit pending_part(engine::spooled_part part)
+      : bytes(part.bytes),
+        chunk_index(part.chunk_index),
+        number(part.part_number),
+        fills_chunk(part.fills_chunk),
+        on_disk(std::move(part)) {}
+
+  std::size_t bytes;
+  std::uint32_t chunk_index;
+  std::uint32_t number;
+  bool fills_chunk;
+  std::optional<engine::sealed_part> in_memory;  // exactly one of the two
+  std::optional<engine::spooled_part> on_disk;
+
+  // Suspends until every byte is hashed, and on the disk.
+  task<result<engine::part_digest>> digest(engine::stop_token stop) {
+    if (in_memory) {
+      auto finishing = in_memory->hash.finish();
+      co_return co_await std::move(finishing);
+    }
+    auto finishing = on_disk->finish(stop);
+    co_return co_await std::move(finishing);
+  }
+};
+
+// The stream in parts, by way of the spool where there is one.
+class upload_stream::part_source {
+ public:
+  part_source(const services& with, upload_budget& budget, engine::hash_worker& hashes, int fd,
+              engine::part_stream_limits limits, const engine::stream_observer& watch) {
+    if (budget.disk) {
+      _spooled.emplace(with.loop, *budget.disk, budget.slots, hashes, fd, limits, watch);
+    } else {
+      _direct.emplace(budget.slots, hashes, fd, limits, watch);
+    }
+  }
+
+  // The next part, or nullopt after the last.
+  task<result<std::optional<pending_part>>> next(engine::stop_token stop) {
+    std::optional<pending_part> made;
+    if (_direct) {
+      auto reading = _direct->next(stop);
+      auto part = co_await std::move(reading);
+      if (!part) {
+        co_return std::move(part.error());
+      }
+      if (*part) {
+        made.emplace(std::move(**part));
+      }
+    } else {
+      auto reading = _spooled->next(stop);
+      auto part = co_await std::move(reading);
+      if (!part) {
+        co_return std::move(part.error());
+      }
+      if (*part) {
+        made.emplace(std::move(**part));
+      }
+    }
+    co_return std::move(made);
+  }
+
+  // Before it is destroyed, also after an error.
+  task<void> close() {
+    if (_spooled) {
+      auto closing = _spooled->close();
+      co_await std::move(closing);
+    }
+  }
+
+  [[nodiscard]] std::uint64_t total_bytes() const {
+    return _direct ? _direct->total_bytes() : _spooled->total_bytes();
+  }
+
+ private:
+  std::optional<engine::part_stream> _direct;  // exactly one of the two
+  std::optional<engine::spooled_part_stream> _spooled;
+};
+
 // One object in the making.
 struct upload_stream::chunk {
   chunk(std::uint32_t number, s3::object_key name) : index(number), key(std::move(name)) {}
   std::uint32_t index;
   s3::object_key key;
   std::unique_ptr<s3::multipart_upload> upload;  // null: a single PUT, or nothing uploaded at all
-  std::optional<engine::sealed_part> whole;      // the only part, kept until complete()
+  std::optional<pending_part> whole;             // the only part, kept until complete()
   std::map<std::uint32_t, engine::part_digest> digests;
   std::uint64_t bytes = 0;
   s3::etag tag;
@@ -31,10 +118,33 @@ struct upload_stream::chunk {
   bool stored_before = false;         // it is an object already
 };
 
-upload_budget::upload_budget(const services& with)
-    : slots(with.loop, with.settings.part_size_bytes,
-            static_cast<std::size_t>(with.settings.concurrency) + 1, with.log),
+upload_budget::upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count)
+    : slots(with.loop, slot_bytes, slot_count, with.log),
       in_flight(with.loop, static_cast<std::size_t>(with.settings.concurrency)) {}
+
+result<std::unique_ptr<upload_budget>> upload_budget::create(const services& with) {
+  const config& settings = with.settings;
+  const auto uploads = static_cast<std::size_t>(settings.concurrency);
+  if (!settings.spool_enabled) {
+    return std::unique_ptr<upload_budget>(
+        new upload_budget(with, settings.part_size_bytes, uploads + 1));
+  }
+  const std::size_t streams = static_cast<std::size_t>(settings.parallel_subvolumes);
+  std::unique_ptr<upload_budget> made(new upload_budget(
+      with, engine::spool_slot_bytes(uploads + engine::stream_slots * (streams - 1)),
+      uploads + engine::stream_slots * streams));
+  engine::spool_options options;
+  options.directory = settings.spool_dir;
+  options.budget_bytes = settings.spool_size_bytes;
+  options.part_bytes = settings.part_size_bytes;
+  auto disk = engine::spool::create(with.loop, std::move(options), with.log);
+  if (!disk) {
+    disk.error().why = engine::reason::configuration;
+    return std::move(disk.error()).within("global.spool_dir");
+  }
+  made->disk = std::move(*disk);
+  return made;
+}
 
 upload_stream::upload_stream(const services& with, upload_budget& budget,
                              store_connection* connection, layout where, journal* record,
@@ -178,15 +288,16 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
   limits.part_bytes = _with.settings.part_size_bytes;
   limits.chunk_bytes = _with.settings.chunk_limit_bytes();
   limits.payload_sha256 = _connection != nullptr && _connection->signs_payload();
-  engine::part_stream stream(_budget.slots, _hashes, fd, limits,
-                             [this, &inspector](std::span<const std::byte> piece) {
-                               auto accepted = inspector.feed(piece);
-                               _producer_failed = _producer_failed || !accepted;
-                               return accepted;
-                             });
+  part_source stream(_with, _budget, _hashes, fd, limits,
+                     [this, &inspector](std::span<const std::byte> piece) {
+                       auto accepted = inspector.feed(piece);
+                       _producer_failed = _producer_failed || !accepted;
+                       return accepted;
+                     });
   bool ended = false;
   while (!_stop.stop_requested()) {
-    auto next = co_await stream.next(_stop.token());
+    auto reading = stream.next(_stop.token());
+    auto next = co_await std::move(reading);
     if (!next) {
       fail(std::move(next.error()));
       break;
@@ -195,13 +306,15 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
       ended = true;
       break;
     }
-    engine::sealed_part part = std::move(**next);
+    pending_part part = std::move(**next);
     chunk& of = chunk_at(part.chunk_index);
     _chunks_seen = std::max<std::size_t>(_chunks_seen, of.index + std::size_t{1});
     of.bytes += part.bytes;
+    ++_parts;
     const bool short_part = part.bytes < limits.part_bytes && !part.fills_chunk;
-    if (part.part_number == 1 && short_part) {
-      of.whole = std::move(part);  // the stream has ended: one PUT will do, when it is proven whole
+    if (part.number == 1 && short_part) {
+      of.whole.emplace(
+          std::move(part));  // the stream has ended: one PUT will do, when it is proven whole
       continue;
     }
     if (_connection != nullptr && !of.upload && !of.stored_before) {
@@ -222,6 +335,8 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
   }
   auto joining = _scope.join();
   co_await std::move(joining);
+  auto closing = stream.close();
+  co_await std::move(closing);
   if (_failure) {
     error failure = *_failure;
     co_return failure;
@@ -239,7 +354,10 @@ task<result<void>> upload_stream::check_ends() {
     if (one->whole && one->stored_before) {
       // Compared here, while nothing has been completed.
       auto hashing = hash_whole(*one);
-      co_await std::move(hashing);
+      auto hashed = co_await std::move(hashing);
+      if (!hashed) {
+        co_return hashed;
+      }
     }
     const bool beyond = one->index >= _chunks_seen;
     // Ceph refuses to complete an upload that has parts it is not told of.
@@ -257,25 +375,32 @@ task<result<void>> upload_stream::check_ends() {
   co_return engine::ok();
 }
 
-task<void> upload_stream::upload_part(chunk& of, engine::sealed_part part) {
-  auto finishing = part.hash.finish();
-  const engine::part_digest digest = co_await std::move(finishing);
-  of.digests[part.part_number] = digest;
+task<void> upload_stream::upload_part(chunk& of, pending_part part) {
+  auto finishing = part.digest(_stop.token());
+  auto finished = co_await std::move(finishing);
+  if (!finished) {
+    fail(std::move(finished.error()));
+    co_return;
+  }
+  const engine::part_digest digest = *finished;
+  of.digests[part.number] = digest;
   if (_connection == nullptr) {
     co_return;
   }
   if (of.stored_before) {
+    _acknowledged_bytes += part.bytes;
     _resumed_bytes += part.bytes;  // compared as a whole when the stream has ended
     co_return;
   }
-  if (of.confirmed.contains(part.part_number)) {
-    const journalled_part& earlier = of.earlier.parts.at(part.part_number);
+  if (of.confirmed.contains(part.number)) {
+    const journalled_part& earlier = of.earlier.parts.at(part.number);
     if (earlier.size != part.bytes || earlier.digest != digest.digest_if_last ||
         earlier.crc32 != digest.crc32) {
       diverge(of);
       co_return;
     }
-    of.upload->adopt_part(part.part_number, part.bytes, s3::etag(earlier.etag), earlier.crc32);
+    of.upload->adopt_part(part.number, part.bytes, s3::etag(earlier.etag), earlier.crc32);
+    _acknowledged_bytes += part.bytes;
     _resumed_bytes += part.bytes;
     co_return;
   }
@@ -284,19 +409,50 @@ task<void> upload_stream::upload_part(chunk& of, engine::sealed_part part) {
   if (!turn) {
     co_return;  // stopped, and whoever stopped has said why
   }
+  ++_parts_in_flight;
   auto sending = send_part(of, part, digest);
   auto sent = co_await std::move(sending);
+  --_parts_in_flight;
   if (!sent) {
     fail(std::move(sent.error()));
+    co_return;
   }
+  _acknowledged_bytes += part.bytes;
 }
 
-task<result<void>> upload_stream::send_part(chunk& of, const engine::sealed_part& part,
+// What a request sends of a part: its slot, or a slot through which it comes from the disk.
+struct upload_stream::part_body {
+  std::optional<engine::spooled_body> from_disk;
+  s3::request_body body;
+};
+
+task<result<void>> upload_stream::open_body(pending_part& part, part_body& into) {
+  if (part.in_memory) {
+    into.body = s3::request_body(part.in_memory->body());
+    co_return engine::ok();
+  }
+  auto acquiring = _budget.slots.acquire(_stop.token());
+  auto slot = co_await std::move(acquiring);
+  if (!slot) {
+    co_return std::move(slot.error());
+  }
+  into.from_disk.emplace(*_budget.disk, _budget.slots, *part.on_disk, std::move(*slot));
+  into.body = s3::request_body(*into.from_disk);
+  co_return engine::ok();
+}
+
+task<result<void>> upload_stream::send_part(chunk& of, pending_part& part,
                                             const engine::part_digest& digest) {
+  part_body from;
+  auto opening = open_body(part, from);
+  auto opened = co_await std::move(opening);
+  if (!opened) {
+    co_return opened;
+  }
   s3::body_digests digests;
   digests.crc32 = digest.crc32;
   digests.payload_sha256 = digest.payload_sha256;
-  auto putting = of.upload->put_part(part.part_number, part.body(), digests, _stop.token());
+  auto putting = of.upload->put_part(part.number, from.body, digests, _stop.token());
   auto put = co_await std::move(putting);
   if (!put) {
     co_return std::move(put.error()).within("uploading " + of.key.str());
@@ -309,22 +465,26 @@ task<result<void>> upload_stream::send_part(chunk& of, const engine::sealed_part
     }
     journalled_part note;
     note.size = part.bytes;
-    note.etag = of.upload->tag_of(part.part_number).str();
+    note.etag = of.upload->tag_of(part.number).str();
     note.crc32 = digest.crc32;
     note.state = digest.state;
     note.digest = digest.digest_if_last;
-    auto noting = _journal->note_part(of.index, part.part_number, std::move(note));
+    auto noting = _journal->note_part(of.index, part.number, std::move(note));
     co_await std::move(noting);
   }
   co_return engine::ok();
 }
 
-task<void> upload_stream::hash_whole(chunk& one) {
+task<result<void>> upload_stream::hash_whole(chunk& one) {
   if (one.whole && one.digests.empty()) {
-    auto finishing = one.whole->hash.finish();
-    const engine::part_digest digest = co_await std::move(finishing);
-    one.digests[1] = digest;
+    auto finishing = one.whole->digest(_with.stop);
+    auto finished = co_await std::move(finishing);
+    if (!finished) {
+      co_return std::move(finished.error());
+    }
+    one.digests[1] = *finished;
   }
+  co_return engine::ok();
 }
 
 std::string upload_stream::sha256_of(const chunk& one) const {
@@ -339,7 +499,13 @@ task<result<void>> upload_stream::finish_chunk(chunk& one) {
   one.exists = true;  // from here an answer may be lost
   if (one.whole) {
     const engine::part_digest& digest = one.digests.at(1);
-    s3::put_request request(one.key, one.whole->body());
+    part_body from;
+    auto opening = open_body(*one.whole, from);
+    auto opened = co_await std::move(opening);
+    if (!opened) {
+      co_return opened;
+    }
+    s3::put_request request(one.key, from.body);
     request.options = chunk_options();
     request.digests.crc32 = digest.crc32;
     request.digests.payload_sha256 = digest.payload_sha256;
@@ -369,7 +535,10 @@ task<result<std::vector<planner::chunk_record>>> upload_stream::complete() {
   BTS3_ASSERT(!_failure);
   for (const auto& one : _chunks) {
     auto hashing = hash_whole(*one);
-    co_await std::move(hashing);
+    auto hashed = co_await std::move(hashing);
+    if (!hashed) {
+      co_return std::move(hashed.error());
+    }
     if (_journal != nullptr && !one->stored_before) {
       auto noting = _journal->note_whole(one->index, one->bytes, sha256_of(*one));
       co_await std::move(noting);

@@ -18,6 +18,8 @@
 #include "engine/hash_worker.hh"
 #include "engine/part_stream.hh"
 #include "engine/semaphore.hh"
+#include "engine/spool.hh"
+#include "engine/spooled_part_stream.hh"
 #include "planner/keys.hh"
 #include "planner/manifest.hh"
 
@@ -30,12 +32,20 @@
 
 namespace bts3::app {
 
-// What the streams of a run share, however many are under way: the memory and the parts in flight.
+// What the streams of a run share, however many are under way: the memory, the spool and the parts
+// in flight.
 struct upload_budget {
-  explicit upload_budget(const services& with);
-  // One slot fills while the others are uploaded.
+  // Fails when the spool cannot be used (s3.spool_enabled); the error names the key.
+  static engine::result<std::unique_ptr<upload_budget>> create(const services& with);
+
+  // Without a spool, slots of one part each, of which one fills while the others are uploaded; with
+  // one, small slots on the way to the disk and back.
   engine::buffer_pool slots;
   engine::semaphore in_flight;
+  std::unique_ptr<engine::spool> disk;  // null: no spool
+
+ private:
+  upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count);
 };
 
 class upload_stream {
@@ -75,21 +85,29 @@ class upload_stream {
   [[nodiscard]] std::uint64_t total_bytes() const { return _total_bytes; }
   // Of these, what an earlier attempt had uploaded.
   [[nodiscard]] std::uint64_t resumed_bytes() const { return _resumed_bytes; }
+  // What the store has acknowledged so far, resumed parts included.
+  [[nodiscard]] std::uint64_t acknowledged_bytes() const { return _acknowledged_bytes; }
+  [[nodiscard]] std::size_t parts_in_flight() const { return _parts_in_flight; }
+  [[nodiscard]] std::size_t parts() const { return _parts; }
   // The producer itself failed: the stream is worthless, and so is what was uploaded of it.
   [[nodiscard]] bool producer_failed() const { return _producer_failed; }
 
  private:
   struct chunk;
+  struct pending_part;
+  struct part_body;
+  class part_source;
   chunk& chunk_at(std::uint32_t index);
   s3::write_options chunk_options() const;
   engine::task<engine::result<void>> look_at_earlier();
   engine::task<engine::result<void>> look_at(chunk& one);
   engine::task<engine::result<bool>> is_stored(chunk& one);
-  engine::task<void> upload_part(chunk& of, engine::sealed_part part);
-  engine::task<engine::result<void>> send_part(chunk& of, const engine::sealed_part& part,
+  engine::task<void> upload_part(chunk& of, pending_part part);
+  engine::task<engine::result<void>> send_part(chunk& of, pending_part& part,
                                                const engine::part_digest& digest);
+  engine::task<engine::result<void>> open_body(pending_part& part, part_body& into);
   engine::task<engine::result<void>> finish_chunk(chunk& one);
-  engine::task<void> hash_whole(chunk& one);
+  engine::task<engine::result<void>> hash_whole(chunk& one);
   engine::task<engine::result<void>> check_ends();
   [[nodiscard]] std::string sha256_of(const chunk& one) const;
   void diverge(const chunk& in);
@@ -112,6 +130,9 @@ class upload_stream {
   bool _producer_failed = false;
   std::uint64_t _total_bytes = 0;
   std::uint64_t _resumed_bytes = 0;
+  std::uint64_t _acknowledged_bytes = 0;
+  std::size_t _parts_in_flight = 0;
+  std::size_t _parts = 0;  // of the stream
 };
 
 }  // namespace bts3::app

@@ -149,6 +149,12 @@ def an_interrupted_upload_whose_stream_changed_is_sent_anew(w):
             for key in w.bucket.list():
                 w.bucket.delete(key)
             assert os.system(f"btrfs subvolume delete {w.snapshots / w.snapshot_names()[0]} > /dev/null") == 0
+        # What is an object already is not made again under its key: the backup begins anew.
+        w.kill_at(between, method="PUT", path="manifest-", environment=w.fake_btrfs(flip))
+        damaged = w.snapshot_names()[0]
+        says(w.backup(only_when_due=True), "action=resume", "stream_differs", "begins anew", "kind=full")
+        assert damaged not in w.snapshot_names()
+        recovered(w, ["full"])
 
 
 @case
@@ -479,3 +485,61 @@ def subvolumes_in_parallel_share_memory_and_fail_apart(w):
         target = str(w.restored / name)
         w.expect(0, w.tool.run("restore", "--subvolume", name, "--target", target))
         w.same(w.mount / name, target)
+
+
+@case
+def a_spool_bounds_memory_and_leaves_nothing(w):
+    random_file(w.data / "random", 600 * MIB)
+    spool = w.directory / "spool"
+    w.tool.tables["s3"].update(part_size_bytes="128MiB", chunk_size_bytes="300MiB", concurrency=2, spool_enabled=True)
+    w.tool.tables["global"].update(spool_dir=str(spool), spool_size_bytes="512MiB")
+    says(w.backup(expect=2), "global.spool_dir", str(spool))
+    spool.mkdir()
+    w.tool.tables["global"]["spool_size_bytes"] = "64MiB"
+    says(w.backup(expect=2), "global.spool_size_bytes", "at least")
+    w.tool.tables["global"]["spool_size_bytes"] = "512MiB"
+    assert w.bucket.list() == {} and w.snapshot_names() == []
+    with behind_proxy(w) as between:
+        w.kill_at(between, method="PUT", query="partNumber=2&", number=2)
+        assert list(spool.iterdir()) == []
+        outcome = w.backup(only_when_due=True)
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+    says(outcome, "action=resume")
+    assert list(spool.iterdir()) == []
+    w.tool.tables["s3"]["concurrency"] = 1  # of the restore, which has no spool
+    recovered(w, ["full"])
+    print(f"peak RSS {outcome.peak_rss_bytes / MIB:.0f} MiB of 160")
+    assert outcome.peak_rss_bytes <= 160 * MIB
+
+
+@case
+def a_full_spool_disk_fails_clearly(w):
+    random_file(w.data / "random", 200 * MIB)
+    w.tool.tables["s3"].update(part_size_bytes="32MiB", chunk_size_bytes="200GiB", spool_enabled=True)
+    image, mount = w.directory / "small.img", w.directory / "small"
+    mount.mkdir()
+    os.truncate(os.open(image, os.O_CREAT | os.O_WRONLY, 0o600), 100 * MIB)
+    assert os.system(f"mkfs.ext4 -q {image} && mount -o loop {image} {mount}") == 0
+    try:
+        w.tool.tables["global"].update(spool_dir=str(mount), spool_size_bytes="10GiB")
+        # Fuller than its budget says: the spool takes what there is.
+        says(w.backup(), "kind=full", "spool")
+        free = os.statvfs(mount)
+        random_file(mount / "filling", free.f_bavail * free.f_frsize - 20 * MIB)
+        says(w.backup(expect=2), "global.spool_dir", str(mount))
+    finally:
+        os.system(f"umount {mount}")
+    w.tool.tables["s3"]["spool_enabled"] = False
+    recovered(w, ["full"])
+
+
+@case
+def a_run_is_reported_in_figures(w):
+    random_file(w.data / "random", 20 * MIB)
+    outcome = w.backup("--log-format", "json")
+    events = [json.loads(line) for line in outcome.stderr.splitlines()]
+    last = [event for event in events if event.get("event") == "run_finished"]
+    assert len(last) == 1, outcome
+    assert int(last[0]["bytes"]) == w.manifest()["total_bytes"] and int(last[0]["backups"]) == 1
+    assert int(last[0]["parts"]) == sum(len(chunk["part_crc32"]) for chunk in w.manifest()["chunks"])
+    assert float(last[0]["cpu_seconds"]) > 0 and 5 * MIB < int(last[0]["peak_rss_bytes"]) < 200 * MIB

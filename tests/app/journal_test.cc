@@ -2,9 +2,12 @@
 
 #include "app/state_store.hh"
 #include "tests/app/support.hh"
+#include "tests/support/as_nobody.hh"
 #include "tests/support/outcome.hh"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
 
@@ -279,6 +282,53 @@ BOOST_AUTO_TEST_CASE(a_state_that_is_only_looked_at_stays_where_it_is) {
   BOOST_TEST(log.events.back() == "state_damaged");
   write_file(path, R"({"subvolumes": {"data": {"last_manifest": "k"}}, "last_run_at": "t"})");
   BOOST_TEST(store.peek().value().subvolumes.at("data").last_manifest == "k");
+}
+
+BOOST_AUTO_TEST_CASE(a_state_that_cannot_be_read_or_written_is_named) {
+  const system_clock_source clock;
+  const std::string file = directory / "file";
+  write_file(file, "");
+  const std::string under_a_file = file + "/state.json";
+  state_store misplaced(under_a_file, clock, log);
+  for (const std::string& said : {error_text(misplaced.load()), error_text(misplaced.peek()),
+                                  error_text(misplaced.save(run_state()))}) {
+    BOOST_TEST(said.find("global.state_path") != std::string::npos, said);
+    BOOST_TEST(said.find(under_a_file) != std::string::npos, said);
+  }
+  if (::geteuid() != 0) {
+    return;  // the rest needs files that we may not touch
+  }
+  const std::string path = directory / "state.json";
+  state_store store(path, clock, log);
+  BOOST_REQUIRE(::chmod((directory / "").c_str(), 0755) == 0);
+  write_file(path, "{ damaged");
+  std::string not_moved;
+  {
+    const bts3::testing::as_nobody nobody;
+    not_moved = error_text(store.load());
+  }
+  BOOST_TEST(not_moved.find("moving the damaged state file aside") != std::string::npos, not_moved);
+  BOOST_REQUIRE(::chmod(path.c_str(), 0600) == 0);
+  std::string unreadable;
+  {
+    const bts3::testing::as_nobody nobody;
+    unreadable = error_text(store.load());
+  }
+  BOOST_TEST(unreadable.find("reading " + path) != std::string::npos, unreadable);
+  BOOST_TEST(content_of(path) == "{ damaged");
+}
+
+BOOST_AUTO_TEST_CASE(what_a_state_file_holds_of_other_things_does_not_matter) {
+  const system_clock_source clock;
+  const std::string path = directory / "state.json";
+  write_file(path, R"({"subvolumes": 7})");
+  state_store store(path, clock, log);
+  run_state state;
+  state.subvolumes["data"].snapshot_uuid = "u";
+  BOOST_REQUIRE(store.save(state).has_value());
+  BOOST_TEST((store.load().value().subvolumes.at("data").snapshot_uuid == "u"));
+  write_file(path, R"({"subvolumes": {"data": [1]}})");
+  BOOST_TEST(store.peek().value().subvolumes.empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
