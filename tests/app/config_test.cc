@@ -109,7 +109,8 @@ BOOST_AUTO_TEST_CASE(keys_that_contradict_each_other_are_named) {
       {"chunk_size_bytes = \"5MiB\"", "at least s3.part_size_bytes = 134217728"},
       {"storage_class_manifest = \"DEEP_ARCHIVE\"", "use STANDARD"},
       {"sse_kms_key_id = \"k\"", "s3.sse_kms_key_id needs s3.sse = \"aws:kms\""},
-      {"spool_enabled = true", "s3.spool_enabled is not supported"},
+      {"spool_enabled = true\n[global]\nspool_size_bytes = \"64MiB\"",
+       "global.spool_size_bytes = 67108864 must be at least s3.part_size_bytes"},
   };
   for (const auto& [line, expected] : cases) {
     const std::string text = problem(minimal + line + "\n");
