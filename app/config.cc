@@ -583,7 +583,6 @@ class reader {
   // Features to come: their keys are known, and asking for them is refused rather than ignored.
   void check_supported() {
     const std::pair<const char*, bool> asked[] = {
-        {"s3.max_bandwidth_bytes_per_sec", _config.max_bandwidth_bytes_per_sec > 0},
         {"global.memory_limit_bytes", _config.memory_limit_bytes > 0},
         {"retention.keep_generations", _config.keep_generations > 0},
         {"metrics.textfile", !_config.textfile.empty()},

@@ -184,6 +184,7 @@ struct curl_transport::exchange {
   CURL* easy = nullptr;
   curl_slist* headers = nullptr;
   transfer_counters* counters = nullptr;
+  curl_transport* owner = nullptr;
 
   std::size_t body_bytes_taken = 0;
   std::size_t header_bytes = 0;
@@ -208,7 +209,8 @@ struct curl_transport::exchange {
   std::uint64_t fetch_offset = 0;
   unsigned starts = 0;  // how often libcurl began anew; fetches from before are dropped
   bool paused = false;
-  bool answered = false;  // an answer came while it was paused
+  bool answered = false;   // an answer came while it was paused
+  bool held_back = false;  // waits in _held_back
   std::optional<error> source_failure;
   engine::event buffer_freed;  // there may be something to fetch
   engine::stop_source feed_stop;
@@ -265,14 +267,25 @@ struct curl_transport::callbacks {
   static std::size_t on_read(char* into, std::size_t size, std::size_t count, void* owner) {
     auto& work = *static_cast<exchange*>(owner);
     std::size_t taken = 0;
+    std::size_t room = size * count;
+    if (const std::uint64_t left = work.request.body.size() - work.body_bytes_taken; left > 0) {
+      room = work.owner->_limit.take(static_cast<std::size_t>(std::min<std::uint64_t>(room, left)),
+                                     clock::now());
+      if (room == 0) {
+        hold_back(work);
+        return CURL_READFUNC_PAUSE;
+      }
+    }
     if (work.request.body.source() != nullptr) {
-      taken = take_fetched(work, into, size * count);
-      if (taken == CURL_READFUNC_PAUSE || taken == CURL_READFUNC_ABORT) {
+      taken = take_fetched(work, into, room);
+      const bool none = taken == CURL_READFUNC_PAUSE || taken == CURL_READFUNC_ABORT;
+      work.owner->_limit.give_back(room - (none ? 0 : taken));
+      if (none) {
         return taken;
       }
     } else {
       const auto rest = work.request.body.bytes().subspan(work.body_bytes_taken);
-      taken = std::min(size * count, rest.size());
+      taken = std::min(room, rest.size());
       if (taken > 0) {
         std::memcpy(into, rest.data(), taken);
       }
@@ -281,6 +294,17 @@ struct curl_transport::callbacks {
     work.bytes_moved += taken;
     work.counters->body_bytes_sent += taken;
     return taken;
+  }
+
+  // Until the limit allows more; it is resumed from the timer, in turn.
+  static void hold_back(exchange& work) {
+    curl_transport& self = *work.owner;
+    work.paused = true;
+    ++work.counters->pauses;
+    if (!std::exchange(work.held_back, true)) {
+      self._held_back.push_back(&work);
+    }
+    self._limit_allows = std::min(self._limit_allows, self._limit.next(clock::now()));
   }
 
   static std::size_t take_fetched(exchange& work, char* into, std::size_t room) {
@@ -406,6 +430,7 @@ curl_transport::curl_transport(engine::reactor& loop, curl_options options)
       _options(std::move(options)),
       _handles(std::make_unique<handles>()),
       _scope(loop),
+      _limit(_options.send_bytes_per_second),
       _timer_poked(loop) {
   CURLM* multi = _handles->multi;
   set(multi, CURLMOPT_SOCKETFUNCTION, &callbacks::on_socket);
@@ -516,6 +541,7 @@ void curl_transport::start(exchange& work) {
     _handles->idle.pop_back();
   }
   work.counters = &_counters;
+  work.owner = this;
   work.headers = header_lines(request);
   CURL* easy = work.easy;
   set_conduct(easy, _options);
@@ -575,6 +601,7 @@ void curl_transport::finish(exchange& work) {
   curl_easy_getinfo(work.easy, CURLINFO_NUM_CONNECTS, &connections);
   _counters.connections += static_cast<std::uint64_t>(std::max(connections, 0L));
   std::erase(_exchanges, &work);
+  std::erase(_held_back, &work);
   if (_exchanges.empty()) {
     _stall_check = clock::time_point::max();
   }
@@ -663,7 +690,7 @@ void curl_transport::settle() {
       resume(*work);
     }
   }
-  wake_timer_by(std::min(_curl_deadline, _stall_check));
+  wake_timer_by(std::min({_curl_deadline, _stall_check, _limit_allows}));
 }
 
 void curl_transport::apply(const socket_change& change) {
@@ -763,6 +790,20 @@ void curl_transport::resume(exchange& work) {
   settle();
 }
 
+// Whoever was held back longest takes a portion and, if it wants more, queues up again.
+void curl_transport::go_on_within_limit(clock::time_point now) {
+  _limit_allows = clock::time_point::max();
+  for (std::size_t turns = _held_back.size(); turns > 0 && _limit.next(now) <= now; --turns) {
+    exchange& work = *_held_back.front();
+    _held_back.pop_front();
+    work.held_back = false;
+    resume(work);
+  }
+  if (!_held_back.empty()) {
+    _limit_allows = std::max(_limit.next(now), now + std::chrono::milliseconds(1));
+  }
+}
+
 task<void> curl_transport::watch(std::shared_ptr<socket_watch> watched) {
   while (!watched->removed) {
     engine::stop_source armed;
@@ -800,7 +841,7 @@ void curl_transport::wake_timer_by(clock::time_point when) {
 
 task<void> curl_transport::run_timer() {
   while (!_closing) {
-    const clock::time_point due = std::min(_curl_deadline, _stall_check);
+    const clock::time_point due = std::min({_curl_deadline, _stall_check, _limit_allows});
     const clock::time_point now = clock::now();
     if (due == clock::time_point::max()) {
       _timer_poked.reset();
@@ -820,6 +861,9 @@ task<void> curl_transport::run_timer() {
       }
       if (_stall_check <= now) {
         look_for_stalls(now);
+      }
+      if (_limit_allows <= now) {
+        go_on_within_limit(now);
       }
       co_await _loop.yield();
     }

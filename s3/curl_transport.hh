@@ -31,10 +31,12 @@
 #include "engine/event.hh"
 #include "engine/reactor.hh"
 #include "s3/http_transport.hh"
+#include "s3/rate_limit.hh"
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -55,6 +57,8 @@ struct curl_options {
   // Idle connections kept for reuse; at least the number of exchanges in flight, so that each finds
   // its connection again.
   unsigned connections_max = 16;
+  // Upper bound for the bodies sent, all exchanges together; 0: none. Exchanges take turns.
+  std::uint64_t send_bytes_per_second = 0;
   // For name resolution, TCP and TLS together.
   std::chrono::milliseconds connect_timeout{30'000};
 };
@@ -114,6 +118,7 @@ class curl_transport final : public http_transport {
   void look_for_stalls(clock::time_point now);
   engine::task<void> feed(exchange& work);
   void resume(exchange& work);
+  void go_on_within_limit(clock::time_point now);
   engine::task<void> watch(std::shared_ptr<socket_watch> watched);
   engine::task<void> run_timer();
 
@@ -129,6 +134,9 @@ class curl_transport final : public http_transport {
 
   clock::time_point _curl_deadline = clock::time_point::max();
   clock::time_point _stall_check = clock::time_point::max();
+  rate_limit _limit;
+  std::deque<exchange*> _held_back;  // by the limit, whoever waits longest first
+  clock::time_point _limit_allows = clock::time_point::max();  // the next of them
   engine::event _timer_poked;
   engine::stop_source* _timer_sleep = nullptr;  // set while the timer sleeps
   clock::time_point _timer_sleeps_until{};

@@ -551,6 +551,40 @@ BOOST_AUTO_TEST_CASE(sixteen_requests_run_at_the_same_time_and_keep_their_connec
   BOOST_TEST(net.server.object_count() == 16U);
 }
 
+BOOST_AUTO_TEST_CASE(a_limited_rate_delays_every_exchange_and_harms_none) {
+  s3::curl_options options;
+  options.send_bytes_per_second = 40 * mebibyte;
+  wire net({}, options);
+  const std::string body = random_text(2 * mebibyte);
+  request_match broken(s3_verb::put_object, 1, 0);
+  broken.key_contains = "reset";
+  net.server.script(broken, scripted_action::reset_after(mebibyte));
+  std::vector<http_request> requests;
+  for (int i = 0; i < 6; ++i) {
+    requests.push_back(put(net, (i == 5 ? "reset" : "key") + std::to_string(i), body));
+  }
+  std::vector<int> statuses;
+  net.loop->run(perform_all(net, std::move(requests), statuses));
+  BOOST_TEST(std::count(statuses.begin(), statuses.end(), 200) == 5);
+  for (int i = 0; i < 5; ++i) {
+    BOOST_TEST((net.server.object("bucket", "key" + std::to_string(i))->body == body));
+  }
+  // A fiftieth of a second's worth at a time: twelve portions of 256 KiB were asked for at least.
+  BOOST_TEST(net.transport->counters().pauses >= 12U);
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_ends_an_exchange_that_a_limit_holds_back) {
+  s3::curl_options options;
+  options.send_bytes_per_second = 20'000;
+  wire net({}, options);
+  net.server.script(s3_verb::put_object, scripted_action::stall_after(1000));
+  const std::string body = random_text(32 * mebibyte);  // half an hour of it
+  const auto answer = stop_when_stalled(net, put(net, "key", body));
+  BOOST_REQUIRE(!answer.has_value());
+  BOOST_TEST((answer.error().what_now == disposition::cancelled));
+  BOOST_TEST(net.transport->counters().pauses > 0U);
+}
+
 BOOST_AUTO_TEST_CASE(failing_exchanges_do_not_disturb_those_beside_them) {
   wire net;
   const std::string body = random_text(4 * mebibyte);
