@@ -189,6 +189,9 @@ task<result<exit_status>> backup_job::run() {
     status = std::move(budget.error());
   } else {
     _budget = std::move(*budget);
+    if (_connection) {
+      _connection->on_throttled([this] { _budget->throttled(); });
+    }
     const auto began = std::chrono::steady_clock::now();
     auto running = run_all(std::move(*chosen));
     status = co_await std::move(running);

@@ -76,6 +76,11 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
   };
 
   std::unique_ptr<store_connection> made(new store_connection());
+  policy.on_throttled = [connection = made.get()] {
+    if (connection->_on_throttled) {
+      connection->_on_throttled();
+    }
+  };
   made->_transport = std::move(*transport);
   s3::source_context sources{with.loop, *made->_transport, with.clock,
                              with.log,  with.environment,  with.settings.region};

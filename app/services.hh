@@ -14,6 +14,7 @@
 #include "s3/retrying_store.hh"
 #include "s3/s3_client.hh"
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -43,10 +44,13 @@ class store_connection {
   [[nodiscard]] bool signs_payload() const { return _client->signs_payload(); }
   [[nodiscard]] const s3::curl_transport& transport() const { return *_transport; }
   [[nodiscard]] std::uint64_t retries() const { return _retrying->retries(); }
+  // Is called for each answer that asks to slow down; empty: nobody is.
+  void on_throttled(std::function<void()> call) { _on_throttled = std::move(call); }
   engine::task<void> close();
 
  private:
   store_connection() = default;
+  std::function<void()> _on_throttled;
   std::unique_ptr<s3::curl_transport> _transport;
   std::unique_ptr<s3::credential_chain> _chain;
   std::unique_ptr<s3::credential_provider> _credentials;

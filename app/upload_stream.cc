@@ -120,7 +120,25 @@ struct upload_stream::chunk {
 
 upload_budget::upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count)
     : slots(with.loop, slot_bytes, slot_count, with.log),
-      in_flight(with.loop, static_cast<std::size_t>(with.settings.concurrency)) {}
+      in_flight(with.loop, static_cast<std::size_t>(with.settings.concurrency)),
+      _log(with.log),
+      _control(static_cast<std::size_t>(with.settings.concurrency)) {}
+
+void upload_budget::throttled() {
+  const std::size_t fewer = _control.throttled(std::chrono::steady_clock::now());
+  if (fewer > 0) {
+    in_flight.take_out(fewer);
+    _log.write(engine::log_level::warning, "backup", "concurrency_lowered",
+               {{"parts_in_flight", std::to_string(_control.limit())},
+                {"reason", "the store asks to slow down"}});
+  }
+}
+
+void upload_budget::part_arrived() {
+  if (_control.succeeded()) {
+    in_flight.put_in(1);
+  }
+}
 
 result<std::unique_ptr<upload_budget>> upload_budget::create(const services& with) {
   const config& settings = with.settings;
@@ -418,6 +436,7 @@ task<void> upload_stream::upload_part(chunk& of, pending_part part) {
     co_return;
   }
   _acknowledged_bytes += part.bytes;
+  _budget.part_arrived();
 }
 
 // What a request sends of a part: its slot, or a slot through which it comes from the disk.

@@ -22,6 +22,7 @@
 #include "engine/spooled_part_stream.hh"
 #include "planner/keys.hh"
 #include "planner/manifest.hh"
+#include "s3/concurrency_control.hh"
 
 #include <functional>
 #include <map>
@@ -44,8 +45,14 @@ struct upload_budget {
   engine::semaphore in_flight;
   std::unique_ptr<engine::spool> disk;  // null: no spool
 
+  // The store asked to slow down; a part has arrived.
+  void throttled();
+  void part_arrived();
+
  private:
   upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count);
+  engine::log_sink& _log;
+  s3::concurrency_control _control;
 };
 
 class upload_stream {

@@ -4,6 +4,7 @@
 #include "engine/assert.hh"
 #include "engine/wait_queue.hh"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -56,14 +57,30 @@ class semaphore {
 
   [[nodiscard]] std::size_t available() const { return _free; }
 
+  // Fewer permits from now on: free ones at once, the others as they come back.
+  void take_out(std::size_t permits) {
+    const std::size_t at_once = std::min(permits, _free);
+    _free -= at_once;
+    _owed += permits - at_once;
+  }
+  // More permits from now on.
+  void put_in(std::size_t permits) {
+    for (; permits > 0; --permits) {
+      give_back();
+    }
+  }
+
  private:
   friend permit;
   void give_back() {
-    if (!_waiting.wake_one()) {
+    if (_owed > 0) {
+      --_owed;
+    } else if (!_waiting.wake_one()) {
       ++_free;
     }
   }
   std::size_t _free;
+  std::size_t _owed = 0;  // taken out, and still in somebody's hands
   wait_queue _waiting;
 };
 

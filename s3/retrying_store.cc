@@ -36,6 +36,9 @@ class retrying_store::attempts {
       co_return false;
     }
     ++_count;
+    if (failure.why == reason::throttled && _owner._policy.on_throttled) {
+      _owner._policy.on_throttled();
+    }
     if (blames_request(failure.why) && ++_blaming >= _owner._policy.blaming_attempts_max) {
       co_return false;
     }

@@ -31,6 +31,8 @@ struct retry_policy {
   std::chrono::milliseconds backoff_max{30'000};
   std::chrono::milliseconds retry_for{3'600'000};
   int blaming_attempts_max = 5;  // attempts, the first one included
+  // Called for each 429 and 503; may be empty.
+  std::function<void()> on_throttled;
   // Uniform in [0, 1); injected so that tests know the waits.
   std::function<double()> random;
 };

@@ -543,3 +543,16 @@ def a_run_is_reported_in_figures(w):
     assert int(last[0]["bytes"]) == w.manifest()["total_bytes"] and int(last[0]["backups"]) == 1
     assert int(last[0]["parts"]) == sum(len(chunk["part_crc32"]) for chunk in w.manifest()["chunks"])
     assert float(last[0]["cpu_seconds"]) > 0 and 5 * MIB < int(last[0]["peak_rss_bytes"]) < 200 * MIB
+
+
+@case
+def a_store_that_asks_to_slow_down_gets_fewer_parts_at_once(w):
+    random_file(w.data / "random", 60 * MIB)
+    w.tool.tables["s3"].update(chunk_size_bytes="200GiB", concurrency=4)
+    with behind_proxy(w) as between:
+        between.hold(method="PUT", query="partNumber=", when="refuse", number=6)
+        outcome = w.backup()
+        says(outcome, "concurrency_lowered", "parts_in_flight=2", "SlowDown")
+        parts = [query for method, _, query, _ in between.requests if method == "PUT" and "partNumber" in query]
+        assert len(parts) == len(w.manifest()["chunks"][0]["part_crc32"]) + 6, len(parts)
+        recovered(w, ["full"])

@@ -2,7 +2,8 @@
 
 A rule says which request (method, expressions for path and query) and where: "before" it is forwarded, or "after",
 when the endpoint has answered and the client has not heard of it. There the request waits until the proxy is
-released, and so the program under test can be killed at exactly that instruction.
+released, and so the program under test can be killed at exactly that instruction. A rule can also say "refuse": the
+first matching requests, `number` of them, are answered by 503 SlowDown.
 """
 import contextlib
 import http.client
@@ -23,7 +24,7 @@ class Rule:
         if self.method != method or not self.path.search(path) or not self.query.search(query):
             return False
         self.seen += 1
-        return self.seen == self.number
+        return self.seen <= self.number if self.when == "refuse" else self.seen == self.number
 
 
 class Proxy:
@@ -44,6 +45,13 @@ class Proxy:
                     proxy.requests.append((self.command, path, query, len(body)))
                     rule = proxy.rule
                     held = rule is not None and rule.holds(self.command, path, query)
+                if held and rule.when == "refuse":
+                    content = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>"
+                    self.send_response_only(503, "Slow Down")
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+                    return
                 if held and rule.when == "before":
                     rule.reached.set()
                     rule.released.wait()

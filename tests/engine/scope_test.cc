@@ -116,6 +116,24 @@ task<void> set_for_three(reactor& loop, int& resumed) {
 
 BOOST_AUTO_TEST_SUITE(scope_suite)
 
+BOOST_AUTO_TEST_CASE(permits_can_be_taken_out_while_they_are_held) {
+  auto loop = make_reactor();
+  semaphore permits(*loop, 3);
+  auto first = loop->run(permits.acquire());
+  auto second = loop->run(permits.acquire());
+  BOOST_REQUIRE((first.has_value() && second.has_value()));
+  permits.take_out(2);  // the free one, and the next that comes back
+  BOOST_TEST(permits.available() == 0U);
+  first->release();
+  BOOST_TEST(permits.available() == 0U);
+  second->release();
+  BOOST_TEST(permits.available() == 1U);
+  permits.put_in(2);
+  BOOST_TEST(permits.available() == 3U);
+  permits.take_out(3);
+  BOOST_TEST(permits.available() == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(join_waits_for_all_that_was_spawned) {
   auto loop = make_reactor();
   int count = 0;
