@@ -515,6 +515,7 @@ class reader {
       problem("s3.chunk_size_bytes = " + std::to_string(_config.chunk_size_bytes) +
               " must be at least s3.part_size_bytes = " + std::to_string(_config.part_size_bytes));
     }
+    check_memory();
     if (_config.spool_enabled && _config.spool_size_bytes < _config.part_size_bytes) {
       problem("global.spool_size_bytes = " + std::to_string(_config.spool_size_bytes) +
               " must be at least s3.part_size_bytes = " + std::to_string(_config.part_size_bytes));
@@ -570,6 +571,24 @@ class reader {
     }
   }
 
+  void check_memory() {
+    const std::uint64_t limit = _config.memory_limit_bytes;
+    const std::string name = "global.memory_limit_bytes = " + std::to_string(limit);
+    if (limit == 0) {
+      return;
+    }
+    if (_config.spool_enabled && limit < spool_memory_bytes) {
+      problem(name + " must be at least " + format_bytes(spool_memory_bytes) + " with the spool");
+    }
+    if (!_config.spool_enabled && _config.parts_in_flight(_config.part_size_bytes) == 0) {
+      problem(name + " is too small: one part of " + format_bytes(_config.part_size_bytes) +
+              " (s3.part_size_bytes) that fills, one in flight and " +
+              format_bytes(other_memory_bytes) + " for the rest make " +
+              format_bytes(config::memory_for(1, _config.part_size_bytes)) +
+              "; use smaller parts, or s3.spool_enabled");
+    }
+  }
+
   void check_time() {
     const std::string& at = _config.run_at;
     const auto digit = [&](std::size_t i) { return at[i] >= '0' && at[i] <= '9'; };
@@ -583,7 +602,6 @@ class reader {
   // Features to come: their keys are known, and asking for them is refused rather than ignored.
   void check_supported() {
     const std::pair<const char*, bool> asked[] = {
-        {"global.memory_limit_bytes", _config.memory_limit_bytes > 0},
         {"retention.keep_generations", _config.keep_generations > 0},
         {"metrics.textfile", !_config.textfile.empty()},
         {"hooks.before", !_config.hook_before.empty()},
@@ -625,6 +643,19 @@ class reader {
 
 std::uint64_t config::chunk_limit_bytes() const {
   return std::min(chunk_size_bytes, parts_max * part_size_bytes);
+}
+
+std::uint64_t config::memory_for(std::size_t parts_in_flight, std::uint64_t part_bytes) {
+  return (parts_in_flight + 1) * part_bytes + other_memory_bytes;
+}
+
+std::size_t config::parts_in_flight(std::uint64_t part_bytes) const {
+  auto parts = static_cast<std::size_t>(concurrency);
+  while (memory_limit_bytes > 0 && parts > 0 &&
+         memory_for(parts, part_bytes) > memory_limit_bytes) {
+    --parts;
+  }
+  return parts;
 }
 
 std::vector<std::string> config_keys() {

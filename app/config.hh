@@ -24,6 +24,10 @@ struct subvolume_config {
   std::string path;
 };
 
+// What the program takes beside the parts (DESIGN.md, promise 4), and in all with the spool on.
+inline constexpr std::uint64_t other_memory_bytes = std::uint64_t{64} << 20;
+inline constexpr std::uint64_t spool_memory_bytes = std::uint64_t{160} << 20;
+
 struct config {
   // [global]
   std::int64_t parallel_subvolumes = 1;
@@ -87,6 +91,12 @@ struct config {
 
   // A chunk as it is made: at most 10,000 parts, S3's limit.
   [[nodiscard]] std::uint64_t chunk_limit_bytes() const;
+  // Parts of `part_bytes` in flight at a time: concurrency, or what global.memory_limit_bytes
+  // leaves room for beside one part that fills and other_memory_bytes. 0: not even one.
+  [[nodiscard]] std::size_t parts_in_flight(std::uint64_t part_bytes) const;
+  // The memory that parts need: one more than are in flight, and other_memory_bytes.
+  [[nodiscard]] static std::uint64_t memory_for(std::size_t parts_in_flight,
+                                                std::uint64_t part_bytes);
 };
 
 // Looks up a variable of the environment; nullopt when it is not set.

@@ -406,8 +406,19 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
   if (first == plan.links.size()) {
     co_return engine::ok();
   }
-  engine::buffer_pool pool(_with.loop, slot_bytes,
-                           static_cast<std::size_t>(_with.settings.concurrency) + 1, _with.log);
+  const std::size_t parts = _with.settings.parts_in_flight(slot_bytes);
+  if (parts == 0) {
+    error failure;
+    failure.why = reason::configuration;
+    failure.message =
+        "global.memory_limit_bytes = " + std::to_string(_with.settings.memory_limit_bytes) +
+        " is too small for this backup: its parts have " + format_bytes(slot_bytes) +
+        ", and two of them with " + format_bytes(other_memory_bytes) + " for the rest make " +
+        format_bytes(config::memory_for(1, slot_bytes));
+    failure.remedy = "raise it, or set it to 0";
+    co_return failure;
+  }
+  engine::buffer_pool pool(_with.loop, slot_bytes, parts + 1, _with.log);
   engine::hash_worker hashes(_with.loop);
   progress shown(_with.loop, _with.log, _with.line, "restore", "restoring " + _command.subvolume,
                  [this] {

@@ -118,11 +118,12 @@ struct upload_stream::chunk {
   bool stored_before = false;         // it is an object already
 };
 
-upload_budget::upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count)
+upload_budget::upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count,
+                             std::size_t uploads)
     : slots(with.loop, slot_bytes, slot_count, with.log),
-      in_flight(with.loop, static_cast<std::size_t>(with.settings.concurrency)),
+      in_flight(with.loop, uploads),
       _log(with.log),
-      _control(static_cast<std::size_t>(with.settings.concurrency)) {}
+      _control(uploads) {}
 
 void upload_budget::throttled() {
   const std::size_t fewer = _control.throttled(std::chrono::steady_clock::now());
@@ -142,15 +143,21 @@ void upload_budget::part_arrived() {
 
 result<std::unique_ptr<upload_budget>> upload_budget::create(const services& with) {
   const config& settings = with.settings;
-  const auto uploads = static_cast<std::size_t>(settings.concurrency);
   if (!settings.spool_enabled) {
+    const std::size_t uploads = settings.parts_in_flight(settings.part_size_bytes);
+    if (uploads < static_cast<std::size_t>(settings.concurrency)) {
+      with.log.write(engine::log_level::info, "backup", "memory_limits_concurrency",
+                     {{"parts_in_flight", std::to_string(uploads)},
+                      {"memory_limit_bytes", std::to_string(settings.memory_limit_bytes)}});
+    }
     return std::unique_ptr<upload_budget>(
-        new upload_budget(with, settings.part_size_bytes, uploads + 1));
+        new upload_budget(with, settings.part_size_bytes, uploads + 1, uploads));
   }
+  const auto uploads = static_cast<std::size_t>(settings.concurrency);
   const std::size_t streams = static_cast<std::size_t>(settings.parallel_subvolumes);
   std::unique_ptr<upload_budget> made(new upload_budget(
       with, engine::spool_slot_bytes(uploads + engine::stream_slots * (streams - 1)),
-      uploads + engine::stream_slots * streams));
+      uploads + engine::stream_slots * streams, uploads));
   engine::spool_options options;
   options.directory = settings.spool_dir;
   options.budget_bytes = settings.spool_size_bytes;

@@ -50,7 +50,8 @@ struct upload_budget {
   void part_arrived();
 
  private:
-  upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count);
+  upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count,
+                std::size_t uploads);
   engine::log_sink& _log;
   s3::concurrency_control _control;
 };

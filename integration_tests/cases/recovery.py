@@ -534,6 +534,20 @@ def a_full_spool_disk_fails_clearly(w):
 
 
 @case
+def a_memory_limit_is_kept_by_backup_and_restore(w):
+    random_file(w.data / "random", 300 * MIB)
+    w.tool.tables["s3"].update(part_size_bytes="32MiB", chunk_size_bytes="200GiB", concurrency=8)
+    w.tool.tables["global"]["memory_limit_bytes"] = "160MiB"
+    backup = w.backup()
+    says(backup, "memory_limits_concurrency", "parts_in_flight=2")
+    restore = w.restore("--target", str(w.restored / "data"))
+    for name, outcome in (("backup", backup), ("restore", restore)):
+        print(f"{name}: peak RSS {outcome.peak_rss_bytes / MIB:.0f} MiB of 160")
+        assert outcome.peak_rss_bytes <= 160 * MIB, name
+    w.same(w.data, w.restored / "data")
+
+
+@case
 def a_run_is_reported_in_figures(w):
     random_file(w.data / "random", 20 * MIB)
     outcome = w.backup("--log-format", "json")

@@ -91,8 +91,8 @@ const std::vector<key_case>& other_keys() {
   static const std::vector<key_case> all = {
       {"global.parallel_subvolumes", member(&config::parallel_subvolumes), "1", "", "", "65",
        " = 65 must be a whole number from 1 to 64"},
-      {"global.memory_limit_bytes", member(&config::memory_limit_bytes), "0", "", "", "\"much\"",
-       " = \"much\" is no size; write bytes, or like \"128MiB\""},
+      {"global.memory_limit_bytes", member(&config::memory_limit_bytes), "0", "\"1GiB\"",
+       "1073741824", "\"much\"", " = \"much\" is no size; write bytes, or like \"128MiB\""},
       {"global.log_level", member(&config::log_level), "info", "\"debug\"", "debug", "\"loud\"",
        " = \"loud\" must be one of debug, info, warning, error, critical"},
       {"global.state_path", member(&config::state_path),

@@ -131,6 +131,25 @@ BOOST_AUTO_TEST_CASE(the_time_of_day_has_two_digits_and_two) {
   BOOST_TEST(parsed(with("schedule.run_at", "\"00:00\"")).run_at == "00:00");
 }
 
+BOOST_AUTO_TEST_CASE(a_memory_limit_lowers_what_is_in_flight_or_is_refused_with_the_sum) {
+  constexpr std::uint64_t mebibyte = 1 << 20;
+  const auto limited = [](const std::string& limit) {
+    return minimal + "[global]\nmemory_limit_bytes = \"" + limit + "\"\n";
+  };
+  BOOST_TEST(parsed(minimal).parts_in_flight(128 * mebibyte) == 4U);
+  BOOST_TEST(parsed(limited("704MiB")).parts_in_flight(128 * mebibyte) == 4U);
+  BOOST_TEST(parsed(limited("703MiB")).parts_in_flight(128 * mebibyte) == 3U);
+  BOOST_TEST(parsed(limited("320MiB")).parts_in_flight(128 * mebibyte) == 1U);
+  BOOST_TEST(parsed(limited("320MiB")).parts_in_flight(16 * mebibyte) == 4U);
+  BOOST_TEST(parsed(limited("320MiB")).parts_in_flight(256 * mebibyte) == 0U);
+  const std::string text = problem(limited("319MiB"));
+  BOOST_TEST(has(text, "global.memory_limit_bytes = 334495744 is too small"), text);
+  BOOST_TEST(has(text, "make 320.0 MiB"), text);
+  const std::string spooled = minimal + "spool_enabled = true\n[global]\nmemory_limit_bytes = ";
+  BOOST_TEST(has(problem(spooled + "\"159MiB\"\n"), "160.0 MiB with the spool"));
+  BOOST_TEST(parsed(spooled + "\"160MiB\"\n").spool_enabled);
+}
+
 BOOST_AUTO_TEST_CASE(keys_that_only_tune_a_missing_feature_are_listed_when_set) {
   BOOST_TEST(parsed(minimal).without_effect.empty());
   const config settings =
