@@ -142,10 +142,7 @@ const std::vector<key_rule>& rules() {
 }
 
 // They tune features to come: set, they change nothing yet, and whoever set them is told.
-constexpr std::string_view tuning_only[] = {
-    "global.spool_dir",         "global.spool_size_bytes",
-    "restore.wait_for_restore", "restore.restore_timeout_seconds",
-    "restore.restore_tier",     "restore.thaw_days"};
+constexpr std::string_view tuning_only[] = {"global.spool_dir", "global.spool_size_bytes"};
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);

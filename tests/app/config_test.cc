@@ -133,8 +133,8 @@ BOOST_AUTO_TEST_CASE(the_time_of_day_has_two_digits_and_two) {
 BOOST_AUTO_TEST_CASE(keys_that_only_tune_a_missing_feature_are_listed_when_set) {
   BOOST_TEST(parsed(minimal).without_effect.empty());
   const config settings =
-      parsed(minimal, variables({{"HOME", "/h"}, {"BTRFS_TO_S3_RESTORE_SAMPLE_MAX_FILES", "30"}}));
-  const std::vector<std::string> expected = {"restore.sample_max_files"};
+      parsed(minimal, variables({{"HOME", "/h"}, {"BTRFS_TO_S3_GLOBAL_SPOOL_DIR", "/spool"}}));
+  const std::vector<std::string> expected = {"global.spool_dir"};
   BOOST_TEST(settings.without_effect == expected, boost::test_tools::per_element());
 }
 
