@@ -62,8 +62,7 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
   if (thawed.error().why != reason::not_thawed) {
     co_return std::move(thawed.error());
   }
-  std::printf("%s\n%s  %s\n", about.c_str(), thaw_text(*plan).c_str(),
-              thawed.error().text().c_str());
+  std::printf("%s is archived\n  %s\n", about.c_str(), thawed.error().text().c_str());
   co_return exit_status::not_thawed;
 }
 
