@@ -219,7 +219,7 @@ task<result<void>> chain_thaw::thaw(heads from, seconds most, engine::stop_token
   auto running = work.run(stop);
   auto report = co_await std::move(running);
   if (!report) {
-    co_return std::move(report.error()).within(_subvolume);
+    co_return std::move(report.error());
   }
   switch (report->outcome) {
     case s3::thaw_outcome::deadline:
@@ -240,8 +240,8 @@ task<result<void>> chain_thaw::thaw(heads from, seconds most, engine::stop_token
 error chain_thaw::not_ready(const s3::thaw_report& report, seconds thaw_most) const {
   error failure;
   failure.why = reason::not_thawed;
-  failure.message = _subvolume + ": " + objects_text(report.missing.size()) + " of " +
-                    std::to_string(report.objects) + ", " + format_bytes(report.bytes_missing) +
+  failure.message = objects_text(report.missing.size()) + " of " + std::to_string(report.objects) +
+                    ", " + format_bytes(report.bytes_missing) +
                     ", cannot be read yet: " + std::to_string(report.requested) +
                     " requested now, " + std::to_string(report.in_progress) +
                     " under way from before";
@@ -284,7 +284,7 @@ task<result<void>> chain_thaw::again(std::uint64_t seen, engine::stop_token stop
                    {"reason", "a copy expired before it was read"}});
   auto thawing = thaw(heads::anew, thaw_most_of(_policy.tier, bytes_of(_chunks, _done)), stop);
   auto thawed = co_await std::move(thawing);
-  if (!thawed) {
+  if (!thawed && thawed.error().what_now != engine::disposition::cancelled) {
     _failure = thawed.error();
   }
   _running = false;

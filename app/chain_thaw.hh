@@ -85,7 +85,7 @@ class chain_thaw {
   std::size_t _done = 0;
   std::uint64_t _age = 0;  // thaws that have ended well
   bool _running = false;
-  std::optional<engine::error> _failure;  // of again(); final
+  std::optional<engine::error> _failure;  // of again(), for all; final
   engine::event _ended;
 };
 

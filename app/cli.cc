@@ -83,7 +83,7 @@ void add_waiting(CLI::App& app, restore_command& into) {
            }
            into.restore_timeout = std::chrono::ceil<std::chrono::seconds>(*duration);
          },
-         "Wait so long for archived objects, in seconds or like 6h (default: "
+         "Wait, and so long, for archived objects; seconds, or like 6h (default: "
          "restore.restore_timeout_seconds)")
       ->type_name("TIME");
 }

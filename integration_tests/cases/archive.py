@@ -34,7 +34,7 @@ def archived_chains_are_requested_at_once_and_a_rerun_goes_on(w):
         w.expect(5, w.tool.run("thaw", "--subvolume", "data", "--dry-run"))
         assert not glacier.posted
         missed = w.restore("--target", target, "--no-wait-restore", expect=5)
-        says(missed, f"data: {len(chunks)} objects of {len(chunks)}", "run the same command again later")
+        says(missed, f"{len(chunks)} objects of {len(chunks)}", "run the same command again later")
         assert len(glacier.posted) == len(set(glacier.posted)) == len(chunks), glacier.posted
         assert all("<Days>9</Days>" in body and "<Tier>Bulk</Tier>" in body for body in glacier.bodies), glacier.bodies
         assert not list(w.restored.iterdir()), "something was left where nothing was received"
@@ -58,6 +58,27 @@ def copies_that_expire_while_they_are_read_are_thawed_again(w):
         assert glacier.refused > 0
         assert len(chunks) < len(glacier.posted) <= 2 * len(chunks), glacier.posted
     w.same(w.data, w.restored / "data")
+
+
+@case
+def restoring_all_requests_every_chain_before_waiting_for_one(w):
+    dataset.seed(w.data, large_mib=4, small_files=20)
+    home = w.filesystem.subvolume("home")
+    dataset.seed(home, large_mib=4, small_files=20)
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(home)]
+    w.backup()
+    chunks = [key for key in w.bucket.list() if "/chunk-" in key]
+    with archive.archive_before(w.bucket.endpoint, "/chunk-", polls=2) as (glacier, endpoint):
+        w.tool.tables["s3"]["endpoint_url"] = endpoint
+        everything = ("--all", "--target-base", str(w.restored))
+        w.expect(5, w.tool.run("thaw", "--all", "--dry-run"))
+        w.expect(0, w.tool.run("restore", *everything, "--dry-run"))
+        assert not glacier.posted, glacier.posted
+        w.expect(0, w.tool.run("restore", *everything, "--restore-timeout", "3"))
+        assert glacier.posted_before_reading == len(glacier.posted) == len(chunks), vars(glacier)
+        w.expect(0, w.tool.run("thaw", "--all"))
+    w.same(w.data, w.restored / "data")
+    w.same(home, w.restored / "home")
 
 
 @case

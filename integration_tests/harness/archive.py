@@ -1,7 +1,7 @@
 """An S3 endpoint's archive, played by a proxy in front of one that has none.
 
 Objects whose path matches lie in GLACIER: HEAD says so, GET is refused with 403 InvalidObjectState until
-POST ?restore was sent and HEAD has been asked `polls` times since, and again after expire().
+POST ?restore was sent and HEAD has been asked `polls` times since, and again from the GET number `expire_at_get` on.
 """
 import contextlib
 import re
@@ -24,13 +24,10 @@ class Archive:
         self.objects = {}  # path: polls still to come; 0: readable
         self.posted = []  # paths of accepted requests, and
         self.bodies = []  # what they said
+        self.posted_before_reading = None  # how many, at the first GET
         self.refused = 0  # GETs
         self.gets = 0
         self.expire_at_get = None
-
-    def expire(self):
-        with self.lock:
-            self.objects.clear()
 
     def answer(self, method, path, query, body):
         """Status, headers, body; None: the endpoint answers."""
@@ -39,6 +36,8 @@ class Archive:
         with self.lock:
             if method == "GET":
                 self.gets += 1
+                if self.gets == 1:
+                    self.posted_before_reading = len(self.posted)
                 if self.gets == self.expire_at_get:
                     self.objects.clear()
                 if self.objects.get(path) != 0:
