@@ -1,5 +1,7 @@
 #include "app/cli.hh"
 
+#include "app/human_units.hh"
+
 #include <CLI/CLI.hpp>
 
 #include <filesystem>
@@ -31,17 +33,10 @@ void add_common(CLI::App& app, common_options& into) {
       ->type_name("FORMAT");
 }
 
-void add_restore(CLI::App& app, restore_command& into) {
+void add_selection(CLI::App& app, backup_selection& into) {
   CLI::Option* subvolume =
       app.add_option("--subvolume", into.subvolume, "Name of the subvolume")->type_name("NAME");
   CLI::Option* all = app.add_flag("--all", into.all, "Every subvolume configured or in the bucket");
-  CLI::Option* target = app.add_option("--target", into.target,
-                                       "Where to restore to; must not exist (default: "
-                                       "restore.target_base_dir/NAME)")
-                            ->type_name("PATH");
-  app.add_option("--target-base", into.target_base, "Instead of restore.target_base_dir")
-      ->type_name("DIR")
-      ->excludes(target);
   CLI::Option* key =
       app.add_option("--manifest-key", into.manifest_key, "The backup with this manifest")
           ->type_name("KEY");
@@ -53,7 +48,7 @@ void add_restore(CLI::App& app, restore_command& into) {
   app.add_flag("--current", into.current, "The newest backup (the default)")
       ->excludes(key)
       ->excludes(at);
-  all->excludes(subvolume)->excludes(target)->excludes(key);
+  all->excludes(subvolume)->excludes(key);
 
   CLI::Option* from =
       app.add_option("--from", into.from, "Without a configuration file: s3://bucket/prefix")
@@ -67,7 +62,42 @@ void add_restore(CLI::App& app, restore_command& into) {
   app.add_option("--profile", into.profile, "With --from: of ~/.aws (default: AWS_PROFILE)")
       ->type_name("NAME")
       ->needs(from);
+}
 
+// For archived objects. A year at most, as restore.restore_timeout_seconds.
+void add_waiting(CLI::App& app, restore_command& into) {
+  CLI::Option* wait = app.add_flag_callback(
+      "--wait-restore", [&into] { into.wait_restore = true; },
+      "Wait until archived objects are thawed (default: restore.wait_for_restore)");
+  app.add_flag_callback(
+         "--no-wait-restore", [&into] { into.wait_restore = false; },
+         "Request archived objects, and exit with status 5 unless all are thawed")
+      ->excludes(wait);
+  app.add_option_function<std::string>(
+         "--restore-timeout",
+         [&into](const std::string& text) {
+           const auto duration = parse_duration(text);
+           if (!duration || *duration > std::chrono::hours(365 * 24)) {
+             throw CLI::ValidationError("--restore-timeout",
+                                        "\"" + text + "\" is no time like 21600 or 6h, up to 365d");
+           }
+           into.restore_timeout = std::chrono::ceil<std::chrono::seconds>(*duration);
+         },
+         "Wait, and so long, for archived objects; seconds, or like 6h (default: "
+         "restore.restore_timeout_seconds)")
+      ->type_name("TIME");
+}
+
+void add_restore(CLI::App& app, restore_command& into) {
+  add_selection(app, into);
+  CLI::Option* target = app.add_option("--target", into.target,
+                                       "Where to restore to; must not exist (default: "
+                                       "restore.target_base_dir/NAME)")
+                            ->type_name("PATH")
+                            ->excludes("--all");
+  app.add_option("--target-base", into.target_base, "Instead of restore.target_base_dir")
+      ->type_name("DIR")
+      ->excludes(target);
   app.add_option("--verify", into.verify,
                  "Compare with the backup's snapshot, where it is on this host: full, sample or "
                  "none (default: restore.verify_mode)")
@@ -81,23 +111,29 @@ void add_restore(CLI::App& app, restore_command& into) {
                "Remove what an interrupted restore to this target left, and start anew");
   app.add_flag("--no-space-check", into.no_space_check,
                "Begin although the target's free space is less than the streams need");
+  add_waiting(app, into);
   CLI::Option* dry_run =
       app.add_flag("--dry-run", into.dry_run, "Print what would be done, change nothing");
   app.add_flag("--json", into.json, "With --dry-run: as JSON")->needs(dry_run);
 }
 
 // What the options' own rules cannot say.
-std::optional<std::string> misuse(bool with_config, const restore_command& restore) {
-  if (!restore.all && restore.subvolume.empty()) {
-    return "restore needs --subvolume NAME, or --all";
+std::optional<std::string> misuse(bool with_config, const std::string& command,
+                                  const backup_selection& wanted) {
+  if (!wanted.all && wanted.subvolume.empty()) {
+    return command + " needs --subvolume NAME, or --all";
   }
+  if (!wanted.from.empty() && with_config) {
+    return command + " takes --config or --from, not both";
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> misuse(bool with_config, const restore_command& restore) {
   if (!restore.from.empty() && restore.target.empty() && restore.target_base.empty()) {
     return "restore --from needs --target, or --target-base";
   }
-  if (!restore.from.empty() && with_config) {
-    return "restore takes --config or --from, not both";
-  }
-  return std::nullopt;
+  return misuse(with_config, "restore", restore);
 }
 
 }  // namespace
@@ -107,6 +143,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   backup_command backup;
   plan_command plan;
   restore_command restore;
+  thaw_command thaw;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
   app.footer(footer);
@@ -138,6 +175,12 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   add_common(*restore_app, common);
   add_restore(*restore_app, restore);
 
+  CLI::App* thaw_app = app.add_subcommand(
+      "thaw", "Request the archived objects of a backup, and tell whether they can be read");
+  add_common(*thaw_app, common);
+  add_selection(*thaw_app, thaw);
+  thaw_app->add_flag("--dry-run", thaw.dry_run, "Tell what would be requested, request nothing");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -150,8 +193,12 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     end.to_stderr = code != 0;
     return end;
   }
-  const bool with_config = app.count("--config") + restore_app->count("--config") > 0;
-  if (const auto wrong = restore_app->parsed() ? misuse(with_config, restore) : std::nullopt) {
+  const bool with_config =
+      app.count("--config") + restore_app->count("--config") + thaw_app->count("--config") > 0;
+  const auto wrong = restore_app->parsed() ? misuse(with_config, restore)
+                     : thaw_app->parsed()  ? misuse(with_config, "thaw", thaw)
+                                           : std::nullopt;
+  if (wrong) {
     early_exit end;
     end.status = 2;
     end.text = *wrong + "\nRun with --help for more information.\n";
@@ -163,6 +210,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   line.common = common;
   if (restore_app->parsed()) {
     line.command = restore;
+  } else if (thaw_app->parsed()) {
+    line.command = thaw;
   } else if (plan_app->parsed()) {
     line.command = plan;
   } else if (backup.dry_run) {

@@ -1,6 +1,7 @@
 // The command line as values.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <variant>
@@ -30,11 +31,10 @@ struct plan_command {
   bool json = false;
 };
 
-struct restore_command {
+// Which backup, of what, where.
+struct backup_selection {
   std::string subvolume;     // empty with `all`
   bool all = false;          // every subvolume that is configured or in the bucket
-  std::string target;        // empty: below the target base
-  std::string target_base;   // empty: restore.target_base_dir
   std::string manifest_key;  // empty: by `at`
   std::string at;            // a point in time as written; empty: the current backup
   bool current = false;      // said explicitly
@@ -43,18 +43,31 @@ struct restore_command {
   std::string region;
   std::string endpoint_url;
   std::string profile;
+};
+
+struct restore_command : backup_selection {
+  std::string target;                 // empty: below the target base
+  std::string target_base;            // empty: restore.target_base_dir
   std::optional<std::string> verify;  // full, sample, none; absent: restore.verify_mode
   bool verify_first = false;
   bool keep_received = false;
   bool discard = false;  // what an interrupted restore left is removed first
   bool no_space_check = false;
+  // For archived objects; absent: by a timeout, else restore.wait_for_restore.
+  std::optional<bool> wait_restore;
+  std::optional<std::chrono::seconds> restore_timeout;  // absent: restore.restore_timeout_seconds
   bool dry_run = false;
   bool json = false;
 };
 
+// Requests archived objects, and tells whether they can be read.
+struct thaw_command : backup_selection {
+  bool dry_run = false;
+};
+
 struct command_line {
   common_options common;
-  std::variant<backup_command, plan_command, restore_command> command;
+  std::variant<backup_command, plan_command, restore_command, thaw_command> command;
 };
 
 // What to print and exit with instead of running: help, version, a usage error.

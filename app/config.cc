@@ -141,11 +141,6 @@ const std::vector<key_rule>& rules() {
   return all;
 }
 
-// They tune features to come: set, they change nothing yet, and whoever set them is told.
-constexpr std::string_view tuning_only[] = {"restore.wait_for_restore",
-                                            "restore.restore_timeout_seconds",
-                                            "restore.restore_tier", "restore.thaw_days"};
-
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -319,9 +314,6 @@ class reader {
     }
     if (!text) {
       return;
-    }
-    if (std::find(std::begin(tuning_only), std::end(tuning_only), key) != std::end(tuning_only)) {
-      _config.without_effect.push_back(key);
     }
     const std::string& name = _environment(variable) ? variable : key;
     std::visit([&](const auto& kind) { assign(kind, name, *text); }, rule.value);

@@ -1,8 +1,7 @@
 // The configuration file: every key, its default and its limits.
 //
 // Unknown keys are errors and name the nearest known one. Keys whose feature this version lacks are
-// known: those that ask for something are refused by name, and those that merely tune it are listed
-// in `without_effect`. Each value may be overridden by the environment variable
+// known, and refused by name. Each value may be overridden by the environment variable
 // BTRFS_TO_S3_{TABLE}_{KEY}, a list being written as in the file; sizes and times take a human form
 // as a string.
 #pragma once
@@ -85,9 +84,6 @@ struct config {
   std::string hook_before;
   std::string hook_after;
   std::string hook_on_failure;
-
-  // Keys that were set although this version does nothing with them; to be logged.
-  std::vector<std::string> without_effect;
 
   // A chunk as it is made: at most 10,000 parts, S3's limit.
   [[nodiscard]] std::uint64_t chunk_limit_bytes() const;

@@ -19,6 +19,9 @@ using engine::task;
 // A damaged part is fetched this often, each time on a new connection, before it counts as damaged
 // in the bucket.
 constexpr int downloads_max = 3;
+// A part whose copy expires more often than this while it is downloaded is given up: no line is so
+// slow, so HEAD and GET must disagree.
+constexpr int thaws_max = 3;
 
 }  // namespace
 
@@ -39,7 +42,7 @@ struct download_link::part {
 
 download_link::download_link(const services& with, s3::object_store& store,
                              engine::buffer_pool& pool, engine::hash_worker& hashes,
-                             std::vector<located_chunk> chunks, progress* shown)
+                             std::vector<located_chunk> chunks, progress* shown, chain_thaw* thaw)
     : _with(with),
       _store(store),
       _pool(pool),
@@ -48,7 +51,8 @@ download_link::download_link(const services& with, s3::object_store& store,
       _stop(with.stop),
       _scope(with.loop),
       _order(with.loop, pool.slots()),
-      _shown(shown) {}
+      _shown(shown),
+      _thaw(thaw) {}
 
 download_link::~download_link() = default;
 
@@ -64,7 +68,8 @@ task<result<void>> download_link::verify_first() {
       continue;
     }
     for (int attempt = 1;; ++attempt) {
-      download_link once(_with, _store, _pool, _hashes, std::vector<located_chunk>(1, chunk));
+      download_link once(_with, _store, _pool, _hashes, std::vector<located_chunk>(1, chunk),
+                         nullptr, _thaw);
       once._purpose = purpose::hash_only;
       once._fresh = attempt > 1;
       auto running = once.run(-1);
@@ -184,7 +189,9 @@ task<result<void>> download_link::fetch_verified(part_pointer one) {
 
 task<result<void>> download_link::download(part_pointer one, bool fresh_connection) {
   const located_chunk& from = _chunks[one->chunk];
+  int thaws = 0;
   for (;;) {
+    const std::uint64_t thaw_age = _thaw != nullptr ? _thaw->age() : 0;
     const bool conditional = _conditional && !from.info.tag.empty();
     s3::get_request request(from.key, one->slot.bytes().first(one->length));
     request.range = s3::byte_range(one->offset, one->length);
@@ -196,6 +203,15 @@ task<result<void>> download_link::download(part_pointer one, bool fresh_connecti
     auto got = co_await std::move(getting);
     if (got) {
       co_return engine::ok();
+    }
+    if (got.error().why == reason::not_thawed && _thaw != nullptr && thaws < thaws_max) {
+      ++thaws;
+      auto thawing = _thaw->again(thaw_age, _stop.token());
+      auto thawed = co_await std::move(thawing);
+      if (!thawed) {
+        co_return thawed;
+      }
+      continue;
     }
     if (got.error().why != reason::precondition || !conditional) {
       co_return std::move(got.error());
@@ -322,6 +338,9 @@ task<result<void>> download_link::release(int fd) {
       if (_shown != nullptr) {
         _shown->add(one->length);
       }
+    }
+    if (one->last && _thaw != nullptr && _purpose == purpose::release) {
+      _thaw->chunk_done();
     }
     one->slot.release();
   }

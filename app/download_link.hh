@@ -9,8 +9,12 @@
 // digest is known, so that a damaged stream never reaches its END. When `btrfs receive` stumbles
 // over such a chunk before its digest is known, the rest is still fetched and hashed, to name the
 // culprit.
+//
+// With a chain_thaw, a chunk whose thawed copy has expired is thawed again while `btrfs receive`
+// waits, and the download goes on.
 #pragma once
 
+#include "app/chain_thaw.hh"
 #include "app/progress.hh"
 #include "app/restore_plan.hh"
 #include "app/services.hh"
@@ -32,7 +36,7 @@ class download_link {
   // References must outlive it. The pool's slots hold at least the largest recorded part.
   download_link(const services& with, s3::object_store& store, engine::buffer_pool& pool,
                 engine::hash_worker& hashes, std::vector<located_chunk> chunks,
-                progress* shown = nullptr);
+                progress* shown = nullptr, chain_thaw* thaw = nullptr);
   ~download_link();
 
   // Before run(): downloads every chunk that run() would verify while streaming, and hashes it. A
@@ -71,6 +75,7 @@ class download_link {
   std::unique_ptr<engine::hash_worker> _stream_hashes;  // for chunks verified while streaming
   btrfs::stream_inspector _inspector;
   progress* _shown;
+  chain_thaw* _thaw;
   enum class purpose { release, hash_only };
   purpose _purpose = purpose::release;
   bool _fresh = false;         // every GET on a new connection

@@ -9,6 +9,7 @@
 #include "app/restore_source.hh"
 #include "app/services.hh"
 #include "app/signals.hh"
+#include "app/thaw_command.hh"
 
 #include <unistd.h>
 
@@ -46,6 +47,10 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
     auto running = job.run();
     co_return co_await std::move(running);
   }
+  if (const auto* thaw = std::get_if<app::thaw_command>(&line.command)) {
+    auto running = app::run_thaw(with, *thaw);
+    co_return co_await std::move(running);
+  }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));
   co_return co_await std::move(running);
 }
@@ -74,10 +79,14 @@ int main(int argc, char** argv) {
   }
   const auto& line = std::get<app::command_line>(parsed);
   const auto* restore = std::get_if<app::restore_command>(&line.command);
-  const bool from_bucket = restore != nullptr && !restore->from.empty();
+  const app::backup_selection* selection = restore;
+  if (const auto* thaw = std::get_if<app::thaw_command>(&line.command)) {
+    selection = thaw;
+  }
+  const bool from_bucket = selection != nullptr && !selection->from.empty();
   const app::environment_lookup environment = app::environment_with_profile(
-      from_environment, from_bucket ? restore->profile : std::string());
-  auto settings = from_bucket ? app::config_of_bucket(*restore, environment)
+      from_environment, from_bucket ? selection->profile : std::string());
+  auto settings = from_bucket ? app::config_of_bucket(*selection, environment)
                               : app::load_config(line.common.config_path, environment);
   if (!settings) {
     return fail(settings.error());
@@ -92,11 +101,6 @@ int main(int argc, char** argv) {
   app::log_over_line log_over(*plain_log, terminal);
   engine::log_sink* const log =
       terminal.usable() ? static_cast<engine::log_sink*>(&log_over) : plain_log.get();
-
-  for (const std::string& key : settings->without_effect) {
-    log->write(engine::log_level::warning, "app", "config_key_without_effect",
-               {{"key", key}, {"reason", "this version lacks the feature that it tunes"}});
-  }
 
   // Both must come before the first thread.
   auto signals = app::signal_watch::create();

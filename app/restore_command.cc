@@ -16,49 +16,60 @@ using engine::log_level;
 using engine::result;
 using engine::task;
 
-task<result<exit_status>> restore_one(const services& with, store_connection& connection,
-                                      restore_command command) {
+restore_command with_target(const services& with, restore_command command) {
   if (command.target.empty()) {
     const std::string base =
         command.target_base.empty() ? with.settings.target_base_dir : command.target_base;
     command.target = base + (base.ends_with('/') ? "" : "/") + command.subvolume;
   }
-  restore_job job(with, connection, std::move(command));
+  return command;
+}
+
+task<result<exit_status>> restore_one(const services& with, store_connection& connection,
+                                      restore_command command) {
+  restore_job job(with, connection, with_target(with, std::move(command)));
   auto running = job.run();
   co_return co_await std::move(running);
 }
 
-// Names in the bucket and in the configuration: whoever restores everything must hear of a
-// configured subvolume that has no backup.
-task<result<std::vector<std::string>>> all_names(const services& with,
-                                                 store_connection& connection) {
-  auto listing = subvolumes_in_bucket(connection.store(), with.settings.prefix, with.stop);
-  auto names = co_await std::move(listing);
-  if (!names) {
-    co_return std::move(names.error());
-  }
-  for (const subvolume_config& configured : with.settings.subvolumes) {
-    if (std::find(names->begin(), names->end(), configured.name) == names->end()) {
-      names->push_back(configured.name);
+// Everything is thawed at the same time. What fails here fails again, and is told, when that
+// subvolume is restored.
+task<result<void>> request_all(const services& with, store_connection& connection,
+                               restore_command command, std::vector<std::string> names) {
+  for (const std::string& name : names) {
+    restore_command one = command;
+    one.subvolume = name;
+    restore_job job(with, connection, with_target(with, std::move(one)));
+    if (!job.waits_for_thaw()) {
+      break;  // each restore asks and goes on to the next at once
     }
+    auto requesting = job.request_thaw();
+    auto requested = co_await std::move(requesting);
+    if (requested) {
+      continue;
+    }
+    if (requested.error().what_now == disposition::cancelled) {
+      co_return requested;
+    }
+    with.log.write(log_level::debug, "restore", "nothing_requested_yet",
+                   {{"subvolume", name}, {"reason", requested.error().text()}});
   }
-  std::sort(names->begin(), names->end());
-  if (names->empty()) {
-    error failure;
-    failure.message =
-        "there are no backups at s3://" + with.settings.bucket + "/" + with.settings.prefix;
-    failure.remedy = "check bucket and prefix";
-    co_return failure;
-  }
-  co_return names;
+  co_return engine::ok();
 }
 
 task<result<exit_status>> restore_all(const services& with, store_connection& connection,
                                       restore_command command) {
-  auto listing = all_names(with, connection);
+  auto listing = all_subvolumes(connection.store(), with.settings, with.stop);
   auto names = co_await std::move(listing);
   if (!names) {
     co_return std::move(names.error());
+  }
+  if (names->size() > 1 && !command.dry_run) {
+    auto requesting = request_all(with, connection, command, *names);
+    auto requested = co_await std::move(requesting);
+    if (!requested) {
+      co_return std::move(requested.error());
+    }
   }
   std::vector<error> failures;
   for (const std::string& name : *names) {

@@ -1,5 +1,6 @@
 #include "app/restore_job.hh"
 
+#include "app/chosen_backup.hh"
 #include "app/human_units.hh"
 #include "app/restore_source.hh"
 #include "btrfs/identity.hh"
@@ -38,107 +39,8 @@ restore_job::restore_job(const services& with, store_connection& connection,
     : _with(with),
       _connection(connection),
       _command(std::move(command)),
+      _thaw(thaw_policy_of(with.settings, _command)),
       _verify(verify_mode_of(_command.verify.value_or(with.settings.verify_mode))) {}
-
-// The key of the backup that was asked for.
-task<result<std::string>> restore_job::find_manifest() {
-  if (!_command.manifest_key.empty()) {
-    co_return _command.manifest_key;
-  }
-  if (!_command.at.empty()) {
-    auto when = parse_point_in_time(_command.at);
-    if (!when) {
-      co_return std::move(when.error());
-    }
-    auto looking = manifest_at(_connection.store(), _with.settings.prefix, _command.subvolume,
-                               *when, _with.stop);
-    auto found = co_await std::move(looking);
-    if (found) {
-      _with.log.write(log_level::info, "restore", "backup_chosen",
-                      {{"not_after", when->rfc3339()}, {"manifest", *found}});
-    }
-    co_return found;
-  }
-  const planner::key_layout keys(_with.settings.prefix, _command.subvolume);
-  auto reading = read_pointer(_connection.store(), keys.pointer(), _with.stop);
-  auto pointer = co_await std::move(reading);
-  if (!pointer) {
-    co_return std::move(pointer.error());
-  }
-  if (!*pointer) {
-    error failure;
-    failure.message = "there is no backup of subvolume \"" + _command.subvolume + "\" at s3://" +
-                      _with.settings.bucket + "/" + keys.root();
-    failure.remedy = _command.from.empty() ? "check --subvolume and s3.prefix"
-                                           : "check --subvolume and the prefix in --from";
-    co_return failure;
-  }
-  co_return std::move((*pointer)->value.manifest_key);
-}
-
-task<result<std::vector<chain_link>>> restore_job::find_chain() {
-  auto finding = find_manifest();
-  auto key = co_await std::move(finding);
-  if (!key) {
-    co_return std::move(key.error());
-  }
-  auto chaining = read_chain(_connection.store(), *key, _with.stop);
-  auto chain = co_await std::move(chaining);
-  if (!chain && chain.error().what_now == disposition::not_found && _command.manifest_key.empty()) {
-    // In a bucket copied under another prefix, the pointer names the old place.
-    const planner::key_layout keys(_with.settings.prefix, _command.subvolume);
-    const std::string beside = planner::beside_manifest(keys.root() + "full/manifest", *key);
-    if (beside != *key) {
-      auto again = read_chain(_connection.store(), beside, _with.stop);
-      auto found = co_await std::move(again);
-      if (found) {
-        chain = std::move(found);
-      }
-    }
-  }
-  if (chain && chain->back().value.subvolume != _command.subvolume) {
-    error failure;
-    failure.why = reason::configuration;
-    failure.message = "manifest " + *key + " is of subvolume \"" + chain->back().value.subvolume +
-                      "\", not \"" + _command.subvolume + "\"";
-    failure.remedy = "correct --subvolume or --manifest-key";
-    co_return failure;
-  }
-  co_return chain;
-}
-
-// Finds each chunk in the bucket, with the size that was recorded, and readable.
-task<result<std::vector<located_chunk>>> restore_job::locate(const chain_link& link) {
-  std::vector<located_chunk> found;
-  for (const planner::chunk_record& record : link.value.chunks) {
-    located_chunk chunk;
-    chunk.record = record;
-    chunk.key = s3::object_key(record.key);
-    auto asking = _connection.store().head_object(chunk.key, _with.stop);
-    auto info = co_await std::move(asking);
-    const std::string beside = planner::beside_manifest(link.key, record.key);
-    if (!info && info.error().what_now == disposition::not_found && beside != record.key) {
-      chunk.key = s3::object_key(beside);
-      auto again = _connection.store().head_object(chunk.key, _with.stop);
-      info = co_await std::move(again);
-    }
-    if (!info) {
-      if (info.error().what_now == disposition::not_found) {
-        co_return damaged("chunk " + record.key + " of manifest " + link.key +
-                          " is missing from the bucket");
-      }
-      co_return std::move(info.error());
-    }
-    if (info->size != record.size) {
-      co_return damaged("chunk " + record.key + " has " + std::to_string(info->size) +
-                        " bytes in the bucket, and " + std::to_string(record.size) +
-                        " were recorded");
-    }
-    chunk.info = std::move(*info);
-    found.push_back(std::move(chunk));
-  }
-  co_return found;
-}
 
 task<result<restore_plan>> restore_job::make_plan(const btrfs::target_report& target,
                                                   std::vector<chain_link> chain) {
@@ -156,7 +58,7 @@ task<result<restore_plan>> restore_job::make_plan(const btrfs::target_report& ta
   }
   plan.host = *host;
   for (chain_link& link : chain) {
-    auto locating = locate(link);
+    auto locating = locate_chunks(_with, _connection.store(), link);
     auto located = co_await std::move(locating);
     if (!located) {
       co_return std::move(located.error());
@@ -166,6 +68,12 @@ task<result<restore_plan>> restore_job::make_plan(const btrfs::target_report& ta
     one.chunks = std::move(*located);
     plan.links.push_back(std::move(one));
   }
+  auto surveying = plan_thaw(_with, _connection.store(), plan.chunks_from(0), _thaw);
+  auto thaw = co_await std::move(surveying);
+  if (!thaw) {
+    co_return std::move(thaw.error());
+  }
+  plan.thaw = std::move(*thaw);
   co_return plan;
 }
 
@@ -267,7 +175,7 @@ task<result<exit_status>> restore_job::run() {
   if (auto allowed = check_keep_received(*target); !allowed) {
     co_return std::move(allowed.error());
   }
-  auto finding = find_chain();
+  auto finding = find_chain(_with, _connection.store(), _command);
   auto chain = co_await std::move(finding);
   if (!chain) {
     co_return std::move(chain.error());
@@ -295,14 +203,45 @@ task<result<exit_status>> restore_job::run() {
   co_return co_await std::move(restoring);
 }
 
+task<result<void>> restore_job::request_thaw() {
+  auto target = btrfs::check_target(_command.target);
+  if (!target) {
+    co_return std::move(target.error());
+  }
+  if (target->exists || target->interrupted) {
+    co_return engine::ok();
+  }
+  auto finding = find_chain(_with, _connection.store(), _command);
+  auto chain = co_await std::move(finding);
+  if (!chain) {
+    co_return std::move(chain.error());
+  }
+  auto planning = make_plan(*target, std::move(*chain));
+  auto plan = co_await std::move(planning);
+  if (!plan) {
+    co_return std::move(plan.error());
+  }
+  if (auto able = check_protocol(*plan); !able) {
+    co_return able;
+  }
+  if (auto enough = check_space(*plan, plan->bytes()); !enough && !_command.no_space_check) {
+    co_return enough;
+  }
+  thaw_policy policy = _thaw;
+  policy.timeout = std::chrono::seconds(0);
+  chain_thaw thaw(_with, _connection.store(), _command.subvolume, plan->chunks_from(0), policy);
+  auto thawing = thaw.make_readable(_with.stop);
+  auto thawed = co_await std::move(thawing);
+  if (!thawed && thawed.error().why == reason::not_thawed) {
+    co_return engine::ok();
+  }
+  co_return thawed;
+}
+
 task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& target,
                                                  restore_plan plan) {
   if (auto able = check_protocol(plan); !able) {
     co_return std::move(able.error());
-  }
-  // Archived objects are refused here; whoever thaws them does so before this.
-  if (auto thawed = check_thawed(plan); !thawed) {
-    co_return std::move(thawed.error());
   }
   auto workspace = btrfs::receive_workspace::open(target, _command.discard);
   if (!workspace) {
@@ -313,8 +252,16 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
     co_return std::move(fit.error());
   }
   const chain_link& last = plan.links.back().link;
-  auto receiving = receive_all(plan, *workspace);
-  auto received = co_await std::move(receiving);
+  // Nothing is asked for, and paid, before everything that could be refused was checked; and
+  // nothing for links that an earlier attempt has received.
+  chain_thaw thaw(_with, _connection.store(), _command.subvolume,
+                  plan.chunks_from(workspace->records().size()), _thaw);
+  auto thawing = thaw.make_readable(_with.stop);
+  auto received = co_await std::move(thawing);
+  if (received) {
+    auto receiving = receive_all(plan, *workspace, thaw);
+    received = co_await std::move(receiving);
+  }
   if (received) {
     auto verifying = verify(plan, *workspace);
     received = co_await std::move(verifying);
@@ -387,7 +334,7 @@ result<void> restore_job::check_before_receiving(const btrfs::target_report& tar
 }
 
 task<result<void>> restore_job::receive_all(const restore_plan& plan,
-                                            btrfs::receive_workspace& workspace) {
+                                            btrfs::receive_workspace& workspace, chain_thaw& thaw) {
   std::uint64_t slot_bytes = 0;
   std::uint64_t bytes = 0;
   const std::size_t first = workspace.records().size();
@@ -429,7 +376,7 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
   shown.start();
   result<void> received = engine::ok();
   for (std::size_t i = first; i < plan.links.size() && received; ++i) {
-    auto receiving = receive_link(plan.links[i], workspace, pool, hashes, shown);
+    auto receiving = receive_link(plan.links[i], workspace, pool, hashes, thaw, shown);
     received = co_await std::move(receiving);
   }
   auto stopping = shown.stop();
@@ -440,10 +387,10 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
 task<result<void>> restore_job::receive_link(const planned_link& planned,
                                              btrfs::receive_workspace& workspace,
                                              engine::buffer_pool& pool, engine::hash_worker& hashes,
-                                             progress& shown) {
+                                             chain_thaw& thaw, progress& shown) {
   const chain_link& link = planned.link;
   const auto started = std::chrono::steady_clock::now();
-  download_link download(_with, _connection.store(), pool, hashes, planned.chunks, &shown);
+  download_link download(_with, _connection.store(), pool, hashes, planned.chunks, &shown, &thaw);
   if (_command.verify_first) {
     auto looking = download.verify_first();
     auto sound = co_await std::move(looking);

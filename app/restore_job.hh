@@ -2,6 +2,7 @@
 // link, verify, and make the target. And the restore command, which does that for one or for all.
 #pragma once
 
+#include "app/chain_thaw.hh"
 #include "app/cli.hh"
 #include "app/download_link.hh"
 #include "app/exit_status.hh"
@@ -31,10 +32,13 @@ class restore_job {
 
   engine::task<engine::result<exit_status>> run();
 
+  // Before run(), where several are restored: asks for what must be thawed without waiting for it,
+  // so that one does not wait for another's. Asks for nothing that run() would refuse, or where an
+  // earlier restore was interrupted.
+  engine::task<engine::result<void>> request_thaw();
+  [[nodiscard]] bool waits_for_thaw() const { return _thaw.timeout.count() > 0; }
+
  private:
-  engine::task<engine::result<std::string>> find_manifest();
-  engine::task<engine::result<std::vector<chain_link>>> find_chain();
-  engine::task<engine::result<std::vector<located_chunk>>> locate(const chain_link& link);
   engine::task<engine::result<restore_plan>> make_plan(const btrfs::target_report& target,
                                                        std::vector<chain_link> chain);
   engine::task<engine::result<exit_status>> carry_out(const btrfs::target_report& target,
@@ -43,11 +47,13 @@ class restore_job {
                                               const restore_plan& plan,
                                               const btrfs::receive_workspace& workspace) const;
   engine::task<engine::result<void>> receive_all(const restore_plan& plan,
-                                                 btrfs::receive_workspace& workspace);
+                                                 btrfs::receive_workspace& workspace,
+                                                 chain_thaw& thaw);
   engine::task<engine::result<void>> receive_link(const planned_link& planned,
                                                   btrfs::receive_workspace& workspace,
                                                   engine::buffer_pool& pool,
-                                                  engine::hash_worker& hashes, progress& shown);
+                                                  engine::hash_worker& hashes, chain_thaw& thaw,
+                                                  progress& shown);
   engine::result<void> take_received(const chain_link& link, btrfs::receive_workspace& workspace);
   engine::task<engine::result<void>> verify(const restore_plan& plan,
                                             const btrfs::receive_workspace& workspace);
@@ -62,6 +68,7 @@ class restore_job {
   const services& _with;
   store_connection& _connection;
   restore_command _command;
+  thaw_policy _thaw;
   verify_mode _verify;
 };
 

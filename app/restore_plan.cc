@@ -34,14 +34,6 @@ std::string padded(std::string text, std::size_t width) {
 
 }  // namespace
 
-bool located_chunk::needs_thaw() const {
-  // Classes whose objects cannot be read before they are thawed ("Restoring an archived object",
-  // Amazon S3 User Guide); GLACIER_IR can.
-  const bool archived = info.stored_as.str() == "GLACIER" ||
-                        info.stored_as.str() == "DEEP_ARCHIVE" || !info.archive_status.empty();
-  return archived && info.restore.find("ongoing-request=\"false\"") == std::string::npos;
-}
-
 std::string located_chunk::storage_class() const {
   const std::string name = info.stored_as.empty() ? "STANDARD" : info.stored_as.str();
   return info.archive_status.empty() ? name : name + " (" + info.archive_status + ")";
@@ -83,17 +75,29 @@ std::map<std::string, restore_plan::class_total> restore_plan::classes() const {
   return totals;
 }
 
-restore_plan::class_total restore_plan::to_thaw() const {
-  class_total total;
-  for (const planned_link& one : links) {
-    for (const located_chunk& chunk : one.chunks) {
-      if (chunk.needs_thaw()) {
-        ++total.objects;
-        total.bytes += chunk.info.size;
-      }
-    }
+std::vector<located_chunk> restore_plan::chunks_from(std::size_t link) const {
+  std::vector<located_chunk> chunks;
+  for (std::size_t i = link; i < links.size(); ++i) {
+    chunks.insert(chunks.end(), links[i].chunks.begin(), links[i].chunks.end());
   }
-  return total;
+  return chunks;
+}
+
+s3::thaw_survey planned_thaw::total() const {
+  s3::thaw_survey sum;
+  for (const auto& [name, one] : classes) {
+    sum.objects += one.found.objects;
+    sum.readable += one.found.readable;
+    sum.thawed += one.found.thawed;
+    sum.thawing += one.found.thawing;
+    sum.to_request += one.found.to_request;
+    sum.to_extend += one.found.to_extend;
+    sum.bytes += one.found.bytes;
+    sum.bytes_to_request += one.found.bytes_to_request;
+    sum.typical.least = std::max(sum.typical.least, one.found.typical.least);
+    sum.typical.most = std::max(sum.typical.most, one.found.typical.most);
+  }
+  return sum;
 }
 
 std::uint64_t space_needed(std::uint64_t stream_bytes) {
@@ -110,27 +114,6 @@ result<void> check_protocol(const restore_plan& plan) {
           version_text(plan.host.kernel) + ", btrfs-progs " + version_text(plan.host.tools) + ")";
       failure.remedy = "use Linux 6.0 or newer with btrfs-progs 6.2 or newer";
       return failure;
-    }
-  }
-  return engine::ok();
-}
-
-result<void> check_thawed(const restore_plan& plan) {
-  for (const planned_link& one : plan.links) {
-    for (const located_chunk& chunk : one.chunks) {
-      if (chunk.needs_thaw()) {
-        const restore_plan::class_total total = plan.to_thaw();
-        error failure;
-        failure.why = engine::reason::not_thawed;
-        failure.message = "chunk " + chunk.key.str() + " is archived (" + chunk.storage_class() +
-                          ") and has not been thawed; of the chain, " +
-                          counted(total.objects, "object") + " with " + format_bytes(total.bytes) +
-                          " have to be";
-        failure.remedy =
-            "request a restore of the chain's objects from the store, and run this again when "
-            "they are ready";
-        return failure;
-      }
     }
   }
   return engine::ok();
@@ -153,6 +136,47 @@ result<void> check_space(const restore_plan& plan, std::uint64_t stream_bytes) {
   return failure;
 }
 
+std::string thaw_time_text(const s3::thaw_time& typical) {
+  const auto text = [](std::chrono::seconds time) {
+    const auto minutes = std::chrono::ceil<std::chrono::minutes>(time).count();
+    return minutes < 120 ? counted(static_cast<std::size_t>(minutes), "minute")
+                         : counted(static_cast<std::size_t>((minutes + 59) / 60), "hour");
+  };
+  if (typical.least.count() == 0) {
+    return "within " + text(typical.most);
+  }
+  return "in " + text(typical.least) + " to " + text(typical.most);
+}
+
+std::string thaw_text(const planned_thaw& thaw) {
+  if (thaw.classes.empty()) {
+    return "  thaw      nothing: every object can be read now\n";
+  }
+  std::string text;
+  for (const auto& [name, one] : thaw.classes) {
+    const auto add = [&text, &name = name](const std::string& what) {
+      text += "  thaw      " + name + ": " + what + "\n";
+    };
+    const s3::thaw_survey& found = one.found;
+    if (found.to_request > 0) {
+      add(counted(found.to_request, "object") + " with " + format_bytes(found.bytes_to_request) +
+          " must be thawed first: " + s3::name_of(thaw.tier) +
+          (one.offered ? ", typically " + thaw_time_text(found.typical)
+                       : std::string(" is NOT OFFERED for it, set restore.restore_tier")) +
+          "; copies for " + counted(thaw.days, "day"));
+    }
+    if (found.thawing > 0) {
+      add(counted(found.thawing, "object") + " being thawed already, typically " +
+          thaw_time_text(found.typical) + " of the request");
+    }
+    if (found.to_extend > 0) {
+      add(counted(found.to_extend, "object") +
+          " thawed, to be kept longer: the copies expire before they would have been read");
+    }
+  }
+  return text;
+}
+
 std::string plan_text(const restore_plan& plan) {
   const planner::manifest& last = plan.links.back().link.value;
   std::string text = plan.subvolume + ": would restore the backup of " + last.created_at.rfc3339() +
@@ -170,12 +194,7 @@ std::string plan_text(const restore_plan& plan) {
     text += "  class     " + name + ": " + counted(total.objects, "object") + ", " +
             format_bytes(total.bytes) + "\n";
   }
-  const restore_plan::class_total thaw = plan.to_thaw();
-  text += "  thaw      " +
-          (thaw.objects == 0 ? std::string("nothing: every object can be read now")
-                             : counted(thaw.objects, "object") + " with " +
-                                   format_bytes(thaw.bytes) + " must be thawed first") +
-          "\n";
+  text += thaw_text(plan.thaw);
   const std::uint64_t needed = space_needed(plan.bytes());
   text += "  space     " + format_bytes(needed) + " needed (" + format_bytes(plan.bytes()) +
           " of streams, " + format_bytes(needed - plan.bytes()) + " for metadata), " +
@@ -200,6 +219,34 @@ std::string plan_text(const restore_plan& plan) {
   }
   return text;
 }
+
+namespace {
+
+nlohmann::ordered_json thaw_json(const planned_thaw& thaw) {
+  using json = nlohmann::ordered_json;
+  const auto numbers = [](const s3::thaw_survey& found) {
+    json out;
+    out["objects"] = found.to_request;
+    out["bytes"] = found.bytes_to_request;
+    out["in_progress"] = found.thawing;
+    out["to_extend"] = found.to_extend;
+    out["typical_seconds"] = {{"least", found.typical.least.count()},
+                              {"most", found.typical.most.count()}};
+    return out;
+  };
+  json out = numbers(thaw.total());
+  out["tier"] = s3::name_of(thaw.tier);
+  out["days"] = thaw.days;
+  out["classes"] = json::object();
+  for (const auto& [name, one] : thaw.classes) {
+    json row = numbers(one.found);
+    row["tier_offered"] = one.offered;
+    out["classes"][name] = std::move(row);
+  }
+  return out;
+}
+
+}  // namespace
 
 std::string plan_json(const restore_plan& plan) {
   using json = nlohmann::ordered_json;
@@ -226,8 +273,7 @@ std::string plan_json(const restore_plan& plan) {
   for (const auto& [name, total] : plan.classes()) {
     out["classes"][name] = {{"objects", total.objects}, {"bytes", total.bytes}};
   }
-  const restore_plan::class_total thaw = plan.to_thaw();
-  out["thaw"] = {{"objects", thaw.objects}, {"bytes", thaw.bytes}};
+  out["thaw"] = thaw_json(plan.thaw);
   out["space"] = {{"needed_bytes", space_needed(plan.bytes())},
                   {"available_bytes", plan.available_bytes},
                   {"enough", space_needed(plan.bytes()) <= plan.available_bytes}};

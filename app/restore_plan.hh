@@ -5,6 +5,7 @@
 #include "app/chain_reader.hh"
 #include "btrfs/processes.hh"
 #include "engine/result.hh"
+#include "s3/archive_thaw.hh"
 #include "s3/object_store.hh"
 
 #include <cstdint>
@@ -19,7 +20,6 @@ struct located_chunk {
   planner::chunk_record record;
   s3::object_key key;  // where it is, which in a copied bucket differs from the record
   s3::object_info info;
-  [[nodiscard]] bool needs_thaw() const;
   // As HEAD told it: "STANDARD", "DEEP_ARCHIVE", "INTELLIGENT_TIERING (ARCHIVE_ACCESS)".
   [[nodiscard]] std::string storage_class() const;
 };
@@ -29,11 +29,25 @@ struct planned_link {
   std::vector<located_chunk> chunks;
 };
 
+// What must be thawed before the download, by storage class as located_chunk names it. Only classes
+// that have to be waited for or asked about are in it.
+struct planned_thaw {
+  struct row {
+    s3::thaw_survey found;
+    bool offered = true;  // the tier, for this class
+  };
+  s3::retrieval_tier tier = s3::retrieval_tier::standard;
+  unsigned days = 0;  // that copies will live
+  std::map<std::string, row> classes;
+  [[nodiscard]] s3::thaw_survey total() const;
+};
+
 struct restore_plan {
   std::string subvolume;
   std::string target;
-  bool interrupted = false;           // an earlier restore to it left something
-  std::vector<planned_link> links;    // full first
+  bool interrupted = false;         // an earlier restore to it left something
+  std::vector<planned_link> links;  // full first
+  planned_thaw thaw;
   std::uint64_t available_bytes = 0;  // at the target
   btrfs::capabilities host;
   std::string source;        // the backup's snapshot on this host; empty: not here
@@ -47,7 +61,7 @@ struct restore_plan {
     std::uint64_t bytes = 0;
   };
   [[nodiscard]] std::map<std::string, class_total> classes() const;
-  [[nodiscard]] class_total to_thaw() const;
+  [[nodiscard]] std::vector<located_chunk> chunks_from(std::size_t link) const;
 };
 
 // Bytes that receiving streams of `stream_bytes` takes at most, unless the target's filesystem
@@ -60,11 +74,14 @@ struct restore_plan {
 [[nodiscard]] std::uint64_t space_needed(std::uint64_t stream_bytes);
 
 // Reasons against restoring: a stream protocol that this host cannot receive (by the first such
-// link); archived chunks (reason not_thawed); too little space for `stream_bytes`, with the sum.
+// link); too little space for `stream_bytes`, with the sum.
 engine::result<void> check_protocol(const restore_plan& plan);
-engine::result<void> check_thawed(const restore_plan& plan);
 engine::result<void> check_space(const restore_plan& plan, std::uint64_t stream_bytes);
 
+// "in 3 hours to 5 hours", "within 12 hours".
+[[nodiscard]] std::string thaw_time_text(const s3::thaw_time& typical);
+// A line or more, each indented.
+[[nodiscard]] std::string thaw_text(const planned_thaw& thaw);
 // For people, several lines; and one JSON document on one line.
 [[nodiscard]] std::string plan_text(const restore_plan& plan);
 [[nodiscard]] std::string plan_json(const restore_plan& plan);

@@ -105,7 +105,7 @@ environment_lookup environment_with_profile(environment_lookup environment, std:
   };
 }
 
-result<config> config_of_bucket(const restore_command& command,
+result<config> config_of_bucket(const backup_selection& command,
                                 const environment_lookup& environment) {
   constexpr std::string_view scheme = "s3://";
   const std::string_view from = command.from;
@@ -221,6 +221,29 @@ task<result<std::vector<std::string>>> subvolumes_in_bucket(s3::object_store& st
     }
   }
   std::sort(names.begin(), names.end());
+  co_return names;
+}
+
+task<result<std::vector<std::string>>> all_subvolumes(s3::object_store& store,
+                                                      const config& settings,
+                                                      engine::stop_token stop) {
+  auto listing = subvolumes_in_bucket(store, settings.prefix, stop);
+  auto names = co_await std::move(listing);
+  if (!names) {
+    co_return std::move(names.error());
+  }
+  for (const subvolume_config& configured : settings.subvolumes) {
+    if (std::find(names->begin(), names->end(), configured.name) == names->end()) {
+      names->push_back(configured.name);
+    }
+  }
+  std::sort(names->begin(), names->end());
+  if (names->empty()) {
+    error failure;
+    failure.message = "there are no backups at s3://" + settings.bucket + "/" + settings.prefix;
+    failure.remedy = "check bucket and prefix";
+    co_return failure;
+  }
   co_return names;
 }
 

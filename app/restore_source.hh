@@ -25,7 +25,7 @@ environment_lookup environment_with_profile(environment_lookup environment, std:
 // the region also from AWS_REGION, AWS_DEFAULT_REGION or the profile, and us-east-1 with an
 // endpoint of one's own. Errors (reason configuration): a --from that is no s3://bucket/prefix, no
 // region.
-engine::result<config> config_of_bucket(const restore_command& command,
+engine::result<config> config_of_bucket(const backup_selection& command,
                                         const environment_lookup& environment);
 
 // "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; or, in local time,
@@ -42,5 +42,11 @@ engine::task<engine::result<std::string>> manifest_at(s3::object_store& store, s
 // Names of the subvolumes that have anything below `prefix`, sorted.
 engine::task<engine::result<std::vector<std::string>>> subvolumes_in_bucket(
     s3::object_store& store, std::string prefix, engine::stop_token stop);
+
+// The same and those that are configured: whoever restores everything must hear of a configured
+// subvolume that has no backup. None at all is an error. `settings` must outlive it.
+engine::task<engine::result<std::vector<std::string>>> all_subvolumes(s3::object_store& store,
+                                                                      const config& settings,
+                                                                      engine::stop_token stop);
 
 }  // namespace bts3::app

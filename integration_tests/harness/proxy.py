@@ -31,6 +31,7 @@ class Proxy:
     def __init__(self, endpoint):
         self.target = urllib.parse.urlsplit(endpoint).netloc
         self.rule = None
+        self.player = None  # answers in the endpoint's stead, or adds headers (archive.py)
         self.lock = threading.Lock()
         self.requests = []  # (method, path, query, bytes of the body)
         proxy = self
@@ -57,6 +58,16 @@ class Proxy:
                     rule.released.wait()
                     self.close_connection = True
                     return
+                played = proxy.player.answer(self.command, path, query, body) if proxy.player else None
+                if played:
+                    status, headers, content = played
+                    self.send_response(status)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+                    return
                 upstream = http.client.HTTPConnection(proxy.target, timeout=120)
                 try:
                     upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -74,8 +85,11 @@ class Proxy:
                     self.close_connection = True
                     return
                 self.send_response_only(answer.status, answer.reason)
+                added = proxy.player.headers(self.command, path) if proxy.player and answer.status < 300 else {}
+                for name, value in added.items():
+                    self.send_header(name, value)
                 for name, value in answer.getheaders():
-                    if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+                    if name.lower() not in ("connection", "transfer-encoding", "content-length", *added):
                         self.send_header(name, value)
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
                 self.send_header("Content-Length", length or "0")

@@ -112,6 +112,39 @@ BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
              "text");
 }
 
+BOOST_AUTO_TEST_CASE(restore_waits_for_archived_objects_as_it_is_told) {
+  const auto restored = [](std::vector<const char*> words) {
+    words.insert(words.begin(), {"restore", "--subvolume", "d"});
+    return std::get<restore_command>(accepted(std::move(words)).command);
+  };
+  BOOST_TEST(!restored({}).wait_restore.has_value());
+  BOOST_TEST(!restored({}).restore_timeout.has_value());
+  BOOST_TEST(restored({"--wait-restore"}).wait_restore.value());
+  BOOST_TEST(!restored({"--no-wait-restore"}).wait_restore.value());
+  BOOST_TEST(restored({"--restore-timeout", "90"}).restore_timeout->count() == 90);
+  BOOST_TEST(restored({"--restore-timeout", "6h"}).restore_timeout->count() == 21'600);
+  BOOST_TEST(ended({"restore", "--subvolume", "d", "--wait-restore", "--no-wait-restore"}).status ==
+             2);
+  for (const char* wrong : {"soon", "-1", "366d", ""}) {
+    const early_exit end = ended({"restore", "--subvolume", "d", "--restore-timeout", wrong});
+    BOOST_TEST(end.status == 2);
+    BOOST_TEST(end.text.find("--restore-timeout") != std::string::npos, end.text);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(thaw_chooses_a_backup_as_restore_does) {
+  const auto line = accepted({"thaw", "--from", "s3://b/p", "--subvolume", "d", "--at",
+                              "2026-01-02 03:04", "--region", "r", "--dry-run"});
+  const auto& thaw = std::get<thaw_command>(line.command);
+  BOOST_TEST((thaw.subvolume == "d" && thaw.from == "s3://b/p" && thaw.region == "r"));
+  BOOST_TEST(thaw.at == "2026-01-02 03:04");
+  BOOST_TEST(thaw.dry_run);
+  BOOST_TEST(std::get<thaw_command>(accepted({"thaw", "--all"}).command).all);
+  BOOST_TEST(ended({"thaw"}).text.find("thaw needs --subvolume") != std::string::npos);
+  BOOST_TEST(ended({"thaw", "--all", "--manifest-key", "k"}).status == 2);
+  BOOST_TEST(ended({"thaw", "--config", "/c", "--from", "s3://b/p", "--all"}).status == 2);
+}
+
 BOOST_AUTO_TEST_CASE(usage_errors_exit_2_and_help_exits_0_with_the_table) {
   BOOST_TEST(ended({}).status == 2);
   BOOST_TEST(ended({"bakup"}).status == 2);

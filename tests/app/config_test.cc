@@ -150,14 +150,6 @@ BOOST_AUTO_TEST_CASE(a_memory_limit_lowers_what_is_in_flight_or_is_refused_with_
   BOOST_TEST(parsed(spooled + "\"160MiB\"\n").spool_enabled);
 }
 
-BOOST_AUTO_TEST_CASE(keys_that_only_tune_a_missing_feature_are_listed_when_set) {
-  BOOST_TEST(parsed(minimal).without_effect.empty());
-  const config settings =
-      parsed(minimal, variables({{"HOME", "/h"}, {"BTRFS_TO_S3_RESTORE_THAW_DAYS", "30"}}));
-  const std::vector<std::string> expected = {"restore.thaw_days"};
-  BOOST_TEST(settings.without_effect == expected, boost::test_tools::per_element());
-}
-
 BOOST_AUTO_TEST_CASE(control_characters_are_refused_wherever_text_is_free) {
   const std::string text =
       problem(minimal + "sse = \"aws:kms\"\nsse_kms_key_id = \"k\\r\\nx-amz-acl: public-read\"\n");

@@ -4,6 +4,7 @@
 
 #include "engine/sha256.hh"
 #include "tests/engine/support.hh"
+#include "tests/s3/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
 
@@ -144,9 +145,12 @@ class bent_store final : public s3::object_store {
 // A stream in chunks in a store, and what comes out of the pipe.
 class transfer {
  public:
-  transfer(std::size_t stream_bytes, std::size_t chunks, bool with_parts)
+  transfer(std::size_t stream_bytes, std::size_t chunks, bool with_parts,
+           std::string chunks_class = "STANDARD")
       : loop(engine::testing::make_reactor()),
-        objects(*loop),
+        clock(bts3::testing::reference_time),
+        stored_as(std::move(chunks_class)),
+        objects(*loop, rules_with(clock)),
         store(objects),
         with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}},
         stream(stream_of(stream_bytes)) {
@@ -160,12 +164,13 @@ class transfer {
   void add_chunk(const std::string& body, bool with_parts) {
     located_chunk chunk;
     chunk.key = s3::object_key("chunk-" + std::to_string(located.size()) + ".bin");
-    objects.put(chunk.key.str(), body);
+    objects.put(chunk.key.str(), body, stored_as);
     chunk.record.key = chunk.key.str();
     chunk.record.size = body.size();
     chunk.record.sha256 = digest_of(body);
     chunk.info.size = body.size();
     chunk.info.tag = objects.find(chunk.key.str())->tag;
+    chunk.info.stored_as = s3::storage_class(stored_as);
     if (with_parts) {
       chunk.record.part_size = part_bytes;
       engine::sha256_hasher hasher;
@@ -199,7 +204,7 @@ class transfer {
       engine::buffer_pool pool(*loop, part_bytes, 3, log);
       engine::hash_worker hashes(*loop);
       {
-        download_link link(with, store, pool, hashes, located);
+        download_link link(with, store, pool, hashes, located, nullptr, thaw.get());
         if (verify_first) {
           outcome = loop->run(link.verify_first());
         }
@@ -208,23 +213,50 @@ class transfer {
         }
       }
       BOOST_TEST(pool.free_slots() == 3u);
-      BOOST_TEST(objects.in_flight_max() <= 3u);
+      BOOST_TEST((thaw || objects.in_flight_max() <= 3u));
     }
     ends->write_end.reset();
     drain.join();
     return outcome;
   }
 
+  // Waiting for it moves the clock.
+  void thaw_first() {
+    thaw_policy policy = thaw_policy_of(settings);
+    policy.timeout = std::chrono::days(3);
+    policy.sleep = [this](std::chrono::nanoseconds duration, engine::stop_token) {
+      return nap(this, duration);
+    };
+    thaw = std::make_unique<chain_thaw>(with, store, "data", located, policy);
+    auto ready = loop->run(thaw->make_readable({}));
+    BOOST_REQUIRE_MESSAGE(ready.has_value(), error_text(ready));
+  }
+
   std::unique_ptr<engine::reactor> loop;
+  bts3::testing::fixed_clock clock;
+  std::string stored_as;
   memory_store objects;
   bent_store store;
   engine::testing::recording_log log;
-  engine::system_clock_source clock;
   config settings;
   services with;
   std::string stream;
   std::vector<located_chunk> located;
   std::string released;
+  std::unique_ptr<chain_thaw> thaw;
+
+ private:
+  static bts3::testing::memory_store_options rules_with(const engine::clock& clock) {
+    bts3::testing::memory_store_options rules;
+    rules.clock = &clock;
+    return rules;
+  }
+  static engine::task<engine::result<void>> nap(transfer* self, std::chrono::nanoseconds duration) {
+    self->clock.time += std::chrono::duration_cast<std::chrono::seconds>(duration);
+    auto yielding = self->loop->yield();
+    co_await std::move(yielding);
+    co_return engine::ok();
+  }
 };
 
 bool has(const std::string& text, const std::string& part) {
@@ -420,6 +452,43 @@ BOOST_AUTO_TEST_CASE(a_stream_without_its_end_is_refused) {
   auto done = one.run();
   BOOST_REQUIRE(!done);
   BOOST_TEST(has(done.error().message, "without an END command"));
+}
+
+BOOST_AUTO_TEST_CASE(a_thawed_copy_that_expires_in_the_middle_is_thawed_again_and_read_on) {
+  for (const bool with_parts : {true, false}) {
+    transfer one(1'500'000, 3, with_parts, "GLACIER");
+    one.thaw_first();
+    BOOST_TEST(one.objects.count("RestoreObject") == 3u);
+    one.store.before = [&](const s3::get_request&, std::size_t number) {
+      // In the second chunk of three, at 8 parts a chunk.
+      one.clock.time += std::chrono::days(number == 15 ? 30 : 0);
+    };
+    auto done = one.run();
+    BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+    BOOST_TEST((one.released == one.stream));
+    BOOST_TEST(count_of(one.log.events, "thawing_again") == 1u);
+    BOOST_TEST(one.objects.count("RestoreObject") == 5u);  // not for the chunk that was read
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_archived_chunk_that_nobody_thaws_is_an_error) {
+  transfer one(100'000, 1, true, "DEEP_ARCHIVE");
+  auto done = one.run();
+  BOOST_REQUIRE(!done);
+  BOOST_TEST((done.error().why == engine::reason::not_thawed), error_text(done));
+  BOOST_TEST(one.objects.count("RestoreObject") == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_store_that_says_thawed_and_refuses_to_read_is_given_up) {
+  transfer one(60'000, 1, true, "GLACIER");
+  one.thaw_first();
+  one.store.before = [&](const s3::get_request&, std::size_t) {
+    one.clock.time += std::chrono::days(30);
+  };
+  auto done = one.run();
+  BOOST_REQUIRE(!done);
+  BOOST_TEST((done.error().why == engine::reason::not_thawed), error_text(done));
+  BOOST_TEST(one.store.gets.size() == 4u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,5 @@
 #include "app/restore_plan.hh"
 
-#include "app/exit_status.hh"
 #include "tests/support/outcome.hh"
 
 #include <boost/test/unit_test.hpp>
@@ -18,14 +17,11 @@ namespace {
 
 constexpr std::uint64_t gib = std::uint64_t{1} << 30;
 
-located_chunk chunk_of(std::uint64_t size, const std::string& stored_as,
-                       const std::string& restore = "", const std::string& archive = "") {
+located_chunk chunk_of(std::uint64_t size, const std::string& stored_as) {
   located_chunk chunk;
   chunk.key = s3::object_key("p/chunk-" + stored_as);
   chunk.record.size = chunk.info.size = size;
   chunk.info.stored_as = s3::storage_class(stored_as);
-  chunk.info.restore = restore;
-  chunk.info.archive_status = archive;
   return chunk;
 }
 
@@ -112,23 +108,43 @@ BOOST_AUTO_TEST_CASE(space_is_the_streams_and_a_64th_and_16_mib) {
   BOOST_TEST(has(refused.error().text(), "1 B are missing"));
 }
 
-BOOST_AUTO_TEST_CASE(archived_objects_are_counted_and_refused_until_thawed) {
+BOOST_AUTO_TEST_CASE(what_must_be_thawed_is_told_for_each_class_with_tier_and_hours) {
   restore_plan plan = two_links();
-  BOOST_TEST(check_thawed(plan).has_value());
-  auto& chunks = plan.links[0].chunks;
-  chunks.push_back(chunk_of(gib, "GLACIER_IR"));
-  chunks.push_back(chunk_of(gib, "DEEP_ARCHIVE", "ongoing-request=\"false\", expiry-date=\"x\""));
-  BOOST_TEST(check_thawed(plan).has_value());
-  chunks.push_back(chunk_of(gib, "DEEP_ARCHIVE"));
-  chunks.push_back(chunk_of(gib, "GLACIER", "ongoing-request=\"true\""));
-  chunks.push_back(chunk_of(gib, "INTELLIGENT_TIERING", "", "ARCHIVE_ACCESS"));
-  BOOST_TEST(plan.to_thaw().objects == 3u);
-  const auto refused = check_thawed(plan);
-  BOOST_REQUIRE(!refused);
-  BOOST_TEST((status_of(refused.error()) == exit_status::not_thawed));
-  BOOST_TEST(has(refused.error().text(), "3 objects with 3.0 GiB"));
-  BOOST_TEST(has(plan_text(plan), "3 objects with 3.0 GiB must be thawed first"));
-  BOOST_TEST(has(plan_text(plan), "INTELLIGENT_TIERING (ARCHIVE_ACCESS): 1 object"));
+  plan.thaw.tier = s3::retrieval_tier::expedited;
+  plan.thaw.days = 9;
+  planned_thaw::row& glacier = plan.thaw.classes["GLACIER"];
+  glacier.found.to_request = 2;
+  glacier.found.bytes_to_request = 3 * gib;
+  glacier.found.typical.least = std::chrono::minutes(1);
+  glacier.found.typical.most = std::chrono::minutes(5);
+  planned_thaw::row& deep = plan.thaw.classes["DEEP_ARCHIVE"];
+  deep.found.to_request = 1;
+  deep.found.thawing = 4;
+  deep.found.to_extend = 1;
+  deep.found.bytes_to_request = gib;
+  deep.found.typical.most = std::chrono::hours(12);
+  deep.offered = false;
+  const std::string text = plan_text(plan);
+  BOOST_TEST(has(text,
+                 "GLACIER: 2 objects with 3.0 GiB must be thawed first: Expedited, typically in 1 "
+                 "minute to 5 minutes; copies for 9 days\n"),
+             text);
+  BOOST_TEST(has(text,
+                 "DEEP_ARCHIVE: 1 object with 1.0 GiB must be thawed first: Expedited is NOT "
+                 "OFFERED for it"),
+             text);
+  BOOST_TEST(has(text, "DEEP_ARCHIVE: 4 objects being thawed already, typically within 12 hours"),
+             text);
+  BOOST_TEST(has(text, "DEEP_ARCHIVE: 1 object thawed, to be kept longer"), text);
+  const auto json = nlohmann::json::parse(plan_json(plan))["thaw"];
+  BOOST_TEST(json["objects"] == 3);
+  BOOST_TEST(json["bytes"] == 4 * gib);
+  BOOST_TEST(json["in_progress"] == 4);
+  BOOST_TEST(json["tier"] == "Expedited");
+  BOOST_TEST(json["days"] == 9);
+  BOOST_TEST(json["typical_seconds"]["most"] == 12 * 3600);
+  BOOST_TEST(json["classes"]["DEEP_ARCHIVE"]["tier_offered"] == false);
+  BOOST_TEST(json["classes"]["GLACIER"]["objects"] == 2);
 }
 
 BOOST_AUTO_TEST_CASE(a_host_too_old_for_a_links_protocol_is_named_with_it) {

@@ -1,0 +1,295 @@
+#include "app/chain_thaw.hh"
+
+#include "app/human_units.hh"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::log_level;
+using engine::reason;
+using engine::result;
+using engine::task;
+using std::chrono::days;
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// The stated rate: what a line of 100 Mbit/s brings (12.5 MB/s), less what is lost on the way.
+// Too low a rate costs storage of copies for some days ($0.023 a GB and month on AWS), too high a
+// one a second retrieval.
+constexpr std::uint64_t assumed_bytes_per_sec = 10'000'000;
+constexpr unsigned days_min = 7;
+constexpr unsigned days_max = 36'500;  // as restore.thaw_days
+
+s3::retrieval_tier tier_of(const std::string& name) {
+  if (name == "Bulk") {
+    return s3::retrieval_tier::bulk;
+  }
+  return name == "Expedited" ? s3::retrieval_tier::expedited : s3::retrieval_tier::standard;
+}
+
+// Of any class that the tier is offered for.
+seconds thaw_most_of(s3::retrieval_tier tier, std::uint64_t bytes) {
+  seconds most{0};
+  for (const auto depth : {s3::archive_depth::archive, s3::archive_depth::deep}) {
+    if (const auto typical = s3::typical_thaw_time(depth, tier, bytes)) {
+      most = std::max(most, typical->most);
+    }
+  }
+  return most;
+}
+
+std::string objects_text(std::size_t count) {
+  return std::to_string(count) + " object" + (count == 1 ? "" : "s");
+}
+
+std::uint64_t bytes_of(const std::vector<located_chunk>& chunks, std::size_t from = 0) {
+  std::uint64_t sum = 0;
+  for (std::size_t i = from; i < chunks.size(); ++i) {
+    sum += chunks[i].info.size;
+  }
+  return sum;
+}
+
+std::vector<s3::thaw_object> objects_of(const std::vector<located_chunk>& chunks) {
+  std::vector<s3::thaw_object> objects;
+  for (const located_chunk& chunk : chunks) {
+    objects.emplace_back(chunk.key, chunk.record.size, chunk.info);
+  }
+  return objects;
+}
+
+// `now` so that a caller's several surveys agree.
+s3::thaw_options survey_options(const thaw_policy& policy, std::uint64_t bytes, seconds thaw_most,
+                                s3::wall_time now) {
+  s3::thaw_options options;
+  options.tier = policy.tier;
+  options.sleep = policy.sleep;
+  options.days = policy.days.value_or(days_to_live(policy, bytes, thaw_most));
+  // Days that somebody set are taken as they are: the rate is a guess, and copies that end too
+  // early are thawed again.
+  options.needed_until =
+      now + std::min<seconds>(thaw_most + download_time(policy, bytes), days(options.days));
+  options.deadline = now + policy.timeout;
+  return options;
+}
+
+}  // namespace
+
+thaw_policy thaw_policy_of(const config& settings) {
+  thaw_policy policy;
+  policy.tier = tier_of(settings.restore_tier);
+  if (settings.thaw_days != "auto") {
+    policy.days = static_cast<unsigned>(std::stoul(settings.thaw_days));  // checked when read
+  }
+  policy.bytes_per_sec = assumed_bytes_per_sec;
+  if (settings.max_bandwidth_bytes_per_sec > 0) {
+    policy.bytes_per_sec = std::min(policy.bytes_per_sec, settings.max_bandwidth_bytes_per_sec);
+  }
+  return policy;
+}
+
+thaw_policy thaw_policy_of(const config& settings, const restore_command& command) {
+  thaw_policy policy = thaw_policy_of(settings);
+  const bool waits = command.wait_restore.value_or(command.restore_timeout.has_value() ||
+                                                   settings.wait_for_restore);
+  if (waits) {
+    policy.timeout = command.restore_timeout.value_or(seconds(settings.restore_timeout_seconds));
+  }
+  return policy;
+}
+
+seconds download_time(const thaw_policy& policy, std::uint64_t bytes) {
+  const std::uint64_t rate = std::max<std::uint64_t>(policy.bytes_per_sec, 1);
+  const std::uint64_t most = std::uint64_t{days_max} * 86'400 / 2;
+  return seconds(std::min(bytes / rate, most));
+}
+
+unsigned days_to_live(const thaw_policy& policy, std::uint64_t bytes, seconds thaw_most) {
+  const auto needed = std::chrono::ceil<days>(thaw_most + download_time(policy, bytes));
+  return std::clamp(static_cast<unsigned>(needed.count()) + 1, days_min, days_max);
+}
+
+task<result<planned_thaw>> plan_thaw(const services& with, s3::object_store& store,
+                                     std::vector<located_chunk> chunks, thaw_policy policy) {
+  const s3::wall_time now = with.clock.now();
+  const std::uint64_t bytes = bytes_of(chunks);
+  s3::archive_thaw whole(with.loop, store, with.clock, with.log, objects_of(chunks),
+                         survey_options(policy, bytes, seconds(0), now));
+  auto surveying = whole.survey(with.stop);
+  auto all = co_await std::move(surveying);
+  if (!all) {
+    co_return std::move(all.error());
+  }
+  const s3::thaw_options options = survey_options(policy, bytes, all->typical.most, now);
+  planned_thaw planned;
+  planned.tier = policy.tier;
+  planned.days = options.days;
+  std::map<std::string, std::vector<located_chunk>> classes;
+  for (located_chunk& chunk : chunks) {
+    classes[chunk.storage_class()].push_back(std::move(chunk));
+  }
+  for (const auto& [name, members] : classes) {
+    s3::archive_thaw part(with.loop, store, with.clock, with.log, objects_of(members), options);
+    auto looking = part.survey(with.stop);
+    auto found = co_await std::move(looking);
+    if (!found) {
+      co_return std::move(found.error());
+    }
+    if (found->to_request + found->thawing + found->to_extend == 0) {
+      continue;
+    }
+    planned_thaw::row row;
+    row.found = *found;
+    const auto status = s3::archive_status_of(members[0].key, members[0].info, now);
+    row.offered = found->to_request == 0 || !status ||
+                  s3::typical_thaw_time(status->depth, policy.tier, 0).has_value();
+    planned.classes.emplace(name, row);
+  }
+  co_return planned;
+}
+
+chain_thaw::chain_thaw(const services& with, s3::object_store& store, std::string subvolume,
+                       std::vector<located_chunk> chunks, thaw_policy policy)
+    : _with(with),
+      _store(store),
+      _subvolume(std::move(subvolume)),
+      _chunks(std::move(chunks)),
+      _policy(std::move(policy)),
+      _ended(with.loop) {}
+
+std::vector<s3::thaw_object> chain_thaw::objects(heads from) const {
+  std::vector<s3::thaw_object> wanted;
+  for (std::size_t i = _done; i < _chunks.size(); ++i) {
+    const located_chunk& chunk = _chunks[i];
+    if (from == heads::known) {
+      wanted.emplace_back(chunk.key, chunk.record.size, chunk.info);
+    } else {
+      wanted.emplace_back(chunk.key, chunk.record.size);
+    }
+  }
+  return wanted;
+}
+
+s3::thaw_options chain_thaw::options_for(seconds thaw_most) const {
+  return survey_options(_policy, bytes_of(_chunks, _done), thaw_most, _with.clock.now());
+}
+
+task<result<void>> chain_thaw::make_readable(engine::stop_token stop) {
+  s3::archive_thaw look(_with.loop, _store, _with.clock, _with.log, objects(heads::known),
+                        options_for(seconds(0)));
+  auto surveying = look.survey(stop);
+  auto found = co_await std::move(surveying);
+  if (!found) {
+    co_return std::move(found.error());
+  }
+  if (found->to_request + found->thawing + found->to_extend == 0) {
+    co_return engine::ok();
+  }
+  _with.log.write(log_level::info, "restore", "thaw_needed",
+                  {{"subvolume", _subvolume},
+                   {"to_request", std::to_string(found->to_request)},
+                   {"bytes_to_request", std::to_string(found->bytes_to_request)},
+                   {"in_progress", std::to_string(found->thawing)},
+                   {"tier", s3::name_of(_policy.tier)},
+                   {"days", std::to_string(options_for(found->typical.most).days)},
+                   {"typical", thaw_time_text(found->typical)},
+                   {"waits_seconds_max", std::to_string(_policy.timeout.count())}});
+  auto thawing = thaw(heads::known, found->typical.most, stop);
+  co_return co_await std::move(thawing);
+}
+
+task<result<void>> chain_thaw::thaw(heads from, seconds most, engine::stop_token stop) {
+  const s3::thaw_options options = options_for(most);
+  const auto estimate = most + download_time(_policy, bytes_of(_chunks, _done));
+  if (_policy.days && estimate > days(*_policy.days)) {
+    _with.log.write(
+        log_level::warning, "restore", "thaw_days_may_not_suffice",
+        {{"days", std::to_string(*_policy.days)},
+         {"estimated_hours", std::to_string(std::chrono::ceil<hours>(estimate).count())},
+         {"consequence", "copies that expire while they are read are thawed again"}});
+  }
+  s3::archive_thaw work(_with.loop, _store, _with.clock, _with.log, objects(from), options);
+  auto running = work.run(stop);
+  auto report = co_await std::move(running);
+  if (!report) {
+    co_return std::move(report.error());
+  }
+  switch (report->outcome) {
+    case s3::thaw_outcome::deadline:
+      co_return not_ready(*report, most);
+    case s3::thaw_outcome::ready:
+      break;
+  }
+  _with.log.write(log_level::info, "restore", "thawed",
+                  {{"subvolume", _subvolume},
+                   {"objects", std::to_string(report->objects)},
+                   {"requested", std::to_string(report->requested)},
+                   {"extended", std::to_string(report->extended)},
+                   {"polls", std::to_string(report->polls)}});
+  ++_age;
+  co_return engine::ok();
+}
+
+error chain_thaw::not_ready(const s3::thaw_report& report, seconds thaw_most) const {
+  error failure;
+  failure.why = reason::not_thawed;
+  failure.message = objects_text(report.missing.size()) + " of " + std::to_string(report.objects) +
+                    ", " + format_bytes(report.bytes_missing) +
+                    ", cannot be read yet: " + std::to_string(report.requested) +
+                    " requested now, " + std::to_string(report.in_progress) +
+                    " under way from before";
+  if (report.refused > 0) {
+    failure.message += ", " + std::to_string(report.refused) +
+                       " refused for want of capacity for Expedited retrievals";
+  }
+  if (_policy.timeout.count() > 0) {
+    failure.message += "; waited " + std::to_string(_policy.timeout.count()) + " s";
+  }
+  failure.message += "; first: " + report.missing.front().key.str();
+  s3::thaw_time typical;
+  typical.most = thaw_most;
+  failure.remedy = "run the same command again later, it continues from here (" +
+                   std::string(s3::name_of(_policy.tier)) + " retrievals are typically ready " +
+                   thaw_time_text(typical) + ")";
+  return failure;
+}
+
+task<result<void>> chain_thaw::again(std::uint64_t seen, engine::stop_token stop) {
+  if (_running) {
+    auto waiting = _ended.wait(stop);
+    auto woken = co_await std::move(waiting);
+    if (!woken) {
+      co_return woken;
+    }
+  }
+  if (_failure) {
+    error failure = *_failure;
+    co_return failure;
+  }
+  if (_age != seen) {
+    co_return engine::ok();
+  }
+  _running = true;
+  _ended.reset();
+  _with.log.write(log_level::warning, "restore", "thawing_again",
+                  {{"subvolume", _subvolume},
+                   {"objects", std::to_string(_chunks.size() - _done)},
+                   {"reason", "a copy expired before it was read"}});
+  auto thawing = thaw(heads::anew, thaw_most_of(_policy.tier, bytes_of(_chunks, _done)), stop);
+  auto thawed = co_await std::move(thawing);
+  if (!thawed && thawed.error().what_now != engine::disposition::cancelled) {
+    _failure = thawed.error();
+  }
+  _running = false;
+  _ended.set();
+  co_return thawed;
+}
+
+}  // namespace bts3::app

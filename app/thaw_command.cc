@@ -1,0 +1,138 @@
+#include "app/thaw_command.hh"
+
+#include "app/chain_thaw.hh"
+#include "app/chosen_backup.hh"
+#include "app/restore_source.hh"
+#include "app/run_lock.hh"
+
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::disposition;
+using engine::error;
+using engine::log_level;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+// Not ready is a result here, not an error.
+task<result<exit_status>> thaw_one(const services& with, s3::object_store& store,
+                                   thaw_command command) {
+  auto finding = find_chain(with, store, command);
+  auto chain = co_await std::move(finding);
+  if (!chain) {
+    co_return std::move(chain.error());
+  }
+  std::vector<located_chunk> chunks;
+  for (const chain_link& link : *chain) {
+    auto locating = locate_chunks(with, store, link);
+    auto located = co_await std::move(locating);
+    if (!located) {
+      co_return std::move(located.error());
+    }
+    chunks.insert(chunks.end(), std::make_move_iterator(located->begin()),
+                  std::make_move_iterator(located->end()));
+  }
+  const thaw_policy policy = thaw_policy_of(with.settings);
+  auto planning = plan_thaw(with, store, chunks, policy);
+  auto plan = co_await std::move(planning);
+  if (!plan) {
+    co_return std::move(plan.error());
+  }
+  const std::string about =
+      command.subvolume + ": the backup of " + chain->back().value.created_at.rfc3339();
+  if (command.dry_run) {
+    std::printf("%s\n%s", about.c_str(), thaw_text(*plan).c_str());
+    const s3::thaw_survey total = plan->total();
+    co_return total.to_request + total.thawing == 0 ? exit_status::done : exit_status::not_thawed;
+  }
+  const std::size_t objects = chunks.size();
+  chain_thaw thaw(with, store, command.subvolume, std::move(chunks), policy);
+  auto thawing = thaw.make_readable(with.stop);
+  auto thawed = co_await std::move(thawing);
+  if (thawed) {
+    std::printf("%s can be read (%zu object%s)\n", about.c_str(), objects, objects == 1 ? "" : "s");
+    co_return exit_status::done;
+  }
+  if (thawed.error().why != reason::not_thawed) {
+    co_return std::move(thawed.error());
+  }
+  std::printf("%s is archived\n  %s\n", about.c_str(), thawed.error().text().c_str());
+  co_return exit_status::not_thawed;
+}
+
+task<result<exit_status>> run_connected(const services& with, s3::object_store& store,
+                                        thaw_command command) {
+  std::vector<std::string> names;
+  if (command.all) {
+    auto listing = all_subvolumes(store, with.settings, with.stop);
+    auto listed = co_await std::move(listing);
+    if (!listed) {
+      co_return std::move(listed.error());
+    }
+    names = std::move(*listed);
+  } else {
+    names.push_back(command.subvolume);
+  }
+  auto thawing = thaw_subvolumes(with, store, std::move(command), std::move(names));
+  co_return co_await std::move(thawing);
+}
+
+}  // namespace
+
+task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store& store,
+                                          thaw_command command, std::vector<std::string> names) {
+  exit_status status = exit_status::done;
+  std::vector<error> failures;
+  for (const std::string& name : names) {
+    thaw_command one = command;
+    one.subvolume = name;
+    auto thawing = thaw_one(with, store, std::move(one));
+    auto thawed = co_await std::move(thawing);
+    if (thawed) {
+      status = *thawed == exit_status::done ? status : *thawed;
+      continue;
+    }
+    if (thawed.error().what_now == disposition::cancelled || names.size() == 1) {
+      co_return std::move(thawed.error());
+    }
+    with.log.write(log_level::error, "thaw", "subvolume_failed",
+                   {{"subvolume", name}, {"error", thawed.error().text()}});
+    failures.push_back(std::move(thawed.error()).within(name));
+  }
+  if (failures.empty()) {
+    co_return status;
+  }
+  if (failures.size() == names.size()) {
+    co_return std::move(failures.front());
+  }
+  std::printf("%zu of %zu subvolumes could not be looked at\n", failures.size(), names.size());
+  co_return exit_status::partly;
+}
+
+task<result<exit_status>> run_thaw(const services& with, thaw_command command) {
+  std::optional<run_lock> lock;
+  if (command.from.empty() && !command.dry_run) {
+    auto locked = run_lock::acquire(with.settings.lock_path);
+    if (!locked) {
+      co_return std::move(locked.error());
+    }
+    lock.emplace(std::move(*locked));
+  }
+  auto connection = store_connection::open(with);
+  if (!connection) {
+    co_return std::move(connection.error());
+  }
+  auto running = run_connected(with, (*connection)->store(), std::move(command));
+  auto status = co_await std::move(running);
+  auto closing = (*connection)->close();
+  co_await std::move(closing);
+  co_return status;
+}
+
+}  // namespace bts3::app
