@@ -2,7 +2,6 @@
 #include "app/restore_job.hh"
 #include "app/restore_source.hh"
 
-#include <algorithm>
 #include <cstdio>
 #include <utility>
 

@@ -6,7 +6,6 @@
 #include "btrfs/identity.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/snapshot_manager.hh"
-#include "planner/keys.hh"
 
 #include <sys/stat.h>
 
@@ -211,10 +210,16 @@ task<result<void>> restore_job::request_thaw() {
   if (target->exists || target->interrupted) {
     co_return engine::ok();
   }
+  if (auto allowed = check_keep_received(*target); !allowed) {
+    co_return allowed;
+  }
   auto finding = find_chain(_with, _connection.store(), _command);
   auto chain = co_await std::move(finding);
   if (!chain) {
     co_return std::move(chain.error());
+  }
+  if (auto kept = kept_before(chain->back(), {}); !kept) {
+    co_return std::move(kept.error());
   }
   auto planning = make_plan(*target, std::move(*chain));
   auto plan = co_await std::move(planning);
