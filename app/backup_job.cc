@@ -452,14 +452,14 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
   const planner::unfinished_verdict verdict = planner::decide_unfinished(
       found.facts, now(),
       std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
-  _with.log.write(
-      verdict.what == planner::unfinished_action::abandon ? log_level::warning : log_level::info,
-      "backup", "unfinished_backup",
-      {{"subvolume", record.intent.subvolume},
-       {"snapshot", record.intent.snapshot_name},
-       {"action", std::string(planner::to_string(verdict.what))},
-       {"reason", verdict.reason},
-       {"because", verdict.sentence}});
+  const bool given_up = verdict.what == planner::unfinished_action::abandon ||
+                        verdict.what == planner::unfinished_action::release;
+  _with.log.write(given_up ? log_level::warning : log_level::info, "backup", "unfinished_backup",
+                  {{"subvolume", record.intent.subvolume},
+                   {"snapshot", record.intent.snapshot_name},
+                   {"action", std::string(planner::to_string(verdict.what))},
+                   {"reason", verdict.reason},
+                   {"because", verdict.sentence}});
   switch (verdict.what) {
     case planner::unfinished_action::record:
       co_return record_published(path, record, found);

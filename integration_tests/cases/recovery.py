@@ -570,3 +570,25 @@ def a_store_that_asks_to_slow_down_gets_fewer_parts_at_once(w):
         parts = [query for method, _, query, _ in between.requests if method == "PUT" and "partNumber" in query]
         assert len(parts) == len(w.manifest()["chunks"][0]["part_crc32"]) + 6, len(parts)
         recovered(w, ["full"])
+
+
+@case
+def a_complete_backup_that_the_pointer_passed_by_stays(w):
+    """Somebody rewrote the pointer meanwhile: what is complete is never deleted by guess."""
+    random_file(w.data / "random", 2 * MIB)
+    w.backup()
+    full = w.pointer()["manifest_key"]
+    random_file(w.data / "random", 20 * MIB)
+    with behind_proxy(w) as between:
+        w.kill_at(between, method="PUT", path="current.json")
+        passed_by = [key for key in w.bucket.list() if "incremental/" in key]
+        w.bucket.put(w.root + "current.json", json.dumps(w.pointer()).encode())
+        says(w.backup(), "action=release", "reason=superseded", "kind=incremental")
+        assert set(passed_by) < set(w.bucket.list())
+        assert w.manifest()["parent_manifest"] == full
+    w.nothing_left_behind(["data", *("snapshots/" + name for name in w.snapshot_names())])
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+    w.restore("--target", str(w.restored / "data"))
+    w.same(w.data, w.restored / "data")
+    manifest = [key for key in passed_by if "manifest" in key][0]
+    w.restore("--manifest-key", manifest, "--target", str(w.restored / "passed-by"))
