@@ -226,7 +226,14 @@ BOOST_AUTO_TEST_CASE(a_pooled_connection_that_died_is_replaced_and_the_body_sent
     net.server.script(s3_verb::put_object, scripted_action::reset_after(300'000));
     fake_source source(*net.loop, body, 100'000);
     source.fetch_time = fetch_time;
-    check_stored(net, net.perform(put_at_once(net, "again", source)), body, "again");
+    auto answer = net.perform(put_at_once(net, "again", source));
+    if (!answer) {
+      // libcurl repeats by itself what broke between two sends, and not what broke within one:
+      // which it is, is the network's to say. Then the caller repeats.
+      BOOST_TEST((answer.error().what_now == disposition::retry));
+      answer = net.perform(put_at_once(net, "again", source));
+    }
+    check_stored(net, answer, body, "again");
     BOOST_TEST(source.fetches_from_start() == 2U);
     BOOST_TEST(net.server.connections() == 2U);
   }
