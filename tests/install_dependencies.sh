@@ -9,7 +9,7 @@ build=(ca-certificates g++ cmake ninja-build ccache pkg-config
   libspdlog-dev libfmt-dev libpugixml-dev libdeflate-dev libexpected-dev nlohmann-json3-dev)
 # The clang build with its sanitizers, the formatter, Boost.Test, and what the unit tests run.
 test=(libboost-test-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 openssl
-  btrfs-progs mount util-linux)
+  btrfs-progs mount util-linux systemd)
 # A Ceph object gateway and what the end-to-end tests do with Btrfs.
 integration=(btrfs-progs python3 mount util-linux procps kmod
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common)

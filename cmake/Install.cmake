@@ -1,0 +1,43 @@
+# What `cmake --install` puts where: the program, its units, its manual pages, the shell completion and
+# the documents.
+include(GNUInstallDirs)
+
+# Units of an installation under /usr/local belong to it; systemd reads both places.
+set(BTS3_UNIT_DIR "lib/systemd/system" CACHE STRING
+  "Where units are installed, below the prefix")
+
+install(TARGETS btrfs_to_s3 RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+
+configure_file(systemd/btrfs_to_s3.service.in systemd/btrfs_to_s3.service @ONLY)
+install(FILES
+  "${CMAKE_CURRENT_BINARY_DIR}/systemd/btrfs_to_s3.service"
+  systemd/btrfs_to_s3.timer
+  systemd/btrfs_to_s3-failure@.service
+  DESTINATION "${BTS3_UNIT_DIR}")
+
+# The configuration to begin with: the example, less what only its reader can know, and the state
+# where the unit may write. It is refused, key by key, until those are filled in.
+file(READ config.example.toml packaged)
+# bts3_change(FROM TO): in `packaged`; a text that is not there any more is an error.
+function(bts3_change from to)
+  string(FIND "${packaged}" "${from}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "config.example.toml lacks \"${from}\", which cmake/Install.cmake changes "
+      "for the installed configuration: adapt the one to the other")
+  endif()
+  string(REPLACE "${from}" "${to}" changed "${packaged}")
+  set(packaged "${changed}" PARENT_SCOPE)
+endfunction()
+bts3_change("What stands here without \"#\" must be set; every other line shows its default."
+  "Set paths, bucket, region and prefix; every other line with \"#\" shows its default.")
+bts3_change("#state_path = \"~/.local/state/btrfs_to_s3/state.json\""
+  "state_path = \"/var/lib/btrfs_to_s3/state.json\"")
+foreach(key paths bucket region prefix)
+  bts3_change("\n${key} = " "\n#${key} = ")
+endforeach()
+file(CONFIGURE OUTPUT packaging/config.toml CONTENT "${packaged}" @ONLY)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS config.example.toml)
+
+# One name for the folder of documents, the Debian package's, which may hold no underscore.
+set(documents "${CMAKE_INSTALL_DATAROOTDIR}/doc/btrfs-to-s3")
+install(FILES README.md "${CMAKE_CURRENT_BINARY_DIR}/packaging/config.toml" DESTINATION "${documents}")

@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+"""The units as systemd itself judges them.
+
+  check_units.py DIR BINARY verify      nothing to complain about: no unknown key, no missing program
+  check_units.py DIR BINARY security    exposure of the services below 4.0 of 10 (systemd's own table)
+  check_units.py DIR BINARY self-test   both checks find planted faults
+
+DIR holds the units as they are installed; BINARY stands in for the program at its installed place.
+"""
+import argparse
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SKIP = 77
+THRESHOLD = 40  # tenths; what runs "btrfs send" as root cannot come near 0
+MAIN = "btrfs_to_s3"
+UNITS = {f"{MAIN}.service": f"{MAIN}.service", f"{MAIN}.timer": f"{MAIN}.timer",
+         # A template is verified as the instance that the services name.
+         f"{MAIN}-failure@.service": f"{MAIN}-failure@{MAIN}.service"}
+
+
+def copy_units(source, binary, target):
+    """The program is not installed where the units say: `binary` takes its place."""
+    for name in UNITS:
+        lines = (source / name).read_text(encoding="utf-8").splitlines()
+        for index, line in enumerate(lines):
+            if line.startswith("ExecStart=") and line.split("=", 1)[1].split()[0].endswith("/" + MAIN):
+                words = line.split("=", 1)[1].split()
+                lines[index] = "ExecStart=" + " ".join([str(binary), *words[1:]])
+        (target / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def analyze(*arguments):
+    done = subprocess.run(["systemd-analyze", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False, timeout=60)
+    return done.returncode, done.stdout
+
+
+def verify(directory):
+    """Also what it only prints is a fault: unknown keys leave the exit status at 0."""
+    status, said = analyze("verify", "--man=no", *(str(directory / name) for name in UNITS.values()))
+    if status != 0 or said:
+        print(f"systemd-analyze verify: exit status {status}\n{said}")
+        return 1
+    return 0
+
+
+def security(directory):
+    status, said = analyze("security", "--no-pager", "--offline=true", f"--threshold={THRESHOLD}",
+                           str(directory / f"{MAIN}.service"))
+    print(said.splitlines()[-1] if said else "systemd-analyze security said nothing")
+    if status != 0:
+        print(said)
+    return 1 if status != 0 else 0
+
+
+def self_test(directory):
+    service = directory / f"{MAIN}.service"
+    sound = service.read_text(encoding="utf-8")
+    loose = "\n".join(line for line in sound.splitlines()
+                      if not line.startswith(("Protect", "Restrict", "Capability", "SystemCall", "Private")))
+    faults = [(verify, sound.replace("KillMode=", "KilMode=")),
+              (verify, sound.replace("ExecStart=", "ExecStart=/nowhere/")),
+              (verify, sound.replace("TimeoutStopSec=60", "TimeoutStopSec=soon")),
+              (security, loose)]
+    for check, text in faults:
+        service.write_text(sound, encoding="utf-8")
+        if check(directory) != 0:
+            return 1
+        assert text != sound
+        service.write_text(text, encoding="utf-8")
+        if check(directory) != 1:
+            print(f"{check.__name__} did not find the planted fault")
+            return 1
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("directory", type=pathlib.Path)
+    parser.add_argument("binary", type=pathlib.Path)
+    parser.add_argument("check", choices=["verify", "security", "self-test"])
+    arguments = parser.parse_args()
+    if not shutil.which("systemd-analyze"):
+        print("skipped: systemd-analyze is not installed (package systemd)")
+        return SKIP
+    with tempfile.TemporaryDirectory() as directory:
+        target = pathlib.Path(directory)
+        copy_units(arguments.directory, arguments.binary.resolve(), target)
+        checks = {"verify": verify, "security": security, "self-test": self_test}
+        return checks[arguments.check](target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
