@@ -15,8 +15,27 @@ FIGURES = {
 RATIOS = ("throughput_mib_s", "cpu_s_per_gib", "seconds")
 
 
+def rounds(context, contestants, sizes, warm_up=False):
+    """{name: once} -> {name: [Usage]}: one run each a round, the first to start changing from round to round."""
+    names = list(contestants)
+    found = {name: [] for name in names}
+    if warm_up:
+        for name in names:
+            contestants[name](-1)
+    for turn in range(context.runs):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            usage = contestants[name](turn)
+            found[name].append(usage)
+            size = sizes[name]
+            context.say(f"  run {turn + 1}/{context.runs} {name}: {usage.seconds:.2f} s, "
+                        f"{size / (1 << 20) / usage.seconds:.0f} MiB/s, {usage.cpu_own * GIB / size:.3f} CPU-s/GiB, "
+                        f"{figures.human_bytes(usage.peak_rss)}")
+    return found
+
+
 class Contest:
-    """`add` contestants; `run` lets each do one run a round, the first to start changing from round to round."""
+    """`add` contestants over one input; `run` runs them in rounds and counts."""
 
     def __init__(self, context, size):
         self.context, self.size = context, size
@@ -36,20 +55,9 @@ class Contest:
 
     def run(self):
         """Runs everything; returns the scenario's part of the results."""
-        names = list(self.contestants)
-        self.runs = {name: [] for name in names}
-        if self.context.warm_up:
-            for name in names:
-                self.contestants[name][0](-1)
-        for turn in range(self.context.runs):
-            order = names[turn % len(names):] + names[:turn % len(names)]
-            for name in order:
-                usage = self.contestants[name][0](turn)
-                self.runs[name].append(usage.figures())
-                self.context.say(f"  run {turn + 1}/{self.context.runs} {name}: {usage.seconds:.2f} s, "
-                                 f"{self.size / (1 << 20) / usage.seconds:.0f} MiB/s, "
-                                 f"{usage.cpu_own * GIB / self.size:.3f} CPU-s/GiB, "
-                                 f"{figures.human_bytes(usage.peak_rss)}")
+        usages = rounds(self.context, {name: once for name, (once, _) in self.contestants.items()},
+                        {name: self.size for name in self.contestants}, warm_up=self.context.warm_up)
+        self.runs = {name: [usage.figures() for usage in found] for name, found in usages.items()}
         if self.context.with_syscalls:
             self.count_syscalls()
         return self.results()

@@ -83,10 +83,10 @@ def _finish(helper):
     return used
 
 
-def run(command, feeder=None, drain=None, environment=None, limit=3600, expect=0, directory=None, kill_after=None):
+def run(command, feeder=None, drain=None, environment=None, limit=3600, expect=0, directory=None, watch=None):
     """Runs `command`, its standard input fed by `feeder` or its output taken by `drain` (commands too, counted as
     children).
-    `kill_after`, a function asked at each sample, ends it by SIGKILL. Raises Failed when a status is not as expected."""
+    `watch` is called at each sample, and ends the process by SIGKILL when it returns True. Raises Failed when a status is not as expected."""
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
     environment = {**ENVIRONMENT, **(environment or {})}
     helper, inner = None, None
@@ -105,7 +105,7 @@ def run(command, feeder=None, drain=None, environment=None, limit=3600, expect=0
         for end in inner or ():
             os.close(end)
         inner = None
-        usage = _watch(process, begin, limit, kill_after)
+        usage = _watch(process, begin, limit, watch)
         if helper and usage.status == expect:
             used = _finish(helper)
             usage.cpu_all += used.ru_utime + used.ru_stime
@@ -129,7 +129,7 @@ def run(command, feeder=None, drain=None, environment=None, limit=3600, expect=0
     return usage
 
 
-def _watch(process, begin, limit, kill_after):
+def _watch(process, begin, limit, watch):
     sampler = Sampler(process.pid)
     watched = os.pidfd_open(process.pid)
     try:
@@ -139,7 +139,7 @@ def _watch(process, begin, limit, kill_after):
             sampler.sample()
             if poll.poll(SAMPLE_SECONDS * 1000):
                 break
-            if time.monotonic() - begin > limit or (kill_after and kill_after()):
+            if time.monotonic() - begin > limit or (watch and watch()):
                 process.kill()
         seconds = time.monotonic() - begin
         own = _own_cpu_seconds(process.pid)

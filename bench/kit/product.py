@@ -40,7 +40,7 @@ class Stream:
 class Product:
     """The program with a filesystem and settings. Each upload goes to a prefix of its own, with a state of its own."""
 
-    def __init__(self, context, filesystem, directory, tables):
+    def __init__(self, context, filesystem, directory):
         self.context, self.filesystem, self.directory = context, filesystem, pathlib.Path(directory)
         self.binary = str(context.program("app/btrfs_to_s3"))
         self.mount = filesystem.mount
@@ -48,7 +48,6 @@ class Product:
         self.snapshots, self.restored = self.mount / "snapshots", self.mount / "restored"
         self.snapshots.mkdir()
         self.restored.mkdir()
-        self.tables = tables
         self.count = 0
         self.real = shutil.which("btrfs", path=measure.ENVIRONMENT["PATH"])
 
@@ -72,9 +71,8 @@ class Product:
                   "subvolumes": {"paths": [str(self.data)]}, "snapshots": {"base_dir": str(self.snapshots)},
                   "s3": {"bucket": "bench", "region": "us-east-1", "prefix": f"host{self.count}",
                          "storage_class_chunks": "STANDARD"}}
-        for more in (self.tables, tables):
-            for table, keys in more.items():
-                merged.setdefault(table, {}).update(keys)
+        for table, keys in tables.items():
+            merged.setdefault(table, {}).update(keys)
         config = home / "config.toml"
         config.write_text(toml(merged), encoding="utf-8")
         return config

@@ -7,6 +7,12 @@ def _spread(value, digits):
     return f"{value['median']:.{digits}f} ({value['min']:.{digits}f} to {value['max']:.{digits}f})"
 
 
+def _cell(value):
+    if isinstance(value, dict):
+        return _spread(value, 3)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
 COLUMNS = (("throughput_mib_s", "MiB/s", 0), ("cpu_s_per_gib", "CPU-s/GiB", 3),
            ("cpu_with_children_s_per_gib", "with children", 3), ("peak_rss_mib", "peak RSS MiB", 0),
            ("switches_per_gib", "switches/GiB", 0))
@@ -14,8 +20,8 @@ COLUMNS = (("throughput_mib_s", "MiB/s", 0), ("cpu_s_per_gib", "CPU-s/GiB", 3),
 
 def text_of(found):
     """A table of contestants, ratios below, targets last."""
-    lines = [f"{found['scenario']}: {found.get('bytes', 0) / (1 << 20):.1f} MiB, "
-             f"{found['parameters']['runs']} runs, median (min to max)"]
+    size = found.get("bytes", found["parameters"]["size"])
+    lines = [f"{found['scenario']}: {size / (1 << 20):.1f} MiB, {found['parameters']['runs']} runs, median (min to max)"]
     rows = [["", *[title for _, title, _ in COLUMNS], "syscalls/GiB"]]
     for name, contestant in found.get("contestants", {}).items():
         rows.append([name, *[_spread(contestant["figures"][key], digits) for key, _, digits in COLUMNS],
@@ -26,8 +32,7 @@ def text_of(found):
     for name, ratios in found.get("ratios", {}).items():
         lines.append(f"  {name}: " + ", ".join(f"{key} {_spread(value, 3)}" for key, value in ratios.items()))
     for row in found.get("rows", []):
-        lines.append("  " + ", ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}"
-                                      for key, value in row.items()))
+        lines.append("  " + ", ".join(f"{key}: {_cell(value)}" for key, value in row.items()))
     for target in found.get("targets", []):
         lines.append(f"  {'met' if target['met'] else 'NOT MET'}: {target['name']}: {target['value']:.3f}, "
                      f"wanted {target['wanted']}")

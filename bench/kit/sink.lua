@@ -66,7 +66,7 @@ local function put()
   -- Whoever asks for encryption wants to hear of it (and then takes no ETag for an MD5).
   ngx.header["x-amz-server-side-encryption"] = headers["x-amz-server-side-encryption"]
   if args.uploadId then
-    ngx.req.discard_body()
+    if ngx.var.careful == "yes" then ngx.req.read_body() else ngx.req.discard_body() end
     if not uploads:get(args.uploadId) then return empty(404) end
     set(uploads, args.uploadId .. "/" .. args.partNumber, length)
     return empty(200)

@@ -1,7 +1,9 @@
 """The S3 endpoint of a measurement: nginx with Lua, http and https, and a certificate authority of its own."""
 import contextlib
+import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -38,8 +40,9 @@ def make_certificates(directory):
 
 
 class Sink:
-    def __init__(self, directory, http_port, https_port):
-        self.directory, self.http_port, self.https_port = directory, http_port, https_port
+    def __init__(self, directory):
+        self.directory = directory
+        self.http_port, self.https_port, self.careful_port = free_port(), free_port(), free_port()
         self.ca_file = directory / "ca.pem"
         self.objects = directory / "objects"
 
@@ -58,12 +61,14 @@ def running(directory):
     for name in ("objects", "temp"):
         (directory / name).mkdir(parents=True)
     make_certificates(directory)
-    sink = Sink(directory, free_port(), free_port())
-    text = (HERE / "sink.nginx.conf").read_text(encoding="ascii")
-    for name, value in {"DIRECTORY": directory, "LUA": HERE / "sink.lua", "HTTP_PORT": sink.http_port,
-                        "HTTPS_PORT": sink.https_port}.items():
-        text = text.replace(f"@{name}@", str(value))
-    (directory / "nginx.conf").write_text(text, encoding="ascii")
+    sink = Sink(directory)
+    values = {"DIRECTORY": directory, "LUA": HERE / "sink.lua", "HTTP_PORT": sink.http_port,
+              "HTTPS_PORT": sink.https_port, "CAREFUL_PORT": sink.careful_port}
+    for source, name in (("sink.nginx.conf", "nginx.conf"), ("sink.locations.conf", "locations.conf")):
+        text = (HERE / source).read_text(encoding="ascii")
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", str(value))
+        (directory / name).write_text(text, encoding="ascii")
     process = subprocess.Popen(["nginx", "-e", str(directory / "error.log"), "-p", str(directory), "-c",
                                 str(directory / "nginx.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -83,5 +88,5 @@ def running(directory):
         try:
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # its workers as well
             process.wait()

@@ -1,2 +1,2 @@
-from . import upload  # noqa: F401  (registers)
+from . import limits, upload  # noqa: F401  (register themselves)
 from .registry import SCENARIOS, Skipped  # noqa: F401
