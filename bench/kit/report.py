@@ -33,7 +33,8 @@ def text_of(found):
         lines.append(f"  {name}: " + ", ".join(f"{key} {_spread(value, 3)}" for key, value in ratios.items()))
     for row in found.get("rows", []):
         lines.append("  " + ", ".join(f"{key}: {_cell(value)}" for key, value in row.items()))
-    for target in found.get("targets", []):
+    # A tiny run says nothing about targets.
+    for target in found.get("targets", []) if not found["parameters"]["smoke"] else []:
         lines.append(f"  {'met' if target['met'] else 'NOT MET'}: {target['name']}: {target['value']:.3f}, "
                      f"wanted {target['wanted']}")
     for name, reason in found.get("skipped", {}).items():
