@@ -1,2 +1,2 @@
-from . import limits, memory, restore, upload  # noqa: F401  (register themselves)
+from . import endurance, limits, memory, real, restore, upload  # noqa: F401  (register themselves)
 from .registry import SCENARIOS, Skipped  # noqa: F401

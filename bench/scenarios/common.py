@@ -45,10 +45,10 @@ class PipeUpload:
         return self.program.configure(s3=s3, btrfs={"send_protocol": 1}, **tables)
 
     def run(self, s3, watch=None, **tables):
-        return self.run_with(self.config(s3, **tables), watch=watch)
+        return self.run_with(self.config(s3, **tables), "--once", watch=watch)
 
-    def run_with(self, config, **options):
-        usage = self.program.run("backup", config, "--once", environment=self.environment, **options)
+    def run_with(self, config, *arguments, **options):
+        usage = self.program.run("backup", config, *arguments, environment=self.environment, **options)
         if usage.status == 0:
             self.program.forget_snapshots()
             check_backup(usage, self.stream.size)

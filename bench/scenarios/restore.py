@@ -97,7 +97,9 @@ def backed_up(context, program, made_in, source, send, s3):
 
 def pipe_restore(context, tls):
     chunk, repetitions = chunk_and_repetitions(context.size)
-    with world(context) as (made_in, program), sink.running(program.directory / "source") as source:
+    # The space that a restore asks for is looked for in the image file, where it takes none.
+    with world(context, filesystem_size=f"{2 * context.size + GIB}") as (made_in, program), \
+            sink.running(program.directory / "source") as source:
         (program.data / "content").write_bytes(b"small")
         directory = program.directory / "stream"
         directory.mkdir()
