@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs, from Debian's packages, what is missing:  install_dependencies.sh [build|test|integration|coverage]...
-# Without arguments: everything. Asks apt for nothing when nothing is missing.
+# Installs, from Debian's packages, what is missing:  install_dependencies.sh [build|test|integration|coverage|bench|peers]...
+# Without arguments: everything but peers. Asks apt for nothing when nothing is missing.
 set -euo pipefail
 
 # What each is for: the compiler and its tools; the libraries that README.md names.
@@ -15,9 +15,13 @@ integration=(btrfs-progs python3 mount util-linux procps kmod
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common)
 # What reads clang's coverage counters (tests/coverage.sh).
 coverage=(llvm-19)
+# What bench/ measures with: Google Benchmark, and nginx with Lua as the sink.
+bench=(libbenchmark-dev nginx-light libnginx-mod-http-lua openssl btrfs-progs python3 mount util-linux)
+# What bench/ measures against, counts with and draws with; it does without what is missing.
+peers=(rclone awscli s3cmd restic strace valgrind gnuplot-nox)
 
 groups=("$@")
-[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage)
+[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage bench)
 wanted=()
 for group in "${groups[@]}"; do
   case $group in
@@ -25,7 +29,9 @@ for group in "${groups[@]}"; do
     test) wanted+=("${test[@]}") ;;
     integration) wanted+=("${integration[@]}") ;;
     coverage) wanted+=("${coverage[@]}") ;;
-    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage)" >&2; exit 2 ;;
+    bench) wanted+=("${bench[@]}") ;;
+    peers) wanted+=("${peers[@]}") ;;
+    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage, bench, peers)" >&2; exit 2 ;;
   esac
 done
 
