@@ -746,3 +746,24 @@ def restore_locks_its_target_alone(w):
     w.backup("--once")
     running[0].send_signal(signal.SIGTERM)
     assert w.tool.finish(running, limit=30).status == 143
+
+
+@case
+def restore_ends_a_receiver_that_stalls(w):
+    chain_of(w, 2, large_mib=12)
+    subvolumes = w.filesystem.subvolumes()
+    target = w.restored / "data"
+    w.tool.tables["restore"] = {"receive_stall_seconds": 2}
+    counter = w.directory / "receivers"
+    counter.write_text("")
+    stuck = fake_receive(w, f"""echo >> {counter}
+if [[ $(wc -l < {counter}) == 2 ]]; then echo waiting for Godot >&2; exec sleep 3600; fi
+exec "$REAL" "$@" """)
+    outcome = w.restore("--target", str(target), expect=1, environment=stuck)
+    says(outcome, "`btrfs receive` stalled: for 2 s it read nothing", "waiting for Godot", "incremental/manifest-")
+    assert len([path for path in w.filesystem.subvolumes() if path.startswith("restored/")]) == 1
+    # One that only takes its time is left alone, and what was received before is kept.
+    slow = fake_receive(w, 'for n in 1 2 3 4 5 6; do read -t 1 < /dev/zero; sleep 0.5; done\nexec "$REAL" "$@"')
+    says(w.restore("--target", str(target), environment=slow), "links_kept_from_before links=1")
+    w.same(w.data, target)
+    w.nothing_left_behind(subvolumes + ["restored/data"])

@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import archive  # noqa: E402,F401
 import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401
-from world import CASES, MIB, btrfs, case, dataset, says, tool, world  # noqa: E402
+from world import CASES, MIB, btrfs, case, dataset, says, world  # noqa: E402
 
 
 def check_chunks(w, manifest):
