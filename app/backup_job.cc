@@ -928,7 +928,7 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
 }
 
 std::uint64_t backup_job::sent_bytes() const {
-  return _connection->transport().counters().body_bytes_sent;
+  return _connection->bytes_sent();
 }
 
 std::string backup_job::more_progress(const upload_stream& upload) const {
