@@ -157,7 +157,11 @@ std::string backup_rig::run_text(const preparation& before) {
     return outcome.error().what_now == engine::disposition::cancelled ? "cancelled"
                                                                       : outcome.error().text();
   }
-  return *outcome == app::exit_status::done ? "done" : "exit " + std::to_string(int(*outcome));
+  std::string text = "exit " + std::to_string(static_cast<int>(*outcome));
+  for (const std::string& line : log.lines) {
+    text += line.starts_with("subvolume_failed") ? ": " + line : "";
+  }
+  return *outcome == app::exit_status::done ? "done" : text;
 }
 
 std::string backup_rig::journal_text() const {

@@ -58,7 +58,7 @@ class backup_rig {
   // Runs `backup`; the clock goes on by a minute before each. `before` may wrap the job's services.
   using preparation = std::function<void(engine::reactor&)>;
   engine::result<app::exit_status> run(const preparation& before = {});
-  // The exit status as a word, or the error's text.
+  // "done", "cancelled", "exit N: " and why each subvolume failed, or the error's text.
   std::string run_text(const preparation& before = {});
 
   // "none", or what the journal holds: "0: parts 1 2 3, stored; 1: parts 1".

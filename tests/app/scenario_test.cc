@@ -16,6 +16,7 @@
 #include <atomic>
 #include <set>
 #include <thread>
+#include <tuple>
 
 using namespace bts3;
 using namespace bts3::testing;
@@ -386,6 +387,203 @@ BOOST_AUTO_TEST_CASE(a_store_that_refuses_checksums_gets_parts_without) {
                  ""};
     row.options.refuse_checksums_status = status;
     play(row);
+  }
+}
+
+// Nothing was begun: no intent, no snapshot.
+BOOST_AUTO_TEST_CASE(a_store_out_of_reach_fails_the_run_before_it_begins) {
+  warm_up();
+  const auto at = [](const std::string& url) {
+    return [url](scene& here) {
+      here.rig.settings.endpoint_url = url;
+      here.rig.settings.retry_for = 0ms;
+    };
+  };
+  play({"an unknown name",
+        at("http://nonexistent.invalid:9"),
+        "name resolution failed",
+        {},
+        "0 objects"});
+  scenario tls{"a certificate that nobody vouches for",
+               [](scene& here) {
+                 here.rig.settings.endpoint_url = here.server.https_url();
+                 here.rig.settings.retry_for = 0ms;
+               },
+               "certificate",
+               {},
+               "0 objects"};
+  tls.options.tls = true;
+  play(tls);
+  play({"403 from the first request on",
+        [](scene& here) {
+          here.server.script(request_match(s3_verb::any, 1, 0),
+                             scripted_action::answer(403, "AccessDenied"));
+        },
+        "AccessDenied",
+        {{"get", 1}},
+        "0 objects"});
+}
+
+// A run that goes on where one stopped after three of six parts. Pointer and keys are looked at;
+// pointer and manifest again for the journal's sake; ListParts finds what the first upload has. The
+// second upload, which had no part yet, is made anew, and the old one swept away when the new one
+// is complete. When all is published, pointer, keys and manifest are read once more: nothing is
+// due.
+const tally from_part_4 = {{"get", 5},          {"list", 2},     {"list_parts", 1}, {"create", 1},
+                           {"part", 3},         {"complete", 2}, {"head", 2},       {"abort", 1},
+                           {"list_uploads", 2}, {"put", 3}};
+
+// One part in flight at a time and no repetition, so that what was sent by then is certain.
+std::function<void(scene&)> alone(const request_match& match, const scripted_action& action) {
+  return [=](scene& here) {
+    here.rig.settings.concurrency = 1;
+    here.rig.settings.retry_for = 0ms;
+    here.server.script(match, action);
+  };
+}
+
+request_match key_with(s3_verb verb, const std::string& part) {
+  request_match match(verb);
+  match.key_contains = part;
+  return match;
+}
+
+BOOST_AUTO_TEST_CASE(what_does_not_pass_keeps_everything_for_the_next_run) {
+  warm_up();
+  const tally until_part_4 = {{"get", 1}, {"list", 1}, {"create", 2}, {"part", 4}};
+  const std::string open = "0 objects; open 0: 1 2 3; open 1:";
+  const request_match part_4(s3_verb::upload_part, 4, 0);
+  const scripted_action forbidden = scripted_action::answer(403, "AccessDenied");
+  const scripted_action slow_down = scripted_action::answer(503, "SlowDown");
+  play({"403 for one part", alone(part_4, forbidden), "AccessDenied", until_part_4, open,
+        "0: 1 2 3", from_part_4});
+  play({"503 until the patience ends", alone(part_4, slow_down), "SlowDown", until_part_4, open,
+        "0: 1 2 3", from_part_4});
+  play({"400 without end: five attempts, whatever the patience",
+        [=](scene& here) {
+          here.rig.settings.concurrency = 1;
+          here.server.script(part_4, scripted_action::answer(400, "BadDigest"));
+        },
+        "BadDigest", with(until_part_4, {{"part", 4}}), open, "0: 1 2 3", from_part_4});
+  play({"stopped by a signal",
+        [=](scene& here) {
+          here.rig.settings.concurrency = 1;
+          here.server.script(part_4, scripted_action::stall_before_answer());
+          here.stop_at_stall(1);
+        },
+        "cancelled", until_part_4, open, "0: 1 2 3", from_part_4});
+  // Both uploads are made anew, and all of their parts. Only the first one's id was in the journal.
+  scenario dropped{"uploads dropped between the runs",
+                   alone(part_4, slow_down),
+                   "SlowDown",
+                   until_part_4,
+                   open,
+                   "0: 1 2 3",
+                   with(from_part_4, {{"create", 1}, {"part", 3}})};
+  dropped.between = [](scene& here) {
+    here.server.script(s3_verb::list_parts, scripted_action::forget_upload());
+  };
+  play(dropped);
+}
+
+// The parts are there; what is asked of them fails.
+BOOST_AUTO_TEST_CASE(a_backup_that_cannot_be_completed_is_completed_by_the_next_run) {
+  warm_up();
+  const scripted_action forbidden = scripted_action::answer(403, "AccessDenied");
+  const tally all_parts = {{"get", 1}, {"list", 1}, {"create", 2}, {"part", 6}, {"complete", 1}};
+  // Whole chunks in the journal: HEAD asks for each whether it is an object by now.
+  const tally one_part = {{"get", 5},  {"list", 2},     {"list_parts", 2},   {"part", 1},
+                          {"head", 5}, {"complete", 2}, {"list_uploads", 2}, {"put", 3}};
+  play({"an acknowledgement with a wrong ETag",
+        alone(request_match(s3_verb::upload_part, 2, 1),
+              scripted_action::perform_then([](server_answer& answer) {
+                answer.set("ETag", "\"00000000000000000000000000000000\"");
+              })),
+        "InvalidPart", all_parts, "0 objects; open 0: 1 2 3; open 1: 1 2 3",
+        "0: 1 2 3 whole; 1: 1 2 3 whole; 2: whole", one_part});
+  play({"the second Complete refused",
+        alone(request_match(s3_verb::complete_upload, 2, 1), forbidden),
+        "AccessDenied",
+        with(all_parts, {{"complete", 1}, {"head", 1}, {"list_uploads", 1}}),
+        "1 objects; open 1: 1 2 3",
+        "0: 1 2 3 whole stored; 1: 1 2 3 whole; 2: whole",
+        {{"get", 5},
+         {"list", 2},
+         {"list_parts", 1},
+         {"head", 4},
+         {"complete", 1},
+         {"list_uploads", 1},
+         {"put", 3}}});
+  const std::string stored = "0: 1 2 3 whole stored; 1: 1 2 3 whole stored; 2: whole stored";
+  play({"the manifest refused",
+        alone(key_with(s3_verb::put_object, "manifest-"), forbidden),
+        "AccessDenied",
+        with(undisturbed, {{"put", -1}}),
+        "3 objects",
+        stored,
+        {{"get", 5}, {"list", 2}, {"head", 3}, {"put", 2}}});
+  // Nothing is sent again, not even the stream.
+  play({"the pointer refused",
+        alone(key_with(s3_verb::put_object, "current.json"), forbidden),
+        "AccessDenied",
+        undisturbed,
+        "4 objects",
+        stored,
+        {{"get", 5}, {"list", 2}, {"put", 1}}});
+}
+
+// The stream is sent a second time within the run; the first chunk's parts are found by ListParts.
+BOOST_AUTO_TEST_CASE(an_upload_that_the_store_drops_in_the_middle_is_made_anew) {
+  warm_up();
+  play({"an upload dropped once",
+        alone(request_match(s3_verb::upload_part, 4, 1), scripted_action::forget_upload()), "done",
+        with(undisturbed, {{"create", 1}, {"part", 1}, {"list_uploads", 1}, {"list_parts", 1}}),
+        ""});
+  // Given up for now: the next run begins where this one began to fail.
+  play({"an upload dropped again and again",
+        alone(request_match(s3_verb::upload_part, 4, 0), scripted_action::forget_upload()),
+        "NoSuchUpload",
+        {{"get", 1},
+         {"list", 1},
+         {"create", 4},
+         {"part", 6},
+         {"list_uploads", 2},
+         {"list_parts", 2}},
+        "0 objects; open 0: 1 2 3",
+        "0: 1 2 3",
+        with(from_part_4, {{"abort", -1}})});
+}
+
+// Nothing of it can be used: it is undone at once.
+BOOST_AUTO_TEST_CASE(a_sender_that_fails_leaves_nothing) {
+  warm_up();
+  // By the end of the stream at least four parts have arrived, as there are three slots; those in
+  // flight then are stopped, whether the server has them or not.
+  const tally undone = {{"get", 1},  {"list", 1},  {"create", 2},
+                        {"part", 4}, {"abort", 2}, {"list_uploads", 2}};
+  const auto sender = [](const std::string& afterwards, std::size_t printed) {
+    return [=](scene& here) {
+      here.rig.disk.afterwards = afterwards;
+      here.rig.disk.printed_max = printed;
+    };
+  };
+  const std::size_t whole = SIZE_MAX;
+  const std::size_t cut = 6 * backup_rig::part_bytes + 100;
+  for (const auto& [title, arrange, outcome] :
+       std::vector<std::tuple<std::string, std::function<void(scene&)>, std::string>>{
+           {"exit status 1 after a whole stream", sender("echo broken >&2; exit 1", whole),
+            "broken"},
+           {"killed after a whole stream", sender("kill -9 $$", whole), "signal 9"},
+           {"a stream without its end, and exit status 0", sender("", cut), "END"}}) {
+    play({title, arrange, outcome, undone, "0 objects", "none", {}, {{"part", 2}}});
+  }
+  for (const std::size_t bytes : {0U, 1U}) {
+    // No valid stream: it has a head of 17 bytes at least, and one command.
+    play({"a stream of " + std::to_string(bytes) + " bytes",
+          sender("", bytes),
+          "stream",
+          {{"get", 1}, {"list", 1}},
+          "0 objects"});
   }
 }
 
