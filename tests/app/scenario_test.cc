@@ -10,6 +10,7 @@
 #include "tests/app/backup_rig.hh"
 #include "tests/support/scripted_s3_server.hh"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -158,6 +159,8 @@ struct scenario {
   // Requests that the first run may make in excess, where what is in flight together decides.
   tally at_most_more = {};
   std::function<void(scene&)> between = {};
+  // A part of a line in the first run's log: that the trouble happened is seen there.
+  std::string logged = {};
   scripted_s3_options options = [] {
     scripted_s3_options made;
     made.enforce_part_minimum = false;
@@ -180,6 +183,7 @@ void play(const scenario& row) {
         here.helper.join();
       }
       BOOST_TEST(has(outcome, row.outcome), outcome);
+      BOOST_TEST(here.rig.log.contains(row.logged));
       tally counted = here.requests();
       for (const auto& [verb, more] : row.at_most_more) {
         const int least = row.requests.contains(verb) ? row.requests.at(verb) : 0;
@@ -229,6 +233,55 @@ void warm_up() {
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(scenario_suite)
+
+// A check that sees nothing proves nothing.
+BOOST_AUTO_TEST_CASE(what_is_left_behind_is_seen) {
+  warm_up();
+  {
+    const leak_check process;
+    BOOST_TEST(text_of(process.found()) == "");
+    const engine::unique_fd file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    BOOST_TEST(text_of(process.found()) == "descriptor of /dev/null");
+  }
+  {
+    const leak_check process;
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::_exit(0);
+    }
+    BOOST_REQUIRE(child > 0);
+    BOOST_TEST(text_of(process.found()) == "a child");
+    BOOST_REQUIRE(::waitpid(child, nullptr, 0) == child);
+    BOOST_TEST(text_of(process.found()) == "");
+  }
+  // A timer and a slot, while they are held.
+  backup_rig rig;
+  auto loop = engine::reactor::create();
+  BOOST_REQUIRE(loop.has_value());
+  const engine::system_clock_source clock;
+  const app::services with{**loop, rig.log, clock, rig.settings, {}, {}};
+  auto budget = app::upload_budget::create(with);
+  BOOST_REQUIRE(budget.has_value());
+  const auto hold = [](engine::reactor* ring, app::upload_budget* of) -> engine::task<std::string> {
+    engine::stop_source enough;
+    engine::async_scope scope(*ring);
+    scope.spawn([](engine::reactor* on, engine::stop_token stop) -> engine::task<void> {
+      auto sleeping = on->sleep_for(1h, stop);
+      (void)co_await std::move(sleeping);
+    }(ring, enough.token()));
+    auto acquiring = of->slots.acquire();
+    auto slot = co_await std::move(acquiring);
+    BOOST_REQUIRE(slot.has_value());
+    std::string seen = text_of(held_of(*of)) + "; " + text_of(held_of(*ring));
+    slot->release();
+    enough.request_stop();
+    auto joining = scope.join();
+    co_await std::move(joining);
+    co_return seen + "; " + text_of(held_of(*of)) + "; " + text_of(held_of(*ring));
+  };
+  BOOST_TEST((*loop)->run(hold(loop->get(), budget->get())) ==
+             "1 slots; 1 operations in the ring; ; ");
+}
 
 BOOST_AUTO_TEST_CASE(an_undisturbed_backup_makes_these_requests) {
   warm_up();
@@ -297,7 +350,14 @@ BOOST_AUTO_TEST_CASE(what_passes_is_repeated_and_nothing_is_left_behind) {
        },
        "done", with(undisturbed, {{"put", 1}, {"get", 1}}), ""},
   };
-  for (const scenario& row : rows) {
+  for (scenario row : rows) {
+    play(row);
+    // By way of the disk: the same requests, and every place of the spool comes back.
+    row.title += ", with the spool";
+    row.arrange = [arrange = row.arrange](scene& here) {
+      here.rig.settings.spool_enabled = true;
+      arrange(here);
+    };
     play(row);
   }
 }
@@ -312,10 +372,27 @@ BOOST_AUTO_TEST_CASE(what_is_stuck_is_cut_and_what_is_slow_is_left_alone) {
     };
   };
   const tally one_part_more = with(undisturbed, {{"part", 1}});
-  play({"a stall in the middle of a part", stalled(scripted_action::stall_after(10'000)), "done",
-        one_part_more, ""});
-  play({"a part taken and never answered", stalled(scripted_action::stall_before_answer()), "done",
-        one_part_more, ""});
+  const std::string cut = "no byte moved for 1500 ms";
+  play({"a stall in the middle of a part",
+        stalled(scripted_action::stall_after(10'000)),
+        "done",
+        one_part_more,
+        "",
+        "none",
+        {},
+        {},
+        {},
+        cut});
+  play({"a part taken and never answered",
+        stalled(scripted_action::stall_before_answer()),
+        "done",
+        one_part_more,
+        "",
+        "none",
+        {},
+        {},
+        {},
+        cut});
   // 48 pieces with 50 ms between them: longer than the watchdog waits, and never silent.
   play({"a slow upload",
         [](scene& here) {
