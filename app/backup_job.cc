@@ -821,13 +821,18 @@ task<result<void>> backup_job::stream(made_backup& backup) {
       backup.worthless = backup.upload && backup.upload->producer_failed();
       co_return streamed;
     }
-    const bool hopeless = backup.upload->diverged_in_object() || ++divergences == divergences_max;
-    _with.log.write(log_level::warning, "backup", "stream_differs",
+    const bool dropped = backup.upload->upload_dropped();
+    const bool last = ++divergences == divergences_max;
+    if (dropped && last) {
+      co_return streamed;  // kept for the next run
+    }
+    const bool hopeless = backup.upload->diverged_in_object() || last;
+    _with.log.write(log_level::warning, "backup", dropped ? "upload_gone" : "stream_differs",
                     {{"subvolume", backup.intent.subvolume},
                      {"chunk", std::to_string(*diverged)},
-                     {"reason",
-                      "the same snapshot sends other bytes than before, as after a "
-                      "defragmentation or under another kernel"},
+                     {"reason", dropped ? "the store has dropped the open upload"
+                                        : "the same snapshot sends other bytes than before, as "
+                                          "after a defragmentation or under another kernel"},
                      {"consequence", hopeless ? "the backup begins anew, with a new snapshot"
                                               : "that chunk is uploaded anew"}});
     if (hopeless) {
@@ -928,7 +933,7 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
 }
 
 std::uint64_t backup_job::sent_bytes() const {
-  return _connection->transport().counters().body_bytes_sent;
+  return _connection->bytes_sent();
 }
 
 std::string backup_job::more_progress(const upload_stream& upload) const {

@@ -38,6 +38,9 @@ class backup_job {
   // others.
   engine::task<engine::result<exit_status>> run();
 
+  // Memory, spool and parts in flight of the run; null before it. For whoever counts what is left.
+  [[nodiscard]] const upload_budget* budget() const { return _budget.get(); }
+
  private:
   struct made_backup;
   enum class made { done, start_again };

@@ -198,9 +198,19 @@ void upload_stream::diverge(const chunk& in) {
     _diverged = in.index;
     _diverged_in_object = in.stored_before;
   }
+  _dropped = false;
   error failure;
   failure.message = "the repeated stream differs from the one that was uploaded before, in chunk " +
                     std::to_string(in.index);
+  fail(std::move(failure));
+}
+
+void upload_stream::drop(const chunk& of, error failure) {
+  if (!_diverged) {
+    _diverged = of.index;
+    _dropped = true;
+  }
+  _diverged = std::min(*_diverged, of.index);
   fail(std::move(failure));
 }
 
@@ -438,6 +448,10 @@ task<void> upload_stream::upload_part(chunk& of, pending_part part) {
   auto sending = send_part(of, part, digest);
   auto sent = co_await std::move(sending);
   --_parts_in_flight;
+  if (!sent && sent.error().what_now == disposition::not_found) {
+    drop(of, std::move(sent.error()));
+    co_return;
+  }
   if (!sent) {
     fail(std::move(sent.error()));
     co_return;
