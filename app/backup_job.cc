@@ -906,7 +906,7 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
   engine::async_scope estimate(_with.loop);
   if (_connection) {
     shown.start();
-    if (line != nullptr) {
+    if (line != nullptr && line->on_terminal()) {  // it costs reading; a timer's run needs none
       estimate.spawn(estimate_into(backup, shown, estimate_end.token()));
     }
   }

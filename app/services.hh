@@ -30,7 +30,7 @@ struct services {
   const config& settings;
   environment_lookup environment;
   engine::stop_token stop;    // SIGINT and SIGTERM
-  live_line* line = nullptr;  // for progress; null where standard error is no terminal
+  live_line* line = nullptr;  // for progress; null where nobody would see it
 };
 
 // The store of the configured bucket: transport, client and retries. close() before destroying.
