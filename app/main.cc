@@ -1,4 +1,4 @@
-#include "app/backup_job.hh"
+#include "app/backup_run.hh"
 #include "app/cli.hh"
 #include "app/config.hh"
 #include "app/exit_status.hh"
@@ -39,8 +39,7 @@ int fail(const engine::error& failure) {
 
 task<result<exit_status>> run_command(const app::services& with, const app::command_line& line) {
   if (const auto* backup = std::get_if<app::backup_command>(&line.command)) {
-    app::backup_job job(with, *backup);
-    auto running = job.run();
+    auto running = app::run_backup(with, *backup);
     co_return co_await std::move(running);
   }
   if (const auto* plan = std::get_if<app::plan_command>(&line.command)) {
@@ -114,7 +113,12 @@ int main(int argc, char** argv) {
       from_environment, from_bucket ? selection->profile : std::string());
   auto settings = from_bucket ? app::config_of_bucket(*selection, environment)
                               : app::load_config(line.common.config_path, environment);
+  const engine::system_clock_source clock;
   if (!settings) {
+    const auto* backup = std::get_if<app::backup_command>(&line.command);
+    if (backup != nullptr && backup->json) {
+      std::fputs(app::report_of_no_run(settings.error(), clock).c_str(), stdout);
+    }
     return fail(settings.error());
   }
   app::log_options log_options;
@@ -147,7 +151,6 @@ int main(int argc, char** argv) {
   if (!loop) {
     return fail(loop.error());
   }
-  const engine::system_clock_source clock;
   engine::stop_source stop;
   const app::services with{**loop,
                            *log,
@@ -155,7 +158,9 @@ int main(int argc, char** argv) {
                            *settings,
                            environment,
                            stop.token(),
-                           terminal.usable() ? &terminal : nullptr};
+                           terminal.usable() ? &terminal : nullptr,
+                           &*signals,
+                           from_bucket ? std::string() : line.common.config_path};
   manager.ready("started");
   auto status = (*loop)->run(run_watched(with, line, *signals, manager, stop));
   int code = 0;

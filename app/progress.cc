@@ -144,7 +144,7 @@ task<void> progress::tick() {
     }
     const progress_report now = _meter.report(std::chrono::steady_clock::now());
     const std::string more = _more ? _more() : std::string();
-    if (ticks % _cadence.ticks_per_log_line == 0) {
+    if (_cadence.ticks_per_log_line > 0 && ticks % _cadence.ticks_per_log_line == 0) {
       _log.write(engine::log_level::info, _component, "progress",
                  {{"what", _what},
                   {"bytes", std::to_string(now.bytes)},

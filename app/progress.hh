@@ -97,7 +97,7 @@ class log_over_line final : public engine::log_sink {
 // How often progress shows itself.
 struct progress_cadence {
   std::chrono::milliseconds tick{1'000};  // the live line
-  int ticks_per_log_line = 30;
+  int ticks_per_log_line = 30;            // 0: no log lines
 };
 
 class progress {

@@ -21,6 +21,7 @@
 namespace bts3::app {
 
 class live_line;
+class signal_watch;
 
 // References that outlive every job.
 struct services {
@@ -31,6 +32,8 @@ struct services {
   environment_lookup environment;
   engine::stop_token stop;    // SIGINT and SIGTERM
   live_line* line = nullptr;  // for progress; null where nobody would see it
+  const signal_watch* signals = nullptr;
+  std::string config_path = {};  // empty: there was none
 };
 
 // The store of the configured bucket: transport, client and retries. close() before destroying.

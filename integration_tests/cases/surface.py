@@ -1,5 +1,6 @@
 """Cases of what the program shows: to service managers, machines and people."""
 import contextlib
+import json
 import signal
 import socket
 import threading
@@ -65,3 +66,58 @@ def a_service_manager_hears_of_a_run(w):
     # A manager that is not there costs a warning.
     path.unlink()
     says(w.backup(environment={"NOTIFY_SOCKET": str(path)}), "service_manager_not_told")
+
+
+@case
+def a_backup_tells_what_it_did_as_json(w):
+    def run(*arguments, expect=0, environment=None):
+        outcome = w.expect(expect, w.tool.run("backup", "--json", *arguments, environment=environment))
+        report = json.loads(outcome.stdout)  # one document and nothing else
+        assert report["exit_status"] == expect, report
+        return report
+    home = w.filesystem.subvolume("home")
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(home)]
+    dataset.seed(w.data, large_mib=8, small_files=20)
+    first = run("--subvolume", "data")
+    data, = first["subvolumes"]
+    backup, = data["backups"]
+    manifest = w.manifest()
+    assert (data["status"], data["action"], data["reason"]) == ("done", "full", "first_backup"), data
+    assert (backup["how"], backup["kind"], backup["bytes"]) == ("made", "full", manifest["total_bytes"]), backup
+    assert backup["manifest_key"] == w.pointer()["manifest_key"] and backup["chunks"] == len(manifest["chunks"])
+    totals = first["totals"]
+    assert totals["bytes"] == manifest["total_bytes"] <= totals["sent_bytes"] and totals["backups"] == 1, totals
+    assert totals["seconds"] > 0 and totals["cpu_seconds"] > 0 and totals["peak_rss_bytes"] > 1 << 20, totals
+
+    # One fails, the other has nothing to do.
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), f"{w.mount}/gone"]
+    partly = run(expect=6)
+    data, gone = partly["subvolumes"]
+    assert (data["status"], data["action"], data["backups"]) == ("done", "skip", []), data
+    assert data["due_at"] > data["last_backup_at"] == backup["created_at"], (data, backup)
+    assert gone["status"] == "failed" and "gone" in gone["error"] and gone["action"] is None, gone
+
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data)]
+    dead = run("--once", expect=1, environment=w.fake_btrfs('"$REAL" "$@" | head -c 100000; exit 1'))
+    assert dead["subvolumes"][0]["status"] == "failed" and dead["subvolumes"][0]["backups"] == [], dead
+    local = run("--no-s3")
+    assert local["no_s3"] and local["subvolumes"][0]["backups"][0]["manifest_key"] is None, local
+    assert "--subvolume other" in run("--subvolume", "other", expect=2)["error"]
+    w.tool.tables["s3"]["concurrency"] = "many"
+    assert "s3.concurrency" in run(expect=2)["error"]
+    w.tool.tables["s3"]["concurrency"] = 2
+
+    stuck = w.fake_btrfs(f'"$REAL" "$@" | head -c 6000000; echo > {w.directory}/stuck; sleep 60')
+    running = w.tool.start("backup", "--json", "--once", environment=stuck)
+    deadline = time.monotonic() + 60
+    while not (w.directory / "stuck").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert "already held" in run(expect=3)["error"]
+    running[0].send_signal(signal.SIGTERM)
+    stopped = w.tool.finish(running, limit=30)
+    report = json.loads(stopped.stdout)
+    assert stopped.status == report["exit_status"] == 143, stopped
+    assert report["subvolumes"][0]["status"] == "cancelled", report
+    # The next run ends what that one began.
+    resumed = run("--once")["subvolumes"][0]["backups"]
+    assert [one["how"] for one in resumed] in (["made"], ["resumed", "made"]), resumed
