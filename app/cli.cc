@@ -159,8 +159,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   backup_app->add_flag("--once", backup.once, "Also when no backup is due");
   backup_app->add_flag("--no-s3", backup.no_s3,
                        "Snapshot, send and hash, but upload nothing, and keep nothing");
-
   backup_app->add_flag("--adopt", backup.adopt, "Take over a prefix that another host wrote to");
+  backup_app->add_flag("--json", backup.json, "At the end, what was done, in figures, as JSON");
 
   CLI::App* plan_app = app.add_subcommand("plan", "Show what a backup would do now, and why");
   add_common(*plan_app, common);
@@ -218,6 +218,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     plan.subvolumes = backup.subvolumes;
     plan.once = backup.once;
     plan.adopt = backup.adopt;
+    plan.json = backup.json;
     line.command = plan;
   } else {
     line.command = backup;

@@ -21,6 +21,7 @@ struct backup_command {
   bool once = false;  // also when not due
   bool no_s3 = false;
   bool adopt = false;  // take over a prefix that another host wrote to
+  bool json = false;   // one document on standard output instead of lines
 };
 
 // What `backup` would do; --dry-run gives the same.

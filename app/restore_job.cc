@@ -412,8 +412,7 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
     co_return std::move(receive.error());
   }
   btrfs::receive_watch watch(_with.loop, *receive, _with.log,
-                             std::chrono::seconds(_with.settings.receive_stall_seconds),
-                             stop);
+                             std::chrono::seconds(_with.settings.receive_stall_seconds), stop);
   watch.start();
   auto feeding = feed(download, *receive, watch);
   auto fed = co_await std::move(feeding);

@@ -22,6 +22,7 @@
 namespace bts3::app {
 
 class live_line;
+class signal_watch;
 
 // What a test of a whole job changes about the store; the program itself never does.
 struct store_tuning {
@@ -38,8 +39,10 @@ struct services {
   const engine::clock& clock;
   const config& settings;
   environment_lookup environment;
-  engine::stop_token stop;               // SIGINT and SIGTERM
-  live_line* line = nullptr;             // for progress; null where standard error is no terminal
+  engine::stop_token stop;    // SIGINT and SIGTERM
+  live_line* line = nullptr;  // for progress; null where nobody would see it
+  const signal_watch* signals = nullptr;
+  std::string config_path = {};          // empty: there was none
   const store_tuning* tuning = nullptr;  // null: as the configuration says
 };
 

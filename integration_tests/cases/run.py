@@ -20,6 +20,7 @@ import archive  # noqa: E402,F401
 import packaging  # noqa: E402,F401
 import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401
+import surface  # noqa: E402,F401
 from world import CASES, MIB, btrfs, case, dataset, says, world  # noqa: E402
 
 

@@ -134,10 +134,12 @@ engine::result<app::exit_status> backup_rig::run(const preparation& before) {
     const auto found = environment.find(std::string(name));
     return value || found == environment.end() ? value : std::optional(found->second);
   };
-  const app::services with{*loop, log, clock, settings, lookup, stopper.token(), nullptr, &tuning};
+  const app::services with{*loop,           log,     clock,   settings, lookup,
+                           stopper.token(), nullptr, nullptr, {},       &tuning};
   engine::result<app::exit_status> outcome = app::exit_status::failed;
   {
-    app::backup_job job(with, app::backup_command());
+    app::run_report report;
+    app::backup_job job(with, app::backup_command(), settings.subvolumes, report);
     outcome = loop->run(job.run());
     if (job.budget() != nullptr) {
       const auto held = held_of(*job.budget());

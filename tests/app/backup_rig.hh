@@ -7,6 +7,7 @@
 #pragma once
 
 #include "app/backup_job.hh"
+#include "app/run_report.hh"
 #include "engine/stop.hh"
 #include "tests/app/support.hh"
 #include "tests/s3/fake_transport.hh"

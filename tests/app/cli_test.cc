@@ -58,6 +58,8 @@ BOOST_AUTO_TEST_CASE(a_dry_run_is_the_plan) {
     BOOST_TEST(plan.subvolumes.front() == "a");
   }
   BOOST_TEST(std::get<plan_command>(accepted({"plan", "--json", "--adopt"}).command).json);
+  BOOST_TEST(std::get<plan_command>(accepted({"backup", "--json", "--dry-run"}).command).json);
+  BOOST_TEST(std::get<backup_command>(accepted({"backup", "--json"}).command).json);
 }
 
 BOOST_AUTO_TEST_CASE(restore_takes_a_manifest_or_the_current_one) {
