@@ -58,7 +58,7 @@ struct hash_job {
 }  // namespace detail
 
 // A part that is being filled. Abandoned when destroyed before finish(): the destructor returns
-// only when the worker no longer reads the memory (at most one piece of 256 KiB away).
+// only when the worker no longer reads the memory (at most one piece of 512 KiB away).
 class part_hash {
  public:
   part_hash() = default;
