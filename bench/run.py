@@ -43,7 +43,7 @@ class Context:
         self.memory_directory, self.disk_directory = arguments.memory_directory, arguments.disk_directory
         self.programs = arguments.programs
         self.output = arguments.output
-        self._digests = {}
+        self.peers_home = None
 
     @staticmethod
     def say(text):
@@ -110,7 +110,8 @@ def measure_one(name, arguments, environment):
     context.say(f"== {name}: {SCENARIOS[name].__doc__.splitlines()[0]}")
     begin = time.monotonic()
     try:
-        found = SCENARIOS[name](context)
+        with context.scratch(context.memory_directory) as context.peers_home:
+            found = SCENARIOS[name](context)
     except Skipped as skipped:
         context.say(f"  skipped: {skipped}")
         return None

@@ -62,9 +62,10 @@ class PipeUpload:
 
 
 @contextlib.contextmanager
-def pipe_world(context, size=None):
-    """(sink, PipeUpload) with a stream of about `size` bytes."""
-    chunk, repetitions = chunk_and_repetitions(size or context.size)
+def pipe_world(context, size=None, repeats=True):
+    """(sink, PipeUpload) with a stream of about `size` bytes. `repeats` allows one that needs less room, in which a
+    deduplicating reader would find less than its length."""
+    chunk, repetitions = chunk_and_repetitions(size or context.size) if repeats else (size or context.size, 1)
     with world(context) as (target, program):
         (program.data / "content").write_bytes(b"small")
         stream = program.prepare_stream(program.directory / "stream", chunk, repetitions)

@@ -105,7 +105,7 @@ def pipe_restore(context, tls):
         directory.mkdir()
         pieces = [str(directory / name) for name in ("first", *["middle"] * (repetitions - 1), "last")]
         send = (f'"$REAL" "$@" > {directory}/small && {context.program("bench/bench_stream")} {directory}/small '
-                f'content {chunk} {directory} && exec cat {" ".join(pieces)}')
+                f'content {chunk} {repetitions} {directory} && exec cat {" ".join(pieces)}')
         backup = backed_up(context, program, made_in, source, send, {"chunk_size_bytes": chunk})
         backup.link_chunks(pieces)
         # What was received has the identity of the small stream, and its content.
