@@ -15,6 +15,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import plot  # noqa: E402
 from kit import machine, measure, report  # noqa: E402
 from scenarios import SCENARIOS, Skipped  # noqa: E402
 
@@ -160,6 +161,10 @@ def main(argv):
             output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             print(report.text_of(found))
             print(f"  written: {output}")
+    if measured and not arguments.smoke and not (arguments.output and arguments.output.suffix == ".json"):
+        directory = arguments.output or HERE / "results"
+        if any((directory / f"{name}.json").exists() for name in plot.SCENARIOS):
+            plot.draw(directory, directory / "ratios.svg")
     if failed:
         print(f"bench: failed: {', '.join(failed)}", file=sys.stderr)
         return 1

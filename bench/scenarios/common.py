@@ -88,10 +88,15 @@ def check_backup(usage, size):
         raise measure.Failed(f"the log does not tell of {size} bytes:\n{usage.stderr}")
 
 
+def floor_upload(context, endpoint, ca_file, size):
+    """The floor's command for a stream of so many bytes."""
+    return [str(context.program("bench/bench_floor")), "upload", f"{endpoint}/floor/object", str(size),
+            *([str(ca_file)] if ca_file else [])]
+
+
 def add_floor_upload(contest, context, endpoint, ca_file, feeder, size, expected):
     """`expected`: the stream's SHA-256, or None when it may differ from run to run."""
-    arguments = [str(context.program("bench/bench_floor")), "upload", f"{endpoint}/floor/object", str(size),
-                 *([str(ca_file)] if ca_file else [])]
+    arguments = floor_upload(context, endpoint, ca_file, size)
 
     def once(_turn):
         usage = measure.run(arguments, feeder=feeder)
