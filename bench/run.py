@@ -9,6 +9,7 @@ import pathlib
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -75,7 +76,9 @@ class Context:
 
 
 def parse(argv):
-    memory = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
+    # Containers often have a tiny one.
+    roomy = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free >= 1 << 30
+    memory = "/dev/shm" if roomy else tempfile.gettempdir()
     parser = argparse.ArgumentParser(prog="bench/run.sh", formatter_class=argparse.RawDescriptionHelpFormatter,
                                      description="Measures; writes bench/results/SCENARIO.json.",
                                      epilog="scenarios:\n" + "\n".join(
@@ -152,8 +155,9 @@ def main(argv):
         output = output_of(arguments, name)
         try:
             found = measure_one(name, arguments, environment)
-        except measure.Failed as problem:
-            print(f"  failed: {problem}", file=sys.stderr)
+        except (measure.Failed, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as problem:
+            # The others are measured all the same; the exit status tells.
+            print(f"  failed: {problem}{getattr(problem, 'stderr', None) or ''}", file=sys.stderr)
             failed.append(name)
             continue
         if found:

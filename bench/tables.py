@@ -10,6 +10,9 @@ import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from scenarios import SCENARIOS  # noqa: E402
+
 SHORT = ("upload-2GiB-pipe", "upload-2GiB-pipe-https", "restore-8GiB", "restore-8GiB-https", "restore-btrfs")
 
 
@@ -22,7 +25,9 @@ def spread(value, digits=2):
 
 
 def table(head, rows):
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
+    if not rows:
+        return "Nothing measured yet."
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def machine(results):
@@ -69,7 +74,7 @@ def stages(results):
     """One column a path, "product / floor"."""
     found = results.get("stages")
     if not found:
-        return "Not measured (scenario `stages`)."
+        return table([], [])
     paths = list(dict.fromkeys(row["path"] for row in found["rows"]))
     names = [name for name in dict.fromkeys(row["stage"] for row in found["rows"]) if name != "all"] + ["all"]
     cells = {(row["stage"], row["path"]): row for row in found["rows"]}
@@ -96,7 +101,7 @@ def other_rows(results):
                 for row in found["rows"]]
         head = [key.replace("_", " ") for key in keys] + (["instructions"] if instructions else [])
         parts.append(f"`{name}`: {found['description']}\n\n" + table(head, rows))
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) or table([], [])
 
 
 SECTIONS = {"machine": machine, "ratios": ratios, "summary": lambda results: ratios(results, short=True),
@@ -114,7 +119,9 @@ def main(argv):
     parser.add_argument("directory", nargs="?", type=pathlib.Path, default=HERE / "results")
     parser.add_argument("--write", nargs="+", type=pathlib.Path, default=[], metavar="FILE")
     arguments = parser.parse_args(argv)
-    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.directory.glob("*.json"))}
+    # In the order of run.sh --list.
+    paths = [arguments.directory / f"{name}.json" for name in SCENARIOS]
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()}
     if not results:
         parser.error(f"{arguments.directory} has no results; bench/run.sh makes some")
     for path in arguments.write:

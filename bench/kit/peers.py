@@ -96,8 +96,8 @@ def add_uploads(contest, context, endpoint, ca_file, feeder, size):
             contest.skip(peer.name, "it does not work with this sink: " + str(problem).strip().splitlines()[-1])
             continue
         version = machine.version_of(program, "version" if program in ("restic", "rclone") else "--version")
-        contest.add(peer.name, lambda _turn, peer=peer: peer.run(feeder),
-                    "STREAM | " + shlex.join(map(str, peer.command)) + f"   ({version})")
+        command = shlex.join(map(str, peer.command)).replace(str(ca_file), "CA_FILE")
+        contest.add(peer.name, lambda _turn, peer=peer: peer.run(feeder), f"STREAM | {command}   ({version})")
 
 
 def targets_of(found, tls):

@@ -107,5 +107,10 @@ def add_floor_upload(contest, context, endpoint, ca_file, feeder, size, expected
                 lambda: measure.count_syscalls(arguments, "bench_floor", feeder=feeder))
 
 
+def promised(concurrency, part):
+    """Bytes of memory at most, by DESIGN.md section 2."""
+    return (concurrency + 1) * part + 64 * MIB
+
+
 def target(name, value, wanted, met):
     return {"name": name, "value": value, "wanted": wanted, "met": bool(met)}

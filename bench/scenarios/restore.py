@@ -7,8 +7,7 @@ import subprocess
 
 from kit import measure, product, sink
 from kit.contest import Contest
-from .common import GIB, MIB, chunk_and_repetitions, s3_tables, target, world
-from .memory import promised
+from .common import GIB, MIB, chunk_and_repetitions, promised, s3_tables, target, world
 from .registry import scenario
 from .trees import fill_tree
 
@@ -209,4 +208,4 @@ def restore_btrfs(context):
         contest.add("btrfs-receive", baseline, "cat STREAM | btrfs receive; sync -f")
         found = contest.run()
     value = found["ratios"]["product/btrfs-receive"]["seconds"]["median"]
-    return {**found, "targets": [target("wall time / (cat | btrfs receive; sync)", value, "<= 1.05", value <= 1.05)]}
+    return {**found, "targets": [target("wall time / that of btrfs receive and a sync alone", value, "<= 1.05", value <= 1.05)]}

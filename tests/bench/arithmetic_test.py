@@ -128,6 +128,15 @@ class Comparison(unittest.TestCase):
         self.assertIn("worse", self.line(text, "instructions, hash"))
         self.assertIn("same", self.line(text, "instructions, sign"))
 
+    def test_runs_without_a_contest_are_compared_by_time(self):
+        before = {**result(CALM, CALM), "runs": {"sign": CALM, "run": [{"seconds": value} for value in CALM]}}
+        after = copy.deepcopy(before)
+        after["runs"]["run"] = [{"seconds": 2 * value} for value in CALM]
+        status, text = self.compared(before, after)
+        self.assertEqual(status, 1)
+        self.assertIn("worse", self.line(text, "time, run"))
+        self.assertIn("no change shown", self.line(text, "time, sign"))
+
     def test_different_scenarios_are_refused(self):
         with self.assertRaises(SystemExit):
             self.compared(result(CALM, CALM), {**result(CALM, CALM), "scenario": "another"})
