@@ -72,6 +72,20 @@ def compare_counts(before, after):
     return rows
 
 
+def compare_runs(before, after):
+    """Rows for scenarios that are no contests and keep their runs: times by name, or usages by name."""
+    rows = []
+    for name, old in before.get("runs", {}).items():
+        new = after.get("runs", {}).get(name)
+        if not new:
+            continue
+        old, new = ([run["seconds"] if isinstance(run, dict) else run for run in runs] for runs in (old, new))
+        change, low, high = figures.bootstrap_change(old, new)
+        rows.append(judge({"figure": f"time, {name}", "before": figures.spread(old), "after": figures.spread(new),
+                           "change": change, "low": low, "high": high, "p": figures.mann_whitney(old, new)}, False))
+    return rows
+
+
 def judge(row, larger_is_better):
     certain = row["p"] < 0.05 and not row["low"] <= 1 <= row["high"]
     better = (row["change"] > 1) == larger_is_better
@@ -119,7 +133,7 @@ def main(argv):
                 print(f"  measured on different machines ({key}): ratios only")
         if before["parameters"]["size"] != after["parameters"]["size"]:
             print("  measured with different sizes")
-        rows = compare_counts(before, after)
+        rows = compare_counts(before, after) + compare_runs(before, after)
         if "contestants" in before and "contestants" in after:
             rows += compare_contest(before, after)
         for row in rows:

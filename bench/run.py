@@ -9,12 +9,14 @@ import pathlib
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import plot  # noqa: E402
 from kit import machine, measure, report  # noqa: E402
 from scenarios import SCENARIOS, Skipped  # noqa: E402
 
@@ -43,7 +45,7 @@ class Context:
         self.memory_directory, self.disk_directory = arguments.memory_directory, arguments.disk_directory
         self.programs = arguments.programs
         self.output = arguments.output
-        self._digests = {}
+        self.peers_home = None
 
     @staticmethod
     def say(text):
@@ -74,7 +76,9 @@ class Context:
 
 
 def parse(argv):
-    memory = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
+    # Containers often have a tiny one.
+    roomy = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free >= 1 << 30
+    memory = "/dev/shm" if roomy else tempfile.gettempdir()
     parser = argparse.ArgumentParser(prog="bench/run.sh", formatter_class=argparse.RawDescriptionHelpFormatter,
                                      description="Measures; writes bench/results/SCENARIO.json.",
                                      epilog="scenarios:\n" + "\n".join(
@@ -110,7 +114,8 @@ def measure_one(name, arguments, environment):
     context.say(f"== {name}: {SCENARIOS[name].__doc__.splitlines()[0]}")
     begin = time.monotonic()
     try:
-        found = SCENARIOS[name](context)
+        with context.scratch(context.memory_directory) as context.peers_home:
+            found = SCENARIOS[name](context)
     except Skipped as skipped:
         context.say(f"  skipped: {skipped}")
         return None
@@ -150,8 +155,9 @@ def main(argv):
         output = output_of(arguments, name)
         try:
             found = measure_one(name, arguments, environment)
-        except measure.Failed as problem:
-            print(f"  failed: {problem}", file=sys.stderr)
+        except (measure.Failed, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as problem:
+            # The others are measured all the same; the exit status tells.
+            print(f"  failed: {problem}{getattr(problem, 'stderr', None) or ''}", file=sys.stderr)
             failed.append(name)
             continue
         if found:
@@ -159,6 +165,10 @@ def main(argv):
             output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             print(report.text_of(found))
             print(f"  written: {output}")
+    if measured and not arguments.smoke and not (arguments.output and arguments.output.suffix == ".json"):
+        directory = arguments.output or HERE / "results"
+        if any((directory / f"{name}.json").exists() for name in plot.SCENARIOS):
+            plot.draw(directory, directory / "ratios.svg")
     if failed:
         print(f"bench: failed: {', '.join(failed)}", file=sys.stderr)
         return 1

@@ -1,13 +1,14 @@
 // Makes a send stream of any length out of a small real one, from files of a fixed size, so that a
 // stream of hundreds of gigabytes needs room for two chunks:
 //
-//   bench_stream SMALL_STREAM FILE CHUNK_BYTES DIRECTORY
+//   bench_stream SMALL_STREAM FILE CHUNK_BYTES REPETITIONS DIRECTORY
 //
 // SMALL_STREAM is a whole protocol 1 stream in which FILE (a name at its top) is made. The long
-// stream is that one with WRITE commands to FILE before its END: m repetitions of a body of exactly
-// CHUNK_BYTES. Cut at multiples of CHUNK_BYTES it consists of m + 1 pieces: DIRECTORY/first, m - 1
-// times DIRECTORY/middle, DIRECTORY/last. The data is pseudo-random; each repetition writes the
-// same range again. The stream is valid, checksums included: `btrfs receive` takes it.
+// stream is that one with WRITE commands to FILE before its END: REPETITIONS (m) of a body of
+// exactly CHUNK_BYTES. Cut at multiples of CHUNK_BYTES it consists of m + 1 pieces:
+// DIRECTORY/first, m - 1 times DIRECTORY/middle, DIRECTORY/last. The data is pseudo-random; each
+// repetition writes the same range again. The stream is valid, checksums included: `btrfs receive`
+// takes it.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -185,8 +186,8 @@ std::string make_body(std::string_view path, std::size_t bytes) {
 }  // namespace
 
 int main(int count, char** values) {
-  if (count != 5) {
-    fail("usage: bench_stream SMALL_STREAM FILE CHUNK_BYTES DIRECTORY");
+  if (count != 6) {
+    fail("usage: bench_stream SMALL_STREAM FILE CHUNK_BYTES REPETITIONS DIRECTORY");
   }
   std::ifstream in(values[1], std::ios::binary);
   const std::string small((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
@@ -199,9 +200,12 @@ int main(int count, char** values) {
   const std::string_view all = body;
   const std::string_view head = all.substr(0, chunk - end);
   const std::string_view rest = all.substr(chunk - end);
-  const std::string directory = values[4];
+  const bool repeats = std::strtoull(values[4], nullptr, 10) > 1;
+  const std::string directory = values[5];
   save(directory + "/first", std::string_view(small).substr(0, end), head);
-  save(directory + "/middle", rest, head);
+  if (repeats) {
+    save(directory + "/middle", rest, head);
+  }
   save(directory + "/last", rest, std::string_view(small).substr(end));
   return 0;
 }

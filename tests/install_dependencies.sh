@@ -18,7 +18,7 @@ coverage=(llvm-19)
 # What bench/ measures with: Google Benchmark, and nginx with Lua as the sink.
 bench=(libbenchmark-dev nginx-light libnginx-mod-http-lua openssl btrfs-progs python3 mount util-linux)
 # What bench/ measures against, counts with and draws with; it does without what is missing.
-peers=(rclone awscli s3cmd restic strace valgrind gnuplot-nox)
+peers=(rclone awscli s3cmd restic strace valgrind linux-perf gnuplot-nox)
 
 groups=("$@")
 [[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage bench)

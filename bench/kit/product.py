@@ -110,5 +110,5 @@ class Product:
         small = directory / "small"
         self.small_stream(small)
         subprocess.run([str(self.context.program("bench/bench_stream")), str(small), "content", str(chunk),
-                        str(directory)], check=True)
+                        str(repetitions), str(directory)], check=True)
         return Stream(directory, chunk, repetitions)

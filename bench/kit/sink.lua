@@ -1,7 +1,8 @@
 -- S3's verbs for a sink: small objects are kept, of others only the size, of uploads the sizes of their parts.
 -- Shared: objects[path] = body, sizes[path] = bytes, uploads["id"] = path, uploads["id/part"] = bytes.
 local KEPT_BYTES_MAX = 16 * 1024 * 1024
-local ETAG = '"0123456789abcdef0123456789abcdef"'
+-- With a dash, as of multipart objects: nobody takes it for an MD5.
+local ETAG = '"0123456789abcdef0123456789abcdef-1"'
 local objects, sizes, uploads = ngx.shared.objects, ngx.shared.sizes, ngx.shared.uploads
 local args, method, path = ngx.req.get_uri_args(), ngx.req.get_method(), ngx.var.uri
 local headers = ngx.req.get_headers(200)
@@ -55,7 +56,19 @@ local function read_body()
     body = handle:read("*a")
     handle:close()
   end
-  return body or ""
+  body = body or ""
+  -- Signed in pieces (aws-chunked): "SIZE;chunk-signature=...", the bytes, and so on until size 0.
+  if (headers["x-amz-content-sha256"] or ""):find("^STREAMING") then
+    local plain, at = {}, 1
+    while true do
+      local first, last, size = body:find("^(%x+)[^\r]*\r\n", at)
+      if not first or tonumber(size, 16) == 0 then break end
+      plain[#plain + 1] = body:sub(last + 1, last + tonumber(size, 16))
+      at = last + tonumber(size, 16) + 3
+    end
+    return table.concat(plain)
+  end
+  return body
 end
 
 local function put()
@@ -63,7 +76,6 @@ local function put()
   ngx.req.clear_header("If-None-Match")
   ngx.req.clear_header("If-Match")
   ngx.header["ETag"] = ETAG
-  -- Whoever asks for encryption wants to hear of it (and then takes no ETag for an MD5).
   ngx.header["x-amz-server-side-encryption"] = headers["x-amz-server-side-encryption"]
   if args.uploadId then
     if ngx.var.careful == "yes" then ngx.req.read_body() else ngx.req.discard_body() end

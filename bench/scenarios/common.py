@@ -62,9 +62,10 @@ class PipeUpload:
 
 
 @contextlib.contextmanager
-def pipe_world(context, size=None):
-    """(sink, PipeUpload) with a stream of about `size` bytes."""
-    chunk, repetitions = chunk_and_repetitions(size or context.size)
+def pipe_world(context, size=None, repeats=True):
+    """(sink, PipeUpload) with a stream of about `size` bytes. `repeats` allows one that needs less room, in which a
+    deduplicating reader would find less than its length."""
+    chunk, repetitions = chunk_and_repetitions(size or context.size) if repeats else (size or context.size, 1)
     with world(context) as (target, program):
         (program.data / "content").write_bytes(b"small")
         stream = program.prepare_stream(program.directory / "stream", chunk, repetitions)
@@ -87,10 +88,15 @@ def check_backup(usage, size):
         raise measure.Failed(f"the log does not tell of {size} bytes:\n{usage.stderr}")
 
 
+def floor_upload(context, endpoint, ca_file, size):
+    """The floor's command for a stream of so many bytes."""
+    return [str(context.program("bench/bench_floor")), "upload", f"{endpoint}/floor/object", str(size),
+            *([str(ca_file)] if ca_file else [])]
+
+
 def add_floor_upload(contest, context, endpoint, ca_file, feeder, size, expected):
     """`expected`: the stream's SHA-256, or None when it may differ from run to run."""
-    arguments = [str(context.program("bench/bench_floor")), "upload", f"{endpoint}/floor/object", str(size),
-                 *([str(ca_file)] if ca_file else [])]
+    arguments = floor_upload(context, endpoint, ca_file, size)
 
     def once(_turn):
         usage = measure.run(arguments, feeder=feeder)
@@ -99,6 +105,11 @@ def add_floor_upload(contest, context, endpoint, ca_file, feeder, size, expected
         return usage
     contest.add("floor", once, "STREAM | bench_floor upload URL BYTES",
                 lambda: measure.count_syscalls(arguments, "bench_floor", feeder=feeder))
+
+
+def promised(concurrency, part):
+    """Bytes of memory at most, by DESIGN.md section 2."""
+    return (concurrency + 1) * part + 64 * MIB
 
 
 def target(name, value, wanted, met):

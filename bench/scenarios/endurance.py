@@ -1,8 +1,7 @@
 """Kills in the middle, and how throughput and memory go with parts and their number."""
 from kit import figures, relay
 from kit.contest import rounds
-from .common import GIB, MIB, PART_MIN, pipe_world, s3_tables, target, value_in
-from .memory import promised
+from .common import GIB, MIB, PART_MIN, pipe_world, promised, s3_tables, target, value_in
 from .registry import scenario
 
 

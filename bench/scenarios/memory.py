@@ -1,12 +1,8 @@
 """Peak memory against the promise (DESIGN.md section 2): (concurrency + 1) parts + 64 MiB, 160 MiB with a spool."""
 from kit import figures, relay
 from kit.contest import rounds
-from .common import GIB, MIB, PART_MIN, PipeUpload, pipe_world, s3_tables, target
+from .common import GIB, MIB, PART_MIN, PipeUpload, pipe_world, promised, s3_tables, target
 from .registry import scenario
-
-
-def promised(concurrency, part):
-    return (concurrency + 1) * part + 64 * MIB
 
 
 def row_of(usages, what, limit):

@@ -1,4 +1,5 @@
 """Restores from a source that is not the limit."""
+import contextlib
 import http.client
 import json
 import os
@@ -6,8 +7,7 @@ import subprocess
 
 from kit import measure, product, sink
 from kit.contest import Contest
-from .common import GIB, MIB, chunk_and_repetitions, s3_tables, target, world
-from .memory import promised
+from .common import GIB, MIB, chunk_and_repetitions, promised, s3_tables, target, world
 from .registry import scenario
 from .trees import fill_tree
 
@@ -68,20 +68,31 @@ class Backup:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def restore(self, config, environment=None, prefix=None):
-        """One restore; what it made is deleted again. With `prefix`, a command put before (its Usage has no sense)."""
+    def command(self, config):
+        """A restore to a place that no restore had before."""
         self.count += 1
-        place = self.program.restored / f"data{self.count}"
-        arguments = ("restore", config, "--subvolume", "data", "--target", place)
-        if prefix:
-            result = measure.count_syscalls(self.program.command(*arguments), "btrfs_to_s3",
-                                            environment=self.program.environment(environment))
-        else:
-            result = self.program.run(*arguments, environment=environment)
-        if not (place / "content").exists() and not (place / "large").exists():
-            raise measure.Failed(f"nothing was restored:\n{result.stderr}")
-        self.program.delete(place)
-        return result
+        return self.program.command("restore", config, "--subvolume", "data", "--target", self.target)
+
+    @property
+    def target(self):
+        return self.program.restored / f"data{self.count}"
+
+    def delete_restored(self):
+        if not (self.target / "content").exists() and not (self.target / "large").exists():
+            raise measure.Failed(f"nothing was restored to {self.target}")
+        self.program.delete(self.target)
+
+    def restore(self, config, environment=None):
+        """One restore; what it made is deleted again."""
+        usage = measure.run(self.command(config), environment=self.program.environment(environment))
+        self.delete_restored()
+        return usage
+
+    def count_syscalls(self, config, environment):
+        count = measure.count_syscalls(self.command(config), "btrfs_to_s3",
+                                       environment=self.program.environment(environment))
+        self.delete_restored()
+        return count
 
 
 def backed_up(context, program, made_in, source, send, s3):
@@ -95,7 +106,9 @@ def backed_up(context, program, made_in, source, send, s3):
     return backup
 
 
-def pipe_restore(context, tls):
+@contextlib.contextmanager
+def pipe_backup(context):
+    """(Backup of a prepared stream, environment in which `btrfs receive` swallows it, digest of the stream)."""
     chunk, repetitions = chunk_and_repetitions(context.size)
     # The space that a restore asks for is looked for in the image file, where it takes none.
     with world(context, filesystem_size=f"{2 * context.size + GIB}") as (made_in, program), \
@@ -103,30 +116,36 @@ def pipe_restore(context, tls):
         (program.data / "content").write_bytes(b"small")
         directory = program.directory / "stream"
         directory.mkdir()
-        pieces = [str(directory / name) for name in ("first", *["middle"] * (repetitions - 1), "last")]
+        stream = product.Stream(directory, chunk, repetitions)
         send = (f'"$REAL" "$@" > {directory}/small && {context.program("bench/bench_stream")} {directory}/small '
-                f'content {chunk} {directory} && exec cat {" ".join(pieces)}')
+                f'content {chunk} {repetitions} {directory} && exec cat {" ".join(stream.pieces)}')
         backup = backed_up(context, program, made_in, source, send, {"chunk_size_bytes": chunk})
-        backup.link_chunks(pieces)
+        backup.link_chunks(stream.pieces)
         # What was received has the identity of the small stream, and its content.
-        environment = program.wrapper("swallow",
-                                      receive=f'cat > /dev/null; exec "$REAL" "$@" < {directory}/small')
-        config = backup.use_source(tls)
+        environment = program.wrapper("swallow", receive=f'cat > /dev/null; exec "$REAL" "$@" < {directory}/small')
+        yield backup, environment, context.digest(stream)
+
+
+def floor_restore(context, backup, tls):
+    """The floor's command for the same objects."""
+    return [str(context.program("bench/bench_floor")), "restore", *(["--ca", str(backup.source.ca_file)] if tls else []),
+            *backup.urls(backup.source.endpoint(tls))]
+
+
+def pipe_restore(context, tls):
+    with pipe_backup(context) as (backup, environment, expected):
+        config, floor = backup.use_source(tls), floor_restore(context, backup, tls)
         contest = Contest(context, backup.size)
         contest.add("product", lambda _turn: backup.restore(config, environment),
                     "btrfs_to_s3 restore (PATH with a btrfs whose receive is: cat > /dev/null)",
-                    lambda: backup.restore(config, environment, prefix=True))
-        floor = [str(context.program("bench/bench_floor")), "restore",
-                 *(["--ca", str(source.ca_file)] if tls else []), *backup.urls(source.endpoint(tls))]
-        expected = context.digest(product.Stream(directory, chunk, repetitions))
+                    lambda: backup.count_syscalls(config, environment))
 
         def floor_once(_turn):
             usage = measure.run(floor, drain=["cat"])
             if usage.stderr.strip() != expected:
                 raise measure.Failed(f"the floor hashed {usage.stderr.strip()}, not {expected}")
             return usage
-        contest.add("floor", floor_once,
-                    "bench_floor restore URL... | cat > /dev/null",
+        contest.add("floor", floor_once, "bench_floor restore URL... | cat > /dev/null",
                     lambda: measure.count_syscalls(floor, "bench_floor", drain=["cat"]))
         found = contest.run()
     ratios = found["ratios"]["product/floor"]
@@ -189,4 +208,4 @@ def restore_btrfs(context):
         contest.add("btrfs-receive", baseline, "cat STREAM | btrfs receive; sync -f")
         found = contest.run()
     value = found["ratios"]["product/btrfs-receive"]["seconds"]["median"]
-    return {**found, "targets": [target("wall time / (cat | btrfs receive; sync)", value, "<= 1.05", value <= 1.05)]}
+    return {**found, "targets": [target("wall time / that of btrfs receive and a sync alone", value, "<= 1.05", value <= 1.05)]}

@@ -18,7 +18,7 @@ def targets_of(found):
 
 
 def pipe_upload(context, tls):
-    with pipe_world(context) as (sink, upload):
+    with pipe_world(context, repeats=False) as (sink, upload):
         stream = upload.stream
         contest = Contest(context, stream.size)
         ca_file = sink.ca_file if tls else None

@@ -11,7 +11,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "bench"))
 import compare  # noqa: E402
 import run as bench_run  # noqa: E402
-from kit import contest, figures, measure  # noqa: E402
+from kit import contest, figures, measure, report, stages  # noqa: E402
 from scenarios import limits  # noqa: E402
 
 GIB = 1 << 30
@@ -128,6 +128,15 @@ class Comparison(unittest.TestCase):
         self.assertIn("worse", self.line(text, "instructions, hash"))
         self.assertIn("same", self.line(text, "instructions, sign"))
 
+    def test_runs_without_a_contest_are_compared_by_time(self):
+        before = {**result(CALM, CALM), "runs": {"sign": CALM, "run": [{"seconds": value} for value in CALM]}}
+        after = copy.deepcopy(before)
+        after["runs"]["run"] = [{"seconds": 2 * value} for value in CALM]
+        status, text = self.compared(before, after)
+        self.assertEqual(status, 1)
+        self.assertIn("worse", self.line(text, "time, run"))
+        self.assertIn("no change shown", self.line(text, "time, sign"))
+
     def test_different_scenarios_are_refused(self):
         with self.assertRaises(SystemExit):
             self.compared(result(CALM, CALM), {**result(CALM, CALM), "scenario": "another"})
@@ -178,6 +187,59 @@ class Rounds(unittest.TestCase):
         for text in ("", "GiB", "1.5GiB", "-1", "0"):
             with self.assertRaises(bench_run.argparse.ArgumentTypeError):
                 bench_run.byte_count(text)
+
+
+SAMPLES = """btrfs_to_s3 10/10
+	ffffffff81000001 _copy_to_iter ([kernel.kallsyms])
+	ffffffff81000002 anon_pipe_read+0x1f ([kernel.kallsyms])
+	ffffffff81000003 entry_SYSCALL_64_after_hwframe ([kernel.kallsyms])
+	           29dc3 [unknown] (/usr/lib/x86_64-linux-gnu/liburing.so.2.3)
+
+btrfs_to_s3 10/10
+	ffffffff81000001 clear_page_erms ([kernel.kallsyms])
+	ffffffff81000002 anon_pipe_read ([kernel.kallsyms])
+
+iou-wrk 10/12
+	ffffffff81000001 schedule ([kernel.kallsyms])
+
+btrfs_to_s3 10/11
+	           29dc3 [unknown] (/usr/lib/x86_64-linux-gnu/libcrypto.so.3)
+	           11111 bts3::engine::sha256_hasher::update (/x/btrfs_to_s3)
+
+btrfs_to_s3 10/10
+	           29dc3 [unknown] (/usr/lib/x86_64-linux-gnu/libcrypto.so.3)
+
+btrfs_to_s3 10/10
+	           29dc3 __memmove_avx512_unaligned_erms (/usr/lib/x86_64-linux-gnu/libc.so.6)
+
+cat 20/20
+	ffffffff81000002 pipe_write ([kernel.kallsyms])
+"""
+
+
+class Stages(unittest.TestCase):
+    def test_samples_go_to_the_stage_of_their_innermost_known_frame(self):
+        found = stages.seconds_by_stage(stages.parse(SAMPLES), hashing_in_main_thread=False)
+        one = 1 / stages.FREQUENCY
+        self.assertEqual(found, {"pipe to user": one, "fresh memory": one, "kernel, other": one, "SHA-256": one,
+                                 "TLS": one, "memory copies": one})
+
+    def test_the_thread_tells_hashing_from_tls(self):
+        found = stages.seconds_by_stage({(1, 1): {"libcrypto": 997}, (1, 2): {"libcrypto": 1994}}, True)
+        self.assertEqual(found, {"SHA-256": 1, "TLS": 2})
+
+    def test_a_profile_without_samples_is_an_error(self):
+        with self.assertRaises(measure.Failed):
+            stages.seconds_by_stage(stages.parse(""), True)
+
+
+class Report(unittest.TestCase):
+    def test_targets_are_told_except_of_tiny_runs(self):
+        found = {"scenario": "s", "parameters": {"runs": 9, "size": GIB, "smoke": False},
+                 "targets": [{"name": "t", "value": 2.0, "wanted": "<= 1", "met": False}]}
+        self.assertIn("NOT MET: t: 2.000, wanted <= 1", report.text_of(found))
+        found["parameters"]["smoke"] = True
+        self.assertNotIn("MET", report.text_of(found))
 
 
 if __name__ == "__main__":
