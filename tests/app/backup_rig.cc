@@ -1,6 +1,7 @@
 #include "tests/app/backup_rig.hh"
 
 #include "engine/sha256.hh"
+#include "planner/keys.hh"
 #include "planner/manifest.hh"
 #include "planner/pointer.hh"
 
@@ -93,10 +94,9 @@ std::vector<std::string> held_of(const engine::reactor& loop) {
 }
 
 backup_rig::backup_rig(std::size_t stream_bytes)
-    : clock(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())),
-      stream(send_stream(stream_bytes)) {
+    : clock(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())) {
   std::signal(SIGPIPE, SIG_IGN);
-  disk.stream = stream;
+  disk.stream = send_stream(stream_bytes);
   disk.add_subvolume(place / "data");
   settings.subvolumes.push_back(app::subvolume_config{"data", place / "data"});
   settings.base_dir = place / "snapshots";
@@ -121,11 +121,15 @@ backup_rig::backup_rig(std::size_t stream_bytes)
 
 engine::result<app::exit_status> backup_rig::run(const preparation& before) {
   clock.time += std::chrono::minutes(1);
-  auto made = engine::reactor::create();
-  BOOST_REQUIRE(made.has_value());
+  std::unique_ptr<engine::reactor> own;
+  if (!shared_loop) {
+    auto made = engine::reactor::create();
+    BOOST_REQUIRE(made.has_value());
+    own = std::move(*made);
+  }
   engine::stop_source stopper;
   stop = &stopper;
-  loop = made->get();
+  loop = shared_loop ? shared_loop.get() : own.get();
   if (before) {
     before(*loop);
   }
@@ -193,29 +197,33 @@ std::string backup_rig::journal_text() const {
   return text.str().empty() ? "no parts" : text.str();
 }
 
-std::string backup_rig::published_problem(const bucket_contents& there,
-                                          const std::string& sent) const {
-  const std::string root = "host/subvol/data/";
-  const auto pointer_text = there.objects.find(root + "current.json");
-  if (pointer_text == there.objects.end()) {
-    return "there is no pointer";
+std::vector<planner::manifest> backup_rig::chain_in(const bucket_contents& there) const {
+  std::vector<planner::manifest> chain;
+  const planner::key_layout keys("host/", "data");
+  std::optional<std::string> key;
+  if (const auto text = there.objects.find(keys.pointer()); text != there.objects.end()) {
+    const auto pointer = planner::parse_pointer(text->second);
+    key = pointer ? pointer->manifest_key : "the pointer makes no sense";
   }
-  const auto pointer = planner::parse_pointer(pointer_text->second);
-  if (!pointer) {
-    return "the pointer makes no sense";
+  while (key) {
+    const auto text = there.objects.find(*key);
+    if (text == there.objects.end()) {
+      return {};
+    }
+    auto manifest = planner::parse_manifest(text->second);
+    if (!manifest) {
+      return {};
+    }
+    key = manifest->parent_manifest;
+    chain.push_back(std::move(*manifest));
   }
-  const auto manifest_text = there.objects.find(pointer->manifest_key);
-  if (manifest_text == there.objects.end()) {
-    return "the pointer's manifest is missing";
-  }
-  const auto manifest = planner::parse_manifest(manifest_text->second);
-  if (!manifest) {
-    return "the manifest makes no sense";
-  }
+  return chain;
+}
+
+std::string backup_rig::chunks_problem(const bucket_contents& there,
+                                       const planner::manifest& manifest) const {
   std::string restored;
-  std::set<std::string> named = {root + "current.json", pointer->manifest_key};
-  for (const planner::chunk_record& chunk : manifest->chunks) {
-    named.insert(chunk.key);
+  for (const planner::chunk_record& chunk : manifest.chunks) {
     const auto object = there.objects.find(chunk.key);
     if (object == there.objects.end()) {
       return chunk.key + " is missing";
@@ -225,7 +233,8 @@ std::string backup_rig::published_problem(const bucket_contents& there,
     }
     engine::sha256_hasher hasher;
     for (std::size_t part = 0; part < chunk.part_states.size(); ++part) {
-      const std::string bytes = object->second.substr(part * *chunk.part_size, *chunk.part_size);
+      const std::string_view bytes =
+          std::string_view(object->second).substr(part * *chunk.part_size, *chunk.part_size);
       hasher.update(std::as_bytes(std::span(bytes.data(), bytes.size())));
       if (hasher.state()->hex() != chunk.part_states[part]) {
         return chunk.key + ": the state after part " + std::to_string(part + 1) + " is wrong";
@@ -233,8 +242,30 @@ std::string backup_rig::published_problem(const bucket_contents& there,
     }
     restored += object->second;
   }
-  if (restored != sent || manifest->total_bytes != sent.size()) {
-    return "what would be restored is not what was sent";
+  const std::string sent = disk.stream_of(manifest.snapshot.uuid.value_or(""));
+  if (sent.empty() || restored != sent || manifest.total_bytes != sent.size()) {
+    return "what would be restored is not what " + manifest.snapshot.name + " sent";
+  }
+  return "";
+}
+
+std::string backup_rig::published_problem(const bucket_contents& there) const {
+  const std::vector<planner::manifest> chain = chain_in(there);
+  if (chain.empty()) {
+    return "no chain resolves";
+  }
+  const planner::key_layout keys("host/", "data");
+  std::set<std::string> named = {keys.pointer()};
+  std::set<std::string> known;
+  for (const planner::manifest& link : chain) {
+    if (std::string problem = chunks_problem(there, link); !problem.empty()) {
+      return problem;
+    }
+    named.insert(keys.manifest(link.kind, link.created_at));
+    known.insert(settings.base_dir + "/" + link.snapshot.name);
+    for (const planner::chunk_record& chunk : link.chunks) {
+      named.insert(chunk.key);
+    }
   }
   for (const auto& [key, body] : there.objects) {
     if (!named.contains(key)) {
@@ -247,12 +278,18 @@ std::string backup_rig::published_problem(const bucket_contents& there,
   if (journal_text() != "none") {
     return "the journal holds " + journal_text();
   }
-  const std::vector<std::string> snapshots = disk.snapshots();
-  if (snapshots.size() != 1 || !snapshots[0].ends_with(manifest->snapshot.name)) {
-    return std::to_string(snapshots.size()) + " snapshots, or not the manifest's";
+  bool newest_is_here = false;
+  for (const std::string& path : disk.snapshots()) {
+    newest_is_here = newest_is_here || path == settings.base_dir + "/" + chain[0].snapshot.name;
+    if (!known.contains(path)) {
+      return path + " is of no backup";
+    }
   }
-  if (content_of(settings.state_path).find(pointer->manifest_key) == std::string::npos) {
-    return "the state file does not name the manifest";
+  if (!newest_is_here) {
+    return "the newest snapshot is gone";
+  }
+  if (content_of(settings.state_path).find(chain[0].snapshot.name) == std::string::npos) {
+    return "the state file does not name the newest backup";
   }
   return "";
 }

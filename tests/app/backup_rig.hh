@@ -9,6 +9,7 @@
 #include "app/backup_job.hh"
 #include "app/run_report.hh"
 #include "engine/stop.hh"
+#include "planner/manifest.hh"
 #include "tests/app/support.hh"
 #include "tests/s3/fake_transport.hh"
 #include "tests/support/fake_btrfs.hh"
@@ -53,7 +54,8 @@ class backup_rig {
   static constexpr std::size_t part_bytes = 64 * 1024;
   static constexpr std::size_t chunk_parts = 3;
 
-  // A stream of six parts and a half: two chunks of three parts, and one that is a single PUT.
+  // The source's stream is of six parts and a half: two chunks of three parts, and one that is a
+  // single PUT.
   explicit backup_rig(std::size_t stream_bytes = 6 * part_bytes + part_bytes / 2);
 
   // Runs `backup`; the clock goes on by a minute before each. `before` may wrap the job's services.
@@ -64,10 +66,11 @@ class backup_rig {
 
   // "none", or what the journal holds: "0: parts 1 2 3, stored; 1: parts 1".
   [[nodiscard]] std::string journal_text() const;
-  // What keeps `there` from being one published, restorable backup of `sent` and nothing else;
-  // empty when it is that.
-  [[nodiscard]] std::string published_problem(const bucket_contents& there,
-                                              const std::string& sent) const;
+  // What keeps `there` from being one chain of published backups, each restorable to what its
+  // snapshot sent, and nothing else, here or there; empty when it is that.
+  [[nodiscard]] std::string published_problem(const bucket_contents& there) const;
+  // The pointer's manifest and its parents, newest first; empty when something is missing.
+  [[nodiscard]] std::vector<planner::manifest> chain_in(const bucket_contents& there) const;
 
   scratch_directory place;
   fake_btrfs disk;
@@ -81,7 +84,12 @@ class backup_rig {
   engine::stop_source* stop = nullptr;  // of the run under way, on its reactor's thread
   engine::reactor* loop = nullptr;      // likewise
   std::vector<std::string> left;        // by runs so far, what their job or ring still held
-  std::string stream;
+  // Used by every run when set: for a store that is bound to a reactor.
+  std::unique_ptr<engine::reactor> shared_loop;
+
+ private:
+  [[nodiscard]] std::string chunks_problem(const bucket_contents& there,
+                                           const planner::manifest& manifest) const;
 };
 
 }  // namespace bts3::testing

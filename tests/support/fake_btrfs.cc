@@ -56,7 +56,13 @@ void fake_btrfs::add_subvolume(const std::string& path) {
 
 void fake_btrfs::change_stream_of(const std::string& path, const std::string& text) {
   BTS3_ASSERT(known.contains(path));
+  streams[known.at(path).own_uuid.text()] = text;
   std::ofstream(path + stream_file, std::ios::binary) << text;
+}
+
+std::string fake_btrfs::stream_of(const std::string& uuid) const {
+  const auto found = streams.find(uuid);
+  return found == streams.end() ? std::string() : found->second;
 }
 
 std::vector<std::string> fake_btrfs::snapshots() const {

@@ -38,6 +38,8 @@ class fake_btrfs {
 
   // Rewrites what an existing snapshot will send: as after a defragmentation.
   void change_stream_of(const std::string& path, const std::string& text);
+  // What the snapshot with that UUID was made to send, also when it is gone by now.
+  [[nodiscard]] std::string stream_of(const std::string& uuid) const;
   // Paths of the snapshots that exist.
   [[nodiscard]] std::vector<std::string> snapshots() const;
   // Senders started so far.
@@ -46,6 +48,7 @@ class fake_btrfs {
   // For the functions that stand in for btrfs/.
   static fake_btrfs& current();
   std::map<std::string, btrfs::subvolume_info> known;  // by path
+  std::map<std::string, std::string> streams;          // by UUID, as text
   std::uint64_t transactions = 100;
 };
 
