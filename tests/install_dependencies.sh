@@ -3,8 +3,8 @@
 # Without arguments: everything. Asks apt for nothing when nothing is missing.
 set -euo pipefail
 
-# What each is for: the compiler and its tools; the libraries that README.md names.
-build=(ca-certificates g++ cmake ninja-build ccache pkg-config
+# What each is for: the compiler and its tools, scdoc for the manual pages; the libraries.
+build=(ca-certificates g++ cmake ninja-build ccache pkg-config scdoc
   liburing-dev libcurl4-openssl-dev libssl-dev libsimdjson-dev libtomlplusplus-dev libcli11-dev
   libspdlog-dev libfmt-dev libpugixml-dev libdeflate-dev libexpected-dev nlohmann-json3-dev)
 # The clang build with its sanitizers, the formatter, Boost.Test, and what the unit tests run.
