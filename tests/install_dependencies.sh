@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, from Debian's packages, what is missing:  install_dependencies.sh [build|test|integration|coverage]...
+# Installs, from Debian's packages, what is missing:  install_dependencies.sh [GROUP]...
 # Without arguments: everything. Asks apt for nothing when nothing is missing.
 set -euo pipefail
 
@@ -15,9 +15,11 @@ integration=(btrfs-progs python3 mount util-linux procps kmod
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common)
 # What reads clang's coverage counters (tests/coverage.sh).
 coverage=(llvm-19)
+# Packages and the static binary, and a bare system to try them in.
+packaging=(dpkg-dev lintian debootstrap make libc-ares-dev zlib1g-dev)
 
 groups=("$@")
-[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage)
+[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage packaging)
 wanted=()
 for group in "${groups[@]}"; do
   case $group in
@@ -25,7 +27,8 @@ for group in "${groups[@]}"; do
     test) wanted+=("${test[@]}") ;;
     integration) wanted+=("${integration[@]}") ;;
     coverage) wanted+=("${coverage[@]}") ;;
-    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage)" >&2; exit 2 ;;
+    packaging) wanted+=("${packaging[@]}") ;;
+    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage, packaging)" >&2; exit 2 ;;
   esac
 done
 

@@ -20,7 +20,9 @@ for name in $(compgen -e); do
   esac
 done
 
-tests/install_dependencies.sh build test integration
+groups=(build test integration)
+if $all; then groups+=(packaging); fi
+tests/install_dependencies.sh "${groups[@]}"
 
 launcher=()
 if command -v ccache >/dev/null; then
