@@ -7,10 +7,17 @@ set(BTS3_UNIT_DIR "lib/systemd/system" CACHE STRING
   "Where units are installed, below the prefix")
 
 install(TARGETS btrfs_to_s3 RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+# Runs as root: addresses of functions are resolved at its start and read-only from then on.
+target_link_options(btrfs_to_s3 PRIVATE -Wl,-z,relro,-z,now)
 
-configure_file(systemd/btrfs_to_s3.service.in systemd/btrfs_to_s3.service @ONLY)
+# The place of the program is known only now: --prefix and packages change it.
+install(CODE "
+  set(CMAKE_INSTALL_FULL_BINDIR \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\")
+  configure_file(\"${CMAKE_CURRENT_SOURCE_DIR}/systemd/btrfs_to_s3.service.in\"
+    \"${CMAKE_CURRENT_BINARY_DIR}/packaging/btrfs_to_s3.service\" @ONLY)
+")
 install(FILES
-  "${CMAKE_CURRENT_BINARY_DIR}/systemd/btrfs_to_s3.service"
+  "${CMAKE_CURRENT_BINARY_DIR}/packaging/btrfs_to_s3.service"
   systemd/btrfs_to_s3.timer
   systemd/btrfs_to_s3-failure@.service
   DESTINATION "${BTS3_UNIT_DIR}")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs, from Debian's packages, what is missing:  install_dependencies.sh [build|test|integration|coverage|bench|peers]...
+# Installs, from Debian's packages, what is missing:  install_dependencies.sh [GROUP]...
 # Without arguments: everything but peers. Asks apt for nothing when nothing is missing.
 set -euo pipefail
 
-# What each is for: the compiler and its tools; the libraries that README.md names.
-build=(ca-certificates g++ cmake ninja-build ccache pkg-config
+# What each is for: the compiler and its tools, scdoc for the manual pages; the libraries.
+build=(ca-certificates g++ cmake ninja-build ccache pkg-config scdoc
   liburing-dev libcurl4-openssl-dev libssl-dev libsimdjson-dev libtomlplusplus-dev libcli11-dev
   libspdlog-dev libfmt-dev libpugixml-dev libdeflate-dev libexpected-dev nlohmann-json3-dev)
 # The clang build with its sanitizers, the formatter, Boost.Test, and what the unit tests run.
@@ -19,9 +19,11 @@ coverage=(llvm-19)
 bench=(libbenchmark-dev nginx-light libnginx-mod-http-lua openssl btrfs-progs python3 mount util-linux)
 # What bench/ measures against, counts with and draws with; it does without what is missing.
 peers=(rclone awscli s3cmd restic strace valgrind linux-perf gnuplot-nox)
+# Packages and the static binary, and a bare system to try them in.
+packaging=(dpkg-dev lintian debootstrap make libc-ares-dev zlib1g-dev)
 
 groups=("$@")
-[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage bench)
+[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage bench packaging)
 wanted=()
 for group in "${groups[@]}"; do
   case $group in
@@ -31,7 +33,8 @@ for group in "${groups[@]}"; do
     coverage) wanted+=("${coverage[@]}") ;;
     bench) wanted+=("${bench[@]}") ;;
     peers) wanted+=("${peers[@]}") ;;
-    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage, bench, peers)" >&2; exit 2 ;;
+    packaging) wanted+=("${packaging[@]}") ;;
+    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage, bench, peers, packaging)" >&2; exit 2 ;;
   esac
 done
 

@@ -21,7 +21,9 @@ for name in $(compgen -e); do
   esac
 done
 
-tests/install_dependencies.sh build test integration bench
+groups=(build test integration bench)
+if $all; then groups+=(packaging); fi
+tests/install_dependencies.sh "${groups[@]}"
 
 launcher=()
 if command -v ccache >/dev/null; then

@@ -12,14 +12,13 @@ CREDENTIALS = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
 UNIT = "btrfs_to_s3.service"
 
 
-def install_units(w, inside):
-    """The units as built, with the program in /opt; what it prints goes to /var/log/run."""
-    built = pathlib.Path(w.tool.binary).resolve().parents[1] / "systemd"
+def install_units(inside):
+    """The units, with the program in /opt; what it prints goes to /var/log/run."""
     source = pathlib.Path(__file__).resolve().parents[2] / "systemd"
-    for unit in (built / UNIT, source / "btrfs_to_s3.timer", source / "btrfs_to_s3-failure@.service"):
+    for name in (UNIT + ".in", "btrfs_to_s3.timer", "btrfs_to_s3-failure@.service"):
         text = re.sub(r"^ExecStart=\S+/btrfs_to_s3 ", "ExecStart=/opt/btrfs_to_s3 ",
-                      unit.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        inside.write(f"/units/{unit.name}", text)
+                      (source / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+        inside.write(f"/units/{name.removesuffix('.in')}", text)
     inside.write(f"/units/{UNIT}.d/log.conf", "[Service]\nStandardError=append:/var/log/run\n")
     inside.write("/var/log/run", "")
 
@@ -48,7 +47,7 @@ def a_backup_runs_under_its_unit(w):
         sys.exit(77)
     dataset.seed(w.data, large_mib=30, small_files=200)
     with private_systemd.private_systemd(w.mount, w.tool.binary) as inside:
-        install_units(w, inside)
+        install_units(inside)
         configure(w, inside)
         set_credentials(w, inside, w.tool.environment["AWS_SECRET_ACCESS_KEY"])
         inside.write("/etc/btrfs_to_s3/on_failure", '#!/bin/sh\necho "$1" >>/run/failed\n', mode=0o755)

@@ -5,7 +5,7 @@
   check_units.py DIR BINARY security    exposure of the services below 4.0 of 10 (systemd's own table)
   check_units.py DIR BINARY self-test   both checks find planted faults
 
-DIR holds the units as they are installed; BINARY stands in for the program at its installed place.
+DIR holds the units, some of them with a place to be filled in (.in); BINARY stands in for the program.
 """
 import argparse
 import pathlib
@@ -23,9 +23,11 @@ UNITS = {f"{MAIN}.service": f"{MAIN}.service", f"{MAIN}.timer": f"{MAIN}.timer",
 
 
 def copy_units(source, binary, target):
-    """The program is not installed where the units say: `binary` takes its place."""
+    """`binary` takes the place of the program, which is not installed."""
     for name in UNITS:
-        lines = (source / name).read_text(encoding="utf-8").splitlines()
+        file = source / name
+        file = file if file.exists() else source / (name + ".in")
+        lines = file.read_text(encoding="utf-8").splitlines()
         for index, line in enumerate(lines):
             if line.startswith("ExecStart=") and line.split("=", 1)[1].split()[0].endswith("/" + MAIN):
                 words = line.split("=", 1)[1].split()

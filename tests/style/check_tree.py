@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-# cmake/ holds two included files that explain themselves; what begins with a dot is settings.
+# cmake/ holds files that explain themselves; what begins with a dot is settings.
 WITHOUT_README = {"cmake", "build"}
 SKIP = 77
 
