@@ -2,6 +2,7 @@
 #include "app/cli.hh"
 #include "app/config.hh"
 #include "app/exit_status.hh"
+#include "app/list_command.hh"
 #include "app/logging.hh"
 #include "app/plan_job.hh"
 #include "app/progress.hh"
@@ -10,6 +11,7 @@
 #include "app/service_notifier.hh"
 #include "app/services.hh"
 #include "app/signals.hh"
+#include "app/status_command.hh"
 #include "app/thaw_command.hh"
 
 #include <unistd.h>
@@ -51,6 +53,14 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
     auto running = app::run_thaw(with, *thaw);
     co_return co_await std::move(running);
   }
+  if (const auto* list = std::get_if<app::list_command>(&line.command)) {
+    auto running = app::run_list(with, *list);
+    co_return co_await std::move(running);
+  }
+  if (const auto* status = std::get_if<app::status_command>(&line.command)) {
+    auto running = app::run_status(with, *status);
+    co_return co_await std::move(running);
+  }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));
   co_return co_await std::move(running);
 }
@@ -80,6 +90,21 @@ task<result<exit_status>> run_watched(const app::services& with, const app::comm
   co_return status;
 }
 
+// Whoever reads standard output must learn of it there.
+int fail_without_run(const app::command_line& line, const engine::error& failure,
+                     const engine::clock& clock) {
+  const int code = fail(failure);
+  const auto* backup = std::get_if<app::backup_command>(&line.command);
+  if (backup != nullptr && backup->json) {
+    std::fputs(app::report_of_no_run(failure, clock).c_str(), stdout);
+  }
+  if (const auto* status = std::get_if<app::status_command>(&line.command)) {
+    std::fputs(app::status_of_nothing(failure, status->json, clock).c_str(), stdout);
+    return static_cast<int>(app::health::unknown);
+  }
+  return code;
+}
+
 // Children must not speak to the service manager in our name.
 app::service_notifier notifier_for(engine::log_sink& log) {
   auto made = app::service_notifier::create(from_environment, ::getpid(), log);
@@ -107,6 +132,8 @@ int main(int argc, char** argv) {
   const app::backup_selection* selection = restore;
   if (const auto* thaw = std::get_if<app::thaw_command>(&line.command)) {
     selection = thaw;
+  } else if (const auto* list = std::get_if<app::list_command>(&line.command)) {
+    selection = list;
   }
   const bool from_bucket = selection != nullptr && !selection->from.empty();
   const app::environment_lookup environment = app::environment_with_profile(
@@ -115,11 +142,7 @@ int main(int argc, char** argv) {
                               : app::load_config(line.common.config_path, environment);
   const engine::system_clock_source clock;
   if (!settings) {
-    const auto* backup = std::get_if<app::backup_command>(&line.command);
-    if (backup != nullptr && backup->json) {
-      std::fputs(app::report_of_no_run(settings.error(), clock).c_str(), stdout);
-    }
-    return fail(settings.error());
+    return fail_without_run(line, settings.error(), clock);
   }
   app::log_options log_options;
   log_options.level = app::log_level_of(line.common.log_level.value_or(settings->log_level));
@@ -140,7 +163,7 @@ int main(int argc, char** argv) {
   // Both must come before the first thread.
   auto signals = app::signal_watch::create();
   if (!signals) {
-    return fail(signals.error());
+    return fail_without_run(line, signals.error(), clock);
   }
   if (restore != nullptr && !restore->dry_run) {
     if (auto isolated = btrfs::receive_workspace::isolate_mounts(); !isolated) {
@@ -149,7 +172,7 @@ int main(int argc, char** argv) {
   }
   auto loop = engine::reactor::create();
   if (!loop) {
-    return fail(loop.error());
+    return fail_without_run(line, loop.error(), clock);
   }
   engine::stop_source stop;
   const app::services with{**loop,
