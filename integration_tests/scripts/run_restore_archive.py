@@ -68,9 +68,9 @@ def moto_server(this):
     try:
         endpoint = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 120
-        # Requested objects are "in progress" until they have been looked at twice more.
+        # Requested objects are "in progress" until they have been looked at three times more.
         order = json.dumps({"model_name": "s3::keyrestore",
-                            "transition": {"progression": "manual", "times": 2}}).encode()
+                            "transition": {"progression": "manual", "times": 3}}).encode()
         while True:
             try:
                 urllib.request.urlopen(endpoint + "/moto-api/state-manager/set-transition", order, 10).read()
@@ -121,7 +121,8 @@ def both_paths(this, name, kind, waits):
     require(not target.exists(), f"--no-wait-restore left {target}")
     this.log.say(f"  {kind}, --no-wait-restore: status {missed.status}: {missed.stderr.strip().splitlines()[-1]}")
     for one, requested in archived(this, name):
-        require(requested, f"{one}: --no-wait-restore did not request it")
+        require(requested and 'ongoing-request="true"' in requested,
+                f"{one}: requested by --no-wait-restore, its state must be under way, it is {requested}")
     began = time.monotonic()
     this.runner().check(*restore, "--wait-restore", "--restore-timeout", str(waits), limit=waits + 1800)
     equal("differences after the restore", compare.different(
