@@ -3,7 +3,6 @@
 #include "app/human_units.hh"
 #include "app/progress.hh"
 #include "app/publication.hh"
-#include "app/run_lock.hh"
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
 #include "engine/semaphore.hh"
@@ -12,12 +11,10 @@
 
 #include <fmt/format.h>
 
-#include <sys/resource.h>
-
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <utility>
 
@@ -53,20 +50,6 @@ task<void> stop_after(engine::reactor& loop, engine::stop_source& source,
   if (slept) {
     source.request_stop();
   }
-}
-
-// VmHWM of /proc/self/status, 0 when it cannot be read. (ru_maxrss would count what the process was
-// before its exec, too.)
-std::uint64_t peak_rss_bytes() {
-  std::ifstream file("/proc/self/status");
-  std::string word;
-  while (file >> word) {
-    std::uint64_t kibibytes = 0;
-    if (word == "VmHWM:" && file >> kibibytes) {
-      return kibibytes * 1024;
-    }
-  }
-  return 0;
 }
 
 // The sender exited with status 0, and its stream ended in an END command.
@@ -133,15 +116,20 @@ struct backup_job::made_backup {
   std::unique_ptr<upload_stream> upload;
   std::vector<planner::chunk_record> chunks;
   std::uint64_t commands = 0;
+  double seconds = 0;    // of streaming
+  bool resumed = false;  // an earlier run had begun it
   publication_trace trace;
   bool worthless = false;    // nothing of it can be used by a later run
   bool start_again = false;  // and a new backup should be made at once
   bool published = false;
 };
 
-backup_job::backup_job(const services& with, backup_command command)
+backup_job::backup_job(const services& with, backup_command command,
+                       std::vector<subvolume_config> chosen, run_report& report)
     : _with(with),
       _command(std::move(command)),
+      _chosen(std::move(chosen)),
+      _report(report),
       _snapshots(with.settings.base_dir),
       _identity(this_host()),
       _policy(policy_of(with.settings, _command.once || _command.no_s3, _command.adopt)) {}
@@ -153,15 +141,6 @@ planner::timestamp backup_job::now() const {
 }
 
 task<result<exit_status>> backup_job::run() {
-  auto chosen = select_subvolumes(_with.settings, _command.subvolumes);
-  if (!chosen) {
-    co_return std::move(chosen.error());
-  }
-  auto locked = run_lock::acquire(_with.settings.lock_path);
-  if (!locked) {
-    co_return std::move(locked.error());
-  }
-  const run_lock lock = std::move(*locked);
   _states = std::make_unique<state_store>(_with.settings.state_path, _with.clock, _with.log);
   if (!_command.no_s3) {
     auto state = _states->load();
@@ -170,6 +149,7 @@ task<result<exit_status>> backup_job::run() {
     }
     _state = std::move(*state);
   }
+  begin_report();
   auto detecting = btrfs::detect_capabilities(_with.loop);
   auto host = co_await std::move(detecting);
   if (!host) {
@@ -193,7 +173,7 @@ task<result<exit_status>> backup_job::run() {
       _connection->on_throttled([this] { _budget->throttled(); });
     }
     const auto began = std::chrono::steady_clock::now();
-    auto running = run_all(std::move(*chosen));
+    auto running = run_all();
     status = co_await std::move(running);
     report_totals(began);
   }
@@ -213,35 +193,146 @@ struct backup_job::run_share {
   std::map<std::string, error> failures;  // by subvolume
 };
 
-task<result<exit_status>> backup_job::run_all(std::vector<subvolume_config> chosen) {
+task<result<exit_status>> backup_job::run_all() {
+  if (_with.line != nullptr) {
+    _with.line->announce("looking at the bucket");
+  }
   observer looking(_with, _connection.get(), _state, _identity);
-  auto observing = looking.observe_all(chosen);
+  auto observing = looking.observe_all(_chosen);
   std::vector<observed> views = co_await std::move(observing);
   run_share share(_with.loop, static_cast<std::size_t>(_with.settings.parallel_subvolumes));
   engine::async_scope scope(_with.loop);
   for (observed& one : views) {
     scope.spawn(run_into(one, share));
   }
+  // Only one line can be live at a time: of several streams, that of their sum.
+  const bool together = parallel() && _connection && _with.line != nullptr;
+  progress_cadence cadence;
+  cadence.ticks_per_log_line = 0;  // each stream writes its own
+  progress sum(_with.loop, _with.log, _with.line, "backup", "backing up", {}, cadence);
+  if (together) {
+    sum.follow([this] { return sent_bytes(); });
+    sum.start();
+  }
   auto joining = scope.join();
   co_await std::move(joining);
+  if (together) {
+    auto stopping = sum.stop();
+    co_await std::move(stopping);
+  }
   if (share.cancelled) {
     co_return engine::cancelled_error();
   }
   auto settling = settle_others();
   co_await std::move(settling);
+  co_return outcome_of(share);
+}
+
+result<exit_status> backup_job::outcome_of(const run_share& share) const {
   if (share.failures.empty()) {
-    co_return exit_status::done;
+    return exit_status::done;
   }
   if (share.done > 0) {
-    co_return exit_status::partly;
+    return exit_status::partly;
   }
   // In the order of the configuration.
-  for (const subvolume_config& which : chosen) {
+  for (const subvolume_config& which : _chosen) {
     if (const auto failed = share.failures.find(which.name); failed != share.failures.end()) {
-      co_return status_of(failed->second);
+      return status_of(failed->second);
     }
   }
-  co_return exit_status::failed;
+  return exit_status::failed;
+}
+
+// Every configured subvolume, as the state file remembers it.
+void backup_job::begin_report() {
+  for (const subvolume_config& which : _with.settings.subvolumes) {
+    subvolume_report one;
+    one.name = which.name;
+    if (const auto known = _state.subvolumes.find(which.name); known != _state.subvolumes.end()) {
+      const subvolume_state& entry = known->second;
+      one.standing.last_backup = planner::timestamp::parse(entry.last_backup_at);
+      one.standing.last_full = planner::timestamp::parse(entry.last_full_at);
+      one.standing.links = entry.chain_links;
+      one.standing.last_bytes = entry.last_bytes;
+      one.standing.last_seconds = entry.last_seconds;
+    }
+    one.due = next_due(one.standing, _policy.when_due, _zone);
+    const bool selected =
+        std::any_of(_chosen.begin(), _chosen.end(),
+                    [&](const subvolume_config& chosen) { return chosen.name == which.name; });
+    (selected ? _report.subvolumes : _report.others).push_back(std::move(one));
+  }
+}
+
+subvolume_report* backup_job::report_of(const std::string& name) {
+  for (subvolume_report& one : _report.subvolumes) {
+    if (one.name == name) {
+      return &one;
+    }
+  }
+  return nullptr;
+}
+
+void backup_job::print(const std::string& line) const {
+  if (!_command.json) {
+    std::printf("%s\n", line.c_str());
+  }
+}
+
+// What the bucket says counts more than the state file.
+void backup_job::report_standing(const subvolume_view& view) {
+  subvolume_report* const entry = report_of(view.which.name);
+  if (entry == nullptr || view.chain.empty()) {
+    return;
+  }
+  subvolume_standing& standing = entry->standing;
+  if (standing.last_backup != view.chain.back().when) {
+    standing.last_seconds.reset();
+  }
+  standing.last_backup = view.chain.back().when;
+  standing.last_full = view.chain.front().when;
+  standing.links = view.chain.size();
+  standing.last_bytes = view.chain.back().bytes;
+}
+
+// A backup of this run has been published, or with --no-s3 thrown away again.
+void backup_job::report_finished(const made_backup& backup) {
+  finished_backup done;
+  done.how = backup.resumed ? "resumed" : "made";
+  done.kind = backup.intent.kind;
+  done.when = backup.intent.when;
+  done.manifest_key = _command.no_s3 ? "" : backup.intent.manifest_key;
+  done.bytes = backup.upload->total_bytes();
+  done.resumed_bytes = backup.upload->resumed_bytes();
+  done.chunks = backup.chunks.size();
+  done.seconds = backup.seconds;
+  subvolume_report* const entry = report_of(backup.intent.subvolume);
+  if (entry == nullptr) {
+    return;
+  }
+  entry->backups.push_back(std::move(done));
+  if (!_command.no_s3) {
+    entry->standing = standing_after(backup);
+    entry->due = next_due(entry->standing, _policy.when_due, _zone);
+  }
+}
+
+// What is known of the subvolume once this backup has been published.
+subvolume_standing backup_job::standing_after(const made_backup& backup) {
+  subvolume_standing standing;
+  const bool full = backup.intent.kind == planner::backup_kind::full;
+  standing.last_backup = backup.intent.when;
+  standing.last_bytes = backup.upload->total_bytes();
+  standing.last_seconds = backup.seconds;
+  if (full) {
+    standing.last_full = backup.intent.when;
+    standing.links = 1;
+  } else if (!backup.view.chain.empty()) {
+    standing.last_full = backup.view.chain.front().when;
+    standing.links = backup.view.chain.size() + 1;
+  }
+  return standing;
 }
 
 task<void> backup_job::run_into(observed& one, run_share& share) {
@@ -253,13 +344,16 @@ task<void> backup_job::run_into(observed& one, run_share& share) {
   }
   auto backing_up = run_one(one);
   auto outcome = co_await std::move(backing_up);
+  subvolume_report& entry = *report_of(one.which.name);
   if (outcome) {
     ++share.done;
+    entry.status = subvolume_status::done;
     co_return;
   }
   error failure = std::move(outcome.error());
   if (failure.what_now == disposition::cancelled) {
     share.cancelled = true;
+    entry.status = subvolume_status::cancelled;
     co_return;
   }
   if (failure.why == reason::integrity) {
@@ -268,6 +362,8 @@ task<void> backup_job::run_into(observed& one, run_share& share) {
   }
   _with.log.write(log_level::error, "backup", "subvolume_failed",
                   {{"subvolume", one.which.name}, {"error", failure.text()}});
+  entry.status = subvolume_status::failed;
+  entry.error = failure.text();
   share.failures.emplace(one.which.name, std::move(failure));
 }
 
@@ -490,7 +586,7 @@ result<void> backup_job::record_published(const std::string& path, const journal
     identity.ctransid = found.manifest->snapshot.ctransid.value_or(0);
   }
   if (found.pointer && found.pointer->value.manifest_key == record.intent.manifest_key) {
-    if (auto remembered = remember(record.intent, identity); !remembered) {
+    if (auto remembered = remember(record.intent, identity, {}); !remembered) {
       return remembered;
     }
   }
@@ -518,8 +614,18 @@ task<result<void>> backup_job::publish_unfinished(const services& there,
   published.pointer->value.manifest_key = record.intent.manifest_key;
   auto recorded = record_published(path, record, published);
   if (recorded) {
-    std::printf("%s: finished publishing the backup of %s, %s\n", record.intent.subvolume.c_str(),
-                record.intent.when.rfc3339().c_str(), record.intent.manifest_key.c_str());
+    print(record.intent.subvolume + ": finished publishing the backup of " +
+          record.intent.when.rfc3339() + ", " + record.intent.manifest_key);
+    if (subvolume_report* const entry = report_of(record.intent.subvolume)) {
+      finished_backup done;
+      done.how = "published";
+      done.kind = record.intent.kind;
+      done.when = record.intent.when;
+      done.manifest_key = record.intent.manifest_key;
+      done.bytes = found.manifest ? found.manifest->total_bytes : 0;
+      done.chunks = found.manifest ? found.manifest->chunks.size() : 0;
+      entry->backups.push_back(std::move(done));
+    }
   }
   co_return recorded;
 }
@@ -527,6 +633,7 @@ task<result<void>> backup_job::publish_unfinished(const services& there,
 task<result<void>> backup_job::resume(std::string path, journal_record record,
                                       const unfinished_finding& found, subvolume_view& view) {
   made_backup backup(view, std::move(record.intent), _with.settings.prefix);
+  backup.resumed = true;
   backup.before = std::move(record.chunks);
   backup.snapshot = *found.snapshot;
   auto reopened = journal::reopen(_with.loop, _with.log, path);
@@ -604,10 +711,17 @@ void backup_job::report(const planner::plan& plan, const subvolume_view& view) {
                    {"kind", std::string(planner::to_string(plan.what))},
                    {"reason", plan.reason},
                    {"because", plan.sentence}});
+  if (subvolume_report* const entry = report_of(view.which.name)) {
+    entry->action = planner::to_string(plan.what);
+    entry->reason = plan.reason;
+    entry->because = plan.sentence;
+    entry->due = plan.due;
+  }
 }
 
 task<result<void>> backup_job::back_up(subvolume_view view) {
   planner::plan plan = planner::decide(view.seen, _policy, now(), _zone);
+  report_standing(view);
   report(plan, view);
   if (plan.what == planner::action::stop) {
     error failure;
@@ -616,8 +730,7 @@ task<result<void>> backup_job::back_up(subvolume_view view) {
   }
   adopt_into_state(view);
   if (plan.what == planner::action::skip) {
-    std::printf("%s: nothing due until %s\n", view.which.name.c_str(),
-                planner::local_text(*plan.due, _zone).c_str());
+    print(view.which.name + ": nothing due until " + planner::local_text(*plan.due, _zone));
     if (!plan.clock_suspect) {
       // What a resumed backup, or a lower snapshots.retain, has made superfluous.
       remove_surplus(view, view.parent ? view.parent->name : "");
@@ -763,6 +876,9 @@ task<result<backup_job::made>> backup_job::finish(made_backup& backup) {
                      {"journal", backup.record->path()},
                      {"remedy", "run the backup again: it goes on where this one stopped"}});
   }
+  if (backup.published || (outcome && _command.no_s3)) {
+    report_finished(backup);
+  }
   if (!outcome) {
     if (backup.start_again) {
       co_return made::start_again;
@@ -774,11 +890,11 @@ task<result<backup_job::made>> backup_job::finish(made_backup& backup) {
   if (backup.upload->resumed_bytes() > 0) {
     resumed = " (" + format_bytes(backup.upload->resumed_bytes()) + " of it uploaded before)";
   }
-  std::printf("%s: %s backup, %s in %zu chunk%s%s%s%s\n", backup.intent.subvolume.c_str(),
-              kind.c_str(), format_bytes(backup.upload->total_bytes()).c_str(),
-              backup.chunks.size(), backup.chunks.size() == 1 ? "" : "s", resumed.c_str(),
-              _command.no_s3 ? ", nothing uploaded (--no-s3)" : ", ",
-              _command.no_s3 ? "" : backup.intent.manifest_key.c_str());
+  const std::size_t chunks = backup.chunks.size();
+  print(backup.intent.subvolume + ": " + kind + " backup, " +
+        format_bytes(backup.upload->total_bytes()) + " in " + std::to_string(chunks) + " chunk" +
+        (chunks == 1 ? "" : "s") + resumed +
+        (_command.no_s3 ? ", nothing uploaded (--no-s3)" : ", " + backup.intent.manifest_key));
   co_return made::done;
 }
 
@@ -797,7 +913,7 @@ task<result<void>> backup_job::stream_and_publish(made_backup& backup) {
   snapshot_identity identity;
   identity.uuid = backup.snapshot.info.own_uuid.text();
   identity.ctransid = backup.snapshot.info.ctransid;
-  if (auto remembered = remember(backup.intent, identity); !remembered) {
+  if (auto remembered = remember(backup.intent, identity, standing_after(backup)); !remembered) {
     // The backup is complete and the bucket says so; the journal makes the next run catch up.
     co_return std::move(remembered.error()).within("the backup is complete, but");
   }
@@ -821,13 +937,18 @@ task<result<void>> backup_job::stream(made_backup& backup) {
       backup.worthless = backup.upload && backup.upload->producer_failed();
       co_return streamed;
     }
-    const bool hopeless = backup.upload->diverged_in_object() || ++divergences == divergences_max;
-    _with.log.write(log_level::warning, "backup", "stream_differs",
+    const bool dropped = backup.upload->upload_dropped();
+    const bool last = ++divergences == divergences_max;
+    if (dropped && last) {
+      co_return streamed;  // kept for the next run
+    }
+    const bool hopeless = backup.upload->diverged_in_object() || last;
+    _with.log.write(log_level::warning, "backup", dropped ? "upload_gone" : "stream_differs",
                     {{"subvolume", backup.intent.subvolume},
                      {"chunk", std::to_string(*diverged)},
-                     {"reason",
-                      "the same snapshot sends other bytes than before, as after a "
-                      "defragmentation or under another kernel"},
+                     {"reason", dropped ? "the store has dropped the open upload"
+                                        : "the same snapshot sends other bytes than before, as "
+                                          "after a defragmentation or under another kernel"},
                      {"consequence", hopeless ? "the backup begins anew, with a new snapshot"
                                               : "that chunk is uploaded anew"}});
     if (hopeless) {
@@ -853,12 +974,14 @@ task<result<void>> backup_job::stream(made_backup& backup) {
     co_return std::move(chunks.error());
   }
   backup.chunks = std::move(*chunks);
-  ++_totals.backups;
-  _totals.bytes += backup.upload->total_bytes();
-  _totals.resumed_bytes += backup.upload->resumed_bytes();
-  _totals.parts += backup.upload->parts();
+  run_totals& totals = _report.totals;
+  ++totals.backups;
+  totals.bytes += backup.upload->total_bytes();
+  totals.resumed_bytes += backup.upload->resumed_bytes();
+  totals.parts += backup.upload->parts();
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - started);
+  backup.seconds = static_cast<double>(took.count()) / 1000;
   _with.log.write(log_level::info, "backup", "stream_uploaded",
                   {{"subvolume", backup.intent.subvolume},
                    {"bytes", std::to_string(backup.upload->total_bytes())},
@@ -891,22 +1014,21 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
     return prove_whole(*send, inspector);
   };
   // Only one line can be live at a time.
-  live_line* const line = _with.settings.parallel_subvolumes == 1 ? _with.line : nullptr;
+  live_line* const line = parallel() ? nullptr : _with.line;
   const upload_stream& upload = *backup.upload;
   const std::uint64_t sent_before = _connection ? sent_bytes() : 0;
   progress shown(_with.loop, _with.log, line, "backup", "backing up " + backup.intent.subvolume,
                  [&] { return more_progress(upload); });
   shown.follow([&] {
     // What is on its way counts too: on a slow uplink a part takes minutes.
-    const bool alone = _with.settings.parallel_subvolumes == 1;
-    return alone ? upload.resumed_bytes() + (sent_bytes() - sent_before)
-                 : upload.acknowledged_bytes();
+    return parallel() ? upload.acknowledged_bytes()
+                      : upload.resumed_bytes() + (sent_bytes() - sent_before);
   });
   engine::stop_source estimate_end;
   engine::async_scope estimate(_with.loop);
   if (_connection) {
     shown.start();
-    if (line != nullptr) {
+    if (line != nullptr && line->on_terminal()) {  // it costs reading; a timer's run needs none
       estimate.spawn(estimate_into(backup, shown, estimate_end.token()));
     }
   }
@@ -928,7 +1050,7 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
 }
 
 std::uint64_t backup_job::sent_bytes() const {
-  return _connection->transport().counters().body_bytes_sent;
+  return _connection->bytes_sent();
 }
 
 std::string backup_job::more_progress(const upload_stream& upload) const {
@@ -957,26 +1079,23 @@ task<void> backup_job::estimate_into(const made_backup& backup, progress& shown,
 }
 
 // The run in figures, for whoever measures it.
-void backup_job::report_totals(std::chrono::steady_clock::time_point began) const {
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  const auto time_of = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  const auto rate = seconds > 0 ? static_cast<double>(_totals.bytes) / seconds : 0.0;
-  _with.log.write(
-      log_level::info, "backup", "run_finished",
-      {{"backups", std::to_string(_totals.backups)},
-       {"bytes", std::to_string(_totals.bytes)},
-       {"resumed_bytes", std::to_string(_totals.resumed_bytes)},
-       {"parts", std::to_string(_totals.parts)},
-       {"retries", std::to_string(_connection ? _connection->retries() : 0)},
-       {"seconds", fmt::format("{:.3f}", seconds)},
-       {"bytes_per_second", fmt::format("{:.0f}", rate)},
-       {"cpu_seconds", fmt::format("{:.3f}", time_of(used.ru_utime) + time_of(used.ru_stime))},
-       {"peak_rss_bytes", std::to_string(peak_rss_bytes())}});
+void backup_job::report_totals(std::chrono::steady_clock::time_point began) {
+  run_totals& totals = _report.totals;
+  totals.retries = _connection ? _connection->retries() : 0;
+  totals.sent_bytes = _connection ? sent_bytes() : 0;
+  totals.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  totals.cpu_seconds = cpu_seconds_used();
+  totals.peak_rss_bytes = peak_rss_bytes();
+  _with.log.write(log_level::info, "backup", "run_finished",
+                  {{"backups", std::to_string(totals.backups)},
+                   {"bytes", std::to_string(totals.bytes)},
+                   {"resumed_bytes", std::to_string(totals.resumed_bytes)},
+                   {"parts", std::to_string(totals.parts)},
+                   {"retries", std::to_string(totals.retries)},
+                   {"seconds", fmt::format("{:.3f}", totals.seconds)},
+                   {"bytes_per_second", fmt::format("{:.0f}", totals.bytes_per_second())},
+                   {"cpu_seconds", fmt::format("{:.3f}", totals.cpu_seconds)},
+                   {"peak_rss_bytes", std::to_string(totals.peak_rss_bytes)}});
 }
 
 planner::manifest backup_job::describe(const made_backup& backup) const {
@@ -1086,7 +1205,8 @@ task<void> backup_job::undo(made_backup& backup) {
                   {{"subvolume", backup.intent.subvolume}, {"journal", backup.record->path()}});
 }
 
-result<void> backup_job::remember(const backup_intent& intent, const snapshot_identity& identity) {
+result<void> backup_job::remember(const backup_intent& intent, const snapshot_identity& identity,
+                                  const subvolume_standing& standing) {
   subvolume_state& entry = _state.subvolumes[intent.subvolume];
   entry.last_snapshot = intent.snapshot_path;
   entry.last_manifest = intent.manifest_key;
@@ -1096,6 +1216,12 @@ result<void> backup_job::remember(const backup_intent& intent, const snapshot_id
   }
   entry.snapshot_uuid = identity.uuid;
   entry.snapshot_ctransid = identity.ctransid;
+  entry.last_bytes = standing.last_bytes;
+  entry.chain_links = standing.links;
+  entry.last_seconds.reset();
+  if (standing.last_seconds) {
+    entry.last_seconds = static_cast<std::uint64_t>(std::llround(*standing.last_seconds));
+  }
   _state.last_run_at = now().rfc3339();
   return _states->save(_state);
 }
@@ -1113,6 +1239,9 @@ void backup_job::adopt_into_state(const subvolume_view& view) {
   entry.last_full_at = view.chain.front().when.rfc3339();
   entry.snapshot_uuid = view.parent->info.own_uuid.text();
   entry.snapshot_ctransid = view.parent->info.ctransid;
+  entry.last_bytes = view.chain.back().bytes;
+  entry.chain_links = view.chain.size();
+  entry.last_seconds.reset();
   _with.log.write(log_level::info, "backup", "state_rebuilt",
                   {{"subvolume", view.which.name},
                    {"manifest", entry.last_manifest},

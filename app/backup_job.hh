@@ -12,6 +12,7 @@
 #include "app/exit_status.hh"
 #include "app/journal.hh"
 #include "app/observer.hh"
+#include "app/run_report.hh"
 #include "app/services.hh"
 #include "app/state_store.hh"
 #include "app/unfinished.hh"
@@ -31,21 +32,28 @@ class progress;
 
 class backup_job {
  public:
-  backup_job(const services& with, backup_command command);
+  // The caller holds the run lock. `report`, which must outlive the job, is filled in as things
+  // happen.
+  backup_job(const services& with, backup_command command, std::vector<subvolume_config> chosen,
+             run_report& report);
   ~backup_job();
 
-  // Runs everything; prints results to standard output. One subvolume's failure does not stop the
-  // others.
+  // Runs everything; prints results to standard output, unless they are wanted as JSON. One
+  // subvolume's failure does not stop the others.
   engine::task<engine::result<exit_status>> run();
+
+  // Memory, spool and parts in flight of the run; null before it. For whoever counts what is left.
+  [[nodiscard]] const upload_budget* budget() const { return _budget.get(); }
 
  private:
   struct made_backup;
   enum class made { done, start_again };
 
-  engine::task<engine::result<exit_status>> run_all(std::vector<subvolume_config> chosen);
+  engine::task<engine::result<exit_status>> run_all();
   struct run_share;
   engine::task<void> run_into(observed& one, run_share& share);
   engine::task<engine::result<void>> run_one(observed& one);
+  engine::result<exit_status> outcome_of(const run_share& share) const;
   engine::task<engine::result<void>> back_up(subvolume_view view);
   engine::task<engine::result<subvolume_view>> observe(const subvolume_config& which);
 
@@ -84,18 +92,31 @@ class backup_job {
                                    engine::stop_token stop);
   [[nodiscard]] std::uint64_t sent_bytes() const;
   [[nodiscard]] std::string more_progress(const upload_stream& upload) const;
-  void report_totals(std::chrono::steady_clock::time_point began) const;
+  void report_totals(std::chrono::steady_clock::time_point began);
   [[nodiscard]] planner::manifest describe(const made_backup& backup) const;
 
   void report_nested(const subvolume_config& which);
-  engine::result<void> remember(const backup_intent& intent, const snapshot_identity& identity);
+  // `standing`: what is known of the backup beside that; may be empty.
+  engine::result<void> remember(const backup_intent& intent, const snapshot_identity& identity,
+                                const subvolume_standing& standing);
   void adopt_into_state(const subvolume_view& view);
   void remove_surplus(const subvolume_view& view, const std::string& newest);
   void report(const planner::plan& plan, const subvolume_view& view);
+  // Of a selected subvolume, else null.
+  [[nodiscard]] subvolume_report* report_of(const std::string& name);
+  void begin_report();
+  void report_standing(const subvolume_view& view);
+  void report_finished(const made_backup& backup);
+  [[nodiscard]] static subvolume_standing standing_after(const made_backup& backup);
+  [[nodiscard]] bool parallel() const { return _with.settings.parallel_subvolumes > 1; }
+  // A line for people; nothing where JSON is wanted.
+  void print(const std::string& line) const;
   [[nodiscard]] planner::timestamp now() const;
 
   const services& _with;
   backup_command _command;
+  std::vector<subvolume_config> _chosen;
+  run_report& _report;
   btrfs::snapshot_manager _snapshots;
   btrfs::capabilities _host;
   host_identity _identity;
@@ -104,13 +125,6 @@ class backup_job {
   std::unique_ptr<store_connection> _connection;  // null with --no-s3
   std::unique_ptr<state_store> _states;
   std::unique_ptr<upload_budget> _budget;
-  struct totals {
-    std::uint64_t backups = 0;
-    std::uint64_t bytes = 0;
-    std::uint64_t resumed_bytes = 0;
-    std::uint64_t parts = 0;
-  };
-  totals _totals;
   run_state _state;
 };
 

@@ -20,6 +20,10 @@ constexpr const char* footer =
     "4 verification found a difference; 5 archived objects are not ready; 6 some subvolumes done,\n"
     "others failed; 130 or 143 interrupted, after a clean stop.";
 
+constexpr const char* status_footer =
+    "Exit status, as monitoring plugins have it: 0 ok; 1 warning; 2 critical; 3 unknown, also for\n"
+    "errors of usage and configuration.";
+
 // Global options may stand before or after the command, so each app gets them.
 void add_common(CLI::App& app, common_options& into) {
   app.add_option("--config", into.config_path, "Configuration file")
@@ -31,6 +35,22 @@ void add_common(CLI::App& app, common_options& into) {
   app.add_option("--log-format", into.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->type_name("FORMAT");
+}
+
+// A bucket in place of a configuration.
+void add_place(CLI::App& app, backup_selection& into) {
+  CLI::Option* from =
+      app.add_option("--from", into.from, "Without a configuration file: s3://bucket/prefix")
+          ->type_name("URL");
+  app.add_option("--region", into.region, "With --from (default: AWS_REGION, the profile's)")
+      ->type_name("NAME")
+      ->needs(from);
+  app.add_option("--endpoint-url", into.endpoint_url, "With --from (default: AWS_ENDPOINT_URL)")
+      ->type_name("URL")
+      ->needs(from);
+  app.add_option("--profile", into.profile, "With --from: of ~/.aws (default: AWS_PROFILE)")
+      ->type_name("NAME")
+      ->needs(from);
 }
 
 void add_selection(CLI::App& app, backup_selection& into) {
@@ -50,18 +70,7 @@ void add_selection(CLI::App& app, backup_selection& into) {
       ->excludes(at);
   all->excludes(subvolume)->excludes(key);
 
-  CLI::Option* from =
-      app.add_option("--from", into.from, "Without a configuration file: s3://bucket/prefix")
-          ->type_name("URL");
-  app.add_option("--region", into.region, "With --from (default: AWS_REGION, the profile's)")
-      ->type_name("NAME")
-      ->needs(from);
-  app.add_option("--endpoint-url", into.endpoint_url, "With --from (default: AWS_ENDPOINT_URL)")
-      ->type_name("URL")
-      ->needs(from);
-  app.add_option("--profile", into.profile, "With --from: of ~/.aws (default: AWS_PROFILE)")
-      ->type_name("NAME")
-      ->needs(from);
+  add_place(app, into);
 }
 
 // For archived objects. A year at most, as restore.restore_timeout_seconds.
@@ -117,14 +126,34 @@ void add_restore(CLI::App& app, restore_command& into) {
   app.add_flag("--json", into.json, "With --dry-run: as JSON")->needs(dry_run);
 }
 
+void add_status(CLI::App& app, status_command& into) {
+  app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_option_function<std::string>(
+         "--max-age",
+         [&into](const std::string& text) {
+           const auto age = parse_duration(text);
+           if (!age || *age < std::chrono::seconds(1)) {
+             throw CLI::ValidationError("--max-age", "\"" + text + "\" is no time like 8d or 36h");
+           }
+           into.max_age = std::chrono::ceil<std::chrono::seconds>(*age);
+         },
+         "A last backup older than this is critical (default: schedule.incremental_every_days "
+         "and a day)")
+      ->type_name("TIME");
+  app.add_flag("--json", into.json, "As JSON");
+  app.footer(status_footer);
+}
+
 // What the options' own rules cannot say.
 std::optional<std::string> misuse(bool with_config, const std::string& command,
                                   const backup_selection& wanted) {
-  if (!wanted.all && wanted.subvolume.empty()) {
-    return command + " needs --subvolume NAME, or --all";
-  }
   if (!wanted.from.empty() && with_config) {
     return command + " takes --config or --from, not both";
+  }
+  if (command != "list" && !wanted.all && wanted.subvolume.empty()) {
+    return command + " needs --subvolume NAME, or --all";
   }
   return std::nullopt;
 }
@@ -144,6 +173,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   plan_command plan;
   restore_command restore;
   thaw_command thaw;
+  list_command list;
+  status_command status;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
   app.footer(footer);
@@ -159,8 +190,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   backup_app->add_flag("--once", backup.once, "Also when no backup is due");
   backup_app->add_flag("--no-s3", backup.no_s3,
                        "Snapshot, send and hash, but upload nothing, and keep nothing");
-
   backup_app->add_flag("--adopt", backup.adopt, "Take over a prefix that another host wrote to");
+  backup_app->add_flag("--json", backup.json, "At the end, what was done, in figures, as JSON");
 
   CLI::App* plan_app = app.add_subcommand("plan", "Show what a backup would do now, and why");
   add_common(*plan_app, common);
@@ -170,6 +201,17 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   plan_app->add_flag("--once", plan.once, "As if every subvolume were due");
   plan_app->add_flag("--adopt", plan.adopt, "As if the prefix were taken over");
   plan_app->add_flag("--json", plan.json, "As JSON");
+
+  CLI::App* list_app = app.add_subcommand("list", "Show the backups in the bucket");
+  add_common(*list_app, common);
+  list_app->add_option("--subvolume", list.subvolume, "Only this one; its name")->type_name("NAME");
+  add_place(*list_app, list);
+  list_app->add_flag("--json", list.json, "As JSON");
+
+  CLI::App* status_app =
+      app.add_subcommand("status", "Tell monitoring whether the backups are as they should be");
+  add_common(*status_app, common);
+  add_status(*status_app, status);
 
   CLI::App* restore_app = app.add_subcommand("restore", "Restore one backup, or all");
   add_common(*restore_app, common);
@@ -188,15 +230,17 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     std::ostringstream err;
     const int code = app.exit(problem, out, err);
     early_exit end;
-    end.status = code == 0 ? 0 : 2;
+    end.status = code == 0 ? 0 : status_app->parsed() ? 3 : 2;
     end.text = out.str() + err.str();
     end.to_stderr = code != 0;
     return end;
   }
-  const bool with_config =
-      app.count("--config") + restore_app->count("--config") + thaw_app->count("--config") > 0;
+  const bool with_config = app.count("--config") + restore_app->count("--config") +
+                               thaw_app->count("--config") + list_app->count("--config") >
+                           0;
   const auto wrong = restore_app->parsed() ? misuse(with_config, restore)
                      : thaw_app->parsed()  ? misuse(with_config, "thaw", thaw)
+                     : list_app->parsed()  ? misuse(with_config, "list", list)
                                            : std::nullopt;
   if (wrong) {
     early_exit end;
@@ -212,12 +256,17 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = restore;
   } else if (thaw_app->parsed()) {
     line.command = thaw;
+  } else if (list_app->parsed()) {
+    line.command = list;
+  } else if (status_app->parsed()) {
+    line.command = status;
   } else if (plan_app->parsed()) {
     line.command = plan;
   } else if (backup.dry_run) {
     plan.subvolumes = backup.subvolumes;
     plan.once = backup.once;
     plan.adopt = backup.adopt;
+    plan.json = backup.json;
     line.command = plan;
   } else {
     line.command = backup;

@@ -21,6 +21,7 @@ struct backup_command {
   bool once = false;  // also when not due
   bool no_s3 = false;
   bool adopt = false;  // take over a prefix that another host wrote to
+  bool json = false;   // one document on standard output instead of lines
 };
 
 // What `backup` would do; --dry-run gives the same.
@@ -65,9 +66,23 @@ struct thaw_command : backup_selection {
   bool dry_run = false;
 };
 
+// What can be restored. Of the selection only the place and the subvolume count; empty: all.
+struct list_command : backup_selection {
+  bool json = false;
+};
+
+// For monitoring: whether the backups are as young as they should be.
+struct status_command {
+  std::vector<std::string> subvolumes;
+  std::optional<std::chrono::seconds> max_age;  // absent: by the schedule
+  bool json = false;
+};
+
 struct command_line {
   common_options common;
-  std::variant<backup_command, plan_command, restore_command, thaw_command> command;
+  std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
+               status_command>
+      command;
 };
 
 // What to print and exit with instead of running: help, version, a usage error.

@@ -76,6 +76,9 @@ struct config {
   std::int64_t restore_timeout_seconds = 259'200;
   std::string restore_tier = "Standard";
   std::string thaw_days = "auto";
+  std::uint64_t download_bytes_per_sec = 0;
+  std::int64_t receive_stall_seconds = 900;
+  std::string price_table;
   // [retention]
   std::int64_t keep_generations = 0;
   // [metrics]

@@ -1,14 +1,17 @@
-#include "app/backup_job.hh"
+#include "app/backup_run.hh"
 #include "app/cli.hh"
 #include "app/config.hh"
 #include "app/exit_status.hh"
+#include "app/list_command.hh"
 #include "app/logging.hh"
 #include "app/plan_job.hh"
 #include "app/progress.hh"
 #include "app/restore_job.hh"
 #include "app/restore_source.hh"
+#include "app/service_notifier.hh"
 #include "app/services.hh"
 #include "app/signals.hh"
+#include "app/status_command.hh"
 #include "app/thaw_command.hh"
 
 #include <unistd.h>
@@ -38,8 +41,7 @@ int fail(const engine::error& failure) {
 
 task<result<exit_status>> run_command(const app::services& with, const app::command_line& line) {
   if (const auto* backup = std::get_if<app::backup_command>(&line.command)) {
-    app::backup_job job(with, *backup);
-    auto running = job.run();
+    auto running = app::run_backup(with, *backup);
     co_return co_await std::move(running);
   }
   if (const auto* plan = std::get_if<app::plan_command>(&line.command)) {
@@ -51,22 +53,70 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
     auto running = app::run_thaw(with, *thaw);
     co_return co_await std::move(running);
   }
+  if (const auto* list = std::get_if<app::list_command>(&line.command)) {
+    auto running = app::run_list(with, *list);
+    co_return co_await std::move(running);
+  }
+  if (const auto* status = std::get_if<app::status_command>(&line.command)) {
+    auto running = app::run_status(with, *status);
+    co_return co_await std::move(running);
+  }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));
   co_return co_await std::move(running);
 }
 
-// The command beside the signal watch, which ends with it.
+// After a signal: 10 s for the program's own clean-up, and as much again on a busy host.
+constexpr std::chrono::seconds clean_stop_max{20};
+
+struct tell_of_stop {
+  app::service_notifier* manager;
+  void operator()() const { manager->stopping("stopping on request", clean_stop_max); }
+};
+
+// The command beside the signal watch and the keep-alives, which end with it.
 task<result<exit_status>> run_watched(const app::services& with, const app::command_line& line,
-                                      app::signal_watch& signals, engine::stop_source& stop) {
+                                      app::signal_watch& signals, app::service_notifier& manager,
+                                      engine::stop_source& stop) {
   engine::stop_source watch_end;
   engine::async_scope scope(with.loop);
+  const engine::stop_callback on_stop(stop.token(), tell_of_stop{&manager});
   scope.spawn(signals.run(with.loop, stop, with.log, watch_end.token()));
+  scope.spawn(manager.keep_alive(with.loop, watch_end.token()));
   auto running = run_command(with, line);
   auto status = co_await std::move(running);
   watch_end.request_stop();
   auto joining = scope.join();
   co_await std::move(joining);
   co_return status;
+}
+
+// Whoever reads standard output must learn of it there.
+int fail_without_run(const app::command_line& line, const engine::error& failure,
+                     const engine::clock& clock) {
+  const int code = fail(failure);
+  const auto* backup = std::get_if<app::backup_command>(&line.command);
+  if (backup != nullptr && backup->json) {
+    std::fputs(app::report_of_no_run(failure, clock).c_str(), stdout);
+  }
+  if (const auto* status = std::get_if<app::status_command>(&line.command)) {
+    std::fputs(app::status_of_nothing(failure, status->json, clock).c_str(), stdout);
+    return static_cast<int>(app::health::unknown);
+  }
+  return code;
+}
+
+// Children must not speak to the service manager in our name.
+app::service_notifier notifier_for(engine::log_sink& log) {
+  auto made = app::service_notifier::create(from_environment, ::getpid(), log);
+  for (const char* variable : app::service_variables) {
+    ::unsetenv(variable);
+  }
+  if (made) {
+    return std::move(*made);
+  }
+  log.write(engine::log_level::warning, "app", "service_manager_not_told",
+            {{"error", made.error().text()}});
+  return app::service_notifier(log);
 }
 
 }  // namespace
@@ -82,14 +132,17 @@ int main(int argc, char** argv) {
   const app::backup_selection* selection = restore;
   if (const auto* thaw = std::get_if<app::thaw_command>(&line.command)) {
     selection = thaw;
+  } else if (const auto* list = std::get_if<app::list_command>(&line.command)) {
+    selection = list;
   }
   const bool from_bucket = selection != nullptr && !selection->from.empty();
   const app::environment_lookup environment = app::environment_with_profile(
       from_environment, from_bucket ? selection->profile : std::string());
   auto settings = from_bucket ? app::config_of_bucket(*selection, environment)
                               : app::load_config(line.common.config_path, environment);
+  const engine::system_clock_source clock;
   if (!settings) {
-    return fail(settings.error());
+    return fail_without_run(line, settings.error(), clock);
   }
   app::log_options log_options;
   log_options.level = app::log_level_of(line.common.log_level.value_or(settings->log_level));
@@ -97,15 +150,20 @@ int main(int argc, char** argv) {
       line.common.log_format == "json" ? app::log_format::json : app::log_format::text;
   log_options.with_time = !from_environment("JOURNAL_STREAM").has_value();
   const auto plain_log = app::make_log(log_options);
-  app::live_line terminal(STDERR_FILENO);
+  app::service_notifier manager = notifier_for(*plain_log);
+  app::live_line::mirror to_manager;
+  if (manager.active()) {
+    to_manager = [&manager](const std::string& text) { manager.status(text); };
+  }
+  app::live_line terminal(STDERR_FILENO, std::move(to_manager));
   app::log_over_line log_over(*plain_log, terminal);
   engine::log_sink* const log =
-      terminal.usable() ? static_cast<engine::log_sink*>(&log_over) : plain_log.get();
+      terminal.on_terminal() ? static_cast<engine::log_sink*>(&log_over) : plain_log.get();
 
   // Both must come before the first thread.
   auto signals = app::signal_watch::create();
   if (!signals) {
-    return fail(signals.error());
+    return fail_without_run(line, signals.error(), clock);
   }
   if (restore != nullptr && !restore->dry_run) {
     if (auto isolated = btrfs::receive_workspace::isolate_mounts(); !isolated) {
@@ -114,9 +172,8 @@ int main(int argc, char** argv) {
   }
   auto loop = engine::reactor::create();
   if (!loop) {
-    return fail(loop.error());
+    return fail_without_run(line, loop.error(), clock);
   }
-  const engine::system_clock_source clock;
   engine::stop_source stop;
   const app::services with{**loop,
                            *log,
@@ -124,14 +181,18 @@ int main(int argc, char** argv) {
                            *settings,
                            environment,
                            stop.token(),
-                           terminal.usable() ? &terminal : nullptr};
-  auto status = (*loop)->run(run_watched(with, line, *signals, stop));
+                           terminal.usable() ? &terminal : nullptr,
+                           &*signals,
+                           from_bucket ? std::string() : line.common.config_path};
+  manager.ready("started");
+  auto status = (*loop)->run(run_watched(with, line, *signals, manager, stop));
+  int code = 0;
   if (signals->received() != 0 && !status) {
     std::fputs("btrfs_to_s3: stopped on request\n", stderr);
-    return 128 + signals->received();
+    code = 128 + signals->received();
+  } else {
+    code = status ? static_cast<int>(*status) : fail(status.error());
   }
-  if (!status) {
-    return fail(status.error());
-  }
-  return static_cast<int>(*status);
+  manager.stopping("ended with exit status " + std::to_string(code), clean_stop_max);
+  return code;
 }

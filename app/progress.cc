@@ -18,6 +18,8 @@ using std::chrono::seconds;
 
 constexpr seconds rate_window{60};
 constexpr std::size_t columns_default = 80;
+// A service manager shows what it was told last, and need not be told each second.
+constexpr unsigned shows_per_mirrored = 5;
 
 std::string duration_text(seconds left) {
   const auto count = left.count();
@@ -77,10 +79,20 @@ progress_report progress_meter::report(time_point now) {
   return made;
 }
 
-live_line::live_line(int fd) : _fd(fd), _usable(::isatty(fd) == 1) {}
+live_line::live_line(int fd, mirror elsewhere)
+    : _fd(fd), _terminal(::isatty(fd) == 1), _elsewhere(std::move(elsewhere)) {}
+
+void live_line::announce(const std::string& text) {
+  if (_elsewhere) {
+    _elsewhere(text);
+  }
+}
 
 void live_line::show(const std::string& text) {
-  if (!_usable) {
+  if (_elsewhere && _times++ % shows_per_mirrored == 0) {
+    _elsewhere(text);
+  }
+  if (!_terminal) {
     return;
   }
   winsize size{};
@@ -132,7 +144,7 @@ task<void> progress::tick() {
     }
     const progress_report now = _meter.report(std::chrono::steady_clock::now());
     const std::string more = _more ? _more() : std::string();
-    if (ticks % _cadence.ticks_per_log_line == 0) {
+    if (_cadence.ticks_per_log_line > 0 && ticks % _cadence.ticks_per_log_line == 0) {
       _log.write(engine::log_level::info, _component, "progress",
                  {{"what", _what},
                   {"bytes", std::to_string(now.bytes)},

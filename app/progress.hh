@@ -57,19 +57,27 @@ class progress_meter {
   std::deque<sample> _samples;  // oldest first
 };
 
-// One line at the bottom of a terminal, redrawn in place.
+// One line at the bottom of a terminal, redrawn in place, and the same line for a service manager.
 class live_line {
  public:
-  // Writes to `fd`; only where that is a terminal.
-  explicit live_line(int fd);
-  [[nodiscard]] bool usable() const { return _usable; }
+  using mirror = std::function<void(const std::string&)>;
+  // Writes to `fd`, only where that is a terminal, and every few times to `elsewhere`, unless that
+  // is empty.
+  explicit live_line(int fd, mirror elsewhere = {});
+  [[nodiscard]] bool on_terminal() const { return _terminal; }
+  // Whether anybody sees it.
+  [[nodiscard]] bool usable() const { return _terminal || _elsewhere; }
   // Cut to the terminal's width.
   void show(const std::string& text);
+  // What the run is at, for `elsewhere` alone: on a terminal the log tells.
+  void announce(const std::string& text);
   void clear();
 
  private:
   int _fd;
-  bool _usable;
+  bool _terminal;
+  mirror _elsewhere;
+  unsigned _times = 0;
   bool _shown = false;
 };
 
@@ -89,7 +97,7 @@ class log_over_line final : public engine::log_sink {
 // How often progress shows itself.
 struct progress_cadence {
   std::chrono::milliseconds tick{1'000};  // the live line
-  int ticks_per_log_line = 30;
+  int ticks_per_log_line = 30;            // 0: no log lines
 };
 
 class progress {

@@ -395,7 +395,11 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
                                              chain_thaw& thaw, progress& shown) {
   const chain_link& link = planned.link;
   const auto started = std::chrono::steady_clock::now();
-  download_link download(_with, _connection.store(), pool, hashes, planned.chunks, &shown, &thaw);
+  engine::linked_stop_source stop(_with.stop);  // also when the receiver stalls
+  services with_stall = _with;
+  with_stall.stop = stop.token();
+  download_link download(with_stall, _connection.store(), pool, hashes, planned.chunks, &shown,
+                         &thaw);
   if (_command.verify_first) {
     auto looking = download.verify_first();
     auto sound = co_await std::move(looking);
@@ -407,26 +411,16 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
   if (!receive) {
     co_return std::move(receive.error());
   }
-  auto running = download.run(receive->fd());
-  auto ran = co_await std::move(running);
-  if (!ran && ran.error().code == "EPIPE") {
-    // The receiver has gone, and knows why better than the pipe.
-    auto asking = receive->finish(_with.stop);
-    auto reason_given = co_await std::move(asking);
-    if (!reason_given) {
-      co_return std::move(reason_given.error()).within(link.key);
-    }
-    co_return std::move(ran.error()).within(link.key);
-  }
-  if (!ran) {
-    auto aborting = receive->abort();
-    co_await std::move(aborting);
-    co_return std::move(ran.error());
-  }
-  auto finishing = receive->finish(_with.stop);
-  auto finished = co_await std::move(finishing);
-  if (!finished) {
-    co_return std::move(finished.error()).within(link.key);
+  btrfs::receive_watch watch(_with.loop, *receive, _with.log,
+                             std::chrono::seconds(_with.settings.receive_stall_seconds), stop);
+  watch.start();
+  auto feeding = feed(download, *receive, watch);
+  auto fed = co_await std::move(feeding);
+  auto stopping = watch.stop();
+  co_await std::move(stopping);
+  if (!fed) {
+    co_return fed.error().why == reason::child_process ? std::move(fed.error()).within(link.key)
+                                                       : std::move(fed.error());
   }
   if (auto taken = take_received(link, workspace); !taken) {
     co_return taken;
@@ -438,6 +432,32 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
                    {"bytes", std::to_string(download.bytes())},
                    {"milliseconds", std::to_string(took.count())}});
   co_return engine::ok();
+}
+
+// The whole stream, and the receiver's end.
+task<result<void>> restore_job::feed(download_link& download, btrfs::receive_process& receive,
+                                     const btrfs::receive_watch& watch) {
+  auto running = download.run(receive.fd());
+  auto ran = co_await std::move(running);
+  if (!ran && ran.error().code != "EPIPE" && !watch.stalled()) {
+    auto aborting = receive.abort();
+    co_await std::move(aborting);
+    co_return ran;
+  }
+  // A receiver that has gone knows why better than the pipe.
+  engine::stop_token stop = watch.stalled() ? engine::stop_token() : _with.stop;
+  auto finishing = receive.finish(stop);
+  auto finished = co_await std::move(finishing);
+  if (!finished && watch.stalled() && !_with.stop.stop_requested()) {
+    co_return watch.failure(finished.error());
+  }
+  if (!finished || ran) {
+    co_return finished;
+  }
+  // It was content with what it had, and yet the stream went on.
+  error failure = std::move(ran.error());
+  failure.why = reason::child_process;
+  co_return failure;
 }
 
 // Identifies what `btrfs receive` left, checks it, and records it durably.

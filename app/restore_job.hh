@@ -10,6 +10,7 @@
 #include "app/restore_plan.hh"
 #include "app/restore_verify.hh"
 #include "app/services.hh"
+#include "btrfs/receive_watch.hh"
 #include "btrfs/receive_workspace.hh"
 
 #include <memory>
@@ -54,6 +55,8 @@ class restore_job {
                                                   engine::buffer_pool& pool,
                                                   engine::hash_worker& hashes, chain_thaw& thaw,
                                                   progress& shown);
+  engine::task<engine::result<void>> feed(download_link& download, btrfs::receive_process& receive,
+                                          const btrfs::receive_watch& watch);
   engine::result<void> take_received(const chain_link& link, btrfs::receive_workspace& workspace);
   engine::task<engine::result<void>> verify(const restore_plan& plan,
                                             const btrfs::receive_workspace& workspace);

@@ -75,4 +75,21 @@ result<run_lock> run_lock::acquire(const std::string& path) {
   return run_lock(std::move(fd));
 }
 
+result<std::optional<std::string>> run_lock::holder(const std::string& path) {
+  const engine::unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) {
+    if (errno == ENOENT) {
+      return std::optional<std::string>();
+    }
+    return unusable(errno, path);
+  }
+  struct flock whole{};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  if (::fcntl(fd.get(), F_OFD_GETLK, &whole) != 0) {
+    return unusable(errno, "asking who locks " + path);
+  }
+  return whole.l_type == F_UNLCK ? std::optional<std::string>() : owner_of(fd);
+}
+
 }  // namespace bts3::app

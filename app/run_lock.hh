@@ -8,6 +8,7 @@
 #include "engine/result.hh"
 #include "engine/unique_fd.hh"
 
+#include <optional>
 #include <string>
 
 namespace bts3::app {
@@ -17,6 +18,8 @@ class run_lock {
   // Reason lock_held, "lock already held by pid N", when another process has it. A missing
   // directory is made.
   static engine::result<run_lock> acquire(const std::string& path);
+  // The PID, as text, of whoever has it now; nullopt when nobody has. Takes and makes nothing.
+  static engine::result<std::optional<std::string>> holder(const std::string& path);
 
  private:
   explicit run_lock(engine::unique_fd fd) : _fd(std::move(fd)) {}

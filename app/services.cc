@@ -49,6 +49,12 @@ std::string configured_endpoint(const services& with) {
 }
 
 result<std::unique_ptr<store_connection>> store_connection::open(const services& with) {
+  if (with.tuning != nullptr && with.tuning->store != nullptr) {
+    std::unique_ptr<store_connection> given(new store_connection());
+    given->_store = with.tuning->store;
+    given->_checksums.crc32 = with.settings.checksum != "none";
+    return given;
+  }
   s3::client_options client;
   client.bucket = s3::bucket_name(with.settings.bucket);
   client.region = with.settings.region;
@@ -70,6 +76,10 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
     return std::move(transport.error());
   }
   s3::retry_policy policy;
+  if (with.tuning != nullptr) {
+    policy = with.tuning->retries;
+    client.stall_timeout = with.tuning->stall_timeout;
+  }
   policy.retry_for = with.settings.retry_for;
   policy.random = [generator = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(generator);
@@ -91,13 +101,16 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
                                                   with.clock, with.log, std::move(client));
   made->_retrying =
       std::make_unique<s3::retrying_store>(with.loop, *made->_client, with.log, std::move(policy));
+  made->_store = made->_retrying.get();
   made->_checksums.crc32 = with.settings.checksum != "none";
   return made;
 }
 
 task<void> store_connection::close() {
-  auto closing = _transport->close();
-  co_await std::move(closing);
+  if (_transport) {
+    auto closing = _transport->close();
+    co_await std::move(closing);
+  }
 }
 
 s3::write_options write_options_for(const config& settings, const std::string& storage_class,

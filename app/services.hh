@@ -14,6 +14,7 @@
 #include "s3/retrying_store.hh"
 #include "s3/s3_client.hh"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,6 +22,15 @@
 namespace bts3::app {
 
 class live_line;
+class signal_watch;
+
+// What a test of a whole job changes about the store; the program itself never does.
+struct store_tuning {
+  store_tuning() = default;
+  s3::object_store* store = nullptr;  // used instead of HTTP and as it is, without retries
+  s3::retry_policy retries;           // for its backoff alone
+  std::chrono::milliseconds stall_timeout{60'000};
+};
 
 // References that outlive every job.
 struct services {
@@ -30,7 +40,10 @@ struct services {
   const config& settings;
   environment_lookup environment;
   engine::stop_token stop;    // SIGINT and SIGTERM
-  live_line* line = nullptr;  // for progress; null where standard error is no terminal
+  live_line* line = nullptr;  // for progress; null where nobody would see it
+  const signal_watch* signals = nullptr;
+  std::string config_path = {};          // empty: there was none
+  const store_tuning* tuning = nullptr;  // null: as the configuration says
 };
 
 // The store of the configured bucket: transport, client and retries. close() before destroying.
@@ -39,11 +52,14 @@ class store_connection {
   // Finds the endpoint; sends nothing. Credentials are looked for when the first request is made.
   static engine::result<std::unique_ptr<store_connection>> open(const services& with);
 
-  [[nodiscard]] s3::object_store& store() { return *_retrying; }
+  [[nodiscard]] s3::object_store& store() { return *_store; }
   [[nodiscard]] s3::checksum_support& checksums() { return _checksums; }
-  [[nodiscard]] bool signs_payload() const { return _client->signs_payload(); }
-  [[nodiscard]] const s3::curl_transport& transport() const { return *_transport; }
-  [[nodiscard]] std::uint64_t retries() const { return _retrying->retries(); }
+  [[nodiscard]] bool signs_payload() const { return _client && _client->signs_payload(); }
+  // Of bodies, repeated ones included.
+  [[nodiscard]] std::uint64_t bytes_sent() const {
+    return _transport ? _transport->counters().body_bytes_sent : 0;
+  }
+  [[nodiscard]] std::uint64_t retries() const { return _retrying ? _retrying->retries() : 0; }
   // Is called for each answer that asks to slow down; empty: nobody is.
   void on_throttled(std::function<void()> call) { _on_throttled = std::move(call); }
   engine::task<void> close();
@@ -51,11 +67,12 @@ class store_connection {
  private:
   store_connection() = default;
   std::function<void()> _on_throttled;
-  std::unique_ptr<s3::curl_transport> _transport;
+  std::unique_ptr<s3::curl_transport> _transport;  // null, with all below, where a test has a store
   std::unique_ptr<s3::credential_chain> _chain;
   std::unique_ptr<s3::credential_provider> _credentials;
   std::unique_ptr<s3::s3_client> _client;
   std::unique_ptr<s3::retrying_store> _retrying;
+  s3::object_store* _store = nullptr;
   s3::checksum_support _checksums;
 };
 

@@ -29,6 +29,12 @@ std::string text_in(simdjson::dom::object from, const char* field) {
                                                                         : std::string();
 }
 
+std::optional<std::uint64_t> number_in(simdjson::dom::object from, const char* field) {
+  std::uint64_t number = 0;
+  return from.at_key(field).get_uint64().get(number) == simdjson::SUCCESS ? std::optional(number)
+                                                                          : std::nullopt;
+}
+
 // Nullopt when the document is not a state file.
 std::optional<run_state> parse_state(const std::string& json) {
   simdjson::dom::parser parser;
@@ -53,10 +59,10 @@ std::optional<run_state> parse_state(const std::string& json) {
     if (std::string uuid = text_in(from, "snapshot_uuid"); !uuid.empty()) {
       one.snapshot_uuid = std::move(uuid);
     }
-    std::uint64_t ctransid = 0;
-    if (from.at_key("snapshot_ctransid").get_uint64().get(ctransid) == simdjson::SUCCESS) {
-      one.snapshot_ctransid = ctransid;
-    }
+    one.snapshot_ctransid = number_in(from, "snapshot_ctransid");
+    one.last_bytes = number_in(from, "last_bytes");
+    one.last_seconds = number_in(from, "last_seconds");
+    one.chain_links = number_in(from, "chain_links");
   }
   return state;
 }
@@ -152,6 +158,17 @@ result<void> state_store::save(const run_state& state) {
     }
     if (one.snapshot_ctransid) {
       entry["snapshot_ctransid"] = *one.snapshot_ctransid;
+    }
+    const std::pair<const char*, std::optional<std::uint64_t>> figures[] = {
+        {"last_bytes", one.last_bytes},
+        {"last_seconds", one.last_seconds},
+        {"chain_links", one.chain_links}};
+    for (const auto& [field, value] : figures) {
+      if (value) {
+        entry[field] = *value;
+      } else {
+        entry.erase(field);  // an older backup's would be wrong
+      }
     }
   }
   out["last_run_at"] = state.last_run_at;

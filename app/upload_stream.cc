@@ -198,9 +198,19 @@ void upload_stream::diverge(const chunk& in) {
     _diverged = in.index;
     _diverged_in_object = in.stored_before;
   }
+  _dropped = false;
   error failure;
   failure.message = "the repeated stream differs from the one that was uploaded before, in chunk " +
                     std::to_string(in.index);
+  fail(std::move(failure));
+}
+
+void upload_stream::drop(const chunk& of, error failure) {
+  if (!_diverged) {
+    _diverged = of.index;
+    _dropped = true;
+  }
+  _diverged = std::min(*_diverged, of.index);
   fail(std::move(failure));
 }
 
@@ -438,6 +448,10 @@ task<void> upload_stream::upload_part(chunk& of, pending_part part) {
   auto sending = send_part(of, part, digest);
   auto sent = co_await std::move(sending);
   --_parts_in_flight;
+  if (!sent && sent.error().what_now == disposition::not_found) {
+    drop(of, std::move(sent.error()));
+    co_return;
+  }
   if (!sent) {
     fail(std::move(sent.error()));
     co_return;
@@ -469,6 +483,18 @@ task<result<void>> upload_stream::open_body(pending_part& part, part_body& into)
 
 task<result<void>> upload_stream::send_part(chunk& of, pending_part& part,
                                             const engine::part_digest& digest) {
+  // Its id is in the journal before the first part is on its way: whatever happens then, the next
+  // run knows what to go on with, or to abort.
+  auto creating = of.upload->open(_stop.token());
+  auto created = co_await std::move(creating);
+  if (!created) {
+    co_return std::move(created.error()).within("uploading " + of.key.str());
+  }
+  if (_journal != nullptr && !std::exchange(of.id_noted, true)) {
+    auto noting =
+        _journal->note_upload(of.index, of.upload->id()->str(), of.upload->declared_checksums());
+    co_await std::move(noting);
+  }
   part_body from;
   auto opening = open_body(part, from);
   auto opened = co_await std::move(opening);
@@ -484,11 +510,6 @@ task<result<void>> upload_stream::send_part(chunk& of, pending_part& part,
     co_return std::move(put.error()).within("uploading " + of.key.str());
   }
   if (_journal != nullptr) {
-    if (!std::exchange(of.id_noted, true)) {
-      auto noting =
-          _journal->note_upload(of.index, of.upload->id()->str(), of.upload->declared_checksums());
-      co_await std::move(noting);
-    }
     journalled_part note;
     note.size = part.bytes;
     note.etag = of.upload->tag_of(part.number).str();
@@ -519,7 +540,24 @@ std::string upload_stream::sha256_of(const chunk& one) const {
 }
 
 task<result<void>> upload_stream::finish_chunk(chunk& one) {
-  if (_connection == nullptr || one.stored_before) {
+  if (_connection == nullptr) {
+    co_return engine::ok();
+  }
+  if (one.stored_before) {
+    // The attempt that completed it may have ended before it looked for uploads left open.
+    if (one.earlier.stored || one.earlier.upload_id.empty()) {
+      co_return engine::ok();
+    }
+    auto sweeping =
+        s3::sweep_uploads(_connection->store(), _with.log, one.key, std::nullopt, _with.stop);
+    auto swept = co_await std::move(sweeping);
+    if (!swept) {
+      co_return std::move(swept.error()).within("looking for uploads left open");
+    }
+    if (_journal != nullptr) {
+      auto noting = _journal->note_stored(one.index, one.tag.str());
+      co_await std::move(noting);
+    }
     co_return engine::ok();
   }
   one.exists = true;  // from here an answer may be lost

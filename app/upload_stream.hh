@@ -7,7 +7,9 @@
 // With a journal every acknowledged part is recorded, and a stream that is sent a second time skips
 // the parts that the first attempt got across: SHA-256's state after a part proves that every byte
 // of the chunk up to there is the same. Where the repeated stream differs, diverged() says in which
-// chunk; what is in the bucket of that chunk is worthless then, and discard_from() removes it.
+// chunk; what is in the bucket of that chunk is worthless then, and discard_from() removes it. The
+// same where the store has dropped an open upload in the middle: nothing but sending the stream
+// again brings its parts back.
 #pragma once
 
 #include "app/journal.hh"
@@ -83,10 +85,13 @@ class upload_stream {
   // failures are logged. `limit` is not the program's stop: cleaning up after one is the point.
   engine::task<bool> abandon(engine::stop_token limit);
 
-  // The chunk in which a repeated stream differs from what was uploaded before.
+  // The chunk in which a repeated stream differs from what was uploaded before, or whose upload is
+  // gone.
   [[nodiscard]] std::optional<std::uint32_t> diverged() const { return _diverged; }
   // Whether that chunk is an object already: then nothing of the earlier attempt can be used.
   [[nodiscard]] bool diverged_in_object() const { return _diverged_in_object; }
+  // It is the upload that is gone: the stream is the same.
+  [[nodiscard]] bool upload_dropped() const { return _dropped; }
   // Aborts the uploads of this chunk and those behind it, and tells the journal.
   engine::task<engine::result<void>> discard_from(std::uint32_t index);
 
@@ -119,6 +124,7 @@ class upload_stream {
   engine::task<engine::result<void>> check_ends();
   [[nodiscard]] std::string sha256_of(const chunk& one) const;
   void diverge(const chunk& in);
+  void drop(const chunk& of, engine::error failure);
   void fail(engine::error failure);
 
   const services& _with;
@@ -135,6 +141,7 @@ class upload_stream {
   std::optional<engine::error> _failure;
   std::optional<std::uint32_t> _diverged;
   bool _diverged_in_object = false;
+  bool _dropped = false;
   bool _producer_failed = false;
   std::uint64_t _total_bytes = 0;
   std::uint64_t _resumed_bytes = 0;

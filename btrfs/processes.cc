@@ -1,5 +1,6 @@
 #include "btrfs/processes.hh"
 
+#include <sys/ioctl.h>
 #include <sys/utsname.h>
 
 #include <array>
@@ -172,6 +173,14 @@ result<receive_process> receive_process::start(engine::reactor& loop,
     return std::move(child.error());
   }
   return receive_process(std::move(*child), std::move(ends->write_end));
+}
+
+std::optional<std::size_t> receive_process::unread_bytes() const {
+  int bytes = 0;
+  if (!_pipe.valid() || ::ioctl(_pipe.get(), FIONREAD, &bytes) != 0) {
+    return std::nullopt;
+  }
+  return static_cast<std::size_t>(bytes);
 }
 
 task<result<void>> receive_process::finish(engine::stop_token stop) {

@@ -7,9 +7,11 @@
 #include "engine/stop.hh"
 #include "engine/unique_fd.hh"
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 #include <utility>
 #include <vector>
 
@@ -72,6 +74,11 @@ class receive_process {
  public:
   static engine::result<receive_process> start(engine::reactor& loop, const std::string& directory);
   [[nodiscard]] int fd() const { return _pipe.get(); }
+  [[nodiscard]] pid_t pid() const { return _child.pid(); }
+  // In the pipe, not yet read by the receiver; nullopt once our end is closed.
+  [[nodiscard]] std::optional<std::size_t> unread_bytes() const;
+  // SIGTERM now, SIGKILL after 5 s; finish() or abort() must still be awaited.
+  void terminate() { _child.terminate(); }
   // Closes the pipe and waits: an error, quoting its stderr, unless it exited with status 0. A stop
   // ends it as abort() does, and gives `cancelled`.
   engine::task<engine::result<void>> finish(engine::stop_token stop = {});

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -46,6 +47,8 @@ struct hash_job {
   bool same_part = false;  // and its CRC32 and payload digest
   bool want_payload = false;
   std::atomic<std::size_t> filled{0};
+  // The mark that the worker sleeps for; none while it is awake.
+  std::atomic<std::size_t> wake_at{std::numeric_limits<std::size_t>::max()};
   std::atomic<bool> sealed{false};
   std::atomic<bool> abandoned{false};
   part_digest outcome;  // written by the worker before `done` is posted
@@ -55,7 +58,7 @@ struct hash_job {
 }  // namespace detail
 
 // A part that is being filled. Abandoned when destroyed before finish(): the destructor returns
-// only when the worker no longer reads the memory (at most one piece of 256 KiB away).
+// only when the worker no longer reads the memory (at most one piece of 512 KiB away).
 class part_hash {
  public:
   part_hash() = default;
@@ -111,7 +114,6 @@ class hash_worker {
   std::deque<std::shared_ptr<detail::hash_job>> _queue;  // guarded by _mutex
   std::shared_ptr<detail::hash_job> _current;            // guarded by _mutex
   bool _stopping = false;                                // guarded by _mutex
-  std::atomic<bool> _parked{false};
   // The worker's own: where the stream's chain, and its current part, stand.
   sha256_hasher _chain;
   sha256_hasher _payload;

@@ -1,5 +1,8 @@
 #include "planner/keys.hh"
 
+#include <charconv>
+#include <initializer_list>
+
 namespace bts3::planner {
 
 key_layout::key_layout(std::string_view prefix, std::string_view subvolume) {
@@ -25,6 +28,59 @@ std::string key_layout::manifest(backup_kind kind, timestamp when) const {
 std::string key_layout::chunk(backup_kind kind, timestamp when, std::uint32_t index) const {
   return _root + std::string(to_string(kind)) + "/chunk-" + when.compact() + "-" +
          std::to_string(index) + ".bin";
+}
+
+object_name name_of(std::string_view root, std::string_view key) {
+  object_name found;
+  if (!key.starts_with(root)) {
+    return found;
+  }
+  const std::string_view name = key.substr(root.size());
+  if (name == "current.json") {
+    found.is = object_name::what::pointer;
+    return found;
+  }
+  for (const backup_kind kind : {backup_kind::full, backup_kind::incremental}) {
+    const std::string folder = std::string(to_string(kind)) + '/';
+    if (!name.starts_with(folder)) {
+      continue;
+    }
+    std::string_view file = name.substr(folder.size());
+    constexpr std::string_view manifest_start = "manifest-";
+    constexpr std::string_view manifest_end = ".json";
+    constexpr std::string_view chunk_start = "chunk-";
+    constexpr std::string_view chunk_end = ".bin";
+    constexpr std::size_t time_letters = 16;  // 20260102T030405Z
+    // Parsing accepts more than is written: what is read must give the same text again.
+    const auto time_in = [](std::string_view text) {
+      const auto parsed = timestamp::parse(text);
+      return parsed && parsed->compact() == text ? parsed : std::nullopt;
+    };
+    if (file.starts_with(manifest_start) && file.ends_with(manifest_end) &&
+        file.size() == manifest_start.size() + time_letters + manifest_end.size()) {
+      if (const auto when = time_in(file.substr(manifest_start.size(), time_letters))) {
+        found.is = object_name::what::manifest;
+        found.kind = kind;
+        found.when = *when;
+      }
+    } else if (file.starts_with(chunk_start) && file.ends_with(chunk_end) &&
+               file.size() > chunk_start.size() + time_letters + 1 + chunk_end.size()) {
+      const auto when = time_in(file.substr(chunk_start.size(), time_letters));
+      file.remove_prefix(chunk_start.size() + time_letters);
+      file.remove_suffix(chunk_end.size());
+      std::uint32_t index = 0;
+      const char* const end = file.data() + file.size();
+      const auto [rest, error] = std::from_chars(file.data() + 1, end, index);
+      if (when && file.front() == '-' && error == std::errc() && rest == end &&
+          file.substr(1) == std::to_string(index)) {
+        found.is = object_name::what::chunk;
+        found.kind = kind;
+        found.when = *when;
+        found.index = index;
+      }
+    }
+  }
+  return found;
 }
 
 std::string beside_manifest(std::string_view manifest_key, std::string_view recorded_key) {

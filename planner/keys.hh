@@ -24,6 +24,18 @@ class key_layout {
   std::string _root;
 };
 
+// What the name of an object below a subvolume's root says of it.
+struct object_name {
+  enum class what { pointer, manifest, chunk, other };
+  what is = what::other;
+  backup_kind kind = backup_kind::full;  // of manifests and chunks
+  timestamp when;
+  std::uint32_t index = 0;  // of chunks
+};
+
+// Strict: `other` is whatever key_layout would not write, byte for byte. `root` ends in a slash.
+[[nodiscard]] object_name name_of(std::string_view root, std::string_view key);
+
 // Where an object recorded as `recorded_key` lies when its bucket was copied under another prefix:
 // in the place that it had relative to its manifest, recorded as `recorded_manifest_key`'s folder
 // layout {root}/{full|incremental}/name, now found at `manifest_key`.

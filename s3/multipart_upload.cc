@@ -67,7 +67,7 @@ task<result<upload_id>> multipart_upload::create(engine::stop_token stop) {
 }
 
 // The first part creates the upload; the others wait for that.
-task<result<void>> multipart_upload::ensure_created(engine::stop_token stop) {
+task<result<void>> multipart_upload::open(engine::stop_token stop) {
   if (!std::exchange(_creating, true)) {
     auto creating = create(stop);
     auto id = co_await std::move(creating);
@@ -92,7 +92,7 @@ task<result<void>> multipart_upload::ensure_created(engine::stop_token stop) {
 
 task<result<void>> multipart_upload::put_part(part_number number, request_body body,
                                               body_digests digests, engine::stop_token stop) {
-  auto creating = ensure_created(stop);
+  auto creating = open(stop);
   auto created = co_await std::move(creating);
   if (!created) {
     co_return std::move(created.error());
@@ -148,12 +148,11 @@ task<result<stored_object>> multipart_upload::complete(engine::stop_token stop) 
                       " bytes after " + std::to_string(_bytes) + " were uploaded";
     co_return failure;
   }
-  // One LIST for an object of up to 1.22 TiB. The object is whole whatever comes of it.
-  auto sweeping = abort_uploads(_store, _key, _id, stop);
-  const auto swept = co_await std::move(sweeping);
+  // One LIST for an object of up to 1.22 TiB.
+  auto sweeping = sweep_uploads(_store, _log, _key, _id, stop);
+  auto swept = co_await std::move(sweeping);
   if (!swept) {
-    _log.write(engine::log_level::debug, "s3", "open_uploads_not_listed",
-               {{"key", _key.str()}, {"error", swept.error().message}});
+    co_return std::move(swept.error()).within("looking for uploads left open");
   }
   stored_object stored;
   stored.tag = info->tag;
@@ -197,6 +196,22 @@ task<result<void>> abort_uploads(object_store& store, object_key key,
     if (!aborted) {
       co_return aborted;
     }
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> sweep_uploads(object_store& store, engine::log_sink& log, object_key key,
+                                 std::optional<upload_id> except, engine::stop_token stop) {
+  const std::string name = key.str();
+  auto sweeping = abort_uploads(store, std::move(key), std::move(except), stop);
+  auto swept = co_await std::move(sweeping);
+  if (!swept && (swept.error().what_now == disposition::cancelled ||
+                 swept.error().why == reason::network || swept.error().why == reason::throttled)) {
+    co_return swept;
+  }
+  if (!swept) {
+    log.write(engine::log_level::debug, "s3", "open_uploads_not_listed",
+              {{"key", name}, {"error", swept.error().message}});
   }
   co_return engine::ok();
 }

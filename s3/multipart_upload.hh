@@ -1,10 +1,11 @@
 // One object, uploaded in parts that are in flight at the same time.
 //
-// The upload is created with the first part. Parts may be put concurrently and in any order; each
-// caller keeps its bytes until its put_part() has returned. complete() asks the store to join them
-// and then HEADs the object: the store's answer may have been lost, or carry no ETag, and a size
-// that is not ours must not pass for success. Neither complete() nor abort() leaves an open upload
-// behind under this key: creating one again after an answer was lost makes a second.
+// The upload is created by open(), or with the first part. Parts may be put concurrently and in any
+// order; each caller keeps its bytes until its put_part() has returned. complete() asks the store
+// to join them and then HEADs the object: the store's answer may have been lost, or carry no ETag,
+// and a size that is not ours must not pass for success. Neither complete() nor abort() leaves an
+// open upload behind under this key: creating one again after an answer was lost makes a second.
+// (Where the store does not let us look for such, they are left to the bucket's own rules.)
 //
 // CRC32 of each part is declared and sent as AWS's multipart rules want; a store that refuses that
 // is met without, for the rest of the run (checksum_support is shared by all uploads).
@@ -44,10 +45,13 @@ class multipart_upload {
   // A part that this upload has already, by list_parts().
   void adopt_part(part_number number, std::uint64_t size, etag tag, std::uint32_t crc32);
 
+  // Creates it; id() is set when this has succeeded. Once for all callers.
+  engine::task<engine::result<void>> open(engine::stop_token stop);
   // Every part but the last has the same size, at least 5 MiB (S3's rule; the store enforces it).
   engine::task<engine::result<void>> put_part(part_number number, request_body body,
                                               body_digests digests, engine::stop_token stop);
-  // After every put_part() has returned; at least one succeeded.
+  // After every put_part() has returned; at least one succeeded. When this fails the object may be
+  // whole nevertheless.
   engine::task<engine::result<stored_object>> complete(engine::stop_token stop);
   // After every put_part() has returned. Ends every open upload under this key, also one whose
   // creation was never answered.
@@ -55,7 +59,7 @@ class multipart_upload {
 
   [[nodiscard]] const object_key& key() const { return _key; }
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
-  // Set with the first part that was put.
+  // Set by open(), or with the first part that was put.
   [[nodiscard]] const std::optional<upload_id>& id() const { return _id; }
   [[nodiscard]] bool declared_checksums() const { return _declared_crc32; }
   // Of a part that was put or adopted.
@@ -66,7 +70,6 @@ class multipart_upload {
     etag tag;
     std::optional<std::uint32_t> crc32;
   };
-  engine::task<engine::result<void>> ensure_created(engine::stop_token stop);
   engine::task<engine::result<upload_id>> create(engine::stop_token stop);
 
   object_store& _store;
@@ -86,6 +89,12 @@ class multipart_upload {
 // Aborts every open upload under exactly `key`, but for `except`.
 engine::task<engine::result<void>> abort_uploads(object_store& store, object_key key,
                                                  std::optional<upload_id> except,
+                                                 engine::stop_token stop);
+
+// The same where it is a precaution: a store that answers, but does not let us look or does not
+// know how, is no failure and a line in the log. One that does not answer is a failure.
+engine::task<engine::result<void>> sweep_uploads(object_store& store, engine::log_sink& log,
+                                                 object_key key, std::optional<upload_id> except,
                                                  engine::stop_token stop);
 
 // Uploads a whole small object in one request, with a checksum where the store takes one.

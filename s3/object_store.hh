@@ -111,6 +111,7 @@ struct listed_object {
   std::uint64_t size = 0;
   etag tag;
   storage_class stored_as;
+  std::string last_modified;  // as it came: 2026-01-02T03:04:05.000Z
 };
 
 struct listing {
@@ -154,6 +155,7 @@ struct listed_part {
 struct listed_upload {
   object_key key;
   upload_id id;
+  std::string initiated;  // as it came: 2026-01-02T03:04:05.000Z
 };
 
 // How fast an archived object is wanted back ("Archive retrieval options", Amazon S3 User Guide).

@@ -283,9 +283,7 @@ http_request s3_client::build(const call& what, const credentials& who,
   request.body_target = what.into;
   request.collected_body_bytes_max = what.answer_bytes_max;
   request.fresh_connection = what.fresh_connection;
-  if (what.stall_timeout) {
-    request.stall_timeout = *what.stall_timeout;
-  }
+  request.stall_timeout = what.stall_timeout.value_or(_options.stall_timeout);
   return request;
 }
 

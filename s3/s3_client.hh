@@ -41,6 +41,9 @@ struct client_options {
   std::string region;
   endpoint where;
   payload_signing signing = payload_signing::automatic;
+  // No byte in either direction for this long and an exchange is cut; Complete has a time of its
+  // own.
+  std::chrono::milliseconds stall_timeout{60'000};
 };
 
 class s3_client final : public object_store {

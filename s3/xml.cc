@@ -138,6 +138,7 @@ result<listing_page> parse_listing(std::string_view xml) {
     object.size = *size;
     object.tag = etag(text_of(node, "ETag"));
     object.stored_as = storage_class(text_of(node, "StorageClass"));
+    object.last_modified = text_of(node, "LastModified");
     page.content.objects.push_back(std::move(object));
   }
   for (const pugi::xml_node& node : root.children("CommonPrefixes")) {
@@ -192,6 +193,7 @@ result<uploads_page> parse_uploads(std::string_view xml) {
     listed_upload upload;
     upload.key = object_key(text_of(node, "Key"));
     upload.id = upload_id(text_of(node, "UploadId"));
+    upload.initiated = text_of(node, "Initiated");
     if (upload.key.empty() || upload.id.empty()) {
       return unexpected("uploads with key and id", xml);
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs, from Debian's packages, what is missing:  install_dependencies.sh [GROUP]...
-# Without arguments: everything. Asks apt for nothing when nothing is missing.
+# Without arguments: everything but peers. Asks apt for nothing when nothing is missing.
 set -euo pipefail
 
 # What each is for: the compiler and its tools, scdoc for the manual pages; the libraries.
@@ -15,11 +15,15 @@ integration=(btrfs-progs python3 mount util-linux procps kmod
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common)
 # What reads clang's coverage counters (tests/coverage.sh).
 coverage=(llvm-19)
+# What bench/ measures with: Google Benchmark, and nginx with Lua as the sink.
+bench=(libbenchmark-dev nginx-light libnginx-mod-http-lua openssl btrfs-progs python3 mount util-linux)
+# What bench/ measures against, counts with and draws with; it does without what is missing.
+peers=(rclone awscli s3cmd restic strace valgrind linux-perf gnuplot-nox)
 # Packages and the static binary, and a bare system to try them in.
 packaging=(dpkg-dev lintian debootstrap make libc-ares-dev zlib1g-dev)
 
 groups=("$@")
-[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage packaging)
+[[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage bench packaging)
 wanted=()
 for group in "${groups[@]}"; do
   case $group in
@@ -27,8 +31,10 @@ for group in "${groups[@]}"; do
     test) wanted+=("${test[@]}") ;;
     integration) wanted+=("${integration[@]}") ;;
     coverage) wanted+=("${coverage[@]}") ;;
+    bench) wanted+=("${bench[@]}") ;;
+    peers) wanted+=("${peers[@]}") ;;
     packaging) wanted+=("${packaging[@]}") ;;
-    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage, packaging)" >&2; exit 2 ;;
+    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage, bench, peers, packaging)" >&2; exit 2 ;;
   esac
 done
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs the tests:  run.sh [--all]
-#   release   g++, everything: unit, style, end to end (as root, where loop devices and Btrfs are there)
+#   release   g++, everything: unit, style, end to end (as root, where loop devices and Btrfs are there), and
+#             whether bench/ works: every scenario once, tiny
 #   asan      clang 19 with AddressSanitizer and UndefinedBehaviorSanitizer: the unit tests
 # --all adds ThreadSanitizer, clang in release mode, the static binary, and the slow tests.
 set -euo pipefail
@@ -20,7 +21,7 @@ for name in $(compgen -e); do
   esac
 done
 
-groups=(build test integration)
+groups=(build test integration bench)
 if $all; then groups+=(packaging); fi
 tests/install_dependencies.sh "${groups[@]}"
 
@@ -29,6 +30,7 @@ if command -v ccache >/dev/null; then
   launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 fi
 failed=()
+options=()
 
 # stage PRESET CTEST_ARGUMENTS...
 stage() {
@@ -36,7 +38,7 @@ stage() {
   shift
   echo
   echo "== $preset: build"
-  cmake --preset "$preset" "${launcher[@]}" >"build/$preset.log" 2>&1 || { cat "build/$preset.log"; return 1; }
+  cmake --preset "$preset" "${launcher[@]}" "${options[@]}" >"build/$preset.log" 2>&1 || { cat "build/$preset.log"; return 1; }
   # Ninja prints a line for each step; a failure prints what the compiler said.
   cmake --build --preset "$preset" -j2 >"build/$preset.log" 2>&1 || { tail -n 60 "build/$preset.log"; return 1; }
   echo "== $preset: test"
@@ -54,6 +56,7 @@ if $all; then
     >build/static.log 2>&1 || { tail -n 60 build/static.log; failed+=(static); }
 fi
 stage asan -L unit "${slow[@]}" || failed+=(asan)
+options=(-DBTS3_BENCH=ON)
 stage release "${slow[@]}" || failed+=(release)
 
 if [[ ${#failed[@]} -gt 0 ]]; then

@@ -25,6 +25,44 @@ def why_not():
     return None
 
 
+def snapshot(source, path, writable=False):
+    run("btrfs", "subvolume", "snapshot", *([] if writable else ["-r"]), str(source), str(path))
+
+
+def delete_subvolume(path):
+    run("btrfs", "subvolume", "delete", str(path))
+
+
+def is_read_only(path):
+    """Raises CalledProcessError for what is no subvolume."""
+    return run("btrfs", "property", "get", "-ts", str(path), "ro").strip() == "ro=true"
+
+
+def attach(image, mount, size, options):
+    """Makes a filesystem of `size` (as truncate writes it) in `image` and mounts it."""
+    mount.mkdir(parents=True, exist_ok=True)
+    run("truncate", "-s", str(size), str(image))
+    run("mkfs.btrfs", "-q", str(image))
+    device = run("losetup", "--find", "--show", str(image)).strip()
+    try:
+        run("mount", "-o", options, device, str(mount))
+    finally:
+        # Once mounted it goes with the last unmount, even when nobody is left to ask for it.
+        run("losetup", "--detach", device)
+    return Filesystem(mount, image, device)
+
+
+def release(image, mount):
+    """Unmounts and removes whatever attach() left, however far it came; what is not there is no error."""
+    while os.path.ismount(mount):
+        if subprocess.run(["umount", "-R", str(mount)], capture_output=True, check=False).returncode != 0:
+            run("umount", "-R", "-l", str(mount))
+    if image.exists():
+        for line in run("losetup", "--associated", str(image)).splitlines():
+            subprocess.run(["losetup", "--detach", line.partition(":")[0]], capture_output=True, check=False)
+        image.unlink()
+
+
 class Filesystem:
     def __init__(self, mount, image, device):
         self.mount = mount
@@ -39,7 +77,7 @@ class Filesystem:
     def snapshot(self, source, name):
         """Read-only."""
         path = self.mount / name
-        run("btrfs", "subvolume", "snapshot", "-r", str(source), str(path))
+        snapshot(source, path)
         return path
 
     def subvolumes(self):
@@ -53,21 +91,7 @@ def filesystem(directory, size="8G", options="compress=zstd"):
     """Yields a mounted Filesystem in `directory`; unmounts and detaches it whatever happens."""
     directory = pathlib.Path(directory)
     image, mount = directory / "btrfs.img", directory / "mnt"
-    mount.mkdir(parents=True)
-    run("truncate", "-s", size, str(image))
-    run("mkfs.btrfs", "-q", str(image))
-    device = run("losetup", "--find", "--show", str(image)).strip()
     try:
-        run("mount", "-o", options, device, str(mount))
-        # From here on the kernel detaches it with the last unmount, even when nobody is left to ask for it.
-        run("losetup", "--detach", device)
-        try:
-            yield Filesystem(mount, image, device)
-        finally:
-            if subprocess.run(["umount", "-R", str(mount)], capture_output=True, check=False).returncode != 0:
-                subprocess.run(["umount", "-R", "-l", str(mount)], check=False)
+        yield attach(image, mount, size, options)
     finally:
-        # Only when mounting failed is there still something to detach.
-        if run("losetup", "--associated", str(image)):
-            subprocess.run(["losetup", "--detach", device], check=False)
-        image.unlink(missing_ok=True)
+        release(image, mount)

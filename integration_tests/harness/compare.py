@@ -7,7 +7,9 @@ link targets, hard links, device numbers, and where files have holes.
 import argparse
 import errno
 import hashlib
+import json
 import os
+import pathlib
 import shutil
 import stat
 import sys
@@ -41,8 +43,9 @@ def attributes(path):
             for name in sorted(os.listxattr(path, follow_symlinks=False))}
 
 
-def describe(root):
-    """{relative path: {property: value}} of everything below `root`, itself included."""
+def describe(root, content=lambda name: True):
+    """{relative path: {property: value}} of everything below `root`, itself included; digests of the files for whose
+    name `content` is true."""
     found, inodes = {}, {}
     root = os.fsencode(root)
     stack = [b""]
@@ -57,7 +60,9 @@ def describe(root):
         if name:
             facts["mtime"] = entry.st_mtime_ns
         if kind == stat.S_IFREG:
-            facts.update(size=entry.st_size, sha256=digest(path), data=data_extents(path))
+            facts.update(size=entry.st_size, data=data_extents(path))
+            if content(name):
+                facts["sha256"] = digest(path)
             if entry.st_nlink > 1:
                 inodes.setdefault(entry.st_ino, []).append(name)
         elif kind == stat.S_IFLNK:
@@ -73,9 +78,39 @@ def describe(root):
     return found
 
 
+def save(description, path):
+    """As JSON, for load()."""
+    def plain(value):
+        if isinstance(value, bytes):
+            return os.fsdecode(value)
+        if isinstance(value, (list, tuple)):
+            return [plain(one) for one in value]
+        return {plain(key): plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plain(description)), encoding="ascii")
+
+
+def load(path):
+    """What describe() gave."""
+    def exact(facts):
+        for key, form in (("target", os.fsencode), ("data", lambda ranges: [tuple(one) for one in ranges]),
+                          ("links", lambda names: [os.fsencode(name) for name in names]),
+                          ("xattrs", lambda all: {name: os.fsencode(value) for name, value in all.items()})):
+            if key in facts:
+                facts[key] = form(facts[key])
+        return facts
+    content = json.loads(pathlib.Path(path).read_text(encoding="ascii"))
+    return {os.fsencode(name): exact(facts) for name, facts in content.items()}
+
+
 def differences(first, second):
     """Sentences, the first difference first by name."""
-    here, there = describe(first), describe(second)
+    return different(describe(first), describe(second), first, second)
+
+
+def different(here, there, first, second):
+    """The same for two descriptions, of trees that are called `first` and `second`."""
     found = []
     for name in sorted(here.keys() | there.keys()):
         shown = os.fsdecode(name) or "."

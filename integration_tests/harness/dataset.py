@@ -53,13 +53,13 @@ def seed(root, large_mib=24, small_files=600, number=1):
     os.utime(os.path.join(root, "large.bin"), ns=(1_000_000_001, 1_234_567_890_123_456_789))
 
 
-def mutate(root, number=2):
-    """Changes what seed() made."""
+def mutate(root, number=2, large_mib=24):
+    """Changes what seed() made with that size."""
     generator = random.Random(number)
     root = os.fspath(root)
     with open(os.path.join(root, "large.bin"), "r+b") as file:
         for _ in range(20):
-            file.seek(generator.randrange(0, 20 << 20))
+            file.seek(generator.randrange(0, min(large_mib, 20) << 20))
             file.write(generator.randbytes(5000))
     with open(os.path.join(root, "large.txt"), "ab") as file:
         file.write(text(generator, 100_000))

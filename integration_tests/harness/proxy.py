@@ -1,22 +1,34 @@
-"""An HTTP proxy in front of an S3 endpoint that can stop the world at one request.
+"""An HTTP proxy in front of an S3 endpoint that can stop the world at one request, and spoil connections.
 
 A rule says which request (method, expressions for path and query) and where: "before" it is forwarded, or "after",
 when the endpoint has answered and the client has not heard of it. There the request waits until the proxy is
-released, and so the program under test can be killed at exactly that instruction. A rule can also say "refuse": the
-first matching requests, `number` of them, are answered by 503 SlowDown.
+released, and so the program under test can be killed at exactly that instruction. A rule can also say what happens to
+the first matching requests, `number` of them: "refuse" answers 503 SlowDown, "cut" ends the connection in the middle of
+the request's body, "delay" lets the request wait for `seconds`, "corrupt" flips a bit of the request's body or, where it
+has none, of the answer's.
 """
 import contextlib
 import http.client
 import http.server
 import re
 import threading
+import time
 import urllib.parse
+
+HELD = ("before", "after")
+
+
+def spoiled(data):
+    """With one bit in the middle flipped."""
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
 
 
 class Rule:
-    def __init__(self, method, path=".*", query="", when="before", number=1):
+    def __init__(self, method, path=".*", query="", when="before", number=1, seconds=0):
         self.method, self.path, self.query, self.when = method, re.compile(path), re.compile(query), when
-        self.number = number  # of the matching request that is held, from 1
+        self.number = number  # of the matching request that is held, from 1; of requests that are spoiled
+        self.seconds = seconds
         self.seen = 0
         self.reached, self.released = threading.Event(), threading.Event()
 
@@ -24,7 +36,7 @@ class Rule:
         if self.method != method or not self.path.search(path) or not self.query.search(query):
             return False
         self.seen += 1
-        return self.seen <= self.number if self.when == "refuse" else self.seen == self.number
+        return self.seen == self.number if self.when in HELD else self.seen <= self.number
 
 
 class Proxy:
@@ -40,12 +52,21 @@ class Proxy:
             protocol_version = "HTTP/1.1"
 
             def forward(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                length = int(self.headers.get("Content-Length", 0))
                 path, _, query = self.path.partition("?")
                 with proxy.lock:
-                    proxy.requests.append((self.command, path, query, len(body)))
+                    proxy.requests.append((self.command, path, query, length))
                     rule = proxy.rule
                     held = rule is not None and rule.holds(self.command, path, query)
+                if held and rule.when == "cut":
+                    self.rfile.read(length // 2)
+                    self.close_connection = True
+                    return
+                if held and rule.when == "delay":
+                    time.sleep(rule.seconds)
+                body = self.rfile.read(length)
+                if held and rule.when == "corrupt" and body:
+                    body = spoiled(body)
                 if held and rule.when == "refuse":
                     content = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>"
                     self.send_response_only(503, "Slow Down")
@@ -79,11 +100,13 @@ class Proxy:
                     content = answer.read()
                 finally:
                     upstream.close()
-                if held:
+                if held and rule.when == "after":
                     rule.reached.set()
                     rule.released.wait()
                     self.close_connection = True
                     return
+                if held and rule.when == "corrupt" and not body and content:
+                    content = spoiled(content)
                 self.send_response_only(answer.status, answer.reason)
                 added = proxy.player.headers(self.command, path) if proxy.player and answer.status < 300 else {}
                 for name, value in added.items():
@@ -91,8 +114,8 @@ class Proxy:
                 for name, value in answer.getheaders():
                     if name.lower() not in ("connection", "transfer-encoding", "content-length", *added):
                         self.send_header(name, value)
-                length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-                self.send_header("Content-Length", length or "0")
+                size = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+                self.send_header("Content-Length", size or "0")
                 self.end_headers()
                 self.wfile.write(content)
 

@@ -3,8 +3,8 @@
   rgw.py start DIR    writes DIR/rgw.json: endpoint, access key, secret key
   rgw.py stop DIR     ends the daemons and waits for their end
 
-Ceph 16 as Debian packages it. What it does not do: archive classes (names only), checksum headers
-(accepted, not checked), If-Match with a quoted ETag, RestoreObject.
+Ceph 16 as Debian packages it. Storage classes are names (STANDARD_IA beside STANDARD; others are refused). What it does
+not do: checksum headers (accepted, not checked), If-Match with a quoted ETag, RestoreObject.
 """
 import argparse
 import http.client
@@ -47,7 +47,7 @@ ms bind ipv6 = false
 public addr = 127.0.0.1
 cluster addr = 127.0.0.1
 rgw data = {dir}/rgw
-rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw crypt require ssl = false
 """
 CAPABILITIES = {
@@ -125,10 +125,16 @@ class Gateway:
         self.run("ceph", "osd", "new", osd)
         self.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self.run("ceph-osd", "-i", "0")
-        self.run("radosgw", "-n", "client.rgw.a")
-        self.wait_for(port, 90)
+        # Also makes the zone.
         self.run("radosgw-admin", "user", "create", "--uid=test", "--display-name=test",
                  f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
+        # A second storage class, so that chunks and manifests can be told apart by theirs.
+        placement = ("placement", "add", "--placement-id", "default-placement", "--storage-class", "STANDARD_IA")
+        self.run("radosgw-admin", "zonegroup", *placement, "--rgw-zonegroup", "default")
+        self.run("radosgw-admin", "zone", *placement, "--rgw-zone", "default",
+                 "--data-pool", "default.rgw.buckets.data")
+        self.run("radosgw", "-n", "client.rgw.a")
+        self.wait_for(port, 90)
         (base / "rgw.json").write_text(json.dumps({
             "endpoint": f"http://127.0.0.1:{port}",
             "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}), encoding="ascii")

@@ -1,4 +1,6 @@
 """Running the program under test: its configuration, its environment, what it said and used."""
+import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -23,7 +25,8 @@ def toml(tables):
             return "true" if item else "false"
         if isinstance(item, list):
             return "[" + ", ".join(value(one) for one in item) + "]"
-        return str(item) if isinstance(item, int) else '"' + str(item) + '"'
+        # JSON's escapes are TOML's as well.
+        return str(item) if isinstance(item, (int, float)) else json.dumps(str(item), ensure_ascii=False)
     return "".join(f"[{name}]\n" + "".join(f"{key} = {value(item)}\n" for key, item in keys.items()) + "\n"
                    for name, keys in tables.items())
 
@@ -34,6 +37,17 @@ def exit_on_signals():
         raise SystemExit(128 + number)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
+
+
+@contextlib.contextmanager
+def signals_ignored():
+    """For what must come to its end: removing what was made."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def high_water_bytes(pid):
@@ -59,9 +73,12 @@ class Tool:
     def write_config(self):
         self.config.write_text(toml(self.tables), encoding="utf-8")
 
+    def command(self, arguments):
+        return [self.binary, arguments[0], "--config", str(self.config), *arguments[1:]]
+
     def start(self, *arguments, environment=None):
         self.write_config()
-        command = [self.binary, arguments[0], "--config", str(self.config), *arguments[1:]]
+        command = self.command(arguments)
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         process = subprocess.Popen(command, env={**self.environment, **(environment or {})}, stdout=out, stderr=err,
                                    stdin=subprocess.DEVNULL, start_new_session=True)

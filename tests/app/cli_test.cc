@@ -58,6 +58,8 @@ BOOST_AUTO_TEST_CASE(a_dry_run_is_the_plan) {
     BOOST_TEST(plan.subvolumes.front() == "a");
   }
   BOOST_TEST(std::get<plan_command>(accepted({"plan", "--json", "--adopt"}).command).json);
+  BOOST_TEST(std::get<plan_command>(accepted({"backup", "--json", "--dry-run"}).command).json);
+  BOOST_TEST(std::get<backup_command>(accepted({"backup", "--json"}).command).json);
 }
 
 BOOST_AUTO_TEST_CASE(restore_takes_a_manifest_or_the_current_one) {
@@ -154,6 +156,26 @@ BOOST_AUTO_TEST_CASE(usage_errors_exit_2_and_help_exits_0_with_the_table) {
   BOOST_TEST(help.status == 0);
   BOOST_TEST(help.text.find("Exit status: 0 done") != std::string::npos);
   BOOST_TEST(ended({"--version"}).text.starts_with("btrfs_to_s3 "));
+}
+
+BOOST_AUTO_TEST_CASE(list_takes_a_place_and_status_an_age) {
+  const auto list = std::get<list_command>(
+      accepted({"list", "--from", "s3://b/p", "--region", "r", "--subvolume", "a", "--json"})
+          .command);
+  BOOST_TEST((list.from == "s3://b/p" && list.region == "r" && list.subvolume == "a" && list.json));
+  BOOST_TEST(std::get<list_command>(accepted({"list", "--config", "/c"}).command).from.empty());
+  BOOST_TEST(ended({"list", "--config", "/c", "--from", "s3://b"}).text.find("not both") !=
+             std::string::npos);
+  BOOST_TEST(ended({"list", "--region", "r"}).status == 2);
+  const auto status = std::get<status_command>(accepted({"status", "--max-age", "8d"}).command);
+  BOOST_TEST((status.max_age == std::chrono::days(8)));
+  BOOST_TEST(!std::get<status_command>(accepted({"status"}).command).max_age.has_value());
+  // As monitoring plugins have it.
+  BOOST_TEST(ended({"status", "--max-age", "soon"}).status == 3);
+  BOOST_TEST(ended({"status", "--max-age", "0"}).status == 3);
+  BOOST_TEST(ended({"status", "--what"}).status == 3);
+  BOOST_TEST(ended({"status", "--help"}).status == 0);
+  BOOST_TEST(ended({"backup", "--what"}).status == 2);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -11,6 +11,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 using namespace bts3::app;
 using std::chrono::seconds;
@@ -110,6 +112,19 @@ BOOST_AUTO_TEST_CASE(a_log_line_takes_the_live_line_away_first) {
   BOOST_TEST(inner.events.size() == 2u);
   ::close(terminal);
   ::close(master);
+}
+
+BOOST_AUTO_TEST_CASE(a_service_manager_is_told_every_fifth_line_and_each_announcement) {
+  std::vector<std::string> told;
+  live_line line(-1, [&told](const std::string& text) { told.push_back(text); });
+  BOOST_TEST((line.usable() && !line.on_terminal()));
+  line.announce("reading");
+  for (int i = 0; i < 7; ++i) {
+    line.show(std::to_string(i));
+  }
+  line.clear();
+  const std::vector<std::string> expected = {"reading", "0", "5"};
+  BOOST_TEST(told == expected, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_log_line_comes_after_each_so_many_ticks) {

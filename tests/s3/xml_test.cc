@@ -98,7 +98,8 @@ BOOST_AUTO_TEST_CASE(a_listing_gives_objects_prefixes_and_continuation) {
       "ListBucketResult",
       "<Name>b</Name><Prefix>p/</Prefix><KeyCount>2</KeyCount><IsTruncated>true</IsTruncated>"
       "<Contents><Key>p/a &amp; b</Key><ETag>&quot;e1&quot;</ETag><Size>5368709121</Size>"
-      "<StorageClass>DEEP_ARCHIVE</StorageClass></Contents>"
+      "<StorageClass>DEEP_ARCHIVE</StorageClass>"
+      "<LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents>"
       "<Contents><Key>p/\xc3\xa9&#13;</Key><Size>0</Size></Contents>"
       "<CommonPrefixes><Prefix>p/x/</Prefix></CommonPrefixes>"
       "<NextContinuationToken>1ueG==</NextContinuationToken>"));
@@ -110,6 +111,7 @@ BOOST_AUTO_TEST_CASE(a_listing_gives_objects_prefixes_and_continuation) {
   BOOST_TEST(first.tag.str() == "e1");
   BOOST_TEST(first.stored_as.str() == "DEEP_ARCHIVE");
   BOOST_TEST(page->content.objects[1].key.str() == "p/\xc3\xa9\r");
+  BOOST_TEST(first.last_modified == "2026-01-02T03:04:05.000Z");
   BOOST_TEST(page->content.objects[1].stored_as.empty());
   BOOST_REQUIRE(page->content.common_prefixes.size() == 1U);
   BOOST_TEST(page->content.common_prefixes[0] == "p/x/");
@@ -165,6 +167,7 @@ BOOST_AUTO_TEST_CASE(open_uploads_are_listed_with_key_and_id) {
   BOOST_REQUIRE(page->uploads.size() == 1U);
   BOOST_TEST(page->uploads[0].key.str() == "k");
   BOOST_TEST(page->uploads[0].id.str() == "u1");
+  BOOST_TEST(page->uploads[0].initiated == "x");
   BOOST_REQUIRE(page->next_marker.has_value());
   BOOST_TEST(page->next_marker->first == "k");
   BOOST_TEST(page->next_marker->second == "u1");

@@ -142,6 +142,7 @@ void memory_store::put(const std::string& key, std::string body) {
   stored_object object;
   object.tag = s3::etag(hex(md5(body)));
   object.body = std::move(body);
+  object.modified = _date;
   _objects[key] = std::move(object);
 }
 
@@ -288,6 +289,7 @@ s3::listing memory_store::do_list(const s3::list_request& request) const {
     entry.size = object.body.size();
     entry.tag = object.tag;
     entry.stored_as = object.options.stored_as;
+    entry.last_modified = object.modified;
     listed.objects.push_back(std::move(entry));
   }
   return listed;
@@ -357,6 +359,7 @@ result<s3::etag> memory_store::do_complete(const s3::object_key& key, const s3::
   object.body = std::move(body);
   object.tag = s3::etag(hex(md5(digests)) + "-" + std::to_string(parts.size()));
   object.options = upload->options;
+  object.modified = _date;
   const s3::etag tag = object.tag;
   _objects[key.str()] = std::move(object);
   _uploads.erase(id.str());
@@ -507,6 +510,7 @@ task<result<s3::upload_id>> memory_store::create_multipart_upload(s3::object_key
         open_upload upload;
         upload.key = key;
         upload.options = options;
+        upload.initiated = _date;
         _uploads[id.str()] = std::move(upload);
         return id;
       },
@@ -586,6 +590,7 @@ task<result<std::vector<s3::listed_upload>>> memory_store::list_multipart_upload
             s3::listed_upload entry;
             entry.key = upload.key;
             entry.id = s3::upload_id(id);
+            entry.initiated = upload.initiated;
             listed.push_back(std::move(entry));
           }
         }

@@ -51,6 +51,7 @@ class memory_store final : public s3::object_store {
     s3::etag tag;
     s3::write_options options;
     std::string archive_status;  // x-amz-archive-status
+    std::string modified;        // as listings give it
     struct thaw {
       std::chrono::system_clock::time_point ready;
       std::chrono::system_clock::time_point expires;
@@ -60,6 +61,7 @@ class memory_store final : public s3::object_store {
   struct open_upload {
     s3::object_key key;
     s3::write_options options;
+    std::string initiated;  // as listings give it
     struct part {
       std::string body;
       s3::etag tag;
@@ -87,6 +89,8 @@ class memory_store final : public s3::object_store {
   void put(const std::string& key, std::string body);
   void put(const std::string& key, std::string body, const std::string& stored_as,
            const std::string& archive_status = {});
+  // What is made from here on is dated so.
+  void set_date(std::string date) { _date = std::move(date); }
   void erase(const std::string& key) { _objects.erase(key); }
   [[nodiscard]] const stored_object* find(const std::string& key) const;
   [[nodiscard]] const std::map<std::string, stored_object>& objects() const { return _objects; }
@@ -160,6 +164,7 @@ class memory_store final : public s3::object_store {
   std::vector<recorded_call> _calls;
   std::map<std::size_t, scripted_failure> _failures;
   std::optional<std::pair<std::size_t, engine::error>> _fails_from;
+  std::string _date = "2026-01-02T03:04:05.000Z";
   std::size_t _next_upload = 1;
   std::size_t _in_flight = 0;
   std::size_t _in_flight_max = 0;

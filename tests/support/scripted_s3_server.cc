@@ -445,11 +445,15 @@ class peer {
   std::string _pending;
 };
 
-// A listening socket on 127.0.0.1, any port.
+// A listening socket on 127.0.0.1; port 0: any.
 int listen_locally(int& port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   require(fd >= 0, "socket");
+  // So that the port can be taken again while connections of before linger.
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in address{};
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t length = sizeof address;
@@ -563,6 +567,12 @@ scripted_action scripted_action::read_slowly(std::size_t piece_bytes,
   made._pause = pause;
   return made;
 }
+scripted_action scripted_action::go_away(std::chrono::milliseconds time) {
+  scripted_action made(kind::go_away);
+  made._pause = time;
+  return made;
+}
+
 scripted_action scripted_action::answer_slowly(std::size_t piece_bytes,
                                                std::chrono::milliseconds pause) {
   scripted_action made(kind::answer_slowly);
@@ -622,6 +632,7 @@ struct scripted_s3_server::impl {
   bool stopping = false;
   unsigned stall_releases = 0;
   std::size_t stalls_begun = 0;
+  std::chrono::milliseconds away{0};  // the plain listener is to close for that long
   std::list<connection> connections;
   std::vector<recorded_request> log;
   std::size_t log_forgotten = 0;
@@ -732,13 +743,22 @@ void scripted_s3_server::stop() {
 void scripted_s3_server::impl::accept_all(int listener, bool tls) {
   for (;;) {
     const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    const std::lock_guard lock(mutex);
+    std::unique_lock lock(mutex);
     if (fd < 0 || stopping) {
       if (fd >= 0) {
         ::close(fd);
       }
       if (stopping) {
         return;
+      }
+      if (away.count() > 0 && !tls) {
+        ::close(std::exchange(http_listener, -1));
+        changed.wait_for(lock, std::exchange(away, std::chrono::milliseconds(0)),
+                         [this] { return stopping; });
+        if (stopping) {
+          return;
+        }
+        listener = http_listener = listen_locally(http_port);
       }
       continue;
     }
@@ -956,6 +976,15 @@ bool scripted_s3_server::impl::exchange(connection& self, recorded_request& requ
   const auto answered = [&](int status) {
     update(index, [status](recorded_request& entry) { entry.status = status; });
   };
+  if (is(kind::go_away)) {
+    const std::lock_guard lock(mutex);
+    away = action->_pause;
+    ::shutdown(http_listener, SHUT_RDWR);  // wakes accept()
+    for (connection& other : connections) {
+      other.socket.shut();
+    }
+    return false;
+  }
   if (is(kind::answer_before_body)) {
     answered(action->_answer.status);
     return send(self, request, action->_answer, true, nullptr);
@@ -1559,6 +1588,18 @@ std::size_t scripted_s3_server::object_count() const {
     count += objects.size();
   }
   return count;
+}
+
+std::map<std::string, std::string> scripted_s3_server::bodies(const std::string& bucket) const {
+  const std::lock_guard lock(_impl->mutex);
+  std::map<std::string, std::string> all;
+  const auto found = _impl->buckets.find(bucket);
+  if (found != _impl->buckets.end()) {
+    for (const auto& [key, object] : found->second) {
+      all[key] = object.body;
+    }
+  }
+  return all;
 }
 
 std::vector<scripted_s3_server::upload_state> scripted_s3_server::open_uploads() const {

@@ -122,6 +122,9 @@ class scripted_action {
   static scripted_action error_in_200(std::string code);
   // The upload that the request names vanishes first; then it is performed.
   static scripted_action forget_upload();
+  // The server goes away for that long: every connection breaks, new ones to the plain port are
+  // refused. Nothing was performed.
+  static scripted_action go_away(std::chrono::milliseconds time);
   // The object comes into being as if Complete had succeeded, and the answer is NoSuchUpload: what
   // a client sees that lost the first answer.
   static scripted_action perform_then_no_such_upload();
@@ -141,6 +144,7 @@ class scripted_action {
     answer_slowly,
     cut_answer,
     forget_upload,
+    go_away,
   };
   explicit scripted_action(kind what) : _kind(what) {}
   kind _kind;
@@ -223,6 +227,8 @@ class scripted_s3_server {
   [[nodiscard]] std::optional<object_state> object(const std::string& bucket,
                                                    const std::string& key) const;
   [[nodiscard]] std::size_t object_count() const;
+  // All of a bucket: bodies by key.
+  [[nodiscard]] std::map<std::string, std::string> bodies(const std::string& bucket) const;
   [[nodiscard]] std::vector<upload_state> open_uploads() const;
   // Stops the clock at that time; it is the system's until then. Answers carry it as their Date.
   void set_time(std::chrono::system_clock::time_point now);

@@ -1,0 +1,120 @@
+#include "app/bucket_inventory.hh"
+
+#include "app/chain_reader.hh"
+#include "app/services.hh"
+#include "engine/async_scope.hh"
+#include "engine/semaphore.hh"
+#include "planner/keys.hh"
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::task;
+
+// Manifests have 1 KiB to 3 MiB: latency counts, not throughput, and eight bound the memory.
+constexpr std::size_t manifests_at_once = 8;
+
+class inventory_reader {
+ public:
+  inventory_reader(engine::reactor& loop, s3::object_store& store, std::string subvolume,
+                   engine::stop_token stop)
+      : _store(store),
+        _subvolume(std::move(subvolume)),
+        _stop(stop),
+        _turns(loop, manifests_at_once),
+        _scope(loop) {}
+
+  task<result<planner::inventory>> run(std::string root) {
+    _found.root = std::move(root);
+    auto listing = _store.list_objects(s3::list_request(_found.root), _stop);
+    auto listed = co_await std::move(listing);
+    if (!listed) {
+      co_return std::move(listed.error());
+    }
+    std::vector<std::string> manifests;
+    for (s3::listed_object& one : listed->objects) {
+      planner::listed_object object;
+      object.size = one.size;
+      object.storage_class = one.stored_as.empty() ? "STANDARD" : one.stored_as.str();
+      const auto modified = planner::timestamp::parse(one.last_modified);
+      if (!modified) {
+        co_return document_failure(
+            "listing of " + _found.root,
+            one.key.str() + " has no date that can be read: \"" + one.last_modified + '"');
+      }
+      object.modified = *modified;
+      if (planner::name_of(_found.root, one.key.str()).is == planner::object_name::what::manifest) {
+        manifests.push_back(one.key.str());
+      }
+      _found.objects.emplace(one.key.str(), std::move(object));
+    }
+    for (std::string& key : manifests) {
+      _scope.spawn(read(std::move(key)));
+    }
+    auto joining = _scope.join();
+    co_await std::move(joining);
+    if (_failure) {
+      co_return std::move(*_failure);
+    }
+    co_return std::move(_found);
+  }
+
+ private:
+  task<void> read(std::string key) {
+    auto waiting = _turns.acquire(_stop);
+    auto turn = co_await std::move(waiting);
+    if (_failure) {
+      co_return;
+    }
+    if (!turn) {
+      _failure = std::move(turn.error());
+      co_return;
+    }
+    auto reading = read_manifest(_store, key, _stop);
+    auto value = co_await std::move(reading);
+    if (value && value->subvolume == _subvolume) {
+      for (planner::chunk_record& chunk : value->chunks) {
+        chunk.part_crc32 = {};
+        chunk.part_states = {};
+      }
+      _found.manifests.emplace(std::move(key), std::move(*value));
+    } else if (value) {
+      _found.unreadable.emplace(std::move(key), "it belongs to subvolume " + value->subvolume);
+    } else if (value.error().what_now == engine::disposition::not_found) {
+      _found.objects.erase(key);
+    } else if (value.error().why == engine::reason::protocol &&
+               value.error().what_now != engine::disposition::retry) {
+      _found.unreadable.emplace(std::move(key), value.error().text());
+    } else if (!_failure) {
+      _failure = std::move(value.error());
+    }
+  }
+
+  s3::object_store& _store;
+  std::string _subvolume;
+  engine::stop_token _stop;
+  planner::inventory _found;
+  std::optional<error> _failure;
+  engine::semaphore _turns;
+  engine::async_scope _scope;
+};
+
+}  // namespace
+
+task<result<planner::inventory>> read_inventory(engine::reactor& loop, s3::object_store& store,
+                                                std::string prefix, std::string subvolume,
+                                                engine::stop_token stop) {
+  const planner::key_layout keys(prefix, subvolume);
+  inventory_reader reader(loop, store, std::move(subvolume), stop);
+  auto running = reader.run(keys.root());
+  co_return co_await std::move(running);
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,154 @@
+#include "app/run_report.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <fstream>
+
+namespace bts3::app {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+const char* word_of(subvolume_status status) {
+  switch (status) {
+    case subvolume_status::not_reached:
+      return "not_reached";
+    case subvolume_status::done:
+      return "done";
+    case subvolume_status::failed:
+      return "failed";
+    case subvolume_status::cancelled:
+      return "cancelled";
+  }
+  return "";
+}
+
+ordered_json time_or_null(const std::optional<planner::timestamp>& when) {
+  return when ? ordered_json(when->rfc3339()) : ordered_json();
+}
+
+ordered_json json_of(const finished_backup& backup) {
+  ordered_json out;
+  out["how"] = backup.how;
+  out["kind"] = planner::to_string(backup.kind);
+  out["created_at"] = backup.when.rfc3339();
+  out["manifest_key"] =
+      backup.manifest_key.empty() ? ordered_json() : ordered_json(backup.manifest_key);
+  out["bytes"] = backup.bytes;
+  out["resumed_bytes"] = backup.resumed_bytes;
+  out["chunks"] = backup.chunks;
+  out["seconds"] = backup.seconds;
+  return out;
+}
+
+ordered_json json_of(const subvolume_report& one) {
+  ordered_json out;
+  out["name"] = one.name;
+  out["status"] = word_of(one.status);
+  out["action"] = one.action.empty() ? ordered_json() : ordered_json(one.action);
+  if (!one.action.empty()) {
+    out["reason"] = one.reason;
+    out["because"] = one.because;
+  }
+  if (!one.error.empty()) {
+    out["error"] = one.error;
+  }
+  out["last_backup_at"] = time_or_null(one.standing.last_backup);
+  out["last_full_at"] = time_or_null(one.standing.last_full);
+  out["due_at"] = time_or_null(one.due);
+  out["backups"] = ordered_json::array();
+  for (const finished_backup& backup : one.backups) {
+    out["backups"].push_back(json_of(backup));
+  }
+  return out;
+}
+
+ordered_json json_of(const run_totals& totals) {
+  ordered_json out;
+  out["backups"] = totals.backups;
+  out["bytes"] = totals.bytes;
+  out["resumed_bytes"] = totals.resumed_bytes;
+  out["sent_bytes"] = totals.sent_bytes;
+  out["parts"] = totals.parts;
+  out["retries"] = totals.retries;
+  out["seconds"] = totals.seconds;
+  out["bytes_per_second"] = totals.bytes_per_second();
+  out["cpu_seconds"] = totals.cpu_seconds;
+  out["peak_rss_bytes"] = totals.peak_rss_bytes;
+  return out;
+}
+
+}  // namespace
+
+std::optional<planner::timestamp> next_due(const subvolume_standing& standing,
+                                           const planner::schedule& when,
+                                           const planner::time_zone& zone) {
+  using std::chrono::days;
+  if (!standing.last_backup) {
+    return std::nullopt;
+  }
+  std::chrono::sys_days date = planner::slot_of(*standing.last_backup, when.run_at, zone) +
+                               days(when.incremental_every_days);
+  if (standing.last_full) {
+    date = std::min(date, planner::slot_of(*standing.last_full, when.run_at, zone) +
+                              days(when.full_every_days));
+  }
+  return planner::slot_begin(date, when.run_at, zone);
+}
+
+std::string report_as_json(const run_report& report) {
+  ordered_json out;
+  out["version"] = 1;
+  out["command"] = "backup";
+  out["began_at"] = report.began.rfc3339();
+  out["ended_at"] = report.ended.rfc3339();
+  out["exit_status"] = report.exit_status;
+  if (!report.error.empty()) {
+    out["error"] = report.error;
+  }
+  out["no_s3"] = report.no_s3;
+  out["totals"] = json_of(report.totals);
+  out["subvolumes"] = ordered_json::array();
+  for (const subvolume_report& one : report.subvolumes) {
+    out["subvolumes"].push_back(json_of(one));
+  }
+  out["hooks"] = ordered_json::array();
+  for (const hook_report& hook : report.hooks) {
+    ordered_json entry;
+    entry["hook"] = hook.name;
+    entry["status"] = hook.error.empty() ? "done" : "failed";
+    if (!hook.error.empty()) {
+      entry["error"] = hook.error;
+    }
+    out["hooks"].push_back(std::move(entry));
+  }
+  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+double cpu_seconds_used() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
+// VmHWM of /proc/self/status. (ru_maxrss would count what the process was before its exec, too.)
+std::uint64_t peak_rss_bytes() {
+  std::ifstream file("/proc/self/status");
+  std::string word;
+  while (file >> word) {
+    std::uint64_t kibibytes = 0;
+    if (word == "VmHWM:" && file >> kibibytes) {
+      return kibibytes * 1024;
+    }
+  }
+  return 0;
+}
+
+}  // namespace bts3::app

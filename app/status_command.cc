@@ -1,0 +1,428 @@
+#include "app/status_command.hh"
+
+#include "app/backup_job.hh"
+#include "app/human_units.hh"
+#include "app/observer.hh"
+#include "app/run_lock.hh"
+#include "app/text_table.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::task;
+using nlohmann::ordered_json;
+using planner::timestamp;
+
+// A run has half a slot to begin and end before what is due is called late.
+constexpr std::chrono::hours late_after{12};
+// Monitoring waits for its plugins for a minute or so.
+constexpr std::chrono::milliseconds patience{30'000};
+
+int rank(health state) {
+  switch (state) {
+    case health::ok:
+      return 0;
+    case health::warning:
+      return 1;
+    case health::unknown:
+      return 2;
+    case health::critical:
+      return 3;
+  }
+  return 3;
+}
+
+const char* word_of(health state) {
+  switch (state) {
+    case health::ok:
+      return "ok";
+    case health::warning:
+      return "warning";
+    case health::critical:
+      return "critical";
+    case health::unknown:
+      return "unknown";
+  }
+  return "";
+}
+
+std::string in_capitals(std::string text) {
+  for (char& c : text) {
+    c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return text;
+}
+
+// Whether the bucket holds no backup of it that could be restored.
+bool nothing_to_restore(const planner::observation& seen) {
+  return !seen.pointer_exists || !seen.last || !seen.chain_problem.empty() ||
+         !seen.chunk_problem.empty();
+}
+
+std::string unfinished_text(const journalled_backup& one, const planner::time_zone& zone) {
+  return std::string(planner::to_string(one.kind)) + " backup begun " +
+         planner::local_text(one.began, zone) + ", " + format_bytes(one.uploaded_bytes) +
+         " uploaded";
+}
+
+// Collects problems; the subvolume is as bad as the worst.
+class verdict {
+ public:
+  explicit verdict(subvolume_health& into) : _into(into) {}
+  void add(health state, std::string problem) {
+    const bool worse = rank(state) > rank(_into.state);
+    _into.problems.insert(worse ? _into.problems.begin() : _into.problems.end(),
+                          std::move(problem));
+    _into.state = worse ? state : _into.state;
+  }
+
+ private:
+  subvolume_health& _into;
+};
+
+void judge_age(const status_facts& facts, const status_rules& rules, verdict& found) {
+  if (!facts.standing.last_backup) {
+    return;
+  }
+  const std::chrono::seconds age = rules.now.when() - facts.standing.last_backup->when();
+  if (age > rules.max_age) {
+    found.add(health::critical, "the last backup is " + format_age(age) + " old, and " +
+                                    format_age(rules.max_age) + " are allowed");
+  }
+}
+
+}  // namespace
+
+subvolume_health judge_health(status_facts facts, const status_rules& rules,
+                              const planner::time_zone& zone) {
+  subvolume_health made;
+  verdict found(made);
+  if (!facts.error.empty()) {
+    found.add(health::unknown, facts.error);
+    made.facts = std::move(facts);
+    return made;
+  }
+  made.due = next_due(facts.standing, rules.when_due, zone);
+  if (nothing_to_restore(facts.seen) || facts.plan.what == planner::action::stop) {
+    found.add(health::critical, facts.plan.sentence);
+  } else if (facts.seen.parent != planner::parent_state::present) {
+    found.add(health::warning, "the next backup will be a full one: " + facts.seen.parent_problem);
+  }
+  judge_age(facts, rules, found);
+  for (const planner::notice& warning : facts.plan.warnings) {
+    found.add(health::warning, warning.sentence);
+  }
+  const bool late = made.due && rules.now.when() - made.due->when() > late_after;
+  if (late && rules.running.empty()) {
+    found.add(health::warning,
+              "a backup has been due since " + planner::local_text(*made.due, zone));
+  }
+  if (facts.unfinished && rules.running.empty()) {
+    found.add(health::warning, "interrupted: " + unfinished_text(*facts.unfinished, zone) +
+                                   "; the next run goes on with it");
+  }
+  if (!facts.journal_problem.empty()) {
+    found.add(health::warning, facts.journal_problem);
+  }
+  if (facts.given_up > 0) {
+    found.add(health::warning, "remains of " + std::to_string(facts.given_up) +
+                                   " given up could not be removed yet; each run tries again");
+  }
+  made.facts = std::move(facts);
+  return made;
+}
+
+health status_report::worst() const {
+  health state = error.empty() ? health::ok : health::unknown;
+  for (const subvolume_health& one : subvolumes) {
+    state = rank(one.state) > rank(state) ? one.state : state;
+  }
+  return state;
+}
+
+std::string status_summary(const status_report& report) {
+  const health state = report.worst();
+  std::string text = in_capitals(word_of(state)) + ": ";
+  if (!report.error.empty()) {
+    return text + printable(report.error);
+  }
+  if (state == health::ok) {
+    std::optional<timestamp> oldest;
+    for (const subvolume_health& one : report.subvolumes) {
+      const auto& last = one.facts.standing.last_backup;
+      oldest = last && (!oldest || *last < *oldest) ? last : oldest;
+    }
+    const std::size_t count = report.subvolumes.size();
+    text += std::to_string(count) + (count == 1 ? " subvolume" : " subvolumes");
+    return oldest ? text + ", the oldest last backup is " +
+                        format_age(report.rules.now.when() - oldest->when()) + " old"
+                  : text;
+  }
+  std::string first;
+  std::size_t more = 0;
+  for (const subvolume_health& one : report.subvolumes) {
+    if (one.state == state && first.empty()) {
+      first = one.facts.name + ": " + one.problems.front();
+      more += one.problems.size() - 1;
+    } else {
+      more += one.problems.size();
+    }
+  }
+  text += printable(first);
+  return more == 0 ? text
+                   : text + " (and " + std::to_string(more) + " more " +
+                         (more == 1 ? "problem)" : "problems)");
+}
+
+namespace {
+
+text_table table_of(const status_report& report, const planner::time_zone& zone, bool wide) {
+  using align = text_table::align;
+  std::vector<text_table::column> columns = {
+      {"SUBVOLUME", align::left}, {"STATE", align::left},     {"LAST BACKUP", align::left},
+      {"AGE", align::right},      {"LAST FULL", align::left}, {"NEXT DUE", align::left}};
+  if (wide) {
+    columns.push_back({"LINKS", align::right});
+    columns.push_back({"SIZE", align::right});
+  }
+  text_table table(std::move(columns));
+  for (const subvolume_health& one : report.subvolumes) {
+    const subvolume_standing& standing = one.facts.standing;
+    const bool makes = one.facts.error.empty() && one.facts.plan.makes_backup();
+    std::vector<std::string> cells = {
+        printable(one.facts.name),
+        word_of(one.state),
+        standing.last_backup ? planner::local_text(*standing.last_backup, zone) : "-",
+        standing.last_backup ? format_age(report.rules.now.when() - standing.last_backup->when())
+                             : "-",
+        standing.last_full ? planner::local_text(*standing.last_full, zone).substr(0, 10) : "-",
+        makes     ? "now"
+        : one.due ? planner::local_text(*one.due, zone)
+                  : "-"};
+    if (wide) {
+      cells.push_back(standing.links ? std::to_string(*standing.links) : "-");
+      cells.push_back(standing.last_bytes ? format_bytes(*standing.last_bytes) : "-");
+    }
+    table.add(std::move(cells));
+    for (const std::string& problem : one.problems) {
+      table.note(printable(problem));
+    }
+    if (one.facts.unfinished && !report.rules.running.empty()) {
+      table.note("under way (PID " + report.rules.running +
+                 "): " + unfinished_text(*one.facts.unfinished, zone));
+    }
+  }
+  return table;
+}
+
+ordered_json time_or_null(const std::optional<timestamp>& when) {
+  return when ? ordered_json(when->rfc3339()) : ordered_json();
+}
+
+ordered_json json_of(const subvolume_health& one, timestamp now) {
+  const subvolume_standing& standing = one.facts.standing;
+  ordered_json out;
+  out["name"] = one.facts.name;
+  out["status"] = word_of(one.state);
+  out["problems"] = one.problems;
+  out["last_backup_at"] = time_or_null(standing.last_backup);
+  out["age_seconds"] = standing.last_backup
+                           ? ordered_json((now.when() - standing.last_backup->when()).count())
+                           : ordered_json();
+  out["last_full_at"] = time_or_null(standing.last_full);
+  out["links"] = standing.links ? ordered_json(*standing.links) : ordered_json();
+  out["last_bytes"] = standing.last_bytes ? ordered_json(*standing.last_bytes) : ordered_json();
+  out["due_at"] = time_or_null(one.due);
+  if (one.facts.error.empty()) {
+    out["next_action"] = planner::to_string(one.facts.plan.what);
+    out["next_reason"] = one.facts.plan.reason;
+  }
+  out["unfinished"] = ordered_json();
+  if (one.facts.unfinished) {
+    out["unfinished"] = {{"kind", planner::to_string(one.facts.unfinished->kind)},
+                         {"began_at", one.facts.unfinished->began.rfc3339()},
+                         {"uploaded_bytes", one.facts.unfinished->uploaded_bytes}};
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string status_as_text(const status_report& report, const planner::time_zone& zone,
+                           std::size_t columns) {
+  std::string text = status_summary(report) + "\n";
+  if (report.subvolumes.empty()) {
+    return text;
+  }
+  const text_table wide = table_of(report, zone, true);
+  const bool fits = columns == 0 || wide.width() <= columns;
+  return text + (fits ? wide : table_of(report, zone, false)).text(0, columns);
+}
+
+std::string status_as_json(const status_report& report) {
+  ordered_json out;
+  out["version"] = 1;
+  out["status"] = word_of(report.worst());
+  out["exit_status"] = static_cast<int>(report.worst());
+  out["summary"] = status_summary(report);
+  out["now"] = report.rules.now.rfc3339();
+  out["max_age_seconds"] = report.rules.max_age.count();
+  out["running_pid"] =
+      report.rules.running.empty() ? ordered_json() : ordered_json(report.rules.running);
+  out["subvolumes"] = ordered_json::array();
+  for (const subvolume_health& one : report.subvolumes) {
+    out["subvolumes"].push_back(json_of(one, report.rules.now));
+  }
+  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+std::string status_of_nothing(const error& failure, bool json, const engine::clock& clock) {
+  status_report report;
+  report.rules.now = timestamp(std::chrono::floor<std::chrono::seconds>(clock.now()));
+  report.error = failure.text();
+  return json ? status_as_json(report) : status_summary(report) + "\n";
+}
+
+namespace {
+
+journalled_backup summary_of(const journal_record& record) {
+  journalled_backup made;
+  made.kind = record.intent.kind;
+  made.began = record.intent.when;
+  for (const auto& [index, chunk] : record.chunks) {
+    (void)index;
+    for (const auto& [number, part] : chunk.parts) {
+      (void)number;
+      made.uploaded_bytes += part.size;
+    }
+    if (chunk.parts.empty() && chunk.stored) {
+      made.uploaded_bytes += chunk.size.value_or(0);
+    }
+  }
+  return made;
+}
+
+void look_at_journals(const services& with, status_facts& facts) {
+  auto record = read_journal(journal_path(with.settings.state_path, facts.name, false));
+  if (!record) {
+    facts.journal_problem = record.error().text();
+  } else if (*record) {
+    facts.unfinished = summary_of(**record);
+  }
+  auto paths = list_journals(with.settings.state_path);
+  if (!paths) {
+    facts.journal_problem = paths.error().text();
+    return;
+  }
+  for (const std::string& path : *paths) {
+    if (!is_set_aside(path)) {
+      continue;
+    }
+    auto aside = read_journal(path);
+    facts.given_up += aside && *aside && (*aside)->intent.subvolume == facts.name ? 1 : 0;
+  }
+}
+
+status_facts facts_of(const services& with, observed one, const status_rules& rules,
+                      const planner::time_zone& zone) {
+  status_facts facts;
+  facts.name = one.which.name;
+  if (!one.view) {
+    facts.error = one.view.error().text();
+    return facts;
+  }
+  subvolume_view& view = *one.view;
+  planner::policy by;
+  by.when_due = rules.when_due;
+  facts.plan = planner::decide(view.seen, by, rules.now, zone);
+  if (!view.chain.empty()) {
+    facts.standing.last_backup = view.chain.back().when;
+    facts.standing.last_full = view.chain.front().when;
+    facts.standing.links = view.chain.size();
+    facts.standing.last_bytes = view.chain.back().bytes;
+  } else if (view.seen.last) {
+    facts.standing.last_backup = planner::time_of(*view.seen.last);
+    facts.standing.last_bytes = view.seen.last->total_bytes;
+  }
+  facts.seen = std::move(view.seen);
+  look_at_journals(with, facts);
+  return facts;
+}
+
+task<result<void>> look(const services& with, store_connection& connection,
+                        std::vector<subvolume_config> chosen, status_report& report) {
+  auto state = state_store(with.settings.state_path, with.clock, with.log).peek();
+  if (!state) {
+    co_return std::move(state.error());
+  }
+  auto running = run_lock::holder(with.settings.lock_path);
+  if (!running) {
+    co_return std::move(running.error());
+  }
+  report.rules.running = running->value_or("");
+  const system_time_zone zone;
+  observer looking(with, &connection, *state, this_host());
+  auto observing = looking.observe_all(std::move(chosen));
+  std::vector<observed> views = co_await std::move(observing);
+  for (observed& one : views) {
+    status_facts facts = facts_of(with, std::move(one), report.rules, zone);
+    report.subvolumes.push_back(judge_health(std::move(facts), report.rules, zone));
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> look_with(const services& with, const status_command& command,
+                             status_report& report) {
+  auto chosen = select_subvolumes(with.settings, command.subvolumes);
+  if (!chosen) {
+    co_return std::move(chosen.error());
+  }
+  auto connection = store_connection::open(with);
+  if (!connection) {
+    co_return std::move(connection.error());
+  }
+  auto looking = look(with, **connection, std::move(*chosen), report);
+  auto looked = co_await std::move(looking);
+  auto closing = (*connection)->close();
+  co_await std::move(closing);
+  co_return looked;
+}
+
+}  // namespace
+
+task<result<exit_status>> run_status(const services& with, status_command command) {
+  config settings = with.settings;
+  settings.retry_for = std::min(settings.retry_for, patience);
+  const services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
+  status_report report;
+  report.rules.now = timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));
+  report.rules.when_due = policy_of(settings, false, false).when_due;
+  report.rules.max_age =
+      command.max_age.value_or(std::chrono::days(settings.incremental_every_days + 1));
+  auto looking = look_with(here, command, report);
+  auto looked = co_await std::move(looking);
+  if (with.stop.stop_requested()) {
+    co_return engine::cancelled_error();
+  }
+  if (!looked) {
+    report.error = looked.error().text();
+  }
+  const std::string text =
+      command.json ? status_as_json(report)
+                   : status_as_text(report, system_time_zone(), terminal_columns(STDOUT_FILENO));
+  std::fputs(text.c_str(), stdout);
+  co_return static_cast<exit_status>(report.worst());
+}
+
+}  // namespace bts3::app

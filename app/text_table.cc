@@ -1,0 +1,156 @@
+#include "app/text_table.hh"
+
+#include "engine/assert.hh"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+constexpr std::size_t gap_columns = 2;
+constexpr std::size_t note_indent = 4;  // beyond its row's
+constexpr std::size_t terminal_columns_default = 80;
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string shown;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      shown += {'\\', 'x', digits[byte >> 4], digits[byte & 0xf]};
+    } else {
+      shown += c;
+    }
+  }
+  return shown;
+}
+
+std::size_t display_width(std::string_view text) {
+  // Every byte but UTF-8's continuations begins a character.
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
+}
+
+std::size_t terminal_columns(int fd) {
+  if (::isatty(fd) != 1) {
+    return 0;
+  }
+  winsize size{};
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col
+                                                                : terminal_columns_default;
+}
+
+std::string wrapped(std::string_view text, std::size_t indent, std::size_t columns) {
+  std::string out;
+  std::string line;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(word.size() + 1, text.size()));
+    if (!line.empty() && columns > 0 &&
+        indent + display_width(line) + 1 + display_width(word) > columns) {
+      out += std::string(indent, ' ') + line + "\n";
+      line.clear();
+    }
+    line += (line.empty() ? "" : " ") + std::string(word);
+  }
+  return out + std::string(indent, ' ') + line + "\n";
+}
+
+std::string format_age(std::chrono::seconds age) {
+  using namespace std::chrono;
+  if (age < seconds(0)) {
+    return "in the future";
+  }
+  if (age < minutes(2)) {
+    return std::to_string(age.count()) + " s";
+  }
+  if (age < hours(2)) {
+    return std::to_string(duration_cast<minutes>(age).count()) + " min";
+  }
+  if (age < days(2)) {
+    return std::to_string(duration_cast<hours>(age).count()) + " h";
+  }
+  return std::to_string(duration_cast<days>(age).count()) + " d";
+}
+
+void text_table::add(std::vector<std::string> cells) {
+  BTS3_ASSERT(cells.size() == _columns.size());
+  row made;
+  made.cells = std::move(cells);
+  _rows.push_back(std::move(made));
+}
+
+void text_table::note(std::string text) {
+  row made;
+  made.note = std::move(text);
+  _rows.push_back(std::move(made));
+}
+
+void text_table::heading(std::string text) {
+  note(std::move(text));
+  _rows.back().indented = false;
+}
+
+void text_table::gap() {
+  _rows.emplace_back();
+}
+
+std::vector<std::size_t> text_table::widths() const {
+  std::vector<std::size_t> widest;
+  for (std::size_t i = 0; i < _columns.size(); ++i) {
+    std::size_t width = display_width(_columns[i].head);
+    for (const row& one : _rows) {
+      width = std::max(width, one.cells.empty() ? 0 : display_width(one.cells[i]));
+    }
+    widest.push_back(width);
+  }
+  return widest;
+}
+
+std::size_t text_table::width() const {
+  std::size_t sum = 0;
+  for (const std::size_t one : widths()) {
+    sum += (sum == 0 ? 0 : gap_columns) + one;
+  }
+  return sum;
+}
+
+std::string text_table::text(std::size_t indent, std::size_t columns) const {
+  const std::vector<std::size_t> widest = widths();
+  std::string out;
+  const auto put = [&](const std::vector<std::string>& cells) {
+    std::string line(indent, ' ');
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      const std::string room(widest[i] - display_width(cells[i]), ' ');
+      line += i == 0 ? "" : std::string(gap_columns, ' ');
+      line += _columns[i].to == align::right ? room + cells[i] : cells[i] + room;
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + "\n";
+  };
+  std::vector<std::string> heads;
+  for (const column& one : _columns) {
+    heads.push_back(one.head);
+  }
+  put(heads);
+  for (const row& one : _rows) {
+    if (!one.cells.empty()) {
+      put(one.cells);
+    } else if (one.note.empty()) {
+      out += "\n";
+    } else {
+      out += wrapped(one.note, indent + (one.indented ? note_indent : 0), columns);
+    }
+  }
+  return out;
+}
+
+}  // namespace bts3::app

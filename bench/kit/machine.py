@@ -1,0 +1,42 @@
+"""Where a measurement was made."""
+import datetime
+import os
+import pathlib
+import platform
+import re
+import subprocess
+
+from .measure import ENVIRONMENT
+
+
+def _first_line(*command, cwd=None):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd,
+                              env={**ENVIRONMENT, "HOME": "/"}, stdin=subprocess.DEVNULL)
+    except OSError:
+        return None
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0].strip() if done.returncode == 0 and lines else None
+
+
+def version_of(program, *arguments):
+    """None when it is not installed."""
+    return _first_line(program, *(arguments or ("--version",)))
+
+
+def describe(root, binary):
+    cpu = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text(encoding="ascii"))
+    release = re.search(r'PRETTY_NAME="(.*)"', pathlib.Path("/etc/os-release").read_text(encoding="utf-8"))
+    safe = ["git", "-c", f"safe.directory={root}", "-C", str(root)]
+    dirty = subprocess.run([*safe, "status", "--porcelain"], capture_output=True, text=True, check=False)
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "cpu": cpu.group(1) if cpu else platform.machine(), "cores": os.cpu_count(),
+        "memory_gib": round(int(memory.group(1)) / (1 << 20), 1), "kernel": platform.release(),
+        "system": release.group(1) if release else None, "load_average": os.getloadavg(),
+        "commit": _first_line(*safe, "rev-parse", "HEAD"), "uncommitted_changes": bool(dirty.stdout.strip()),
+        "versions": {"btrfs_to_s3": version_of(str(binary)), "nginx": version_of("nginx", "-v"),
+                     "openssl": version_of("openssl", "version"), "curl": version_of("curl"),
+                     "btrfs-progs": version_of("btrfs")},
+    }

@@ -1,0 +1,260 @@
+"""Cases of what the program shows: to service managers, machines and people."""
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import threading
+import time
+
+from world import case, dataset, says
+
+
+@contextlib.contextmanager
+def service_manager(path):
+    """What a service manager hears at the socket `path`: a list of messages that grows."""
+    heard = []
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(str(path))
+    listener.settimeout(0.1)
+    ending = threading.Event()
+
+    def listen():
+        while True:
+            try:
+                heard.append(listener.recv(4096).decode())
+            except TimeoutError:
+                if ending.is_set():
+                    return
+    thread = threading.Thread(target=listen)
+    thread.start()
+    try:
+        yield heard
+    finally:
+        ending.set()
+        thread.join()
+        listener.close()
+
+
+@case
+def a_service_manager_hears_of_a_run(w):
+    dataset.seed(w.data, large_mib=24, small_files=20)
+    path = w.directory / "notify"
+    inherited = w.directory / "inherited"
+    manager = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "200000",
+               **w.fake_btrfs(f'env > {inherited}\n"$REAL" "$@" | {{ head -c 8000000; sleep 2; cat; }}')}
+    with service_manager(path) as heard:
+        w.backup(environment=manager)
+    assert heard[0].startswith("READY=1\n"), heard
+    assert any(text.startswith("STATUS=backing up data: ") and "parts in flight" in text for text in heard), heard
+    assert heard.count("WATCHDOG=1") >= 3, heard
+    assert heard[-1].startswith("STOPPING=1\n") and heard[-1].endswith("STATUS=ended with exit status 0"), heard
+    environment = inherited.read_text()
+    assert "PATH=" in environment and "NOTIFY_SOCKET" not in environment and "WATCHDOG" not in environment, environment
+
+    path.unlink()
+    with service_manager(path) as heard:
+        running = w.tool.start("backup", "--once", environment={
+            **manager, **w.fake_btrfs(f'echo > {w.directory}/stuck; sleep 60')})
+        deadline = time.monotonic() + 60
+        while not (w.directory / "stuck").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        running[0].send_signal(signal.SIGTERM)
+        assert w.tool.finish(running, limit=30).status == 143
+    stopping = [text for text in heard if text.startswith("STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000\n")]
+    assert len(stopping) == 2 and stopping[1].endswith("exit status 143"), heard
+
+    # A manager that is not there costs a warning.
+    path.unlink()
+    says(w.backup(environment={"NOTIFY_SOCKET": str(path)}), "service_manager_not_told")
+
+
+@case
+def a_backup_tells_what_it_did_as_json(w):
+    def run(*arguments, expect=0, environment=None):
+        outcome = w.expect(expect, w.tool.run("backup", "--json", *arguments, environment=environment))
+        report = json.loads(outcome.stdout)  # one document and nothing else
+        assert report["exit_status"] == expect, report
+        return report
+    home = w.filesystem.subvolume("home")
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(home)]
+    dataset.seed(w.data, large_mib=8, small_files=20)
+    first = run("--subvolume", "data")
+    data, = first["subvolumes"]
+    backup, = data["backups"]
+    manifest = w.manifest()
+    assert (data["status"], data["action"], data["reason"]) == ("done", "full", "first_backup"), data
+    assert (backup["how"], backup["kind"], backup["bytes"]) == ("made", "full", manifest["total_bytes"]), backup
+    assert backup["manifest_key"] == w.pointer()["manifest_key"] and backup["chunks"] == len(manifest["chunks"])
+    totals = first["totals"]
+    assert totals["bytes"] == manifest["total_bytes"] <= totals["sent_bytes"] and totals["backups"] == 1, totals
+    assert totals["seconds"] > 0 and totals["cpu_seconds"] > 0 and totals["peak_rss_bytes"] > 1 << 20, totals
+
+    # One fails, the other has nothing to do.
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), f"{w.mount}/gone"]
+    partly = run(expect=6)
+    data, gone = partly["subvolumes"]
+    assert (data["status"], data["action"], data["backups"]) == ("done", "skip", []), data
+    assert data["due_at"] > data["last_backup_at"] == backup["created_at"], (data, backup)
+    assert gone["status"] == "failed" and "gone" in gone["error"] and gone["action"] is None, gone
+
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data)]
+    dead = run("--once", expect=1, environment=w.fake_btrfs('"$REAL" "$@" | head -c 100000; exit 1'))
+    assert dead["subvolumes"][0]["status"] == "failed" and dead["subvolumes"][0]["backups"] == [], dead
+    local = run("--no-s3")
+    assert local["no_s3"] and local["subvolumes"][0]["backups"][0]["manifest_key"] is None, local
+    assert "--subvolume other" in run("--subvolume", "other", expect=2)["error"]
+    w.tool.tables["s3"]["concurrency"] = "many"
+    assert "s3.concurrency" in run(expect=2)["error"]
+    w.tool.tables["s3"]["concurrency"] = 2
+
+    stuck = w.fake_btrfs(f'"$REAL" "$@" | head -c 6000000; echo > {w.directory}/stuck; sleep 60')
+    running = w.tool.start("backup", "--json", "--once", environment=stuck)
+    deadline = time.monotonic() + 60
+    while not (w.directory / "stuck").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert "already held" in run(expect=3)["error"]
+    running[0].send_signal(signal.SIGTERM)
+    stopped = w.tool.finish(running, limit=30)
+    report = json.loads(stopped.stdout)
+    assert stopped.status == report["exit_status"] == 143, stopped
+    assert report["subvolumes"][0]["status"] == "cancelled", report
+    # The next run ends what that one began.
+    resumed = run("--once")["subvolumes"][0]["backups"]
+    assert [one["how"] for one in resumed] in (["made"], ["resumed", "made"]), resumed
+
+
+def on_terminal(w, columns, *arguments, environment=None):
+    """Status and what the program printed on a terminal of so many columns."""
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    w.tool.write_config()
+    process = subprocess.Popen([w.tool.binary, *arguments], env={**w.tool.environment, **(environment or {})},
+                               stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.DEVNULL)
+    os.close(terminal)
+    shown = b""
+    try:
+        while True:
+            try:
+                piece = os.read(master, 4096)
+            except OSError:  # what a terminal says when its other side has gone
+                break
+            shown += piece
+    finally:
+        os.close(master)
+    return process.wait(), shown.decode().replace("\r\n", "\n")
+
+
+@case
+def list_shows_what_can_be_restored(w):
+    home = w.filesystem.subvolume("home")
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(home)]
+    dataset.seed(w.data, large_mib=13, small_files=20)
+    says(w.expect(0, w.tool.run("list")), "")
+    for link in range(3):
+        if link:
+            dataset.mutate(w.data, link)
+        w.backup("--subvolume", "data")
+    w.backup("--subvolume", "home")
+    place = f"s3://{w.bucket.name}/hosts/test"
+    bare = ("--from", place, "--endpoint-url", w.bucket.endpoint)
+
+    def listed(*arguments):
+        # Without a configuration, as on a bare host.
+        outcome = subprocess.run([w.tool.binary, "list", *arguments], env=w.tool.environment, capture_output=True,
+                                 text=True, check=False)
+        assert outcome.returncode == 0, outcome
+        return outcome.stdout
+    found = json.loads(listed(*bare, "--json"))
+    assert [one["name"] for one in found["subvolumes"]] == ["data", "home"] and found["strays"] == [], found
+    generation, = found["subvolumes"][0]["generations"]
+    backups = generation["backups"]
+    assert [one["kind"] for one in backups] == ["full", "incremental", "incremental"], backups
+    assert [one["links"] for one in backups] == [1, 2, 3] and all(one["restorable"] == "yes" for one in backups)
+    assert backups[2]["manifest_key"] == w.pointer()["manifest_key"] == found["subvolumes"][0]["current"]
+    assert backups[2]["current"] and backups[0]["chunks"] == backups[0]["classes"]["STANDARD"]["objects"] >= 2
+    assert backups[0]["bytes"] == sum(entry["bytes"] for entry in backups[0]["classes"].values())
+    assert json.loads(w.expect(0, w.tool.run("list", "--json", "--subvolume", "home")).stdout)["subvolumes"][0][
+        "name"] == "home"
+
+    # Each of them restores as it says: the second by its key.
+    w.restore("--manifest-key", backups[1]["manifest_key"], "--target", str(w.restored / "second"))
+
+    # Damage is shown, and no error.
+    w.bucket.delete(next(key for key in w.bucket.list() if "/incremental/chunk-" in key))
+    w.bucket.put("hosts/test/subvol/data/full/notes.txt", b"notes")
+    w.bucket.put("hosts/test/subvol/data/full/manifest-20200101T000000Z.json", b"{")
+    for columns in (80, 160):
+        status, text = on_terminal(w, columns, "list", *bare)
+        print(text)
+        assert status == 0 and re.search("STANDARD +no", text) and "is missing" in text and "notes.txt" in text, text
+        table = [line for line in text.splitlines() if re.search(r"(full|incremental) +[0-9]", line)]
+        assert len(table) == 4 and all(len(line) <= columns for line in table), text
+        assert ("MANIFEST" in text) == (columns == 160), text
+    plain = listed(*bare)
+    assert "MANIFEST" in plain and "\x1b" not in plain, plain
+    says(w.expect(1, w.tool.run("list", "--subvolume", "other")), 'no backups of subvolume "other"')
+    empty = subprocess.run([w.tool.binary, "list", "--from", f"s3://{w.bucket.name}/nothing", *bare[2:]],
+                           env=w.tool.environment, capture_output=True, text=True, check=False)
+    assert empty.returncode == 1 and "there are no backups at" in empty.stderr, empty
+    assert w.expect(2, w.tool.run("list", *bare)).stderr.startswith("list takes --config or --from")
+
+
+@case
+def status_answers_monitoring(w):
+    def status(*arguments, expect, environment=None):
+        outcome = w.expect(expect, w.tool.run("status", *arguments, environment=environment))
+        return outcome.stdout
+    first = status(expect=2).splitlines()
+    assert first[0] == "CRITICAL: data: there is no backup of data yet", first
+    dataset.seed(w.data, large_mib=8, small_files=20)
+    w.backup()
+    text = status(expect=0)
+    print(text)
+    assert re.match("OK: 1 subvolume, the oldest last backup is [0-9]+ s old\n", text), text
+    report = json.loads(status("--json", expect=0))
+    assert (report["status"], report["max_age_seconds"], report["running_pid"]) == ("ok", 8 * 86400, None), report
+    data, = report["subvolumes"]
+    assert data["links"] == 1 and data["due_at"] > data["last_backup_at"] and data["next_action"] == "skip", data
+    time.sleep(2)
+    old = status("--max-age", "1s", expect=2)
+    assert re.match("CRITICAL: data: the last backup is [0-9]+ s old, and 1 s are allowed", old), old
+
+    # A run in its midst, and the same killed.
+    stuck = w.fake_btrfs(f'"$REAL" "$@" | head -c 6000000; echo > {w.directory}/stuck; sleep 60')
+    dataset.mutate(w.data, 1)
+    running = w.tool.start("backup", "--once", environment=stuck)
+    deadline = time.monotonic() + 60
+    while not (w.directory / "stuck").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    report = json.loads(status("--json", expect=0))
+    assert report["running_pid"] == str(running[0].pid) and report["subvolumes"][0]["unfinished"], report
+    assert "under way" in status(expect=0)
+    running[0].send_signal(signal.SIGKILL)
+    w.tool.finish(running)
+    assert "WARNING: data: interrupted: incremental backup begun" in status(expect=1)
+    w.backup()
+
+    # The bucket's truth counts, not the state file.
+    chunk = next(key for key in w.bucket.list() if "/full/chunk-" in key)
+    w.bucket.delete(chunk)
+    broken = status(expect=2)
+    assert "the last backup cannot be restored" in broken and chunk in broken, broken
+    status_code, screen = on_terminal(w, 80, "status", "--config", str(w.tool.config))
+    print(screen)
+    assert status_code == 2 and all(len(line) <= 80 or "/" in line or line.startswith("CRITICAL")
+                                    for line in screen.splitlines()), screen
+
+    # What cannot be asked is unknown.
+    w.tool.tables["s3"]["endpoint_url"] = "http://127.0.0.1:9"
+    w.tool.tables["s3"]["retry_for"] = "1s"
+    assert status(expect=3).startswith("UNKNOWN: ")
+    w.tool.tables["s3"]["concurrency"] = "many"
+    assert json.loads(status("--json", expect=3))["status"] == "unknown"
+    w.expect(3, w.tool.run("status", "--no-such-option"))

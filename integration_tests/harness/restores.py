@@ -1,0 +1,45 @@
+"""Restoring subvolumes below settings.targets, and remembering what was restored there."""
+import json
+
+from . import backups, btrfs
+from .assertions import require
+
+
+def notes(settings):
+    return settings.paths.scratch / "restored.json"
+
+
+def restored(settings):
+    """{subvolume: {"target", "manifest_key"}} of what lies restored."""
+    path = notes(settings)
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def remove(target):
+    """A target must not exist."""
+    if target.exists():
+        btrfs.delete_subvolume(target)
+
+
+def arguments_of(settings, name, manifest_key=None, verify="full"):
+    which = ("--manifest-key", manifest_key) if manifest_key else ("--current",)
+    return ("restore", "--subvolume", name, "--target", str(settings.targets / name), *which, "--verify", verify)
+
+
+def note(settings, name, manifest_key):
+    content = restored(settings)
+    content[name] = {"target": str(settings.targets / name), "manifest_key": manifest_key}
+    notes(settings).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def restore(this, name, manifest_key=None, verify="full", more=()):
+    """Of this backup, or of the newest; a restored tree that was there before is deleted. Returns how the tool ran."""
+    target = this.settings.targets / name
+    key = manifest_key or backups.pointers(this, [name])[name]
+    require(key, f"{name} was not backed up yet: run run_full.py first")
+    remove(target)
+    outcome = this.runner().check(*arguments_of(this.settings, name, manifest_key, verify), *more)
+    require(target.is_dir(), f"the tool exited with status 0, but {target} is not there")
+    note(this.settings, name, key)
+    this.log.say(f"  {target}: {key}")
+    return outcome

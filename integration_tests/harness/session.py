@@ -1,0 +1,134 @@
+"""What every script begins and ends with: options, settings, endpoint, environment, log; errors without a traceback."""
+import argparse
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from . import config, env, logs, runner, tool
+from .assertions import HarnessError
+
+CONFIG = config.ROOT / "config"
+# What this process was started with; sessions change it.
+STARTED_WITH = dict(os.environ)
+
+
+def parser(description, default="test.toml", dry_run=False):
+    """The options that all scripts have."""
+    result = argparse.ArgumentParser(description=description.splitlines()[0])
+    result.set_defaults(default_config=CONFIG / default)
+    result.add_argument("--config", action="append", type=pathlib.Path, metavar="FILE",
+                        help=f"repeatable: later files replace keys of earlier ones (default: config/{default})")
+    result.add_argument("--env", type=pathlib.Path, default=CONFIG / "test.env", metavar="FILE",
+                        help="credentials and the like (default: config/test.env)")
+    result.add_argument("--endpoint", metavar="rgw|aws|URL",
+                        help="rgw: the throwaway gateway of this run; aws: AWS; default: aws.endpoint_url")
+    if dry_run:
+        result.add_argument("--dry-run", action="store_true", help="print the tool's command, run nothing")
+    return result
+
+
+class Session:
+    """`credentials` are set for stores that the harness itself started; `cloud` is what else concerns credentials."""
+
+    def __init__(self, settings, log, cloud, credentials=None):
+        self.settings, self.log, self.cloud, self.credentials = settings, log, cloud, credentials
+        self.runners = []
+
+    @functools.cached_property
+    def store(self):
+        # Not before a script needs the bucket: boto3 takes its time.
+        from . import aws
+        return aws.Store(self.settings, self.credentials)
+
+    @property
+    def environment(self):
+        return env.for_tool(self.settings, self.cloud, self.credentials)
+
+    def runner(self, names=None):
+        """Runs the tool with these subvolumes configured, by default all."""
+        self.runners.append(runner.Runner(self.settings, self.environment, self.log, names))
+        return self.runners[-1]
+
+    def over(self, **tables):
+        """A session with some settings replaced."""
+        copy = Session(self.settings.over(**tables), self.log, self.cloud, self.credentials)
+        copy.runners = self.runners
+        return copy
+
+    @property
+    def throwaway(self):
+        """Whether the store was started by the harness."""
+        return self.credentials is not None
+
+    def close(self):
+        for one in self.runners:
+            one.kill_running()
+        env.hand_over(self.settings.paths.run)
+
+
+def gateway_directory(settings):
+    return settings.paths.run / "gateway"
+
+
+def settings_of(arguments):
+    return config.Settings(config.read_merged(arguments.config or [arguments.default_config]), STARTED_WITH)
+
+
+def open_session(arguments, name):
+    settings = settings_of(arguments)
+    cloud = {name: value for name, value in STARTED_WITH.items() if env.CLOUD.match(name)}
+    cloud.update(env.read_file(arguments.env))
+    log = logs.Log(settings.paths.logs, name)
+    choice, credentials = arguments.endpoint, None
+    if choice == "rgw":
+        info = gateway_directory(settings) / "rgw.json"
+        if not info.exists():
+            raise HarnessError("no gateway runs for this run; start one: python3 integration_tests/harness/rgw.py "
+                               f"start {info.parent}")
+        gateway = json.loads(info.read_text(encoding="ascii"))
+        settings = settings.over(aws={"endpoint_url": gateway["endpoint"]})
+        credentials = (gateway["access_key"], gateway["secret_key"])
+    elif choice == "aws":
+        settings = settings.over(aws={"endpoint_url": ""})
+    elif choice:
+        settings = settings.over(aws={"endpoint_url": choice})
+    # boto3 in this process reads the environment as well.
+    for variable in [one for one in os.environ if env.CLOUD.match(one)]:
+        del os.environ[variable]
+    if credentials is None:
+        os.environ.update(cloud)
+    return Session(settings, log, cloud, credentials)
+
+
+def run(body, arguments, name):
+    """Opens a session, calls body(session, arguments), closes it; returns its exit status, 1 for a failed demand."""
+    try:
+        session = open_session(arguments, name)
+    except HarnessError as problem:
+        print(f"{name}: {problem}", file=sys.stderr)
+        return 2
+    try:
+        return body(session, arguments) or 0
+    except (HarnessError, subprocess.CalledProcessError) as problem:
+        text = str(problem)
+        if isinstance(problem, subprocess.CalledProcessError):
+            text = f"{' '.join(problem.cmd)}: status {problem.returncode}\n{problem.stderr or ''}".rstrip()
+        session.log.write(f"FAILED {text}")
+        print(f"{name}: {text}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        session.close()
+
+
+def main(body, options, script):
+    """The end of each script: `options` is its parser. Signals unwind what is open."""
+    tool.exit_on_signals()
+    name = pathlib.Path(script).stem
+    try:
+        return run(body, options.parse_args(), name)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Changes the data of the subvolumes: contents, names, types, attributes; the same for the same round."""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from harness import dataset, session  # noqa: E402
+from harness.assertions import require  # noqa: E402
+
+
+def options():
+    result = session.parser(__doc__)
+    result.add_argument("--round", type=int, default=2, help="another number makes other changes (default: 2)")
+    result.add_argument("--size-mib", type=int, help="as given to seed_data.py")
+    return result
+
+
+def body(this, arguments):
+    settings = this.settings
+    size = arguments.size_mib if arguments.size_mib is not None else settings.dataset.size_mib
+    for index, name in enumerate(settings.btrfs.subvolumes):
+        root = settings.subvolume(name)
+        require((root / "large.bin").exists(), f"{root} has no data: run seed_data.py first")
+        require(not (root / f"added{arguments.round}").exists(), f"{root}: round {arguments.round} was done before; "
+                "give --round another number")
+        dataset.mutate(root, arguments.round, max(1, size // (1 if index == 0 else 10)))
+        this.log.say(f"  {name}: changed, round {arguments.round}")
+
+
+if __name__ == "__main__":
+    sys.exit(session.main(body, options(), __file__))

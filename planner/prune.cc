@@ -1,0 +1,247 @@
+#include "planner/prune.hh"
+
+#include "planner/keys.hh"
+
+#include <algorithm>
+#include <optional>
+
+namespace bts3::planner {
+
+namespace {
+
+using std::chrono::days;
+using std::chrono::seconds;
+
+// The store's clock and this host's differ by less, or signatures would have been refused.
+constexpr seconds clock_tolerance = std::chrono::minutes(15);
+
+bool is_whole(const generation& one) {
+  return std::all_of(one.links.begin(), one.links.end(),
+                     [](const chain_link& part) { return part.restorable; });
+}
+
+bool holds(const generation& one, const std::string& key) {
+  return std::any_of(one.links.begin(), one.links.end(),
+                     [&](const chain_link& part) { return part.key == key; });
+}
+
+// Rule 1, without the policy; empty when nothing contradicts.
+std::string contradiction(const prune_observation& seen, const generations& found, timestamp now) {
+  if (seen.current.empty()) {
+    return "the pointer cannot be followed (" + seen.pointer_problem +
+           "): what is current is not known";
+  }
+  const auto current = std::find_if(found.all.begin(), found.all.end(), [&](const generation& one) {
+    return holds(one, seen.current);
+  });
+  if (current == found.all.end()) {
+    return "the current backup " + seen.current +
+           " does not resolve to a full; the next backup makes one";
+  }
+  const auto is_current = [&](const chain_link& one) { return one.key == seen.current; };
+  if (!std::find_if(current->links.begin(), current->links.end(), is_current)->restorable) {
+    return "the current backup " + seen.current +
+           " is not restorable: chunks are missing or have other sizes; the next backup makes a "
+           "full";
+  }
+  for (const generation& one : found.all) {
+    std::map<std::string, timestamp> times;
+    for (const chain_link& part : one.links) {
+      if (part.when.when() > now.when() + clock_tolerance) {
+        return part.key + " is dated in the future: a clock is or was wrong";
+      }
+      if (!part.parent.empty() && part.when < times.at(part.parent)) {
+        return part.key + " is dated before its parent: a clock is or was wrong";
+      }
+      times[part.key] = part.when;
+    }
+  }
+  if (!seen.current_full_verified) {
+    return "the current full " + current->full().key +
+           " has not been verified: run btrfs_to_s3 verify";
+  }
+  return {};
+}
+
+class judge {
+ public:
+  judge(const prune_observation& seen, const prune_policy& by, timestamp now)
+      : _seen(seen), _by(by), _now(now), _found(generations_of(seen.all)) {}
+
+  prune_plan run() {
+    _plan.held_back = _by.keep_generations == 0
+                          ? "retention.keep_generations is 0: nothing in the bucket is deleted"
+                          : contradiction(_seen, _found, _now);
+    _plan.lost = _found.lost;
+    judge_generations();
+    protect();
+    remove_generations();
+    judge_the_rest();
+    judge_uploads();
+    return std::move(_plan);
+  }
+
+ private:
+  void judge_generations() {
+    bool after_current = false;
+    std::size_t counted = 0;
+    for (const generation& one : _found.all) {
+      judged_generation judged;
+      judged.what = one;
+      const bool more_wanted = counted < _by.keep_generations;
+      if (holds(one, _seen.current)) {
+        judged.reason = "current";
+        after_current = true;
+        counted += is_whole(one) ? 1 : 0;
+      } else if (!_plan.held_back.empty()) {
+        judged.reason = "held";
+      } else if (!after_current) {
+        judged.reason = "newer";
+      } else if (more_wanted && is_whole(one)) {
+        judged.reason = "retained";
+        ++counted;
+      } else if (more_wanted) {
+        judged.reason = "damaged";
+      } else {
+        judged.reason = "superseded";
+        judged.kept = false;
+      }
+      _plan.generations.push_back(std::move(judged));
+    }
+  }
+
+  // Every key that something which stays may name.
+  void protect() {
+    for (const judged_generation& judged : _plan.generations) {
+      for (const chain_link& one : judged.what.links) {
+        if (judged.kept) {
+          protect_link(one.key);
+        }
+      }
+    }
+    for (const lost_link& one : _found.lost) {
+      if (_seen.all.manifests.contains(one.key)) {
+        protect_link(one.key);
+      }
+    }
+  }
+
+  void protect_link(const std::string& manifest_key) {
+    _protected.insert(manifest_key);
+    for (const chunk_record& chunk : _seen.all.manifests.at(manifest_key).chunks) {
+      // Both places, as either may be read.
+      _protected.insert(chunk.key);
+      _protected.insert(beside_manifest(manifest_key, chunk.key));
+    }
+  }
+
+  void remove_generations() {
+    for (auto judged = _plan.generations.rbegin(); judged != _plan.generations.rend(); ++judged) {
+      if (judged->kept) {
+        continue;
+      }
+      const std::vector<chain_link>& links = judged->what.links;
+      for (auto one = links.rbegin(); one != links.rend(); ++one) {
+        remove(one->key);
+      }
+      for (const chain_link& one : links) {
+        for (const chunk_place& chunk : chunks_of(_seen.all, one.key)) {
+          remove(chunk.key);
+        }
+      }
+    }
+  }
+
+  void remove(const std::string& key) {
+    const auto object = _seen.all.objects.find(key);
+    // Never outside the subvolume's root, whatever a manifest says.
+    if (object == _seen.all.objects.end() || !key.starts_with(_seen.all.root) ||
+        _protected.contains(key) || !_removed.insert(key).second) {
+      return;
+    }
+    const listed_object& what = object->second;
+    _plan.removals.push_back({key, what.size, what.storage_class, what.modified});
+    const seconds age = _now.when() - what.modified.when();
+    if (const seconds left = minimum_storage(what.storage_class) - age; left > seconds(0)) {
+      early_deletion& early = _plan.early[what.storage_class];
+      ++early.objects;
+      early.byte_days += static_cast<double>(what.size) *
+                         std::chrono::duration<double, days::period>(left).count();
+    }
+  }
+
+  [[nodiscard]] bool is_old(timestamp since) const {
+    return _now.when() - since.when() > _by.grace;
+  }
+
+  // Chunks that no manifest names, and what is not ours.
+  void judge_the_rest() {
+    // A manifest that cannot be read may name any of them.
+    const bool may_go = _plan.held_back.empty() && _seen.all.unreadable.empty();
+    for (const auto& [key, what] : _seen.all.objects) {
+      const object_name name = name_of(_seen.all.root, key);
+      if (name.is == object_name::what::other) {
+        if (!_protected.contains(key) && !_removed.contains(key)) {
+          _plan.foreign.push_back(key);
+        }
+        continue;
+      }
+      if (name.is != object_name::what::chunk || _protected.contains(key) ||
+          _removed.contains(key)) {
+        continue;
+      }
+      if (may_go && is_old(what.modified) && !_seen.in_the_making.contains(name.when)) {
+        remove(key);
+      } else {
+        ++_plan.orphans_kept;
+      }
+    }
+  }
+
+  void judge_uploads() {
+    for (const listed_upload& one : _seen.uploads) {
+      const object_name name = name_of(_seen.all.root, one.key);
+      if (_plan.held_back.empty() && name.is == object_name::what::chunk && is_old(one.initiated) &&
+          !_seen.in_the_making.contains(name.when)) {
+        _plan.uploads.push_back({one.key, one.upload_id});
+      }
+    }
+  }
+
+  const prune_observation& _seen;
+  const prune_policy& _by;
+  timestamp _now;
+  generations _found;
+  prune_plan _plan;
+  std::set<std::string> _protected;
+  std::set<std::string> _removed;
+};
+
+}  // namespace
+
+std::uint64_t prune_plan::bytes() const {
+  std::uint64_t sum = 0;
+  for (const removal& one : removals) {
+    sum += one.size;
+  }
+  return sum;
+}
+
+prune_plan judge_bucket(const prune_observation& seen, const prune_policy& by, timestamp now) {
+  return judge(seen, by, now).run();
+}
+
+days minimum_storage(std::string_view storage_class) {
+  if (storage_class == "DEEP_ARCHIVE") {
+    return days(180);
+  }
+  if (storage_class == "GLACIER" || storage_class == "GLACIER_IR") {
+    return days(90);
+  }
+  if (storage_class == "STANDARD_IA" || storage_class == "ONEZONE_IA") {
+    return days(30);
+  }
+  return days(0);
+}
+
+}  // namespace bts3::planner

@@ -1,0 +1,105 @@
+// Which objects of a subvolume in the bucket have had their day. Pure.
+//
+// The rules, in the order in which they win:
+//   1. Nothing goes while something contradicts: the pointer is missing or names what does not
+//      resolve to a full, dates lie in the future or before their parent's (a wrong clock makes old
+//      what is new), or the current generation's full has not been verified.
+//   2. The current generation (the pointer's) stays, with every link of it, and so does any newer
+//   one.
+//   3. Of the older ones the newest stay until `keep_generations` whole ones stay in all (whole:
+//   every
+//      chunk of every link is there). Damaged ones that are met on the way stay and do not count.
+//   4. A manifest that resolves to no full, or cannot be read, stays, and so does every chunk that
+//      it may name: it is reported, for a person to judge.
+//   5. Chunks and open uploads that no manifest names go when they are older than `grace` and no
+//      backup in the making is theirs. What is not named as this program names its objects is not
+//      this program's, and is reported.
+// Order: a generation's manifests before its chunks, children before parents, oldest generation
+// first. Whatever is left when it is interrupted resolves, and the rest are orphans (rule 5).
+#pragma once
+
+#include "planner/generations.hh"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace bts3::planner {
+
+struct listed_upload {
+  std::string key;
+  std::string upload_id;
+  timestamp initiated;
+};
+
+struct prune_observation {
+  inventory all;
+  std::vector<listed_upload> uploads;  // open, below the root
+  // The manifest that the pointer names, as found_key() finds it; empty with the reason why.
+  std::string current;
+  std::string pointer_problem;
+  bool current_full_verified = false;
+  // Times in the keys of backups in the making on this host, by their journals.
+  std::set<timestamp> in_the_making;
+};
+
+struct prune_policy {
+  std::size_t keep_generations = 0;  // 0: nothing is ever deleted
+  std::chrono::seconds grace = std::chrono::days(7);
+};
+
+struct removal {
+  std::string key;
+  std::uint64_t size = 0;
+  std::string storage_class;
+  timestamp modified;
+};
+
+struct upload_removal {
+  std::string key;
+  std::string upload_id;
+};
+
+struct judged_generation {
+  generation what;
+  bool kept = true;
+  // Kept: current, newer (than the current), retained, damaged, held (rule 1). Or superseded.
+  std::string reason;
+};
+
+// Deleting before a class's minimum storage time is charged as if it had stayed.
+struct early_deletion {
+  std::uint64_t objects = 0;
+  // Bytes times the days that remain to be paid.
+  double byte_days = 0;
+};
+
+struct prune_plan {
+  std::vector<judged_generation> generations;  // newest first
+  // All in the order in which they have to be deleted: manifests and chunks of a generation, then
+  // the next; then orphans.
+  std::vector<removal> removals;
+  std::vector<upload_removal> uploads;
+  std::vector<lost_link> lost;       // rule 4
+  std::vector<std::string> foreign;  // rule 5: keys that this program does not write
+  // Chunks that no manifest names and that stay for now: too young, or in the making.
+  std::size_t orphans_kept = 0;
+  std::string held_back;  // the sentence of rule 1 or `keep_generations` = 0; empty: nothing is
+  std::map<std::string, early_deletion> early;  // by storage class
+
+  [[nodiscard]] std::uint64_t bytes() const;  // of all removals
+};
+
+// `now` had best be the store's clock, as it stamped `modified` and `initiated`.
+[[nodiscard]] prune_plan judge_bucket(const prune_observation& seen, const prune_policy& by,
+                                      timestamp now);
+
+// The days for which a class is charged at least (AWS's storage classes, as published in 2026):
+// 180 for DEEP_ARCHIVE, 90 for GLACIER and GLACIER_IR, 30 for STANDARD_IA and ONEZONE_IA, else 0.
+[[nodiscard]] std::chrono::days minimum_storage(std::string_view storage_class);
+
+}  // namespace bts3::planner

@@ -1,0 +1,477 @@
+// What prune may delete: each rule alone, and ten thousand seeded buckets in which every order of
+// deletion is interrupted at every step.
+#include "planner/prune.hh"
+#include "planner/keys.hh"
+
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <string>
+
+using namespace bts3::planner;
+using std::chrono::days;
+using std::chrono::hours;
+using std::chrono::seconds;
+using std::chrono::sys_days;
+using std::chrono::sys_seconds;
+
+namespace {
+
+constexpr int buckets = 10'000;
+
+const timestamp now{sys_days(std::chrono::year(2026) / 11 / 21) + hours(2)};
+const key_layout keys("hosts/alpha", "data");
+
+timestamp ago(seconds past) {
+  return timestamp(now.when() - past);
+}
+
+// A bucket that is built up backup by backup.
+struct bucket {
+  prune_observation seen;
+
+  bucket() {
+    seen.all.root = keys.root();
+    seen.current_full_verified = true;
+  }
+
+  std::string add(backup_kind kind, timestamp when, const std::string& parent = {}, int chunks = 1,
+                  const std::string& storage_class = "STANDARD") {
+    manifest made;
+    made.subvolume = "data";
+    made.kind = kind;
+    made.created_at = when;
+    made.snapshot.name = "data__" + when.compact() + "__full";
+    if (!parent.empty()) {
+      made.parent_manifest = parent;
+    }
+    for (int index = 0; index < chunks; ++index) {
+      chunk_record chunk;
+      chunk.key = keys.chunk(kind, when, static_cast<std::uint32_t>(index));
+      chunk.size = 100;
+      made.total_bytes += chunk.size;
+      object(chunk.key, chunk.size, when, storage_class);
+      made.chunks.push_back(std::move(chunk));
+    }
+    const std::string key = keys.manifest(kind, when);
+    object(key, 10, when, "STANDARD");
+    seen.all.manifests.emplace(key, std::move(made));
+    return key;
+  }
+
+  void object(const std::string& key, std::uint64_t size, timestamp when,
+              const std::string& storage_class = "STANDARD") {
+    seen.all.objects[key] = {size, storage_class, when};
+  }
+
+  void erase(const std::string& key) {
+    seen.all.objects.erase(key);
+    seen.all.manifests.erase(key);
+    seen.all.unreadable.erase(key);
+  }
+
+  [[nodiscard]] prune_plan judge(std::size_t keep) const {
+    prune_policy by;
+    by.keep_generations = keep;
+    return judge_bucket(seen, by, now);
+  }
+};
+
+// Three generations of a full and two incrementals each, 200, 100 and 20 days old.
+struct three_generations : bucket {
+  three_generations() {
+    for (const int age : {200, 100, 20}) {
+      const std::string full = add(backup_kind::full, ago(days(age)), {}, 2);
+      const std::string first = add(backup_kind::incremental, ago(days(age - 7)), full);
+      seen.current = add(backup_kind::incremental, ago(days(age - 14)), first);
+      object(keys.pointer(), 5, ago(days(age - 14)));
+      fulls.push_back(full);
+    }
+  }
+  std::vector<std::string> fulls;  // oldest first
+};
+
+std::vector<std::string> reasons(const prune_plan& plan) {
+  std::vector<std::string> words;
+  for (const judged_generation& one : plan.generations) {
+    words.push_back(one.reason);
+  }
+  return words;
+}
+
+std::set<std::string> removed(const prune_plan& plan) {
+  std::set<std::string> all;
+  for (const removal& one : plan.removals) {
+    all.insert(one.key);
+  }
+  return all;
+}
+
+using words = std::vector<std::string>;
+
+void check_words(const prune_plan& plan, const words& expected) {
+  const words got = reasons(plan);
+  BOOST_TEST(got == expected, boost::test_tools::per_element());
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(prune_suite)
+
+BOOST_AUTO_TEST_CASE(the_newest_generations_stay) {
+  const three_generations made;
+  const prune_plan two = made.judge(2);
+  BOOST_TEST(two.held_back == "");
+  check_words(two, {"current", "retained", "superseded"});
+  // Children before parents, manifests before chunks.
+  BOOST_REQUIRE(two.removals.size() == 7U);
+  BOOST_TEST(two.removals[0].key == keys.manifest(backup_kind::incremental, ago(days(186))));
+  BOOST_TEST(two.removals[1].key == keys.manifest(backup_kind::incremental, ago(days(193))));
+  BOOST_TEST(two.removals[2].key == made.fulls[0]);
+  BOOST_TEST(two.removals[3].key == keys.chunk(backup_kind::full, ago(days(200)), 0));
+  BOOST_TEST(two.bytes() == 430U);
+
+  check_words(made.judge(1), {"current", "superseded", "superseded"});
+  BOOST_TEST(made.judge(1).removals.size() == 14U);
+  BOOST_TEST(made.judge(3).removals.empty());
+  BOOST_TEST(made.judge(9).removals.empty());
+}
+
+BOOST_AUTO_TEST_CASE(nothing_goes_by_default) {
+  three_generations made;
+  made.object(keys.chunk(backup_kind::full, ago(days(400)), 0), 1, ago(days(400)));
+  made.seen.uploads.push_back(
+      {keys.chunk(backup_kind::full, ago(days(400)), 1), "u", ago(days(400))});
+  const prune_plan plan = made.judge(0);
+  BOOST_TEST(plan.held_back.find("retention.keep_generations") != std::string::npos);
+  BOOST_TEST(plan.removals.empty());
+  BOOST_TEST(plan.uploads.empty());
+  BOOST_TEST(plan.orphans_kept == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(an_unverified_full_holds_everything_back) {
+  three_generations made;
+  made.seen.current_full_verified = false;
+  const prune_plan plan = made.judge(1);
+  BOOST_TEST(plan.held_back.find(made.fulls[2]) != std::string::npos);
+  BOOST_TEST(plan.held_back.find("verify") != std::string::npos);
+  BOOST_TEST(plan.removals.empty());
+  check_words(plan, {"current", "held", "held"});
+}
+
+BOOST_AUTO_TEST_CASE(a_pointer_that_leads_nowhere_holds_everything_back) {
+  three_generations made;
+  made.seen.current.clear();
+  made.seen.pointer_problem = "it is missing";
+  BOOST_TEST(made.judge(1).removals.empty());
+  BOOST_TEST(made.judge(1).held_back.find("it is missing") != std::string::npos);
+
+  three_generations unresolved;
+  unresolved.erase(unresolved.fulls[2]);
+  BOOST_TEST(unresolved.judge(1).removals.empty());
+  BOOST_TEST(unresolved.judge(1).held_back.find("does not resolve") != std::string::npos);
+
+  three_generations damaged;
+  damaged.erase(keys.chunk(backup_kind::full, ago(days(20)), 1));
+  BOOST_TEST(damaged.judge(1).removals.empty());
+  BOOST_TEST(damaged.judge(1).held_back.find("not restorable") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(dates_that_contradict_hold_everything_back) {
+  three_generations future;
+  future.add(backup_kind::full, timestamp(now.when() + days(30)));
+  BOOST_TEST(future.judge(1).removals.empty());
+  BOOST_TEST(future.judge(1).held_back.find("in the future") != std::string::npos);
+
+  three_generations backwards;
+  backwards.add(backup_kind::incremental, ago(days(110)), backwards.fulls[1]);
+  BOOST_TEST(backwards.judge(1).removals.empty());
+  BOOST_TEST(backwards.judge(1).held_back.find("before its parent") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(damaged_generations_do_not_count) {
+  three_generations made;
+  made.erase(keys.chunk(backup_kind::full, ago(days(100)), 1));
+  // The middle one is damaged: the oldest is the second that can be restored.
+  check_words(made.judge(2), {"current", "damaged", "retained"});
+  BOOST_TEST(made.judge(2).removals.empty());
+  check_words(made.judge(1), {"current", "superseded", "superseded"});
+
+  three_generations oldest;
+  oldest.seen.all.objects[keys.chunk(backup_kind::full, ago(days(200)), 0)].size = 99;
+  check_words(oldest.judge(2), {"current", "retained", "superseded"});
+}
+
+BOOST_AUTO_TEST_CASE(lost_links_and_what_they_name_stay) {
+  three_generations made;
+  const std::string lost = made.add(backup_kind::incremental, ago(days(150)), "no/such/manifest");
+  const prune_plan plan = made.judge(1);
+  BOOST_REQUIRE(plan.lost.size() == 1U);
+  BOOST_TEST(plan.lost[0].key == lost);
+  BOOST_TEST(plan.lost[0].problem.find("such/manifest") != std::string::npos);
+  BOOST_TEST(!removed(plan).contains(lost));
+  BOOST_TEST(!removed(plan).contains(keys.chunk(backup_kind::incremental, ago(days(150)), 0)));
+
+  three_generations circle;
+  const std::string a = keys.manifest(backup_kind::incremental, ago(days(151)));
+  const std::string b = circle.add(backup_kind::incremental, ago(days(150)), a);
+  circle.add(backup_kind::incremental, ago(days(151)), b);
+  BOOST_TEST(circle.judge(1).lost.size() == 2U);
+  BOOST_TEST(circle.judge(1).lost[0].problem.find("circle") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(orphans_go_when_they_are_old) {
+  three_generations made;
+  const auto orphan = [&](int age, std::uint32_t index) {
+    const std::string key = keys.chunk(backup_kind::incremental, ago(days(age)), index);
+    made.object(key, 7, ago(days(age)));
+    return key;
+  };
+  const std::string old = orphan(8, 0);
+  const std::string young = orphan(5, 0);
+  const std::string being_made = orphan(9, 0);
+  made.seen.in_the_making.insert(ago(days(9)));
+  const prune_plan plan = made.judge(3);
+  BOOST_TEST(removed(plan) == std::set<std::string>{old}, boost::test_tools::per_element());
+  BOOST_TEST(plan.orphans_kept == 2U);
+
+  // One unreadable manifest may name any of them.
+  made.seen.all.unreadable["hosts/alpha/subvol/data/full/manifest-20200101T000000Z.json"] = "cut";
+  BOOST_TEST(made.judge(3).removals.empty());
+  BOOST_TEST(made.judge(3).orphans_kept == 3U);
+}
+
+BOOST_AUTO_TEST_CASE(open_uploads_go_when_they_are_old_and_ours) {
+  three_generations made;
+  const auto upload = [&](const std::string& key, int age) {
+    made.seen.uploads.push_back({key, "id" + std::to_string(age), ago(days(age))});
+  };
+  upload(keys.chunk(backup_kind::full, ago(days(8)), 0), 8);
+  upload(keys.chunk(backup_kind::full, ago(days(6)), 0), 6);
+  upload(keys.chunk(backup_kind::full, ago(days(9)), 0), 9);
+  upload(keys.root() + "somebody-elses.bin", 10);
+  made.seen.in_the_making.insert(ago(days(9)));
+  const prune_plan plan = made.judge(1);
+  BOOST_REQUIRE(plan.uploads.size() == 1U);
+  BOOST_TEST(plan.uploads[0].upload_id == "id8");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_not_ours_stays_and_is_reported) {
+  three_generations made;
+  for (const char* name :
+       {"notes.txt", "full/chunk-1.bin", "full/chunk-20250101T000000Z-01.bin",
+        "full/chunk-20250101T000000Z-0.bin.bak", "full/chunk-20250101T000000Z-.bin",
+        "incremental/manifest-x.json", "full/sub/chunk-20250101T000000Z-0.bin"}) {
+    made.object(keys.root() + name, 1, ago(days(300)));
+  }
+  const prune_plan plan = made.judge(1);
+  BOOST_TEST(plan.foreign.size() == 7U);
+  for (const std::string& key : plan.foreign) {
+    BOOST_TEST(!removed(plan).contains(key));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_copied_bucket_is_pruned_where_it_lies) {
+  // Manifests that record another prefix; the objects lie beside them.
+  three_generations made;
+  for (auto& [key, what] : made.seen.all.manifests) {
+    const auto elsewhere = [](const std::string& text) { return "old/place/" + text; };
+    for (chunk_record& chunk : what.chunks) {
+      chunk.key = elsewhere(chunk.key);
+    }
+    if (what.parent_manifest) {
+      what.parent_manifest = elsewhere(*what.parent_manifest);
+    }
+  }
+  const prune_plan plan = made.judge(2);
+  check_words(plan, {"current", "retained", "superseded"});
+  BOOST_TEST(plan.removals.size() == 7U);
+  for (const removal& one : plan.removals) {
+    BOOST_TEST(one.key.starts_with(keys.root()));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(early_deletion_is_counted) {
+  bucket made;
+  made.add(backup_kind::full, ago(days(60)), {}, 2, "DEEP_ARCHIVE");
+  made.seen.current = made.add(backup_kind::full, ago(days(10)), {}, 1, "DEEP_ARCHIVE");
+  const prune_plan plan = made.judge(1);
+  BOOST_REQUIRE(plan.early.contains("DEEP_ARCHIVE"));
+  BOOST_TEST(plan.early.size() == 1U);
+  BOOST_TEST(plan.early.at("DEEP_ARCHIVE").objects == 2U);
+  // Two chunks of 100 bytes with 120 days left.
+  BOOST_TEST(plan.early.at("DEEP_ARCHIVE").byte_days == 24'000.0,
+             boost::test_tools::tolerance(1e-9));
+}
+
+namespace {
+
+bool restorable(const bucket& made, const std::string& key) {
+  for (const generation& one : generations_of(made.seen.all).all) {
+    for (const chain_link& part : one.links) {
+      if (part.key == key) {
+        return part.restorable;
+      }
+    }
+  }
+  return false;
+}
+
+std::set<std::string> restorable_links(const bucket& made) {
+  std::set<std::string> all;
+  for (const generation& one : generations_of(made.seen.all).all) {
+    for (const chain_link& part : one.links) {
+      if (part.restorable) {
+        all.insert(part.key);
+      }
+    }
+  }
+  return all;
+}
+
+struct random_bucket : bucket {
+  explicit random_bucket(std::uint64_t seed) : random(seed) {
+    // Backups as they are made, sometimes beside the pointer, sometimes under a wrong clock.
+    std::vector<std::string> links;
+    sys_seconds when = now.when() - days(400);
+    const int backups = 1 + pick(14);
+    for (int made = 0; made < backups; ++made) {
+      when += hours(1 + pick(24 * 40));
+      when = std::min(when, now.when() - hours(backups - made));
+      const timestamp stamp(when + (chance(1) ? days(300 - pick(600)) : days(0)));
+      const bool full = links.empty() || chance(30);
+      const std::string parent =
+          full         ? ""
+          : chance(90) ? links.back()
+                       : links[static_cast<std::size_t>(pick(static_cast<int>(links.size())))];
+      const backup_kind kind = full ? backup_kind::full : backup_kind::incremental;
+      if (seen.all.objects.contains(keys.manifest(kind, stamp))) {
+        continue;
+      }
+      links.push_back(add(kind, stamp, parent, pick(4), chance(50) ? "STANDARD" : "DEEP_ARCHIVE"));
+      if (chance(90)) {
+        seen.current = links.back();
+      }
+    }
+    meddle(links);
+  }
+
+  void meddle(const std::vector<std::string>& links) {
+    seen.current_full_verified = !chance(10);
+    for (int left = pick(3); left > 0; --left) {
+      const std::string key = keys.chunk(chance(50) ? backup_kind::full : backup_kind::incremental,
+                                         ago(hours(pick(1000))), 7);
+      object(key, 5, ago(hours(pick(1000))));
+      if (chance(30)) {
+        seen.in_the_making.insert(name_of(keys.root(), key).when);
+      }
+    }
+    if (chance(20)) {  // something of some backup is lost
+      auto victim = seen.all.objects.begin();
+      std::advance(victim, pick(static_cast<int>(seen.all.objects.size())));
+      erase(std::string(victim->first));
+    }
+    if (chance(5)) {
+      const std::string& victim =
+          links[static_cast<std::size_t>(pick(static_cast<int>(links.size())))];
+      if (seen.all.manifests.erase(victim) > 0) {
+        seen.all.unreadable[victim] = "not JSON";
+      }
+    }
+    if (chance(20)) {
+      object(keys.root() + "notes.txt", 1, ago(days(300)));
+    }
+  }
+
+  int pick(int below) { return static_cast<int>(random() % static_cast<unsigned>(below)); }
+  bool chance(int percent) { return pick(100) < percent; }
+  std::mt19937_64 random;
+};
+
+// The most generations that are whole and no newer than anything else: what must stay at least.
+std::size_t whole_generations(const bucket& made) {
+  std::size_t count = 0;
+  for (const generation& one : generations_of(made.seen.all).all) {
+    count += std::all_of(one.links.begin(), one.links.end(),
+                         [](const chain_link& part) { return part.restorable; });
+  }
+  return count;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(ten_thousand_buckets_keep_what_must_be_kept) {
+  std::size_t deleted = 0;
+  std::size_t held = 0;
+  for (int seed = 0; seed < buckets; ++seed) {
+    random_bucket made(static_cast<std::uint64_t>(seed));
+    const auto keep = static_cast<std::size_t>(made.pick(4));
+    const prune_plan plan = made.judge(keep);
+    BOOST_TEST_CONTEXT("seed " << seed << ", keep " << keep << ", " << plan.held_back) {
+      held += plan.held_back.empty() ? 0 : 1;
+      std::set<std::string> kept_links;
+      for (const judged_generation& one : plan.generations) {
+        for (const chain_link& part : one.what.links) {
+          if (one.kept && part.restorable) {
+            kept_links.insert(part.key);
+          }
+        }
+      }
+      const bool current_was = restorable(made, made.seen.current);
+      const std::size_t whole_before = whole_generations(made);
+      const std::set<std::string> all_before = restorable_links(made);
+      bool holds = true;
+      bucket left = made;
+      for (const removal& one : plan.removals) {
+        const object_name name = name_of(keys.root(), one.key);
+        holds = holds &&
+                (name.is == object_name::what::manifest || name.is == object_name::what::chunk);
+        left.erase(one.key);
+        ++deleted;
+        // Killed here: every link that stays is restorable, and no link that still has its
+        // manifest has lost something else.
+        const std::set<std::string> now_restorable = restorable_links(left);
+        holds = holds && std::includes(now_restorable.begin(), now_restorable.end(),
+                                       kept_links.begin(), kept_links.end());
+        for (const std::string& key : all_before) {
+          holds = holds && (!left.seen.all.manifests.contains(key) || now_restorable.contains(key));
+        }
+      }
+      BOOST_TEST(holds);
+      BOOST_TEST(restorable(left, made.seen.current) == current_was);
+      BOOST_TEST(whole_generations(left) >= std::min(keep, whole_before));
+      // Run again, from any point: the same is left in the end.
+      if (!plan.removals.empty()) {
+        bucket interrupted = made;
+        const int until = made.pick(static_cast<int>(plan.removals.size()));
+        for (int step = 0; step < until; ++step) {
+          interrupted.erase(plan.removals[static_cast<std::size_t>(step)].key);
+        }
+        const prune_plan again = interrupted.judge(keep);
+        for (const removal& one : again.removals) {
+          interrupted.erase(one.key);
+        }
+        // What lost its manifest is an orphan, and stays while it is young, may be in the making,
+        // or may be named by a manifest that cannot be read.
+        for (const auto& [key, what] : interrupted.seen.all.objects) {
+          const object_name name = name_of(keys.root(), key);
+          const bool may_stay =
+              name.is == object_name::what::chunk &&
+              (now.when() - what.modified.when() <= days(7) ||
+               made.seen.in_the_making.contains(name.when) || !made.seen.all.unreadable.empty());
+          BOOST_TEST((left.seen.all.objects.contains(key) || may_stay));
+        }
+      }
+      if (keep == 0 || !made.seen.current_full_verified || !current_was) {
+        BOOST_TEST(plan.removals.empty());
+      }
+    }
+  }
+  // The histories are worth something only if both happen.
+  BOOST_TEST(deleted > 10'000U);
+  BOOST_TEST(held > 1'000U);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
