@@ -48,7 +48,26 @@ constexpr long connection_idle_s_max = 4;
 // All header lines of an answer together. S3 sends below 2 KiB besides user metadata (2 KiB).
 constexpr std::size_t response_header_bytes_max = 64 * 1024;
 
-constexpr const char* system_ca_bundle = "/etc/ssl/certs/ca-certificates.crt";
+// The first that can be read; empty when none can.
+std::string first_readable(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    if (::access(path.c_str(), R_OK) == 0) {
+      return path;
+    }
+  }
+  return {};
+}
+
+// What to do where this host has no authorities to trust at all.
+std::string no_authorities_remedy(const std::vector<std::string>& looked_at) {
+  std::string text = "this host has no CA certificates; looked for ";
+  for (const std::string& path : looked_at) {
+    text += (&path == &looked_at.front() ? "" : ", ") + path;
+  }
+  return text +
+         "; install ca-certificates, or copy that file of another host and name it in "
+         "AWS_CA_BUNDLE or s3.ca_bundle";
+}
 
 template <typename Value>
 void set(CURL* easy, CURLoption option, Value value) {
@@ -411,9 +430,7 @@ result<std::unique_ptr<curl_transport>> curl_transport::create(engine::reactor& 
                                                                curl_options options) {
   BTS3_ASSERT(options.connections_max >= 1);
   if (options.ca_bundle.empty()) {
-    if (::access(system_ca_bundle, R_OK) == 0) {
-      options.ca_bundle = system_ca_bundle;
-    }
+    options.ca_bundle = first_readable(options.system_ca_bundles);
   } else if (::access(options.ca_bundle.c_str(), R_OK) != 0) {
     error failure = engine::system_error(errno, "s3.ca_bundle " + options.ca_bundle,
                                          "it must name a readable PEM file of certificates");
@@ -653,7 +670,11 @@ result<http_response> curl_transport::outcome(exchange& work) const {
   const fault& known = fault_of(work.code);
   failure.what_now = known.what_now;
   failure.why = known.why;
-  failure.remedy = known.remedy;
+  const bool about_trust =
+      known.code == CURLE_PEER_FAILED_VERIFICATION || known.code == CURLE_SSL_CACERT_BADFILE;
+  failure.remedy = about_trust && _options.ca_bundle.empty()
+                       ? no_authorities_remedy(_options.system_ca_bundles)
+                       : known.remedy;
   failure.message = where + ": " + known.what;
   long system_code = 0;
   curl_easy_getinfo(work.easy, CURLINFO_OS_ERRNO, &system_code);

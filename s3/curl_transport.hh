@@ -46,10 +46,15 @@ namespace bts3::s3 {
 
 struct curl_options {
   curl_options() = default;
-  // PEM file of the certificate authorities to trust. Empty: the system's bundle,
-  // /etc/ssl/certs/ca-certificates.crt, or else what libcurl was built with. Verification itself
-  // cannot be switched off.
+  // PEM file of the certificate authorities to trust. Empty: the first readable one of the system's
+  // bundles, or else what libcurl was built with. Verification itself cannot be switched off.
   std::string ca_bundle;
+  // Where distributions keep their bundle, so that one static binary serves on all of them: Debian
+  // and its kin, Arch and Gentoo; Fedora and RHEL, by both names; openSUSE; Alpine.
+  std::vector<std::string> system_ca_bundles = {"/etc/ssl/certs/ca-certificates.crt",
+                                                "/etc/pki/tls/certs/ca-bundle.crt",
+                                                "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+                                                "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
   // "http://host:port" or what else libcurl understands. Empty: no proxy, whatever the environment
   // says, because libraries here do not read it.
   std::string proxy;

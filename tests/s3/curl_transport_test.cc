@@ -313,6 +313,33 @@ BOOST_AUTO_TEST_CASE(a_certificate_of_an_unknown_authority_is_refused_with_a_rem
   BOOST_TEST(net.server.requests().empty());
 }
 
+BOOST_AUTO_TEST_CASE(the_first_readable_one_of_the_systems_bundles_is_trusted) {
+  scripted_s3_options with_tls;
+  with_tls.tls = true;
+  scripted_s3_server other(with_tls);
+  s3::curl_options options;
+  options.system_ca_bundles = {"/nonexistent/first.pem", other.ca_path(), "/nonexistent/last.pem"};
+  wire net({}, options);
+  const auto answer = net.perform(http_request("GET", other.https_url() + "/bucket/key"));
+  BOOST_REQUIRE(answer.has_value());
+  BOOST_TEST(other.requests().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_host_without_authorities_is_told_where_they_were_looked_for) {
+  scripted_s3_options with_tls;
+  with_tls.tls = true;
+  scripted_s3_server other(with_tls);
+  s3::curl_options options;
+  options.system_ca_bundles = {"/nonexistent/first.pem", "/nonexistent/last.pem"};
+  wire net({}, options);
+  const auto answer = net.perform(http_request("GET", other.https_url() + "/bucket/key"));
+  BOOST_REQUIRE(!answer.has_value());
+  BOOST_TEST((answer.error().what_now == disposition::fail));
+  check_contains(answer.error().remedy, "/nonexistent/first.pem, /nonexistent/last.pem");
+  check_contains(answer.error().remedy, "AWS_CA_BUNDLE");
+  BOOST_TEST(other.requests().empty());
+}
+
 BOOST_AUTO_TEST_CASE(a_named_authority_is_trusted) {
   const std::string body = random_text(5 * mebibyte + 3);
   scripted_s3_options with_tls;
