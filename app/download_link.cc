@@ -182,6 +182,7 @@ task<result<void>> download_link::fetch_verified(part_pointer one) {
     if (verified || attempt == downloads_max) {
       co_return verified;
     }
+    ++_damaged;
     _with.log.write(engine::log_level::warning, "restore", "part_damaged",
                     {{"attempt", std::to_string(attempt)}, {"error", verified.error().message}});
   }
@@ -335,8 +336,12 @@ task<result<void>> download_link::release(int fd) {
         continue;  // the slot is given back with the part
       }
       _bytes += one->length;
+      ++_parts;
       if (_shown != nullptr) {
         _shown->add(one->length);
+      }
+      if (_thaw != nullptr) {
+        _thaw->has_read(one->length);
       }
     }
     if (one->last && _thaw != nullptr && _purpose == purpose::release) {

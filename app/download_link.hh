@@ -47,7 +47,11 @@ class download_link {
   // that stay wrong after three downloads and for a stream without its END.
   engine::task<engine::result<void>> run(int fd);
 
+  // Released so far.
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
+  [[nodiscard]] std::uint64_t parts() const { return _parts; }
+  // That had to be fetched again.
+  [[nodiscard]] std::uint64_t damaged_parts() const { return _damaged; }
 
  private:
   struct part;
@@ -82,6 +86,8 @@ class download_link {
   bool _looked_first = false;  // verify_first() has been there
   bool _conditional = true;    // whether GETs carry If-Match
   std::uint64_t _bytes = 0;
+  std::uint64_t _parts = 0;
+  std::uint64_t _damaged = 0;
 };
 
 }  // namespace bts3::app
