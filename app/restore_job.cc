@@ -434,6 +434,7 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
   }
   engine::buffer_pool pool(_with.loop, slot_bytes, parts + 1, _with.log);
   engine::hash_worker hashes(_with.loop);
+  const std::unique_ptr<engine::spool> spool = spool_for(plan, first, pool.slot_bytes());
   progress shown(_with.loop, _with.log, _with.line, "restore", "restoring " + _command.subvolume,
                  [this] {
                    const std::uint64_t retries = _connection.retries();
@@ -444,7 +445,8 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
   const auto began = std::chrono::steady_clock::now();
   result<void> received = engine::ok();
   for (std::size_t i = first; i < plan.links.size() && received; ++i) {
-    auto receiving = receive_link(plan.links[i], workspace, pool, hashes, thaw, shown);
+    const link_means means{pool, hashes, spool.get(), thaw, shown};
+    auto receiving = receive_link(plan.links[i], workspace, means);
     received = co_await std::move(receiving);
   }
   _totals.transfer_seconds += seconds_since(began);
@@ -453,17 +455,42 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
   co_return received;
 }
 
+// Where there is one, and a chunk that needs it. On a recovery host its disk may be missing: that
+// is told, and is no reason not to restore.
+std::unique_ptr<engine::spool> restore_job::spool_for(const restore_plan& plan, std::size_t first,
+                                                      std::size_t piece_bytes) const {
+  bool wanted = false;
+  for (std::size_t i = first; i < plan.links.size(); ++i) {
+    for (const located_chunk& chunk : plan.links[i].chunks) {
+      wanted = wanted || (!chunk.record.has_parts() && chunk.record.size > piece_bytes);
+    }
+  }
+  if (!wanted || !_with.settings.spool_enabled) {
+    return nullptr;
+  }
+  engine::spool_options options;
+  options.directory = _with.settings.spool_dir;
+  options.budget_bytes = _with.settings.spool_size_bytes;
+  options.part_bytes = piece_bytes;
+  auto spool = engine::spool::create(_with.loop, std::move(options), _with.log);
+  if (!spool) {
+    _with.log.write(log_level::warning, "restore", "spool_not_used",
+                    {{"reason", spool.error().text()}});
+    return nullptr;
+  }
+  return std::move(*spool);
+}
+
 task<result<void>> restore_job::receive_link(const planned_link& planned,
                                              btrfs::receive_workspace& workspace,
-                                             engine::buffer_pool& pool, engine::hash_worker& hashes,
-                                             chain_thaw& thaw, progress& shown) {
+                                             const link_means& means) {
   const chain_link& link = planned.link;
   const auto started = std::chrono::steady_clock::now();
   engine::linked_stop_source stop(_with.stop);  // also when the receiver stalls
   services with_stall = _with;
   with_stall.stop = stop.token();
-  download_link download(with_stall, _connection.store(), pool, hashes, planned.chunks, &shown,
-                         &thaw);
+  download_link download(with_stall, _connection.store(), means.pool, means.hashes, planned.chunks,
+                         &means.shown, &means.thaw, means.spool);
   if (_command.verify_first) {
     auto looking = download.verify_first();
     auto sound = co_await std::move(looking);

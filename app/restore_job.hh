@@ -65,11 +65,20 @@ class restore_job {
   engine::task<engine::result<void>> receive_all(const restore_plan& plan,
                                                  btrfs::receive_workspace& workspace,
                                                  chain_thaw& thaw);
+  // What all links of a chain share.
+  struct link_means {
+    engine::buffer_pool& pool;
+    engine::hash_worker& hashes;
+    engine::spool* spool;  // may be null
+    chain_thaw& thaw;
+    progress& shown;
+  };
+  [[nodiscard]] std::unique_ptr<engine::spool> spool_for(const restore_plan& plan,
+                                                         std::size_t first,
+                                                         std::size_t piece_bytes) const;
   engine::task<engine::result<void>> receive_link(const planned_link& planned,
                                                   btrfs::receive_workspace& workspace,
-                                                  engine::buffer_pool& pool,
-                                                  engine::hash_worker& hashes, chain_thaw& thaw,
-                                                  progress& shown);
+                                                  const link_means& means);
   engine::task<engine::result<void>> feed(download_link& download, btrfs::receive_process& receive,
                                           const btrfs::receive_watch& watch);
   engine::result<void> take_received(const chain_link& link, btrfs::receive_workspace& workspace);
