@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Each flag of the tool by its effect: backup --dry-run, --no-s3, --subvolume, --once, restore --verify none|sample|full."""
+"""Flags of the tool by their effects: backup --dry-run, --no-s3, --subvolume, --once; restore --verify MODE."""
 import pathlib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import backups, compare, records, restores, runner, session, shim  # noqa: E402
 from harness.assertions import contains, equal, nothing_of, require  # noqa: E402

@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import aws, faults, manifest, session  # noqa: E402
 from harness.assertions import HarnessError  # noqa: E402
