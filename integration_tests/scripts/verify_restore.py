@@ -126,6 +126,8 @@ def body(this, arguments):
     runner.must_be_root("reading everything")
     places = selected(this, arguments)
     if arguments.self_test:
+        # One is enough.
+        places = dict([list(places.items())[-1]])
         return faults.self_test(this.log, lambda: check(this, arguments, places),
                                 list(planted(this, arguments, places)))
     return check(this, arguments, places)

@@ -18,16 +18,6 @@ def options():
     return result
 
 
-def stored_as(head, key, storage_class, sse):
-    """`sse` is compared where the endpoint reports one."""
-    found = []
-    if aws.storage_class(head) != storage_class:
-        found.append(f"{key}: storage class {aws.storage_class(head)}, expected {storage_class}")
-    if sse not in ("", "none") and aws.sse(head) not in (None, sse):
-        found.append(f"{key}: encrypted with {aws.sse(head)}, expected {sse}")
-    return found
-
-
 def subvolume_problems(this, name, content, seen_sse):
     """One subvolume's objects, the pointer and all manifests of both kinds included."""
     settings, store, root, found = this.settings, this.store, this.settings.root_of(name), []
@@ -60,7 +50,7 @@ def subvolume_problems(this, name, content, seen_sse):
             continue
         seen_sse.add(aws.sse(head))
         is_chunk = "/chunk-" in key
-        found += stored_as(head, key, settings.aws.storage_class_chunks if is_chunk
+        found += aws.stored_otherwise(head, key, settings.aws.storage_class_chunks if is_chunk
                            else settings.aws.storage_class_manifest, settings.aws.sse)
     return found
 
