@@ -3,7 +3,7 @@
 #   release   g++, everything: unit, style, end to end (as root, where loop devices and Btrfs are there), and
 #             whether bench/ works: every scenario once, tiny
 #   asan      clang 19 with AddressSanitizer and UndefinedBehaviorSanitizer: the unit tests
-# --all adds ThreadSanitizer, clang in release mode, and the slow tests.
+# --all adds ThreadSanitizer, clang in release mode, the static binary, and the slow tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,6 +51,9 @@ if $all; then
   slow=()
   stage tsan -L unit || failed+=(tsan)
   stage release-clang -L unit || failed+=(release-clang)
+  # Its test is one of the release's, which finds it where this puts it.
+  { cmake/static_dependencies.sh && cmake --preset static "${launcher[@]}" && cmake --build --preset static -j2; } \
+    >build/static.log 2>&1 || { tail -n 60 build/static.log; failed+=(static); }
 fi
 stage asan -L unit "${slow[@]}" || failed+=(asan)
 options=(-DBTS3_BENCH=ON)

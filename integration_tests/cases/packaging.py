@@ -3,9 +3,10 @@ import pathlib
 import re
 import subprocess
 import sys
+import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import private_systemd, tool  # noqa: E402
+from harness import bare_chroot, private_systemd, tool  # noqa: E402
 from world import case, dataset  # noqa: E402
 
 CREDENTIALS = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
@@ -91,3 +92,47 @@ def start(inside, result="success"):
     if found != result:
         status = inside.run("sh", "-c", f"systemctl status --no-pager {UNIT}; true")
         raise AssertionError(f"Result={found}, not {result}\n{status}\n{inside.read('/var/log/run')}")
+
+
+@case
+def the_static_binary_restores_in_a_bare_chroot(w):
+    """btrfs-progs, a resolver and a CA file is all it needs: no shell, no libraries, no configuration."""
+    static = pathlib.Path(w.tool.binary).resolve().parents[2] / "static" / "app" / "btrfs_to_s3"
+    if not static.exists():
+        print("skipped: no static binary was built (cmake/static_dependencies.sh, cmake --preset static)")
+        sys.exit(77)
+    linkage = subprocess.run(["ldd", str(static)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert "not a dynamic executable" in linkage.stdout, f"it is not static: {linkage.stdout}"
+    dataset.seed(w.data, large_mib=30, small_files=200)
+    w.backup()
+    dataset.mutate(w.data)
+    w.backup()
+    kept = w.directory / "kept"
+    subprocess.run(["cp", "-a", str(w.data), str(kept)], check=True)
+    for name in ["data", *("snapshots/" + name for name in w.snapshot_names())]:
+        subprocess.run(["btrfs", "subvolume", "delete", str(w.mount / name)], check=True, capture_output=True)
+
+    bare = w.directory / "bare"
+    front = bare_chroot.TlsFront(w.directory, urllib.parse.urlsplit(w.tool.tables["s3"]["endpoint_url"]).port)
+    names = bare_chroot.NameServer()
+    front.start()
+    names.start()
+    try:
+        bare_chroot.make(bare, static, front.authority)
+        arguments = ["restore", "--from", f"s3://{w.bucket.name}/hosts/test", "--region", "us-east-1", "--endpoint-url",
+                     f"https://{bare_chroot.NAME}:{front.port}", "--subvolume", "data", "--target", "/mnt/restored/data"]
+        environment = {name: value for name, value in w.tool.environment.items() if name.startswith("AWS_")}
+        bundle = bare / "etc/pki/tls/certs/ca-bundle.crt"
+        bundle.rename(bare / "elsewhere.pem")
+        refused = bare_chroot.run(bare, w.mount, environment, *arguments)
+        assert refused.returncode == 1, refused
+        for words in ("this host has no CA certificates", "/etc/ssl/certs/ca-certificates.crt", "AWS_CA_BUNDLE"):
+            assert words in refused.stderr, refused.stderr
+        (bare / "elsewhere.pem").rename(bundle)
+        done = bare_chroot.run(bare, w.mount, environment, *arguments)
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+        assert bare_chroot.NAME in names.asked, "it asked no name server"
+    finally:
+        front.close()
+        names.close()
+    w.same(kept, w.restored / "data")

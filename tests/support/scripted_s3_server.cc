@@ -633,6 +633,7 @@ struct scripted_s3_server::impl {
   unsigned stall_releases = 0;
   std::size_t stalls_begun = 0;
   std::chrono::milliseconds away{0};  // the plain listener is to close for that long
+  bool is_away = false;               // and what arrives meanwhile arrives nowhere
   std::list<connection> connections;
   std::vector<recorded_request> log;
   std::size_t log_forgotten = 0;
@@ -759,6 +760,7 @@ void scripted_s3_server::impl::accept_all(int listener, bool tls) {
           return;
         }
         listener = http_listener = listen_locally(http_port);
+        is_away = false;
       }
       continue;
     }
@@ -969,6 +971,12 @@ void scripted_s3_server::impl::stall() {
 // One request and its answer; false when the connection is over.
 bool scripted_s3_server::impl::exchange(connection& self, recorded_request& request) {
   using kind = scripted_action::kind;
+  {
+    const std::lock_guard lock(mutex);
+    if (is_away) {
+      return false;
+    }
+  }
   const std::size_t index = record(request);
   const std::optional<scripted_action> picked = pick(request);
   const scripted_action* action = picked ? &*picked : nullptr;
@@ -979,6 +987,7 @@ bool scripted_s3_server::impl::exchange(connection& self, recorded_request& requ
   if (is(kind::go_away)) {
     const std::lock_guard lock(mutex);
     away = action->_pause;
+    is_away = true;
     ::shutdown(http_listener, SHUT_RDWR);  // wakes accept()
     for (connection& other : connections) {
       other.socket.shut();
