@@ -8,10 +8,11 @@ import subprocess
 import sys
 import unittest
 
+from support import ROOT, Case  # first: it says where the others are
+
 import run_all
 import seed_data
 import verify_restore
-from support import ROOT, Case
 
 from harness import session
 

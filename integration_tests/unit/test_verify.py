@@ -2,9 +2,10 @@
 import json
 import unittest
 
+from support import INCREMENTAL, ROOT, Case, publish, quiet, write_local  # first: it says where the others are
+
 import verify_manifest
 import verify_s3
-from support import INCREMENTAL, ROOT, Case, publish, quiet, write_local
 
 from harness import faults, manifest
 from harness.assertions import HarnessError
