@@ -3,6 +3,7 @@
 #include "app/download_link.hh"
 
 #include "engine/sha256.hh"
+#include "tests/app/send_stream.hh"
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/s3/fake_transport.hh"
@@ -27,44 +28,15 @@
 
 using namespace bts3;
 using namespace bts3::app;
+using bts3::testing::digest_of;
 using bts3::testing::error_text;
 using bts3::testing::memory_store;
+using bts3::testing::octets_of;
+using bts3::testing::stream_of;
 
 namespace {
 
 constexpr std::size_t part_bytes = 64 * 1024;
-
-std::string number(std::uint64_t value, unsigned count) {
-  std::string text;
-  for (unsigned i = 0; i < count; ++i) {
-    text += static_cast<char>(value >> (8 * i) & 255);
-  }
-  return text;
-}
-
-// A send stream of about `bytes`: SUBVOL, many WRITEs, END.
-std::string stream_of(std::size_t bytes) {
-  std::string text = std::string("btrfs-stream\0", 13) + number(1, 4);
-  unsigned seed = 1;
-  while (text.size() < bytes) {
-    text += number(1000, 4) + number(15, 2) + number(0, 4);
-    for (int i = 0; i < 1000; ++i) {
-      seed = seed * 1664525 + 1013904223;
-      text += static_cast<char>(seed >> 24);
-    }
-  }
-  return text + number(0, 4) + number(21, 2) + number(0, 4);
-}
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-std::string digest_of(std::string_view text) {
-  engine::sha256_hasher hasher;
-  hasher.update(bytes_of(text));
-  return hasher.digest().hex();
-}
 
 // A store whose GETs can be changed; remembers them.
 class bent_store final : public s3::object_store {
@@ -178,7 +150,7 @@ class transfer {
       chunk.record.part_size = part_bytes;
       engine::sha256_hasher hasher;
       for (std::size_t at = 0; at + part_bytes < body.size(); at += part_bytes) {
-        hasher.update(bytes_of(std::string_view(body).substr(at, part_bytes)));
+        hasher.update(octets_of(std::string_view(body).substr(at, part_bytes)));
         chunk.record.part_states.push_back(hasher.state()->hex());
       }
     }
