@@ -433,7 +433,7 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
     co_return failure;
   }
   engine::buffer_pool pool(_with.loop, slot_bytes, parts + 1, _with.log);
-  engine::hash_worker hashes(_with.loop);
+  engine::hash_worker hashes(_with.loop, false);
   const std::unique_ptr<engine::spool> spool = spool_for(plan, first, pool.slot_bytes());
   progress shown(_with.loop, _with.log, _with.line, "restore", "restoring " + _command.subvolume,
                  [this] {

@@ -5,14 +5,17 @@
 #include "tests/engine/support.hh"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -91,6 +94,32 @@ task<std::string> flags_of_a_slot(buffer_pool& pool) {
   auto lease = co_await pool.acquire();
   BOOST_REQUIRE(lease.has_value());
   co_return flags_of(lease->bytes().data());
+}
+
+// Of `memory`, by mincore(2).
+std::size_t resident_bytes(std::span<const std::byte> memory) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> pages((memory.size() + page - 1) / page);
+  auto* const start = const_cast<std::byte*>(memory.data());
+  BOOST_REQUIRE(::mincore(start, memory.size(), pages.data()) == 0);
+  return page * static_cast<std::size_t>(std::count_if(
+                    pages.begin(), pages.end(), [](unsigned char one) { return (one & 1) != 0; }));
+}
+
+// What a slot has in memory after a read of 10 bytes at each of these places.
+task<std::size_t> resident_after_reads(buffer_pool& pool, std::vector<std::size_t> places) {
+  auto ends = make_pipe();
+  BOOST_REQUIRE(ends.has_value());
+  auto lease = co_await pool.acquire();
+  BOOST_REQUIRE(lease.has_value());
+  for (const std::size_t place : places) {
+    BOOST_REQUIRE(::write(ends->write_end.get(), "registered", 10) == 10);
+    auto reading = pool.read_into(*lease, place, 64, ends->read_end.get());
+    auto got = co_await std::move(reading);
+    BOOST_REQUIRE_MESSAGE(got.has_value(), bts3::testing::error_text(got));
+    BOOST_TEST(*got <= 10u);
+  }
+  co_return resident_bytes(lease->bytes());
 }
 
 // Of this process's address space.
@@ -188,6 +217,19 @@ BOOST_AUTO_TEST_CASE(a_slot_that_outlives_its_pool_and_a_read_beyond_one_stop_th
                buffer_pool pool(*loop, 4096, 1, log);
                loop->run(read_past_the_end(pool));
              }) == SIGABRT);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_not_used_of_a_slot_is_not_in_memory) {
+  auto loop = make_reactor();
+  recording_log log;
+  constexpr std::size_t mebibyte = 1 << 20;
+  buffer_pool pool(*loop, 64 * mebibyte, 1, log);
+  BOOST_TEST(loop->run(resident_after_reads(pool, {})) == 0u);
+  // One registered piece each; the second read is at the border of two.
+  BOOST_TEST(loop->run(resident_after_reads(pool, {100})) == 4 * mebibyte);
+  BOOST_TEST(loop->run(resident_after_reads(pool, {4 * mebibyte - 5})) == 4 * mebibyte);
+  BOOST_TEST(loop->run(resident_after_reads(pool, {40 * mebibyte})) == 8 * mebibyte);
+  BOOST_TEST(log.events.empty());
 }
 
 BOOST_AUTO_TEST_CASE(waiters_are_served_in_order_and_every_slot_comes_back) {
