@@ -15,10 +15,10 @@ CONFIG = config.ROOT / "config"
 STARTED_WITH = dict(os.environ)
 
 
-def parser(description, default="test.toml", dry_run=False):
-    """The options that all scripts have."""
+def parser(description, default="test.toml", dry_run=False, needs_store=True):
+    """The options that all scripts have. A script that needs no store works when its endpoint is gone, too."""
     result = argparse.ArgumentParser(description=description.splitlines()[0])
-    result.set_defaults(default_config=CONFIG / default)
+    result.set_defaults(default_config=CONFIG / default, needs_store=needs_store)
     result.add_argument("--config", action="append", type=pathlib.Path, metavar="FILE",
                         help=f"repeatable: later files replace keys of earlier ones (default: config/{default})")
     result.add_argument("--env", type=pathlib.Path, default=CONFIG / "test.env", metavar="FILE",
@@ -85,7 +85,7 @@ def open_session(arguments, name):
     cloud = {name: value for name, value in STARTED_WITH.items() if env.CLOUD.match(name)}
     cloud.update(env.read_file(arguments.env))
     log = logs.Log(settings.paths.logs, name)
-    choice, credentials = arguments.endpoint, None
+    choice, credentials = arguments.endpoint if arguments.needs_store else None, None
     if choice == "rgw":
         info = gateway_directory(settings) / "rgw.json"
         if not info.exists():

@@ -10,7 +10,7 @@ from harness.assertions import require  # noqa: E402
 
 
 def options():
-    result = session.parser(__doc__)
+    result = session.parser(__doc__, needs_store=False)
     result.add_argument("--round", type=int, default=2, help="another number makes other changes (default: 2)")
     result.add_argument("--size-mib", type=int, help="as given to seed_data.py")
     return result

@@ -10,7 +10,7 @@ from harness.assertions import HarnessError  # noqa: E402
 
 
 def options():
-    return session.parser(__doc__)
+    return session.parser(__doc__, needs_store=False)
 
 
 def body(this, _arguments):

@@ -9,7 +9,7 @@ from harness import runner, session, teardown  # noqa: E402
 
 
 def options():
-    result = session.parser(__doc__)
+    result = session.parser(__doc__, needs_store=False)
     result.add_argument("--keep-gateway", action="store_true", help="leave a throwaway gateway running")
     return result
 

@@ -68,6 +68,17 @@ class Scripts(Case):
         self.assertIn("FAILED", logs[0].read_text())
 
 
+    def test_what_needs_no_store_works_without_one(self):
+        for name in SCRIPTS:
+            module = importlib.import_module(name)
+            arguments = module.options().parse_args(["--config", str(self.config()), "--endpoint", "rgw"])
+            if name in ("setup_btrfs", "teardown_btrfs", "seed_data", "mutate_data"):
+                session.open_session(arguments, name)
+            else:
+                with self.assertRaisesRegex(session.HarnessError, "no gateway runs"):
+                    session.open_session(arguments, name)
+
+
 class RunAll(Case):
     def titles(self, *words):
         return [title for title, _, _ in run_all.steps(run_all.options().parse_args(words))]
