@@ -73,7 +73,7 @@ std::string parent_problem(const backup_intent& intent, const subvolume_view& vi
 stream_settings stream_settings_of(const config& settings, const btrfs::capabilities& host) {
   stream_settings made;
   if (settings.send_protocol == "auto") {
-    made.protocol = host.protocol_2() ? 2 : 1;
+    made.protocol = host.sends_protocol_2() ? 2 : 1;
   } else {
     made.protocol = settings.send_protocol == "2" ? 2 : 1;
   }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <fstream>
 
 namespace bts3::btrfs {
 
@@ -62,6 +63,12 @@ std::optional<version_number> parse_version(std::string_view text) {
   return std::nullopt;
 }
 
+int read_send_version(const std::string& path) {
+  std::ifstream file(path);
+  int version = 0;
+  return file >> version && version > 0 ? version : 1;
+}
+
 task<result<capabilities>> detect_capabilities(engine::reactor& loop) {
   capabilities found;
   utsname system{};
@@ -69,6 +76,7 @@ task<result<capabilities>> detect_capabilities(engine::reactor& loop) {
     co_return engine::system_error(errno, "uname");
   }
   found.kernel = parse_version(system.release).value_or(version_number());
+  found.kernel_sends = read_send_version("/sys/fs/btrfs/features/send_stream_version");
   auto ends = engine::make_pipe();
   if (!ends) {
     co_return std::move(ends.error());

@@ -35,9 +35,16 @@ struct capabilities {
   [[nodiscard]] bool protocol_2() const {
     return kernel >= version_number{6, 0} && tools >= version_number{6, 2};
   }
+  // What the kernel says it sends, in /sys/fs/btrfs/features/send_stream_version. `btrfs send` asks
+  // there too and takes 1 where there is no /sys, as in some chroots.
+  int kernel_sends = 2;
+  [[nodiscard]] bool sends_protocol_2() const { return protocol_2() && kernel_sends >= 2; }
 };
 
-// Asks uname and `btrfs --version`; fails when btrfs-progs are missing.
+// The version that such a file holds; 1 when it cannot be read.
+int read_send_version(const std::string& path);
+
+// Asks uname, /sys and `btrfs --version`; fails when btrfs-progs are missing.
 engine::task<engine::result<capabilities>> detect_capabilities(engine::reactor& loop);
 
 struct send_options {

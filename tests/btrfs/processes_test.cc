@@ -1,8 +1,13 @@
 #include "btrfs/processes.hh"
 
+#include "tests/engine/scratch_directory.hh"
+
 #include <boost/test/unit_test.hpp>
 
+#include <fstream>
+#include <initializer_list>
 #include <string>
+#include <utility>
 
 using namespace bts3::btrfs;
 
@@ -33,6 +38,22 @@ BOOST_AUTO_TEST_CASE(protocol_2_needs_kernel_and_tools) {
   BOOST_TEST(!(capabilities{{5, 19}, {6, 2}}).protocol_2());
   BOOST_TEST(!(capabilities{{6, 1}, {6, 1}}).protocol_2());
   BOOST_TEST((capabilities{{7, 0}, {6, 10}}).protocol_2());
+  BOOST_TEST((capabilities{{7, 0}, {6, 10}, 2}).sends_protocol_2());
+  BOOST_TEST((capabilities{{7, 0}, {6, 10}, 3}).sends_protocol_2());
+  BOOST_TEST(!(capabilities{{7, 0}, {6, 10}, 1}).sends_protocol_2());
+  BOOST_TEST(!(capabilities{{5, 19}, {6, 2}, 2}).sends_protocol_2());
+}
+
+BOOST_AUTO_TEST_CASE(what_the_kernel_sends_is_read_from_its_file) {
+  const bts3::engine::testing::scratch_directory scratch;
+  const std::string path = scratch.path() + "/send_stream_version";
+  BOOST_TEST(read_send_version(path) == 1);
+  const std::initializer_list<std::pair<const char*, int>> contents = {
+      {"2\n", 2}, {"3", 3}, {"", 1}, {"none\n", 1}, {"-4", 1}};
+  for (const auto& [text, version] : contents) {
+    std::ofstream(path) << text;
+    BOOST_TEST(read_send_version(path) == version, text);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(the_command_line_follows_the_options) {
