@@ -446,7 +446,7 @@ BOOST_AUTO_TEST_CASE(expired_tokens_and_skewed_clocks_are_put_right_within_the_r
   play({"a token that expires in the middle",
         [](scene& here) {
           // The environment is looked at again only when the store has refused what it gave.
-          here.rig.look_up = [&here, asked = 0](std::string_view name) mutable {
+          here.rig.look_up = [asked = 0](std::string_view name) mutable {
             const bool key = name == "AWS_ACCESS_KEY_ID";
             asked += key ? 1 : 0;
             return key ? std::optional("KEY" + std::to_string(asked)) : std::nullopt;
