@@ -150,6 +150,9 @@ engine::result<app::exit_status> backup_rig::run(const preparation& before) {
       left.insert(left.end(), held.begin(), held.end());
     }
   }
+  if (helper.joinable()) {
+    helper.join();
+  }
   const auto held = held_of(*loop);
   left.insert(left.end(), held.begin(), held.end());
   stop = nullptr;

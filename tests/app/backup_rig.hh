@@ -21,6 +21,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace bts3::testing {
@@ -83,6 +84,7 @@ class backup_rig {
   std::function<std::optional<std::string>(std::string_view)> look_up;
   engine::stop_source* stop = nullptr;  // of the run under way, on its reactor's thread
   engine::reactor* loop = nullptr;      // likewise
+  std::thread helper;                   // of the run under way: joined before its reactor goes
   std::vector<std::string> left;        // by runs so far, what their job or ring still held
   // Used by every run when set: for a store that is bound to a reactor.
   std::unique_ptr<engine::reactor> shared_loop;

@@ -133,7 +133,7 @@ struct scene {
   // Stops the run when that many requests are stalled.
   void stop_at_stall(std::size_t count) {
     before = [this, count](engine::reactor& loop) {
-      helper = std::thread([this, count, &loop] {
+      rig.helper = std::thread([this, count, &loop] {
         BOOST_REQUIRE(server.wait_for_stalls(count));
         loop.post([this] { rig.stop->request_stop(); });
       });
@@ -143,7 +143,6 @@ struct scene {
   scripted_s3_server server;
   backup_rig rig;
   backup_rig::preparation before;  // of the first run
-  std::thread helper;
 };
 
 struct scenario {
@@ -179,9 +178,6 @@ void play(const scenario& row) {
       scene here(row.options);
       row.arrange(here);
       const std::string outcome = here.rig.run_text(here.before);
-      if (here.helper.joinable()) {
-        here.helper.join();
-      }
       BOOST_REQUIRE(here.server.settle());
       BOOST_TEST(has(outcome, row.outcome), outcome);
       BOOST_TEST(here.rig.log.contains(row.logged));
@@ -446,7 +442,7 @@ BOOST_AUTO_TEST_CASE(expired_tokens_and_skewed_clocks_are_put_right_within_the_r
   play({"a token that expires in the middle",
         [](scene& here) {
           // The environment is looked at again only when the store has refused what it gave.
-          here.rig.look_up = [&here, asked = 0](std::string_view name) mutable {
+          here.rig.look_up = [asked = 0](std::string_view name) mutable {
             const bool key = name == "AWS_ACCESS_KEY_ID";
             asked += key ? 1 : 0;
             return key ? std::optional("KEY" + std::to_string(asked)) : std::nullopt;
