@@ -1,10 +1,12 @@
 #include "app/backup_job.hh"
 
+#include "app/harness_manifest.hh"
 #include "app/human_units.hh"
 #include "app/progress.hh"
 #include "app/publication.hh"
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
+#include "engine/files.hh"
 #include "engine/semaphore.hh"
 #include "planner/keys.hh"
 #include "planner/retention.hh"
@@ -317,8 +319,23 @@ void backup_job::report_finished(const made_backup& backup) {
   }
   entry->backups.push_back(std::move(done));
   if (!_command.no_s3) {
+    tell_harness(backup);
     entry->standing = standing_after(backup);
     entry->due = next_due(entry->standing, _policy.when_due, _zone);
+  }
+}
+
+// The harness wants to know of the first selected subvolume; nobody else is told.
+void backup_job::tell_harness(const made_backup& backup) {
+  const auto directory = _with.environment(harness_run_directory);
+  if (!directory || directory->empty() || backup.intent.subvolume != _chosen.front().name) {
+    return;
+  }
+  const std::string path = *directory + "/manifest.json";
+  const std::string text = harness_manifest(backup.intent.kind, backup.chunks);
+  if (auto written = engine::write_durably(path, text); !written) {
+    _with.log.write(log_level::warning, "backup", "harness_manifest_not_written",
+                    {{"path", path}, {"error", written.error().text()}});
   }
 }
 

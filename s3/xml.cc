@@ -114,7 +114,11 @@ result<etag> parse_complete_upload(std::string_view xml, std::optional<error_doc
     failure = error_of(refused);
     return etag();
   }
-  const pugi::xml_node root = document.child("CompleteMultipartUploadResult");
+  pugi::xml_node root = document.child("CompleteMultipartUploadResult");
+  if (!root) {
+    // As moto's server calls it (5.2).
+    root = document.child("CompleteMultipartUploadResponse");
+  }
   if (!root) {
     return unexpected("the result of CompleteMultipartUpload", xml);
   }

@@ -65,6 +65,10 @@ BOOST_AUTO_TEST_CASE(complete_gives_an_etag_that_may_be_empty) {
   BOOST_REQUIRE_MESSAGE(tag.has_value(), testing::error_text(tag));
   BOOST_TEST(tag->str() == "abc-2");
   BOOST_TEST(!inside.has_value());
+  tag = parse_complete_upload(document("CompleteMultipartUploadResponse", "<ETag>abc-2</ETag>"),
+                              inside);
+  BOOST_REQUIRE(tag.has_value());
+  BOOST_TEST(tag->str() == "abc-2");
   tag = parse_complete_upload(document("CompleteMultipartUploadResult", "<Key>k</Key>"), inside);
   BOOST_REQUIRE(tag.has_value());
   BOOST_TEST(tag->empty());
