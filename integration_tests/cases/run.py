@@ -203,7 +203,8 @@ def misuse_is_explained(w):
     wrong(2, ["s3.endpoint_url", "https://"], s3={"endpoint_url": "localhost:9000"})
     wrong(2, ["unknown key s3.buckett", "s3.bucket"], s3={"buckett": "x"})
     wrong(2, ["s3.part_size_bytes", "at least"], s3={"part_size_bytes": "1MiB"})
-    wrong(2, ["metrics.textfile", "not supported"], metrics={"textfile": "/run/btrfs_to_s3.prom"})
+    wrong(2, ["metrics.textfile", "absolute path"], metrics={"textfile": "btrfs_to_s3.prom"})
+    wrong(2, ["hooks.before", "no shell splits it"], hooks={"before": "systemctl stop db"})
     wrong(2, ["ordinary directory", "btrfs subvolume"], subvolumes={"paths": [str(w.snapshots)]})
     wrong(2, ["base_dir", "Btrfs"], snapshots={"base_dir": str(w.directory)})
     with btrfs.filesystem(w.directory / "second", "512M") as second:
