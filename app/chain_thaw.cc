@@ -1,6 +1,7 @@
 #include "app/chain_thaw.hh"
 
 #include "app/human_units.hh"
+#include "app/progress.hh"
 
 #include <algorithm>
 #include <string>
@@ -24,6 +25,8 @@ using std::chrono::seconds;
 // Too low a rate costs storage of copies for some days ($0.023 a GB and month on AWS), too high a
 // one a second retrieval.
 constexpr std::uint64_t assumed_bytes_per_sec = 10'000'000;
+// A download shorter than this says little about its rate.
+constexpr minutes measured_min{10};
 constexpr unsigned days_min = 7;
 constexpr unsigned days_max = 36'500;  // as restore.thaw_days
 
@@ -80,23 +83,87 @@ s3::thaw_options survey_options(const thaw_policy& policy, std::uint64_t bytes, 
   return options;
 }
 
+// What is seen at the terminal while a thaw is waited for.
+class thaw_wait {
+ public:
+  // Without `seen` nothing is: a download in progress has the terminal's line.
+  thaw_wait(const services& with, std::string subvolume, bool seen)
+      : _with(with),
+        _line(seen ? with.line : nullptr),
+        _subvolume(std::move(subvolume)),
+        _began(with.clock.now()),
+        _scope(with.loop) {}
+
+  void update(const s3::thaw_report& now) {
+    _ready = now.readable + now.ready;
+    _objects = now.objects;
+    draw();
+  }
+  // Ticks where there is a terminal, until stop().
+  void start() {
+    if (_line != nullptr) {
+      _scope.spawn(tick());
+    }
+  }
+  task<void> stop() {
+    _stop.request_stop();
+    auto joining = _scope.join();
+    co_await std::move(joining);
+    if (_line != nullptr) {
+      _line->clear();
+    }
+  }
+
+ private:
+  void draw() {
+    if (_line != nullptr && _objects > 0) {
+      const auto waited = std::chrono::floor<seconds>(_with.clock.now() - _began);
+      _line->show("thawing " + _subvolume + ": " + std::to_string(_ready) + " of " +
+                  objects_text(_objects) + " can be read, waited " + format_duration(waited));
+    }
+  }
+  task<void> tick() {
+    for (;;) {
+      auto sleeping = _with.loop.sleep_for(seconds(1), _stop.token());
+      auto slept = co_await std::move(sleeping);
+      if (!slept) {
+        co_return;
+      }
+      draw();
+    }
+  }
+
+  const services& _with;
+  live_line* _line;
+  std::string _subvolume;
+  s3::wall_time _began;
+  std::size_t _ready = 0;
+  std::size_t _objects = 0;
+  engine::stop_source _stop;
+  engine::async_scope _scope;
+};
+
 }  // namespace
 
-thaw_policy thaw_policy_of(const config& settings) {
+thaw_policy thaw_policy_of(const config& settings, std::optional<std::uint64_t> download_rate) {
   thaw_policy policy;
   policy.tier = tier_of(settings.restore_tier);
   if (settings.thaw_days != "auto") {
     policy.days = static_cast<unsigned>(std::stoul(settings.thaw_days));  // checked when read
   }
-  policy.bytes_per_sec = assumed_bytes_per_sec;
-  if (settings.max_bandwidth_bytes_per_sec > 0) {
-    policy.bytes_per_sec = std::min(policy.bytes_per_sec, settings.max_bandwidth_bytes_per_sec);
+  const std::uint64_t stated = download_rate.value_or(settings.download_bytes_per_sec);
+  policy.bytes_per_sec = stated > 0 ? stated : assumed_bytes_per_sec;
+  policy.rate_from = stated > 0 ? rate_source::stated : rate_source::assumed;
+  const std::uint64_t limit = settings.max_bandwidth_bytes_per_sec;
+  if (limit > 0 && limit < policy.bytes_per_sec) {
+    policy.bytes_per_sec = limit;
+    policy.rate_from = rate_source::limited;
   }
   return policy;
 }
 
 thaw_policy thaw_policy_of(const config& settings, const restore_command& command) {
-  thaw_policy policy = thaw_policy_of(settings);
+  thaw_policy policy = thaw_policy_of(settings, command.download_rate);
   const bool waits = command.wait_restore.value_or(command.restore_timeout.has_value() ||
                                                    settings.wait_for_restore);
   if (waits) {
@@ -155,6 +222,27 @@ task<result<planned_thaw>> plan_thaw(const services& with, s3::object_store& sto
   co_return planned;
 }
 
+planned_time plan_time(const planned_thaw& thaw, const thaw_policy& policy, std::uint64_t bytes) {
+  planned_time time;
+  time.thaw = thaw.total().typical.most;
+  time.download = download_time(policy, bytes);
+  time.bytes_per_sec = policy.bytes_per_sec;
+  time.from = policy.rate_from;
+  return time;
+}
+
+result<restore_cost> plan_cost(const services& with, const planned_thaw& thaw,
+                               const std::vector<located_chunk>& chunks) {
+  auto prices = load_prices(with.settings.price_table);
+  if (!prices) {
+    return std::move(prices.error());
+  }
+  restore_demand demand = demand_of(chunks, thaw, with.settings.part_size_bytes);
+  demand.region = with.settings.region;
+  demand.endpoint = configured_endpoint(with);
+  return estimate_cost(*prices, demand);
+}
+
 chain_thaw::chain_thaw(const services& with, s3::object_store& store, std::string subvolume,
                        std::vector<located_chunk> chunks, thaw_policy policy)
     : _with(with),
@@ -189,6 +277,7 @@ task<result<void>> chain_thaw::make_readable(engine::stop_token stop) {
   if (!found) {
     co_return std::move(found.error());
   }
+  _readable_since = _with.clock.now();
   if (found->to_request + found->thawing + found->to_extend == 0) {
     co_return engine::ok();
   }
@@ -206,7 +295,8 @@ task<result<void>> chain_thaw::make_readable(engine::stop_token stop) {
 }
 
 task<result<void>> chain_thaw::thaw(heads from, seconds most, engine::stop_token stop) {
-  const s3::thaw_options options = options_for(most);
+  const auto began = _with.clock.now();
+  s3::thaw_options options = options_for(most);
   const auto estimate = most + download_time(_policy, bytes_of(_chunks, _done));
   if (_policy.days && estimate > days(*_policy.days)) {
     _with.log.write(
@@ -215,9 +305,15 @@ task<result<void>> chain_thaw::thaw(heads from, seconds most, engine::stop_token
          {"estimated_hours", std::to_string(std::chrono::ceil<hours>(estimate).count())},
          {"consequence", "copies that expire while they are read are thawed again"}});
   }
+  thaw_wait shown(_with, _subvolume, from == heads::known);
+  options.on_progress = [&shown](const s3::thaw_report& now) { shown.update(now); };
   s3::archive_thaw work(_with.loop, _store, _with.clock, _with.log, objects(from), options);
+  shown.start();
   auto running = work.run(stop);
   auto report = co_await std::move(running);
+  auto stopping = shown.stop();
+  co_await std::move(stopping);
+  _waited += std::chrono::floor<seconds>(_with.clock.now() - began);
   if (!report) {
     co_return std::move(report.error());
   }
@@ -234,6 +330,8 @@ task<result<void>> chain_thaw::thaw(heads from, seconds most, engine::stop_token
                    {"extended", std::to_string(report->extended)},
                    {"polls", std::to_string(report->polls)}});
   ++_age;
+  _read = 0;
+  _readable_since = _with.clock.now();
   co_return engine::ok();
 }
 
@@ -261,6 +359,17 @@ error chain_thaw::not_ready(const s3::thaw_report& report, seconds thaw_most) co
   return failure;
 }
 
+// The rate of the download so far replaces the one that was assumed.
+void chain_thaw::measure() {
+  const auto passed = std::chrono::floor<seconds>(_with.clock.now() - _readable_since);
+  if (passed < measured_min || _read == 0) {
+    return;
+  }
+  _policy.bytes_per_sec =
+      std::max<std::uint64_t>(_read / static_cast<std::uint64_t>(passed.count()), 1);
+  _policy.rate_from = rate_source::measured;
+}
+
 task<result<void>> chain_thaw::again(std::uint64_t seen, engine::stop_token stop) {
   if (_running) {
     auto waiting = _ended.wait(stop);
@@ -278,9 +387,12 @@ task<result<void>> chain_thaw::again(std::uint64_t seen, engine::stop_token stop
   }
   _running = true;
   _ended.reset();
+  measure();
   _with.log.write(log_level::warning, "restore", "thawing_again",
                   {{"subvolume", _subvolume},
                    {"objects", std::to_string(_chunks.size() - _done)},
+                   {"bytes_per_second", std::to_string(_policy.bytes_per_sec)},
+                   {"rate", name_of(_policy.rate_from)},
                    {"reason", "a copy expired before it was read"}});
   auto thawing = thaw(heads::anew, thaw_most_of(_policy.tier, bytes_of(_chunks, _done)), stop);
   auto thawed = co_await std::move(thawing);

@@ -29,6 +29,7 @@ struct thaw_policy {
   std::optional<unsigned> days;     // that copies live; empty: by size and rate
   std::chrono::seconds timeout{0};  // 0: requests and does not wait
   std::uint64_t bytes_per_sec = 0;  // what the download is estimated with
+  rate_source rate_from = rate_source::assumed;
   // Instead of the reactor's timer, for tests.
   std::function<engine::task<engine::result<void>>(std::chrono::nanoseconds, engine::stop_token)>
       sleep;
@@ -36,8 +37,9 @@ struct thaw_policy {
 
 // [restore], changed by --wait-restore, --no-wait-restore and --restore-timeout.
 [[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const restore_command& command);
-// The same without waiting, for the thaw command.
-[[nodiscard]] thaw_policy thaw_policy_of(const config& settings);
+// The same without waiting, for the thaw command. `download_rate`: of --download-rate.
+[[nodiscard]] thaw_policy thaw_policy_of(const config& settings,
+                                         std::optional<std::uint64_t> download_rate = std::nullopt);
 
 // How long downloading takes, by the policy's rate.
 [[nodiscard]] std::chrono::seconds download_time(const thaw_policy& policy, std::uint64_t bytes);
@@ -50,6 +52,13 @@ struct thaw_policy {
 engine::task<engine::result<planned_thaw>> plan_thaw(const services& with, s3::object_store& store,
                                                      std::vector<located_chunk> chunks,
                                                      thaw_policy policy);
+
+// How long it takes to thaw and to download `bytes`.
+[[nodiscard]] planned_time plan_time(const planned_thaw& thaw, const thaw_policy& policy,
+                                     std::uint64_t bytes);
+// What reading `chunks` costs, by restore.price_table.
+engine::result<restore_cost> plan_cost(const services& with, const planned_thaw& thaw,
+                                       const std::vector<located_chunk>& chunks);
 
 class chain_thaw {
  public:
@@ -67,6 +76,10 @@ class chain_thaw {
   [[nodiscard]] std::uint64_t age() const { return _age; }
   // The next chunk has been read to its end, and may expire.
   void chunk_done() { ++_done; }
+  // Of the chunks, since they could be read: what the rate is measured by.
+  void has_read(std::uint64_t bytes) { _read += bytes; }
+  // Spent on thawing, in all.
+  [[nodiscard]] std::chrono::seconds waited() const { return _waited; }
 
  private:
   enum class heads { known, anew };
@@ -82,7 +95,12 @@ class chain_thaw {
   std::string _subvolume;
   std::vector<located_chunk> _chunks;
   thaw_policy _policy;
+  void measure();
+
   std::size_t _done = 0;
+  std::uint64_t _read = 0;
+  std::chrono::seconds _waited{0};
+  s3::wall_time _readable_since{};
   std::uint64_t _age = 0;  // thaws that have ended well
   bool _running = false;
   std::optional<engine::error> _failure;  // of again(), for all; final

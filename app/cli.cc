@@ -97,6 +97,22 @@ void add_waiting(CLI::App& app, restore_command& into) {
       ->type_name("TIME");
 }
 
+void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into) {
+  app.add_option_function<std::string>(
+         "--download-rate",
+         [&into](const std::string& text) {
+           into = parse_bytes(text);
+           if (!into || *into == 0) {
+             throw CLI::ValidationError("--download-rate",
+                                        "\"" + text + "\" is no rate like 50MB, a second");
+           }
+         },
+         "Bytes a second, or like 50MB: estimates the time, and for how long thawed copies are "
+         "kept "
+         "(default: restore.download_bytes_per_sec)")
+      ->type_name("RATE");
+}
+
 void add_restore(CLI::App& app, restore_command& into) {
   add_selection(app, into);
   CLI::Option* target = app.add_option("--target", into.target,
@@ -121,9 +137,9 @@ void add_restore(CLI::App& app, restore_command& into) {
   app.add_flag("--no-space-check", into.no_space_check,
                "Begin although the target's free space is less than the streams need");
   add_waiting(app, into);
-  CLI::Option* dry_run =
-      app.add_flag("--dry-run", into.dry_run, "Print what would be done, change nothing");
-  app.add_flag("--json", into.json, "With --dry-run: as JSON")->needs(dry_run);
+  add_download_rate(app, into.download_rate);
+  app.add_flag("--dry-run", into.dry_run, "Print what would be done, change nothing");
+  app.add_flag("--json", into.json, "The plan, or what was done, as JSON; one line a subvolume");
 }
 
 void add_status(CLI::App& app, status_command& into) {
@@ -221,7 +237,9 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
       "thaw", "Request the archived objects of a backup, and tell whether they can be read");
   add_common(*thaw_app, common);
   add_selection(*thaw_app, thaw);
+  add_download_rate(*thaw_app, thaw.download_rate);
   thaw_app->add_flag("--dry-run", thaw.dry_run, "Tell what would be requested, request nothing");
+  thaw_app->add_flag("--json", thaw.json, "As JSON, one line a subvolume");
 
   try {
     app.parse(argc, argv);

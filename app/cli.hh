@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -57,13 +58,16 @@ struct restore_command : backup_selection {
   // For archived objects; absent: by a timeout, else restore.wait_for_restore.
   std::optional<bool> wait_restore;
   std::optional<std::chrono::seconds> restore_timeout;  // absent: restore.restore_timeout_seconds
+  std::optional<std::uint64_t> download_rate;           // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;
 };
 
 // Requests archived objects, and tells whether they can be read.
 struct thaw_command : backup_selection {
+  std::optional<std::uint64_t> download_rate;  // absent: restore.download_bytes_per_sec
   bool dry_run = false;
+  bool json = false;
 };
 
 // What can be restored. Of the selection only the place and the subvolume count; empty: all.

@@ -22,6 +22,10 @@ constexpr int downloads_max = 3;
 // A part whose copy expires more often than this while it is downloaded is given up: no line is so
 // slow, so HEAD and GET must disagree.
 constexpr int thaws_max = 3;
+// A first part is fetched in this many ranges, of this size at least: as many as parts are in
+// flight by default, and large enough for a connection to get up to speed.
+constexpr std::uint64_t first_ranges = 4;
+constexpr std::uint64_t first_range_bytes_min = std::uint64_t{4} << 20;
 
 }  // namespace
 
@@ -32,17 +36,26 @@ struct download_link::part {
   std::uint32_t number = 1;  // within the chunk
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
+  std::uint64_t ranges = 1;                    // that it is fetched in
   bool last = false;                           // of its chunk
   bool streaming = false;                      // verified in order, with the rest of its chunk
   std::optional<engine::sha256_state> before;  // absent for a first part
   engine::sha256_state expected;               // after this part; the digest for a last one
+  engine::spool_lease stored;                  // valid: it comes from there
   engine::slot_lease slot;
   engine::event ready;
 };
 
+struct download_link::range_of_part {
+  std::uint64_t start = 0;  // within the part
+  std::uint64_t length = 0;
+  result<void> outcome = engine::ok();
+};
+
 download_link::download_link(const services& with, s3::object_store& store,
                              engine::buffer_pool& pool, engine::hash_worker& hashes,
-                             std::vector<located_chunk> chunks, progress* shown, chain_thaw* thaw)
+                             std::vector<located_chunk> chunks, progress* shown, chain_thaw* thaw,
+                             engine::spool* spool)
     : _with(with),
       _store(store),
       _pool(pool),
@@ -52,7 +65,8 @@ download_link::download_link(const services& with, s3::object_store& store,
       _scope(with.loop),
       _order(with.loop, pool.slots()),
       _shown(shown),
-      _thaw(thaw) {}
+      _thaw(thaw),
+      _spool(spool) {}
 
 download_link::~download_link() = default;
 
@@ -61,67 +75,145 @@ bool download_link::streams(const planner::chunk_record& record) const {
   return !record.has_parts() && record.size > _pool.slot_bytes();
 }
 
+std::size_t download_link::pieces_of(const planner::chunk_record& record) const {
+  return static_cast<std::size_t>((record.size + _pool.slot_bytes() - 1) / _pool.slot_bytes());
+}
+
+bool download_link::fits_spool(const planner::chunk_record& record) const {
+  return _spool != nullptr && pieces_of(record) <= _spool->parts() &&
+         _spool->part_bytes() >= _pool.slot_bytes() &&
+         _pool.slot_bytes() % _spool->block_bytes() == 0;
+}
+
 task<result<void>> download_link::verify_first() {
-  _looked_first = true;
-  for (const located_chunk& chunk : _chunks) {
-    if (!streams(chunk.record)) {
+  for (std::size_t index = 0; index < _chunks.size(); ++index) {
+    if (!streams(_chunks[index].record) || fits_spool(_chunks[index].record)) {
       continue;
     }
-    for (int attempt = 1;; ++attempt) {
-      download_link once(_with, _store, _pool, _hashes, std::vector<located_chunk>(1, chunk),
-                         nullptr, _thaw);
-      once._purpose = purpose::hash_only;
-      once._fresh = attempt > 1;
-      auto running = once.run(-1);
-      auto sound = co_await std::move(running);
-      if (sound) {
-        break;
-      }
-      if (sound.error().why != reason::integrity || attempt == downloads_max) {
-        co_return sound;
-      }
-      _with.log.write(engine::log_level::warning, "restore", "chunk_damaged",
-                      {{"attempt", std::to_string(attempt)}, {"error", sound.error().message}});
+    auto proving = prove(index, nullptr);
+    auto proven = co_await std::move(proving);
+    if (!proven) {
+      co_return proven;
     }
     _with.log.write(engine::log_level::info, "restore", "chunk_verified_first",
-                    {{"key", chunk.key.str()}});
+                    {{"key", _chunks[index].key.str()}});
   }
   co_return engine::ok();
 }
 
-std::vector<download_link::part_pointer> download_link::plan() const {
+// Downloads a chunk without states, `into` the spool or nowhere, and compares its digest. The
+// states found on the way are as good as recorded ones then, and become part of the record.
+task<result<void>> download_link::prove(std::size_t index, std::vector<engine::spool_lease>* into) {
+  services inside = _with;
+  inside.stop = _stop.token();
+  for (int attempt = 1;; ++attempt) {
+    download_link once(inside, _store, _pool, _hashes,
+                       std::vector<located_chunk>(1, _chunks[index]), nullptr, _thaw, _spool);
+    once._purpose = purpose::hash_only;
+    once._fresh = attempt > 1;
+    once._into = into;
+    auto running = once.run(-1);
+    auto sound = co_await std::move(running);
+    if (sound) {
+      planner::chunk_record& record = _chunks[index].record;
+      record.part_size = _pool.slot_bytes();
+      record.part_states = std::move(once._states);
+      co_return sound;
+    }
+    if (sound.error().why != reason::integrity || attempt == downloads_max) {
+      co_return sound;
+    }
+    _with.log.write(engine::log_level::warning, "restore", "chunk_damaged",
+                    {{"attempt", std::to_string(attempt)}, {"error", sound.error().message}});
+  }
+}
+
+namespace {
+
+// A spool that shrinks (its disk fills up otherwise) may never have the room that is waited for.
+task<void> stop_when_smaller(engine::reactor& loop, const engine::spool& spool, std::size_t pieces,
+                             engine::stop_source& waiting, engine::stop_token finished) {
+  while (spool.parts() >= pieces) {
+    auto sleeping = loop.sleep_for(std::chrono::seconds(1), finished);
+    auto slept = co_await std::move(sleeping);
+    if (!slept) {
+      co_return;
+    }
+  }
+  waiting.request_stop();
+}
+
+}  // namespace
+
+// Room for a whole chunk; false when the spool turns out to be too small.
+task<result<bool>> download_link::reserve(std::size_t pieces,
+                                          std::vector<engine::spool_lease>& leases) {
+  engine::linked_stop_source waiting(_stop.token());
+  engine::stop_source finished;
+  engine::async_scope beside(_with.loop);
+  beside.spawn(stop_when_smaller(_with.loop, *_spool, pieces, waiting, finished.token()));
+  std::optional<error> failure;
+  while (!failure && leases.size() < pieces) {
+    auto acquiring = _spool->acquire(waiting.token());
+    auto lease = co_await std::move(acquiring);
+    if (lease) {
+      leases.push_back(std::move(*lease));
+    } else {
+      failure = std::move(lease.error());
+    }
+  }
+  finished.request_stop();
+  auto joining = beside.join();
+  co_await std::move(joining);
+  if (!failure) {
+    co_return true;
+  }
+  leases.clear();
+  if (_stop.stop_requested()) {
+    co_return engine::cancelled_error();
+  }
+  _with.log.write(engine::log_level::warning, "restore", "spool_too_small",
+                  {{"reason", failure->what_now == disposition::cancelled
+                                  ? "its disk is fuller than global.spool_size_bytes assumes"
+                                  : failure->text()}});
+  co_return false;
+}
+
+std::vector<download_link::part_pointer> download_link::plan(std::size_t index) const {
   std::vector<part_pointer> parts;
-  for (std::size_t index = 0; index < _chunks.size(); ++index) {
-    const planner::chunk_record& record = _chunks[index].record;
-    const bool fits = record.size <= _pool.slot_bytes();
-    const bool streaming = streams(record);
-    const std::uint64_t step = record.has_parts() ? std::min(*record.part_size, record.size)
-                               : fits             ? record.size
-                                                  : _pool.slot_bytes();
-    BTS3_ASSERT(step <= _pool.slot_bytes());
-    for (std::uint64_t offset = 0; offset < record.size; offset += step) {
-      auto one = std::make_shared<part>(_with.loop);
-      one->chunk = index;
-      one->number = static_cast<std::uint32_t>(offset / step + 1);
-      one->offset = offset;
-      one->length = std::min(step, record.size - offset);
-      one->last = offset + one->length == record.size;
-      one->streaming = streaming;
-      // The codec has checked the digits and the number of states.
-      one->expected = *engine::sha256_state::from_hex(
-          one->last || streaming ? record.sha256 : record.part_states[one->number - 1]);
-      if (one->number > 1 && !streaming) {
-        one->before = engine::sha256_state::from_hex(record.part_states[one->number - 2]);
-      }
-      parts.push_back(std::move(one));
+  const planner::chunk_record& record = _chunks[index].record;
+  const bool fits = record.size <= _pool.slot_bytes();
+  const bool streaming = streams(record);
+  const std::uint64_t step = record.has_parts() ? std::min(*record.part_size, record.size)
+                             : fits             ? record.size
+                                                : _pool.slot_bytes();
+  BTS3_ASSERT(step <= _pool.slot_bytes());
+  for (std::uint64_t offset = 0; offset < record.size; offset += step) {
+    auto one = std::make_shared<part>(_with.loop);
+    one->chunk = index;
+    one->number = static_cast<std::uint32_t>(offset / step + 1);
+    one->offset = offset;
+    one->length = std::min(step, record.size - offset);
+    if (index == 0 && offset == 0 && _purpose == purpose::release) {
+      one->ranges = std::clamp<std::uint64_t>(one->length / first_range_bytes_min, 1, first_ranges);
     }
-    if (streaming && _purpose == purpose::release && !_looked_first) {
-      _with.log.write(engine::log_level::warning, "restore", "chunk_verified_while_streaming",
-                      {{"key", _chunks[index].key.str()},
-                       {"reason",
-                        "its manifest records no part states, and it is larger than the memory "
-                        "set aside for a part; --verify-first downloads it twice instead"}});
+    one->last = offset + one->length == record.size;
+    one->streaming = streaming;
+    // The codec has checked the digits and the number of states.
+    one->expected = *engine::sha256_state::from_hex(
+        one->last || streaming ? record.sha256 : record.part_states[one->number - 1]);
+    if (one->number > 1 && !streaming) {
+      one->before = engine::sha256_state::from_hex(record.part_states[one->number - 2]);
     }
+    parts.push_back(std::move(one));
+  }
+  if (streaming && _purpose == purpose::release) {
+    _with.log.write(engine::log_level::warning, "restore", "chunk_verified_while_streaming",
+                    {{"key", _chunks[index].key.str()},
+                     {"reason",
+                      "its manifest records no part states, and it is larger than the memory "
+                      "set aside for a part; --verify-first downloads it twice instead, and a "
+                      "spool that it fits (s3.spool_enabled) holds it until it is verified"}});
   }
   return parts;
 }
@@ -140,24 +232,65 @@ task<result<void>> download_link::run(int fd) {
 
 // Takes slots in the order of the stream and starts a download for each.
 task<void> download_link::produce() {
-  for (const part_pointer& one : plan()) {
-    auto acquiring = _pool.acquire(_stop.token());
-    auto lease = co_await std::move(acquiring);
-    if (!lease) {
+  for (std::size_t index = 0; index < _chunks.size(); ++index) {
+    auto producing = produce_chunk(index);
+    auto produced = co_await std::move(producing);
+    if (!produced) {
       if (!_failure) {
-        _failure = std::move(lease.error());
+        _failure = std::move(produced.error());
+        _stop.request_stop();
       }
-      break;
-    }
-    one->slot = std::move(*lease);
-    _scope.spawn(fetch(one));
-    auto pushing = _order.push(one, _stop.token());
-    auto pushed = co_await std::move(pushing);
-    if (!pushed) {
       break;
     }
   }
   _order.close();
+}
+
+task<result<void>> download_link::produce_chunk(std::size_t index) {
+  std::vector<engine::spool_lease> leases;
+  const planner::chunk_record& record = _chunks[index].record;
+  if (_purpose == purpose::release && streams(record) && fits_spool(record)) {
+    auto reserving = reserve(pieces_of(record), leases);
+    auto reserved = co_await std::move(reserving);
+    if (!reserved) {
+      co_return std::move(reserved.error());
+    }
+    if (*reserved) {
+      auto proving = prove(index, &leases);
+      auto proven = co_await std::move(proving);
+      if (!proven) {
+        co_return proven;
+      }
+      _with.log.write(engine::log_level::info, "restore", "chunk_verified_in_spool",
+                      {{"key", _chunks[index].key.str()},
+                       {"bytes", std::to_string(_chunks[index].record.size)}});
+    }
+  }
+  for (const part_pointer& one : plan(index)) {
+    auto acquiring = _pool.acquire(_stop.token());
+    auto lease = co_await std::move(acquiring);
+    if (!lease) {
+      co_return std::move(lease.error());
+    }
+    one->slot = std::move(*lease);
+    if (!leases.empty()) {
+      one->stored = std::move(leases[one->number - 1]);
+    }
+    _scope.spawn(fetch(one));
+    auto pushing = _order.push(one, _stop.token());
+    auto pushed = co_await std::move(pushing);
+    if (!pushed) {
+      co_return std::move(pushed.error());
+    }
+    if (one->ranges > 1) {
+      auto waiting = one->ready.wait(_stop.token());
+      auto there = co_await std::move(waiting);
+      if (!there) {
+        co_return std::move(there.error());
+      }
+    }
+  }
+  co_return engine::ok();
 }
 
 task<void> download_link::fetch(part_pointer one) {
@@ -182,19 +315,56 @@ task<result<void>> download_link::fetch_verified(part_pointer one) {
     if (verified || attempt == downloads_max) {
       co_return verified;
     }
+    ++_damaged;
     _with.log.write(engine::log_level::warning, "restore", "part_damaged",
                     {{"attempt", std::to_string(attempt)}, {"error", verified.error().message}});
   }
 }
 
 task<result<void>> download_link::download(part_pointer one, bool fresh_connection) {
+  if (one->stored.valid()) {
+    auto reading = _spool->read(one->stored, _pool, one->slot, 0, one->length, 0, _stop.token());
+    auto read = co_await std::move(reading);
+    one->stored.release();  // if its bytes are wrong, they come from the store after all
+    co_return read;
+  }
+  // What was damaged comes again in one piece, on one connection that is new.
+  const std::uint64_t count = fresh_connection ? 1 : one->ranges;
+  if (count == 1) {
+    auto downloading = download_range(one, 0, one->length, fresh_connection);
+    co_return co_await std::move(downloading);
+  }
+  std::vector<range_of_part> ranges(count);
+  engine::async_scope together(_with.loop);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    ranges[i].start = one->length * i / count;
+    ranges[i].length = one->length * (i + 1) / count - ranges[i].start;
+    together.spawn(download_into(one, ranges[i]));
+  }
+  auto joining = together.join();
+  co_await std::move(joining);
+  for (range_of_part& range : ranges) {
+    if (!range.outcome) {
+      co_return std::move(range.outcome);
+    }
+  }
+  co_return engine::ok();
+}
+
+task<void> download_link::download_into(part_pointer one, range_of_part& range) {
+  auto downloading = download_range(one, range.start, range.length, false);
+  range.outcome = co_await std::move(downloading);
+}
+
+task<result<void>> download_link::download_range(part_pointer one, std::uint64_t start,
+                                                 std::uint64_t length, bool fresh_connection) {
   const located_chunk& from = _chunks[one->chunk];
   int thaws = 0;
   for (;;) {
     const std::uint64_t thaw_age = _thaw != nullptr ? _thaw->age() : 0;
     const bool conditional = _conditional && !from.info.tag.empty();
-    s3::get_request request(from.key, one->slot.bytes().first(one->length));
-    request.range = s3::byte_range(one->offset, one->length);
+    s3::get_request request(from.key, one->slot.bytes().subspan(start, length));
+    request.range = s3::byte_range(one->offset + start, length);
     request.fresh_connection = fresh_connection;
     if (conditional) {
       request.must_match = from.info.tag;
@@ -202,6 +372,9 @@ task<result<void>> download_link::download(part_pointer one, bool fresh_connecti
     auto getting = _store.get_object(std::move(request), _stop.token());
     auto got = co_await std::move(getting);
     if (got) {
+      if (_thaw != nullptr) {
+        _thaw->has_read(length);
+      }
       co_return engine::ok();
     }
     if (got.error().why == reason::not_thawed && _thaw != nullptr && thaws < thaws_max) {
@@ -261,7 +434,7 @@ task<result<void>> download_link::verify(part_pointer one) {
 
 task<result<void>> download_link::verify_streaming(part_pointer one) {
   if (!_stream_hashes) {
-    _stream_hashes = std::make_unique<engine::hash_worker>(_with.loop);
+    _stream_hashes = std::make_unique<engine::hash_worker>(_with.loop, false);
   }
   const auto bytes = one->slot.bytes().first(one->length);
   engine::part_hash hash =
@@ -269,6 +442,10 @@ task<result<void>> download_link::verify_streaming(part_pointer one) {
   hash.publish(bytes.size());
   auto finishing = hash.finish();
   const engine::part_digest digest = co_await std::move(finishing);
+  if (!one->last) {
+    BTS3_ASSERT(digest.state.has_value());  // a slot is whole pages
+    _states.push_back(digest.state->hex());
+  }
   if (one->last && digest.digest_if_last != one->expected) {
     error failure;
     failure.why = reason::integrity;
@@ -282,10 +459,15 @@ task<result<void>> download_link::verify_streaming(part_pointer one) {
   co_return engine::ok();
 }
 
-// Feeds the inspector and the pipe.
+// Feeds the inspector and the pipe, or the spool.
 task<result<void>> download_link::pass_on(part_pointer one, int fd) {
-  if (_purpose == purpose::hash_only) {
+  if (_purpose == purpose::hash_only && _into == nullptr) {
     co_return engine::ok();
+  }
+  if (_purpose == purpose::hash_only) {
+    auto storing =
+        _spool->write((*_into)[one->number - 1], _pool, one->slot, one->length, 0, _stop.token());
+    co_return co_await std::move(storing);
   }
   const auto bytes = one->slot.bytes().first(one->length);
   if (auto understood = _inspector.feed(bytes); !understood) {
@@ -328,13 +510,14 @@ task<result<void>> download_link::release(int fd) {
         if (_failure || _stop.stop_requested()) {
           break;
         }
-        if (!one->streaming || one->last) {
+        if (!one->streaming || one->last || _purpose == purpose::hash_only) {
           co_return passed;
         }
         suspicion = std::move(passed.error());
         continue;  // the slot is given back with the part
       }
       _bytes += one->length;
+      ++_parts;
       if (_shown != nullptr) {
         _shown->add(one->length);
       }

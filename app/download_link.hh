@@ -4,11 +4,17 @@
 // before its first byte is released, and released in order. Slots are handed out in the order of
 // the stream, so the lowest missing part always has one and reordering cannot deadlock.
 //
-// Chunks of old manifests record no states. One that fits a slot is verified whole before release;
-// a larger one while it streams, which is announced, and its last part is held back until the whole
-// digest is known, so that a damaged stream never reaches its END. When `btrfs receive` stumbles
-// over such a chunk before its digest is known, the rest is still fetched and hashed, to name the
-// culprit.
+// The first part comes in several ranges at the same time, and before all others: `btrfs receive`
+// is what a restore waits for, and would otherwise begin only when a whole set of parts is there.
+//
+// Chunks of old manifests record no states. One that fits a slot is verified whole before release.
+// A larger one that fits the spool is fetched into it and hashed on the way; once its digest is
+// proven, so are the states between its pieces, by which each is verified again when it comes back
+// from the disk, as any part is. So are the parts of a second download after verify_first().
+// Without a spool and without verify_first() such a chunk is verified while it streams, which is
+// announced, and its last part is held back until the whole digest is known, so that a damaged
+// stream never reaches its END. When `btrfs receive` stumbles over such a chunk before its digest
+// is known, the rest is still fetched and hashed, to name the culprit.
 //
 // With a chain_thaw, a chunk whose thawed copy has expired is thawed again while `btrfs receive`
 // waits, and the download goes on.
@@ -22,6 +28,7 @@
 #include "engine/buffer_pool.hh"
 #include "engine/channel.hh"
 #include "engine/hash_worker.hh"
+#include "engine/spool.hh"
 #include "s3/object_store.hh"
 
 #include <memory>
@@ -36,28 +43,45 @@ class download_link {
   // References must outlive it. The pool's slots hold at least the largest recorded part.
   download_link(const services& with, s3::object_store& store, engine::buffer_pool& pool,
                 engine::hash_worker& hashes, std::vector<located_chunk> chunks,
-                progress* shown = nullptr, chain_thaw* thaw = nullptr);
+                progress* shown = nullptr, chain_thaw* thaw = nullptr,
+                engine::spool* spool = nullptr);
   ~download_link();
 
-  // Before run(): downloads every chunk that run() would verify while streaming, and hashes it. A
-  // damaged one is fetched again, twice, on new connections; then reason integrity.
+  // Before run(): downloads every chunk that run() would verify while streaming, and hashes it, so
+  // that run() can verify it in parts. A damaged one is fetched again, twice, on new connections;
+  // then reason integrity.
   engine::task<engine::result<void>> verify_first();
 
   // Writes the whole verified stream to `fd`. Reason integrity, naming chunk and part, for bytes
   // that stay wrong after three downloads and for a stream without its END.
   engine::task<engine::result<void>> run(int fd);
 
+  // Released so far.
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
+  [[nodiscard]] std::uint64_t parts() const { return _parts; }
+  // That had to be fetched again.
+  [[nodiscard]] std::uint64_t damaged_parts() const { return _damaged; }
 
  private:
   struct part;
   using part_pointer = std::shared_ptr<part>;
   [[nodiscard]] bool streams(const planner::chunk_record& record) const;
-  std::vector<part_pointer> plan() const;
+  [[nodiscard]] std::size_t pieces_of(const planner::chunk_record& record) const;
+  [[nodiscard]] bool fits_spool(const planner::chunk_record& record) const;
+  std::vector<part_pointer> plan(std::size_t index) const;
+  engine::task<engine::result<void>> prove(std::size_t index,
+                                           std::vector<engine::spool_lease>* into);
+  engine::task<engine::result<bool>> reserve(std::size_t pieces,
+                                             std::vector<engine::spool_lease>& leases);
+  engine::task<engine::result<void>> produce_chunk(std::size_t index);
   engine::task<void> produce();
   engine::task<void> fetch(part_pointer one);
   engine::task<engine::result<void>> fetch_verified(part_pointer one);
   engine::task<engine::result<void>> download(part_pointer one, bool fresh_connection);
+  struct range_of_part;
+  engine::task<void> download_into(part_pointer one, range_of_part& range);
+  engine::task<engine::result<void>> download_range(part_pointer one, std::uint64_t start,
+                                                    std::uint64_t length, bool fresh_connection);
   engine::task<engine::result<void>> verify(part_pointer one);
   engine::task<engine::result<void>> verify_streaming(part_pointer one);
   engine::task<engine::result<void>> pass_on(part_pointer one, int fd);
@@ -78,10 +102,16 @@ class download_link {
   chain_thaw* _thaw;
   enum class purpose { release, hash_only };
   purpose _purpose = purpose::release;
-  bool _fresh = false;         // every GET on a new connection
-  bool _looked_first = false;  // verify_first() has been there
-  bool _conditional = true;    // whether GETs carry If-Match
+  bool _fresh = false;  // every GET on a new connection
+  // With purpose::hash_only: where the pieces of the one chunk go as they are hashed; null:
+  // nowhere.
+  std::vector<engine::spool_lease>* _into = nullptr;
+  std::vector<std::string> _states;  // after each piece but the last
+  engine::spool* _spool;
+  bool _conditional = true;  // whether GETs carry If-Match
   std::uint64_t _bytes = 0;
+  std::uint64_t _parts = 0;
+  std::uint64_t _damaged = 0;
 };
 
 }  // namespace bts3::app

@@ -87,4 +87,17 @@ std::string format_bytes(std::uint64_t bytes) {
   return std::string(text, static_cast<std::size_t>(size));
 }
 
+std::string format_duration(std::chrono::seconds time) {
+  const auto count = static_cast<long long>(time.count());
+  char text[64];
+  if (count < 60) {
+    std::snprintf(text, sizeof text, "%lld s", count);
+  } else if (count < 3600) {
+    std::snprintf(text, sizeof text, "%lld min %02lld s", count / 60, count % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%lld h %02lld min", count / 3600, count / 60 % 60);
+  }
+  return text;
+}
+
 }  // namespace bts3::app

@@ -16,5 +16,7 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text);
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 
 std::string format_bytes(std::uint64_t bytes);  // "1.2 GiB"
+// "34 s", "5 min 07 s", "3 h 12 min".
+std::string format_duration(std::chrono::seconds time);
 
 }  // namespace bts3::app

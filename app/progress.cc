@@ -21,21 +21,6 @@ constexpr std::size_t columns_default = 80;
 // A service manager shows what it was told last, and need not be told each second.
 constexpr unsigned shows_per_mirrored = 5;
 
-std::string duration_text(seconds left) {
-  const auto count = left.count();
-  char text[64];
-  if (count < 60) {
-    std::snprintf(text, sizeof text, "%lld s", static_cast<long long>(count));
-  } else if (count < 3600) {
-    std::snprintf(text, sizeof text, "%lld min %02lld s", static_cast<long long>(count / 60),
-                  static_cast<long long>(count % 60));
-  } else {
-    std::snprintf(text, sizeof text, "%lld h %02lld min", static_cast<long long>(count / 3600),
-                  static_cast<long long>(count / 60 % 60));
-  }
-  return text;
-}
-
 }  // namespace
 
 std::string progress_report::text() const {
@@ -48,7 +33,7 @@ std::string progress_report::text() const {
   }
   line += ", " + format_bytes(bytes_per_second) + "/s";
   if (eta) {
-    line += ", " + duration_text(*eta) + " left";
+    line += ", " + format_duration(*eta) + " left";
   }
   return line;
 }

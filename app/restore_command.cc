@@ -1,7 +1,11 @@
 // run_restore(): the restore command over one subvolume or all.
 #include "app/restore_job.hh"
 #include "app/restore_source.hh"
+#include "app/run_figures.hh"
 
+#include <nlohmann/json.hpp>
+
+#include <chrono>
 #include <cstdio>
 #include <utility>
 
@@ -24,9 +28,31 @@ restore_command with_target(const services& with, restore_command command) {
   return command;
 }
 
+// The run in figures, for whoever measures it.
+void report_totals(const services& with, const store_connection& connection,
+                   const restore_totals& totals, std::chrono::steady_clock::time_point began) {
+  const process_figures used = figures_of_process();
+  const double rate = totals.transfer_seconds > 0
+                          ? static_cast<double>(totals.bytes) / totals.transfer_seconds
+                          : 0.0;
+  with.log.write(log_level::info, "restore", "run_finished",
+                 {{"restored", std::to_string(totals.restored)},
+                  {"links", std::to_string(totals.links)},
+                  {"bytes", std::to_string(totals.bytes)},
+                  {"parts", std::to_string(totals.parts)},
+                  {"damaged_parts", std::to_string(totals.damaged_parts)},
+                  {"retries", std::to_string(connection.retries())},
+                  {"seconds", seconds_text(seconds_since(began))},
+                  {"thaw_wait_seconds", std::to_string(totals.thaw_wait.count())},
+                  {"transfer_seconds", seconds_text(totals.transfer_seconds)},
+                  {"bytes_per_second", std::to_string(static_cast<std::uint64_t>(rate))},
+                  {"cpu_seconds", seconds_text(used.cpu_seconds)},
+                  {"peak_rss_bytes", std::to_string(used.peak_rss_bytes)}});
+}
+
 task<result<exit_status>> restore_one(const services& with, store_connection& connection,
-                                      restore_command command) {
-  restore_job job(with, connection, with_target(with, std::move(command)));
+                                      restore_command command, restore_totals& totals) {
+  restore_job job(with, connection, with_target(with, std::move(command)), totals);
   auto running = job.run();
   co_return co_await std::move(running);
 }
@@ -38,7 +64,8 @@ task<result<void>> request_all(const services& with, store_connection& connectio
   for (const std::string& name : names) {
     restore_command one = command;
     one.subvolume = name;
-    restore_job job(with, connection, with_target(with, std::move(one)));
+    restore_totals none;
+    restore_job job(with, connection, with_target(with, std::move(one)), none);
     if (!job.waits_for_thaw()) {
       break;  // each restore asks and goes on to the next at once
     }
@@ -57,7 +84,7 @@ task<result<void>> request_all(const services& with, store_connection& connectio
 }
 
 task<result<exit_status>> restore_all(const services& with, store_connection& connection,
-                                      restore_command command) {
+                                      restore_command command, restore_totals& totals) {
   auto listing = all_subvolumes(connection.store(), with.settings, with.stop);
   auto names = co_await std::move(listing);
   if (!names) {
@@ -74,7 +101,7 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
   for (const std::string& name : *names) {
     restore_command one = command;
     one.subvolume = name;
-    auto restoring = restore_one(with, connection, std::move(one));
+    auto restoring = restore_one(with, connection, std::move(one), totals);
     auto restored = co_await std::move(restoring);
     if (restored) {
       continue;
@@ -84,6 +111,12 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
     }
     with.log.write(log_level::error, "restore", "subvolume_failed",
                    {{"subvolume", name}, {"error", restored.error().text()}});
+    if (command.json) {
+      nlohmann::ordered_json failed = {
+          {"subvolume", name}, {"status", "failed"}, {"error", restored.error().text()}};
+      std::printf("%s\n",
+                  failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    }
     failures.push_back(std::move(restored.error()).within(name));
   }
   if (failures.size() == names->size()) {
@@ -92,7 +125,9 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
   if (failures.empty()) {
     co_return exit_status::done;
   }
-  std::printf("%zu of %zu subvolumes could not be restored\n", failures.size(), names->size());
+  if (!command.json) {
+    std::printf("%zu of %zu subvolumes could not be restored\n", failures.size(), names->size());
+  }
   co_return exit_status::partly;
 }
 
@@ -103,9 +138,15 @@ task<result<exit_status>> run_restore(const services& with, restore_command comm
   if (!connection) {
     co_return std::move(connection.error());
   }
-  auto running = command.all ? restore_all(with, **connection, std::move(command))
-                             : restore_one(with, **connection, std::move(command));
+  const auto began = std::chrono::steady_clock::now();
+  const bool dry_run = command.dry_run;
+  restore_totals totals;
+  auto running = command.all ? restore_all(with, **connection, std::move(command), totals)
+                             : restore_one(with, **connection, std::move(command), totals);
   auto status = co_await std::move(running);
+  if (!dry_run) {
+    report_totals(with, **connection, totals, began);
+  }
   auto closing = (*connection)->close();
   co_await std::move(closing);
   co_return status;

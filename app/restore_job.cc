@@ -3,9 +3,12 @@
 #include "app/chosen_backup.hh"
 #include "app/human_units.hh"
 #include "app/restore_source.hh"
+#include "app/run_figures.hh"
 #include "btrfs/identity.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/snapshot_manager.hh"
+
+#include <nlohmann/json.hpp>
 
 #include <sys/stat.h>
 
@@ -24,6 +27,21 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
+// What every result begins with.
+nlohmann::ordered_json result_of(const restore_command& command, const chain_link& backup) {
+  nlohmann::ordered_json out;
+  out["subvolume"] = command.subvolume;
+  out["target"] = command.target;
+  out["manifest_key"] = backup.key;
+  out["created_at"] = backup.value.created_at.rfc3339();
+  return out;
+}
+
+void print(const nlohmann::ordered_json& value) {
+  std::printf("%s\n",
+              value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+}
+
 error damaged(std::string message) {
   error failure;
   failure.why = reason::integrity;
@@ -34,12 +52,13 @@ error damaged(std::string message) {
 }  // namespace
 
 restore_job::restore_job(const services& with, store_connection& connection,
-                         restore_command command)
+                         restore_command command, restore_totals& totals)
     : _with(with),
       _connection(connection),
       _command(std::move(command)),
       _thaw(thaw_policy_of(with.settings, _command)),
-      _verify(verify_mode_of(_command.verify.value_or(with.settings.verify_mode))) {}
+      _verify(verify_mode_of(_command.verify.value_or(with.settings.verify_mode))),
+      _totals(totals) {}
 
 task<result<restore_plan>> restore_job::make_plan(const btrfs::target_report& target,
                                                   std::vector<chain_link> chain) {
@@ -73,6 +92,14 @@ task<result<restore_plan>> restore_job::make_plan(const btrfs::target_report& ta
     co_return std::move(thaw.error());
   }
   plan.thaw = std::move(*thaw);
+  plan.time = plan_time(plan.thaw, _thaw, plan.bytes());
+  if (_command.dry_run) {
+    auto cost = plan_cost(_with, plan.thaw, plan.chunks_from(0));
+    if (!cost) {
+      co_return std::move(cost.error());
+    }
+    plan.cost = std::move(*cost);
+  }
   co_return plan;
 }
 
@@ -156,6 +183,12 @@ result<exit_status> restore_job::finish_interrupted(const btrfs::target_report& 
   }
   _with.log.write(log_level::info, "restore", "interrupted_restore_finished",
                   {{"manifest", published->manifest_key}, {"target", target.path()}});
+  if (_command.json) {
+    nlohmann::ordered_json out = result_of(_command, wanted);
+    out["status"] = "finished";
+    print(out);
+    return exit_status::done;
+  }
   std::printf(
       "%s: the backup of %s had been restored to %s before; what that restore left was "
       "removed\n",
@@ -257,16 +290,19 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
     co_return std::move(fit.error());
   }
   const chain_link& last = plan.links.back().link;
+  const restore_totals before = _totals;
+  const std::size_t links_kept = workspace->records().size();
   // Nothing is asked for, and paid, before everything that could be refused was checked; and
   // nothing for links that an earlier attempt has received.
-  chain_thaw thaw(_with, _connection.store(), _command.subvolume,
-                  plan.chunks_from(workspace->records().size()), _thaw);
+  chain_thaw thaw(_with, _connection.store(), _command.subvolume, plan.chunks_from(links_kept),
+                  _thaw);
   auto thawing = thaw.make_readable(_with.stop);
   auto received = co_await std::move(thawing);
   if (received) {
     auto receiving = receive_all(plan, *workspace, thaw);
     received = co_await std::move(receiving);
   }
+  _totals.thaw_wait += thaw.waited();
   if (received) {
     auto verifying = verify(plan, *workspace);
     received = co_await std::move(verifying);
@@ -284,10 +320,36 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
     co_return std::move(received.error());
   }
   workspace->close();
-  std::printf("%s: restored the backup of %s to %s (%zu link%s)\n", _command.subvolume.c_str(),
-              last.value.created_at.rfc3339().c_str(), plan.target.c_str(), plan.links.size(),
-              plan.links.size() == 1 ? "" : "s");
+  ++_totals.restored;
+  report_done(plan, before, links_kept);
   co_return exit_status::done;
+}
+
+void restore_job::report_done(const restore_plan& plan, const restore_totals& before,
+                              std::size_t links_kept) const {
+  const chain_link& last = plan.links.back().link;
+  if (!_command.json) {
+    std::printf("%s: restored the backup of %s to %s (%zu link%s)\n", _command.subvolume.c_str(),
+                last.value.created_at.rfc3339().c_str(), plan.target.c_str(), plan.links.size(),
+                plan.links.size() == 1 ? "" : "s");
+    return;
+  }
+  nlohmann::ordered_json out = result_of(_command, last);
+  out["status"] = "restored";
+  out["links"] = plan.links.size();
+  out["links_kept_from_before"] = links_kept;
+  out["bytes"] = _totals.bytes - before.bytes;
+  out["parts"] = _totals.parts - before.parts;
+  out["damaged_parts"] = _totals.damaged_parts - before.damaged_parts;
+  out["transfer_seconds"] = _totals.transfer_seconds - before.transfer_seconds;
+  out["thaw_wait_seconds"] = (_totals.thaw_wait - before.thaw_wait).count();
+  out["verified"] = _content_verified              ? "content"
+                    : _verify == verify_mode::none ? "parts"
+                                                   : "parts and identity";
+  if (_command.keep_received) {
+    out["kept"] = kept_path(last);
+  }
+  print(out);
 }
 
 // What an earlier attempt received must be of this chain, and the rest must fit.
@@ -371,7 +433,8 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
     co_return failure;
   }
   engine::buffer_pool pool(_with.loop, slot_bytes, parts + 1, _with.log);
-  engine::hash_worker hashes(_with.loop);
+  engine::hash_worker hashes(_with.loop, false);
+  const std::unique_ptr<engine::spool> spool = spool_for(plan, first, pool.slot_bytes());
   progress shown(_with.loop, _with.log, _with.line, "restore", "restoring " + _command.subvolume,
                  [this] {
                    const std::uint64_t retries = _connection.retries();
@@ -379,27 +442,55 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
                  });
   shown.set_total(bytes);
   shown.start();
+  const auto began = std::chrono::steady_clock::now();
   result<void> received = engine::ok();
   for (std::size_t i = first; i < plan.links.size() && received; ++i) {
-    auto receiving = receive_link(plan.links[i], workspace, pool, hashes, thaw, shown);
+    const link_means means{pool, hashes, spool.get(), thaw, shown};
+    auto receiving = receive_link(plan.links[i], workspace, means);
     received = co_await std::move(receiving);
   }
+  _totals.transfer_seconds += seconds_since(began);
   auto stopping = shown.stop();
   co_await std::move(stopping);
   co_return received;
 }
 
+// Where there is one, and a chunk that needs it. On a recovery host its disk may be missing: that
+// is told, and is no reason not to restore.
+std::unique_ptr<engine::spool> restore_job::spool_for(const restore_plan& plan, std::size_t first,
+                                                      std::size_t piece_bytes) const {
+  bool wanted = false;
+  for (std::size_t i = first; i < plan.links.size(); ++i) {
+    for (const located_chunk& chunk : plan.links[i].chunks) {
+      wanted = wanted || (!chunk.record.has_parts() && chunk.record.size > piece_bytes);
+    }
+  }
+  if (!wanted || !_with.settings.spool_enabled) {
+    return nullptr;
+  }
+  engine::spool_options options;
+  options.directory = _with.settings.spool_dir;
+  options.budget_bytes = _with.settings.spool_size_bytes;
+  options.part_bytes = piece_bytes;
+  auto spool = engine::spool::create(_with.loop, std::move(options), _with.log);
+  if (!spool) {
+    _with.log.write(log_level::warning, "restore", "spool_not_used",
+                    {{"reason", spool.error().text()}});
+    return nullptr;
+  }
+  return std::move(*spool);
+}
+
 task<result<void>> restore_job::receive_link(const planned_link& planned,
                                              btrfs::receive_workspace& workspace,
-                                             engine::buffer_pool& pool, engine::hash_worker& hashes,
-                                             chain_thaw& thaw, progress& shown) {
+                                             const link_means& means) {
   const chain_link& link = planned.link;
   const auto started = std::chrono::steady_clock::now();
   engine::linked_stop_source stop(_with.stop);  // also when the receiver stalls
   services with_stall = _with;
   with_stall.stop = stop.token();
-  download_link download(with_stall, _connection.store(), pool, hashes, planned.chunks, &shown,
-                         &thaw);
+  download_link download(with_stall, _connection.store(), means.pool, means.hashes, planned.chunks,
+                         &means.shown, &means.thaw, means.spool);
   if (_command.verify_first) {
     auto looking = download.verify_first();
     auto sound = co_await std::move(looking);
@@ -418,6 +509,9 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
   auto fed = co_await std::move(feeding);
   auto stopping = watch.stop();
   co_await std::move(stopping);
+  _totals.bytes += download.bytes();
+  _totals.parts += download.parts();
+  _totals.damaged_parts += download.damaged_parts();
   if (!fed) {
     co_return fed.error().why == reason::child_process ? std::move(fed.error()).within(link.key)
                                                        : std::move(fed.error());
@@ -425,6 +519,7 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
   if (auto taken = take_received(link, workspace); !taken) {
     co_return taken;
   }
+  ++_totals.links;
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - started);
   _with.log.write(log_level::info, "restore", "link_received",
@@ -508,7 +603,9 @@ task<result<void>> restore_job::verify(const restore_plan& plan,
   auto comparing =
       verify_content(_with, _verify, _command.subvolume, source.path,
                      workspace.directory() + "/" + workspace.records().back().subvolume);
-  co_return co_await std::move(comparing);
+  auto equal = co_await std::move(comparing);
+  _content_verified = equal.has_value();
+  co_return equal;
 }
 
 result<void> restore_job::make_target(const chain_link& last, btrfs::receive_workspace& workspace) {

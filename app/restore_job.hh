@@ -13,6 +13,8 @@
 #include "btrfs/receive_watch.hh"
 #include "btrfs/receive_workspace.hh"
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,10 +28,23 @@ namespace bts3::app {
 engine::task<engine::result<exit_status>> run_restore(const services& with,
                                                       restore_command command);
 
+// What a run has restored, for the event that ends it.
+struct restore_totals {
+  std::uint64_t restored = 0;  // subvolumes
+  std::uint64_t links = 0;     // received now
+  std::uint64_t bytes = 0;     // released to `btrfs receive`
+  std::uint64_t parts = 0;
+  std::uint64_t damaged_parts = 0;    // fetched again
+  double transfer_seconds = 0;        // from the first download to the last link's record
+  std::chrono::seconds thaw_wait{0};  // in all
+};
+
 class restore_job {
  public:
-  // For command.subvolume and command.target, which must be set. The store must outlive it.
-  restore_job(const services& with, store_connection& connection, restore_command command);
+  // For command.subvolume and command.target, which must be set. References must outlive it.
+  // Adds what it does to `totals`.
+  restore_job(const services& with, store_connection& connection, restore_command command,
+              restore_totals& totals);
 
   engine::task<engine::result<exit_status>> run();
 
@@ -50,11 +65,20 @@ class restore_job {
   engine::task<engine::result<void>> receive_all(const restore_plan& plan,
                                                  btrfs::receive_workspace& workspace,
                                                  chain_thaw& thaw);
+  // What all links of a chain share.
+  struct link_means {
+    engine::buffer_pool& pool;
+    engine::hash_worker& hashes;
+    engine::spool* spool;  // may be null
+    chain_thaw& thaw;
+    progress& shown;
+  };
+  [[nodiscard]] std::unique_ptr<engine::spool> spool_for(const restore_plan& plan,
+                                                         std::size_t first,
+                                                         std::size_t piece_bytes) const;
   engine::task<engine::result<void>> receive_link(const planned_link& planned,
                                                   btrfs::receive_workspace& workspace,
-                                                  engine::buffer_pool& pool,
-                                                  engine::hash_worker& hashes, chain_thaw& thaw,
-                                                  progress& shown);
+                                                  const link_means& means);
   engine::task<engine::result<void>> feed(download_link& download, btrfs::receive_process& receive,
                                           const btrfs::receive_watch& watch);
   engine::result<void> take_received(const chain_link& link, btrfs::receive_workspace& workspace);
@@ -66,6 +90,8 @@ class restore_job {
                                                  const std::optional<btrfs::uuid>& received) const;
   engine::result<exit_status> finish_interrupted(const btrfs::target_report& target,
                                                  const chain_link& wanted);
+  void report_done(const restore_plan& plan, const restore_totals& before,
+                   std::size_t links_kept) const;
   engine::result<void> make_target(const chain_link& last, btrfs::receive_workspace& workspace);
 
   const services& _with;
@@ -73,6 +99,8 @@ class restore_job {
   restore_command _command;
   thaw_policy _thaw;
   verify_mode _verify;
+  restore_totals& _totals;
+  bool _content_verified = false;
 };
 
 }  // namespace bts3::app

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -83,6 +84,20 @@ std::vector<located_chunk> restore_plan::chunks_from(std::size_t link) const {
   return chunks;
 }
 
+const char* name_of(rate_source source) {
+  switch (source) {
+    case rate_source::assumed:
+      return "assumed";
+    case rate_source::stated:
+      return "stated";
+    case rate_source::limited:
+      return "limited";
+    case rate_source::measured:
+      return "measured";
+  }
+  return "";
+}
+
 s3::thaw_survey planned_thaw::total() const {
   s3::thaw_survey sum;
   for (const auto& [name, one] : classes) {
@@ -94,6 +109,7 @@ s3::thaw_survey planned_thaw::total() const {
     sum.to_extend += one.found.to_extend;
     sum.bytes += one.found.bytes;
     sum.bytes_to_request += one.found.bytes_to_request;
+    sum.bytes_to_extend += one.found.bytes_to_extend;
     sum.typical.least = std::max(sum.typical.least, one.found.typical.least);
     sum.typical.most = std::max(sum.typical.most, one.found.typical.most);
   }
@@ -136,16 +152,56 @@ result<void> check_space(const restore_plan& plan, std::uint64_t stream_bytes) {
   return failure;
 }
 
+namespace {
+
+// Whole minutes, and whole hours from two on.
+std::string hours_text(std::chrono::seconds time) {
+  const auto minutes = std::chrono::ceil<std::chrono::minutes>(time).count();
+  return minutes < 120 ? counted(static_cast<std::size_t>(minutes), "minute")
+                       : counted(static_cast<std::size_t>((minutes + 59) / 60), "hour");
+}
+
+}  // namespace
+
 std::string thaw_time_text(const s3::thaw_time& typical) {
-  const auto text = [](std::chrono::seconds time) {
-    const auto minutes = std::chrono::ceil<std::chrono::minutes>(time).count();
-    return minutes < 120 ? counted(static_cast<std::size_t>(minutes), "minute")
-                         : counted(static_cast<std::size_t>((minutes + 59) / 60), "hour");
-  };
   if (typical.least.count() == 0) {
-    return "within " + text(typical.most);
+    return "within " + hours_text(typical.most);
   }
-  return "in " + text(typical.least) + " to " + text(typical.most);
+  return "in " + hours_text(typical.least) + " to " + hours_text(typical.most);
+}
+
+std::string time_text(const planned_time& time) {
+  std::string text = "  time      about " + hours_text(time.thaw + time.download) + ": ";
+  if (time.thaw.count() > 0) {
+    text += "thawed typically within " + hours_text(time.thaw) + ", then ";
+  }
+  char rate[32];
+  std::snprintf(rate, sizeof rate, "%.1f MB/s", static_cast<double>(time.bytes_per_sec) / 1e6);
+  text += "downloaded in " + hours_text(time.download) + " at " + rate + " (" + name_of(time.from) +
+          (time.from == rate_source::assumed ? "; --download-rate states another" : "") + ")\n";
+  return text;
+}
+
+restore_demand demand_of(const std::vector<located_chunk>& chunks, const planned_thaw& thaw,
+                         std::uint64_t part_bytes) {
+  restore_demand demand;
+  demand.tier = s3::name_of(thaw.tier);
+  demand.days = thaw.days;
+  for (const located_chunk& chunk : chunks) {
+    class_demand& one = demand.classes[chunk.storage_class()];
+    const std::uint64_t part =
+        std::max<std::uint64_t>(chunk.record.part_size.value_or(part_bytes), 1);
+    one.bytes += chunk.info.size;
+    one.requests += 1 + (chunk.info.size + part - 1) / part;  // a HEAD, and the GETs
+  }
+  for (const auto& [name, row] : thaw.classes) {
+    class_demand& one = demand.classes[name];
+    one.to_thaw += row.found.to_request;
+    one.bytes_to_thaw += row.found.bytes_to_request;
+    one.to_extend += row.found.to_extend;
+    one.bytes_to_extend += row.found.bytes_to_extend;
+  }
+  return demand;
 }
 
 std::string thaw_text(const planned_thaw& thaw) {
@@ -195,6 +251,10 @@ std::string plan_text(const restore_plan& plan) {
             format_bytes(total.bytes) + "\n";
   }
   text += thaw_text(plan.thaw);
+  text += time_text(plan.time);
+  if (plan.cost) {
+    text += cost_text(*plan.cost);
+  }
   const std::uint64_t needed = space_needed(plan.bytes());
   text += "  space     " + format_bytes(needed) + " needed (" + format_bytes(plan.bytes()) +
           " of streams, " + format_bytes(needed - plan.bytes()) + " for metadata), " +
@@ -246,7 +306,52 @@ nlohmann::ordered_json thaw_json(const planned_thaw& thaw) {
   return out;
 }
 
+nlohmann::ordered_json time_json(const planned_time& time) {
+  nlohmann::ordered_json out;
+  out["thaw_seconds_most"] = time.thaw.count();
+  out["download_seconds"] = time.download.count();
+  out["download_bytes_per_second"] = time.bytes_per_sec;
+  out["rate"] = name_of(time.from);
+  return out;
+}
+
+// To a hundredth of a cent.
+double rounded(double amount) {
+  return std::round(amount * 1e4) / 1e4;
+}
+
+nlohmann::ordered_json cost_json(const restore_cost& cost) {
+  nlohmann::ordered_json out;
+  out["known"] = cost.has_sum && !cost.other_region && cost.unknown.empty();
+  out["currency"] = cost.currency;
+  out["prices"] = {{"of", cost.table}, {"region", cost.table_region}, {"as_of", cost.as_of}};
+  out["region"] = cost.region;
+  out["unknown"] = cost.unknown;
+  if (cost.has_sum) {
+    out["total"] = rounded(cost.total());
+    out["retrieval"] = rounded(cost.retrieval);
+    out["copies"] = rounded(cost.copies);
+    out["requests"] = rounded(cost.requests);
+    out["transfer"] = rounded(cost.transfer);
+  }
+  return out;
+}
+
+std::string one_line(const nlohmann::ordered_json& value) {
+  return value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 }  // namespace
+
+std::string thaw_json_text(const planned_thaw& thaw) {
+  return one_line(thaw_json(thaw));
+}
+std::string time_json_text(const planned_time& time) {
+  return one_line(time_json(time));
+}
+std::string cost_json_text(const restore_cost& cost) {
+  return one_line(cost_json(cost));
+}
 
 std::string plan_json(const restore_plan& plan) {
   using json = nlohmann::ordered_json;
@@ -274,6 +379,8 @@ std::string plan_json(const restore_plan& plan) {
     out["classes"][name] = {{"objects", total.objects}, {"bytes", total.bytes}};
   }
   out["thaw"] = thaw_json(plan.thaw);
+  out["time"] = time_json(plan.time);
+  out["money"] = plan.cost ? cost_json(*plan.cost) : json(nullptr);
   out["space"] = {{"needed_bytes", space_needed(plan.bytes())},
                   {"available_bytes", plan.available_bytes},
                   {"enough", space_needed(plan.bytes()) <= plan.available_bytes}};
@@ -283,7 +390,7 @@ std::string plan_json(const restore_plan& plan) {
                      {"btrfs_progs", version_text(plan.host.tools)}};
   out["verify"] = {{"mode", plan.verification}};
   out["verify"]["source"] = plan.source.empty() ? json(nullptr) : json(plan.source);
-  return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return one_line(out) + "\n";
 }
 
 }  // namespace bts3::app

@@ -3,13 +3,16 @@
 #pragma once
 
 #include "app/chain_reader.hh"
+#include "app/restore_prices.hh"
 #include "btrfs/processes.hh"
 #include "engine/result.hh"
 #include "s3/archive_thaw.hh"
 #include "s3/object_store.hh"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,12 +45,30 @@ struct planned_thaw {
   [[nodiscard]] s3::thaw_survey total() const;
 };
 
+// Where the rate that a download is estimated with comes from.
+enum class rate_source {
+  assumed,   // 10 MB/s
+  stated,    // --download-rate, restore.download_bytes_per_sec
+  limited,   // s3.max_bandwidth_bytes_per_sec, which is lower
+  measured,  // by the download that is under way
+};
+[[nodiscard]] const char* name_of(rate_source source);
+
+struct planned_time {
+  std::chrono::seconds thaw{0};  // typically at most; 0: nothing is waited for
+  std::chrono::seconds download{0};
+  std::uint64_t bytes_per_sec = 0;
+  rate_source from = rate_source::assumed;
+};
+
 struct restore_plan {
   std::string subvolume;
   std::string target;
   bool interrupted = false;         // an earlier restore to it left something
   std::vector<planned_link> links;  // full first
   planned_thaw thaw;
+  planned_time time;
+  std::optional<restore_cost> cost;
   std::uint64_t available_bytes = 0;  // at the target
   btrfs::capabilities host;
   std::string source;        // the backup's snapshot on this host; empty: not here
@@ -82,6 +103,18 @@ engine::result<void> check_space(const restore_plan& plan, std::uint64_t stream_
 [[nodiscard]] std::string thaw_time_text(const s3::thaw_time& typical);
 // A line or more, each indented.
 [[nodiscard]] std::string thaw_text(const planned_thaw& thaw);
+[[nodiscard]] std::string time_text(const planned_time& time);
+
+// What reading these chunks takes from the provider. Chunks without a part size are read in pieces
+// of `part_bytes`.
+[[nodiscard]] restore_demand demand_of(const std::vector<located_chunk>& chunks,
+                                       const planned_thaw& thaw, std::uint64_t part_bytes);
+
+// "thaw", "time" and "money" of a plan, as JSON objects on one line each.
+[[nodiscard]] std::string thaw_json_text(const planned_thaw& thaw);
+[[nodiscard]] std::string time_json_text(const planned_time& time);
+[[nodiscard]] std::string cost_json_text(const restore_cost& cost);
+
 // For people, several lines; and one JSON document on one line.
 [[nodiscard]] std::string plan_text(const restore_plan& plan);
 [[nodiscard]] std::string plan_json(const restore_plan& plan);

@@ -70,6 +70,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
   curl.connections_max = static_cast<long>(with.settings.concurrency) + 4;
   curl.ca_bundle = or_environment(with.settings.ca_bundle, with.environment, {"AWS_CA_BUNDLE"});
   curl.send_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
+  curl.receive_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
   curl.user_agent = "btrfs_to_s3/" BTS3_VERSION;
   auto transport = s3::curl_transport::create(with.loop, std::move(curl));
   if (!transport) {

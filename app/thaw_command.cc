@@ -5,6 +5,8 @@
 #include "app/restore_source.hh"
 #include "app/run_lock.hh"
 
+#include <nlohmann/json.hpp>
+
 #include <cstdio>
 #include <optional>
 #include <utility>
@@ -38,28 +40,72 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     chunks.insert(chunks.end(), std::make_move_iterator(located->begin()),
                   std::make_move_iterator(located->end()));
   }
-  const thaw_policy policy = thaw_policy_of(with.settings);
+  const thaw_policy policy = thaw_policy_of(with.settings, command.download_rate);
   auto planning = plan_thaw(with, store, chunks, policy);
   auto plan = co_await std::move(planning);
   if (!plan) {
     co_return std::move(plan.error());
   }
+  std::uint64_t bytes = 0;
+  for (const located_chunk& chunk : chunks) {
+    bytes += chunk.info.size;
+  }
+  const planned_time time = plan_time(*plan, policy, bytes);
+  // A table of prices that cannot be read is no reason not to thaw.
+  result<restore_cost> cost = restore_cost();
+  if (command.dry_run || command.json) {
+    cost = plan_cost(with, *plan, chunks);
+  }
+  if (!cost) {
+    co_return std::move(cost.error());
+  }
+  const std::size_t objects = chunks.size();
+  const auto print_json = [&](exit_status status, const engine::error* failure) {
+    nlohmann::ordered_json out;
+    out["subvolume"] = command.subvolume;
+    out["manifest_key"] = chain->back().key;
+    out["created_at"] = chain->back().value.created_at.rfc3339();
+    out["dry_run"] = command.dry_run;
+    out["ready"] = status == exit_status::done;
+    out["objects"] = objects;
+    out["bytes"] = bytes;
+    // As it was before anything was requested.
+    out["thaw"] = nlohmann::ordered_json::parse(thaw_json_text(*plan));
+    out["time"] = nlohmann::ordered_json::parse(time_json_text(time));
+    out["money"] = nlohmann::ordered_json::parse(cost_json_text(*cost));
+    if (failure != nullptr) {
+      out["missing"] = failure->text();
+    }
+    std::printf("%s\n", out.dump().c_str());
+  };
   const std::string about =
       command.subvolume + ": the backup of " + chain->back().value.created_at.rfc3339();
   if (command.dry_run) {
-    std::printf("%s\n%s", about.c_str(), thaw_text(*plan).c_str());
     const s3::thaw_survey total = plan->total();
-    co_return total.to_request + total.thawing == 0 ? exit_status::done : exit_status::not_thawed;
+    const exit_status status =
+        total.to_request + total.thawing == 0 ? exit_status::done : exit_status::not_thawed;
+    if (command.json) {
+      print_json(status, nullptr);
+    } else {
+      std::printf("%s\n%s%s%s", about.c_str(), thaw_text(*plan).c_str(), time_text(time).c_str(),
+                  cost_text(*cost).c_str());
+    }
+    co_return status;
   }
-  const std::size_t objects = chunks.size();
   chain_thaw thaw(with, store, command.subvolume, std::move(chunks), policy);
   auto thawing = thaw.make_readable(with.stop);
   auto thawed = co_await std::move(thawing);
+  const bool not_ready = !thawed && thawed.error().why == reason::not_thawed;
+  if (command.json && (thawed || not_ready)) {
+    const exit_status status = thawed ? exit_status::done : exit_status::not_thawed;
+    print_json(status, thawed ? nullptr : &thawed.error());
+    co_return status;
+  }
   if (thawed) {
     std::printf("%s can be read (%zu object%s)\n", about.c_str(), objects, objects == 1 ? "" : "s");
     co_return exit_status::done;
   }
-  if (thawed.error().why != reason::not_thawed) {
+  if (!not_ready) {
     co_return std::move(thawed.error());
   }
   std::printf("%s is archived\n  %s\n", about.c_str(), thawed.error().text().c_str());
@@ -103,6 +149,11 @@ task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store
     }
     with.log.write(log_level::error, "thaw", "subvolume_failed",
                    {{"subvolume", name}, {"error", thawed.error().text()}});
+    if (command.json) {
+      nlohmann::ordered_json failed = {{"subvolume", name}, {"error", thawed.error().text()}};
+      std::printf("%s\n",
+                  failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    }
     failures.push_back(std::move(thawed.error()).within(name));
   }
   if (failures.empty()) {
@@ -111,7 +162,9 @@ task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store
   if (failures.size() == names.size()) {
     co_return std::move(failures.front());
   }
-  std::printf("%zu of %zu subvolumes could not be looked at\n", failures.size(), names.size());
+  if (!command.json) {
+    std::printf("%zu of %zu subvolumes could not be looked at\n", failures.size(), names.size());
+  }
   co_return exit_status::partly;
 }
 

@@ -13,10 +13,9 @@
 // the kernel frees it when the process ends, however it ends. What a crash leaves between creating
 // and unlinking is recognised by its name and removed by the next create().
 //
-// Integrity: digests and checksums of a part are taken from memory, as it arrives; what is read
-// back is not hashed again. A disk that returns other bytes than were written is caught by whoever
-// compares: the store (CRC32, signed payload), and the restore, as the manifest records the digests
-// of what the producer sent.
+// Integrity: digests and checksums of a part are taken from memory, as it arrives. The spool itself
+// compares nothing: a spooled_body computes the CRC32 of what it reads back, so that a disk that
+// returns other bytes than were written is found out before the part has been sent.
 //
 // Rejected: a file for each part (200 GiB of 128 MiB parts are 1,600 descriptors, above the usual
 // limit of 1,024); punching holes into released regions (the next part needs the space); a smaller
@@ -118,6 +117,7 @@ class spool {
   [[nodiscard]] std::size_t free_parts() const { return _free.size(); }
   [[nodiscard]] bool direct() const { return _direct; }
   [[nodiscard]] int descriptor() const { return _file.get(); }
+  [[nodiscard]] const std::string& directory() const { return _options.directory; }
 
  private:
   friend spool_lease;

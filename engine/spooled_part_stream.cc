@@ -2,7 +2,10 @@
 
 #include "engine/assert.hh"
 
+#include <libdeflate.h>
+
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace bts3::engine {
@@ -181,11 +184,41 @@ spooled_body::spooled_body(spool& disk, buffer_pool& pool, const spooled_part& p
       _place(part.place()),
       _slot(std::move(slot)),
       _bytes(part.bytes),
+      _crc32(part.crc32()),
       _buffer_bytes(std::min(read_ahead_bytes, _slot.bytes().size() / 2) / disk.block_bytes() *
                     disk.block_bytes()),
       _buffers(0) {
   BTS3_ASSERT(_buffer_bytes > 0);
   _buffers = static_cast<unsigned>(_slot.bytes().size() / _buffer_bytes);
+}
+
+result<void> spooled_body::check(std::uint64_t offset, std::span<const std::byte> bytes) {
+  if (offset == 0) {
+    _crc32_so_far = 0;
+    _checked = 0;
+    _in_order = true;
+  }
+  _in_order = _in_order && offset == _checked;
+  if (_in_order) {
+    _crc32_so_far = ::libdeflate_crc32(_crc32_so_far, bytes.data(), bytes.size());
+    _checked += bytes.size();
+  }
+  if (offset + bytes.size() < _bytes || (_in_order && _crc32_so_far == _crc32)) {
+    return ok();
+  }
+  error failure;
+  if (!_in_order) {
+    failure.what_now = disposition::retry;
+    failure.why = reason::protocol;
+    failure.message = "a part from the spool was sent from its middle on, which cannot be checked";
+    return failure;
+  }
+  failure.why = reason::integrity;
+  failure.message = "the spool in " + _spool.directory() + " returns other bytes than were written";
+  failure.remedy =
+      "the disk may be failing: look at the kernel's log, then point "
+      "global.spool_dir to another disk or set s3.spool_enabled = false";
+  return failure;
 }
 
 task<result<std::span<const std::byte>>> spooled_body::fetch(unsigned buffer, std::uint64_t offset,
@@ -202,8 +235,12 @@ task<result<std::span<const std::byte>>> spooled_body::fetch(unsigned buffer, st
   if (!read) {
     co_return std::move(read.error());
   }
-  const std::span<const std::byte> bytes = _slot.bytes().subspan(slot_offset, length);
-  co_return bytes.subspan(skipped);
+  const std::span<const std::byte> bytes =
+      _slot.bytes().subspan(slot_offset, length).subspan(skipped);
+  if (auto right = check(offset, bytes); !right) {
+    co_return std::move(right.error());
+  }
+  co_return bytes;
 }
 
 }  // namespace bts3::engine

@@ -510,7 +510,12 @@ void archive_thaw::log_progress(std::string_view event) {
               {"requested", std::to_string(now.requested)},
               {"extended", std::to_string(now.extended)},
               {"in_progress", std::to_string(now.in_progress)},
-              {"bytes_missing", std::to_string(now.bytes_missing)}});
+              {"bytes_missing", std::to_string(now.bytes_missing)},
+              {"waited_seconds",
+               std::to_string(std::chrono::floor<seconds>(_clock.now() - _began).count())}});
+  if (_options.on_progress) {
+    _options.on_progress(now);
+  }
 }
 
 task<result<thaw_survey>> archive_thaw::survey(engine::stop_token stop) {
@@ -527,6 +532,7 @@ task<result<thaw_survey>> archive_thaw::survey(engine::stop_token stop) {
       ++found.readable;
     } else if (ends_too_early(one)) {
       ++found.to_extend;
+      found.bytes_to_extend += one.bytes;
     } else if (one.status.state == archive_state::thawed) {
       ++found.thawed;
     } else {
@@ -557,6 +563,7 @@ task<result<thaw_report>> archive_thaw::run(engine::stop_token stop) {
   if (!done) {
     co_return std::move(done.error());
   }
+  _began = _clock.now();
   log_progress("thaw_requested");
   seconds interval = _options.poll_first;
   for (;;) {

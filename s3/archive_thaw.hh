@@ -102,6 +102,8 @@ struct thaw_options {
   std::chrono::seconds poll_first{30};
   std::chrono::seconds poll_max{300};
   std::size_t concurrency = 16;
+  // Called with the counts after the requests and after each poll; may be empty.
+  std::function<void(const struct thaw_report&)> on_progress;
   // Instead of the reactor's timer, for tests; `clock` moves meanwhile.
   std::function<engine::task<engine::result<void>>(std::chrono::nanoseconds, engine::stop_token)>
       sleep;
@@ -117,6 +119,7 @@ struct thaw_survey {
   std::size_t to_extend = 0;   // thawed, and not for long enough
   std::uint64_t bytes = 0;
   std::uint64_t bytes_to_request = 0;  // what retrieval is paid for
+  std::uint64_t bytes_to_extend = 0;
   // The slowest object's, of those under way or to be requested (those under way may have been
   // requested with another tier, and are on their way already).
   thaw_time typical;
@@ -205,6 +208,7 @@ class archive_thaw {
   engine::log_sink& _log;
   thaw_options _options;
   std::vector<item> _items;
+  wall_time _began{};  // of waiting
   bool _looked = false;
   bool _refusal_logged = false;
   thaw_report _report;  // the actions so far; the rest is counted when asked for

@@ -228,8 +228,9 @@ struct curl_transport::exchange {
   std::uint64_t fetch_offset = 0;
   unsigned starts = 0;  // how often libcurl began anew; fetches from before are dropped
   bool paused = false;
-  bool answered = false;   // an answer came while it was paused
-  bool held_back = false;  // waits in _held_back
+  bool answered = false;       // an answer came while it was paused
+  bool held_back = false;      // waits for its turn under a limit
+  std::size_t turn_bytes = 0;  // that it may still receive in this turn
   std::optional<error> source_failure;
   engine::event buffer_freed;  // there may be something to fetch
   engine::stop_source feed_stop;
@@ -288,17 +289,17 @@ struct curl_transport::callbacks {
     std::size_t taken = 0;
     std::size_t room = size * count;
     if (const std::uint64_t left = work.request.body.size() - work.body_bytes_taken; left > 0) {
-      room = work.owner->_limit.take(static_cast<std::size_t>(std::min<std::uint64_t>(room, left)),
-                                     clock::now());
+      room = work.owner->_sending.limit.take(
+          static_cast<std::size_t>(std::min<std::uint64_t>(room, left)), clock::now());
       if (room == 0) {
-        hold_back(work);
+        hold_back(work, work.owner->_sending);
         return CURL_READFUNC_PAUSE;
       }
     }
     if (work.request.body.source() != nullptr) {
       taken = take_fetched(work, into, room);
       const bool none = taken == CURL_READFUNC_PAUSE || taken == CURL_READFUNC_ABORT;
-      work.owner->_limit.give_back(room - (none ? 0 : taken));
+      work.owner->_sending.limit.give_back(room - (none ? 0 : taken));
       if (none) {
         return taken;
       }
@@ -316,14 +317,33 @@ struct curl_transport::callbacks {
   }
 
   // Until the limit allows more; it is resumed from the timer, in turn.
-  static void hold_back(exchange& work) {
-    curl_transport& self = *work.owner;
+  static void hold_back(exchange& work, limited_direction& which) {
     work.paused = true;
     ++work.counters->pauses;
     if (!std::exchange(work.held_back, true)) {
-      self._held_back.push_back(&work);
+      which.held_back.push_back(&work);
     }
-    self._limit_allows = std::min(self._limit_allows, self._limit.next(clock::now()));
+    which.allows = std::min(which.allows, which.limit.next(clock::now()));
+  }
+
+  // Whether these bytes may be taken now. libcurl hands out 16 KiB at most, so a turn is overdrawn
+  // by little; the limit counts it all.
+  static bool may_receive(exchange& work, std::size_t bytes) {
+    limited_direction& which = work.owner->_receiving;
+    if (!which.limit.limited()) {
+      return true;
+    }
+    const clock::time_point now = clock::now();
+    if (work.turn_bytes == 0) {
+      if (!which.held_back.empty() || which.limit.next(now) > now) {
+        hold_back(work, which);
+        return false;
+      }
+      work.turn_bytes = which.limit.portion();
+    }
+    work.turn_bytes -= std::min(work.turn_bytes, bytes);
+    which.limit.spend(bytes, now);
+    return true;
   }
 
   static std::size_t take_fetched(exchange& work, char* into, std::size_t room) {
@@ -401,9 +421,13 @@ struct curl_transport::callbacks {
     auto& work = *static_cast<exchange*>(owner);
     http_response& response = work.response;
     const std::size_t bytes = size * count;
+    const bool wanted = work.request.body_target && response.status / 100 == 2;
+    if (wanted && !may_receive(work, bytes)) {
+      return CURL_WRITEFUNC_PAUSE;
+    }
     work.bytes_moved += bytes;
     work.counters->body_bytes_received += bytes;
-    if (work.request.body_target && response.status / 100 == 2) {
+    if (wanted) {
       const std::span<std::byte> target = *work.request.body_target;
       if (bytes > target.size() - response.body_target_bytes) {
         work.broken_rule =
@@ -447,7 +471,8 @@ curl_transport::curl_transport(engine::reactor& loop, curl_options options)
       _options(std::move(options)),
       _handles(std::make_unique<handles>()),
       _scope(loop),
-      _limit(_options.send_bytes_per_second),
+      _sending(_options.send_bytes_per_second),
+      _receiving(_options.receive_bytes_per_second),
       _timer_poked(loop) {
   CURLM* multi = _handles->multi;
   set(multi, CURLMOPT_SOCKETFUNCTION, &callbacks::on_socket);
@@ -618,7 +643,8 @@ void curl_transport::finish(exchange& work) {
   curl_easy_getinfo(work.easy, CURLINFO_NUM_CONNECTS, &connections);
   _counters.connections += static_cast<std::uint64_t>(std::max(connections, 0L));
   std::erase(_exchanges, &work);
-  std::erase(_held_back, &work);
+  std::erase(_sending.held_back, &work);
+  std::erase(_receiving.held_back, &work);
   if (_exchanges.empty()) {
     _stall_check = clock::time_point::max();
   }
@@ -711,7 +737,7 @@ void curl_transport::settle() {
       resume(*work);
     }
   }
-  wake_timer_by(std::min({_curl_deadline, _stall_check, _limit_allows}));
+  wake_timer_by(std::min({_curl_deadline, _stall_check, _sending.allows, _receiving.allows}));
 }
 
 void curl_transport::apply(const socket_change& change) {
@@ -812,16 +838,18 @@ void curl_transport::resume(exchange& work) {
 }
 
 // Whoever was held back longest takes a portion and, if it wants more, queues up again.
-void curl_transport::go_on_within_limit(clock::time_point now) {
-  _limit_allows = clock::time_point::max();
-  for (std::size_t turns = _held_back.size(); turns > 0 && _limit.next(now) <= now; --turns) {
-    exchange& work = *_held_back.front();
-    _held_back.pop_front();
+void curl_transport::go_on_within_limit(limited_direction& which, clock::time_point now) {
+  which.allows = clock::time_point::max();
+  for (std::size_t turns = which.held_back.size();
+       turns > 0 && !which.held_back.empty() && which.limit.next(now) <= now; --turns) {
+    exchange& work = *which.held_back.front();
+    which.held_back.pop_front();
     work.held_back = false;
+    work.turn_bytes = which.limit.portion();
     resume(work);
   }
-  if (!_held_back.empty()) {
-    _limit_allows = std::max(_limit.next(now), now + std::chrono::milliseconds(1));
+  if (!which.held_back.empty()) {
+    which.allows = std::max(which.limit.next(now), now + std::chrono::milliseconds(1));
   }
 }
 
@@ -862,7 +890,8 @@ void curl_transport::wake_timer_by(clock::time_point when) {
 
 task<void> curl_transport::run_timer() {
   while (!_closing) {
-    const clock::time_point due = std::min({_curl_deadline, _stall_check, _limit_allows});
+    const clock::time_point due =
+        std::min({_curl_deadline, _stall_check, _sending.allows, _receiving.allows});
     const clock::time_point now = clock::now();
     if (due == clock::time_point::max()) {
       _timer_poked.reset();
@@ -883,8 +912,10 @@ task<void> curl_transport::run_timer() {
       if (_stall_check <= now) {
         look_for_stalls(now);
       }
-      if (_limit_allows <= now) {
-        go_on_within_limit(now);
+      for (limited_direction* which : {&_sending, &_receiving}) {
+        if (which->allows <= now) {
+          go_on_within_limit(*which, now);
+        }
       }
       co_await _loop.yield();
     }

@@ -13,12 +13,16 @@
 // over libcurl's 512 KiB buffer counts as alive. It looks four times in a stall_timeout, so the cut
 // comes after 1 to 1.5 of it.
 //
-// A body in memory is handed to libcurl as it asks, and its transfer never pauses. A body from a
-// source (a part on a disk) is fetched ahead into the source's buffers; when libcurl asks and none
-// is there, and only then, the transfer pauses, and the fetch that ends resumes it, from the run
-// queue. Time paused is the disk's and not the network's: the watchdog does not count it. It cannot
-// hide a dead network either, as libcurl asks only when the socket has taken what it had. An
-// answer that comes meanwhile resumes too: 7.88 never ends a transfer that is paused.
+// Limits of rate are kept by pausing: whoever has had its portion goes to the end of the queue and
+// is resumed in turn, so that exchanges share a limit equally. libcurl keeps what it has read of a
+// paused download, a buffer's worth; the rest waits in the kernel, and slows the peer down.
+//
+// A body in memory is handed to libcurl as it asks; without a limit its transfer never pauses. A
+// body from a source (a part on a disk) is fetched ahead into the source's buffers; when libcurl
+// asks and none is there, and only then, the transfer pauses, and the fetch that ends resumes it,
+// from the run queue. Time paused is the disk's and not the network's: the watchdog does not count
+// it. It cannot hide a dead network either, as libcurl asks only when the socket has taken what it
+// had. An answer that comes meanwhile resumes too: 7.88 never ends a transfer that is paused.
 //
 // Rejected: CURLOPT_LOW_SPEED_* (in 7.88 also counts the time in which libcurl waits for 100
 // Continue or an answer, and knows nothing of acknowledged bytes); CURLOPT_AWS_SIGV4 (wrong for
@@ -64,6 +68,8 @@ struct curl_options {
   unsigned connections_max = 16;
   // Upper bound for the bodies sent, all exchanges together; 0: none. Exchanges take turns.
   std::uint64_t send_bytes_per_second = 0;
+  // The same for bodies received into a body_target.
+  std::uint64_t receive_bytes_per_second = 0;
   // For name resolution, TCP and TLS together.
   std::chrono::milliseconds connect_timeout{30'000};
 };
@@ -76,7 +82,7 @@ struct transfer_counters {
   std::uint64_t exchanges = 0;    // started
   std::uint64_t connections = 0;  // opened, by exchanges that have ended
   std::uint64_t stalls = 0;       // exchanges cut by the watchdog
-  std::uint64_t pauses = 0;       // times that a body's source had nothing to send
+  std::uint64_t pauses = 0;       // for want of something to send, or for a limit's sake
 };
 
 class curl_transport final : public http_transport {
@@ -108,6 +114,12 @@ class curl_transport final : public http_transport {
     int what;  // CURL_POLL_*
   };
   using clock = std::chrono::steady_clock;
+  struct limited_direction {
+    explicit limited_direction(std::uint64_t bytes_per_second) : limit(bytes_per_second) {}
+    rate_limit limit;
+    std::deque<exchange*> held_back;                      // whoever waits longest first
+    clock::time_point allows = clock::time_point::max();  // the next of them
+  };
 
   curl_transport(engine::reactor& loop, curl_options options);
 
@@ -123,7 +135,7 @@ class curl_transport final : public http_transport {
   void look_for_stalls(clock::time_point now);
   engine::task<void> feed(exchange& work);
   void resume(exchange& work);
-  void go_on_within_limit(clock::time_point now);
+  void go_on_within_limit(limited_direction& which, clock::time_point now);
   engine::task<void> watch(std::shared_ptr<socket_watch> watched);
   engine::task<void> run_timer();
 
@@ -139,9 +151,8 @@ class curl_transport final : public http_transport {
 
   clock::time_point _curl_deadline = clock::time_point::max();
   clock::time_point _stall_check = clock::time_point::max();
-  rate_limit _limit;
-  std::deque<exchange*> _held_back;  // by the limit, whoever waits longest first
-  clock::time_point _limit_allows = clock::time_point::max();  // the next of them
+  limited_direction _sending;
+  limited_direction _receiving;
   engine::event _timer_poked;
   engine::stop_source* _timer_sleep = nullptr;  // set while the timer sleeps
   clock::time_point _timer_sleeps_until{};

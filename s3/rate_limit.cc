@@ -43,6 +43,14 @@ std::size_t rate_limit::take(std::size_t wanted, time_point now) {
   return portion;
 }
 
+void rate_limit::spend(std::size_t bytes, time_point now) {
+  if (!limited()) {
+    return;
+  }
+  _tokens = tokens_at(now) - static_cast<double>(bytes);
+  _counted_at = std::max(now, _counted_at);
+}
+
 rate_limit::time_point rate_limit::next(time_point now) const {
   const double missing = static_cast<double>(_portion) - tokens_at(now);
   if (!limited() || missing <= 0) {

@@ -1,8 +1,10 @@
-// An upper bound for a rate, shared by whoever sends: a token bucket, with time as a parameter.
+// An upper bound for a rate, shared by whoever sends or receives: a token bucket, with time as a
+// parameter.
 //
 // Tokens are bytes. They come in at the rate and are kept for a tenth of a second, so that a pause
 // is not followed by a flood. take() hands them out in small portions, so that transfers which ask
-// in turn get equal shares.
+// in turn get equal shares. Who receives learns only afterwards how much it was: spend() takes
+// that, into debt if need be, and next() tells when the debt is paid.
 #pragma once
 
 #include <chrono>
@@ -23,6 +25,8 @@ class rate_limit {
   std::size_t take(std::size_t wanted, time_point now);
   // Of what take() gave, this was not used.
   void give_back(std::size_t bytes) { _tokens += static_cast<double>(bytes); }
+  // Takes what has been used already.
+  void spend(std::size_t bytes, time_point now);
   // When a portion will be there.
   [[nodiscard]] time_point next(time_point now) const;
   // The most that take() gives at once.

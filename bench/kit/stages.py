@@ -3,6 +3,7 @@
 A sample belongs to the first rule that knows one of its frames, from the innermost outwards. OpenSSL comes without
 symbols, so what it does is told by the thread: one hashes, the others speak TLS."""
 import collections
+import pathlib
 import re
 import shutil
 import subprocess
@@ -34,7 +35,12 @@ RULES = (
 
 
 def why_not():
-    return None if shutil.which("perf") else "perf is not installed (tests/install_dependencies.sh peers)"
+    if not shutil.which("perf"):
+        return "perf is not installed (tests/install_dependencies.sh peers)"
+    with tempfile.NamedTemporaryFile(suffix=".perf") as data:
+        tried = subprocess.run(["perf", "record", "-q", "-e", "cpu-clock", "-g", "-o", data.name, "--", "true"],
+                               capture_output=True, text=True, check=False)
+    return None if tried.returncode == 0 else f"perf may not record here: {tried.stderr.strip().splitlines()[-1:]}"
 
 
 def stage_of(frames):
@@ -55,11 +61,11 @@ def stage_of(frames):
 
 
 def parse(text):
-    """{(pid, tid): {stage: samples}} of `perf script -F comm,pid,tid,ip,sym,dso`."""
+    """{(name, pid, tid): {stage: samples}} of `perf script -F comm,pid,tid,ip,sym,dso`."""
     found = collections.defaultdict(collections.Counter)
     for block in text.split("\n\n"):
         lines = block.strip("\n").splitlines()
-        head = re.search(r"\s(\d+)/(\d+)\s*$", lines[0]) if lines else None
+        head = re.match(r"\s*(.*?)\s+(\d+)/(\d+)\s*$", lines[0]) if lines else None
         if not head:
             continue
         frames = []
@@ -67,20 +73,22 @@ def parse(text):
             match = re.match(r"\s*[0-9a-f]+ (.*?)(?:\+0x[0-9a-f]+)? \((.*)\)$", line)
             if match:
                 frames.append(f"{match[1]} {match[2]}")
-        found[(int(head[1]), int(head[2]))][stage_of(frames)] += 1
+        found[(head[1], int(head[2]), int(head[3]))][stage_of(frames)] += 1
     return found
 
 
-def seconds_by_stage(samples, hashing_in_main_thread):
-    """CPU seconds of the process with the most samples; libcrypto is told apart by thread."""
+def seconds_by_stage(samples, name, hashing_in_main_thread):
+    """CPU seconds of the process called `name`, all of its threads; libcrypto is told apart by thread. Children bear the
+    name too until they execute something else: the process is the one with the most samples."""
     by_process = collections.Counter()
-    for (pid, _), stages in samples.items():
-        by_process[pid] += sum(stages.values())
+    for (thread_name, pid, _), stages in samples.items():
+        if thread_name == name:
+            by_process[pid] += sum(stages.values())
     if not by_process:
-        raise measure.Failed("perf took no samples")
+        raise measure.Failed(f"perf took no samples of {name}")
     process = by_process.most_common(1)[0][0]
     seconds = collections.Counter()
-    for (pid, tid), stages in samples.items():
+    for (_, pid, tid), stages in samples.items():
         if pid != process:
             continue
         hashing = (tid == pid) == hashing_in_main_thread
@@ -96,6 +104,7 @@ def profile(command, hashing_in_main_thread, **options):
     with tempfile.NamedTemporaryFile(suffix=".perf") as data:
         measure.run(["perf", "record", "-q", "-F", str(FREQUENCY), "-e", "cpu-clock", "-g", "-o", data.name, "--",
                      *map(str, command)], **options)
-        script = subprocess.run(["perf", "script", "-i", data.name, "-F", "comm,pid,tid,ip,sym,dso"], check=True,
+        script = subprocess.run(["perf", "script", "--no-inline", "-i", data.name, "-F", "comm,pid,tid,ip,sym,dso"], check=True,
                                 capture_output=True, text=True, errors="replace")
-    return seconds_by_stage(parse(script.stdout), hashing_in_main_thread)
+    name = pathlib.PurePath(command[0]).name[:15]  # as the kernel cuts it
+    return seconds_by_stage(parse(script.stdout), name, hashing_in_main_thread)

@@ -132,6 +132,16 @@ def sse(head):
     return head.get("ServerSideEncryption")
 
 
+def stored_otherwise(head, key, expected_class, expected_sse):
+    """How an object is stored otherwise than expected; encryption is compared where the endpoint reports it."""
+    found = []
+    if storage_class(head) != expected_class:
+        found.append(f"{key}: storage class {storage_class(head)}, expected {expected_class}")
+    if expected_sse not in ("", "none") and sse(head) not in (None, expected_sse):
+        found.append(f"{key}: encrypted with {sse(head)}, expected {expected_sse}")
+    return found
+
+
 def remove_all(store, prefix):
     """Deletes every object below `prefix`, which ends in a slash, and ends every upload; returns how many of each."""
     keys, uploads = store.list(prefix), store.open_uploads(prefix)

@@ -1,7 +1,7 @@
 """Making a backup and seeing that it was published; the files of the data that the scripts add."""
 import random
 
-from . import manifest, records
+from . import records
 from .assertions import equal, require
 
 
@@ -24,7 +24,7 @@ def pointers(session, names):
 
 
 def published(session, before, kind=None):
-    """That each of these pointers has moved, by a backup of that kind; records the sources. Returns {name: manifest}."""
+    """That each of these pointers has moved, by a backup of that kind; records the sources; {name: manifest}."""
     found = {}
     for name, key in pointers(session, before).items():
         root = session.settings.root_of(name)

@@ -156,7 +156,7 @@ class Settings:
         if path != run and run not in path.parents:
             raise HarnessError(f"{table}.{key} = {text} must lie below paths.run ({run}): nothing else is touched")
         if (table, key) == ("paths", "run") and len(run.parts) < 3:
-            raise HarnessError(f"paths.run = {text} must be a directory of its own; it is emptied")
+            raise HarnessError(f"paths.run = {text} must be a directory of its own: much below it is deleted")
         return path
 
     def _check_aws(self):

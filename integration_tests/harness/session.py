@@ -56,6 +56,9 @@ class Session:
         """A session with some settings replaced."""
         copy = Session(self.settings.over(**tables), self.log, self.cloud, self.credentials)
         copy.runners = self.runners
+        if "store" in self.__dict__ and all(getattr(copy.settings.aws, key) == getattr(self.settings.aws, key)
+                                            for key in ("endpoint_url", "bucket", "region")):
+            copy.store = self.store
         return copy
 
     @property

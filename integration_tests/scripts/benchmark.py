@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Times backups and restores of random data, and writes the figures to run/logs/benchmark.json.
 
-Whole runs of the tool, snapshot, send and receive included: figures for one machine and one endpoint, to be compared with
-others of the same. How far the tool is from what the hardware can do is measured elsewhere, in bench/.
+Whole runs of the tool, snapshot, send and receive included: figures for one machine and one endpoint, to be compared
+with others of the same. How far the tool is from what the hardware can do is measured elsewhere, in bench/.
 """
 import json
 import os
@@ -11,6 +11,7 @@ import platform
 import statistics
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import backups, logs, manifest, restores, runner, session  # noqa: E402
 from harness.assertions import require  # noqa: E402

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Deletes everything below aws.prefix in the bucket, and ends uploads there; without --yes it only tells what there is."""
+"""Deletes all objects below aws.prefix in the bucket, and ends uploads there; without --yes it tells what there is."""
 import pathlib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import aws, session  # noqa: E402
 

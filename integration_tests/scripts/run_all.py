@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything, from an empty filesystem to an empty bucket; each step with its time. What was made is removed in the end.
+"""Everything, from an empty filesystem to an empty bucket, each step with its time; all that was made is removed.
 
   sudo python3 integration_tests/scripts/run_all.py --endpoint rgw --include-large
 """
@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import benchmark  # noqa: E402
 import cleanup_s3_prefix  # noqa: E402
@@ -39,7 +40,7 @@ SKIPPED = 77
 
 def options():
     result = session.parser(__doc__)
-    result.add_argument("--include-large", action="store_true", help="also a backup of many chunks, and a benchmark run")
+    result.add_argument("--include-large", action="store_true", help="also a backup of many chunks, and a benchmark")
     result.add_argument("--include-archive", action="store_true", help="also restores from an archive class")
     result.add_argument("--keep", action="store_true", help="remove nothing in the end: for a look at a failure")
     return result
@@ -106,10 +107,13 @@ class Run:
     def timed(self, title, action):
         print(f"== {title}", flush=True)
         began = time.monotonic()
-        status = action()
-        seconds = time.monotonic() - began
-        self.times.append((title, seconds))
-        print(f"   {'skipped' if status == SKIPPED else 'failed' if status else 'passed'} in {seconds:.1f} s", flush=True)
+        try:
+            status = action()
+        finally:
+            seconds = time.monotonic() - began
+            self.times.append((title, seconds))
+        word = "skipped" if status == SKIPPED else "failed" if status else "passed"
+        print(f"   {word} in {seconds:.1f} s", flush=True)
         return status
 
     def script(self, title, module, more=()):
@@ -121,9 +125,6 @@ class Run:
             raise HarnessError(f"{title}: {name}.py failed; logs are in {self.settings.paths.logs}")
 
     def gateway(self):
-        missing = rgw.missing_programs()
-        require(not missing, f"--endpoint rgw: not installed: {', '.join(missing)}; "
-                "run tests/install_dependencies.sh integration")
         teardown.gateway(self.settings)
         try:
             rgw.Gateway(session.gateway_directory(self.settings)).start()
@@ -134,8 +135,8 @@ class Run:
         backups.prepare_bucket(this)
         prefix = this.settings.aws.prefix + "/"
         found = this.store.list(prefix)
-        require(not found, f"s3://{this.settings.aws.bucket}/{prefix} has {len(found)} objects: choose another aws.prefix, "
-                "or delete them with cleanup_s3_prefix.py --yes")
+        require(not found, f"s3://{this.settings.aws.bucket}/{prefix} has {len(found)} objects: choose another "
+                "aws.prefix, or delete them with cleanup_s3_prefix.py --yes")
         self.prefix_is_ours = True
 
     def all(self):
@@ -207,6 +208,9 @@ def main():
     try:
         run.settings = session.settings_of(arguments)
         reason = btrfs.why_not()
+        if not reason and arguments.endpoint == "rgw" and rgw.missing_programs():
+            reason = (f"not installed: {', '.join(rgw.missing_programs())}; "
+                      "run tests/install_dependencies.sh integration")
         if reason:
             print(f"skipped: {reason}")
             return SKIPPED

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Each flag of the tool by its effect: backup --dry-run, --no-s3, --subvolume, --once, restore --verify none|sample|full."""
+"""Flags of the tool by their effects: backup --dry-run, --no-s3, --subvolume, --once; restore --verify MODE."""
 import pathlib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import backups, compare, records, restores, runner, session, shim  # noqa: E402
 from harness.assertions import contains, equal, nothing_of, require  # noqa: E402
@@ -28,7 +29,7 @@ def unchanged(this, before, what, *parts):
         equal(f"{part} after {what}", now[part], before[part])
 
 
-def dry_run(this, name):
+def dry_run(this, _name):
     before = world(this)
     outcome = this.runner().check("backup", "--once", "--dry-run")
     contains("backup --dry-run", outcome.stdout + outcome.stderr, *this.settings.btrfs.subvolumes)
@@ -90,9 +91,11 @@ def differences(settings, key, target):
 
 def body(this, _arguments):
     runner.must_be_root("a backup")
-    name = this.settings.btrfs.subvolumes[0]
-    for flag, check in (("backup --dry-run", dry_run), ("backup --no-s3", no_s3), ("backup --subvolume", subvolume),
-                        ("backup --once", once), ("restore --verify", restore_verify)):
+    # The last has the shortest chain.
+    first, last = this.settings.btrfs.subvolumes[0], this.settings.btrfs.subvolumes[-1]
+    for flag, check, name in (("backup --dry-run", dry_run, first), ("backup --no-s3", no_s3, first),
+                              ("backup --subvolume", subvolume, first), ("backup --once", once, first),
+                              ("restore --verify", restore_verify, last)):
         check(this, name)
         this.log.say(f"  {flag}: as it should be")
 

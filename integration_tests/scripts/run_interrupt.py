@@ -2,8 +2,8 @@
 """Backups that are disturbed: killed in the middle of the stream and run again; over cut, slow and corrupt connections.
 
 The kill comes when part of the stream is in the bucket. Nothing may have been published then; the next run must succeed
-with no manual step, continue the chain, and leave no upload open. The connections are spoiled by a proxy, which can only
-stand before an endpoint that is spoken to over http; elsewhere that part is left out, and says so.
+with no manual step, continue the chain, and leave no upload open. The connections are spoiled by a proxy, which can
+only stand before an endpoint that is spoken to over http; elsewhere that part is left out, and says so.
 """
 import os
 import pathlib
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import backups, manifest, proxy, runner, session, shim  # noqa: E402
 from harness.assertions import equal, nothing_of, require  # noqa: E402

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Two runs at a time: the second is refused and changes nothing, the first is not disturbed, a stale lock blocks nobody."""
+"""Two runs at a time: the second is refused and changes nothing, the first goes on; stale locks do not block."""
 import os
 import pathlib
 import re
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import backups, runner, session, shim  # noqa: E402
 from harness.assertions import equal, require  # noqa: E402

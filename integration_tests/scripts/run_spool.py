@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Parts that wait on disk: a backup through a spool smaller than its data passes and leaves the spool empty; a spool that
-cannot hold one part is refused before anything is done.
+"""Parts that wait on disk: a backup through a spool smaller than its data passes and leaves the spool empty; a spool
+that cannot hold one part is refused before anything is done.
 """
 import pathlib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import backups, runner, session  # noqa: E402
 from harness.assertions import contains, equal, nothing_of, require  # noqa: E402

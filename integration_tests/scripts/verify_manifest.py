@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Pointers, manifests and the local manifest: their schemas, what they say of one another, chains that end in a full."""
+"""Pointers, manifests, the local manifest: their schemas, what they say of one another, chains that end in a full."""
 import copy
 import json
 import pathlib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import faults, manifest, session  # noqa: E402
 from harness.assertions import HarnessError  # noqa: E402
@@ -104,8 +105,8 @@ def planted(this):
 
     for field in ("manifest_key", "kind", "created_at"):
         yield f"pointer without {field}", bent(pointer, current, **{field: None}), "current.json", field
-    yield ("pointer of another kind", bent(pointer, current, kind="full" if pointer["kind"] != "full" else "incremental"),
-           "current.json", "kind")
+    other = "full" if pointer["kind"] != "full" else "incremental"
+    yield "pointer of another kind", bent(pointer, current, kind=other), "current.json", "kind"
     yield ("pointer to a manifest that is not there", bent(pointer, current, manifest_key=root +
            "full/manifest-20000101T000000Z.json"), "manifest-20000101T000000Z.json")
     yield "no pointer", faults.object_missing(store, current), "current.json"
@@ -114,8 +115,8 @@ def planted(this):
             ("no chunks", {"chunks": None}, "chunks"), ("an empty list of chunks", {"chunks": []}, "chunks"),
             ("no parent_manifest", {"parent_manifest": None}, "parent_manifest"),
             ("a version of the future", {"version": 2}, "version"),
-            ("a kind that is none", {"kind": "differential"}, "kind"), ("a time that is none", {"created_at": "now"},
-                                                                        "created_at"),
+            ("a kind that is none", {"kind": "differential"}, "kind"),
+            ("a time that is none", {"created_at": "now"}, "created_at"),
             ("another subvolume", {"subvolume": "another"}, "subvolume"),
             ("a total that is not the sum", {"total_bytes": newest["total_bytes"] + 1}, "total_bytes"),
             ("a digest in capitals", {"chunk__sha256": "A" * 64}, "sha256"),

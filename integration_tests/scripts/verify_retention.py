@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Local snapshots: as many as backup.retention_snapshots says, read-only, named as they should be, the newest among them."""
+"""Local snapshots: as many as backup.retention_snapshots says, read-only, rightly named, the newest among them."""
 import contextlib
 import json
 import pathlib
 import subprocess
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import btrfs, faults, manifest, runner, session  # noqa: E402
 from harness.assertions import HarnessError  # noqa: E402

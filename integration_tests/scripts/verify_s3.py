@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import aws, faults, manifest, session  # noqa: E402
 from harness.assertions import HarnessError  # noqa: E402
@@ -15,16 +16,6 @@ def options():
     result.add_argument("--content", action="store_true", help="download the chunks and compare their digests")
     result.add_argument("--self-test", action="store_true", help="break one thing at a time and expect to find it")
     return result
-
-
-def stored_as(head, key, storage_class, sse):
-    """`sse` is compared where the endpoint reports one."""
-    found = []
-    if aws.storage_class(head) != storage_class:
-        found.append(f"{key}: storage class {aws.storage_class(head)}, expected {storage_class}")
-    if sse not in ("", "none") and aws.sse(head) not in (None, sse):
-        found.append(f"{key}: encrypted with {aws.sse(head)}, expected {sse}")
-    return found
 
 
 def subvolume_problems(this, name, content, seen_sse):
@@ -59,7 +50,7 @@ def subvolume_problems(this, name, content, seen_sse):
             continue
         seen_sse.add(aws.sse(head))
         is_chunk = "/chunk-" in key
-        found += stored_as(head, key, settings.aws.storage_class_chunks if is_chunk
+        found += aws.stored_otherwise(head, key, settings.aws.storage_class_chunks if is_chunk
                            else settings.aws.storage_class_manifest, settings.aws.sse)
     return found
 

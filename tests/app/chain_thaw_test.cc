@@ -3,6 +3,7 @@
 #include "app/chain_thaw.hh"
 
 #include "app/exit_status.hh"
+#include "app/progress.hh"
 #include "app/thaw_command.hh"
 #include "planner/keys.hh"
 #include "planner/pointer.hh"
@@ -12,8 +13,12 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <pty.h>
+#include <unistd.h>
+
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -200,6 +205,22 @@ BOOST_AUTO_TEST_CASE(copies_live_until_everything_can_have_been_read) {
   // 10 TB at 10 MB/s are 11.6 days, and 12 hours before them: 13 begun days, and one.
   BOOST_TEST(days_to_live(policy, 10'000'000'000'000, hours(12)) == 14u);
   BOOST_TEST(days_to_live(policy, ~std::uint64_t{0}, hours(12)) <= 36'500u);
+  // 86.4 MB/s carry 7.5 TB a day: a day, half a day before it, and one.
+  BOOST_TEST(days_to_live(thaw_policy_of(config(), 86'400'000), 86'400 * std::uint64_t{86'400'000},
+                          hours(12)) == 7u);
+  BOOST_TEST(days_to_live(thaw_policy_of(config(), 86'400'000),
+                          10 * 86'400 * std::uint64_t{86'400'000}, hours(12)) == 12u);
+  config stated;
+  stated.download_bytes_per_sec = 50'000'000;
+  BOOST_TEST(thaw_policy_of(stated).bytes_per_sec == 50'000'000u);
+  BOOST_TEST((thaw_policy_of(stated).rate_from == rate_source::stated));
+  BOOST_TEST(thaw_policy_of(stated, 7'000'000).bytes_per_sec == 7'000'000u);
+  stated.max_bandwidth_bytes_per_sec = 20'000'000;
+  BOOST_TEST(thaw_policy_of(stated).bytes_per_sec == 20'000'000u);
+  BOOST_TEST((thaw_policy_of(stated).rate_from == rate_source::limited));
+  restore_command command;
+  command.download_rate = 1'000'000;
+  BOOST_TEST(thaw_policy_of(stated, command).bytes_per_sec == 1'000'000u);
   config slow;
   slow.max_bandwidth_bytes_per_sec = 1'000'000;
   BOOST_TEST(days_to_live(thaw_policy_of(slow), 1'000'000'000'000, hours(12)) == 14u);
@@ -344,6 +365,64 @@ BOOST_AUTO_TEST_CASE(a_copy_that_expired_is_thawed_again_for_all_who_noticed) {
   // Who noticed before that thaw has nothing to ask for.
   BOOST_TEST(one.loop->run(thaw.again(seen, {})).has_value());
   BOOST_TEST(one.requests() == 5u);
+}
+
+BOOST_AUTO_TEST_CASE(a_second_thaw_goes_by_the_rate_that_the_download_had) {
+  scene one;
+  one.add("read", "GLACIER");
+  one.add("unread", "GLACIER");
+  chain_thaw thaw(one.with, one.store, "data", one.located(), one.policy);
+  BOOST_REQUIRE(one.loop->run(thaw.make_readable({})).has_value());
+  BOOST_TEST((thaw.waited() >= hours(12)));
+  const auto waited = thaw.waited();
+  thaw.chunk_done();
+  thaw.has_read(std::uint64_t{30 * 86'400} * 3);
+  one.clock.time += days(30);
+  BOOST_REQUIRE(one.loop->run(thaw.again(thaw.age(), {})).has_value());
+  BOOST_TEST(one.log.contains("bytes_per_second=3 rate=measured"));
+  BOOST_TEST((thaw.waited() >= waited + hours(12)));
+  // Ten minutes are the least that a rate is believed of, and what is read counts from each thaw
+  // on.
+  scene two;
+  two.add("unread", "GLACIER");
+  chain_thaw brief(two.with, two.store, "data", two.located(), two.policy);
+  BOOST_REQUIRE(two.loop->run(brief.make_readable({})).has_value());
+  brief.has_read(1000);
+  two.clock.time += minutes(9);
+  BOOST_REQUIRE(two.loop->run(brief.again(brief.age(), {})).has_value());
+  BOOST_TEST(two.log.contains("bytes_per_second=10000000 rate=assumed"));
+}
+
+BOOST_AUTO_TEST_CASE(waiting_shows_what_is_ready_and_for_how_long_on_a_terminal_and_in_the_log) {
+  int master = -1;
+  int terminal = -1;
+  BOOST_REQUIRE(::openpty(&master, &terminal, nullptr, nullptr, nullptr) == 0);
+  std::string drawn;
+  std::thread reader([&drawn, master] {
+    char piece[4096];
+    for (ssize_t count = 0; (count = ::read(master, piece, sizeof piece)) > 0;) {
+      drawn.append(piece, static_cast<std::size_t>(count));
+    }
+  });
+  {
+    scene one;
+    live_line line(terminal);
+    const services with{*one.loop, one.log, one.clock, one.settings, one.with.environment,
+                        {},        &line};
+    one.add("near", "GLACIER");
+    one.add("far", "STANDARD");
+    chain_thaw thaw(with, one.store, "data", one.located(), one.policy);
+    auto ready = one.loop->run(thaw.make_readable({}));
+    BOOST_TEST(ready.has_value(), error_text(ready));
+    BOOST_TEST(one.log.contains("waited_seconds=30"));
+  }
+  ::close(terminal);
+  reader.join();
+  ::close(master);
+  BOOST_TEST(has(drawn, "\rthawing data: 1 of 2 objects can be read, waited 0 s\x1b[K"), drawn);
+  BOOST_TEST(has(drawn, "\rthawing data: 1 of 2 objects can be read, waited 30 s\x1b[K"), drawn);
+  BOOST_TEST(has(drawn, "2 of 2 objects can be read, waited 12 h 0"), drawn);
+  BOOST_TEST(drawn.ends_with("\r\x1b[K"));
 }
 
 BOOST_AUTO_TEST_CASE(a_copy_that_cannot_be_had_again_in_time_ends_the_restore_for_all) {

@@ -109,7 +109,20 @@ BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
       ended({"restore", "--subvolume", "d", "--at", "20260102T030405Z", "--manifest-key", "k"})
           .status == 2);
   BOOST_TEST(ended({"restore", "--subvolume", "d", "--verify", "some"}).status == 2);
-  BOOST_TEST(ended({"restore", "--subvolume", "d", "--json"}).status == 2);
+  BOOST_TEST(
+      std::get<restore_command>(accepted({"restore", "--subvolume", "d", "--json"}).command).json);
+  const auto thaw = std::get<thaw_command>(
+      accepted({"thaw", "--subvolume", "d", "--json", "--download-rate", "50MB"}).command);
+  BOOST_TEST(thaw.json);
+  BOOST_TEST(thaw.download_rate.value() == 50'000'000u);
+  BOOST_TEST(std::get<restore_command>(
+                 accepted({"restore", "--subvolume", "d", "--download-rate", "1"}).command)
+                 .download_rate.value() == 1u);
+  for (const char* rate : {"0", "fast", "-1"}) {
+    const auto refused = ended({"restore", "--subvolume", "d", "--download-rate", rate});
+    BOOST_TEST(refused.status == 2);
+    BOOST_TEST(refused.text.find("is no rate like 50MB") != std::string::npos);
+  }
   BOOST_TEST(accepted({"restore", "--subvolume", "d", "--json", "--dry-run"}).common.log_format ==
              "text");
 }

@@ -3,6 +3,8 @@
 #include "app/download_link.hh"
 
 #include "engine/sha256.hh"
+#include "tests/app/send_stream.hh"
+#include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/s3/fake_transport.hh"
 #include "tests/support/memory_store.hh"
@@ -15,6 +17,8 @@
 
 #include <csignal>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <string>
@@ -24,44 +28,15 @@
 
 using namespace bts3;
 using namespace bts3::app;
+using bts3::testing::digest_of;
 using bts3::testing::error_text;
 using bts3::testing::memory_store;
+using bts3::testing::octets_of;
+using bts3::testing::stream_of;
 
 namespace {
 
 constexpr std::size_t part_bytes = 64 * 1024;
-
-std::string number(std::uint64_t value, unsigned count) {
-  std::string text;
-  for (unsigned i = 0; i < count; ++i) {
-    text += static_cast<char>(value >> (8 * i) & 255);
-  }
-  return text;
-}
-
-// A send stream of about `bytes`: SUBVOL, many WRITEs, END.
-std::string stream_of(std::size_t bytes) {
-  std::string text = std::string("btrfs-stream\0", 13) + number(1, 4);
-  unsigned seed = 1;
-  while (text.size() < bytes) {
-    text += number(1000, 4) + number(15, 2) + number(0, 4);
-    for (int i = 0; i < 1000; ++i) {
-      seed = seed * 1664525 + 1013904223;
-      text += static_cast<char>(seed >> 24);
-    }
-  }
-  return text + number(0, 4) + number(21, 2) + number(0, 4);
-}
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-std::string digest_of(std::string_view text) {
-  engine::sha256_hasher hasher;
-  hasher.update(bytes_of(text));
-  return hasher.digest().hex();
-}
 
 // A store whose GETs can be changed; remembers them.
 class bent_store final : public s3::object_store {
@@ -146,8 +121,9 @@ class bent_store final : public s3::object_store {
 class transfer {
  public:
   transfer(std::size_t stream_bytes, std::size_t chunks, bool with_parts,
-           std::string chunks_class = "STANDARD")
-      : loop(engine::testing::make_reactor()),
+           std::string chunks_class = "STANDARD", std::size_t part = part_bytes)
+      : part_length(part),
+        loop(engine::testing::make_reactor()),
         clock(bts3::testing::reference_time),
         stored_as(std::move(chunks_class)),
         objects(*loop, rules_with(clock)),
@@ -172,10 +148,10 @@ class transfer {
     chunk.info.tag = objects.find(chunk.key.str())->tag;
     chunk.info.stored_as = s3::storage_class(stored_as);
     if (with_parts) {
-      chunk.record.part_size = part_bytes;
+      chunk.record.part_size = part_length;
       engine::sha256_hasher hasher;
-      for (std::size_t at = 0; at + part_bytes < body.size(); at += part_bytes) {
-        hasher.update(bytes_of(std::string_view(body).substr(at, part_bytes)));
+      for (std::size_t at = 0; at + part_length < body.size(); at += part_length) {
+        hasher.update(octets_of(std::string_view(body).substr(at, part_length)));
         chunk.record.part_states.push_back(hasher.state()->hex());
       }
     }
@@ -201,10 +177,13 @@ class transfer {
     });
     engine::result<void> outcome = engine::ok();
     {
-      engine::buffer_pool pool(*loop, part_bytes, 3, log);
+      engine::buffer_pool pool(*loop, part_length, 3, log);
       engine::hash_worker hashes(*loop);
+      if (spool_parts > 0) {
+        make_spool();
+      }
       {
-        download_link link(with, store, pool, hashes, located, nullptr, thaw.get());
+        download_link link(with, store, pool, hashes, located, nullptr, thaw.get(), spool.get());
         if (verify_first) {
           outcome = loop->run(link.verify_first());
         }
@@ -213,6 +192,7 @@ class transfer {
         }
       }
       BOOST_TEST(pool.free_slots() == 3u);
+      BOOST_TEST((!spool || spool->free_parts() == spool->parts()));
       BOOST_TEST((thaw || objects.in_flight_max() <= 3u));
     }
     ends->write_end.reset();
@@ -232,6 +212,7 @@ class transfer {
     BOOST_REQUIRE_MESSAGE(ready.has_value(), error_text(ready));
   }
 
+  std::size_t part_length;
   std::unique_ptr<engine::reactor> loop;
   bts3::testing::fixed_clock clock;
   std::string stored_as;
@@ -244,8 +225,21 @@ class transfer {
   std::vector<located_chunk> located;
   std::string released;
   std::unique_ptr<chain_thaw> thaw;
+  std::size_t spool_parts = 0;  // 0: without
+  bts3::testing::scratch_directory scratch;
+  std::unique_ptr<engine::spool> spool;
 
  private:
+  void make_spool() {
+    engine::spool_options options;
+    options.directory = scratch / "";
+    options.budget_bytes = spool_parts * part_bytes;
+    options.part_bytes = part_bytes;
+    auto made = engine::spool::create(*loop, std::move(options), log);
+    BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
+    spool = std::move(*made);
+  }
+
   static bts3::testing::memory_store_options rules_with(const engine::clock& clock) {
     bts3::testing::memory_store_options rules;
     rules.clock = &clock;
@@ -293,6 +287,49 @@ BOOST_AUTO_TEST_CASE(streams_of_1_and_12_chunks_come_out_whole_with_parts_and_wi
       BOOST_TEST(count_of(one.log.events, "chunk_verified_while_streaming") ==
                  (with_parts ? 0u : chunks));
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_first_part_comes_in_ranges_and_before_all_others) {
+  constexpr std::size_t large = std::size_t{9} << 20;
+  transfer one(22'000'000, 1, true, "STANDARD", large);
+  bool others_too_early = false;
+  std::size_t first_done = 0;
+  std::uint64_t fetched = 0;
+  one.store.before = [&](const s3::get_request& get, std::size_t) {
+    others_too_early = others_too_early || (get.range->offset >= large && first_done < 2);
+    fetched += get.range->length;
+  };
+  one.store.after = [&](const s3::get_request& get, std::size_t) {
+    first_done += get.range->offset < large ? 1 : 0;
+  };
+  auto done = one.run();
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST((one.released == one.stream));
+  BOOST_TEST(one.store.gets.size() == 2 + 2u);  // 9 MiB in two ranges, and two parts
+  BOOST_TEST(fetched == one.stream.size());
+  BOOST_TEST(!others_too_early);
+  // Damaged, it comes again in one piece; a request that fails is named.
+  transfer two(22'000'000, 1, true, "STANDARD", large);
+  two.store.after = [](const s3::get_request& get, std::size_t number) {
+    if (number == 2) {
+      spoil(get);
+    }
+  };
+  done = two.run();
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST(two.store.gets.size() == 2 + 1 + 2u);
+  BOOST_TEST(two.store.gets[2].fresh_connection);
+  BOOST_TEST(two.store.gets[2].range->length == large);
+  for (const std::size_t step : {std::size_t{1}, std::size_t{2}}) {
+    transfer three(22'000'000, 1, true, "STANDARD", large);
+    engine::error failure = memory_store::lost_connection();
+    failure.what_now = engine::disposition::fail;
+    three.objects.fail_at(step, failure);
+    done = three.run();
+    BOOST_REQUIRE(!done);
+    BOOST_TEST(done.error().message == failure.message);
+    BOOST_TEST(three.released.empty());
   }
 }
 
@@ -396,6 +433,144 @@ BOOST_AUTO_TEST_CASE(verify_first_recovers_from_damage_on_the_way_and_downloads_
     BOOST_TEST(one.store.gets[i].fresh_connection == (i >= parts && i < 2 * parts));
   }
   BOOST_TEST(count_of(one.log.events, "chunk_verified_while_streaming") == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(the_second_download_after_verify_first_is_verified_part_by_part) {
+  transfer one(400'000, 1, false);
+  const std::size_t parts = (one.stream.size() + part_bytes - 1) / part_bytes;
+  one.store.after = [parts](const s3::get_request& get, std::size_t number) {
+    if (number == parts + 3) {
+      spoil(get);
+    }
+  };
+  auto done = one.run(true);
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST((one.released == one.stream));
+  BOOST_TEST(one.store.gets.size() == 2 * parts + 1);
+  BOOST_TEST(count_of(one.log.events, "part_damaged") == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(chunks_without_states_are_verified_in_the_spool_before_release) {
+  // The spool holds one of the three chunks at a time, or all of them.
+  for (const std::size_t spool_parts : {std::size_t{8}, std::size_t{100}}) {
+    transfer one(1'500'000, 3, false);
+    one.spool_parts = spool_parts;
+    auto done = one.run();
+    BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+    BOOST_TEST((one.released == one.stream));
+    std::uint64_t fetched = 0;
+    for (const s3::get_request& get : one.store.gets) {
+      fetched += get.range->length;
+    }
+    BOOST_TEST(fetched == one.stream.size());
+    BOOST_TEST(count_of(one.log.events, "chunk_verified_in_spool") == 3u);
+    BOOST_TEST(count_of(one.log.events, "chunk_verified_while_streaming") == 0u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_released_of_a_chunk_that_is_damaged_anywhere) {
+  for (const std::size_t at : {std::size_t{3}, std::size_t{150'000}, std::size_t{199'999}}) {
+    transfer one(400'000, 2, false);
+    one.spool_parts = 4;
+    std::string body = one.objects.find("chunk-1.bin")->body;
+    body[at] = static_cast<char>(body[at] ^ 1);
+    one.objects.put("chunk-1.bin", body);
+    one.located[1].info.tag = one.objects.find("chunk-1.bin")->tag;
+    auto done = one.run();
+    BOOST_REQUIRE(!done);
+    BOOST_TEST((done.error().why == engine::reason::integrity), error_text(done));
+    BOOST_TEST(has(done.error().message, "chunk-1.bin: its SHA-256"), error_text(done));
+    BOOST_TEST(one.released.size() <= one.located[0].record.size);
+    BOOST_TEST((one.stream.compare(0, one.released.size(), one.released) == 0));
+    BOOST_TEST(count_of(one.log.events, "chunk_damaged") == 2u);
+    BOOST_TEST(one.store.gets.size() == 4 + 3 * 4u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(damage_on_the_way_to_the_spool_is_fetched_again_on_new_connections) {
+  transfer one(400'000, 1, false);
+  one.spool_parts = 10;
+  one.store.after = [](const s3::get_request& get, std::size_t number) {
+    if (number == 2) {
+      spoil(get);
+    }
+  };
+  auto done = one.run();
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST((one.released == one.stream));
+  const std::size_t parts = (one.stream.size() + part_bytes - 1) / part_bytes;
+  BOOST_TEST(one.store.gets.size() == 2 * parts);
+  BOOST_TEST(one.store.gets.back().fresh_connection);
+}
+
+BOOST_AUTO_TEST_CASE(a_spool_that_returns_other_bytes_is_noticed_and_the_store_asked_again) {
+  transfer one(400'000, 1, false);
+  one.spool_parts = 7;
+  const std::size_t parts = (one.stream.size() + part_bytes - 1) / part_bytes;
+  BOOST_REQUIRE(parts == 7u);
+  one.store.before = [&](const s3::get_request&, std::size_t number) {
+    // With three slots, four pieces are on the disk by now; the rest is overwritten later.
+    if (number != parts) {
+      return;
+    }
+    const std::size_t block = one.spool->block_bytes();
+    void* memory = nullptr;
+    BOOST_REQUIRE(::posix_memalign(&memory, block, block) == 0);
+    std::memset(memory, 'x', block);
+    for (std::size_t i = 0; i < parts; ++i) {
+      const auto at = static_cast<off_t>(i * part_bytes);
+      BOOST_TEST(::pwrite(one.spool->descriptor(), memory, block, at) ==
+                 static_cast<ssize_t>(block));
+    }
+    std::free(memory);
+  };
+  auto done = one.run();
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST((one.released == one.stream));
+  const std::size_t spoiled = count_of(one.log.events, "part_damaged");
+  BOOST_TEST(spoiled >= 4u);
+  BOOST_TEST(one.store.gets.size() == parts + spoiled);
+}
+
+BOOST_AUTO_TEST_CASE(a_chunk_that_does_not_fit_the_spool_is_verified_while_streaming) {
+  transfer one(800'000, 2, false);
+  one.spool_parts = 3;
+  auto done = one.run();
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST((one.released == one.stream));
+  BOOST_TEST(count_of(one.log.events, "chunk_verified_while_streaming") == 2u);
+  BOOST_TEST(count_of(one.log.events, "chunk_verified_in_spool") == 0u);
+  // Unless it is downloaded twice.
+  transfer two(800'000, 2, false);
+  two.spool_parts = 3;
+  done = two.run(true);
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST(count_of(two.log.events, "chunk_verified_first") == 2u);
+  BOOST_TEST(count_of(two.log.events, "chunk_verified_while_streaming") == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(every_request_may_fail_with_a_spool_too) {
+  const std::size_t gets = 2 * 4;
+  for (std::size_t step = 1; step <= gets; ++step) {
+    transfer one(400'000, 2, false);
+    one.spool_parts = 4;
+    engine::error failure = memory_store::lost_connection();
+    failure.what_now = engine::disposition::fail;
+    one.objects.fail_at(step, failure);
+    auto done = one.run();
+    BOOST_REQUIRE(!done);
+    BOOST_TEST(done.error().message == failure.message);
+    BOOST_TEST(one.objects.in_flight() == 0u);
+    BOOST_TEST(one.released.size() <= one.located[0].record.size);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_receiver_that_goes_while_the_spool_fills_is_an_epipe) {
+  transfer one(2'000'000, 2, false);
+  one.spool_parts = 40;
+  auto done = one.run(false, 100);
+  BOOST_REQUIRE(!done);
+  BOOST_TEST(done.error().code == "EPIPE", error_text(done));
 }
 
 BOOST_AUTO_TEST_CASE(an_object_replaced_during_the_restore_is_an_error_that_says_so) {

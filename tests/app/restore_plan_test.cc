@@ -95,6 +95,35 @@ BOOST_AUTO_TEST_CASE(the_json_has_the_same_as_numbers) {
   BOOST_TEST(json["manifest_key"] == "p/incremental/manifest");
 }
 
+BOOST_AUTO_TEST_CASE(hours_and_money_are_told_with_what_they_rest_on) {
+  restore_plan plan = two_links();
+  BOOST_TEST(nlohmann::json::parse(plan_json(plan))["money"].is_null());
+  plan.time.bytes_per_sec = 10'000'000;
+  plan.time.download = std::chrono::seconds(537);
+  plan.cost = restore_cost();
+  plan.cost->has_sum = true;
+  plan.cost->transfer = 0.45;
+  plan.cost->currency = "USD";
+  std::string text = plan_text(plan);
+  BOOST_TEST(has(text,
+                 "  time      about 9 minutes: downloaded in 9 minutes at 10.0 MB/s (assumed; "
+                 "--download-rate states another)\n"),
+             text);
+  BOOST_TEST(has(text, "  money     about 0.45 USD: "), text);
+  plan.time.thaw = std::chrono::hours(12);
+  plan.time.from = rate_source::limited;
+  text = plan_text(plan);
+  BOOST_TEST(has(text,
+                 "about 13 hours: thawed typically within 12 hours, then downloaded in 9 minutes "
+                 "at 10.0 MB/s (limited)\n"),
+             text);
+  const auto json = nlohmann::json::parse(plan_json(plan));
+  BOOST_TEST(json["time"]["thaw_seconds_most"] == 43'200);
+  BOOST_TEST(json["time"]["download_seconds"] == 537);
+  BOOST_TEST(json["time"]["rate"] == "limited");
+  BOOST_TEST(json["money"]["transfer"] == 0.45);
+}
+
 BOOST_AUTO_TEST_CASE(space_is_the_streams_and_a_64th_and_16_mib) {
   BOOST_TEST(space_needed(0) == 16u << 20);
   BOOST_TEST(space_needed(64 * gib) == 65 * gib + (16 << 20));

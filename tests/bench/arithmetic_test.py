@@ -214,23 +214,29 @@ btrfs_to_s3 10/10
 
 cat 20/20
 	ffffffff81000002 pipe_write ([kernel.kallsyms])
-"""
+
+cat 20/20
+	ffffffff81000002 pipe_write ([kernel.kallsyms])
+
+cat 20/20
+	ffffffff81000002 pipe_write ([kernel.kallsyms])
+""" + 4 * "\ncat 20/20\n\tffffffff81000002 pipe_write ([kernel.kallsyms])\n"
 
 
 class Stages(unittest.TestCase):
     def test_samples_go_to_the_stage_of_their_innermost_known_frame(self):
-        found = stages.seconds_by_stage(stages.parse(SAMPLES), hashing_in_main_thread=False)
+        found = stages.seconds_by_stage(stages.parse(SAMPLES), "btrfs_to_s3", hashing_in_main_thread=False)
         one = 1 / stages.FREQUENCY
         self.assertEqual(found, {"pipe to user": one, "fresh memory": one, "kernel, other": one, "SHA-256": one,
                                  "TLS": one, "memory copies": one})
 
     def test_the_thread_tells_hashing_from_tls(self):
-        found = stages.seconds_by_stage({(1, 1): {"libcrypto": 997}, (1, 2): {"libcrypto": 1994}}, True)
+        found = stages.seconds_by_stage({("f", 1, 1): {"libcrypto": 997}, ("f", 1, 2): {"libcrypto": 1994}}, "f", True)
         self.assertEqual(found, {"SHA-256": 1, "TLS": 2})
 
     def test_a_profile_without_samples_is_an_error(self):
         with self.assertRaises(measure.Failed):
-            stages.seconds_by_stage(stages.parse(""), True)
+            stages.seconds_by_stage(stages.parse(SAMPLES), "bench_floor", True)
 
 
 class Report(unittest.TestCase):

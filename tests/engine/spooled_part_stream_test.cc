@@ -416,15 +416,77 @@ task<bool> fetch_from_anywhere(bench& with) {
   bool right = true;
   {
     spooled_body body(*with.disk, with.pool, part, std::move(*slot));
-    for (const std::uint64_t offset : {0U, 1U, 4095U, 4096U, 10'001U, 19'999U}) {
+    for (const std::uint64_t offset : {0U, 1U, 4095U, 4096U, 10'001U}) {
       auto fetching = body.fetch(1, offset, {});
       auto got = co_await std::move(fetching);
       right = right && got && !got->empty() && with.text.equal(*got, offset);
     }
+    // But nobody gets to the end who did not begin at the beginning.
+    auto fetching = body.fetch(1, 19'999, {});
+    auto got = co_await std::move(fetching);
+    right = right && !got && got.error().what_now == disposition::retry;
   }
   co_await scope.join();
   co_await stream->close();
   co_return right;
+}
+
+// Sends a part whose copy on the disk is spoiled at `at`, then puts right, as a disk that errs once
+// in a while: how many bytes were given out by the first transfer, and how it and a second ended.
+struct spoiled_transfers {
+  std::size_t given = 0;
+  std::optional<error> first;
+  std::optional<error> second;
+};
+
+task<std::optional<error>> send_all(spooled_body& body, std::size_t& given) {
+  for (unsigned turn = 0; given < body.size(); ++turn) {
+    auto fetching = body.fetch(turn % body.buffers(), given, {});
+    auto got = co_await std::move(fetching);
+    if (!got) {
+      co_return got.error();
+    }
+    given += got->size();
+  }
+  co_return std::nullopt;
+}
+
+task<spoiled_transfers> send_spoiled(bench& with, std::uint64_t at) {
+  async_scope scope(*with.loop);
+  scope.spawn(feed(with, std::move(with.write_end), 20'000, 1000));
+  const auto stream = with.stream();
+  auto next = co_await stream->next();
+  BOOST_REQUIRE((next.has_value() && next->has_value()));
+  spooled_part part = std::move(**next);
+  auto done = co_await part.finish();
+  BOOST_REQUIRE(done.has_value());
+  // Its file has no name; the first region begins at 0.
+  const std::string path = "/proc/self/fd/" + std::to_string(with.disk->descriptor());
+  const unique_fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  BOOST_REQUIRE(file.valid());
+  const auto flip = [&] {
+    char byte = 0;
+    BOOST_REQUIRE(::pread(file.get(), &byte, 1, static_cast<off_t>(at)) == 1);
+    byte = static_cast<char>(byte ^ 1);
+    BOOST_REQUIRE(::pwrite(file.get(), &byte, 1, static_cast<off_t>(at)) == 1);
+    BOOST_REQUIRE(::fsync(file.get()) == 0);
+  };
+  auto slot = co_await with.pool.acquire();
+  BOOST_REQUIRE(slot.has_value());
+  spoiled_transfers seen;
+  {
+    spooled_body body(*with.disk, with.pool, part, std::move(*slot));
+    flip();
+    auto sending = send_all(body, seen.given);
+    seen.first = co_await std::move(sending);
+    flip();
+    std::size_t again = 0;
+    auto repeating = send_all(body, again);
+    seen.second = co_await std::move(repeating);
+  }
+  co_await scope.join();
+  co_await stream->close();
+  co_return seen;
 }
 
 struct write_failure {
@@ -476,6 +538,20 @@ BOOST_AUTO_TEST_CASE(every_wait_can_be_stopped_and_loses_nothing) {
 BOOST_AUTO_TEST_CASE(a_body_can_be_fetched_from_anywhere) {
   bench with(8192, 4, 20'480, 2, 1 << 20);
   BOOST_TEST(with.loop->run(fetch_from_anywhere(with)));
+}
+
+BOOST_AUTO_TEST_CASE(a_part_that_the_disk_has_spoiled_is_never_sent_whole) {
+  for (const std::uint64_t at : {0U, 4095U, 4096U, 10'000U, 19'999U}) {
+    bench with(8192, 4, 20'480, 2, 1 << 20);
+    const spoiled_transfers seen = with.loop->run(send_spoiled(with, at));
+    BOOST_REQUIRE(seen.first.has_value());
+    BOOST_TEST((seen.first->why == reason::integrity));
+    BOOST_TEST((seen.first->what_now == disposition::fail));
+    BOOST_TEST(seen.first->message.find(with.here.path()) != std::string::npos);
+    BOOST_TEST(!seen.first->remedy.empty());
+    BOOST_TEST(seen.given == 16'384U);  // all but the last piece
+    BOOST_TEST(!seen.second.has_value());
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_failed_write_is_reported_by_its_part_and_by_the_stream) {

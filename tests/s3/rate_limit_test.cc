@@ -76,4 +76,30 @@ BOOST_AUTO_TEST_CASE(the_end_of_a_body_needs_no_whole_portion) {
   BOOST_TEST(limit.take(5'000, start) == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(what_was_received_before_it_was_counted_is_waited_for_afterwards) {
+  rate_limit limit(1'000'000);
+  while (limit.take(512 * 1024, start) > 0) {
+  }
+  limit.spend(500'000, start);
+  const auto paid = limit.next(start);
+  BOOST_TEST((paid >= start + milliseconds(500)));
+  BOOST_TEST((paid <= start + milliseconds(521)));
+  BOOST_TEST(limit.take(20'000, paid - milliseconds(1)) == 0U);
+  BOOST_TEST(limit.take(20'000, paid) == 20'000U);
+  // Ten seconds of reads of any size carry ten seconds' worth.
+  std::uint64_t read = 0;
+  std::size_t size = 1;
+  const auto begin = paid + seconds(1);
+  for (auto now = begin; now < begin + seconds(10); now = std::max(limit.next(now), now)) {
+    limit.spend(size, now);
+    read += size;
+    size = size * 7 % 300'007;
+  }
+  BOOST_TEST(static_cast<double>(read) >= 0.97 * 10e6);
+  BOOST_TEST(static_cast<double>(read) <= 1.05 * 10e6);
+  rate_limit none(0);
+  none.spend(1 << 30, start);
+  BOOST_TEST((none.next(start) == start));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,140 @@
+// Streams that end on, before and behind the boundaries of parts and chunks, through whole backups:
+// what is stored is what was sent, in parts of equal size, and S3's limits are kept.
+#include "tests/app/backup_rig.hh"
+#include "tests/support/memory_store.hh"
+
+#include <string>
+#include <vector>
+
+using namespace bts3;
+using namespace bts3::testing;
+
+namespace {
+
+constexpr std::size_t part = backup_rig::part_bytes;
+
+// The objects of a backup of `bytes` as "8+8+3 8+1" (a word for each, the parts of it in `unit`s,
+// "?" for a part of no whole units), or what is wrong with it.
+std::string cut_text(std::size_t bytes, std::size_t chunk_bytes, std::size_t unit,
+                     bool spooled = false) {
+  backup_rig rig;
+  rig.shared_loop = std::move(*engine::reactor::create());
+  memory_store store(*rig.shared_loop);
+  rig.tuning.store = &store;
+  rig.settings.chunk_size_bytes = chunk_bytes;
+  rig.settings.spool_enabled = spooled;
+  rig.disk.stream = send_stream(bytes);
+  const std::string outcome = rig.run_text();
+  if (outcome != "done") {
+    return outcome;
+  }
+  bucket_contents there;
+  for (const auto& [key, object] : store.objects()) {
+    there.objects[key] = object.body;
+  }
+  if (std::string problem = rig.published_problem(there); !problem.empty()) {
+    return problem;
+  }
+  const std::vector<planner::manifest> chain = rig.chain_in(there);
+  std::string text;
+  for (const planner::chunk_record& chunk : chain.at(0).chunks) {
+    text += text.empty() ? "" : " ";
+    // Objects of one part are put; of several, uploaded: their ETag tells how many there were.
+    const std::string tag = store.find(chunk.key)->tag.str();
+    const std::size_t parts = chunk.part_crc32.size();
+    if ((tag.find('-') == std::string::npos) != (parts == 1 && chunk.size < *chunk.part_size)) {
+      return "ETag " + tag + " of " + std::to_string(parts) + " parts";
+    }
+    for (std::size_t at = 0; at < chunk.size; at += *chunk.part_size) {
+      const std::size_t size = std::min<std::size_t>(*chunk.part_size, chunk.size - at);
+      text += at == 0 ? "" : "+";
+      text += size % unit == 0 ? std::to_string(size / unit) : "?";
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(stream_limits_suite)
+
+BOOST_AUTO_TEST_CASE(a_chunk_ends_on_before_and_behind_a_boundary_of_parts) {
+  for (const bool spooled : {false, true}) {
+    // In quarters of a part; the limit on a boundary, a quarter before it and one behind.
+    const std::size_t unit = part / 4;
+    const std::size_t on = 2 * part;
+    BOOST_TEST(cut_text(5 * part, on, unit, spooled) == "4+4 4+4 4");
+    BOOST_TEST(cut_text(5 * part, on - unit, unit, spooled) == "4+3 4+3 4+2");
+    BOOST_TEST(cut_text(5 * part, on + unit, unit, spooled) == "4+4+1 4+4+1 2");
+    BOOST_TEST(cut_text(5 * part, part, unit, spooled) == "4 4 4 4 4");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_ends_on_before_and_behind_a_boundary) {
+  const std::size_t chunk = 2 * part;
+  // In bytes of a block of 64: only the last part may be short.
+  const std::size_t unit = 64;
+  const std::string whole = std::to_string(part / unit);
+  BOOST_TEST(cut_text(part - unit, chunk, unit) == std::to_string(part / unit - 1));
+  BOOST_TEST(cut_text(part, chunk, unit) == whole);
+  BOOST_TEST(cut_text(part + unit, chunk, unit) == whole + "+1");
+  BOOST_TEST(cut_text(part + 1, chunk, unit) == whole + "+?");
+  BOOST_TEST(cut_text(chunk - 1, chunk, unit) == whole + "+?");
+  BOOST_TEST(cut_text(chunk, chunk, unit) == whole + "+" + whole);
+  BOOST_TEST(cut_text(chunk + unit, chunk, unit) == whole + "+" + whole + " 1");
+  BOOST_TEST(cut_text(2 * chunk, chunk, unit) == whole + "+" + whole + " " + whole + "+" + whole);
+  // The shortest stream that is one.
+  BOOST_TEST(cut_text(64, chunk, unit) == "1");
+}
+
+BOOST_AUTO_TEST_CASE(a_chunk_never_has_more_than_10000_parts) {
+  backup_rig rig;
+  rig.shared_loop = std::move(*engine::reactor::create());
+  memory_store store(*rig.shared_loop);
+  rig.tuning.store = &store;
+  // The journal waits for the disk after each part; two thousand in flight share that.
+  rig.settings.part_size_bytes = 64;
+  rig.settings.chunk_size_bytes = std::uint64_t{200} << 30;
+  rig.settings.concurrency = 2000;
+  rig.disk.stream = send_stream(10'001 * 64 + 1);
+  BOOST_TEST(rig.run_text() == "done");
+  bucket_contents there;
+  for (const auto& [key, object] : store.objects()) {
+    there.objects[key] = object.body;
+  }
+  BOOST_TEST(rig.published_problem(there) == "");
+  const std::vector<planner::manifest> chain = rig.chain_in(there);
+  BOOST_REQUIRE(chain.size() == 1U);
+  BOOST_REQUIRE(chain[0].chunks.size() == 2U);
+  BOOST_TEST(chain[0].chunks[0].part_crc32.size() == 10'000U);
+  BOOST_TEST(chain[0].chunks[1].part_crc32.size() == 2U);
+}
+
+// Promise 4: (concurrency + 1) parts, or 64 MiB with the spool; the rest of the program has its
+// own.
+BOOST_AUTO_TEST_CASE(the_memory_for_parts_is_what_was_promised) {
+  for (const std::int64_t concurrency : {1, 4, 16}) {
+    for (const bool spooled : {false, true}) {
+      backup_rig rig;
+      rig.settings.concurrency = concurrency;
+      rig.settings.spool_enabled = spooled;
+      rig.settings.part_size_bytes = std::uint64_t{128} << 20;
+      rig.settings.spool_size_bytes = std::uint64_t{128} << 20;
+      auto loop = engine::reactor::create();
+      BOOST_REQUIRE(loop.has_value());
+      const app::services with{**loop, rig.log, rig.clock, rig.settings, {}, {}};
+      auto budget = app::upload_budget::create(with);
+      BOOST_REQUIRE(budget.has_value());
+      const engine::buffer_pool& slots = (*budget)->slots;
+      const std::uint64_t parts =
+          static_cast<std::uint64_t>(concurrency + 1) * rig.settings.part_size_bytes;
+      const std::uint64_t most = spooled ? std::uint64_t{64} << 20 : parts;
+      BOOST_TEST(slots.slots() * slots.slot_bytes() <= most);
+      BOOST_TEST((*budget)->in_flight.available() == static_cast<std::size_t>(concurrency));
+      // Every upload and the stream itself can hold one at a time.
+      BOOST_TEST(slots.slots() > static_cast<std::size_t>(concurrency));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
