@@ -23,7 +23,11 @@ ln -s /run var/run
 for link in bin sbin lib lib64; do ln -s "usr/$link" "$link"; done
 mount --bind /usr usr
 mount -o remount,bind,ro usr
-cp -a /etc/passwd /etc/group /etc/nsswitch.conf /etc/hosts /etc/ld.so.cache /etc/machine-id etc/
+for file in passwd group nsswitch.conf hosts ld.so.cache machine-id; do
+  if [ -e "/etc/$file" ]; then cp -aL "/etc/$file" etc/; fi
+done
+# Without one it would be a first boot.
+[ -s etc/machine-id ] || echo 0123456789abcdef0123456789abcdef >etc/machine-id
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
