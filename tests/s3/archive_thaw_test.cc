@@ -251,7 +251,7 @@ BOOST_AUTO_TEST_CASE(objects_are_requested_once_and_waited_for_with_longer_and_l
   BOOST_TEST(here.log.lines.size() == 148U);
   BOOST_TEST(here.log.lines.back() ==
              "thaw_poll objects=3 readable=0 ready=3 thawing=0 refused=0 requested=3 extended=0 "
-             "in_progress=0 bytes_missing=0");
+             "in_progress=0 bytes_missing=0 waited_seconds=43350");
 }
 
 BOOST_AUTO_TEST_CASE(classes_may_be_mixed) {
