@@ -4,6 +4,7 @@
 #include "app/human_units.hh"
 #include "app/progress.hh"
 #include "app/publication.hh"
+#include "app/run_figures.hh"
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
 #include "engine/files.hh"
@@ -1105,8 +1106,9 @@ void backup_job::report_totals(std::chrono::steady_clock::time_point began) {
   totals.retries = _connection ? _connection->retries() : 0;
   totals.sent_bytes = _connection ? sent_bytes() : 0;
   totals.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  totals.cpu_seconds = cpu_seconds_used();
-  totals.peak_rss_bytes = peak_rss_bytes();
+  const process_figures used = figures_of_process();
+  totals.cpu_seconds = used.cpu_seconds;
+  totals.peak_rss_bytes = used.peak_rss_bytes;
   _with.log.write(log_level::info, "backup", "run_finished",
                   {{"backups", std::to_string(totals.backups)},
                    {"bytes", std::to_string(totals.bytes)},

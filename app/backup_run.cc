@@ -5,6 +5,7 @@
 #include "app/metrics.hh"
 #include "app/progress.hh"
 #include "app/run_lock.hh"
+#include "app/run_figures.hh"
 #include "app/run_report.hh"
 #include "app/signals.hh"
 
@@ -120,8 +121,9 @@ void backup_run::conclude(const result<exit_status>& outcome) {
   _report.ended = time_of(_with.clock);
   _report.exit_status = code_of(_with, outcome);
   _report.error = outcome ? "" : outcome.error().text();
-  _report.totals.cpu_seconds = cpu_seconds_used();
-  _report.totals.peak_rss_bytes = peak_rss_bytes();
+  const process_figures used = figures_of_process();
+  _report.totals.cpu_seconds = used.cpu_seconds;
+  _report.totals.peak_rss_bytes = used.peak_rss_bytes;
 }
 
 // A backup is a backup without its metrics.

@@ -2,10 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <fstream>
 
 namespace bts3::app {
 
@@ -127,28 +124,6 @@ std::string report_as_json(const run_report& report) {
     out["hooks"].push_back(std::move(entry));
   }
   return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-}
-
-double cpu_seconds_used() {
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  return seconds(used.ru_utime) + seconds(used.ru_stime);
-}
-
-// VmHWM of /proc/self/status. (ru_maxrss would count what the process was before its exec, too.)
-std::uint64_t peak_rss_bytes() {
-  std::ifstream file("/proc/self/status");
-  std::string word;
-  while (file >> word) {
-    std::uint64_t kibibytes = 0;
-    if (word == "VmHWM:" && file >> kibibytes) {
-      return kibibytes * 1024;
-    }
-  }
-  return 0;
 }
 
 }  // namespace bts3::app

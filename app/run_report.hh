@@ -90,9 +90,4 @@ struct run_report {
 // One document: {"version": 1, "exit_status": ..., ...}; times in RFC 3339, sizes in bytes.
 std::string report_as_json(const run_report& report);
 
-// What this process has used so far, in processor time and at most in memory.
-double cpu_seconds_used();
-// 0 where /proc cannot be read.
-std::uint64_t peak_rss_bytes();
-
 }  // namespace bts3::app

@@ -113,6 +113,8 @@ def measure_one(name, arguments, environment):
     context = Context(arguments, SCENARIOS[name])
     context.say(f"== {name}: {SCENARIOS[name].__doc__.splitlines()[0]}")
     begin = time.monotonic()
+    if not context.smoke:
+        context.say(f"  {machine.back_memory() >> 30} GiB of free memory touched, so that nobody pays for its first use")
     try:
         with context.scratch(context.memory_directory) as context.peers_home:
             found = SCENARIOS[name](context)

@@ -1,5 +1,6 @@
 """Where a measurement was made."""
 import datetime
+import mmap
 import os
 import pathlib
 import platform
@@ -22,6 +23,30 @@ def _first_line(*command, cwd=None):
 def version_of(program, *arguments):
     """None when it is not installed."""
     return _first_line(program, *(arguments or ("--version",)))
+
+
+MARGIN = 4 << 30  # for the rest of the system
+PAGE = 4096
+
+
+def back_memory():
+    """Touches the memory that is free and gives it back; returns how many bytes.
+
+    In a virtual machine whose host backs memory lazily, the first touch of a page costs many times what it costs
+    ever after (0.86 s/GiB against 0.06 where this was written), and would be charged to whoever happens to be first.
+    """
+    text = pathlib.Path("/proc/meminfo").read_text(encoding="ascii")
+    available = int(re.search(r"MemAvailable:\s*(\d+)", text).group(1)) << 10
+    length = (available - MARGIN) // PAGE * PAGE
+    if length <= 0:
+        return 0
+    with mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            area.madvise(mmap.MADV_HUGEPAGE)
+        for start in range(0, length, 1 << 30):
+            end = min(start + (1 << 30), length)
+            area[start:end:PAGE] = bytes((end - start + PAGE - 1) // PAGE)
+    return length
 
 
 def describe(root, binary):

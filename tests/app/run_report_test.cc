@@ -1,5 +1,7 @@
 #include "app/run_report.hh"
 
+#include "app/run_figures.hh"
+
 #include "app/backup_run.hh"
 #include "tests/app/support.hh"
 #include "tests/planner/zones.hh"
@@ -121,8 +123,8 @@ BOOST_AUTO_TEST_CASE(bytes_per_second_of_no_time_are_none) {
   BOOST_TEST(totals.bytes_per_second() == 0.0);
   totals.seconds = 2;
   BOOST_TEST(totals.bytes_per_second() == 2.5);
-  BOOST_TEST(cpu_seconds_used() > 0.0);
-  BOOST_TEST(peak_rss_bytes() > 1'000'000u);
+  BOOST_TEST(figures_of_process().cpu_seconds > 0.0);
+  BOOST_TEST(figures_of_process().peak_rss_bytes > 1'000'000u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
