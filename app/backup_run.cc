@@ -4,8 +4,8 @@
 #include "app/hooks.hh"
 #include "app/metrics.hh"
 #include "app/progress.hh"
-#include "app/run_lock.hh"
 #include "app/run_figures.hh"
+#include "app/run_lock.hh"
 #include "app/run_report.hh"
 #include "app/signals.hh"
 
