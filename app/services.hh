@@ -44,6 +44,11 @@ class store_connection {
   [[nodiscard]] bool signs_payload() const { return _client->signs_payload(); }
   [[nodiscard]] const s3::curl_transport& transport() const { return *_transport; }
   [[nodiscard]] std::uint64_t retries() const { return _retrying->retries(); }
+  [[nodiscard]] std::uint64_t requests() const { return _client->requests(); }
+  // The store's clock, as its last answer told it.
+  [[nodiscard]] std::optional<std::chrono::system_clock::time_point> store_time() const {
+    return _client->store_time();
+  }
   // Is called for each answer that asks to slow down; empty: nobody is.
   void on_throttled(std::function<void()> call) { _on_throttled = std::move(call); }
   engine::task<void> close();
