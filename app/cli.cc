@@ -117,6 +117,14 @@ void add_restore(CLI::App& app, restore_command& into) {
   app.add_flag("--json", into.json, "With --dry-run: as JSON")->needs(dry_run);
 }
 
+void add_prune(CLI::App& app, prune_command& into) {
+  app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_flag("--yes", into.yes, "Delete; without it nothing is changed");
+  app.add_flag("--json", into.json, "As JSON");
+}
+
 // What the options' own rules cannot say.
 std::optional<std::string> misuse(bool with_config, const std::string& command,
                                   const backup_selection& wanted) {
@@ -144,6 +152,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   plan_command plan;
   restore_command restore;
   thaw_command thaw;
+  prune_command prune;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
   app.footer(footer);
@@ -181,6 +190,11 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   add_selection(*thaw_app, thaw);
   thaw_app->add_flag("--dry-run", thaw.dry_run, "Tell what would be requested, request nothing");
 
+  CLI::App* prune_app = app.add_subcommand(
+      "prune", "Show which old generations of backups would be deleted; delete them with --yes");
+  add_common(*prune_app, common);
+  add_prune(*prune_app, prune);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -212,6 +226,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = restore;
   } else if (thaw_app->parsed()) {
     line.command = thaw;
+  } else if (prune_app->parsed()) {
+    line.command = prune;
   } else if (plan_app->parsed()) {
     line.command = plan;
   } else if (backup.dry_run) {

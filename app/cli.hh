@@ -65,9 +65,16 @@ struct thaw_command : backup_selection {
   bool dry_run = false;
 };
 
+// Deletes what retention.keep_generations leaves no place for.
+struct prune_command {
+  std::vector<std::string> subvolumes;  // names; empty: all
+  bool yes = false;                     // act, instead of telling what would be done
+  bool json = false;
+};
+
 struct command_line {
   common_options common;
-  std::variant<backup_command, plan_command, restore_command, thaw_command> command;
+  std::variant<backup_command, plan_command, restore_command, thaw_command, prune_command> command;
 };
 
 // What to print and exit with instead of running: help, version, a usage error.

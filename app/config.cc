@@ -594,7 +594,6 @@ class reader {
   // Features to come: their keys are known, and asking for them is refused rather than ignored.
   void check_supported() {
     const std::pair<const char*, bool> asked[] = {
-        {"retention.keep_generations", _config.keep_generations > 0},
         {"metrics.textfile", !_config.textfile.empty()},
         {"hooks.before", !_config.hook_before.empty()},
         {"hooks.after", !_config.hook_after.empty()},

@@ -5,6 +5,7 @@
 #include "app/logging.hh"
 #include "app/plan_job.hh"
 #include "app/progress.hh"
+#include "app/prune_job.hh"
 #include "app/restore_job.hh"
 #include "app/restore_source.hh"
 #include "app/services.hh"
@@ -49,6 +50,10 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
   }
   if (const auto* thaw = std::get_if<app::thaw_command>(&line.command)) {
     auto running = app::run_thaw(with, *thaw);
+    co_return co_await std::move(running);
+  }
+  if (const auto* prune = std::get_if<app::prune_command>(&line.command)) {
+    auto running = app::run_prune(with, *prune);
     co_return co_await std::move(running);
   }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));

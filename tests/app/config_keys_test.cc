@@ -133,7 +133,7 @@ const std::vector<key_case>& other_keys() {
        "\"Fast\"", " = \"Fast\" must be one of Standard, Bulk, Expedited"},
       {"restore.thaw_days", member(&config::thaw_days), "auto", "7", "7", "\"some\"",
        " = \"some\" must be \"auto\" or a whole number from 1 to 36500"},
-      {"retention.keep_generations", member(&config::keep_generations), "0", "", "", "-1",
+      {"retention.keep_generations", member(&config::keep_generations), "0", "2", "2", "-1",
        " = -1 must be a whole number from 0 to 10000"},
       {"metrics.textfile", member(&config::textfile), "", "", "", "\"/m\"",
        " is not supported by this version; remove it"},
