@@ -162,6 +162,14 @@ void add_status(CLI::App& app, status_command& into) {
   app.footer(status_footer);
 }
 
+void add_prune(CLI::App& app, prune_command& into) {
+  app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_flag("--yes", into.yes, "Delete; without it nothing is changed");
+  app.add_flag("--json", into.json, "As JSON");
+}
+
 // What the options' own rules cannot say.
 std::optional<std::string> misuse(bool with_config, const std::string& command,
                                   const backup_selection& wanted) {
@@ -191,6 +199,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   thaw_command thaw;
   list_command list;
   status_command status;
+  prune_command prune;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
   app.footer(footer);
@@ -241,6 +250,11 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   thaw_app->add_flag("--dry-run", thaw.dry_run, "Tell what would be requested, request nothing");
   thaw_app->add_flag("--json", thaw.json, "As JSON, one line a subvolume");
 
+  CLI::App* prune_app = app.add_subcommand(
+      "prune", "Show which old generations of backups would be deleted; delete them with --yes");
+  add_common(*prune_app, common);
+  add_prune(*prune_app, prune);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -278,6 +292,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = list;
   } else if (status_app->parsed()) {
     line.command = status;
+  } else if (prune_app->parsed()) {
+    line.command = prune;
   } else if (plan_app->parsed()) {
     line.command = plan;
   } else if (backup.dry_run) {

@@ -82,10 +82,17 @@ struct status_command {
   bool json = false;
 };
 
+// Deletes what retention.keep_generations leaves no place for.
+struct prune_command {
+  std::vector<std::string> subvolumes;  // names; empty: all
+  bool yes = false;                     // act, instead of telling what would be done
+  bool json = false;
+};
+
 struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
-               status_command>
+               status_command, prune_command>
       command;
 };
 

@@ -603,7 +603,6 @@ class reader {
       problem("hooks.timeout must be at least a second");
     }
     check_time();
-    check_supported();
     expand_home();
   }
 
@@ -665,18 +664,6 @@ class reader {
         at.size() == 5 && at[2] == ':' && digit(0) && digit(1) && digit(3) && digit(4);
     if (!form || at.substr(0, 2) > "23" || at.substr(3) > "59") {
       problem("schedule.run_at = \"" + at + "\" must be a time like \"02:00\"");
-    }
-  }
-
-  // Features to come: their keys are known, and asking for them is refused rather than ignored.
-  void check_supported() {
-    const std::pair<const char*, bool> asked[] = {
-        {"retention.keep_generations", _config.keep_generations > 0},
-    };
-    for (const auto& [name, used] : asked) {
-      if (used) {
-        problem(std::string(name) + " is not supported by this version; remove it");
-      }
     }
   }
 

@@ -6,6 +6,7 @@
 #include "app/logging.hh"
 #include "app/plan_job.hh"
 #include "app/progress.hh"
+#include "app/prune_job.hh"
 #include "app/restore_job.hh"
 #include "app/restore_source.hh"
 #include "app/service_notifier.hh"
@@ -59,6 +60,10 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
   }
   if (const auto* status = std::get_if<app::status_command>(&line.command)) {
     auto running = app::run_status(with, *status);
+    co_return co_await std::move(running);
+  }
+  if (const auto* prune = std::get_if<app::prune_command>(&line.command)) {
+    auto running = app::run_prune(with, *prune);
     co_return co_await std::move(running);
   }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));

@@ -60,6 +60,11 @@ class store_connection {
     return _transport ? _transport->counters().body_bytes_sent : 0;
   }
   [[nodiscard]] std::uint64_t retries() const { return _retrying ? _retrying->retries() : 0; }
+  [[nodiscard]] std::uint64_t requests() const { return _client ? _client->requests() : 0; }
+  // The store's clock, as its last answer told it.
+  [[nodiscard]] std::optional<std::chrono::system_clock::time_point> store_time() const {
+    return _client ? _client->store_time() : std::nullopt;
+  }
   // Is called for each answer that asks to slow down; empty: nobody is.
   void on_throttled(std::function<void()> call) { _on_throttled = std::move(call); }
   engine::task<void> close();

@@ -56,6 +56,11 @@ std::string contradiction(const prune_observation& seen, const generations& foun
       times[part.key] = part.when;
     }
   }
+  if (!seen.other_host.empty()) {
+    return "the current backup " + seen.current + " is of host " + seen.other_host +
+           ", which may be writing now: run prune there, or take over with "
+           "btrfs_to_s3 backup --adopt";
+  }
   if (!seen.current_full_verified) {
     return "the current full " + current->full().key +
            " has not been verified: run btrfs_to_s3 verify";
@@ -141,18 +146,19 @@ class judge {
         continue;
       }
       const std::vector<chain_link>& links = judged->what.links;
+      const std::string& full = judged->what.full().key;
       for (auto one = links.rbegin(); one != links.rend(); ++one) {
-        remove(one->key);
+        remove(one->key, full);
       }
       for (const chain_link& one : links) {
         for (const chunk_place& chunk : chunks_of(_seen.all, one.key)) {
-          remove(chunk.key);
+          remove(chunk.key, full);
         }
       }
     }
   }
 
-  void remove(const std::string& key) {
+  void remove(const std::string& key, const std::string& generation) {
     const auto object = _seen.all.objects.find(key);
     // Never outside the subvolume's root, whatever a manifest says.
     if (object == _seen.all.objects.end() || !key.starts_with(_seen.all.root) ||
@@ -160,7 +166,7 @@ class judge {
       return;
     }
     const listed_object& what = object->second;
-    _plan.removals.push_back({key, what.size, what.storage_class, what.modified});
+    _plan.removals.push_back({key, what.size, what.storage_class, what.modified, generation});
     const seconds age = _now.when() - what.modified.when();
     if (const seconds left = minimum_storage(what.storage_class) - age; left > seconds(0)) {
       early_deletion& early = _plan.early[what.storage_class];
@@ -191,7 +197,7 @@ class judge {
         continue;
       }
       if (may_go && is_old(what.modified) && !_seen.in_the_making.contains(name.when)) {
-        remove(key);
+        remove(key, {});
       } else {
         ++_plan.orphans_kept;
       }

@@ -3,7 +3,8 @@
 // The rules, in the order in which they win:
 //   1. Nothing goes while something contradicts: the pointer is missing or names what does not
 //      resolve to a full, dates lie in the future or before their parent's (a wrong clock makes old
-//      what is new), or the current generation's full has not been verified.
+//      what is new), the current backup is another host's, which may be writing now, or the current
+//      generation's full has not been verified.
 //   2. The current generation (the pointer's) stays, with every link of it, and so does any newer
 //   one.
 //   3. Of the older ones the newest stay until `keep_generations` whole ones stay in all (whole:
@@ -42,6 +43,8 @@ struct prune_observation {
   // The manifest that the pointer names, as found_key() finds it; empty with the reason why.
   std::string current;
   std::string pointer_problem;
+  // Its host, when that is not this one; empty: it is, or the manifest does not tell.
+  std::string other_host;
   bool current_full_verified = false;
   // Times in the keys of backups in the making on this host, by their journals.
   std::set<timestamp> in_the_making;
@@ -57,6 +60,7 @@ struct removal {
   std::uint64_t size = 0;
   std::string storage_class;
   timestamp modified;
+  std::string generation;  // the key of its full's manifest; empty: an orphan
 };
 
 struct upload_removal {

@@ -25,6 +25,19 @@ std::optional<std::chrono::system_clock::time_point> http_date(std::string_view 
   return std::chrono::system_clock::from_time_t(seconds);
 }
 
+void clock_correction::note(const http_response& answer) {
+  if (const auto server = http_date(answer.header("date").value_or(""))) {
+    _server_ahead = *server - _clock.now();
+  }
+}
+
+std::optional<std::chrono::system_clock::time_point> clock_correction::server_time() const {
+  if (!_server_ahead) {
+    return std::nullopt;
+  }
+  return _clock.now() + *_server_ahead;
+}
+
 bool clock_correction::learn(const http_response& refusal, std::chrono::seconds used, bool named) {
   const bool perhaps = named || refusal.status == 400 || refusal.status == 403;
   const auto server = http_date(refusal.header("date").value_or(""));

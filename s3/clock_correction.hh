@@ -32,6 +32,12 @@ class clock_correction {
     return _clock.now() + offset;
   }
 
+  // Any answer; remembers what its Date tells.
+  void note(const http_response& answer);
+  // The server's time by the last Date that it answered with; nullopt: none was understood yet. It
+  // may be a proxy's.
+  [[nodiscard]] std::optional<std::chrono::system_clock::time_point> server_time() const;
+
   // After a refusal of a request signed with `used`; `named`: the answer blames its time. True:
   // sign and send again, once. A change of the offset is logged.
   [[nodiscard]] bool learn(const http_response& refusal, std::chrono::seconds used, bool named);
@@ -41,6 +47,7 @@ class clock_correction {
   engine::log_sink& _log;
   std::chrono::seconds _offset{0};
   bool _dates_mislead = false;
+  std::optional<std::chrono::system_clock::duration> _server_ahead;
 };
 
 }  // namespace bts3::s3

@@ -158,6 +158,16 @@ struct listed_upload {
   std::string initiated;  // as it came: 2026-01-02T03:04:05.000Z
 };
 
+// What a store knows of an object without reading it; whatever it does not tell is empty.
+struct object_attributes {
+  std::optional<std::uint64_t> size;
+  storage_class stored_as;
+  // CRC32, of the whole object or, when `composite`, of the CRC32s of its parts (crc32_of_parts).
+  std::optional<std::uint32_t> crc32;
+  bool composite = false;
+  std::optional<std::uint32_t> parts;  // of the upload that made it; absent for one without parts
+};
+
 // How fast an archived object is wanted back ("Archive retrieval options", Amazon S3 User Guide).
 enum class retrieval_tier { standard, bulk, expedited };
 
@@ -232,6 +242,20 @@ class object_store {
                                                                        std::optional<unsigned> days,
                                                                        retrieval_tier tier,
                                                                        engine::stop_token stop) = 0;
+  // Size, class and checksums, of archived objects too; reads nothing of the object. A store that
+  // does not know the verb: `unsupported`, also when it answers with something else (Ceph 16 sends
+  // the object itself, of which 64 KiB are taken at most).
+  virtual engine::task<engine::result<object_attributes>> get_object_attributes(
+      object_key key, engine::stop_token stop);
 };
+
+inline engine::task<engine::result<object_attributes>> object_store::get_object_attributes(
+    object_key key, engine::stop_token stop) {
+  (void)stop;
+  engine::error failure;
+  failure.why = engine::reason::unsupported;
+  failure.message = key.str() + ": this store tells no attributes of objects";
+  co_return failure;
+}
 
 }  // namespace bts3::s3

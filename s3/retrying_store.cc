@@ -221,4 +221,11 @@ task<result<restore_outcome>> retrying_store::restore_object(object_key key,
       stop);
 }
 
+task<result<object_attributes>> retrying_store::get_object_attributes(object_key key,
+                                                                      engine::stop_token stop) {
+  return repeat<object_attributes>(
+      "GetObjectAttributes", [=, this](bool) { return _inner.get_object_attributes(key, stop); },
+      stop);
+}
+
 }  // namespace bts3::s3

@@ -73,6 +73,8 @@ class retrying_store final : public object_store {
                                                                std::optional<unsigned> days,
                                                                retrieval_tier tier,
                                                                engine::stop_token stop) override;
+  engine::task<engine::result<object_attributes>> get_object_attributes(
+      object_key key, engine::stop_token stop) override;
 
   // Requests repeated so far.
   [[nodiscard]] std::uint64_t retries() const { return _retries; }

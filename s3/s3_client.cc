@@ -298,11 +298,13 @@ task<result<http_response>> s3_client::send(call what, engine::stop_token stop) 
     }
     const std::chrono::seconds offset = _time.offset();
     http_request request = build(what, *who, offset);
+    ++_requests;
     auto performing = _transport.perform(std::move(request), stop);
     auto answer = co_await std::move(performing);
     if (!answer) {
       co_return std::move(answer.error()).within(what.method + " " + what.key.str());
     }
+    _time.note(*answer);
     if (answer->status >= 200 && answer->status < 300) {
       co_return std::move(*answer);
     }
@@ -764,6 +766,38 @@ task<result<restore_outcome>> s3_client::restore_object(object_key key,
     failure.remedy = "thawing needs the permission s3:RestoreObject: check the policies";
   }
   co_return failure;
+}
+
+task<result<object_attributes>> s3_client::get_object_attributes(object_key key,
+                                                                 engine::stop_token stop) {
+  call what("GET", key);
+  what.query = {{"attributes", ""}};
+  what.headers.emplace_back("x-amz-max-parts", "1");  // their number is told all the same
+  what.headers.emplace_back("x-amz-object-attributes",
+                            "Checksum,ObjectParts,ObjectSize,StorageClass");
+  what.answer_bytes_max = error_bytes_max;
+  auto sending = send(std::move(what), stop);
+  auto answer = co_await std::move(sending);
+  const auto unknown = [&](const std::string& why) {
+    error failure;
+    failure.why = reason::unsupported;
+    failure.message = key.str() + ": this store does not answer GetObjectAttributes: " + why;
+    return failure;
+  };
+  if (!answer) {
+    error failure = std::move(answer.error());
+    // A store that ignores the question sends the object, which is cut off after 64 KiB.
+    const bool object_itself = failure.why == reason::protocol && failure.status / 100 == 2;
+    if (object_itself || failure.status == 405 || failure.status == 501) {
+      co_return unknown(failure.message);
+    }
+    co_return failure;
+  }
+  auto found = parse_attributes(answer->body);
+  if (!found) {
+    co_return unknown("it sends something else");
+  }
+  co_return found;
 }
 
 }  // namespace bts3::s3

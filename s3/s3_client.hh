@@ -84,6 +84,15 @@ class s3_client final : public object_store {
                                                                std::optional<unsigned> days,
                                                                retrieval_tier tier,
                                                                engine::stop_token stop) override;
+  engine::task<engine::result<object_attributes>> get_object_attributes(
+      object_key key, engine::stop_token stop) override;
+
+  // The store's clock, as its last answer told it; nullopt before the first.
+  [[nodiscard]] std::optional<std::chrono::system_clock::time_point> store_time() const {
+    return _time.server_time();
+  }
+  // Requests sent so far, repetitions included.
+  [[nodiscard]] std::uint64_t requests() const { return _requests; }
 
   // Whether bodies are signed, so that callers can hash them while they fill.
   [[nodiscard]] bool signs_payload() const;
@@ -102,6 +111,7 @@ class s3_client final : public object_store {
   credential_provider& _who;
   clock_correction _time;
   client_options _options;
+  std::uint64_t _requests = 0;
 };
 
 }  // namespace bts3::s3

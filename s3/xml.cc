@@ -1,5 +1,6 @@
 #include "s3/xml.hh"
 
+#include <libdeflate.h>
 #include <openssl/evp.h>
 #include <pugixml.hpp>
 
@@ -212,6 +213,50 @@ result<uploads_page> parse_uploads(std::string_view xml) {
   return page;
 }
 
+namespace {
+
+// The reverse of crc32_base64; nullopt for anything else.
+std::optional<std::uint32_t> crc32_in(std::string_view text) {
+  std::array<unsigned char, 6> raw{};
+  if (text.size() != 8 ||
+      ::EVP_DecodeBlock(raw.data(), reinterpret_cast<const unsigned char*>(text.data()), 8) != 6) {
+    return std::nullopt;
+  }
+  std::uint32_t crc = 0;
+  for (std::size_t i = 0; i < 4; ++i) {
+    crc = crc << 8 | raw[i];
+  }
+  // Only its canonical form is one: of other lengths or with stray bits, it is no CRC32.
+  return crc32_base64(crc) == text ? std::optional(crc) : std::nullopt;
+}
+
+}  // namespace
+
+result<object_attributes> parse_attributes(std::string_view xml) {
+  pugi::xml_document document;
+  const pugi::xml_node root = root_of(document, xml, "GetObjectAttributesResponse");
+  if (!root) {
+    return unexpected("an object's attributes", xml);
+  }
+  object_attributes found;
+  found.size = number_of(root, "ObjectSize");
+  found.stored_as = storage_class(text_of(root, "StorageClass"));
+  if (const auto parts = number_of(root.child("ObjectParts"), "PartsCount");
+      parts && *parts >= 1 && *parts <= part_number_max) {
+    found.parts = static_cast<std::uint32_t>(*parts);
+  }
+  const pugi::xml_node checksum = root.child("Checksum");
+  std::string crc = text_of(checksum, "ChecksumCRC32");
+  found.composite = text_of(checksum, "ChecksumType") == "COMPOSITE";
+  // HeadObject's form of the same, "<checksum>-<parts>", is given here by some stores.
+  if (const std::size_t dash = crc.find('-'); dash != std::string::npos) {
+    found.composite = true;
+    crc.resize(dash);
+  }
+  found.crc32 = crc32_in(crc);
+  return found;
+}
+
 std::string write_complete_upload(const std::vector<completed_part>& parts) {
   pugi::xml_document document;
   pugi::xml_node root = document.append_child("CompleteMultipartUpload");
@@ -246,6 +291,18 @@ std::string crc32_base64(std::uint32_t crc) {
   std::array<unsigned char, 9> text{};  // eight digits and the terminator that EVP adds
   const int size = ::EVP_EncodeBlock(text.data(), raw.data(), static_cast<int>(raw.size()));
   return std::string(reinterpret_cast<const char*>(text.data()), static_cast<std::size_t>(size));
+}
+
+std::uint32_t crc32_of_parts(const std::vector<std::uint32_t>& parts) {
+  std::uint32_t crc = 0;
+  for (const std::uint32_t part : parts) {
+    std::array<unsigned char, 4> raw{};
+    for (std::size_t i = 0; i < raw.size(); ++i) {
+      raw[i] = static_cast<unsigned char>(part >> (24 - 8 * i));
+    }
+    crc = ::libdeflate_crc32(crc, raw.data(), raw.size());
+  }
+  return crc;
 }
 
 }  // namespace bts3::s3

@@ -64,10 +64,17 @@ engine::result<uploads_page> parse_uploads(std::string_view xml);
 // <CompleteMultipartUpload>; checksums are written where parts carry them.
 std::string write_complete_upload(const std::vector<completed_part>& parts);
 
+// <GetObjectAttributesResponse>.
+engine::result<object_attributes> parse_attributes(std::string_view xml);
+
 // <RestoreRequest>.
 std::string write_restore_request(std::optional<unsigned> days, retrieval_tier tier);
 
 // CRC32 in the form of x-amz-checksum-crc32: base64 of four bytes, big-endian.
 std::string crc32_base64(std::uint32_t crc);
+// The checksum of type COMPOSITE that S3 gives an object whose parts have these CRC32s: the CRC32
+// of their bytes, big-endian, one after the other ("Checking object integrity", Amazon S3 User
+// Guide).
+std::uint32_t crc32_of_parts(const std::vector<std::uint32_t>& parts);
 
 }  // namespace bts3::s3

@@ -148,7 +148,7 @@ const std::vector<key_case>& other_keys() {
        " = \"0\" must be from 1 to 31536000 whole seconds; write these, or like \"72h\""},
       {"restore.price_table", member(&config::price_table), "", "\"/p.toml\"", "/p.toml", "\"p\"",
        " = \"p\" must be an absolute path (or begin with ~/)"},
-      {"retention.keep_generations", member(&config::keep_generations), "0", "", "", "-1",
+      {"retention.keep_generations", member(&config::keep_generations), "0", "2", "2", "-1",
        " = -1 must be a whole number from 0 to 10000"},
       {"metrics.textfile", member(&config::textfile), "", "\"/m.prom\"", "/m.prom", "\"m.prom\"",
        " = \"m.prom\" must be an absolute path (or begin with ~/)"},

@@ -131,6 +131,9 @@ BOOST_AUTO_TEST_CASE(the_newest_generations_stay) {
   BOOST_TEST(two.removals[1].key == keys.manifest(backup_kind::incremental, ago(days(193))));
   BOOST_TEST(two.removals[2].key == made.fulls[0]);
   BOOST_TEST(two.removals[3].key == keys.chunk(backup_kind::full, ago(days(200)), 0));
+  for (const removal& one : two.removals) {
+    BOOST_TEST(one.generation == made.fulls[0]);
+  }
   BOOST_TEST(two.bytes() == 430U);
 
   check_words(made.judge(1), {"current", "superseded", "superseded"});
@@ -177,6 +180,14 @@ BOOST_AUTO_TEST_CASE(a_pointer_that_leads_nowhere_holds_everything_back) {
   damaged.erase(keys.chunk(backup_kind::full, ago(days(20)), 1));
   BOOST_TEST(damaged.judge(1).removals.empty());
   BOOST_TEST(damaged.judge(1).held_back.find("not restorable") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(another_hosts_backups_are_its_own_to_prune) {
+  three_generations made;
+  made.seen.other_host = "beta";
+  const prune_plan plan = made.judge(1);
+  BOOST_TEST(plan.removals.empty());
+  BOOST_TEST(plan.held_back.find("of host beta") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(dates_that_contradict_hold_everything_back) {

@@ -40,11 +40,17 @@ engine::error failure_with(disposition what_now, reason why, const std::string& 
   return failure;
 }
 
+memory_store_options telling_all() {
+  memory_store_options options;
+  options.tell_attributes = true;
+  return options;
+}
+
 class scene {
  public:
   explicit scene(retry_policy policy = fast_policy())
       : loop(engine::testing::make_reactor()),
-        memory(*loop),
+        memory(*loop, telling_all()),
         store(*loop, memory, log, std::move(policy)) {
     memory.put("k", "body");
   }
@@ -337,8 +343,9 @@ BOOST_AUTO_TEST_CASE(every_verb_is_repeated) {
   run(here.store.abort_multipart_upload(key, id, {}));
   const auto outcome = run(here.store.restore_object(key, 1, retrieval_tier::bulk, {}));
   BOOST_TEST((outcome == restore_outcome::not_archived));
-  BOOST_TEST(here.memory.steps() == 26U);
-  BOOST_TEST(here.store.retries() == 13U);
+  run(here.store.get_object_attributes(key, {}));
+  BOOST_TEST(here.memory.steps() == 28U);
+  BOOST_TEST(here.store.retries() == 14U);
 }
 
 BOOST_AUTO_TEST_CASE(a_complete_whose_answer_was_lost_ends_in_no_such_upload) {

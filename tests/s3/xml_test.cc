@@ -232,6 +232,52 @@ BOOST_AUTO_TEST_CASE(a_strange_answer_is_quoted_on_one_line) {
   BOOST_TEST(page.error().message.find("<html> <body> 502 </body>") != std::string::npos);
 }
 
+// The form of "GetObjectAttributes", Amazon S3 API Reference.
+BOOST_AUTO_TEST_CASE(attributes_are_read_as_far_as_they_are_told) {
+  const auto found = parse_attributes(
+      "<GetObjectAttributesResponse xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Checksum>"
+      "<ChecksumCRC32>y/Q5Jg==</ChecksumCRC32><ChecksumType>COMPOSITE</ChecksumType></Checksum>"
+      "<ObjectParts><PartsCount>3</PartsCount></ObjectParts><ObjectSize>12</ObjectSize>"
+      "<StorageClass>DEEP_ARCHIVE</StorageClass></GetObjectAttributesResponse>");
+  BOOST_REQUIRE_MESSAGE(found.has_value(), testing::error_text(found));
+  // CRC32 of "123456789", the value that catalogues of CRCs give for it.
+  BOOST_TEST(found->crc32.value() == 0xcbf43926U);
+  BOOST_TEST(found->composite);
+  BOOST_TEST(found->parts.value() == 3U);
+  BOOST_TEST(found->size.value() == 12U);
+  BOOST_TEST(found->stored_as.str() == "DEEP_ARCHIVE");
+
+  const auto attributes_with = [](const std::string& content) {
+    const auto parsed = parse_attributes("<GetObjectAttributesResponse>" + content +
+                                         "</GetObjectAttributesResponse>");
+    BOOST_REQUIRE_MESSAGE(parsed.has_value(), testing::error_text(parsed));
+    return *parsed;
+  };
+  const object_attributes none = attributes_with("");
+  BOOST_TEST((!none.crc32 && !none.composite && !none.parts && !none.size));
+  const object_attributes dashed =
+      attributes_with("<Checksum><ChecksumCRC32>y/Q5Jg==-3</ChecksumCRC32></Checksum>");
+  BOOST_TEST((dashed.composite && dashed.crc32 == 0xcbf43926U));
+  const object_attributes whole = attributes_with(
+      "<Checksum><ChecksumCRC32>y/Q5Jg==</ChecksumCRC32><ChecksumType>FULL_OBJECT</ChecksumType>"
+      "</Checksum>");
+  BOOST_TEST((!whole.composite && whole.crc32 == 0xcbf43926U));
+  for (const char* wrong : {"y/Q5Jh==", "y/Q5JgA=", "y/Q5", "?/Q5Jg==", "", "y/Q5Jg==AAAA"}) {
+    BOOST_TEST(!attributes_with(std::string("<Checksum><ChecksumCRC32>") + wrong +
+                                "</ChecksumCRC32></Checksum>")
+                    .crc32,
+               wrong);
+  }
+  BOOST_TEST(!parse_attributes("<ListBucketResult/>").has_value());
+  BOOST_TEST(!parse_attributes("btrfs-stream").has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_composite_checksum_is_that_of_the_checksums_of_the_parts) {
+  // "1234" and "5678" as two checksums, big-endian, and "9" is missing: CRC32("12345678").
+  BOOST_TEST(crc32_of_parts({0x31323334, 0x35363738}) == 0x9ae0daafU);
+  BOOST_TEST(crc32_of_parts({}) == 0U);
+}
+
 // The form of "RestoreObject", Amazon S3 API Reference.
 BOOST_AUTO_TEST_CASE(a_restore_request_has_days_only_where_a_copy_ends) {
   const std::string root = "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";

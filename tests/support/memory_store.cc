@@ -1,5 +1,6 @@
 #include "tests/support/memory_store.hh"
 
+#include "s3/xml.hh"
 #include "tests/support/gather.hh"
 
 #include <libdeflate.h>
@@ -338,6 +339,7 @@ result<s3::etag> memory_store::do_complete(const s3::object_key& key, const s3::
   }
   std::string body;
   std::string digests;
+  std::vector<std::uint32_t> checksums;
   s3::part_number last = 0;
   for (const s3::completed_part& named : parts) {
     if (named.number <= last) {
@@ -353,6 +355,9 @@ result<s3::etag> memory_store::do_complete(const s3::object_key& key, const s3::
       return bad_argument(key.str(), "EntityTooSmall");
     }
     body += found->second.body;
+    if (found->second.crc32) {
+      checksums.push_back(*found->second.crc32);
+    }
     digests += md5(found->second.body);
   }
   stored_object object;
@@ -360,6 +365,7 @@ result<s3::etag> memory_store::do_complete(const s3::object_key& key, const s3::
   object.tag = s3::etag(hex(md5(digests)) + "-" + std::to_string(parts.size()));
   object.options = upload->options;
   object.modified = _date;
+  object.part_crc32 = std::move(checksums);
   const s3::etag tag = object.tag;
   _objects[key.str()] = std::move(object);
   _uploads.erase(id.str());
@@ -605,6 +611,31 @@ task<result<s3::restore_outcome>> memory_store::restore_object(s3::object_key ke
                                                                engine::stop_token stop) {
   return step<s3::restore_outcome>(
       "RestoreObject", key.str(), [this, key, days, tier] { return do_restore(key, days, tier); },
+      stop);
+}
+
+task<result<s3::object_attributes>> memory_store::get_object_attributes(s3::object_key key,
+                                                                        engine::stop_token stop) {
+  return step<s3::object_attributes>(
+      "GetObjectAttributes", key.str(),
+      [this, key]() -> result<s3::object_attributes> {
+        const stored_object* present = find(key.str());
+        if (!_options.tell_attributes) {
+          return refusal(disposition::fail, reason::unsupported, 501, "NotImplemented", key.str());
+        }
+        if (present == nullptr) {
+          return no_such_key(key.str());
+        }
+        s3::object_attributes found;
+        found.size = present->body.size();
+        found.stored_as = present->options.stored_as;
+        if (!present->part_crc32.empty()) {
+          found.crc32 = s3::crc32_of_parts(present->part_crc32);
+          found.composite = true;
+          found.parts = static_cast<std::uint32_t>(present->part_crc32.size());
+        }
+        return found;
+      },
       stop);
 }
 

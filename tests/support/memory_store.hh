@@ -42,6 +42,7 @@ struct memory_store_options {
   const engine::clock* clock = nullptr;   // archives follow it; must outlive the store
   std::chrono::seconds thaw_takes{12 * 3600};
   bool refuse_restores = false;  // `unsupported`, as from a store without RestoreObject
+  bool tell_attributes = false;  // GetObjectAttributes; else `unsupported`
 };
 
 class memory_store final : public s3::object_store {
@@ -50,8 +51,9 @@ class memory_store final : public s3::object_store {
     std::string body;
     s3::etag tag;
     s3::write_options options;
-    std::string archive_status;  // x-amz-archive-status
-    std::string modified;        // as listings give it
+    std::string archive_status;             // x-amz-archive-status
+    std::string modified;                   // as listings give it
+    std::vector<std::uint32_t> part_crc32;  // of the upload that made it, where declared
     struct thaw {
       std::chrono::system_clock::time_point ready;
       std::chrono::system_clock::time_point expires;
@@ -92,6 +94,10 @@ class memory_store final : public s3::object_store {
   // What is made from here on is dated so.
   void set_date(std::string date) { _date = std::move(date); }
   void erase(const std::string& key) { _objects.erase(key); }
+  // As if it had been uploaded in parts with these checksums.
+  void set_part_crc32(const std::string& key, std::vector<std::uint32_t> parts) {
+    _objects.at(key).part_crc32 = std::move(parts);
+  }
   [[nodiscard]] const stored_object* find(const std::string& key) const;
   [[nodiscard]] const std::map<std::string, stored_object>& objects() const { return _objects; }
   [[nodiscard]] const std::map<std::string, open_upload>& uploads() const { return _uploads; }
@@ -132,6 +138,8 @@ class memory_store final : public s3::object_store {
   engine::task<engine::result<s3::restore_outcome>> restore_object(
       s3::object_key key, std::optional<unsigned> days, s3::retrieval_tier tier,
       engine::stop_token stop) override;
+  engine::task<engine::result<s3::object_attributes>> get_object_attributes(
+      s3::object_key key, engine::stop_token stop) override;
 
  private:
   struct scripted_failure {

@@ -1,0 +1,485 @@
+#include "app/prune_job.hh"
+
+#include "app/backup_job.hh"
+#include "app/bucket_inventory.hh"
+#include "app/chain_reader.hh"
+#include "app/journal.hh"
+#include "app/observer.hh"
+#include "app/run_lock.hh"
+#include "engine/assert.hh"
+#include "engine/async_scope.hh"
+#include "engine/semaphore.hh"
+#include "planner/keys.hh"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::disposition;
+using engine::error;
+using engine::log_level;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+// A DELETE is a request without a body: latency counts. More than this many answers at once are
+// not worth the connections (curl_options::connections_max is the concurrency and four).
+constexpr std::size_t deletions_at_once = 8;
+// Clocks that differ by less agree.
+constexpr std::chrono::minutes clock_tolerance{15};
+
+// Whether the store refuses this object alone (a policy, Object Lock, a legal hold), and not the
+// credentials or the request as such. Stores name it differently: AccessDenied (AWS, Ceph),
+// ObjectLocked and InvalidRequest (MinIO), MethodNotAllowed.
+bool refuses_object(const error& failure) {
+  const bool about_us = failure.code == "InvalidAccessKeyId" ||
+                        failure.code == "SignatureDoesNotMatch" || failure.code == "InvalidToken";
+  const bool refusal = failure.why == reason::access || failure.why == reason::unspecified ||
+                       failure.why == reason::precondition || failure.why == reason::unsupported;
+  return failure.what_now == disposition::fail && refusal && failure.status / 100 == 4 && !about_us;
+}
+
+error pointer_moved(const std::string& key) {
+  error failure;
+  failure.message = key + " has changed since it was looked at: another host backs up there";
+  failure.remedy = "run prune again where the backups are made";
+  return failure;
+}
+
+}  // namespace
+
+result<std::set<planner::timestamp>> backups_in_the_making(const services& with) {
+  auto paths = list_journals(with.settings.state_path);
+  if (!paths) {
+    return std::move(paths.error());
+  }
+  std::set<planner::timestamp> times;
+  for (const std::string& path : *paths) {
+    auto record = read_journal(path);
+    if (!record) {
+      error failure = std::move(record.error());
+      failure.remedy = "run btrfs_to_s3 backup first, which settles journals";
+      return failure;
+    }
+    if (*record) {
+      times.insert((*record)->intent.when);
+    }
+  }
+  return times;
+}
+
+// What is deleted together: a generation, or all orphans.
+struct subvolume_pruner::group {
+  std::string generation;
+  std::vector<planner::removal> manifests;  // children first
+  std::vector<planner::removal> chunks;
+};
+
+subvolume_pruner::subvolume_pruner(const services& with, s3::object_store& store, store_clock time,
+                                   std::string subvolume)
+    : _with(with),
+      _store(store),
+      _time(std::move(time)),
+      _root(planner::key_layout(with.settings.prefix, subvolume).root()) {
+  _report.name = std::move(subvolume);
+}
+
+planner::timestamp subvolume_pruner::now() const {
+  const auto here = _with.clock.now();
+  const auto there = _time ? _time().value_or(here) : here;
+  if (std::chrono::abs(there - here) > clock_tolerance) {
+    _with.log.write(
+        log_level::warning, "prune", "clocks_differ",
+        {{"seconds",
+          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(there - here).count())},
+         {"consequence", "the earlier of the store's and this host's counts"}});
+  }
+  return planner::timestamp(std::chrono::floor<std::chrono::seconds>(std::min(here, there)));
+}
+
+task<result<void>> subvolume_pruner::observe_pointer(planner::prune_observation& seen) {
+  const planner::key_layout keys(_with.settings.prefix, _report.name);
+  auto reading = read_pointer(_store, keys.pointer(), _with.stop);
+  auto pointer = co_await std::move(reading);
+  if (!pointer && pointer.error().why != reason::protocol) {
+    co_return std::move(pointer.error());
+  }
+  if (!pointer) {
+    seen.pointer_problem = pointer.error().text();
+  } else if (!*pointer) {
+    seen.pointer_problem = "there is no " + keys.pointer();
+  } else {
+    _pointer_text = (*pointer)->text;
+    seen.current = (*pointer)->value.manifest_key;
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> subvolume_pruner::observe_uploads(planner::prune_observation& seen) {
+  auto listing = _store.list_multipart_uploads(_root, _with.stop);
+  auto uploads = co_await std::move(listing);
+  if (!uploads) {
+    const reason why = uploads.error().why;
+    if (why != reason::access && why != reason::unsupported) {
+      co_return std::move(uploads.error());
+    }
+    _report.uploads_problem = uploads.error().text();
+    co_return engine::ok();
+  }
+  for (const s3::listed_upload& one : *uploads) {
+    const auto initiated = planner::timestamp::parse(one.initiated);
+    if (!initiated) {
+      co_return document_failure(
+          "uploads under " + _root,
+          one.key.str() + " has no date that can be read: \"" + one.initiated + '"');
+    }
+    seen.uploads.push_back({one.key.str(), one.id.str(), *initiated});
+  }
+  co_return engine::ok();
+}
+
+// Whether the full of the current backup has been verified.
+void subvolume_pruner::observe_proof(planner::prune_observation& seen,
+                                     const verify_record& verified) {
+  const verified_subvolume* known = verified.find(_report.name, place_of(_with, _report.name));
+  if (known == nullptr) {
+    return;
+  }
+  for (const planner::generation& one : planner::generations_of(seen.all).all) {
+    const bool current =
+        std::any_of(one.links.begin(), one.links.end(),
+                    [&](const planner::chain_link& link) { return link.key == seen.current; });
+    const auto link = known->links.find(one.full().key);
+    if (current && link != known->links.end()) {
+      _report.proof = link->second.proven();
+      seen.current_full_verified = _report.proof.has_value();
+    }
+  }
+}
+
+task<result<planner::prune_observation>> subvolume_pruner::observe(
+    const std::set<planner::timestamp>& in_the_making, const verify_record& verified) {
+  planner::prune_observation seen;
+  seen.in_the_making = in_the_making;
+  // The pointer first: what is published meanwhile is newer than the current one, and stays.
+  auto pointing = observe_pointer(seen);
+  auto pointed = co_await std::move(pointing);
+  if (!pointed) {
+    co_return std::move(pointed.error());
+  }
+  auto listing = observe_uploads(seen);
+  auto listed = co_await std::move(listing);
+  if (!listed) {
+    co_return std::move(listed.error());
+  }
+  auto reading =
+      read_inventory(_with.loop, _store, _with.settings.prefix, _report.name, _with.stop);
+  auto all = co_await std::move(reading);
+  if (!all) {
+    co_return std::move(all.error());
+  }
+  seen.all = std::move(*all);
+  if (!seen.current.empty()) {
+    // In a bucket copied under another prefix, the pointer names the old place.
+    seen.current = planner::found_key(seen.all, _root + "full/manifest", seen.current);
+  }
+  if (const auto current = seen.all.manifests.find(seen.current);
+      current != seen.all.manifests.end()) {
+    const std::string here = this_host().id;
+    const planner::manifest& made = current->second;
+    if (!made.host_id.empty() && made.host_id != here) {
+      seen.other_host = made.host_name.empty() ? made.host_id : made.host_name;
+    }
+  }
+  observe_proof(seen, verified);
+  co_return seen;
+}
+
+task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_making,
+                                  const verify_record& verified) {
+  auto observing = observe(in_the_making, verified);
+  auto seen = co_await std::move(observing);
+  if (!seen) {
+    _report.failure = std::move(seen.error());
+    co_return;
+  }
+  planner::prune_policy policy;
+  policy.keep_generations = static_cast<std::size_t>(_with.settings.keep_generations);
+  // What a backup may still be resumed from is no orphan.
+  policy.grace =
+      std::max(policy.grace, std::chrono::ceil<std::chrono::seconds>(_with.settings.resume_for));
+  _report.plan = planner::judge_bucket(*seen, policy, now());
+  _report.judged = true;
+}
+
+// In the order of the plan: a generation's removals are next to each other.
+std::vector<subvolume_pruner::group> subvolume_pruner::groups() const {
+  std::vector<group> all;
+  for (const planner::removal& one : _report.plan.removals) {
+    if (all.empty() || all.back().generation != one.generation) {
+      group next;
+      next.generation = one.generation;
+      all.push_back(std::move(next));
+    }
+    const bool is_manifest =
+        planner::name_of(_root, one.key).is == planner::object_name::what::manifest;
+    BTS3_ASSERT(!is_manifest || all.back().chunks.empty());
+    (is_manifest ? all.back().manifests : all.back().chunks).push_back(one);
+  }
+  return all;
+}
+
+task<result<void>> subvolume_pruner::pointer_unmoved() {
+  const std::string key = _root + "current.json";
+  auto getting = _store.get_object_text(s3::object_key(key), pointer_bytes_max, _with.stop);
+  auto found = co_await std::move(getting);
+  if (!found && found.error().what_now != disposition::not_found) {
+    co_return std::move(found.error());
+  }
+  if (!found || found->body != _pointer_text) {
+    co_return pointer_moved(key);
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> subvolume_pruner::act() {
+  BTS3_ASSERT(_report.judged);
+  _report.acted = true;
+  if (_report.plan.removals.empty() && _report.plan.uploads.empty()) {
+    co_return engine::ok();
+  }
+  auto deleting = delete_all();
+  auto deleted = co_await std::move(deleting);
+  if (!deleted && deleted.error().what_now != disposition::cancelled) {
+    _report.failure = deleted.error();
+  }
+  co_return deleted;
+}
+
+task<result<void>> subvolume_pruner::delete_all() {
+  for (group& one : groups()) {
+    auto looking = pointer_unmoved();
+    auto unmoved = co_await std::move(looking);
+    if (!unmoved) {
+      co_return unmoved;
+    }
+    auto deleting = delete_group(std::move(one));
+    auto deleted = co_await std::move(deleting);
+    if (!deleted) {
+      co_return deleted;
+    }
+  }
+  auto looking = pointer_unmoved();
+  auto unmoved = co_await std::move(looking);
+  if (!unmoved) {
+    co_return unmoved;
+  }
+  auto aborting = abort_uploads();
+  co_return co_await std::move(aborting);
+}
+
+task<result<void>> subvolume_pruner::delete_group(group one) {
+  for (std::size_t i = 0; i < one.manifests.size(); ++i) {
+    auto deleting = delete_one(one.manifests[i]);
+    auto deleted = co_await std::move(deleting);
+    if (!deleted) {
+      co_return std::move(deleted.error());
+    }
+    if (!*deleted) {
+      // It stays, so everything that it may rest on, or name, stays too.
+      _report.left += one.manifests.size() - i - 1 + one.chunks.size();
+      co_return engine::ok();
+    }
+  }
+  if (!one.manifests.empty() && !one.chunks.empty()) {
+    auto looking = pointer_unmoved();
+    auto unmoved = co_await std::move(looking);
+    if (!unmoved) {
+      co_return unmoved;
+    }
+  }
+  auto deleting = delete_chunks(std::move(one.chunks));
+  co_return co_await std::move(deleting);
+}
+
+// The part of one deletion in several; a value each, joined before delete_chunks() returns.
+task<void> subvolume_pruner::delete_into(planner::removal one, engine::permit turn,
+                                         std::optional<error>& failure) {
+  auto deleting = delete_one(std::move(one));
+  auto deleted = co_await std::move(deleting);
+  if (!deleted && !failure) {
+    failure = std::move(deleted.error());
+  }
+  turn.release();
+}
+
+task<result<void>> subvolume_pruner::delete_chunks(std::vector<planner::removal> chunks) {
+  std::optional<error> failure;
+  engine::semaphore turns(_with.loop, deletions_at_once);
+  engine::async_scope scope(_with.loop);
+  for (planner::removal& one : chunks) {
+    auto waiting = turns.acquire(_with.stop);
+    auto turn = co_await std::move(waiting);
+    if (!turn && !failure) {
+      failure = std::move(turn.error());
+    }
+    if (failure) {
+      break;
+    }
+    scope.spawn(delete_into(std::move(one), std::move(*turn), failure));
+  }
+  auto joining = scope.join();
+  co_await std::move(joining);
+  if (failure) {
+    co_return std::move(*failure);
+  }
+  co_return engine::ok();
+}
+
+bool subvolume_pruner::note_refusal(const std::string& key, const error& failure) {
+  if (!refuses_object(failure)) {
+    return false;
+  }
+  _with.log.write(log_level::warning, "prune", "deletion_refused",
+                  {{"key", key}, {"error", failure.text()}});
+  _report.refused.push_back({key, failure.text()});
+  return true;
+}
+
+// False: the store refuses to delete it.
+task<result<bool>> subvolume_pruner::delete_one(planner::removal one) {
+  if (_with.stop.stop_requested()) {
+    co_return engine::cancelled_error();
+  }
+  BTS3_ASSERT(one.key.starts_with(_root));
+  auto deleting = _store.delete_object(s3::object_key(one.key), _with.stop);
+  auto deleted = co_await std::move(deleting);
+  if (deleted) {
+    ++_report.deleted_objects;
+    _report.deleted_bytes += one.size;
+    _with.log.write(log_level::info, "prune", "object_deleted",
+                    {{"key", one.key},
+                     {"bytes", std::to_string(one.size)},
+                     {"storage_class", one.storage_class}});
+    co_return true;
+  }
+  if (note_refusal(one.key, deleted.error())) {
+    co_return false;
+  }
+  co_return std::move(deleted.error());
+}
+
+task<result<void>> subvolume_pruner::abort_uploads() {
+  for (const planner::upload_removal& one : _report.plan.uploads) {
+    if (_with.stop.stop_requested()) {
+      co_return engine::cancelled_error();
+    }
+    auto aborting = _store.abort_multipart_upload(s3::object_key(one.key),
+                                                  s3::upload_id(one.upload_id), _with.stop);
+    auto aborted = co_await std::move(aborting);
+    if (aborted) {
+      ++_report.aborted_uploads;
+      _with.log.write(log_level::info, "prune", "upload_aborted",
+                      {{"key", one.key}, {"upload_id", one.upload_id}});
+    } else if (!note_refusal(one.key, aborted.error())) {
+      co_return std::move(aborted.error());
+    }
+  }
+  co_return engine::ok();
+}
+
+namespace {
+
+// Everything but connecting: `reports` in the order of `names`, also when it is stopped.
+task<result<void>> prune_all(const services& with, store_connection& connection,
+                             const std::vector<subvolume_config>& chosen, bool acts,
+                             std::vector<pruned_subvolume>& reports) {
+  auto in_the_making = backups_in_the_making(with);
+  if (!in_the_making) {
+    co_return std::move(in_the_making.error());
+  }
+  auto verified = read_verify_record(with.settings.state_path);
+  if (!verified) {
+    with.log.write(log_level::warning, "prune", "verifications_unknown",
+                   {{"error", verified.error().text()}});
+    verified = verify_record();
+  }
+  for (const subvolume_config& one : chosen) {
+    subvolume_pruner pruner(
+        with, connection.store(), [&connection] { return connection.store_time(); }, one.name);
+    auto looking = pruner.look(*in_the_making, *verified);
+    co_await std::move(looking);
+    if (with.stop.stop_requested()) {
+      co_return engine::cancelled_error();
+    }
+    result<void> done = engine::ok();
+    if (acts && pruner.report().judged) {
+      auto acting = pruner.act();
+      done = co_await std::move(acting);
+    }
+    if (pruner.report().failure) {
+      with.log.write(log_level::error, "prune", "subvolume_failed",
+                     {{"subvolume", one.name}, {"error", pruner.report().failure->text()}});
+    }
+    reports.push_back(std::move(pruner.report()));
+    if (!done && done.error().what_now == disposition::cancelled) {
+      co_return done;
+    }
+  }
+  co_return engine::ok();
+}
+
+// Whether something that was asked for did not happen.
+bool failed(const pruned_subvolume& one, const config& settings) {
+  const auto keep = static_cast<std::size_t>(settings.keep_generations);
+  const bool held = one.acted && !one.plan.held_back.empty() && one.surplus(keep) > 0;
+  return one.failure || !one.refused.empty() || held;
+}
+
+}  // namespace
+
+task<result<exit_status>> run_prune(const services& with, prune_command command) {
+  auto chosen = select_subvolumes(with.settings, command.subvolumes);
+  if (!chosen) {
+    co_return std::move(chosen.error());
+  }
+  std::optional<run_lock> lock;
+  if (command.yes) {
+    auto locked = run_lock::acquire(with.settings.lock_path);
+    if (!locked) {
+      co_return std::move(locked.error());
+    }
+    lock.emplace(std::move(*locked));
+  }
+  auto connection = store_connection::open(with);
+  if (!connection) {
+    co_return std::move(connection.error());
+  }
+  std::vector<pruned_subvolume> reports;
+  auto pruning = prune_all(with, **connection, *chosen, command.yes, reports);
+  auto pruned = co_await std::move(pruning);
+  auto closing = (*connection)->close();
+  co_await std::move(closing);
+  const std::string text =
+      command.json ? prune_as_json(reports, command.yes) : prune_as_text(reports, command.yes);
+  std::fputs(text.c_str(), stdout);
+  if (!pruned) {
+    co_return std::move(pruned.error());
+  }
+  const auto bad = static_cast<std::size_t>(
+      std::count_if(reports.begin(), reports.end(),
+                    [&](const pruned_subvolume& one) { return failed(one, with.settings); }));
+  if (bad == 0) {
+    co_return exit_status::done;
+  }
+  if (bad < reports.size()) {
+    co_return exit_status::partly;
+  }
+  co_return reports.front().failure ? status_of(*reports.front().failure) : exit_status::failed;
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,281 @@
+#include "app/prune_report.hh"
+
+#include "app/human_units.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <map>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+
+// More of a kind than this are counted; --json has them all.
+constexpr std::size_t named_max = 10;
+// What stores bill as a GB, in bytes.
+constexpr double billed_gigabyte = 1024.0 * 1024 * 1024;
+
+std::string counted(std::uint64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+// "27 objects, 1.3 TiB (DEEP_ARCHIVE 1.3 TiB, STANDARD 12.0 KiB)".
+std::string removals_text(const std::vector<planner::removal>& all, bool orphans) {
+  std::map<std::string, std::uint64_t> classes;
+  std::uint64_t objects = 0;
+  std::uint64_t bytes = 0;
+  for (const planner::removal& one : all) {
+    if (one.generation.empty() == orphans) {
+      classes[one.storage_class] += one.size;
+      bytes += one.size;
+      ++objects;
+    }
+  }
+  if (objects == 0) {
+    return {};
+  }
+  std::string text = counted(objects, "object") + ", " + format_bytes(bytes) + " (";
+  for (const auto& [name, size] : classes) {
+    text += (text.ends_with('(') ? "" : ", ") + name + " " + format_bytes(size);
+  }
+  return text + ")";
+}
+
+// The place for money: a price for a GB and month of the class would make it a sum.
+std::string early_text(const std::string& storage_class, const planner::early_deletion& early) {
+  std::array<char, 64> number{};
+  std::snprintf(number.data(), number.size(), "%.1f", early.byte_days / billed_gigabyte);
+  return storage_class + ": " + counted(early.objects, "object") + ", " + number.data() +
+         " GB-days remain to be paid";
+}
+
+std::string listed(const std::string& head, const std::vector<std::string>& lines) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(lines.size(), named_max); ++i) {
+    text += "  " + head + ": " + lines[i] + "\n";
+  }
+  if (lines.size() > named_max) {
+    text += "  and " + std::to_string(lines.size() - named_max) + " more (--json has all)\n";
+  }
+  return text;
+}
+
+std::string proof_text(const verified_link::proof& proof) {
+  return std::string(to_string(proof.kind)) + " on " + proof.at.rfc3339();
+}
+
+std::string generations_text(const pruned_subvolume& one) {
+  std::string text;
+  for (const planner::judged_generation& judged : one.plan.generations) {
+    const std::size_t links = judged.what.links.size();
+    text += "  " + judged.what.full().when.rfc3339() + "  " + counted(links, "backup") + ", " +
+            format_bytes(judged.what.bytes()) + "  " + (judged.kept ? "stays" : "goes") + ": " +
+            judged.reason;
+    if (judged.reason == "current" && one.proof) {
+      text += ", full verified (" + proof_text(*one.proof) + ")";
+    }
+    const auto damaged = static_cast<std::uint64_t>(
+        std::count_if(judged.what.links.begin(), judged.what.links.end(),
+                      [](const planner::chain_link& link) { return !link.restorable; }));
+    text += damaged == 0 ? "\n" : ", " + counted(damaged, "backup") + " not restorable\n";
+  }
+  return text;
+}
+
+// What is, or was, deleted.
+std::string deletions_text(const pruned_subvolume& one) {
+  const std::string head = one.acted ? "judged to go" : "would be deleted";
+  std::string text;
+  if (const std::string whole = removals_text(one.plan.removals, false); !whole.empty()) {
+    text += "  " + head + ": " + whole + "\n";
+  }
+  if (const std::string orphans = removals_text(one.plan.removals, true); !orphans.empty()) {
+    text += "  " + head + ", named by no manifest: " + orphans + "\n";
+  }
+  if (!one.plan.uploads.empty()) {
+    text += std::string("  ") + (one.acted ? "judged to go" : "would be aborted") + ": " +
+            counted(one.plan.uploads.size(), "unfinished upload") + "\n";
+  }
+  if (one.plan.removals.empty() && one.plan.uploads.empty() && one.plan.held_back.empty()) {
+    text += "  nothing to delete\n";
+  }
+  for (const auto& [name, early] : one.plan.early) {
+    text += "  before the minimum storage time: " + early_text(name, early) + "\n";
+  }
+  if (!one.plan.held_back.empty()) {
+    text += "  nothing is deleted: " + one.plan.held_back + "\n";
+  }
+  return text;
+}
+
+std::string outcome_text(const pruned_subvolume& one) {
+  std::string text;
+  if (one.deleted_objects > 0 || !one.plan.removals.empty()) {
+    text += "  deleted: " + counted(one.deleted_objects, "object") + ", " +
+            format_bytes(one.deleted_bytes) + "\n";
+  }
+  if (one.aborted_uploads > 0) {
+    text += "  aborted: " + counted(one.aborted_uploads, "unfinished upload") + "\n";
+  }
+  std::vector<std::string> refused;
+  for (const refused_removal& refusal : one.refused) {
+    refused.push_back(refusal.key + ": " + refusal.error);
+  }
+  text += listed("refused", refused);
+  if (one.left > 0) {
+    text += "  stay with what was refused: " + counted(one.left, "object") + "\n";
+  }
+  return text;
+}
+
+std::string subvolume_text(const pruned_subvolume& one) {
+  std::string text = one.name + ":";
+  if (!one.judged) {
+    return text + " " + (one.failure ? one.failure->text() : "not looked at") + "\n";
+  }
+  text += " " + counted(one.plan.generations.size(), "generation") + "\n";
+  text += generations_text(one);
+  text += deletions_text(one);
+  if (one.plan.orphans_kept > 0) {
+    text +=
+        "  named by no manifest, and kept for now: " + counted(one.plan.orphans_kept, "object") +
+        "\n";
+  }
+  std::vector<std::string> lost;
+  for (const planner::lost_link& link : one.plan.lost) {
+    lost.push_back(link.key + ": " + link.problem);
+  }
+  text += listed("lost, and left alone", lost);
+  text += listed("not this program's", one.plan.foreign);
+  if (!one.uploads_problem.empty()) {
+    text += "  unfinished uploads are not known: " + one.uploads_problem + "\n";
+  }
+  if (one.acted) {
+    text += outcome_text(one);
+  }
+  if (one.failure) {
+    text += "  failed: " + one.failure->text() + "\n";
+  }
+  return text;
+}
+
+json generations_json(const planner::prune_plan& plan) {
+  json all = json::array();
+  for (const planner::judged_generation& judged : plan.generations) {
+    json entry;
+    entry["full"] = judged.what.full().key;
+    entry["at"] = judged.what.full().when.rfc3339();
+    entry["bytes"] = judged.what.bytes();
+    entry["kept"] = judged.kept;
+    entry["reason"] = judged.reason;
+    entry["links"] = json::array();
+    for (const planner::chain_link& link : judged.what.links) {
+      entry["links"].push_back({{"manifest", link.key},
+                                {"at", link.when.rfc3339()},
+                                {"bytes", link.bytes},
+                                {"restorable", link.restorable}});
+      if (!link.problem.empty()) {
+        entry["links"].back()["problem"] = link.problem;
+      }
+    }
+    all.push_back(std::move(entry));
+  }
+  return all;
+}
+
+json plan_json(const planner::prune_plan& plan) {
+  json out;
+  out["held_back"] = plan.held_back.empty() ? json() : json(plan.held_back);
+  out["generations"] = generations_json(plan);
+  out["removals"] = json::array();
+  for (const planner::removal& one : plan.removals) {
+    out["removals"].push_back(
+        {{"key", one.key},
+         {"bytes", one.size},
+         {"storage_class", one.storage_class},
+         {"generation", one.generation.empty() ? json() : json(one.generation)}});
+  }
+  out["uploads"] = json::array();
+  for (const planner::upload_removal& one : plan.uploads) {
+    out["uploads"].push_back({{"key", one.key}, {"upload_id", one.upload_id}});
+  }
+  out["early_deletions"] = json::array();
+  for (const auto& [name, early] : plan.early) {
+    out["early_deletions"].push_back({{"storage_class", name},
+                                      {"objects", early.objects},
+                                      {"gb_days", early.byte_days / billed_gigabyte}});
+  }
+  out["orphans_kept"] = plan.orphans_kept;
+  out["lost"] = json::array();
+  for (const planner::lost_link& one : plan.lost) {
+    out["lost"].push_back({{"manifest", one.key}, {"problem", one.problem}});
+  }
+  out["foreign"] = plan.foreign;
+  return out;
+}
+
+}  // namespace
+
+std::size_t pruned_subvolume::surplus(std::size_t keep_generations) const {
+  return keep_generations == 0 || plan.generations.size() <= keep_generations
+             ? 0
+             : plan.generations.size() - keep_generations;
+}
+
+std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted) {
+  std::string text;
+  bool something = false;
+  for (const pruned_subvolume& one : all) {
+    text += subvolume_text(one);
+    something = something || !one.plan.removals.empty() || !one.plan.uploads.empty();
+  }
+  if (something && !acted) {
+    text += "Nothing was deleted; --yes does it.\n";
+  }
+  return text;
+}
+
+std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted) {
+  json out;
+  out["version"] = 1;
+  out["acted"] = acted;
+  out["subvolumes"] = json::array();
+  for (const pruned_subvolume& one : all) {
+    json entry;
+    entry["name"] = one.name;
+    if (one.failure) {
+      entry["error"] = one.failure->text();
+    }
+    if (one.judged) {
+      entry["full_verified"] = json();
+      if (one.proof) {
+        entry["full_verified"] = {{"how", to_string(one.proof->kind)},
+                                  {"at", one.proof->at.rfc3339()}};
+      }
+      entry.update(plan_json(one.plan));
+    }
+    if (!one.uploads_problem.empty()) {
+      entry["uploads_problem"] = one.uploads_problem;
+    }
+    if (one.acted) {
+      entry["deleted"] = {{"objects", one.deleted_objects},
+                          {"bytes", one.deleted_bytes},
+                          {"uploads", one.aborted_uploads}};
+      entry["refused"] = json::array();
+      for (const refused_removal& refusal : one.refused) {
+        entry["refused"].push_back({{"key", refusal.key}, {"error", refusal.error}});
+      }
+      entry["left"] = one.left;
+    }
+    out["subvolumes"].push_back(std::move(entry));
+  }
+  return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace bts3::app
