@@ -115,7 +115,7 @@ std::vector<download_link::part_pointer> download_link::plan() const {
       }
       parts.push_back(std::move(one));
     }
-    if (streaming && _purpose == purpose::release && !_looked_first) {
+    if (streaming && _purpose == purpose::release && _receiving && !_looked_first) {
       _with.log.write(engine::log_level::warning, "restore", "chunk_verified_while_streaming",
                       {{"key", _chunks[index].key.str()},
                        {"reason",
@@ -127,6 +127,7 @@ std::vector<download_link::part_pointer> download_link::plan() const {
 }
 
 task<result<void>> download_link::run(int fd) {
+  _receiving = fd >= 0;
   _scope.spawn(produce());
   auto releasing = release(fd);
   auto released = co_await std::move(releasing);
@@ -290,6 +291,9 @@ task<result<void>> download_link::pass_on(part_pointer one, int fd) {
   const auto bytes = one->slot.bytes().first(one->length);
   if (auto understood = _inspector.feed(bytes); !understood) {
     co_return understood;
+  }
+  if (!_receiving) {
+    co_return engine::ok();
   }
   auto writing = _with.loop.write_all(fd, bytes, _stop.token());
   co_return co_await std::move(writing);

@@ -44,7 +44,8 @@ class download_link {
   engine::task<engine::result<void>> verify_first();
 
   // Writes the whole verified stream to `fd`. Reason integrity, naming chunk and part, for bytes
-  // that stay wrong after three downloads and for a stream without its END.
+  // that stay wrong after three downloads and for a stream without its END. A negative `fd`: the
+  // stream is verified and understood, and goes nowhere.
   engine::task<engine::result<void>> run(int fd);
 
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
@@ -79,6 +80,7 @@ class download_link {
   enum class purpose { release, hash_only };
   purpose _purpose = purpose::release;
   bool _fresh = false;         // every GET on a new connection
+  bool _receiving = true;      // false: run(-1)
   bool _looked_first = false;  // verify_first() has been there
   bool _conditional = true;    // whether GETs carry If-Match
   std::uint64_t _bytes = 0;
