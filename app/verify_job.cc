@@ -38,6 +38,15 @@ verification_kind kind_of(verify_depth depth) {
   return verification_kind::quick;
 }
 
+// Damage that this run has found itself.
+bool is_found(const verify_finding& finding) {
+  return finding.damage && !finding.known;
+}
+
+bool found_damaged(const verified_backup& one) {
+  return std::any_of(one.findings.begin(), one.findings.end(), is_found);
+}
+
 // A manifest's chunks as the inventory counts parts, which leaves their states out.
 std::uint64_t parts_in(const planner::manifest& made) {
   std::uint64_t sum = 0;
@@ -203,7 +212,8 @@ void subvolume_verifier::compare_listing(verified_backup& one) const {
       known == _known.links.end() ? nullptr : known->second.problem_beyond(kind_of(_command.depth));
   if (before != nullptr) {
     one.findings.push_back(
-        {one.key, "known to be damaged since " + before->at.rfc3339() + ": " + before->problem});
+        {one.key, "known to be damaged since " + before->at.rfc3339() + ": " + before->problem,
+         true, true});
   }
 }
 
@@ -219,7 +229,7 @@ task<result<void>> subvolume_verifier::run_quick() {
         continue;
       }
     }
-    remember(one, verification_kind::quick, !one.damaged());
+    remember(one, verification_kind::quick, !found_damaged(one));
   }
   _outcome.no_checksums = _abilities.no_attributes;
   co_return engine::ok();
@@ -255,7 +265,9 @@ task<result<void>> subvolume_verifier::compare_checksum(verified_backup& one,
   if (!found) {
     const reason why = found.error().why;
     if (why == reason::unsupported || why == reason::access) {
-      _abilities.no_attributes = found.error().text();
+      _abilities.no_attributes = why == reason::unsupported
+                                     ? "this store does not answer GetObjectAttributes"
+                                     : found.error().text();
       co_return engine::ok();
     }
     if (found.error().what_now == disposition::not_found) {
@@ -358,7 +370,7 @@ task<result<void>> subvolume_verifier::run_deep() {
       break;
     }
     if (one.archived.empty() && !one.unknown) {
-      remember(one, verification_kind::deep, !one.damaged());
+      remember(one, verification_kind::deep, !found_damaged(one));
     }
     if (done = save(); !done) {
       break;
@@ -421,9 +433,7 @@ std::vector<subvolume_verifier::sample_share> subvolume_verifier::choose_sample(
   std::vector<unit> units;
   for (std::size_t index = 0; index < _outcome.backups.size(); ++index) {
     const verified_backup& one = _outcome.backups[index];
-    const bool incomplete = std::any_of(
-        one.findings.begin(), one.findings.end(),
-        [&](const verify_finding& finding) { return finding.damage && finding.key != one.key; });
+    const bool incomplete = found_damaged(one);
     const auto& chunks = _all.manifests.at(one.key).chunks;
     for (std::size_t chunk = 0; !incomplete && chunk < chunks.size(); ++chunk) {
       const std::uint32_t parts = parts_of(chunks[chunk]);
@@ -530,8 +540,8 @@ void subvolume_verifier::remember(const verified_backup& one, verification_kind 
   found.at = planner::timestamp(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
   found.sound = sound;
   for (const verify_finding& finding : one.findings) {
-    if (!sound && finding.damage && found.problem.empty()) {
-      found.problem = finding.key + ": " + finding.problem;
+    if (!sound && is_found(finding) && found.problem.empty()) {
+      found.problem = (finding.key == one.key ? "" : finding.key + ": ") + finding.problem;
     }
   }
   _known.links[one.key].by_kind[kind] = std::move(found);

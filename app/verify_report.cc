@@ -48,7 +48,8 @@ std::string backup_text(const verify_outcome& of, const verified_backup& one) {
   }
   text += one.damaged() ? "damaged\n" : "differs\n";
   for (std::size_t i = 0; i < std::min(one.findings.size(), named_max); ++i) {
-    text += "      " + one.findings[i].key + ": " + one.findings[i].problem + "\n";
+    const verify_finding& finding = one.findings[i];
+    text += "      " + (finding.key == one.key ? "" : finding.key + ": ") + finding.problem + "\n";
   }
   if (one.findings.size() > named_max) {
     text +=

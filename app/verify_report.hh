@@ -18,6 +18,7 @@ struct verify_finding {
   std::string problem;  // "missing"
   // False: the bytes are right, and another storage class than the recorded one is what differs.
   bool damage = true;
+  bool known = false;  // from an earlier, stronger verification; not looked at by this one
 };
 
 struct verified_backup {

@@ -23,6 +23,7 @@ import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import archive  # noqa: E402,F401
+import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401
 from world import CASES, MIB, btrfs, case, compare, dataset, says, tool, world  # noqa: E402
 

@@ -210,6 +210,10 @@ BOOST_AUTO_TEST_CASE(quick_does_not_clear_what_deep_has_found) {
   const verify_outcome quick = made.verify(verify_depth::quick);
   BOOST_TEST(has(problems(quick), "known to be damaged since 2026-11-21T02:00:00Z"),
              problems(quick));
+  BOOST_TEST((restorable(quick) == std::vector<bool>{false, false, false}));
+  BOOST_TEST(!made.proof(made.chain[0]).has_value());
+  // A sample of other parts does not clear it either, and does not take it for its own finding.
+  BOOST_TEST(made.verify(verify_depth::sample, 1000).differs());
   BOOST_TEST(!made.proof(made.chain[0]).has_value());
   made.flip(made.chunk(20, 0), 5);
   made.clock.time += std::chrono::hours(1);
