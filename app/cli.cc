@@ -170,6 +170,37 @@ void add_prune(CLI::App& app, prune_command& into) {
   app.add_flag("--json", into.json, "As JSON");
 }
 
+void add_verify(CLI::App& app, verify_command& into) {
+  CLI::Option* subvolume =
+      app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+          ->type_name("NAME")
+          ->allow_extra_args(false);
+  CLI::Option* key = app.add_option("--manifest-key", into.manifest_key,
+                                    "Only the backup with this manifest, and its chain")
+                         ->type_name("KEY")
+                         ->needs(subvolume);
+  CLI::Option* quick = app.add_flag_callback(
+      "--quick", [&into] { into.depth = verify_depth::quick; },
+      "Objects, sizes, classes and the store's checksums, without reading them (the default)");
+  CLI::Option* deep = app.add_flag_callback(
+                             "--deep", [&into] { into.depth = verify_depth::deep; },
+                             "Download everything, hash it and understand the streams")
+                          ->excludes(quick);
+  app.add_option_function<std::uint64_t>(
+         "--sample",
+         [&into](const std::uint64_t& parts) {
+           into.depth = verify_depth::sample;
+           into.sample_parts = parts;
+         },
+         "Download and hash so many parts, others at each run")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1'000'000).description(""))
+      ->excludes(quick)
+      ->excludes(deep)
+      ->excludes(key);
+  app.add_flag("--json", into.json, "As JSON");
+}
+
 // What the options' own rules cannot say.
 std::optional<std::string> misuse(bool with_config, const std::string& command,
                                   const backup_selection& wanted) {
@@ -200,6 +231,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   list_command list;
   status_command status;
   prune_command prune;
+  verify_command verify;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
   app.footer(footer);
@@ -255,6 +287,11 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   add_common(*prune_app, common);
   add_prune(*prune_app, prune);
 
+  CLI::App* verify_app = app.add_subcommand(
+      "verify", "Check that the bucket has what the manifests say, and say what it lacks");
+  add_common(*verify_app, common);
+  add_verify(*verify_app, verify);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -292,6 +329,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = list;
   } else if (status_app->parsed()) {
     line.command = status;
+  } else if (verify_app->parsed()) {
+    line.command = verify;
   } else if (prune_app->parsed()) {
     line.command = prune;
   } else if (plan_app->parsed()) {

@@ -89,10 +89,21 @@ struct prune_command {
   bool json = false;
 };
 
+enum class verify_depth { quick, deep, sample };
+
+// Looks whether what is in the bucket is what was put there.
+struct verify_command {
+  std::vector<std::string> subvolumes;  // names; empty: all
+  std::string manifest_key;             // only this backup and its chain; empty: everything
+  verify_depth depth = verify_depth::quick;
+  std::uint64_t sample_parts = 0;  // for `sample`
+  bool json = false;
+};
+
 struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
-               status_command, prune_command>
+               status_command, prune_command, verify_command>
       command;
 };
 

@@ -207,7 +207,7 @@ std::vector<download_link::part_pointer> download_link::plan(std::size_t index) 
     }
     parts.push_back(std::move(one));
   }
-  if (streaming && _purpose == purpose::release) {
+  if (streaming && _purpose == purpose::release && _receiving) {
     _with.log.write(engine::log_level::warning, "restore", "chunk_verified_while_streaming",
                     {{"key", _chunks[index].key.str()},
                      {"reason",
@@ -219,6 +219,7 @@ std::vector<download_link::part_pointer> download_link::plan(std::size_t index) 
 }
 
 task<result<void>> download_link::run(int fd) {
+  _receiving = fd >= 0;
   _scope.spawn(produce());
   auto releasing = release(fd);
   auto released = co_await std::move(releasing);
@@ -472,6 +473,9 @@ task<result<void>> download_link::pass_on(part_pointer one, int fd) {
   const auto bytes = one->slot.bytes().first(one->length);
   if (auto understood = _inspector.feed(bytes); !understood) {
     co_return understood;
+  }
+  if (!_receiving) {
+    co_return engine::ok();
   }
   auto writing = _with.loop.write_all(fd, bytes, _stop.token());
   co_return co_await std::move(writing);

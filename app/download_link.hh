@@ -53,7 +53,8 @@ class download_link {
   engine::task<engine::result<void>> verify_first();
 
   // Writes the whole verified stream to `fd`. Reason integrity, naming chunk and part, for bytes
-  // that stay wrong after three downloads and for a stream without its END.
+  // that stay wrong after three downloads and for a stream without its END. A negative `fd`: the
+  // stream is verified and understood, and goes nowhere.
   engine::task<engine::result<void>> run(int fd);
 
   // Released so far.
@@ -102,7 +103,8 @@ class download_link {
   chain_thaw* _thaw;
   enum class purpose { release, hash_only };
   purpose _purpose = purpose::release;
-  bool _fresh = false;  // every GET on a new connection
+  bool _fresh = false;     // every GET on a new connection
+  bool _receiving = true;  // false: run(-1)
   // With purpose::hash_only: where the pieces of the one chunk go as they are hashed; null:
   // nowhere.
   std::vector<engine::spool_lease>* _into = nullptr;

@@ -14,6 +14,7 @@
 #include "app/signals.hh"
 #include "app/status_command.hh"
 #include "app/thaw_command.hh"
+#include "app/verify_job.hh"
 
 #include <unistd.h>
 
@@ -64,6 +65,10 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
   }
   if (const auto* prune = std::get_if<app::prune_command>(&line.command)) {
     auto running = app::run_prune(with, *prune);
+    co_return co_await std::move(running);
+  }
+  if (const auto* verify = std::get_if<app::verify_command>(&line.command)) {
+    auto running = app::run_verify(with, *verify);
     co_return co_await std::move(running);
   }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));

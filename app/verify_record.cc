@@ -105,13 +105,27 @@ std::string_view to_string(verification_kind kind) {
   return "";
 }
 
+// Whether it is a problem that no stronger and later verification refutes.
+bool verified_link::stands(verification_kind kind, const verification& found) const {
+  bool refuted = found.sound;
+  for (const auto& [other, later] : by_kind) {
+    refuted = refuted || (other > kind && later.sound && later.at >= found.at);
+  }
+  return !refuted;
+}
+
+const verification* verified_link::problem_beyond(verification_kind kind) const {
+  for (const auto& [other, found] : by_kind) {
+    if (other > kind && stands(other, found)) {
+      return &found;
+    }
+  }
+  return nullptr;
+}
+
 std::optional<verified_link::proof> verified_link::proven() const {
   for (const auto& [kind, found] : by_kind) {
-    bool refuted = found.sound;
-    for (const auto& [other, later] : by_kind) {
-      refuted = refuted || (other > kind && later.sound && later.at >= found.at);
-    }
-    if (!refuted) {
+    if (stands(kind, found)) {
       return std::nullopt;
     }
   }

@@ -39,12 +39,17 @@ struct verified_link {
   std::map<verification_kind, verification> by_kind;
 
   // The strongest sound one; nullopt when there is none, or a problem has been found that no
-  // stronger, or equal, and later verification refutes.
+  // stronger and later verification refutes (one of its own kind replaces it).
   struct proof {
     verification_kind kind = verification_kind::quick;
     planner::timestamp at;
   };
   [[nodiscard]] std::optional<proof> proven() const;
+  // A problem that stronger verifications than `kind` have found and none has refuted; null: none.
+  [[nodiscard]] const verification* problem_beyond(verification_kind kind) const;
+
+ private:
+  [[nodiscard]] bool stands(verification_kind kind, const verification& found) const;
 };
 
 // Where sampling stands: the part that was read last.

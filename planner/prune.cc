@@ -63,7 +63,7 @@ std::string contradiction(const prune_observation& seen, const generations& foun
   }
   if (!seen.current_full_verified) {
     return "the current full " + current->full().key +
-           " has not been verified: run btrfs_to_s3 verify";
+           " has not been verified, or not found sound: run btrfs_to_s3 verify";
   }
   return {};
 }

@@ -19,6 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import archive  # noqa: E402,F401
 import faults  # noqa: E402,F401
 import packaging  # noqa: E402,F401
+import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401
 import surface  # noqa: E402,F401

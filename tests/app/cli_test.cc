@@ -147,6 +147,31 @@ BOOST_AUTO_TEST_CASE(restore_waits_for_archived_objects_as_it_is_told) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(prune_deletes_only_when_told_to) {
+  const auto line = accepted({"prune", "--subvolume", "a", "--subvolume", "b", "--json"});
+  const auto& looked = std::get<prune_command>(line.command);
+  BOOST_TEST((looked.subvolumes == std::vector<std::string>{"a", "b"}));
+  BOOST_TEST((looked.json && !looked.yes));
+  BOOST_TEST(std::get<prune_command>(accepted({"prune", "--yes"}).command).yes);
+}
+
+BOOST_AUTO_TEST_CASE(verify_is_quick_deep_or_a_sample) {
+  const auto verify = [](std::vector<const char*> words) {
+    words.insert(words.begin(), "verify");
+    return std::get<verify_command>(accepted(std::move(words)).command);
+  };
+  BOOST_TEST((verify({}).depth == verify_depth::quick));
+  BOOST_TEST((verify({"--quick"}).depth == verify_depth::quick));
+  BOOST_TEST((verify({"--deep", "--json"}).depth == verify_depth::deep));
+  const verify_command sample = verify({"--sample", "12"});
+  BOOST_TEST((sample.depth == verify_depth::sample && sample.sample_parts == 12));
+  BOOST_TEST(verify({"--subvolume", "d", "--manifest-key", "k"}).manifest_key == "k");
+  BOOST_TEST(ended({"verify", "--manifest-key", "k"}).status == 2);
+  BOOST_TEST(ended({"verify", "--deep", "--quick"}).status == 2);
+  BOOST_TEST(ended({"verify", "--deep", "--sample", "2"}).status == 2);
+  BOOST_TEST(ended({"verify", "--sample", "0"}).status == 2);
+}
+
 BOOST_AUTO_TEST_CASE(thaw_chooses_a_backup_as_restore_does) {
   const auto line = accepted({"thaw", "--from", "s3://b/p", "--subvolume", "d", "--at",
                               "2026-01-02 03:04", "--region", "r", "--dry-run"});

@@ -4,6 +4,7 @@
 #include "app/bucket_inventory.hh"
 #include "app/journal.hh"
 #include "app/run_lock.hh"
+#include "engine/async_scope.hh"
 #include "tests/app/bucket_of_backups.hh"
 #include "tests/support/outcome.hh"
 
@@ -99,6 +100,26 @@ engine::error denied() {
   failure.code = "AccessDenied";
   failure.message = "DELETE: AccessDenied";
   return failure;
+}
+
+// Somebody else publishes once so many objects are deleted.
+engine::task<void> publish_after(scene& made, std::size_t deletions) {
+  for (int turn = 0; turn < 10'000 && made.store.count("DeleteObject") < deletions; ++turn) {
+    auto yielding = made.loop->yield();
+    co_await std::move(yielding);
+  }
+  made.point_at(made.newest[1]);
+}
+
+engine::task<engine::result<void>> act_beside(scene& made, subvolume_pruner& pruner,
+                                              std::size_t deletions) {
+  engine::async_scope scope(*made.loop);
+  scope.spawn(publish_after(made, deletions));
+  auto acting = pruner.act();
+  auto acted = co_await std::move(acting);
+  auto joining = scope.join();
+  co_await std::move(joining);
+  co_return acted;
 }
 
 // Of the pointer, the manifests and chunks of the last generation, and the young orphan.
@@ -244,6 +265,18 @@ BOOST_AUTO_TEST_CASE(a_pointer_that_moves_meanwhile_ends_it) {
   BOOST_TEST(!made.loop->run(pruner.act()).has_value());
   BOOST_TEST(has(pruner.report().failure->text(), "has changed since it was looked at"));
   BOOST_TEST((made.keys_in_store() == before));
+  // In the middle of the first generation: the second stays. Between its manifests and its chunks,
+  // or so: those stay too.
+  for (const std::size_t deletions : {5U, 2U}) {
+    scene later;
+    subvolume_pruner interrupted(later.with, later.store, {}, "data");
+    later.loop->run(interrupted.look({}, later.verified));
+    BOOST_TEST(!later.loop->run(act_beside(later, interrupted, deletions)).has_value());
+    BOOST_TEST(interrupted.report().deleted_objects == (deletions == 5 ? 9U : 3U));
+    BOOST_TEST(later.there(later.middle[1]));
+    BOOST_TEST(later.there(later.old_orphan));
+    BOOST_TEST(later.store.uploads().size() == 1U);
+  }
   // One that is gone is no better.
   scene lost;
   subvolume_pruner second(lost.with, lost.store, {}, "data");

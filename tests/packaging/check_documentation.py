@@ -63,7 +63,7 @@ def help_options(text):
     """{option: value} of a --help: "" without one, "a|b" for a choice, else its type's name."""
     found = {}
     for line in text.splitlines():
-        match = re.match(r"  (?:-\w,)?(--[a-z0-9-]+)(?: ([A-Z]{2,})(?![a-z])(?:=\S+)?(?::\{([^}]*)\})?)?", line)
+        match = re.match(r"  (?:-\w,)?(--[a-z0-9-]+)(?: ([A-Z]+)(?![a-z])(?:=\S+)?(?::\{([^}]*)\})?)?", line)
         if match:
             found[match[1]] = match[3].replace(",", "|") if match[3] else match[2] or ""
     return found
