@@ -146,15 +146,17 @@ engine::result<app::exit_status> backup_rig::run(const preparation& before) {
     app::backup_job job(with, app::backup_command(), settings.subvolumes, report);
     outcome = loop->run(job.run());
     if (job.budget() != nullptr) {
-      const auto held = held_of(*job.budget());
-      left.insert(left.end(), held.begin(), held.end());
+      for (std::string& held : held_of(*job.budget())) {
+        left.push_back(std::move(held));
+      }
     }
   }
   if (helper.joinable()) {
     helper.join();
   }
-  const auto held = held_of(*loop);
-  left.insert(left.end(), held.begin(), held.end());
+  for (std::string& held : held_of(*loop)) {
+    left.push_back(std::move(held));
+  }
   stop = nullptr;
   loop = nullptr;
   return outcome;
