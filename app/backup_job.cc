@@ -103,6 +103,31 @@ planner::policy policy_of(const config& settings, bool regardless_of_due, bool a
   return made;
 }
 
+void begin_report(run_report& report, const config& settings,
+                  const std::vector<subvolume_config>& chosen, const run_state& state) {
+  const planner::schedule when = policy_of(settings, false, false).when_due;
+  const system_time_zone zone;
+  for (const subvolume_config& which : settings.subvolumes) {
+    subvolume_report one;
+    one.name = which.name;
+    if (const auto known = state.subvolumes.find(which.name); known != state.subvolumes.end()) {
+      const subvolume_state& entry = known->second;
+      one.standing.last_backup = planner::timestamp::parse(entry.last_backup_at);
+      one.standing.last_full = planner::timestamp::parse(entry.last_full_at);
+      one.standing.links = entry.chain_links;
+      one.standing.last_bytes = entry.last_bytes;
+      if (entry.last_milliseconds) {
+        one.standing.last_seconds = static_cast<double>(*entry.last_milliseconds) / 1000;
+      }
+    }
+    one.due = next_due(one.standing, when, zone);
+    const bool selected =
+        std::any_of(chosen.begin(), chosen.end(),
+                    [&](const subvolume_config& other) { return other.name == which.name; });
+    (selected ? report.subvolumes : report.others).push_back(std::move(one));
+  }
+}
+
 // A backup from its snapshot to its pointer.
 struct backup_job::made_backup {
   made_backup(const subvolume_view& of, backup_intent meant, std::string_view prefix)
@@ -149,7 +174,7 @@ task<result<exit_status>> backup_job::run() {
     }
     _state = std::move(*state);
   }
-  begin_report();
+  begin_report(_report, _with.settings, _chosen, _state);
   auto detecting = btrfs::detect_capabilities(_with.loop);
   auto host = co_await std::move(detecting);
   if (!host) {
@@ -242,27 +267,6 @@ result<exit_status> backup_job::outcome_of(const run_share& share) const {
     }
   }
   return exit_status::failed;
-}
-
-// Every configured subvolume, as the state file remembers it.
-void backup_job::begin_report() {
-  for (const subvolume_config& which : _with.settings.subvolumes) {
-    subvolume_report one;
-    one.name = which.name;
-    if (const auto known = _state.subvolumes.find(which.name); known != _state.subvolumes.end()) {
-      const subvolume_state& entry = known->second;
-      one.standing.last_backup = planner::timestamp::parse(entry.last_backup_at);
-      one.standing.last_full = planner::timestamp::parse(entry.last_full_at);
-      one.standing.links = entry.chain_links;
-      one.standing.last_bytes = entry.last_bytes;
-      one.standing.last_seconds = entry.last_seconds;
-    }
-    one.due = next_due(one.standing, _policy.when_due, _zone);
-    const bool selected =
-        std::any_of(_chosen.begin(), _chosen.end(),
-                    [&](const subvolume_config& chosen) { return chosen.name == which.name; });
-    (selected ? _report.subvolumes : _report.others).push_back(std::move(one));
-  }
 }
 
 subvolume_report* backup_job::report_of(const std::string& name) {
@@ -1218,9 +1222,10 @@ result<void> backup_job::remember(const backup_intent& intent, const snapshot_id
   entry.snapshot_ctransid = identity.ctransid;
   entry.last_bytes = standing.last_bytes;
   entry.chain_links = standing.links;
-  entry.last_seconds.reset();
+  entry.last_milliseconds.reset();
   if (standing.last_seconds) {
-    entry.last_seconds = static_cast<std::uint64_t>(std::llround(*standing.last_seconds));
+    entry.last_milliseconds =
+        static_cast<std::uint64_t>(std::llround(*standing.last_seconds * 1000));
   }
   _state.last_run_at = now().rfc3339();
   return _states->save(_state);
@@ -1241,7 +1246,7 @@ void backup_job::adopt_into_state(const subvolume_view& view) {
   entry.snapshot_ctransid = view.parent->info.ctransid;
   entry.last_bytes = view.chain.back().bytes;
   entry.chain_links = view.chain.size();
-  entry.last_seconds.reset();
+  entry.last_milliseconds.reset();
   _with.log.write(log_level::info, "backup", "state_rebuilt",
                   {{"subvolume", view.which.name},
                    {"manifest", entry.last_manifest},

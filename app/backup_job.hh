@@ -104,7 +104,6 @@ class backup_job {
   void report(const planner::plan& plan, const subvolume_view& view);
   // Of a selected subvolume, else null.
   [[nodiscard]] subvolume_report* report_of(const std::string& name);
-  void begin_report();
   void report_standing(const subvolume_view& view);
   void report_finished(const made_backup& backup);
   [[nodiscard]] static subvolume_standing standing_after(const made_backup& backup);
@@ -127,6 +126,10 @@ class backup_job {
   std::unique_ptr<upload_budget> _budget;
   run_state _state;
 };
+
+// Enters every configured subvolume into the report, as the state file remembers it.
+void begin_report(run_report& report, const config& settings,
+                  const std::vector<subvolume_config>& chosen, const run_state& state);
 
 // The configured subvolumes that `names` names, all when it is empty; an unknown name is an error.
 engine::result<std::vector<subvolume_config>> select_subvolumes(

@@ -198,6 +198,7 @@ task<result<planned_thaw>> plan_thaw(const services& with, s3::object_store& sto
   planned_thaw planned;
   planned.tier = policy.tier;
   planned.days = options.days;
+  planned.days_auto = !policy.days.has_value();
   std::map<std::string, std::vector<located_chunk>> classes;
   for (located_chunk& chunk : chunks) {
     classes[chunk.storage_class()].push_back(std::move(chunk));

@@ -69,11 +69,16 @@ struct path_value {
   bool may_be_empty = false;
 };
 
+// A program as text, or a program and its arguments as a list.
+struct command_value {
+  std::vector<std::string> config::* member;
+};
+
 struct key_rule {
   std::string_view table;
   std::string_view key;
   std::variant<bytes_value, number_value, duration_value, seconds_value, auto_or_number_value,
-               flag_value, text_value, path_value>
+               flag_value, text_value, path_value, command_value>
       value;
 
   [[nodiscard]] std::string name() const { return std::string(table) + "." + std::string(key); }
@@ -138,9 +143,10 @@ const std::vector<key_rule>& rules() {
       {"restore", "price_table", path_value{&config::price_table, true}},
       {"retention", "keep_generations", number_value{&config::keep_generations, 0, 10'000}},
       {"metrics", "textfile", path_value{&config::textfile, true}},
-      {"hooks", "before", text_value{&config::hook_before}},
-      {"hooks", "after", text_value{&config::hook_after}},
-      {"hooks", "on_failure", text_value{&config::hook_on_failure}},
+      {"hooks", "before", command_value{&config::hook_before}},
+      {"hooks", "after", command_value{&config::hook_after}},
+      {"hooks", "on_failure", command_value{&config::hook_on_failure}},
+      {"hooks", "timeout", duration_value{&config::hook_timeout}},
   };
   return all;
 }
@@ -312,6 +318,10 @@ class reader {
   void read_key(const key_rule& rule, const toml::node* node) {
     const std::string key = rule.name();
     const std::string variable = variable_of(key);
+    if (const auto* command = std::get_if<command_value>(&rule.value)) {
+      read_command(*command, key, variable, node);
+      return;
+    }
     const std::optional<std::string> text = value_of(rule, node, variable);
     if (text || node != nullptr) {
       _set.insert(key);
@@ -323,6 +333,66 @@ class reader {
     std::visit([&](const auto& kind) { assign(kind, name, *text); }, rule.value);
   }
 
+  // From the environment as in the file; there a single word needs no quotes.
+  void read_command(const command_value& kind, const std::string& key, const std::string& variable,
+                    const toml::node* node) {
+    const std::optional<std::string> text = _environment(variable);
+    if (!text) {
+      if (node != nullptr) {
+        assign_command(kind, key, key + place(*node), *node);
+      }
+      return;
+    }
+    if (!text->starts_with('[')) {
+      assign_command(kind, variable, variable, toml::value<std::string>(*text));
+      return;
+    }
+    try {
+      const toml::table document = toml::parse("command = " + *text);
+      assign_command(kind, variable, variable, *document.get("command"));
+    } catch (const toml::parse_error&) {
+      problem(variable + " = " + *text + " is no list; write [\"/usr/local/bin/hook\", \"-x\"]");
+    }
+  }
+
+  // `where` is the name with its line.
+  void assign_command(const command_value& kind, const std::string& name, const std::string& where,
+                      const toml::node& node) {
+    std::vector<std::string> words;
+    if (const auto program = node.value_exact<std::string>()) {
+      if (program->empty()) {
+        return;  // none
+      }
+      if (program->find_first_of(" \t") != std::string::npos) {
+        problem(name + " = \"" + *program +
+                "\" has blanks, and no shell splits it; write a list: [\"program\", \"argument\"]");
+        return;
+      }
+      words.push_back(*program);
+    } else if (const toml::array* list = node.as_array()) {
+      for (const toml::node& entry : *list) {
+        const auto word = entry.value_exact<std::string>();
+        if (!word) {
+          problem(where + " must be a string, or a list of strings: a program and its arguments");
+          return;
+        }
+        words.push_back(*word);
+      }
+      if (words.empty() || words.front().empty()) {
+        problem(name + " names no program; write \"\" for none");
+        return;
+      }
+    } else {
+      problem(where + " must be a string, or a list of strings: a program and its arguments");
+      return;
+    }
+    for (const std::string& word : words) {
+      check_characters(name, word);
+    }
+    _config.*kind.member = std::move(words);
+  }
+
+  void assign(const command_value&, const std::string&, const std::string&) {}  // read_command()
   void assign(const bytes_value& kind, const std::string& name, const std::string& text) {
     const auto value = parse_bytes(text);
     if (!value) {
@@ -529,6 +599,9 @@ class reader {
     if (!_config.sse_kms_key_id.empty() && _config.sse != "aws:kms") {
       problem("s3.sse_kms_key_id needs s3.sse = \"aws:kms\"");
     }
+    if (_config.hook_timeout < std::chrono::seconds(1)) {
+      problem("hooks.timeout must be at least a second");
+    }
     check_time();
     check_supported();
     expand_home();
@@ -599,10 +672,6 @@ class reader {
   void check_supported() {
     const std::pair<const char*, bool> asked[] = {
         {"retention.keep_generations", _config.keep_generations > 0},
-        {"metrics.textfile", !_config.textfile.empty()},
-        {"hooks.before", !_config.hook_before.empty()},
-        {"hooks.after", !_config.hook_after.empty()},
-        {"hooks.on_failure", !_config.hook_on_failure.empty()},
     };
     for (const auto& [name, used] : asked) {
       if (used) {

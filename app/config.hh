@@ -83,10 +83,11 @@ struct config {
   std::int64_t keep_generations = 0;
   // [metrics]
   std::string textfile;
-  // [hooks]
-  std::string hook_before;
-  std::string hook_after;
-  std::string hook_on_failure;
+  // [hooks]: a program and its arguments; empty: none
+  std::vector<std::string> hook_before;
+  std::vector<std::string> hook_after;
+  std::vector<std::string> hook_on_failure;
+  std::chrono::milliseconds hook_timeout{600'000};
 
   // A chunk as it is made: at most 10,000 parts, S3's limit.
   [[nodiscard]] std::uint64_t chunk_limit_bytes() const;

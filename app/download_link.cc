@@ -22,6 +22,10 @@ constexpr int downloads_max = 3;
 // A part whose copy expires more often than this while it is downloaded is given up: no line is so
 // slow, so HEAD and GET must disagree.
 constexpr int thaws_max = 3;
+// A first part is fetched in this many ranges, of this size at least: as many as parts are in
+// flight by default, and large enough for a connection to get up to speed.
+constexpr std::uint64_t first_ranges = 4;
+constexpr std::uint64_t first_range_bytes_min = std::uint64_t{4} << 20;
 
 }  // namespace
 
@@ -32,6 +36,7 @@ struct download_link::part {
   std::uint32_t number = 1;  // within the chunk
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
+  std::uint64_t ranges = 1;                    // that it is fetched in
   bool last = false;                           // of its chunk
   bool streaming = false;                      // verified in order, with the rest of its chunk
   std::optional<engine::sha256_state> before;  // absent for a first part
@@ -39,6 +44,12 @@ struct download_link::part {
   engine::spool_lease stored;                  // valid: it comes from there
   engine::slot_lease slot;
   engine::event ready;
+};
+
+struct download_link::range_of_part {
+  std::uint64_t start = 0;  // within the part
+  std::uint64_t length = 0;
+  result<void> outcome = engine::ok();
 };
 
 download_link::download_link(const services& with, s3::object_store& store,
@@ -183,6 +194,9 @@ std::vector<download_link::part_pointer> download_link::plan(std::size_t index) 
     one->number = static_cast<std::uint32_t>(offset / step + 1);
     one->offset = offset;
     one->length = std::min(step, record.size - offset);
+    if (index == 0 && offset == 0 && _purpose == purpose::release) {
+      one->ranges = std::clamp<std::uint64_t>(one->length / first_range_bytes_min, 1, first_ranges);
+    }
     one->last = offset + one->length == record.size;
     one->streaming = streaming;
     // The codec has checked the digits and the number of states.
@@ -268,6 +282,13 @@ task<result<void>> download_link::produce_chunk(std::size_t index) {
     if (!pushed) {
       co_return std::move(pushed.error());
     }
+    if (one->ranges > 1) {
+      auto waiting = one->ready.wait(_stop.token());
+      auto there = co_await std::move(waiting);
+      if (!there) {
+        co_return std::move(there.error());
+      }
+    }
   }
   co_return engine::ok();
 }
@@ -307,13 +328,43 @@ task<result<void>> download_link::download(part_pointer one, bool fresh_connecti
     one->stored.release();  // if its bytes are wrong, they come from the store after all
     co_return read;
   }
+  // What was damaged comes again in one piece, on one connection that is new.
+  const std::uint64_t count = fresh_connection ? 1 : one->ranges;
+  if (count == 1) {
+    auto downloading = download_range(one, 0, one->length, fresh_connection);
+    co_return co_await std::move(downloading);
+  }
+  std::vector<range_of_part> ranges(count);
+  engine::async_scope together(_with.loop);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    ranges[i].start = one->length * i / count;
+    ranges[i].length = one->length * (i + 1) / count - ranges[i].start;
+    together.spawn(download_into(one, ranges[i]));
+  }
+  auto joining = together.join();
+  co_await std::move(joining);
+  for (range_of_part& range : ranges) {
+    if (!range.outcome) {
+      co_return std::move(range.outcome);
+    }
+  }
+  co_return engine::ok();
+}
+
+task<void> download_link::download_into(part_pointer one, range_of_part& range) {
+  auto downloading = download_range(one, range.start, range.length, false);
+  range.outcome = co_await std::move(downloading);
+}
+
+task<result<void>> download_link::download_range(part_pointer one, std::uint64_t start,
+                                                 std::uint64_t length, bool fresh_connection) {
   const located_chunk& from = _chunks[one->chunk];
   int thaws = 0;
   for (;;) {
     const std::uint64_t thaw_age = _thaw != nullptr ? _thaw->age() : 0;
     const bool conditional = _conditional && !from.info.tag.empty();
-    s3::get_request request(from.key, one->slot.bytes().first(one->length));
-    request.range = s3::byte_range(one->offset, one->length);
+    s3::get_request request(from.key, one->slot.bytes().subspan(start, length));
+    request.range = s3::byte_range(one->offset + start, length);
     request.fresh_connection = fresh_connection;
     if (conditional) {
       request.must_match = from.info.tag;
@@ -322,7 +373,7 @@ task<result<void>> download_link::download(part_pointer one, bool fresh_connecti
     auto got = co_await std::move(getting);
     if (got) {
       if (_thaw != nullptr) {
-        _thaw->has_read(one->length);
+        _thaw->has_read(length);
       }
       co_return engine::ok();
     }
@@ -383,7 +434,7 @@ task<result<void>> download_link::verify(part_pointer one) {
 
 task<result<void>> download_link::verify_streaming(part_pointer one) {
   if (!_stream_hashes) {
-    _stream_hashes = std::make_unique<engine::hash_worker>(_with.loop);
+    _stream_hashes = std::make_unique<engine::hash_worker>(_with.loop, false);
   }
   const auto bytes = one->slot.bytes().first(one->length);
   engine::part_hash hash =

@@ -4,6 +4,9 @@
 // before its first byte is released, and released in order. Slots are handed out in the order of
 // the stream, so the lowest missing part always has one and reordering cannot deadlock.
 //
+// The first part comes in several ranges at the same time, and before all others: `btrfs receive`
+// is what a restore waits for, and would otherwise begin only when a whole set of parts is there.
+//
 // Chunks of old manifests record no states. One that fits a slot is verified whole before release.
 // A larger one that fits the spool is fetched into it and hashed on the way; once its digest is
 // proven, so are the states between its pieces, by which each is verified again when it comes back
@@ -75,6 +78,10 @@ class download_link {
   engine::task<void> fetch(part_pointer one);
   engine::task<engine::result<void>> fetch_verified(part_pointer one);
   engine::task<engine::result<void>> download(part_pointer one, bool fresh_connection);
+  struct range_of_part;
+  engine::task<void> download_into(part_pointer one, range_of_part& range);
+  engine::task<engine::result<void>> download_range(part_pointer one, std::uint64_t start,
+                                                    std::uint64_t length, bool fresh_connection);
   engine::task<engine::result<void>> verify(part_pointer one);
   engine::task<engine::result<void>> verify_streaming(part_pointer one);
   engine::task<engine::result<void>> pass_on(part_pointer one, int fd);

@@ -68,9 +68,20 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
 // After a signal: 10 s for the program's own clean-up, and as much again on a busy host.
 constexpr std::chrono::seconds clean_stop_max{20};
 
+// And what hooks that still have to run may take.
+std::chrono::microseconds stop_max(const app::command_line& line, const app::config& settings) {
+  std::chrono::microseconds sum = clean_stop_max;
+  if (std::holds_alternative<app::backup_command>(line.command)) {
+    sum += settings.hook_after.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
+    sum += settings.hook_on_failure.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
+  }
+  return sum;
+}
+
 struct tell_of_stop {
   app::service_notifier* manager;
-  void operator()() const { manager->stopping("stopping on request", clean_stop_max); }
+  std::chrono::microseconds at_most;
+  void operator()() const { manager->stopping("stopping on request", at_most); }
 };
 
 // The command beside the signal watch and the keep-alives, which end with it.
@@ -79,7 +90,8 @@ task<result<exit_status>> run_watched(const app::services& with, const app::comm
                                       engine::stop_source& stop) {
   engine::stop_source watch_end;
   engine::async_scope scope(with.loop);
-  const engine::stop_callback on_stop(stop.token(), tell_of_stop{&manager});
+  const engine::stop_callback on_stop(stop.token(),
+                                      tell_of_stop{&manager, stop_max(line, with.settings)});
   scope.spawn(signals.run(with.loop, stop, with.log, watch_end.token()));
   scope.spawn(manager.keep_alive(with.loop, watch_end.token()));
   auto running = run_command(with, line);

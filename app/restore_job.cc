@@ -433,12 +433,13 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
     co_return failure;
   }
   engine::buffer_pool pool(_with.loop, slot_bytes, parts + 1, _with.log);
-  engine::hash_worker hashes(_with.loop);
+  engine::hash_worker hashes(_with.loop, false);
   const std::unique_ptr<engine::spool> spool = spool_for(plan, first, pool.slot_bytes());
   progress shown(_with.loop, _with.log, _with.line, "restore", "restoring " + _command.subvolume,
-                 [this] {
+                 [this, &pool] {
                    const std::uint64_t retries = _connection.retries();
-                   return retries == 0 ? std::string() : std::to_string(retries) + " retries";
+                   return std::to_string(pool.slots() - pool.free_slots()) + " parts in memory" +
+                          (retries == 0 ? "" : ", " + std::to_string(retries) + " retries");
                  });
   shown.set_total(bytes);
   shown.start();

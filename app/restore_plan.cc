@@ -219,7 +219,8 @@ std::string thaw_text(const planned_thaw& thaw) {
           " must be thawed first: " + s3::name_of(thaw.tier) +
           (one.offered ? ", typically " + thaw_time_text(found.typical)
                        : std::string(" is NOT OFFERED for it, set restore.restore_tier")) +
-          "; copies for " + counted(thaw.days, "day"));
+          "; copies for " + counted(thaw.days, "day") +
+          (thaw.days_auto ? " (auto: by the times below, and a day; 7 at least)" : ""));
     }
     if (found.thawing > 0) {
       add(counted(found.thawing, "object") + " being thawed already, typically " +
@@ -297,6 +298,7 @@ nlohmann::ordered_json thaw_json(const planned_thaw& thaw) {
   json out = numbers(thaw.total());
   out["tier"] = s3::name_of(thaw.tier);
   out["days"] = thaw.days;
+  out["days_auto"] = thaw.days_auto;
   out["classes"] = json::object();
   for (const auto& [name, one] : thaw.classes) {
     json row = numbers(one.found);

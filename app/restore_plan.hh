@@ -40,7 +40,8 @@ struct planned_thaw {
     bool offered = true;  // the tier, for this class
   };
   s3::retrieval_tier tier = s3::retrieval_tier::standard;
-  unsigned days = 0;  // that copies will live
+  unsigned days = 0;       // that copies will live
+  bool days_auto = false;  // they come from the size and the rate
   std::map<std::string, row> classes;
   [[nodiscard]] s3::thaw_survey total() const;
 };

@@ -22,14 +22,15 @@ constexpr double gigabyte = 1024.0 * 1024.0 * 1024.0;
 constexpr double days_per_month = 30;
 constexpr std::size_t file_bytes_max = 64 * 1024;  // the one below has 2 KiB
 
-// Amazon S3, US East (N. Virginia), as published at https://aws.amazon.com/s3/pricing/ and looked
-// up in June 2026:
+// Amazon S3, US East (N. Virginia): https://aws.amazon.com/s3/pricing/, by what quoted it in June
+// 2026:
 //   retrieval from GLACIER: "Manage data retrieval costs", AWS re:Post Knowledge Center, works with
-//     $0.05 a thousand and $0.01 a GB (Standard), $10 and $0.03 (Expedited); Bulk is free
-//   the rest: AWS Price List for us-east-1
+//     $0.05 a thousand and $0.01 a GB (Standard), $10 a thousand (Expedited)
+//   retrieval from DEEP_ARCHIVE, requests, storage: the AWS Price List for us-east-1, as published
+//     cost tools embed it; Bulk from GLACIER has been free since November 2021
+//   transfer: $0.09 a GB for the first 10 TB a month, after 100 GB that are free
 // Retrieval from the archive tiers of INTELLIGENT_TIERING is free but for Expedited, and makes no
-// copy. A copy is stored at the price of STANDARD, first 50 TB. Transfer to the internet is the
-// first 10 TB's; 100 GB a month are free.
+// copy. A copy is stored at the price of STANDARD, first 50 TB.
 constexpr std::string_view built_in = R"toml(
 name = "Amazon S3"
 as_of = "2026-06"

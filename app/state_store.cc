@@ -61,7 +61,7 @@ std::optional<run_state> parse_state(const std::string& json) {
     }
     one.snapshot_ctransid = number_in(from, "snapshot_ctransid");
     one.last_bytes = number_in(from, "last_bytes");
-    one.last_seconds = number_in(from, "last_seconds");
+    one.last_milliseconds = number_in(from, "last_milliseconds");
     one.chain_links = number_in(from, "chain_links");
   }
   return state;
@@ -161,7 +161,7 @@ result<void> state_store::save(const run_state& state) {
     }
     const std::pair<const char*, std::optional<std::uint64_t>> figures[] = {
         {"last_bytes", one.last_bytes},
-        {"last_seconds", one.last_seconds},
+        {"last_milliseconds", one.last_milliseconds},
         {"chain_links", one.chain_links}};
     for (const auto& [field, value] : figures) {
       if (value) {

@@ -21,9 +21,9 @@ struct subvolume_state {
   std::optional<std::string> snapshot_uuid;
   std::optional<std::uint64_t> snapshot_ctransid;
   // For the metrics of runs that have nothing to do; absent when not known.
-  std::optional<std::uint64_t> last_bytes;    // of the last backup's stream
-  std::optional<std::uint64_t> last_seconds;  // that streaming it took
-  std::optional<std::uint64_t> chain_links;   // that restoring it needs
+  std::optional<std::uint64_t> last_bytes;         // of the last backup's stream
+  std::optional<std::uint64_t> last_milliseconds;  // that streaming it took
+  std::optional<std::uint64_t> chain_links;        // that restoring it needs
 };
 
 struct run_state {

@@ -1,10 +1,10 @@
 // The program's memory for payload: a fixed number of slots, each of one part's size.
 //
-// A slot is mapped, advised to huge pages and registered with io_uring when it is first leased,
-// not before: registering five slots of 128 MiB up front takes 33 to 1,500 ms and makes them
-// resident, which a run with little to send should not pay. A registered buffer holds at most
-// 1 GiB, so a larger slot spans several. Where the kernel refuses to register (a user with 8 MiB of
-// RLIMIT_MEMLOCK), slots work unregistered and one log line says so.
+// A slot is mapped and advised to huge pages when it is first leased, and registered with io_uring
+// piece by piece as it is first used: registering makes memory resident, and five slots of 128 MiB
+// up front take 33 to 1,500 ms, which a run with little to send should not pay (a run that sends 1
+// MiB took 390 ms with slots registered whole). Where the kernel refuses to register more (a user
+// with 8 MiB of RLIMIT_MEMLOCK), the rest works unregistered and one log line says so.
 //
 // No free slot is the program's only form of back pressure. Waiters are served first come, first
 // served. There is no other allocation of this size anywhere.
@@ -68,12 +68,13 @@ class buffer_pool {
   // Suspends while no slot is free. Fails when the memory cannot be had.
   task<result<slot_lease>> acquire(stop_token stop = {});
 
-  // Reads once into `lease`'s bytes from `offset` on, at most `length`, with READ_FIXED where the
-  // slot is registered. 0 at the end of file.
+  // Reads once into `lease`'s bytes from `offset` on, at most `length` and not beyond the piece
+  // that `offset` is in, with READ_FIXED where that is registered. 0 at the end of file.
   task<result<std::size_t>> read_into(const slot_lease& lease, std::size_t offset,
                                       std::size_t length, int fd, stop_token stop = {});
 
-  // The same from `file_offset` of a file, and the other way: short reads and writes are possible.
+  // The same from `file_offset` of a file, and the other way: short reads and writes are possible,
+  // never ones that are cut within a page by a piece's end.
   task<result<std::size_t>> read_at(const slot_lease& lease, std::size_t offset, std::size_t length,
                                     int fd, std::uint64_t file_offset, stop_token stop = {});
   task<result<std::size_t>> write_at(const slot_lease& lease, std::size_t offset,
@@ -81,6 +82,7 @@ class buffer_pool {
                                      stop_token stop = {});
 
   [[nodiscard]] std::size_t slot_bytes() const { return _slot_bytes; }
+  [[nodiscard]] reactor& loop() const { return _loop; }
   [[nodiscard]] std::size_t slots() const { return _slots.size(); }
   [[nodiscard]] std::size_t free_slots() const { return _free.size(); }
 
@@ -88,7 +90,7 @@ class buffer_pool {
   friend slot_lease;
   struct slot {
     std::span<std::byte> memory;
-    bool registered = false;
+    std::vector<bool> registered;  // by piece
   };
   // Where `length` bytes at `offset` of a slot are: cut to what one registered buffer holds.
   struct place {
@@ -96,15 +98,19 @@ class buffer_pool {
     unsigned buffer_index = 0;
     bool registered = false;
   };
-  [[nodiscard]] place place_of(const slot_lease& lease, std::size_t offset,
-                               std::size_t length) const;
+  [[nodiscard]] place place_of(const slot_lease& lease, std::size_t offset, std::size_t length);
   result<void> prepare(std::size_t index);
+  // Whether that piece is registered, which it becomes when it can.
+  bool register_piece(std::size_t index, std::size_t piece);
   void give_back(std::size_t index);
-  [[nodiscard]] std::size_t buffers_per_slot() const;
+  [[nodiscard]] std::size_t pieces_per_slot() const {
+    return (_slot_bytes + _piece_bytes - 1) / _piece_bytes;
+  }
 
   reactor& _loop;
   log_sink& _log;
   std::size_t _slot_bytes;
+  std::size_t _piece_bytes;
   std::vector<slot> _slots;
   std::vector<std::size_t> _free;  // the last one is used next: it is mapped and warm
   std::size_t _promised = 0;       // free slots that woken waiters will take

@@ -69,7 +69,7 @@ task<part_digest> part_hash::finish() {
   co_return job->outcome;
 }
 
-hash_worker::hash_worker(reactor& loop) : _loop(loop) {
+hash_worker::hash_worker(reactor& loop, bool want_crc32) : _loop(loop), _want_crc32(want_crc32) {
   // Signals belong to the reactor's thread.
   sigset_t all;
   sigset_t before;
@@ -193,7 +193,9 @@ void hash_worker::hash(detail::hash_job& job) {
     while (filled - hashed >= piece_bytes || (sealed && hashed < filled)) {
       const auto piece = job.memory.subspan(hashed, std::min(piece_bytes, filled - hashed));
       chain.update(piece);
-      crc = ::libdeflate_crc32(crc, piece.data(), piece.size());
+      if (_want_crc32) {
+        crc = ::libdeflate_crc32(crc, piece.data(), piece.size());
+      }
       if (job.want_payload) {
         payload.update(piece);
       }

@@ -83,7 +83,8 @@ class part_hash {
 class hash_worker {
  public:
   // Starts the thread; it must be destroyed on the reactor's thread, after every part_hash.
-  explicit hash_worker(reactor& loop);
+  // `want_crc32`: whether the digests' crc32 is wanted; it stays 0 otherwise.
+  explicit hash_worker(reactor& loop, bool want_crc32 = true);
   ~hash_worker();
   hash_worker(const hash_worker&) = delete;
   hash_worker& operator=(const hash_worker&) = delete;
@@ -109,6 +110,7 @@ class hash_worker {
   std::size_t wait_for_bytes(detail::hash_job& job, std::size_t hashed);
 
   reactor& _loop;
+  const bool _want_crc32;
   std::mutex _mutex;
   std::condition_variable _changed;
   std::deque<std::shared_ptr<detail::hash_job>> _queue;  // guarded by _mutex

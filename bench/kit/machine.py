@@ -29,7 +29,9 @@ def describe(root, binary):
     memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text(encoding="ascii"))
     release = re.search(r'PRETTY_NAME="(.*)"', pathlib.Path("/etc/os-release").read_text(encoding="utf-8"))
     safe = ["git", "-c", f"safe.directory={root}", "-C", str(root)]
-    dirty = subprocess.run([*safe, "status", "--porcelain"], capture_output=True, text=True, check=False)
+    # Results and the tables made from them change nothing that is measured.
+    dirty = subprocess.run([*safe, "status", "--porcelain", "--", ".", ":!bench/results", ":!*.md"],
+                           capture_output=True, text=True, check=False)
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "cpu": cpu.group(1) if cpu else platform.machine(), "cores": os.cpu_count(),

@@ -35,7 +35,12 @@ RULES = (
 
 
 def why_not():
-    return None if shutil.which("perf") else "perf is not installed (tests/install_dependencies.sh peers)"
+    if not shutil.which("perf"):
+        return "perf is not installed (tests/install_dependencies.sh peers)"
+    with tempfile.NamedTemporaryFile(suffix=".perf") as data:
+        tried = subprocess.run(["perf", "record", "-q", "-e", "cpu-clock", "-g", "-o", data.name, "--", "true"],
+                               capture_output=True, text=True, check=False)
+    return None if tried.returncode == 0 else f"perf may not record here: {tried.stderr.strip().splitlines()[-1:]}"
 
 
 def stage_of(frames):

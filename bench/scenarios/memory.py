@@ -23,17 +23,17 @@ def memory(context):
     rows, targets = [], []
     with pipe_world(context) as (sink, upload), context.scratch(context.disk_directory) as disk:
         long, chunk = upload.stream, upload.stream.chunk
-        # A connection that gets 16 MiB/s lets every slot fill; the streams are twice as long as all slots.
-        with relay.running(upload.program.directory, sink.http_port, 16 * part if context.smoke else 16 * MIB) as slow:
-            for count in counts:
-                stream = long.times(max(1, -(-2 * (count + 1) * part // chunk)))
-                one = PipeUpload(upload.program, stream, name=f"in-flight{count}")
+        # 128 MiB/s in all, which the sender exceeds: every slot fills. The streams are twice as long as all slots.
+        for count in counts:
+            stream = long.times(max(1, -(-2 * (count + 1) * part // chunk)))
+            one = PipeUpload(upload.program, stream, name=f"in-flight{count}")
+            name = f"{count} in flight"
+            with relay.running(upload.program.directory, sink.http_port, 128 * MIB / count) as slow:
                 s3 = s3_tables(context, slow.endpoint, part_size_bytes=part, concurrency=count)
-                name = f"{count} in flight"
                 usages = rounds(context, {name: lambda _turn, one=one, s3=s3: one.run(s3)}, {name: stream.size})[name]
-                rows.append(row_of(usages, {"in_flight": count, "part_mib": part / MIB, "stream_mib": stream.size / MIB},
-                                   promised(count, part)))
-                targets.append(target_of(rows[-1], name))
+            rows.append(row_of(usages, {"in_flight": count, "part_mib": part / MIB, "stream_mib": stream.size / MIB},
+                               promised(count, part)))
+            targets.append(target_of(rows[-1], name))
         s3 = s3_tables(context, sink.endpoint())
         spool = {"global": {"spool_dir": str(disk), "spool_size_bytes": 16 * context.part_size}}
         by_length = []

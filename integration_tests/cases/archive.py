@@ -31,16 +31,23 @@ def archived_chains_are_requested_at_once_and_a_rerun_goes_on(w):
         assert f"GLACIER: {len(chunks)} objects" in plan and "Bulk, typically in 5 hours to 12 hours" in plan, plan
         thaw = json.loads(w.restore("--target", target, "--dry-run", "--json").stdout)["thaw"]
         assert (thaw["objects"], thaw["tier"], thaw["days"]) == (len(chunks), "Bulk", 9), thaw
-        w.expect(5, w.tool.run("thaw", "--subvolume", "data", "--dry-run"))
+        shown = w.expect(5, w.tool.run("thaw", "--subvolume", "data", "--dry-run")).stdout
+        assert "thawed typically within 12 hours, then downloaded in" in shown and "money     not known" in shown, shown
+        asked = json.loads(w.expect(5, w.tool.run("thaw", "--subvolume", "data", "--dry-run", "--json",
+                                                  "--download-rate", "50MB")).stdout)
+        assert (asked["dry_run"], asked["ready"], asked["objects"]) == (True, False, len(chunks)), asked
+        assert asked["thaw"]["objects"] == len(chunks) and asked["time"]["rate"] == "stated", asked
         assert not glacier.posted
         missed = w.restore("--target", target, "--no-wait-restore", expect=5)
         says(missed, f"{len(chunks)} objects of {len(chunks)}", "run the same command again later")
         assert len(glacier.posted) == len(set(glacier.posted)) == len(chunks), glacier.posted
         assert all("<Days>9</Days>" in body and "<Tier>Bulk</Tier>" in body for body in glacier.bodies), glacier.bodies
         assert not list(w.restored.iterdir()), "something was left where nothing was received"
-        w.expect(5, w.tool.run("thaw", "--subvolume", "data"))
-        says(w.restore("--target", target, "--restore-timeout", "2"), "thaw_poll")
+        missing = json.loads(w.expect(5, w.tool.run("thaw", "--subvolume", "data", "--json")).stdout)
+        assert not missing["ready"] and f"{len(chunks)} objects of {len(chunks)}" in missing["missing"], missing
+        says(w.restore("--target", target, "--restore-timeout", "2"), "thaw_poll", "waited_seconds=2")
         assert len(glacier.posted) == len(chunks) and glacier.refused == 0
+        assert json.loads(w.expect(0, w.tool.run("thaw", "--subvolume", "data", "--json")).stdout)["ready"]
         says_ready = w.expect(0, w.tool.run("thaw", "--subvolume", "data")).stdout
         assert "can be read" in says_ready, says_ready
     w.same(w.data, w.restored / "data")

@@ -78,6 +78,20 @@ def a_backup_runs_under_its_unit(w):
         inside.run("timeout", "60", "sh", "-c", "until [ -s /run/failed ]; do sleep 0.1; done")
         assert inside.read("/run/failed") == UNIT + "\n", inside.read("/run/failed")
 
+        # A stop that was asked for is no failure: nobody is alarmed.
+        set_credentials(w, inside, w.tool.environment["AWS_SECRET_ACCESS_KEY"])
+        inside.write("/opt/slow/btrfs", '#!/bin/sh\n[ "$1" = send ] || exec /usr/bin/btrfs "$@"\n'
+                     ': >/run/lock/sending\nexec sleep 600\n', mode=0o755)
+        inside.write(f"/units/{UNIT}.d/slow.conf", "[Service]\nEnvironment=PATH=/opt/slow:/usr/bin\n")
+        inside.run("systemctl", "daemon-reload")
+        inside.run("systemctl", "start", "--no-block", UNIT)
+        inside.run("timeout", "60", "sh", "-c", "until [ -e /run/lock/sending ]; do sleep 0.1; done")
+        inside.run("systemctl", "stop", UNIT)
+        shown = inside.run("systemctl", "show", "-P", "ActiveState", "-P", "Result", UNIT).split()
+        assert sorted(shown) == ["inactive", "success"], f"{shown}\n{inside.read('/var/log/run')}"
+        assert "event=stopping" in inside.read("/var/log/run")
+        assert inside.read("/run/failed") == UNIT + "\n", "a stop on request was reported as a failure"
+
         inside.run("systemctl", "start", "btrfs_to_s3.timer")
         listed = inside.run("systemctl", "list-timers", "--all", "--no-pager")
         assert re.search(r" 02:(0\d|1[0-5]):\d\d .* btrfs_to_s3\.timer +btrfs_to_s3\.service", listed), listed

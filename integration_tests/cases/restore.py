@@ -410,8 +410,12 @@ def restore_all_subvolumes(w):
     w.bucket.delete(manifest["chunks"][0]["key"])
     w.filesystem.subvolume("zero")
     w.tool.tables["subvolumes"]["paths"].append(str(w.mount / "zero"))
-    outcome = w.expect(6, w.tool.run("restore", "--all", "--target-base", str(base)))
+    outcome = w.expect(6, w.tool.run("restore", "--all", "--target-base", str(base), "--json"))
     says(outcome, "subvolume_failed subvolume=data", manifest["chunks"][0]["key"], "subvolume_failed subvolume=zero")
+    results = {result["subvolume"]: result for result in map(json.loads, outcome.stdout.splitlines())}
+    assert {name: result["status"] for name, result in results.items()} == {
+        "data": "failed", "other": "restored", "zero": "failed"}, results
+    assert manifest["chunks"][0]["key"] in results["data"]["error"], results
     w.same(other, base / "other")
     assert sorted(path.name for path in base.iterdir()) == ["other"]
     # Nothing but failures is a failure, with the first one's status.
@@ -438,6 +442,29 @@ def restore_plan_comes_first(w):
     assert plan["objects"] == sum(len(manifest["chunks"]) for manifest in manifests) > 4
     assert plan["classes"] == {"STANDARD": {"objects": plan["objects"], "bytes": plan["bytes"]}}
     assert plan["thaw"]["objects"] == 0 and plan["space"]["enough"] and plan["space"]["available_bytes"] > 1 << 30
+    # Hours and money: nothing is made up for a store that is not the table's.
+    assert plan["time"] == {"thaw_seconds_most": 0, "download_seconds": plan["bytes"] // 10_000_000,
+                            "download_bytes_per_second": 10_000_000, "rate": "assumed"}, plan["time"]
+    assert not plan["money"]["known"] and "total" not in plan["money"], plan["money"]
+    assert "money     not known: the price table is of Amazon S3 in us-east-1" in text, text
+    prices = w.directory / "prices.toml"
+    prices.write_text(f'''name = "Own"
+as_of = "2026-01"
+region = "us-east-1"
+endpoint_url = "{w.bucket.endpoint}"
+currency = "EUR"
+copy_per_gb_month = 0
+transfer_per_gb = 1024
+[class.STANDARD]
+get_per_1000 = 0
+''')
+    w.tool.tables["restore"] = {"price_table": str(prices), "download_bytes_per_sec": "2MB"}
+    plan = json.loads(w.restore("--dry-run", "--json", "--target", str(target)).stdout)
+    assert plan["money"]["known"] and abs(plan["money"]["total"] - plan["bytes"] / MIB) < 0.01, plan["money"]
+    assert plan["time"]["rate"] == "stated" and plan["time"]["download_seconds"] == plan["bytes"] // 2_000_000
+    prices.write_text("nonsense")
+    says(w.restore("--dry-run", "--target", str(target), expect=2), str(prices), "line 1")
+    del w.tool.tables["restore"]
     assert w.filesystem.subvolumes() == before and list(w.restored.iterdir()) == []
     # Too little space: the arithmetic, before anything is downloaded or made.
     with btrfs.filesystem(w.directory / "small", "120M") as small:
@@ -535,23 +562,26 @@ def restore_1_and_12_chunks_in_protocols_1_and_2(w):
     w.tool.tables["snapshots"]["retain"] = 10
     for protocol in (1, 2):
         w.tool.tables["btrfs"] = {"send_protocol": protocol}
-        for chunks in (1, 12):
-            for snapshot in w.snapshot_names():  # so that each is a full
-                os.system(f"btrfs subvolume delete {w.snapshots / snapshot} > /dev/null")
+        for snapshot in w.snapshot_names():  # so that a chain begins
+            os.system(f"btrfs subvolume delete {w.snapshots / snapshot} > /dev/null")
+        for links, chunks in enumerate((1, 12, 1), start=1):
             (w.data / "random").write_bytes(os.urandom(57 * MIB if chunks == 12 else 100_000))
             (w.data / "text").write_text("compresses well " * 10_000)
             w.tool.tables["s3"].update(part_size_bytes="5MiB", chunk_size_bytes="5MiB")
             w.backup("--once")
             manifest = w.manifest()
             assert len(manifest["chunks"]) == chunks and manifest["stream"]["protocol"] == protocol, manifest["stream"]
-            target = w.restored / f"{protocol}-{chunks}"
-            w.restore("--target", str(target))
+            assert manifest["kind"] == ("full" if links == 1 else "incremental"), manifest["kind"]
+            target = w.restored / f"{protocol}-{links}"
+            assert f"({links} link" in w.restore("--target", str(target)).stdout
             w.same(w.data, target)
             # And as an old manifest: these chunks fit the memory of a part.
+            good = w.bucket.get(w.pointer()["manifest_key"])
             as_the_earlier_tool_wrote(w, w.pointer()["manifest_key"])
-            outcome = w.restore("--target", str(w.restored / f"{protocol}-{chunks}-old"))
+            outcome = w.restore("--target", str(w.restored / f"{protocol}-{links}-old"))
             assert "while_streaming" not in outcome.stderr, outcome
-            w.same(w.data, w.restored / f"{protocol}-{chunks}-old")
+            w.same(w.data, w.restored / f"{protocol}-{links}-old")
+            w.bucket.put(w.pointer()["manifest_key"], good)
 
 
 @case
@@ -574,6 +604,31 @@ def restore_of_the_earlier_tools_format(w):
     assert "chunk_verified_while_streaming" not in outcome.stderr, outcome
     w.same(w.data, w.restored / "b")
     assert outcome.peak_rss_bytes <= promise, outcome.peak_rss_bytes
+    # With a spool that a chunk fits, it is held there until it is verified, and nothing is downloaded twice.
+    spool = w.directory / "spool"
+    spool.mkdir()
+    w.tool.tables["global"].update(spool_dir=str(spool), spool_size_bytes="250MiB")
+    w.tool.tables["s3"]["spool_enabled"] = True
+    outcome = w.restore("--target", str(w.restored / "spooled"), "--json")
+    says(outcome, "chunk_verified_in_spool", chunk["key"])
+    assert "chunk_verified_while_streaming" not in outcome.stderr, outcome
+    result = json.loads(outcome.stdout)
+    assert (result["status"], result["links"], result["damaged_parts"]) == ("restored", 2, 0), result
+    assert result["bytes"] == sum(w.bucket.get_json(key)["total_bytes"] for key in keys), result
+    assert re.search(r"event=run_finished restored=1 links=2 bytes=\d+ parts=\d+ damaged_parts=0 retries=0 seconds=[0-9.]+ "
+                     r"thaw_wait_seconds=0 transfer_seconds=[0-9.]+ bytes_per_second=\d+ cpu_seconds=[0-9.]+ "
+                     r"peak_rss_bytes=\d+", outcome.stderr), outcome
+    assert outcome.peak_rss_bytes <= promise, outcome.peak_rss_bytes
+    w.same(w.data, w.restored / "spooled")
+    assert list(spool.iterdir()) == []
+    body = flip(w, chunk["key"], chunk["size"] - 5_000_000)
+    received = w.directory / "received"
+    outcome = w.restore("--target", str(w.restored / "c"), expect=4,
+                        environment=fake_receive(w, f'tee {received} | "$REAL" "$@"; exit $?'))
+    says(outcome, "chunk_damaged attempt=2", chunk["key"])
+    assert received.stat().st_size == 0, received.stat().st_size
+    w.bucket.put(chunk["key"], body)
+    del w.tool.tables["s3"]["spool_enabled"]
     # Damaged: nothing is received at all.
     body = flip(w, chunk["key"], chunk["size"] - 5_000_000)
     witness = w.directory / "witness"
@@ -581,7 +636,7 @@ def restore_of_the_earlier_tools_format(w):
                         environment=fake_receive(w, f'touch {witness}; exec "$REAL" "$@"'))
     says(outcome, "chunk_damaged attempt=2", chunk["key"])
     assert not witness.exists()
-    w.nothing_left_behind(subvolumes + ["restored/a", "restored/b"])
+    w.nothing_left_behind(subvolumes + ["restored/a", "restored/b", "restored/spooled"])
     w.bucket.put(chunk["key"], body)
     # Kept, killed before the target is made, and recognised without a recorded UUID.
     for name in w.snapshot_names():

@@ -258,3 +258,117 @@ def status_answers_monitoring(w):
     w.tool.tables["s3"]["concurrency"] = "many"
     assert json.loads(status("--json", expect=3))["status"] == "unknown"
     w.expect(3, w.tool.run("status", "--no-such-option"))
+
+
+@case
+def metrics_follow_each_run(w):
+    def metrics():
+        found = {}
+        for line in path.read_text().splitlines():
+            if not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                found[name.removeprefix("btrfs_to_s3_")] = float(value)
+        return found
+    path = w.directory / "collector" / "backup.prom"
+    w.tool.tables["metrics"] = {"textfile": str(path)}
+    dataset.seed(w.data, large_mib=8, small_files=20)
+    # A file that cannot be written costs a warning.
+    says(w.backup(), "metrics_not_written", "metrics.textfile", "name a file in a directory")
+    path.parent.mkdir()
+    dataset.mutate(w.data, 1)
+    w.backup()
+    first = metrics()
+    of_data = '{subvolume="data"}'
+    assert first["run_exit_status"] == 0 and first["run_bytes"] == w.manifest()["total_bytes"], first
+    assert first["chain_links" + of_data] == 2 and first["run_failed" + of_data] == 0, first
+    assert first["last_backup_bytes" + of_data] == first["run_bytes"], first
+    assert abs(first["run_end_timestamp_seconds"] - first["last_success_timestamp_seconds" + of_data]) < 600, first
+    assert first["next_due_timestamp_seconds" + of_data] > first["run_end_timestamp_seconds"], first
+    assert path.stat().st_mode & 0o777 == 0o644 and [one.name for one in path.parent.iterdir()] == ["backup.prom"]
+
+    # A run with nothing to do, and one that fails: what is known of the last backup stays.
+    w.backup(only_when_due=True)
+    idle = metrics()
+    kept = [name + of_data for name in ("last_success_timestamp_seconds", "last_full_timestamp_seconds", "chain_links",
+                                        "last_backup_bytes", "last_backup_duration_seconds")]
+    assert idle["run_backups"] == 0 and all(idle[name] == first[name] for name in kept), (first, idle)
+    home = w.filesystem.subvolume("home")
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(home)]
+    w.backup("--subvolume", "data", expect=1, environment=w.fake_btrfs('"$REAL" "$@" | head -c 100000; exit 1'))
+    failed = metrics()
+    assert failed["run_exit_status"] == 1 and failed["run_failed" + of_data] == 1, failed
+    assert all(failed[name] == first[name] for name in kept), (first, failed)
+    # The one that was not selected is there, and has no backup yet.
+    assert failed['subvolume_info{subvolume="home"}'] == 1, failed
+    assert 'last_success_timestamp_seconds{subvolume="home"}' not in failed, failed
+    text = path.read_text()
+    w.backup("--no-s3")
+    assert path.read_text() == text, "a run that uploads nothing wrote metrics"
+
+
+@case
+def hooks_run_around_a_backup(w):
+    log = w.directory / "hooks.log"
+
+    def hook(text):
+        script = w.directory / f"hook-{len(list(w.directory.glob('hook-*')))}"
+        script.write_text("#!/bin/sh\n" + text + "\n", encoding="ascii")
+        script.chmod(0o755)
+        return [str(script), "an argument"]
+
+    def heard():
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
+    note = f'echo "$BTRFS_TO_S3_HOOK $BTRFS_TO_S3_HOOK_STATUS $BTRFS_TO_S3_HOOK_FAILED" >> {log}'
+    # What hooks are told, and that they run inside the lock: another backup is refused then.
+    inner = f'{w.tool.binary} backup --config "$BTRFS_TO_S3_HOOK_CONFIG" 2>/dev/null; echo "inner $?" >> {log}'
+    w.tool.tables["hooks"] = {"before": hook(f"{note}; [ -e {w.directory}/inner ] || {{ touch {w.directory}/inner; "
+                                             f"{inner}; }}; env > {w.directory}/environment"),
+                              "after": hook(note), "on_failure": hook(note)}
+    dataset.seed(w.data, large_mib=8, small_files=20)
+    outcome = w.backup()
+    assert heard() == ["before  ", "on_failure 3 ", "inner 3", "after 0 "], outcome
+    environment = (w.directory / "environment").read_text()
+    assert "BTRFS_TO_S3_HOOK_SUBVOLUMES=data\n" in environment and "NOTIFY_SOCKET" not in environment, environment
+    says(outcome, "hook_ended")
+
+    # A failing "before" stops the run before anything is read or changed.
+    objects, snapshots, state = w.bucket.list(), w.snapshot_names(), (w.directory / "state/state.json").read_bytes()
+    w.tool.tables["hooks"]["before"] = hook(f"{note}; echo not today >&2; exit 7")
+    refused = w.backup("--json", expect=1)
+    says(refused, "hooks.before: ", "exited with status 7: not today")
+    assert heard() == ["before  ", "on_failure 1 "]
+    report = json.loads(refused.stdout)
+    assert [(one["hook"], one["status"]) for one in report["hooks"]] == [("before", "failed"), ("on_failure", "done")]
+    assert report["subvolumes"][0]["status"] == "not_reached", report
+    assert (w.bucket.list(), w.snapshot_names()) == (objects, snapshots)
+    assert (w.directory / "state/state.json").read_bytes() == state and w.journals() == []
+
+    # "after" runs after a failure and after a stop.
+    w.tool.tables["hooks"]["before"] = hook(note)
+    w.backup(expect=1, environment=w.fake_btrfs('"$REAL" "$@" | head -c 100000; exit 1'))
+    assert heard() == ["before  ", "after 1 data", "on_failure 1 data"]
+    stuck = w.fake_btrfs(f'echo > {w.directory}/stuck; sleep 60')
+    running = w.tool.start("backup", "--once", environment=stuck)
+    deadline = time.monotonic() + 60
+    while not (w.directory / "stuck").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running[0].send_signal(signal.SIGTERM)
+    assert w.tool.finish(running, limit=30).status == 143
+    assert heard() == ["before  ", "after 143 ", "on_failure 143 "]
+
+    # A failing "after" fails the run, the backup being complete; one that hangs is stopped.
+    w.tool.tables["hooks"].update({"after": hook("exit 1"), "on_failure": hook(f"{note}; exit 1")})
+    failed = w.backup(expect=1)
+    says(failed, "the backups are complete, but: hooks.after: ", "hook=on_failure")
+    assert heard() == ["before  ", "on_failure 1 "]
+    manifest = w.manifest()
+    w.tool.tables["hooks"].update({"before": hook("sleep 60"), "timeout": "1s"})
+    says(w.backup(expect=1), "hooks.before: ", "took longer than 1 s")
+    assert w.manifest() == manifest
+    w.tool.tables["hooks"] = {"before": "/no/such/program"}
+    says(w.backup(expect=1), "hooks.before: ", "/no/such/program")
+    w.tool.tables["hooks"] = {"before": "systemctl stop db"}
+    says(w.backup(expect=2), "no shell splits it")
+    w.nothing_left_behind(["data", *("snapshots/" + name for name in w.snapshot_names())])

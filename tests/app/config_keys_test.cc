@@ -24,6 +24,14 @@ std::string shown(std::chrono::milliseconds value) {
   return std::to_string(value.count()) + "ms";
 }
 
+std::string shown(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) {
+    text += (text.empty() ? "" : "|") + word;
+  }
+  return text;
+}
+
 template <typename T>
 std::function<std::string(const config&)> member(T config::* which) {
   return [which](const config& settings) { return shown(settings.*which); };
@@ -142,14 +150,18 @@ const std::vector<key_case>& other_keys() {
        " = \"p\" must be an absolute path (or begin with ~/)"},
       {"retention.keep_generations", member(&config::keep_generations), "0", "", "", "-1",
        " = -1 must be a whole number from 0 to 10000"},
-      {"metrics.textfile", member(&config::textfile), "", "", "", "\"/m\"",
-       " is not supported by this version; remove it"},
-      {"hooks.before", member(&config::hook_before), "", "", "", "\"x\"",
-       " is not supported by this version; remove it"},
-      {"hooks.after", member(&config::hook_after), "", "", "", "\"x\"",
-       " is not supported by this version; remove it"},
-      {"hooks.on_failure", member(&config::hook_on_failure), "", "", "", "\"x\"",
-       " is not supported by this version; remove it"},
+      {"metrics.textfile", member(&config::textfile), "", "\"/m.prom\"", "/m.prom", "\"m.prom\"",
+       " = \"m.prom\" must be an absolute path (or begin with ~/)"},
+      {"hooks.before", member(&config::hook_before), "", "[\"/bin/stop\", \"the db\"]",
+       "/bin/stop|the db", "\"stop it\"",
+       " = \"stop it\" has blanks, and no shell splits it; write a list: [\"program\", "
+       "\"argument\"]"},
+      {"hooks.after", member(&config::hook_after), "", "\"/bin/start\"", "/bin/start", "[]",
+       " names no program; write \"\" for none"},
+      {"hooks.on_failure", member(&config::hook_on_failure), "", "[\"/bin/mail\"]", "/bin/mail",
+       "[\"\", \"x\"]", " names no program; write \"\" for none"},
+      {"hooks.timeout", member(&config::hook_timeout), "600000ms", "\"1h\"", "3600000ms",
+       "\"soon\"", " = \"soon\" is no duration; write seconds, or like \"6h\""},
   };
   return all;
 }
@@ -235,6 +247,16 @@ BOOST_AUTO_TEST_CASE(every_bad_value_is_named_with_what_was_expected) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_hook_is_a_program_or_a_list_and_never_split) {
+  BOOST_TEST(problem(with("hooks.before", "\"\"")) == "accepted");
+  BOOST_TEST(parsed(minimal, with_variable("hooks.before", "")).hook_before.empty());
+  BOOST_TEST(shown(parsed(minimal, with_variable("hooks.after", "/bin/x")).hook_after) == "/bin/x");
+  BOOST_TEST(has(problem(minimal, with_variable("hooks.after", "[\"/bin/x\"")),
+                 "BTRFS_TO_S3_HOOKS_AFTER = [\"/bin/x\" is no list; write"));
+  BOOST_TEST(has(problem(with("hooks.after", "[\"/bin/x\", \"a\\nb\"]")), "control characters"));
+  BOOST_TEST(has(problem(with("hooks.timeout", "\"10ms\"")), "at least a second"));
+}
+
 BOOST_AUTO_TEST_CASE(what_the_environment_gets_wrong_is_named_by_its_variable) {
   BOOST_TEST(has(problem(minimal, with_variable("s3.concurrency", "x")),
                  "BTRFS_TO_S3_S3_CONCURRENCY = x must be"));
@@ -258,7 +280,7 @@ BOOST_AUTO_TEST_CASE(a_value_of_a_type_that_no_key_has_is_refused_with_its_line)
 
 BOOST_AUTO_TEST_CASE(free_text_and_paths_are_strings_and_never_numbers_or_flags) {
   for (const char* key : {"s3.bucket", "s3.prefix", "s3.endpoint_url", "schedule.run_at",
-                          "global.lock_path", "hooks.before"}) {
+                          "global.lock_path", "metrics.textfile"}) {
     for (const char* value : {"7", "true"}) {
       const std::string text = problem(with(key, value));
       BOOST_TEST(has(text, "must be a string; put it between quotes"), key << ": " << text);

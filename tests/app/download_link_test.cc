@@ -3,6 +3,7 @@
 #include "app/download_link.hh"
 
 #include "engine/sha256.hh"
+#include "tests/app/send_stream.hh"
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/s3/fake_transport.hh"
@@ -27,44 +28,15 @@
 
 using namespace bts3;
 using namespace bts3::app;
+using bts3::testing::digest_of;
 using bts3::testing::error_text;
 using bts3::testing::memory_store;
+using bts3::testing::octets_of;
+using bts3::testing::stream_of;
 
 namespace {
 
 constexpr std::size_t part_bytes = 64 * 1024;
-
-std::string number(std::uint64_t value, unsigned count) {
-  std::string text;
-  for (unsigned i = 0; i < count; ++i) {
-    text += static_cast<char>(value >> (8 * i) & 255);
-  }
-  return text;
-}
-
-// A send stream of about `bytes`: SUBVOL, many WRITEs, END.
-std::string stream_of(std::size_t bytes) {
-  std::string text = std::string("btrfs-stream\0", 13) + number(1, 4);
-  unsigned seed = 1;
-  while (text.size() < bytes) {
-    text += number(1000, 4) + number(15, 2) + number(0, 4);
-    for (int i = 0; i < 1000; ++i) {
-      seed = seed * 1664525 + 1013904223;
-      text += static_cast<char>(seed >> 24);
-    }
-  }
-  return text + number(0, 4) + number(21, 2) + number(0, 4);
-}
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-std::string digest_of(std::string_view text) {
-  engine::sha256_hasher hasher;
-  hasher.update(bytes_of(text));
-  return hasher.digest().hex();
-}
 
 // A store whose GETs can be changed; remembers them.
 class bent_store final : public s3::object_store {
@@ -149,8 +121,9 @@ class bent_store final : public s3::object_store {
 class transfer {
  public:
   transfer(std::size_t stream_bytes, std::size_t chunks, bool with_parts,
-           std::string chunks_class = "STANDARD")
-      : loop(engine::testing::make_reactor()),
+           std::string chunks_class = "STANDARD", std::size_t part = part_bytes)
+      : part_length(part),
+        loop(engine::testing::make_reactor()),
         clock(bts3::testing::reference_time),
         stored_as(std::move(chunks_class)),
         objects(*loop, rules_with(clock)),
@@ -175,10 +148,10 @@ class transfer {
     chunk.info.tag = objects.find(chunk.key.str())->tag;
     chunk.info.stored_as = s3::storage_class(stored_as);
     if (with_parts) {
-      chunk.record.part_size = part_bytes;
+      chunk.record.part_size = part_length;
       engine::sha256_hasher hasher;
-      for (std::size_t at = 0; at + part_bytes < body.size(); at += part_bytes) {
-        hasher.update(bytes_of(std::string_view(body).substr(at, part_bytes)));
+      for (std::size_t at = 0; at + part_length < body.size(); at += part_length) {
+        hasher.update(octets_of(std::string_view(body).substr(at, part_length)));
         chunk.record.part_states.push_back(hasher.state()->hex());
       }
     }
@@ -204,7 +177,7 @@ class transfer {
     });
     engine::result<void> outcome = engine::ok();
     {
-      engine::buffer_pool pool(*loop, part_bytes, 3, log);
+      engine::buffer_pool pool(*loop, part_length, 3, log);
       engine::hash_worker hashes(*loop);
       if (spool_parts > 0) {
         make_spool();
@@ -239,6 +212,7 @@ class transfer {
     BOOST_REQUIRE_MESSAGE(ready.has_value(), error_text(ready));
   }
 
+  std::size_t part_length;
   std::unique_ptr<engine::reactor> loop;
   bts3::testing::fixed_clock clock;
   std::string stored_as;
@@ -313,6 +287,49 @@ BOOST_AUTO_TEST_CASE(streams_of_1_and_12_chunks_come_out_whole_with_parts_and_wi
       BOOST_TEST(count_of(one.log.events, "chunk_verified_while_streaming") ==
                  (with_parts ? 0u : chunks));
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_first_part_comes_in_ranges_and_before_all_others) {
+  constexpr std::size_t large = std::size_t{9} << 20;
+  transfer one(22'000'000, 1, true, "STANDARD", large);
+  bool others_too_early = false;
+  std::size_t first_done = 0;
+  std::uint64_t fetched = 0;
+  one.store.before = [&](const s3::get_request& get, std::size_t) {
+    others_too_early = others_too_early || (get.range->offset >= large && first_done < 2);
+    fetched += get.range->length;
+  };
+  one.store.after = [&](const s3::get_request& get, std::size_t) {
+    first_done += get.range->offset < large ? 1 : 0;
+  };
+  auto done = one.run();
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST((one.released == one.stream));
+  BOOST_TEST(one.store.gets.size() == 2 + 2u);  // 9 MiB in two ranges, and two parts
+  BOOST_TEST(fetched == one.stream.size());
+  BOOST_TEST(!others_too_early);
+  // Damaged, it comes again in one piece; a request that fails is named.
+  transfer two(22'000'000, 1, true, "STANDARD", large);
+  two.store.after = [](const s3::get_request& get, std::size_t number) {
+    if (number == 2) {
+      spoil(get);
+    }
+  };
+  done = two.run();
+  BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+  BOOST_TEST(two.store.gets.size() == 2 + 1 + 2u);
+  BOOST_TEST(two.store.gets[2].fresh_connection);
+  BOOST_TEST(two.store.gets[2].range->length == large);
+  for (const std::size_t step : {std::size_t{1}, std::size_t{2}}) {
+    transfer three(22'000'000, 1, true, "STANDARD", large);
+    engine::error failure = memory_store::lost_connection();
+    failure.what_now = engine::disposition::fail;
+    three.objects.fail_at(step, failure);
+    done = three.run();
+    BOOST_REQUIRE(!done);
+    BOOST_TEST(done.error().message == failure.message);
+    BOOST_TEST(three.released.empty());
   }
 }
 

@@ -165,6 +165,9 @@ BOOST_AUTO_TEST_CASE(what_must_be_thawed_is_told_for_each_class_with_tier_and_ho
   BOOST_TEST(has(text, "DEEP_ARCHIVE: 4 objects being thawed already, typically within 12 hours"),
              text);
   BOOST_TEST(has(text, "DEEP_ARCHIVE: 1 object thawed, to be kept longer"), text);
+  plan.thaw.days_auto = true;
+  BOOST_TEST(
+      has(plan_text(plan), "copies for 9 days (auto: by the times below, and a day; 7 at least)"));
   const auto json = nlohmann::json::parse(plan_json(plan))["thaw"];
   BOOST_TEST(json["objects"] == 3);
   BOOST_TEST(json["bytes"] == 4 * gib);

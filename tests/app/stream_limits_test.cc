@@ -110,4 +110,31 @@ BOOST_AUTO_TEST_CASE(a_chunk_never_has_more_than_10000_parts) {
   BOOST_TEST(chain[0].chunks[1].part_crc32.size() == 2U);
 }
 
+// Promise 4: (concurrency + 1) parts, or 64 MiB with the spool; the rest of the program has its
+// own.
+BOOST_AUTO_TEST_CASE(the_memory_for_parts_is_what_was_promised) {
+  for (const std::int64_t concurrency : {1, 4, 16}) {
+    for (const bool spooled : {false, true}) {
+      backup_rig rig;
+      rig.settings.concurrency = concurrency;
+      rig.settings.spool_enabled = spooled;
+      rig.settings.part_size_bytes = std::uint64_t{128} << 20;
+      rig.settings.spool_size_bytes = std::uint64_t{128} << 20;
+      auto loop = engine::reactor::create();
+      BOOST_REQUIRE(loop.has_value());
+      const app::services with{**loop, rig.log, rig.clock, rig.settings, {}, {}};
+      auto budget = app::upload_budget::create(with);
+      BOOST_REQUIRE(budget.has_value());
+      const engine::buffer_pool& slots = (*budget)->slots;
+      const std::uint64_t parts =
+          static_cast<std::uint64_t>(concurrency + 1) * rig.settings.part_size_bytes;
+      const std::uint64_t most = spooled ? std::uint64_t{64} << 20 : parts;
+      BOOST_TEST(slots.slots() * slots.slot_bytes() <= most);
+      BOOST_TEST((*budget)->in_flight.available() == static_cast<std::size_t>(concurrency));
+      // Every upload and the stream itself can hold one at a time.
+      BOOST_TEST(slots.slots() > static_cast<std::size_t>(concurrency));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -27,8 +27,9 @@ SUITE = "bookworm"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
                "DEBIAN_FRONTEND": "noninteractive"}
 # $0 the system, $1 what becomes its /srv.
-ENTER = ('mount --bind "$1" "$0/srv" && mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && '
-         'mount -t tmpfs tmpfs "$0/run" && mkdir "$0/run/lock" && exec chroot "$0" "${@:2}"')
+ENTER = ('mount --bind "$1" "$0/srv" && mount -t proc proc "$0/proc" && mount -t sysfs -o ro sysfs "$0/sys" && '
+         'mount --rbind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/run" && mkdir "$0/run/lock" && '
+         'exec chroot "$0" "${@:2}"')
 
 
 def say(text):

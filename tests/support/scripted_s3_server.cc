@@ -606,10 +606,13 @@ struct scripted_s3_server::impl {
     unsigned seen = 0;
   };
   struct connection {
-    connection(int fd, unsigned serial, bool with_tls) : socket(fd), id(serial), tls(with_tls) {}
+    connection(int fd, unsigned serial, bool with_tls, int port)
+        : socket(fd), id(serial), tls(with_tls), peer_port(port) {}
     peer socket;
     unsigned id;
     bool tls;
+    int peer_port;
+    bool ended = false;  // guarded by `mutex`
     std::thread thread;
   };
 
@@ -743,7 +746,9 @@ void scripted_s3_server::stop() {
 
 void scripted_s3_server::impl::accept_all(int listener, bool tls) {
   for (;;) {
-    const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    sockaddr_in from{};
+    socklen_t length = sizeof from;
+    const int fd = ::accept4(listener, reinterpret_cast<sockaddr*>(&from), &length, SOCK_CLOEXEC);
     std::unique_lock lock(mutex);
     if (fd < 0 || stopping) {
       if (fd >= 0) {
@@ -766,8 +771,8 @@ void scripted_s3_server::impl::accept_all(int listener, bool tls) {
     }
     const int on = 1;
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    connection& made =
-        connections.emplace_back(fd, static_cast<unsigned>(connections.size() + 1), tls);
+    connection& made = connections.emplace_back(fd, static_cast<unsigned>(connections.size() + 1),
+                                                tls, ntohs(from.sin_port));
     made.thread = std::thread([this, &made] { serve(made); });
   }
 }
@@ -791,6 +796,9 @@ void scripted_s3_server::impl::serve(connection& self) {
   }
   ERR_clear_error();
   self.socket.close();
+  const std::lock_guard lock(mutex);
+  self.ended = true;
+  changed.notify_all();
 }
 
 std::size_t scripted_s3_server::impl::record(const recorded_request& request) {
@@ -1555,6 +1563,32 @@ bool scripted_s3_server::wait_for_stalls(std::size_t count) {
   std::unique_lock lock(_impl->mutex);
   return _impl->changed.wait_for(lock, std::chrono::seconds(10),
                                  [&] { return _impl->stalls_begun >= count; });
+}
+
+bool scripted_s3_server::settle() {
+  release_stalls();
+  // Connections are accepted in order: when this one has been, all before it have.
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  require(fd >= 0, "socket");
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(_impl->http_port));
+  socklen_t length = sizeof address;
+  require(::connect(fd, reinterpret_cast<sockaddr*>(&address), length) == 0, "connect");
+  require(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0, "getsockname");
+  ::close(fd);
+  const int own_port = ntohs(address.sin_port);
+  std::unique_lock lock(_impl->mutex);
+  return _impl->changed.wait_for(lock, std::chrono::seconds(10), [&] {
+    bool accepted = false;
+    bool all_ended = true;
+    for (const impl::connection& one : _impl->connections) {
+      accepted = accepted || one.peer_port == own_port;
+      all_ended = all_ended && one.ended;
+    }
+    return accepted && all_ended;
+  });
 }
 
 void scripted_s3_server::refuse_access_key(const std::string& id, const std::string& code,

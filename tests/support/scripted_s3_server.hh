@@ -214,6 +214,10 @@ class scripted_s3_server {
   // Waits until that many requests have been stalled since the start; false after ten seconds.
   [[nodiscard]] bool wait_for_stalls(std::size_t count);
 
+  // Waits until every connection that clients have opened so far has ended, which they must have
+  // closed: nothing is recorded or performed afterwards. Ends stalls. False after ten seconds.
+  [[nodiscard]] bool settle();
+
   // From now on requests signed with that access key are refused with `code`, before their body.
   void refuse_access_key(const std::string& id, const std::string& code = "ExpiredToken",
                          int status = 400);

@@ -1,0 +1,136 @@
+#include "app/metrics.hh"
+
+#include "tests/app/support.hh"
+#include "tests/support/outcome.hh"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <regex>
+#include <set>
+
+using namespace bts3::app;
+using namespace bts3::planner;
+using bts3::testing::content_of;
+using bts3::testing::error_text;
+using bts3::testing::scratch_directory;
+using bts3::testing::write_file;
+
+namespace {
+
+timestamp at(const char* text) {
+  return timestamp::parse(text).value();
+}
+
+run_report sample() {
+  run_report report;
+  report.began = at("20260121T010003Z");
+  report.ended = at("20260121T013003Z");
+  report.exit_status = 6;
+  report.totals.backups = 1;
+  report.totals.bytes = 3'000'000'000;
+  report.totals.resumed_bytes = 1'000'000;
+  report.totals.sent_bytes = 3'100'000'000;
+  report.totals.parts = 24;
+  report.totals.retries = 3;
+  report.totals.seconds = 1500;
+  report.totals.cpu_seconds = 7.25;
+  report.totals.peak_rss_bytes = 73'400'320;
+  report.subvolumes.resize(2);
+  subvolume_report& data = report.subvolumes[0];
+  data.name = "data";
+  data.status = subvolume_status::done;
+  data.standing.last_backup = at("20260121T010004Z");
+  data.standing.last_full = at("20260101T010004Z");
+  data.standing.links = 4;
+  data.standing.last_bytes = 3'000'000'000;
+  data.standing.last_seconds = 1500;
+  data.due = at("20260128T010000Z");
+  report.subvolumes[1].name = "a \"b\"\\c\nd";
+  report.subvolumes[1].status = subvolume_status::failed;
+  report.others.resize(1);
+  report.others[0].name = "home";
+  report.others[0].standing.last_backup = at("20260114T010004Z");
+  return report;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(metrics_suite)
+
+// BTS3_UPDATE_GOLDEN=1 writes the file anew. promtool checks it where it is installed
+// (tests/style).
+BOOST_AUTO_TEST_CASE(the_text_is_the_golden_one) {
+  const std::string path = BTS3_SOURCE_DIR "/tests/data/surface/metrics.prom";
+  std::string text = metrics_of(sample());
+  text = std::regex_replace(text, std::regex("version=\"[^\"]*\""), "version=\"0\"");
+  if (std::getenv("BTS3_UPDATE_GOLDEN") != nullptr) {
+    write_file(path, text);
+  }
+  BOOST_TEST(text == content_of(path));
+}
+
+BOOST_AUTO_TEST_CASE(labels_are_escaped_and_what_is_not_known_has_no_sample) {
+  const std::string text = metrics_of(sample());
+  BOOST_TEST(text.find("btrfs_to_s3_run_failed{subvolume=\"a \\\"b\\\"\\\\c\\nd\"} 1\n") !=
+             std::string::npos);
+  BOOST_TEST(text.find("btrfs_to_s3_run_failed{subvolume=\"data\"} 0\n") != std::string::npos);
+  BOOST_TEST(text.find("run_failed{subvolume=\"home\"}") == std::string::npos);
+  BOOST_TEST(text.find("btrfs_to_s3_last_success_timestamp_seconds{subvolume=\"home\"} ") !=
+             std::string::npos);
+  BOOST_TEST(text.find("chain_links{subvolume=\"home\"}") == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(alerts_speak_of_metrics_that_exist) {
+  const std::string metrics = metrics_of(sample());
+  const std::string alerts = content_of(BTS3_SOURCE_DIR "/systemd/prometheus-alerts.yml");
+  const std::regex name("btrfs_to_s3_[a-z_]+");
+  std::set<std::string> named;
+  for (std::sregex_iterator found(alerts.begin(), alerts.end(), name), end; found != end; ++found) {
+    named.insert(found->str());
+  }
+  BOOST_TEST(named.size() >= 5u);
+  for (const std::string& one : named) {
+    BOOST_TEST(metrics.find("# TYPE " + one + " gauge\n") != std::string::npos, one);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_file_is_replaced_in_one_step_and_readable_for_all) {
+  const scratch_directory scratch;
+  const std::string path = scratch / "backup.prom";
+  const mode_t before = ::umask(0077);
+  auto first = write_metrics(path, "one\n");
+  ::umask(before);
+  BOOST_REQUIRE_MESSAGE(first.has_value(), error_text(first));
+  BOOST_TEST(content_of(path) == "one\n");
+  struct stat entry{};
+  BOOST_REQUIRE(::stat(path.c_str(), &entry) == 0);
+  BOOST_TEST((entry.st_mode & 0777) == 0644u);
+  const ino_t inode = entry.st_ino;
+  const int reading = ::open(path.c_str(), O_RDONLY);  // a collector in its midst
+  BOOST_REQUIRE(write_metrics(path, "two\n").has_value());
+  BOOST_TEST(content_of(path) == "two\n");
+  char old[8] = {};
+  BOOST_TEST(::read(reading, old, sizeof old) == 4);
+  BOOST_TEST(std::string(old) == "one\n");
+  ::close(reading);
+  BOOST_REQUIRE(::stat(path.c_str(), &entry) == 0);
+  BOOST_TEST(entry.st_ino != inode);
+  BOOST_TEST(!std::filesystem::exists(path + ".new"));
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_written_is_named_with_the_remedy) {
+  const scratch_directory scratch;
+  auto missing = write_metrics(scratch / "no/such/place.prom", "x\n");
+  BOOST_REQUIRE(!missing.has_value());
+  BOOST_TEST(missing.error().text().find("metrics.textfile: ") == 0u);
+  BOOST_TEST(missing.error().text().find("name a file in a directory") != std::string::npos);
+  std::filesystem::create_directory(scratch / "taken.prom");
+  write_file(scratch / "taken.prom/x", "");
+  BOOST_TEST(!write_metrics(scratch / "taken.prom", "x\n").has_value());
+  BOOST_TEST(!std::filesystem::exists(scratch / "taken.prom.new"));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
