@@ -98,7 +98,7 @@ class RunAll(Case):
         run.all = lambda: run.script("broken", broken)
         run.tear_down = lambda: done.append("teardown") or []
 
-        class broken:  # pylint: disable=invalid-name
+        class broken:
             __file__ = "broken.py"
             options = staticmethod(run_all.options)
 
