@@ -13,12 +13,16 @@ target_link_options(btrfs_to_s3 PRIVATE -Wl,-z,relro,-z,now)
 # The place of the program is known only now: --prefix and packages change it.
 install(CODE "
   set(CMAKE_INSTALL_FULL_BINDIR \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\")
-  configure_file(\"${CMAKE_CURRENT_SOURCE_DIR}/systemd/btrfs_to_s3.service.in\"
-    \"${CMAKE_CURRENT_BINARY_DIR}/packaging/btrfs_to_s3.service\" @ONLY)
+  foreach(unit btrfs_to_s3 btrfs_to_s3-verify)
+    configure_file(\"${CMAKE_CURRENT_SOURCE_DIR}/systemd/\${unit}.service.in\"
+      \"${CMAKE_CURRENT_BINARY_DIR}/packaging/\${unit}.service\" @ONLY)
+  endforeach()
 ")
 install(FILES
   "${CMAKE_CURRENT_BINARY_DIR}/packaging/btrfs_to_s3.service"
+  "${CMAKE_CURRENT_BINARY_DIR}/packaging/btrfs_to_s3-verify.service"
   systemd/btrfs_to_s3.timer
+  systemd/btrfs_to_s3-verify.timer
   systemd/btrfs_to_s3-failure@.service
   DESTINATION "${BTS3_UNIT_DIR}")
 

@@ -11,16 +11,19 @@ from world import case, dataset  # noqa: E402
 
 CREDENTIALS = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
 UNIT = "btrfs_to_s3.service"
+VERIFY = "btrfs_to_s3-verify.service"
 
 
 def install_units(inside):
     """The units, with the program in /opt; what it prints goes to /var/log/run."""
     source = pathlib.Path(__file__).resolve().parents[2] / "systemd"
-    for name in (UNIT + ".in", "btrfs_to_s3.timer", "btrfs_to_s3-failure@.service"):
+    for name in (UNIT + ".in", VERIFY + ".in", "btrfs_to_s3.timer", "btrfs_to_s3-verify.timer",
+                 "btrfs_to_s3-failure@.service"):
         text = re.sub(r"^ExecStart=\S+/btrfs_to_s3 ", "ExecStart=/opt/btrfs_to_s3 ",
                       (source / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
         inside.write(f"/units/{name.removesuffix('.in')}", text)
-    inside.write(f"/units/{UNIT}.d/log.conf", "[Service]\nStandardError=append:/var/log/run\n")
+    for unit in (UNIT, VERIFY):
+        inside.write(f"/units/{unit}.d/log.conf", "[Service]\nStandardError=append:/var/log/run\n")
     inside.write("/var/log/run", "")
 
 
@@ -73,6 +76,18 @@ def a_backup_runs_under_its_unit(w):
         w.restore("--target", str(w.restored / "data"))
         w.same(w.data, w.restored / "data")
 
+        start(inside, unit=VERIFY)
+        assert "event=subvolume_verified" in inside.read("/var/log/run")
+        assert (inside.root / "var/lib/btrfs_to_s3/state.verified.json").exists()
+        lost = w.manifest()["chunks"][0]["key"]
+        body = w.bucket.get(lost)
+        w.bucket.delete(lost)
+        start(inside, "exit-code", unit=VERIFY)
+        inside.run("timeout", "60", "sh", "-c", "until [ -s /run/failed ]; do sleep 0.1; done")
+        assert inside.read("/run/failed") == VERIFY + "\n", inside.read("/run/failed")
+        w.bucket.put(lost, body)
+        inside.write("/run/failed", "")
+
         set_credentials(w, inside, "wrong")
         start(inside, "exit-code")
         inside.run("timeout", "60", "sh", "-c", "until [ -s /run/failed ]; do sleep 0.1; done")
@@ -97,14 +112,14 @@ def a_backup_runs_under_its_unit(w):
         assert re.search(r" 02:(0\d|1[0-5]):\d\d .* btrfs_to_s3\.timer +btrfs_to_s3\.service", listed), listed
 
 
-def start(inside, result="success"):
+def start(inside, result="success", unit=UNIT):
     """Starts the unit, waits for its end, and says what it said when that is another than `result`."""
-    inside.run("sh", "-c", f"systemctl start {UNIT} || true")
-    ended = f"until systemctl show -P ActiveState {UNIT} | grep -qxE 'inactive|failed'; do sleep 0.1; done"
+    inside.run("sh", "-c", f"systemctl start {unit} || true")
+    ended = f"until systemctl show -P ActiveState {unit} | grep -qxE 'inactive|failed'; do sleep 0.1; done"
     inside.run("timeout", "120", "sh", "-c", ended)
-    found = inside.run("systemctl", "show", "-P", "Result", UNIT).strip()
+    found = inside.run("systemctl", "show", "-P", "Result", unit).strip()
     if found != result:
-        status = inside.run("sh", "-c", f"systemctl status --no-pager {UNIT}; true")
+        status = inside.run("sh", "-c", f"systemctl status --no-pager {unit}; true")
         raise AssertionError(f"Result={found}, not {result}\n{status}\n{inside.read('/var/log/run')}")
 
 

@@ -17,6 +17,7 @@ CONTENTS = {
     "etc/btrfs_to_s3/config.toml", "usr/bin/btrfs_to_s3",
     "usr/lib/systemd/system/btrfs_to_s3.service", "usr/lib/systemd/system/btrfs_to_s3.timer",
     "usr/lib/systemd/system/btrfs_to_s3-failure@.service",
+    "usr/lib/systemd/system/btrfs_to_s3-verify.service", "usr/lib/systemd/system/btrfs_to_s3-verify.timer",
     "usr/share/man/man1/btrfs_to_s3.1.gz", "usr/share/man/man5/btrfs_to_s3.toml.5.gz",
     "usr/share/bash-completion/completions/btrfs_to_s3",
     "usr/share/doc/btrfs-to-s3/README.md", "usr/share/doc/btrfs-to-s3/config.toml",
