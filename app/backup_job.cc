@@ -9,6 +9,7 @@
 #include "engine/assert.hh"
 #include "engine/files.hh"
 #include "engine/semaphore.hh"
+#include "engine/stop_after.hh"
 #include "planner/keys.hh"
 #include "planner/retention.hh"
 
@@ -45,15 +46,6 @@ constexpr std::chrono::seconds elsewhere_limit{30};
 constexpr int divergences_max = 3;
 // What was seen of the bucket longer ago is looked at again before anything rests on it.
 constexpr std::chrono::seconds observation_lifetime{60};
-
-task<void> stop_after(engine::reactor& loop, engine::stop_source& source,
-                      std::chrono::seconds limit, engine::stop_token finished) {
-  auto sleeping = loop.sleep_for(limit, finished);
-  auto slept = co_await std::move(sleeping);
-  if (slept) {
-    source.request_stop();
-  }
-}
 
 // The sender exited with status 0, and its stream ended in an END command.
 task<result<void>> prove_whole(btrfs::send_process& send,
@@ -1181,7 +1173,7 @@ task<void> backup_job::undo(made_backup& backup) {
   engine::stop_source limit;
   engine::stop_source finished;
   engine::async_scope timer(_with.loop);
-  timer.spawn(stop_after(_with.loop, limit, clean_up_limit, finished.token()));
+  timer.spawn(engine::stop_after(_with.loop, clean_up_limit, limit, finished.token()));
 
   bool keep = false;
   if (backup.trace.pointer_may_have_moved) {

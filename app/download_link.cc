@@ -26,6 +26,11 @@ constexpr int thaws_max = 3;
 // flight by default, and large enough for a connection to get up to speed.
 constexpr std::uint64_t first_ranges = 4;
 constexpr std::uint64_t first_range_bytes_min = std::uint64_t{4} << 20;
+// Parts that are fetched or wait to be released at first: one of each.
+constexpr std::size_t parts_ahead_at_first = 2;
+// One more for so long that the receiver was kept waiting: too short to cost a slow line anything,
+// and longer than a busy machine delays a server that is fast enough.
+constexpr std::chrono::milliseconds patience{50};
 
 }  // namespace
 
@@ -42,6 +47,7 @@ struct download_link::part {
   std::optional<engine::sha256_state> before;  // absent for a first part
   engine::sha256_state expected;               // after this part; the digest for a last one
   engine::spool_lease stored;                  // valid: it comes from there
+  engine::permit ahead;
   engine::slot_lease slot;
   engine::event ready;
 };
@@ -63,6 +69,7 @@ download_link::download_link(const services& with, s3::object_store& store,
       _chunks(std::move(chunks)),
       _stop(with.stop),
       _scope(with.loop),
+      _ahead(with.loop, std::min(parts_ahead_at_first, pool.slots())),
       _order(with.loop, pool.slots()),
       _shown(shown),
       _thaw(thaw),
@@ -220,15 +227,34 @@ std::vector<download_link::part_pointer> download_link::plan(std::size_t index) 
 
 task<result<void>> download_link::run(int fd) {
   _receiving = fd >= 0;
+  engine::stop_source released_all;
   _scope.spawn(produce());
+  _scope.spawn(reach_further(released_all.token()));
   auto releasing = release(fd);
   auto released = co_await std::move(releasing);
   if (!released) {
     _stop.request_stop();
   }
+  released_all.request_stop();
   auto joining = _scope.join();
   co_await std::move(joining);
   co_return released;
+}
+
+// More parts at a time while the receiver is the one who waits. The first part, which it always
+// waits for, tells nothing yet.
+task<void> download_link::reach_further(engine::stop_token finished) {
+  for (std::size_t reach = parts_ahead_at_first; reach < _pool.slots();) {
+    auto sleeping = _with.loop.sleep_for(patience, finished);
+    auto slept = co_await std::move(sleeping);
+    if (!slept) {
+      co_return;
+    }
+    if (_starved) {
+      _ahead.put_in(1);
+      ++reach;
+    }
+  }
 }
 
 // Takes slots in the order of the stream and starts a download for each.
@@ -268,6 +294,12 @@ task<result<void>> download_link::produce_chunk(std::size_t index) {
     }
   }
   for (const part_pointer& one : plan(index)) {
+    auto permitting = _ahead.acquire(_stop.token());
+    auto permitted = co_await std::move(permitting);
+    if (!permitted) {
+      co_return std::move(permitted.error());
+    }
+    one->ahead = std::move(*permitted);
     auto acquiring = _pool.acquire(_stop.token());
     auto lease = co_await std::move(acquiring);
     if (!lease) {
@@ -492,8 +524,10 @@ task<result<void>> download_link::release(int fd) {
       break;
     }
     const part_pointer one = std::move(**next);
+    _starved = _parts > 0;
     auto waiting = one->ready.wait();
     (void)co_await std::move(waiting);
+    _starved = false;
     if (_failure) {
       break;
     }
@@ -530,6 +564,7 @@ task<result<void>> download_link::release(int fd) {
       _thaw->chunk_done();
     }
     one->slot.release();
+    one->ahead.release();
   }
   if (_failure) {
     error failure = *_failure;

@@ -6,6 +6,8 @@
 //
 // The first part comes in several ranges at the same time, and before all others: `btrfs receive`
 // is what a restore waits for, and would otherwise begin only when a whole set of parts is there.
+// After it, one part is fetched while one is released, and more at a time only as far as that
+// leaves the receiver waiting: memory that a fast server does not need is never touched.
 //
 // Chunks of old manifests record no states. One that fits a slot is verified whole before release.
 // A larger one that fits the spool is fetched into it and hashed on the way; once its digest is
@@ -28,6 +30,7 @@
 #include "engine/buffer_pool.hh"
 #include "engine/channel.hh"
 #include "engine/hash_worker.hh"
+#include "engine/semaphore.hh"
 #include "engine/spool.hh"
 #include "s3/object_store.hh"
 
@@ -76,6 +79,7 @@ class download_link {
                                              std::vector<engine::spool_lease>& leases);
   engine::task<engine::result<void>> produce_chunk(std::size_t index);
   engine::task<void> produce();
+  engine::task<void> reach_further(engine::stop_token finished);
   engine::task<void> fetch(part_pointer one);
   engine::task<engine::result<void>> fetch_verified(part_pointer one);
   engine::task<engine::result<void>> download(part_pointer one, bool fresh_connection);
@@ -95,7 +99,9 @@ class download_link {
   std::vector<located_chunk> _chunks;
   engine::linked_stop_source _stop;
   engine::async_scope _scope;
+  engine::semaphore _ahead;  // parts whose fetch has begun and whose release has not ended
   engine::channel<part_pointer> _order;
+  bool _starved = false;  // release() waits for a part
   std::optional<engine::error> _failure;
   std::unique_ptr<engine::hash_worker> _stream_hashes;  // for chunks verified while streaming
   btrfs::stream_inspector _inspector;

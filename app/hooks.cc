@@ -2,6 +2,7 @@
 
 #include "engine/async_scope.hh"
 #include "engine/child_process.hh"
+#include "engine/stop_after.hh"
 
 #include <unistd.h>
 
@@ -74,20 +75,6 @@ void read_rest(int fd, output_tail& into) {
   into.cut();
 }
 
-task<void> end_after(reactor& loop, std::chrono::milliseconds time, engine::stop_source& ending,
-                     engine::stop_token finished) {
-  auto sleeping = loop.sleep_for(time, finished);
-  auto slept = co_await std::move(sleeping);
-  if (slept) {
-    ending.request_stop();
-  }
-}
-
-struct terminate_child {
-  engine::child_process* child;
-  void operator()() const { child->terminate(); }
-};
-
 error failed_hook(const hook_call& call, const std::string& what) {
   error failure;
   failure.why = engine::reason::child_process;
@@ -158,11 +145,11 @@ task<result<void>> run_hook(reactor& loop, engine::log_sink& log, hook_call call
   engine::linked_stop_source ending(stop);
   engine::stop_source finished;
   engine::async_scope beside(loop);
-  beside.spawn(end_after(loop, call.timeout, ending, finished.token()));
+  beside.spawn(engine::stop_after(loop, call.timeout, ending, finished.token()));
   beside.spawn(read_tail(loop, ends->read_end.get(), output, finished.token()));
   std::optional<result<engine::child_exit>> end;
   {
-    const engine::stop_callback on_ending(ending.token(), terminate_child{&*child});
+    const engine::stop_callback on_ending(ending.token(), engine::terminate_child{&*child});
     auto waiting = child->wait();
     end = co_await std::move(waiting);
   }

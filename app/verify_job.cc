@@ -393,7 +393,7 @@ task<result<void>> subvolume_verifier::read_deep(verified_backup& one, progress&
     co_return std::move(slots.error());
   }
   engine::buffer_pool pool(_with.loop, slot_bytes, *slots, _with.log);
-  engine::hash_worker hashes(_with.loop);
+  engine::hash_worker hashes(_with.loop, false);
   const bool by_parts = std::all_of(chunks->begin(), chunks->end(), [](const located_chunk& chunk) {
     return chunk.record.has_parts();
   });
@@ -519,7 +519,7 @@ task<result<void>> subvolume_verifier::read_sample(sample_share share) {
     co_return std::move(slots.error());
   }
   engine::buffer_pool pool(_with.loop, slot_bytes, *slots, _with.log);
-  engine::hash_worker hashes(_with.loop);
+  engine::hash_worker hashes(_with.loop, false);
   part_verifier parts(_with, _store, pool, hashes, std::move(*chunks));
   const std::size_t count = share.parts.size();
   auto running = parts.run(std::move(share.parts));

@@ -21,11 +21,6 @@ using engine::task;
 // twice the CPU for each byte.
 constexpr std::size_t pipe_bytes = 1 << 20;
 
-struct end_child {
-  engine::child_process* child;
-  void operator()() const { child->terminate(); }
-};
-
 error child_failure(std::string_view what, const child_exit& end) {
   error failure;
   failure.why = engine::reason::child_process;
@@ -198,7 +193,7 @@ task<result<void>> receive_process::finish(engine::stop_token stop) {
     co_return engine::cancelled_error();
   }
   _pipe.reset();
-  const engine::stop_callback<end_child> on_stop(stop, end_child{&_child});
+  const engine::stop_callback on_stop(stop, engine::terminate_child{&_child});
   auto waiting = _child.wait();
   auto end = co_await std::move(waiting);
   if (!end) {

@@ -64,6 +64,12 @@ class child_process {
   std::unique_ptr<impl> _impl;
 };
 
+// What a stop_callback does that ends a child.
+struct terminate_child {
+  child_process* child;
+  void operator()() const { child->terminate(); }
+};
+
 // A pipe as its two ends, close-on-exec. `bytes_wanted` is asked for with F_SETPIPE_SZ; less is
 // accepted, as /proc/sys/fs/pipe-max-size and pipe-user-pages-soft allow.
 struct pipe_ends {

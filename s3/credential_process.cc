@@ -2,6 +2,7 @@
 
 #include "engine/async_scope.hh"
 #include "engine/child_process.hh"
+#include "engine/stop_after.hh"
 #include "s3/credential_document.hh"
 #include "s3/xml.hh"
 
@@ -74,20 +75,6 @@ task<result<std::string>> read_output(reactor& loop, int fd, std::string source,
     }
   }
 }
-
-task<void> end_after(reactor& loop, std::chrono::milliseconds time, engine::stop_source& ending,
-                     engine::stop_token finished) {
-  auto sleeping = loop.sleep_for(time, finished);
-  auto slept = co_await std::move(sleeping);
-  if (slept) {
-    ending.request_stop();
-  }
-}
-
-struct terminate_child {
-  engine::child_process* child;
-  void operator()() const { child->terminate(); }
-};
 
 error failed_child(const std::string& source, const engine::child_exit& end) {
   std::string text = source + " " + end.describe();
@@ -171,11 +158,11 @@ task<result<credentials>> run_credential_process(reactor& loop, std::string comm
   engine::linked_stop_source ending(stop);
   engine::stop_source finished;
   engine::async_scope timer(loop);
-  timer.spawn(end_after(loop, time_max, ending, finished.token()));
+  timer.spawn(engine::stop_after(loop, time_max, ending, finished.token()));
   std::optional<result<std::string>> output;
   std::optional<result<engine::child_exit>> end;
   {
-    const engine::stop_callback on_ending(ending.token(), terminate_child{&*child});
+    const engine::stop_callback on_ending(ending.token(), engine::terminate_child{&*child});
     auto reading = read_output(loop, ends->read_end.get(), source, ending.token());
     output = co_await std::move(reading);
     if (!*output) {

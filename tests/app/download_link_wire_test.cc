@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -52,6 +53,7 @@ class wired_transfer {
     BOOST_REQUIRE(ends.has_value());
     BOOST_REQUIRE(engine::set_nonblocking(ends->write_end.get()).has_value());
     std::thread drain([this, fd = ends->read_end.get()] {
+      before_reading();
       std::string piece(4096, '\0');
       for (ssize_t count = 0; (count = ::read(fd, piece.data(), piece.size())) > 0;) {
         released.append(piece, 0, static_cast<std::size_t>(count));
@@ -63,19 +65,26 @@ class wired_transfer {
       const services with{
           *net.loop, net.log, net.clock, settings, [](std::string_view) { return std::nullopt; },
           {}};
-      engine::buffer_pool pool(*net.loop, part_size, 3, net.log);
+      engine::buffer_pool pool(*net.loop, part_size, slots, net.log);
       engine::hash_worker hashes(*net.loop);
       {
         download_link link(with, net.store, pool, hashes, chunks);
         outcome = net.loop->run(link.run(ends->write_end.get()));
       }
-      BOOST_TEST(pool.free_slots() == 3U);
+      BOOST_TEST(pool.free_slots() == slots);
     }
     ends->write_end.reset();
     drain.join();
     return outcome;
   }
 
+  // Whether so many GETs arrive, given half a minute.
+  [[nodiscard]] bool sees_gets(std::size_t wanted) const {
+    for (int turns = 0; turns < 3'000 && gets() < wanted; ++turns) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return gets() >= wanted;
+  }
   [[nodiscard]] std::size_t gets() const { return net.server.count(s3_verb::get_object); }
   [[nodiscard]] std::size_t heads() const { return net.server.count(s3_verb::head_object); }
   void check_whole(std::size_t gets_expected) {
@@ -97,6 +106,8 @@ class wired_transfer {
   std::string stream;
   std::vector<located_chunk> chunks;
   std::string released;
+  std::size_t slots = 3;
+  std::function<void()> before_reading = [] {};  // in the thread that empties the pipe
 };
 
 void flip(server_answer& answer) {
@@ -115,6 +126,36 @@ BOOST_AUTO_TEST_CASE(a_sound_server_is_asked_once_for_each_part) {
   wired_transfer one;
   one.check_whole(7);
   BOOST_TEST(one.heads() == 0U);
+}
+
+// Slots that a fast server does not need stay untouched: memory costs time at its first use.
+BOOST_AUTO_TEST_CASE(a_receiver_that_is_the_slower_one_is_not_run_ahead_of) {
+  wired_transfer one;
+  one.slots = 5;
+  std::size_t before_first_read = 0;
+  one.before_reading = [&] {
+    (void)one.sees_gets(3);
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // for a fourth, if one came
+    before_first_read = one.gets();
+  };
+  one.check_whole(7);
+  BOOST_TEST(before_first_read == 3U);  // the pipe holds the first part
+}
+
+BOOST_AUTO_TEST_CASE(a_receiver_that_waits_for_a_slow_server_gets_all_slots_filled) {
+  wired_transfer one;
+  one.slots = 5;
+  one.net.server.script(request_match(s3_verb::get_object, 2, 5),
+                        scripted_action::stall_before_answer());
+  // The first part is released and gives its place back: five more are under way then.
+  bool all_asked_for = false;
+  std::thread watch([&] {
+    all_asked_for = one.net.server.wait_for_stalls(5);
+    one.net.server.release_stalls();
+  });
+  one.check_whole(7 + 5);  // a stalled request is asked again
+  watch.join();
+  BOOST_TEST(all_asked_for);
 }
 
 BOOST_AUTO_TEST_CASE(a_part_damaged_once_costs_one_request_more_on_a_new_connection) {
