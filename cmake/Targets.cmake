@@ -46,7 +46,8 @@ function(bts3_test name)
   add_executable(${binary} ${arg_SOURCES} "${PROJECT_SOURCE_DIR}/tests/support/test_main.cc")
   target_compile_definitions(${binary} PRIVATE BOOST_TEST_DYN_LINK
     BTS3_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
-  target_link_libraries(${binary} PRIVATE ${arg_DEPENDS} Boost::unit_test_framework bts3_warnings)
+  target_link_libraries(${binary} PRIVATE ${arg_DEPENDS} Boost::unit_test_framework
+    PkgConfig::libdeflate bts3_warnings)
   target_include_directories(${binary} PRIVATE "${PROJECT_SOURCE_DIR}")
   foreach(source IN LISTS arg_SOURCES)
     # Normalised: two folders may share a source, and Ninja wants it named in one way.

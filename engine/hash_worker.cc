@@ -1,8 +1,7 @@
 #include "engine/hash_worker.hh"
 
 #include "engine/assert.hh"
-
-#include <libdeflate.h>
+#include "engine/crc32.hh"
 
 #include <algorithm>
 #include <csignal>
@@ -194,7 +193,7 @@ void hash_worker::hash(detail::hash_job& job) {
       const auto piece = job.memory.subspan(hashed, std::min(piece_bytes, filled - hashed));
       chain.update(piece);
       if (_want_crc32) {
-        crc = ::libdeflate_crc32(crc, piece.data(), piece.size());
+        crc = crc32(crc, piece);
       }
       if (job.want_payload) {
         payload.update(piece);

@@ -1,8 +1,7 @@
 #include "engine/spooled_part_stream.hh"
 
 #include "engine/assert.hh"
-
-#include <libdeflate.h>
+#include "engine/crc32.hh"
 
 #include <algorithm>
 #include <string>
@@ -200,7 +199,7 @@ result<void> spooled_body::check(std::uint64_t offset, std::span<const std::byte
   }
   _in_order = _in_order && offset == _checked;
   if (_in_order) {
-    _crc32_so_far = ::libdeflate_crc32(_crc32_so_far, bytes.data(), bytes.size());
+    _crc32_so_far = crc32(_crc32_so_far, bytes);
     _checked += bytes.size();
   }
   if (offset + bytes.size() < _bytes || (_in_order && _crc32_so_far == _crc32)) {

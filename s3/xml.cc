@@ -1,6 +1,7 @@
 #include "s3/xml.hh"
 
-#include <libdeflate.h>
+#include "engine/crc32.hh"
+
 #include <openssl/evp.h>
 #include <pugixml.hpp>
 
@@ -296,11 +297,11 @@ std::string crc32_base64(std::uint32_t crc) {
 std::uint32_t crc32_of_parts(const std::vector<std::uint32_t>& parts) {
   std::uint32_t crc = 0;
   for (const std::uint32_t part : parts) {
-    std::array<unsigned char, 4> raw{};
+    std::array<std::byte, 4> raw{};
     for (std::size_t i = 0; i < raw.size(); ++i) {
-      raw[i] = static_cast<unsigned char>(part >> (24 - 8 * i));
+      raw[i] = static_cast<std::byte>(part >> (24 - 8 * i));
     }
-    crc = ::libdeflate_crc32(crc, raw.data(), raw.size());
+    crc = engine::crc32(crc, raw);
   }
   return crc;
 }

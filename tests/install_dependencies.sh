@@ -6,9 +6,9 @@ set -euo pipefail
 # What each is for: the compiler and its tools, scdoc for the manual pages; the libraries.
 build=(ca-certificates g++ cmake ninja-build ccache pkg-config scdoc
   liburing-dev libcurl4-openssl-dev libssl-dev libsimdjson-dev libtomlplusplus-dev libcli11-dev
-  libspdlog-dev libfmt-dev libpugixml-dev libdeflate-dev libexpected-dev nlohmann-json3-dev)
+  libspdlog-dev libfmt-dev libpugixml-dev libisal-dev libexpected-dev nlohmann-json3-dev)
 # The clang build with its sanitizers, the formatter, Boost.Test, and what the unit tests run.
-test=(libboost-test-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 openssl
+test=(libboost-test-dev libdeflate-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 openssl
   btrfs-progs mount util-linux systemd)
 # A Ceph object gateway, what the end-to-end tests do with Btrfs, and the harness's client and schemas.
 integration=(btrfs-progs python3 python3-boto3 python3-jsonschema mount util-linux procps kmod

@@ -23,7 +23,7 @@ RULES = (
     ("socket send", re.compile(r"^(tcp|inet|inet6|sock)_(sendmsg|write)")),
     ("socket receive", re.compile(r"^(tcp|inet|inet6|sock)_(recvmsg|read)")),
     ("disk", re.compile(r"^(ext4|xfs|btrfs|blkdev|iomap|submit_bio|blk_)")),
-    ("CRC32", re.compile(r" .*libdeflate")),
+    ("CRC32", re.compile(r" .*libisal")),
     ("TLS", re.compile(r" .*libssl")),
     ("libcrypto", re.compile(r" .*libcrypto")),
     ("HTTP client", re.compile(r" .*(libcurl|libnghttp)")),

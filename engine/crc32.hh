@@ -1,0 +1,16 @@
+// CRC-32 as zlib, gzip and S3's x-amz-checksum-crc32 compute it (polynomial 0x04C11DB7, reflected).
+//
+// ISA-L's, which folds 64 bytes at a time where the processor can: 0.03 s of CPU time a GiB, half
+// of what libdeflate 1.14 and zlib's relatives without VPCLMULQDQ take.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bts3::engine {
+
+// The checksum of what `so_far` is the checksum of, followed by `bytes`. That of nothing is 0.
+std::uint32_t crc32(std::uint32_t so_far, std::span<const std::byte> bytes);
+
+}  // namespace bts3::engine
