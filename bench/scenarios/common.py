@@ -94,11 +94,12 @@ def floor_upload(context, endpoint, ca_file, size):
             *([str(ca_file)] if ca_file else [])]
 
 
-def add_floor_upload(contest, context, endpoint, ca_file, feeder, size, expected):
-    """`expected`: the stream's SHA-256, or None when it may differ from run to run."""
+def add_floor_upload(contest, context, endpoint, ca_file, feeder, size, expected, prepare=lambda: None):
+    """`expected`: the stream's SHA-256, or None when it may differ from run to run. `prepare` is not measured."""
     arguments = floor_upload(context, endpoint, ca_file, size)
 
     def once(_turn):
+        prepare()
         usage = measure.run(arguments, feeder=feeder)
         if expected and usage.stderr.strip() != expected:
             raise measure.Failed(f"the floor hashed {usage.stderr.strip()}, not {expected}")
