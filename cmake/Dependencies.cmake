@@ -1,4 +1,4 @@
-# Every third-party library, each behind one imported target, all from Debian 12 packages
+# Every third-party library, each behind one imported target, all from packages of Debian 12 or 13
 # (tests/install_dependencies.sh lists the packages).
 #
 # BTS3_STATIC asks for archives only. Debian has them, but for libcurl's own dependencies and for
