@@ -21,6 +21,8 @@ debootstrap --variant=minbase "$suite" "$system" "$mirror" >"$system.log" 2>&1 |
   { tail -n 20 "$system.log" >&2; echo "make_system.sh: debootstrap of $suite failed" >&2; exit 1; }
 rm -f "$system.log"
 
+# A temporary directory is its owner's alone, and this is the root that apt's user reads from.
+chmod 755 "$system"
 rm -f "$system/etc/apt/sources.list"
 for file in "${sources[@]}"; do
   sed "s/\\b$here\\b/$suite/g" "$file" >"$system/${file#/}"
