@@ -48,7 +48,7 @@ std::uint64_t hash_of(std::string_view path) {
   return hash ^ hash >> 33;
 }
 
-std::string quoted(const std::string& path) {
+std::string in_quotes(const std::string& path) {
   return path.empty() ? std::string("the root directory") : "\"" + path + "\"";
 }
 
@@ -174,12 +174,12 @@ class comparison {
   void differ(const std::string& path, const std::string& what, const std::string& here,
               const std::string& there) {
     if (here != there && !found()) {
-      _report.difference = quoted(path) + ": " + what + " is " + here + " in " +
+      _report.difference = in_quotes(path) + ": " + what + " is " + here + " in " +
                            _options.first_name + " and " + there + " in " + _options.second_name;
     }
   }
   void only_in(const std::string& path, const std::string& tree) {
-    _report.difference = quoted(path) + " is only in " + tree;
+    _report.difference = in_quotes(path) + " is only in " + tree;
   }
 
   unique_fd _first;
@@ -343,7 +343,7 @@ result<void> comparison::compare_metadata(const std::string& path, const std::st
     if (!left || !right) {
       return !left ? std::move(left.error()) : std::move(right.error());
     }
-    differ(path, "link target", quoted(*left), quoted(*right));
+    differ(path, "link target", in_quotes(*left), in_quotes(*right));
   }
   return found() ? engine::ok() : compare_attributes(path, name, first.directory, second.directory);
 }
@@ -363,7 +363,7 @@ result<void> comparison::compare_attributes(const std::string& path, const std::
         differ(path, "attribute " + attribute, left ? "present" : "absent",
                right ? "present" : "absent");
       } else if (here->at(attribute) != there->at(attribute) && !found()) {
-        _report.difference = quoted(path) + ": the values of attribute " + attribute + " differ";
+        _report.difference = in_quotes(path) + ": the values of attribute " + attribute + " differ";
       }
     }
   }
@@ -457,7 +457,7 @@ result<void> comparison::compare_content(const std::string& path) {
     }
     if (!*equal) {
       const auto at = std::mismatch(_here.begin(), _here.end(), _there.begin()).first;
-      _report.difference = quoted(path) + ": the contents differ, first at byte " +
+      _report.difference = in_quotes(path) + ": the contents differ, first at byte " +
                            std::to_string(offset + static_cast<std::uint64_t>(at - _here.begin()));
       return engine::ok();
     }

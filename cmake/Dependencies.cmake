@@ -1,4 +1,4 @@
-# Every third-party library, each behind one imported target, all from Debian 12 packages
+# Every third-party library, each behind one imported target, all from packages of Debian 12 or 13
 # (tests/install_dependencies.sh lists the packages).
 #
 # BTS3_STATIC asks for archives only. Debian has them, but for libcurl's own dependencies and for
@@ -51,7 +51,7 @@ else()
   set(BTS3_TOMLPLUSPLUS PkgConfig::tomlplusplus)
 endif()
 if(BTS3_BUILD_TESTS)
-  find_package(Boost 1.74 REQUIRED COMPONENTS unit_test_framework)
+  find_package(Boost 1.74 REQUIRED CONFIG COMPONENTS unit_test_framework)
   # Checksums by somebody else, to compare with.
   pkg_check_modules(libdeflate REQUIRED IMPORTED_TARGET libdeflate)
 endif()

@@ -4,7 +4,8 @@
 # Makes DIR/lib/libcurl.a (HTTP and HTTPS by OpenSSL, names by c-ares, nothing else: Debian's own
 # needs archives of Kerberos, LDAP and others that do not exist) and DIR/lib/libsimdjson.a. The sources
 # come from the mirrors that apt is configured for and are checked by it against their signatures;
-# nothing outside DIR is changed. What is there already is not built again.
+# nothing outside DIR is changed. What is there already is not built again. Exit status 69 where no
+# mirror has the sources.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 prefix=$(realpath -m "${1:-build/static-dependencies}")
@@ -47,7 +48,12 @@ say() {
 
 say "lists of source packages" apt-get "${apt[@]}" update
 cd "$work/source"
-say "sources of curl and simdjson" apt-get "${apt[@]}" source curl simdjson
+echo "static dependencies: sources of curl and simdjson"
+apt-get "${apt[@]}" source curl simdjson >"$work/log" 2>&1 || {
+  tail -n 10 "$work/log" >&2
+  echo "static_dependencies.sh: the source packages cannot be had from the mirrors in /etc/apt" >&2
+  exit 69
+}
 ls -d -- */
 
 build_curl() {

@@ -36,23 +36,20 @@ class cadence {
     // neither put off the next full for ever nor cost a full at once.
     for (const timestamp link : chain) {
       if (!in_future(slot(link))) {
-        _full = slot(link);
+        _full_due = slot(link) + days(when.full_every_days);
         break;
       }
     }
   }
 
   [[nodiscard]] bool last_in_future() const { return in_future(_last); }
-  [[nodiscard]] bool full_due() const {
-    return _full && _today - *_full >= days(_when.full_every_days);
-  }
+  [[nodiscard]] bool full_due() const { return _today >= _full_due; }
   [[nodiscard]] bool incremental_due() const {
     return last_in_future() || _today - _last >= days(_when.incremental_every_days);
   }
   [[nodiscard]] timestamp next() const {
     const sys_days incremental = _last + days(_when.incremental_every_days);
-    const sys_days full = _full ? *_full + days(_when.full_every_days) : incremental;
-    return slot_begin(std::min(incremental, full), _when.run_at, _zone);
+    return slot_begin(std::min(incremental, _full_due), _when.run_at, _zone);
   }
 
  private:
@@ -64,7 +61,8 @@ class cadence {
   const time_zone& _zone;
   sys_days _today;
   sys_days _last;
-  std::optional<sys_days> _full;
+  // Never, where no link counts.
+  sys_days _full_due = sys_days::max();
 };
 
 // Fulls for which dates do not matter: there is no backup, or none that could be restored.
@@ -174,8 +172,9 @@ plan decide(const observation& seen, const policy& by, timestamp now, const time
     }
   }
   if (!decided) {
-    // `urgent` has covered every chain that does not resolve, so there are dates.
-    decided = decide_by_date(seen, by, *dates);
+    // `urgent` has covered every chain that does not resolve, so there are dates (or value()
+    // throws).
+    decided = decide_by_date(seen, by, dates.value());
     if (decided->what == action::skip) {
       decided->due = dates->next();
     }

@@ -64,13 +64,15 @@ task<result<void>> ranged_download::fetch(std::uint64_t offset, std::span<std::b
     if (!conditional || got.error().why != reason::precondition) {
       co_return std::move(got.error());
     }
-    auto looking = unchanged(stop);
-    auto same = co_await std::move(looking);
-    if (!same) {
-      co_return std::move(same.error());
-    }
-    if (!*same) {
-      co_return std::move(got.error()).within("the object was replaced while it was being read");
+    {
+      auto looking = unchanged(stop);
+      auto same = co_await std::move(looking);
+      if (!same) {
+        co_return std::move(same.error());
+      }
+      if (!*same) {
+        co_return std::move(got.error()).within("the object was replaced while it was being read");
+      }
     }
     _conditional = false;
   }

@@ -1,12 +1,31 @@
 #!/usr/bin/env bash
-# Both commands of README.md on a bare Debian 12:  sudo tests/debootstrap.sh [DIR]
-# Makes a minimal system in DIR (default: a temporary directory), puts a clean clone of this tree
-# into it and runs .ci/run there. Shows what a machine that has been worked on hides: packages that
-# the scripts forget to install. Removes the system again, mounts first, whatever happened.
+# This tree on a bare Debian:  sudo tests/debootstrap.sh [--suite SUITE] [--packages OUT] [DIR]
+# Makes a minimal system of SUITE (default: bookworm, which is Debian 12; or trixie) in DIR (default: a
+# temporary directory) and puts a clean clone of this tree, its last commit, into it. Then
+#   .ci/run, both commands of README.md: shows what a machine that has been worked on hides, packages that
+#     the scripts forget to install; or
+#   --packages: builds with that suite's compiler and libraries, runs the unit tests, and leaves the Debian
+#     package and the static binary (btrfs_to_s3) in OUT.
+# With CCACHE_DIR set, the compilers' cache there is used. Removes the system again, mounts first, whatever
+# happened.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 
 suite=bookworm
+packages=
+system=
+usage() {
+  echo "usage: sudo tests/debootstrap.sh [--suite SUITE] [--packages OUT] [DIR]" >&2
+  exit 2
+}
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --suite) suite=${2:-}; shift 2 || usage ;;
+    --packages) packages=${2:-}; [[ -n $packages ]] || usage; shift 2 ;;
+    -*) usage ;;
+    *) [[ -z $system ]] || usage; system=$1; shift ;;
+  esac
+done
+[[ $suite =~ ^[a-z]+$ ]] || usage
 if [[ $(id -u) -ne 0 ]]; then
   echo "debootstrap.sh: needs root" >&2
   exit 1
@@ -15,8 +34,15 @@ if ! command -v debootstrap >/dev/null; then
   echo "debootstrap.sh: debootstrap is missing; run: apt-get install debootstrap" >&2
   exit 1
 fi
-system=${1:-$(mktemp -d -t btrfs_to_s3-debootstrap-XXXXXX)}
+[[ -z $packages ]] || packages=$(realpath -m "$packages")
+system=$(realpath -m "${system:-$(mktemp -d -t btrfs_to_s3-debootstrap-XXXXXX)}")
+cd "$(dirname "$0")/.."
 mkdir -p "$system"
+# All of it is removed at the end.
+if [[ -n $(ls -A "$system") ]]; then
+  echo "debootstrap.sh: $system is not empty" >&2
+  exit 1
+fi
 
 clean_up() {
   local status=$?
@@ -24,23 +50,15 @@ clean_up() {
   awk -v base="$system/" 'index($2, base) == 1 {print $2}' /proc/self/mounts | tac | while read -r mount; do
     umount "$mount" 2>/dev/null || umount -l "$mount"
   done
-  rm -rf --one-file-system "$system"
+  rm -rf --one-file-system "$system" "$system.log"
   exit "$status"
 }
 trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
-# The mirror and the settings (proxies, certificates) of this machine, whatever they are.
-mirror=$(awk '/^URIs:/ {print $2; exit} /^deb / {for (i = 2; i <= NF; i++) if ($i ~ /^https?:/) {print $i; exit}}' \
-  /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true)
 echo "== a bare $suite"
-[[ -n $mirror ]] || { echo "debootstrap.sh: no mirror found in /etc/apt" >&2; exit 1; }
-debootstrap --variant=minbase "$suite" "$system" "$mirror" >"$system.log" 2>&1 ||
-  { tail -n 20 "$system.log"; exit 1; }
-rm -f "$system.log"
-cp -r /etc/apt/. "$system/etc/apt/"
-mkdir -p "$system/usr/share/keyrings" "$system/etc/ssl/certs"
-cp -r /usr/share/keyrings/. "$system/usr/share/keyrings/"
-cp -L /etc/resolv.conf "$system/etc/resolv.conf"
+tests/packaging/make_system.sh "$suite" "$system"
 for folder in proc sys dev; do
   mount --rbind "/$folder" "$system/$folder"
   mount --make-rslave "$system/$folder"
@@ -48,8 +66,26 @@ done
 mount -t tmpfs -o size=50% tmpfs "$system/run"
 mkdir -p "$system/root/btrfs_to_s3"
 git archive HEAD | tar -x -C "$system/root/btrfs_to_s3"
+cache=()
+if [[ -n ${CCACHE_DIR:-} ]]; then
+  mkdir -p "$CCACHE_DIR" "$system/root/ccache"
+  mount --bind "$CCACHE_DIR" "$system/root/ccache"
+  cache=(CCACHE_DIR=/root/ccache)
+fi
+inside() {
+  env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI=true \
+    "${cache[@]}" chroot "$system" "$@" </dev/null
+}
 
-echo "== .ci/run in it"
-env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI=true \
-  chroot "$system" bash /root/btrfs_to_s3/.ci/run </dev/null
-echo "debootstrap: both commands passed on a bare $suite"
+if [[ -z $packages ]]; then
+  echo "== .ci/run in it"
+  inside bash /root/btrfs_to_s3/.ci/run
+  echo "debootstrap: both commands passed on a bare $suite"
+  exit 0
+fi
+
+echo "== package and static binary, made in it"
+inside bash /root/btrfs_to_s3/tests/packaging/make_packages.sh
+mkdir -p "$packages"
+cp "$system"/root/btrfs_to_s3/build/packages/* "$packages/"
+echo "debootstrap: made on a bare $suite: $(cd "$packages" && echo *)"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs, from Debian's packages, what is missing:  install_dependencies.sh [GROUP]...
-# Without arguments: everything but peers. Asks apt for nothing when nothing is missing.
+# Without arguments: everything but peers. Asks apt for nothing when nothing is missing. The names are
+# those of Debian 12 and 13 alike.
 set -euo pipefail
 
 # What each is for: the compiler and its tools, scdoc for the manual pages; the libraries.
@@ -19,8 +20,8 @@ coverage=(llvm-19)
 bench=(libbenchmark-dev nginx-light libnginx-mod-http-lua openssl btrfs-progs python3 mount util-linux)
 # What bench/ measures against, counts with and draws with; it does without what is missing.
 peers=(rclone awscli s3cmd restic strace valgrind linux-perf gnuplot-nox)
-# Packages and the static binary, and a bare system to try them in.
-packaging=(dpkg-dev lintian debootstrap make libc-ares-dev zlib1g-dev)
+# Packages and the static binary (newer archives of OpenSSL need zlib and zstd), and a bare system to try them in.
+packaging=(dpkg-dev lintian debootstrap make libc-ares-dev zlib1g-dev libzstd-dev)
 
 groups=("$@")
 [[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage bench packaging)

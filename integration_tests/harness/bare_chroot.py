@@ -16,20 +16,22 @@ CHROOT = ('mount --bind "$1" "$0/mnt" && mount -t proc proc "$0/proc" && mount -
           'exec /usr/sbin/chroot "$0" /btrfs_to_s3 "${@:2}"')
 
 
-def make(directory, static_binary, authority):
-    """Fills `directory`. Where the CA file lies is Fedora's place, not the one of this machine."""
+def make(directory, static_binary, authority, system=pathlib.Path("/")):
+    """Fills `directory`, with the btrfs-progs of `system`. Where the CA file lies is Fedora's place, not the one of this
+    machine."""
     for name in ("dev", "etc/pki/tls/certs", "mnt", "proc", "sbin", "tmp"):
         (directory / name).mkdir(parents=True)
     shutil.copy(static_binary, directory / "btrfs_to_s3")
     shutil.copy(authority, directory / "etc/pki/tls/certs/ca-bundle.crt")
     (directory / "etc/resolv.conf").write_text(f"nameserver {ADDRESS}\n", encoding="ascii")
-    btrfs = shutil.which("btrfs", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    shutil.copy(btrfs, directory / "sbin/btrfs")
-    linked = subprocess.run(["ldd", btrfs], capture_output=True, text=True, check=True).stdout
+    btrfs = next(name for name in ("usr/sbin/btrfs", "usr/bin/btrfs", "sbin/btrfs", "bin/btrfs") if (system / name).exists())
+    shutil.copy(system / btrfs, directory / "sbin/btrfs")
+    linked = subprocess.run(["/usr/sbin/chroot", str(system), "/usr/bin/ldd", f"/{btrfs}"], capture_output=True, text=True,
+                            check=True).stdout
     for library in re.findall(r"(/\S+) \(0x", linked):
         target = directory / library.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, target)
+        shutil.copy(system / library.lstrip("/"), target)
 
 
 def run(directory, mount, environment, *arguments):

@@ -322,7 +322,8 @@ BOOST_AUTO_TEST_CASE(the_screens_are_the_golden_ones) {
   }
   s.add("home\x1b[31m", "20260709T010000Z");
   s.store.put("p/lost+found", "xxxx");
-  s.store.put("p/subvol/data/full/manifest-20240101T010000Z.json", "{");
+  // No JSON would be told in the words of simdjson, which differ from version to version.
+  s.store.put("p/subvol/data/full/manifest-20240101T010000Z.json", "{}");
   catalogue all = s.seen();
   all.subvolumes.emplace_back().name = "mail";
   list_context about;

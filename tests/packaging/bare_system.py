@@ -1,15 +1,22 @@
 #!/usr/bin/python3
-"""The Debian package on a bare Debian, and the way back without it:  bare_system.py BUILD_DIR
+"""The Debian package on a bare Debian, and the way back without it:
+  bare_system.py [--suite SUITE] [--packages DIR] BUILD_DIR
 
 debootstrap makes a system in a temporary directory; the package is installed there with what it
 depends on, its configuration filled in, two backups made into an object gateway of the test's own, and
 the package purged. Then the data is destroyed, and the static binary (BUILD_DIR/../static) alone restores
 it in a chroot that holds nothing but btrfs-progs, a resolver's address and a CA file.
 
-Takes minutes. Mounts are made in mount namespaces that end with each command.
+SUITE may be another release than this machine's: its package and a second static binary are those in DIR or, without
+--packages, built first on a bare system of it (tests/debootstrap.sh --packages: the last commit, and its unit
+tests). Each static binary restores, with its own release's btrfs-progs.
+
+Takes minutes, tens of them when it builds. Mounts are made in mount namespaces that end with each command.
 """
+import argparse
 import contextlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -23,7 +30,6 @@ sys.path.insert(0, str(ROOT / "integration_tests"))
 from check_deb import SKIP, make, run  # noqa: E402
 from harness import bare_chroot, btrfs, compare, dataset, rgw, s3, tool  # noqa: E402
 
-SUITE = "bookworm"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
                "DEBIAN_FRONTEND": "noninteractive"}
 # $0 the system, $1 what becomes its /srv.
@@ -49,27 +55,17 @@ def why_not(static):
     return None
 
 
-def mirror():
-    """The first one that apt uses here."""
-    for name in ("sources.list.d/debian.sources", "sources.list"):
-        file = pathlib.Path("/etc/apt") / name
-        found = file.exists() and re.search(r"^(?:URIs:|deb(?: \[[^]]*\])?) *(http\S+)", file.read_text(encoding="utf-8"),
-                                            re.MULTILINE)
-        if found:
-            return found[1]
-    raise SystemExit("no mirror found in /etc/apt")
+def make_system(suite, system):
+    say(f"a bare {suite}")
+    run("unshare", "--mount", ROOT / "tests/packaging/make_system.sh", suite, system, env=ENVIRONMENT)
 
 
-def make_system(system):
-    say(f"a bare {SUITE}")
-    run("unshare", "--mount", "debootstrap", "--variant=minbase", SUITE, system, mirror(), env=ENVIRONMENT)
-    # This machine's mirrors and settings, whatever they are; of others than Debian's nothing is needed.
-    shutil.copytree("/etc/apt", system / "etc/apt", dirs_exist_ok=True)
-    shutil.copytree("/usr/share/keyrings", system / "usr/share/keyrings", dirs_exist_ok=True)
-    for file in (system / "etc/apt/sources.list.d").iterdir():
-        if file.name != "debian.sources":
-            file.unlink()
-    shutil.copy("/etc/resolv.conf", system / "etc/resolv.conf")
+def build_packages(suite, directory):
+    """The package and the static binary of `suite`, in `directory`."""
+    say(f"package and static binary are built on a bare {suite}")
+    passed = {name: os.environ[name] for name in ("CCACHE_DIR",) if name in os.environ}
+    subprocess.run(["unshare", "--mount", ROOT / "tests/debootstrap.sh", "--suite", suite, "--packages", directory],
+                   env={**ENVIRONMENT, **passed}, stdin=subprocess.DEVNULL, check=True, timeout=3 * 3600)
 
 
 class System:
@@ -112,20 +108,51 @@ def back_up(system, package, endpoint, bucket, data):
         assert not (system.directory / left).exists(), f"/{left} is left after a purge"
 
 
+def restore(system, chroot, bucket, port, kept):
+    """The newest backup, by what is in `chroot` alone."""
+    say(f"a static binary restores it in a bare chroot ({chroot.name})")
+    done = bare_chroot.run(
+        chroot, system.mount, system.environment, "restore", "--from", f"s3://{bucket.name}/hosts/bare", "--region",
+        "us-east-1", "--endpoint-url", f"https://{bare_chroot.NAME}:{port}", "--subvolume", "data", "--target",
+        f"/mnt/{chroot.name}")
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    found = compare.differences(kept, system.mount / chroot.name)
+    assert not found, f"{len(found)} differences, the first: {found[0]}"
+
+
 def main():
-    build = pathlib.Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--suite")
+    parser.add_argument("--packages", type=pathlib.Path)
+    parser.add_argument("build", type=pathlib.Path)
+    arguments = parser.parse_args()
+    build = arguments.build.resolve()
     static = build.parent / "static" / "app" / "btrfs_to_s3"
     reason = why_not(static)
     if reason:
         print(f"skipped: {reason}")
         return SKIP
+    here = re.search(r"^VERSION_CODENAME=(\w+)", pathlib.Path("/etc/os-release").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    suite = arguments.suite or here
     tool.exit_on_signals()
     with contextlib.ExitStack() as stack:
         base = pathlib.Path(tempfile.mkdtemp(prefix="btrfs_to_s3-bare-"))
         stack.callback(lambda: subprocess.run(["rm", "-rf", "--one-file-system", str(base)], check=False))
-        (base / "package").mkdir()
-        package = make(build, base / "package")
-        make_system(base / "system")
+        # By release: the static binary, and the root of the system whose btrfs-progs it gets.
+        ways = {here: (static, pathlib.Path("/"))}
+        packages = arguments.packages or base / "packages"
+        if suite == here:
+            packages.mkdir(parents=True, exist_ok=True)
+            package = make(build, packages)
+        else:
+            if arguments.packages is None:
+                build_packages(suite, packages)
+            package, = packages.glob("*.deb")
+            if (packages / "btrfs_to_s3").exists():
+                ways[suite] = (packages / "btrfs_to_s3", base / "system")
+            else:
+                say(f"no static binary was built on {suite}: {here}'s restores alone")
+        make_system(suite, base / "system")
         say("an object gateway, and a Btrfs filesystem with data")
         gateway = rgw.Gateway(base / "gateway")
         stack.callback(gateway.stop)
@@ -140,26 +167,20 @@ def main():
         system = System(base / "system", filesystem.mount, (info["access_key"], info["secret_key"]))
         back_up(system, package, info["endpoint"], bucket.name, data)
 
+        front = bare_chroot.TlsFront(base, urllib.parse.urlsplit(info["endpoint"]).port)
+        names = bare_chroot.NameServer()
+        for thread in (front, names):
+            thread.start()
+            stack.callback(thread.close)
+        for release, (binary, root) in ways.items():
+            bare_chroot.make(base / release, binary, front.authority, root)
         say("everything but the bucket is destroyed")
         subprocess.run(["cp", "-a", str(data), str(base / "kept")], check=True)
         for name in sorted(filesystem.subvolumes(), reverse=True):
             btrfs.run("btrfs", "subvolume", "delete", str(filesystem.mount / name))
         shutil.rmtree(base / "system")
-
-        say("the static binary restores it in a bare chroot")
-        front = bare_chroot.TlsFront(base, urllib.parse.urlsplit(info["endpoint"]).port)
-        names = bare_chroot.NameServer()
-        front.start()
-        names.start()
-        stack.callback(names.close)
-        stack.callback(front.close)
-        bare_chroot.make(base / "bare", static, front.authority)
-        done = bare_chroot.run(
-            base / "bare", filesystem.mount, system.environment, "restore", "--from", f"s3://{bucket.name}/hosts/bare", "--region",
-            "us-east-1", "--endpoint-url", f"https://{bare_chroot.NAME}:{front.port}", "--subvolume", "data", "--target", "/mnt/data")
-        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
-        found = compare.differences(base / "kept", filesystem.mount / "data")
-        assert not found, f"{len(found)} differences, the first: {found[0]}"
+        for release in ways:
+            restore(system, base / release, bucket, front.port, base / "kept")
     return 0
 
 

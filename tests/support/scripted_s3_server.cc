@@ -155,7 +155,7 @@ std::string document(const char* root, const std::string& content) {
          '>';
 }
 
-std::string quoted(std::string_view tag) {
+std::string in_quotes(std::string_view tag) {
   return '"' + std::string(tag) + '"';
 }
 
@@ -1165,7 +1165,7 @@ server_answer scripted_s3_server::impl::put_object(const recorded_request& reque
   made.body = std::move(body);
   made.headers = kept_headers(request);
   server_answer answer;
-  answer.set("ETag", quoted(made.etag));
+  answer.set("ETag", in_quotes(made.etag));
   return answer;
 }
 
@@ -1181,7 +1181,7 @@ server_answer scripted_s3_server::impl::read_object(const recorded_request& requ
   }
   server_answer answer;
   add_object_headers(answer, object);
-  answer.set("ETag", quoted(object.etag));
+  answer.set("ETag", in_quotes(object.etag));
   answer.set("Last-Modified", http_date(std::chrono::system_clock::to_time_t(now())));
   answer.set("Accept-Ranges", "bytes");
   const std::size_t size = object.body.size();
@@ -1342,7 +1342,7 @@ server_answer scripted_s3_server::impl::list_objects(const recorded_request& req
       const std::string stored = value_of(object.headers, "x-amz-storage-class");
       content += "<Contents>" + element("Key", name(key)) +
                  element("LastModified", "2026-01-02T03:04:05.000Z") +
-                 element("ETag", quoted(object.etag)) +
+                 element("ETag", in_quotes(object.etag)) +
                  element("Size", std::to_string(object.body.size())) +
                  element("StorageClass", stored.empty() ? "STANDARD" : stored) + "</Contents>";
     } else {
@@ -1397,7 +1397,7 @@ server_answer scripted_s3_server::impl::upload_part(const recorded_request& requ
   made.crc32 = crc32;
   made.body = std::move(body);
   server_answer answer;
-  answer.set("ETag", quoted(made.etag));
+  answer.set("ETag", in_quotes(made.etag));
   if (!crc32.empty()) {
     answer.set("x-amz-checksum-crc32", crc32);
   }
@@ -1452,7 +1452,7 @@ server_answer scripted_s3_server::impl::complete_upload(const recorded_request& 
   }
   made.etag = hex_digest("MD5", part_digests) + '-' + std::to_string(count);
   made.headers = upload->headers;
-  const std::string tag = options.empty_etag_from_complete ? "" : quoted(made.etag);
+  const std::string tag = options.empty_etag_from_complete ? "" : in_quotes(made.etag);
   buckets[request.bucket][request.key] = std::move(made);
   uploads.erase(value_of(request.query, "uploadId"));
   return success(document("CompleteMultipartUploadResult",
@@ -1481,7 +1481,7 @@ server_answer scripted_s3_server::impl::list_parts(const recorded_request& reque
     last = at->first;
     content += "<Part>" + element("PartNumber", std::to_string(at->first)) +
                element("LastModified", "2026-01-02T03:04:05.000Z") +
-               element("ETag", quoted(at->second.etag)) +
+               element("ETag", in_quotes(at->second.etag)) +
                element("Size", std::to_string(at->second.body.size())) + "</Part>";
   }
   std::string head = element("Bucket", request.bucket) + element("Key", request.key) +
