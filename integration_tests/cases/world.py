@@ -11,7 +11,7 @@ import time
 import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import btrfs, compare, dataset, s3, tool  # noqa: E402
+from harness import btrfs, compare, dataset, s3, terminal, tool  # noqa: E402
 
 MIB = 1 << 20
 CASES = {}
@@ -130,4 +130,4 @@ def says(outcome, *words):
         assert re.search(re.escape(word), outcome.stderr), f"stderr lacks {word!r}: {outcome}"
 
 
-__all__ = ["CASES", "MIB", "World", "case", "world", "says", "btrfs", "dataset", "compare", "tool"]
+__all__ = ["CASES", "MIB", "World", "case", "world", "says", "btrfs", "dataset", "compare", "terminal", "tool"]
