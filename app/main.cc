@@ -113,6 +113,16 @@ task<result<exit_status>> run_watched(const app::services& with, const app::comm
 }
 
 // Whoever reads standard output must learn of it there.
+// Between a question and its answer stand warnings at most.
+std::string usual_log_level(const app::command_line& line, const app::config& settings) {
+  const auto* backup = std::get_if<app::backup_command>(&line.command);
+  const bool question = std::holds_alternative<app::list_command>(line.command) ||
+                        std::holds_alternative<app::status_command>(line.command) ||
+                        std::holds_alternative<app::plan_command>(line.command) ||
+                        (backup != nullptr && backup->dry_run);
+  return question && settings.log_level == "info" ? "warning" : settings.log_level;
+}
+
 int fail_without_run(const app::command_line& line, const engine::error& failure,
                      const engine::clock& clock) {
   const int code = fail(failure);
@@ -167,7 +177,8 @@ int main(int argc, char** argv) {
     return fail_without_run(line, settings.error(), clock);
   }
   app::log_options log_options;
-  log_options.level = app::log_level_of(line.common.log_level.value_or(settings->log_level));
+  log_options.level =
+      app::log_level_of(line.common.log_level.value_or(usual_log_level(line, *settings)));
   log_options.format =
       line.common.log_format == "json" ? app::log_format::json : app::log_format::text;
   log_options.with_time = !from_environment("JOURNAL_STREAM").has_value();

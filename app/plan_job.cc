@@ -2,10 +2,13 @@
 
 #include "app/backup_job.hh"
 #include "app/human_units.hh"
+#include "app/text_table.hh"
 #include "btrfs/size_estimate.hh"
 #include "planner/keys.hh"
 
 #include <nlohmann/json.hpp>
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -20,71 +23,69 @@ using engine::log_level;
 using engine::result;
 using engine::task;
 
-// A row of the table; the first is the head.
-using row = std::vector<std::string>;
+void add_notes(text_table& table, const planned_subvolume& one) {
+  if (!one.error.empty()) {
+    table.note(printable(one.error));
+    return;
+  }
+  if (one.unfinished) {
+    table.note(printable("first: " + std::string(planner::to_string(one.unfinished->what)) +
+                         " an unfinished backup (" + one.unfinished->reason +
+                         "): " + one.unfinished->sentence));
+  }
+  table.note(printable(one.plan.sentence));
+  if (one.plan.makes_backup()) {
+    const std::string& parent = one.plan.parent_snapshot;
+    table.note(
+        printable("from " + one.path + (parent.empty() ? "" : ", as changed since " + parent)));
+    table.note(printable("to " + one.destination));
+  }
+  for (const planner::notice& warning : one.plan.warnings) {
+    table.note(printable("warning: " + warning.sentence));
+  }
+}
 
-std::string lines_of(const std::vector<row>& rows, const std::vector<std::string>& below) {
-  std::vector<std::size_t> widths(rows.front().size());
-  for (const row& one : rows) {
-    for (std::size_t i = 0; i < one.size(); ++i) {
-      widths[i] = std::max(widths[i], one[i].size());
-    }
+// The reason, a word of the log and of JSON, has a sentence below the row to say the same.
+text_table table_of(const std::vector<planned_subvolume>& all, const planner::time_zone& zone,
+                    bool with_reason) {
+  using align = text_table::align;
+  std::vector<text_table::column> columns = {{"SUBVOLUME", align::left}, {"ACTION", align::left}};
+  if (with_reason) {
+    columns.push_back({"REASON", align::left});
   }
-  std::string text;
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    std::string line;
-    for (std::size_t i = 0; i < rows[r].size(); ++i) {
-      line += rows[r][i] + std::string(widths[i] - rows[r][i].size() + 2, ' ');
+  columns.insert(columns.end(),
+                 {{"ESTIMATE", align::right}, {"LAST BACKUP", align::left}, {"DUE", align::left}});
+  text_table table(std::move(columns));
+  for (const planned_subvolume& one : all) {
+    const bool known = one.error.empty();
+    const bool makes = known && one.plan.makes_backup();
+    std::vector<std::string> cells = {
+        printable(one.name), known ? std::string(planner::to_string(one.plan.what)) : "error"};
+    if (with_reason) {
+      cells.push_back(known ? one.plan.reason : "-");
     }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-    if (r > 0) {
-      text += below[r - 1];
-    }
+    cells.push_back(!makes                ? "-"
+                    : one.estimated_bytes ? "~" + format_bytes(*one.estimated_bytes)
+                                          : "unknown");
+    cells.push_back(!known            ? "-"
+                    : one.last_backup ? planner::local_text(*one.last_backup, zone)
+                                      : "never");
+    cells.push_back(makes                   ? "now"
+                    : known && one.plan.due ? planner::local_text(*one.plan.due, zone)
+                                            : "-");
+    table.add(std::move(cells));
+    add_notes(table, one);
   }
-  return text;
+  return table;
 }
 
 }  // namespace
 
-std::string plan_as_text(const std::vector<planned_subvolume>& all,
-                         const planner::time_zone& zone) {
-  std::vector<row> rows = {{"SUBVOLUME", "ACTION", "REASON", "ESTIMATE", "LAST BACKUP", "DUE"}};
-  std::vector<std::string> below;
-  for (const planned_subvolume& one : all) {
-    if (!one.error.empty()) {
-      rows.push_back({one.name, "error", "-", "-", "-", "-"});
-      below.push_back("    " + one.error + "\n");
-      continue;
-    }
-    const bool makes = one.plan.makes_backup();
-    rows.push_back({one.name, std::string(planner::to_string(one.plan.what)), one.plan.reason,
-                    !makes                ? "-"
-                    : one.estimated_bytes ? "~" + format_bytes(*one.estimated_bytes)
-                                          : "unknown",
-                    one.last_backup ? planner::local_text(*one.last_backup, zone) : "never",
-                    makes          ? "now"
-                    : one.plan.due ? planner::local_text(*one.plan.due, zone)
-                                   : "-"});
-    std::string text;
-    if (one.unfinished) {
-      text += "    first: " + std::string(planner::to_string(one.unfinished->what)) +
-              " an unfinished backup (" + one.unfinished->reason +
-              "): " + one.unfinished->sentence + "\n";
-    }
-    text += "    " + one.plan.sentence + "\n";
-    if (makes) {
-      text += "    from " + one.path;
-      text +=
-          one.plan.parent_snapshot.empty() ? "" : ", as changed since " + one.plan.parent_snapshot;
-      text += "\n    to " + one.destination + "\n";
-    }
-    for (const planner::notice& warning : one.plan.warnings) {
-      text += "    warning: " + warning.sentence + "\n";
-    }
-    below.push_back(std::move(text));
-  }
-  return lines_of(rows, below);
+std::string plan_as_text(const std::vector<planned_subvolume>& all, const planner::time_zone& zone,
+                         std::size_t columns) {
+  const text_table wide = table_of(all, zone, true);
+  const bool fits = columns == 0 || wide.width() <= columns;
+  return (fits ? wide : table_of(all, zone, false)).text(0, columns);
 }
 
 std::string plan_as_json(const std::vector<planned_subvolume>& all) {
@@ -246,7 +247,8 @@ task<result<exit_status>> plan_job::run_connected(std::vector<subvolume_config> 
     failed += bad ? 1 : 0;
     all.push_back(std::move(planned));
   }
-  const std::string text = _command.json ? plan_as_json(all) : plan_as_text(all, _zone);
+  const std::string text =
+      _command.json ? plan_as_json(all) : plan_as_text(all, _zone, terminal_columns(STDOUT_FILENO));
   std::fputs(text.c_str(), stdout);
   if (failed == 0) {
     co_return exit_status::done;

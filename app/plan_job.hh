@@ -32,8 +32,10 @@ struct planned_subvolume {
   std::size_t links = 0;                         // of the present chain
 };
 
-// For people: a table, and below each line why. `zone` is for local times.
-std::string plan_as_text(const std::vector<planned_subvolume>& all, const planner::time_zone& zone);
+// For people: a table, and below each line why. `zone` is for local times; `columns` is how many a
+// line may take (0: any number).
+std::string plan_as_text(const std::vector<planned_subvolume>& all, const planner::time_zone& zone,
+                         std::size_t columns);
 // For machines: {"version": 1, "subvolumes": [...]}; times in RFC 3339, sizes in bytes.
 std::string plan_as_json(const std::vector<planned_subvolume>& all);
 

@@ -1,6 +1,7 @@
 #include "app/progress.hh"
 
 #include "app/human_units.hh"
+#include "app/text_table.hh"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -85,7 +86,7 @@ void live_line::show(const std::string& text) {
       ::ioctl(_fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : columns_default;
   // Back to the first column, the text, and nothing of the old line behind it (ECMA-48's EL). A
   // line that filled the last column would wrap.
-  const std::string drawn = "\r" + text.substr(0, columns - 1) + "\x1b[K";
+  const std::string drawn = "\r" + shortened(printable(text), columns - 1) + "\x1b[K";
   // A terminal that has gone is no reason to fail.
   (void)!::write(_fd, drawn.data(), drawn.size());
   _shown = true;

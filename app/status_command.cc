@@ -261,7 +261,7 @@ ordered_json json_of(const subvolume_health& one, timestamp now) {
 
 std::string status_as_text(const status_report& report, const planner::time_zone& zone,
                            std::size_t columns) {
-  std::string text = status_summary(report) + "\n";
+  std::string text = wrapped(status_summary(report), 0, columns);
   if (report.subvolumes.empty()) {
     return text;
   }

@@ -16,6 +16,11 @@ constexpr std::size_t gap_columns = 2;
 constexpr std::size_t note_indent = 4;  // beyond its row's
 constexpr std::size_t terminal_columns_default = 80;
 
+// Every byte of UTF-8 does but the continuations.
+bool begins_character(char c) {
+  return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+}
+
 }  // namespace
 
 std::string printable(std::string_view text) {
@@ -33,10 +38,16 @@ std::string printable(std::string_view text) {
 }
 
 std::size_t display_width(std::string_view text) {
-  // Every byte but UTF-8's continuations begins a character.
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), begins_character));
+}
+
+std::string shortened(std::string_view text, std::size_t columns) {
+  std::size_t bytes = 0;
+  while (bytes < text.size() && (columns > 0 || !begins_character(text[bytes]))) {
+    columns -= begins_character(text[bytes]) ? 1 : 0;
+    ++bytes;
+  }
+  return std::string(text.substr(0, bytes));
 }
 
 std::size_t terminal_columns(int fd) {

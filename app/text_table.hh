@@ -16,6 +16,9 @@ std::string printable(std::string_view text);
 // Columns that `text` takes, one for each character of UTF-8 (wide ones are counted too low).
 std::size_t display_width(std::string_view text);
 
+// The beginning of `text` that takes at most `columns`, whole characters.
+std::string shortened(std::string_view text, std::size_t columns);
+
 // Of the terminal that `fd` is; 0 where it is none: then lines may be as long as they like.
 std::size_t terminal_columns(int fd);
 

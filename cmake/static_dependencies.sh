@@ -34,7 +34,13 @@ for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
   sed -n 's/^deb \(.*debian.*\)/deb-src \1/p' "$file" >"$work/apt/$(basename "$file" .list)-one-line.list"
 done
 mkdir "$work/apt/sources"
-mv "$work"/apt/*.sources "$work"/apt/*-one-line.list "$work/apt/sources/" 2>/dev/null || true
+# A system has files of either kind, or of both.
+mirrors=("$work"/apt/*.sources "$work"/apt/*-one-line.list)
+if [[ ${#mirrors[@]} -eq 0 ]]; then
+  echo "static_dependencies.sh: apt knows no mirror of Debian; name one in /etc/apt/sources.list.d/debian.sources" >&2
+  exit 1
+fi
+mv "${mirrors[@]}" "$work/apt/sources/"
 apt=(-o "Dir::Etc::sourcelist=/dev/null" -o "Dir::Etc::sourceparts=$work/apt/sources"
   -o "Dir::State::lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache" -o APT::Sandbox::User=root -qq)
 

@@ -11,8 +11,8 @@ build=(ca-certificates g++ cmake ninja-build ccache pkg-config scdoc
 # The clang build with its sanitizers, the formatter, Boost.Test, and what the unit tests run.
 test=(libboost-test-dev libdeflate-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 openssl
   btrfs-progs mount util-linux systemd)
-# A Ceph object gateway, what the end-to-end tests do with Btrfs, and the harness's client and schemas.
-integration=(btrfs-progs python3 python3-boto3 python3-jsonschema mount util-linux procps kmod
+# A Ceph object gateway, what the end-to-end tests do with Btrfs, the harness's client and schemas, and a terminal.
+integration=(btrfs-progs python3 python3-boto3 python3-jsonschema mount util-linux procps kmod tmux
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common)
 # What reads clang's coverage counters (tests/coverage.sh).
 coverage=(llvm-19)
@@ -26,10 +26,11 @@ packaging=(dpkg-dev lintian debootstrap make libc-ares-dev zlib1g-dev libzstd-de
 groups=("$@")
 [[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage bench packaging)
 wanted=()
+promtool=false
 for group in "${groups[@]}"; do
   case $group in
     build) wanted+=("${build[@]}") ;;
-    test) wanted+=("${test[@]}") ;;
+    test) wanted+=("${test[@]}"); promtool=true ;;
     integration) wanted+=("${integration[@]}") ;;
     coverage) wanted+=("${coverage[@]}") ;;
     bench) wanted+=("${bench[@]}") ;;
@@ -45,16 +46,36 @@ for package in "${wanted[@]}"; do
   status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || echo none)
   [[ $status == "install ok installed" ]] || missing+=("$package")
 done
+export DEBIAN_FRONTEND=noninteractive
 if [[ ${#missing[@]} -eq 0 ]]; then
   echo "packages: nothing is missing"
-  exit 0
+else
+  echo "packages: ${missing[*]}"
+  if [[ $(id -u) -ne 0 ]]; then
+    echo "install_dependencies.sh: not root; run: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  echo "packages: installed"
 fi
-echo "packages: ${missing[*]}"
-if [[ $(id -u) -ne 0 ]]; then
-  echo "install_dependencies.sh: not root; run: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
-  exit 1
+
+# Prometheus's checker of metrics and alert rules. Its package is the whole server, with a daemon that starts and the
+# libraries of its web pages: it is unpacked and not installed, and this one program kept.
+tools=$(dirname "$0")/../build/tools
+if $promtool && ! command -v promtool >/dev/null && [[ ! -x $tools/promtool ]]; then
+  mkdir -p "$tools"
+  tools=$(realpath "$tools")
+  unpacked=$(mktemp -d)
+  trap 'rm -rf "$unpacked"' EXIT
+  cd "$unpacked"
+  sandbox=()
+  if [[ $(id -u) -eq 0 ]]; then
+    sandbox=(-o APT::Sandbox::User=root)  # whose own user cannot write here
+    apt-get update -qq
+  fi
+  apt-get "${sandbox[@]}" -qq download prometheus
+  dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool
+  mv usr/bin/promtool "$tools/promtool"
+  echo "promtool: unpacked to $tools"
 fi
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-echo "packages: installed"

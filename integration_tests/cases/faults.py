@@ -13,6 +13,9 @@ import time
 from recovery import behind_proxy, random_file, recovered
 from world import MIB, btrfs, case, says
 
+# Twelve parts and the larger half of one: what else the program writes is less than that last part.
+SPOOLED = 63 * MIB
+
 
 class SpoolDisk:
     def __init__(self, image, device, mount):
@@ -22,6 +25,11 @@ class SpoolDisk:
         """All but the first MiB, where the filesystem describes itself."""
         os.truncate(self.image, MIB)
         btrfs.run("losetup", "--set-capacity", self.device)
+
+    def in_flight(self):
+        """Reads and writes that the device has not answered yet."""
+        counts = pathlib.Path("/sys/block") / pathlib.Path(self.device).name / "inflight"
+        return [int(count) for count in counts.read_text(encoding="ascii").split()]
 
 
 @contextlib.contextmanager
@@ -73,11 +81,19 @@ def wait_until(condition, what):
         time.sleep(0.05)
 
 
-def wait_for_spooled(process):
-    """Until the sender has ended: then everything is in the spool, or about to be."""
-    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    wait_until(lambda: not children.read_text(encoding="ascii").split(), "the spool does not take the stream")
-    time.sleep(0.5)  # for the last writes
+def counting_sender(w):
+    """A `btrfs` whose `send` leaves the length of its stream in a file; both."""
+    sent = w.directory / "sent"
+    return sent, w.fake_btrfs(f'"$REAL" "$@" | tee >(wc -c > {sent})')
+
+
+def wait_for_spooled(process, sent, disk):
+    """Until the whole stream is in the spool: the program has written that much, and the disk is done with it."""
+    def spooled():
+        length = sent.read_text(encoding="ascii").strip() if sent.exists() else ""
+        counts = dict(line.split(": ") for line in pathlib.Path(f"/proc/{process.pid}/io").read_text().splitlines())
+        return length and int(counts["write_bytes"]) >= int(length) and not any(disk.in_flight())
+    wait_until(spooled, "the spool does not take the stream")
 
 
 def spool_files(process, mount):
@@ -116,13 +132,14 @@ def a_spool_disk_that_cannot_be_written_fails_clearly(w):
 
 @case
 def a_spool_disk_that_cannot_be_read_fails_clearly(w):
-    random_file(w.data / "random", 60 * MIB)
+    random_file(w.data / "random", SPOOLED)
+    sent, counted = counting_sender(w)
     with behind_proxy(w) as between:
         with spool_disk(w) as disk:
             def fail_reads(process):
-                wait_for_spooled(process)
+                wait_for_spooled(process, sent, disk)
                 disk.loses_its_end()
-            outcome = backup_stopped_at_part(w, between, 3, fail_reads)
+            outcome = backup_stopped_at_part(w, between, 3, fail_reads, counted)
         says(outcome, "read: Input/output error")
         kept_and_finished(w, outcome)
 
@@ -130,18 +147,19 @@ def a_spool_disk_that_cannot_be_read_fails_clearly(w):
 @case
 def a_spool_disk_that_lies_publishes_nothing(w):
     """Ceph 16 takes a wrong CRC32 with 200, and payloads are not signed: nobody but the spool would notice."""
-    random_file(w.data / "random", 60 * MIB)
+    random_file(w.data / "random", SPOOLED)
+    sent, counted = counting_sender(w)
     w.tool.tables["s3"]["payload_signing"] = "unsigned"
     with behind_proxy(w) as between:
         with spool_disk(w) as disk:
             def exchange_bytes(process):
-                wait_for_spooled(process)
+                wait_for_spooled(process, sent, disk)
                 for entry in spool_files(process, disk.mount):
                     with open(entry, "r+b") as file:
                         for at in range(0, os.stat(entry).st_size, 64 * 1024):
                             file.seek(at)
                             file.write(b"other bytes")
                         os.fsync(file.fileno())
-            outcome = backup_stopped_at_part(w, between, 3, exchange_bytes)
+            outcome = backup_stopped_at_part(w, between, 3, exchange_bytes, counted)
         says(outcome, "returns other bytes than were written")
         kept_and_finished(w, outcome)

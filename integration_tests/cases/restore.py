@@ -1,18 +1,15 @@
 """Cases of restores: what a chain in the bucket becomes on a disk, whatever was done to either, and how it is told."""
 import datetime
-import fcntl
 import json
 import os
 import pathlib
-import pty
 import re
 import signal
 import struct
 import subprocess
-import termios
 import time
 
-from world import MIB, btrfs, case, compare, dataset, says, tool
+from world import MIB, btrfs, case, compare, dataset, says, terminal, tool
 
 
 def time_of(text):
@@ -711,26 +708,12 @@ def restore_continues_the_chain_on_a_rebuilt_host(w):
 @case
 def restore_shows_its_progress_on_a_terminal(w):
     chain_of(w, 1, large_mib=30)
-    master, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     slow = fake_receive(w, '{ head -c 8000000; sleep 2.5; cat; } | "$REAL" "$@"; exit $?')
     w.tool.write_config()
-    process = subprocess.Popen([w.tool.binary, "restore", "--config", str(w.tool.config), "--subvolume", "data",
-                                "--target", str(w.restored / "data")], env={**w.tool.environment, **slow},
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal)
-    os.close(terminal)
-    shown = b""
-    try:
-        while True:
-            try:
-                piece = os.read(master, 4096)
-            except OSError:  # what a terminal says when its other side has gone
-                break
-            shown += piece
-    finally:
-        os.close(master)
-        output = process.communicate()[0].decode()
-    assert process.returncode == 0, shown
+    status, shown, output = terminal.run(w.tool.command(["restore", "--subvolume", "data", "--target",
+                                                         str(w.restored / "data")]),
+                                         {**w.tool.environment, **slow}, 120, shows="stderr")
+    assert status == 0, shown
     assert re.search(rb"\rrestoring data: [0-9.]+ MiB of [0-9.]+ MiB, [0-9]+ %, [0-9.]+ [KM]?i?B/s", shown), shown
     # Each log line has a line of its own, and none is left of the live one.
     assert b"\r\x1b[K" in shown and re.search(rb"\x1b\[K[0-9TZ:-]+ INFO restore event=link_received", shown), shown

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""One end-to-end case:  run.py CASE --binary PATH --gateway DIR    (run.py --list names them)"""
+"""One end-to-end case:  run.py CASE --binary PATH --gateway DIR [--update]    (run.py --list names them)"""
 import argparse
 import base64
 import contextlib
@@ -22,6 +22,7 @@ import packaging  # noqa: E402,F401
 import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401
+import screens  # noqa: E402,F401
 import surface  # noqa: E402,F401
 from world import CASES, MIB, btrfs, case, dataset, says, world  # noqa: E402
 
@@ -316,6 +317,7 @@ def main():
     parser.add_argument("case", nargs="?", choices=sorted(CASES))
     parser.add_argument("--binary")
     parser.add_argument("--gateway")
+    parser.add_argument("--update", action="store_true", help="write the expected files anew, where the case has some")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     if arguments.list:
@@ -324,6 +326,7 @@ def main():
     if not (arguments.case and arguments.binary and arguments.gateway):
         parser.error("a case, --binary and --gateway")
     with world(arguments.binary, arguments.gateway) as w:
+        w.update = arguments.update
         CASES[arguments.case](w)
     print(f"{arguments.case.replace('_', ' ')}: seen")
     return 0

@@ -1,19 +1,15 @@
 """Cases of what the program shows: to service managers, machines and people."""
 import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
 import signal
 import socket
-import struct
 import subprocess
-import termios
 import threading
 import time
 
-from world import case, dataset, says
+from world import case, dataset, says, terminal
 
 
 @contextlib.contextmanager
@@ -143,23 +139,9 @@ def a_backup_tells_what_it_did_as_json(w):
 
 def on_terminal(w, columns, *arguments, environment=None):
     """Status and what the program printed on a terminal of so many columns."""
-    master, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     w.tool.write_config()
-    process = subprocess.Popen([w.tool.binary, *arguments], env={**w.tool.environment, **(environment or {})},
-                               stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.DEVNULL)
-    os.close(terminal)
-    shown = b""
-    try:
-        while True:
-            try:
-                piece = os.read(master, 4096)
-            except OSError:  # what a terminal says when its other side has gone
-                break
-            shown += piece
-    finally:
-        os.close(master)
-    return process.wait(), shown.decode().replace("\r\n", "\n")
+    status, shown, _ = terminal.run([w.tool.binary, *arguments], {**w.tool.environment, **(environment or {})}, columns)
+    return status, shown.decode().replace("\r\n", "\n")
 
 
 @case
@@ -233,7 +215,10 @@ def status_answers_monitoring(w):
     assert (report["status"], report["max_age_seconds"], report["running_pid"]) == ("ok", 8 * 86400, None), report
     data, = report["subvolumes"]
     assert data["links"] == 1 and data["due_at"] > data["last_backup_at"] and data["next_action"] == "skip", data
-    time.sleep(2)
+    deadline = time.monotonic() + 60
+    while json.loads(status("--json", expect=0))["subvolumes"][0]["age_seconds"] < 2:
+        assert time.monotonic() < deadline, "a backup does not age"
+        time.sleep(0.2)
     old = status("--max-age", "1s", expect=2)
     assert re.match("CRITICAL: data: the last backup is [0-9]+ s old, and 1 s are allowed", old), old
 

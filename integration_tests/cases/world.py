@@ -11,7 +11,7 @@ import time
 import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import btrfs, compare, dataset, s3, tool  # noqa: E402
+from harness import btrfs, compare, dataset, proxy, s3, terminal, tmux, tool  # noqa: E402
 
 MIB = 1 << 20
 CASES = {}
@@ -27,6 +27,7 @@ class World:
     def __init__(self, binary, gateway, directory, filesystem):
         self.directory, self.filesystem = pathlib.Path(directory), filesystem
         self.mount = filesystem.mount
+        self.update = False  # whether expected files are written instead of compared
         self.data = filesystem.subvolume("data")
         self.snapshots = self.mount / "snapshots"
         self.snapshots.mkdir()
@@ -130,4 +131,5 @@ def says(outcome, *words):
         assert re.search(re.escape(word), outcome.stderr), f"stderr lacks {word!r}: {outcome}"
 
 
-__all__ = ["CASES", "MIB", "World", "case", "world", "says", "btrfs", "dataset", "compare", "tool"]
+__all__ = ["CASES", "MIB", "World", "case", "world", "says", "btrfs", "dataset", "compare", "proxy", "terminal",
+           "tmux", "tool"]

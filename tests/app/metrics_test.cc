@@ -1,5 +1,6 @@
 #include "app/metrics.hh"
 
+#include "tests/app/sample_report.hh"
 #include "tests/app/support.hh"
 #include "tests/support/outcome.hh"
 
@@ -13,41 +14,23 @@
 
 using namespace bts3::app;
 using namespace bts3::planner;
+using bts3::testing::at;
 using bts3::testing::content_of;
 using bts3::testing::error_text;
+using bts3::testing::sample_run;
 using bts3::testing::scratch_directory;
 using bts3::testing::write_file;
 
 namespace {
 
-timestamp at(const char* text) {
-  return timestamp::parse(text).value();
-}
-
 run_report sample() {
-  run_report report;
-  report.began = at("20260121T010003Z");
-  report.ended = at("20260121T013003Z");
-  report.exit_status = 6;
+  run_report report = sample_run(2);
   report.totals.backups = 1;
-  report.totals.bytes = 3'000'000'000;
-  report.totals.resumed_bytes = 1'000'000;
-  report.totals.sent_bytes = 3'100'000'000;
-  report.totals.parts = 24;
-  report.totals.retries = 3;
   report.totals.seconds = 1500;
-  report.totals.cpu_seconds = 7.25;
-  report.totals.peak_rss_bytes = 73'400'320;
-  report.subvolumes.resize(2);
   subvolume_report& data = report.subvolumes[0];
-  data.name = "data";
-  data.status = subvolume_status::done;
-  data.standing.last_backup = at("20260121T010004Z");
-  data.standing.last_full = at("20260101T010004Z");
   data.standing.links = 4;
   data.standing.last_bytes = 3'000'000'000;
   data.standing.last_seconds = 1500;
-  data.due = at("20260128T010000Z");
   report.subvolumes[1].name = "a \"b\"\\c\nd";
   report.subvolumes[1].status = subvolume_status::failed;
   report.others.resize(1);
@@ -60,8 +43,7 @@ run_report sample() {
 
 BOOST_AUTO_TEST_SUITE(metrics_suite)
 
-// BTS3_UPDATE_GOLDEN=1 writes the file anew. promtool checks it where it is installed
-// (tests/style).
+// BTS3_UPDATE_GOLDEN=1 writes the file anew. promtool checks it (tests/style).
 BOOST_AUTO_TEST_CASE(the_text_is_the_golden_one) {
   const std::string path = BTS3_SOURCE_DIR "/tests/data/surface/metrics.prom";
   std::string text = metrics_of(sample());

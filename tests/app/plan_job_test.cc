@@ -70,7 +70,8 @@ BOOST_AUTO_TEST_SUITE(plan_job_suite)
 BOOST_AUTO_TEST_CASE(the_table_and_the_json_are_the_golden_ones) {
   const std::string folder = BTS3_SOURCE_DIR "/tests/data/plans/";
   const std::pair<std::string, std::string> files[] = {
-      {"table.txt", plan_as_text(samples(), central_europe())},
+      {"table.txt", plan_as_text(samples(), central_europe(), 0)},
+      {"table-80.txt", plan_as_text(samples(), central_europe(), 80)},
       {"plan.json", plan_as_json(samples())}};
   for (const auto& [name, text] : files) {
     if (std::getenv("BTS3_UPDATE_GOLDEN") != nullptr) {

@@ -3,6 +3,7 @@
 #include "app/run_figures.hh"
 
 #include "app/backup_run.hh"
+#include "tests/app/sample_report.hh"
 #include "tests/app/support.hh"
 #include "tests/planner/zones.hh"
 
@@ -12,40 +13,22 @@
 
 using namespace bts3::app;
 using namespace bts3::planner;
+using bts3::testing::at;
 using bts3::testing::central_europe;
 using bts3::testing::content_of;
+using bts3::testing::sample_run;
 using bts3::testing::write_file;
 
 namespace {
 
-timestamp at(const char* text) {
-  return timestamp::parse(text).value();
-}
-
 run_report sample() {
-  run_report report;
-  report.began = at("20260121T010003Z");
-  report.ended = at("20260121T013003Z");
-  report.exit_status = 6;
+  run_report report = sample_run(4);
   report.totals.backups = 2;
-  report.totals.bytes = 3'000'000'000;
-  report.totals.resumed_bytes = 1'000'000;
-  report.totals.sent_bytes = 3'100'000'000;
-  report.totals.parts = 24;
-  report.totals.retries = 3;
   report.totals.seconds = 1500.5;
-  report.totals.cpu_seconds = 7.25;
-  report.totals.peak_rss_bytes = 73'400'320;
-  report.subvolumes.resize(4);
   subvolume_report& data = report.subvolumes[0];
-  data.name = "data";
-  data.status = subvolume_status::done;
   data.action = "incremental";
   data.reason = "incremental_due";
   data.because = "the last backup is 7 days old or older";
-  data.due = at("20260128T010000Z");
-  data.standing.last_backup = at("20260121T010004Z");
-  data.standing.last_full = at("20260101T010004Z");
   finished_backup resumed;
   resumed.how = "resumed";
   resumed.kind = backup_kind::full;

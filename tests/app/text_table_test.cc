@@ -26,6 +26,14 @@ BOOST_AUTO_TEST_CASE(columns_are_as_wide_as_their_widest_cell) {
              "  h\xc3\xb6me  10.0 MiB\n");
 }
 
+BOOST_AUTO_TEST_CASE(a_line_is_shortened_by_whole_characters) {
+  BOOST_TEST(shortened("data", 4) == "data");
+  BOOST_TEST(shortened("data", 3) == "dat");
+  BOOST_TEST(shortened("data", 0) == "");
+  BOOST_TEST(shortened("h\xc3\xb6me", 2) == "h\xc3\xb6");
+  BOOST_TEST(shortened("h\xc3\xb6me", 1) == "h");
+}
+
 BOOST_AUTO_TEST_CASE(notes_are_wrapped_below_their_row) {
   text_table table({{"A", text_table::align::left}, {"B", text_table::align::left}});
   table.add({"1", ""});
