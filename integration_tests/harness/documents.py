@@ -6,6 +6,7 @@ block changes that:
   <!-- not run: WHY -->                          for what cannot be run here
   <!-- run: exit status 5 -->                    ends with this status, not with 0
   <!-- run: archived chunks -->                  with the chunks in GLACIER; both: "archived chunks, exit status 5"
+  <!-- run: as backup -->                        by a user with the rights of the policy in /root/backup.json alone
   <!-- file: /etc/btrfs_to_s3/config.toml -->    not commands: the file's content, also of blocks of other languages
 
 The room: a root file system of its own, Btrfs, in namespaces of its own, with this machine's /usr. What the documents
@@ -38,6 +39,7 @@ class Block:
     why_not: str = ""
     status: int = 0
     archived: bool = False
+    user: str = ""
     file: str = ""
 
     def script(self):
@@ -64,6 +66,8 @@ def mark(block, comment):
                 block.status = int(status[1])
             elif word == "archived chunks":
                 block.archived = True
+            elif re.fullmatch(r"as [a-z]+", word):
+                block.user = word.removeprefix("as ")
             else:
                 raise DocumentError(f'{block.where}: "{word}" is no way to run a block')
 
