@@ -11,9 +11,10 @@ build=(ca-certificates g++ cmake ninja-build ccache pkg-config scdoc
 # The clang build with its sanitizers, the formatter, Boost.Test, and what the unit tests run.
 test=(libboost-test-dev libdeflate-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 openssl
   btrfs-progs mount util-linux systemd)
-# A Ceph object gateway, what the end-to-end tests do with Btrfs, the harness's client and schemas, and a terminal.
+# A Ceph object gateway, what the end-to-end tests do with Btrfs, the harness's client and schemas, a terminal, and what
+# the documents restore with by hand.
 integration=(btrfs-progs python3 python3-boto3 python3-jsonschema mount util-linux procps kmod tmux
-  ceph-mon ceph-mgr ceph-osd radosgw ceph-common)
+  ceph-mon ceph-mgr ceph-osd radosgw ceph-common awscli jq curl)
 # What reads clang's coverage counters (tests/coverage.sh).
 coverage=(llvm-19)
 # What bench/ measures with: Google Benchmark, and nginx with Lua as the sink.

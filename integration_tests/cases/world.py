@@ -119,6 +119,7 @@ def world(binary, gateway_directory, size="8G"):
     with tempfile.TemporaryDirectory(prefix="btrfs_to_s3-case-") as directory:
         with btrfs.filesystem(directory, size) as filesystem:
             this = World(binary, json.loads(info.read_text()), directory, filesystem)
+            this.gateway_directory = info.parent
             try:
                 yield this
             finally:
