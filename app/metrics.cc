@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -159,6 +160,47 @@ std::string metrics_of(const run_report& report) {
     }
   }
   return std::move(out).text();
+}
+
+std::string verify_metrics_of(
+    const std::map<std::string, std::optional<verification_summary>>& subvolumes) {
+  metrics_writer out;
+  const auto each = [&](std::string_view name, std::string_view help, const auto& value) {
+    out.head(name, help);
+    for (const auto& [subvolume, verified] : subvolumes) {
+      if (const auto found = verified ? value(*verified) : std::optional<double>()) {
+        out.sample(*found, label("subvolume", subvolume));
+      }
+    }
+  };
+  out.head("last_verify_timestamp_seconds",
+           "When a verification of a kind last looked at all that it was to.");
+  for (const auto& [subvolume, verified] : subvolumes) {
+    if (verified) {
+      for (const auto& [kind, when] : verified->runs) {
+        out.sample(seconds_of(when),
+                   label("subvolume", subvolume) + "," + label("kind", to_string(kind)));
+      }
+    }
+  }
+  using one = const verification_summary&;
+  each("verify_found_damage", "Whether verify has found damage that nothing has refuted since.",
+       [](one of) { return std::optional(of.sound() ? 0.0 : 1.0); });
+  each("damaged_backups", "Backups with damage of their own that verify has found.",
+       [](one of) { return std::optional(static_cast<double>(of.damaged.size())); });
+  each("verify_sample_ratio", "How far the round of sampling is: parts read by all parts.",
+       [](one of) {
+         return of.sample_parts == 0 ? std::nullopt
+                                     : std::optional(static_cast<double>(of.sample_done) /
+                                                     static_cast<double>(of.sample_parts));
+       });
+  return std::move(out).text();
+}
+
+std::string verify_metrics_path(const std::string& textfile) {
+  const std::filesystem::path path(textfile);
+  return (path.parent_path() / (path.stem().string() + "_verify" + path.extension().string()))
+      .string();
 }
 
 result<void> write_metrics(const std::string& path, std::string_view text) {

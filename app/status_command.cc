@@ -102,6 +102,49 @@ void judge_age(const status_facts& facts, const status_rules& rules, verdict& fo
   }
 }
 
+// How to have it looked at again: what only reading finds, only reading refutes.
+std::string again_text(const verification_summary::damage& one, const std::string& name) {
+  return "; btrfs_to_s3 verify" +
+         std::string(one.kind == verification_kind::quick ? "" : " --deep") + " --subvolume " +
+         name + " looks again";
+}
+
+std::string found_text(const verification_summary::damage& one, const planner::time_zone& zone) {
+  return one.key + (one.problem.empty() ? "" : ": " + one.problem) + " (" +
+         std::string(to_string(one.kind)) + " verification of " +
+         planner::local_text(one.at, zone) + ")";
+}
+
+// What verify has found and nothing has refuted since. Critical where the last backup needs it.
+void judge_verification(const status_facts& facts, const planner::time_zone& zone, verdict& found) {
+  if (!facts.verified_problem.empty()) {
+    found.add(health::warning, facts.verified_problem);
+  }
+  if (!facts.verified) {
+    return;
+  }
+  const verification_summary::damage* older = nullptr;
+  std::size_t others = 0;
+  for (const verification_summary::damage& one : facts.verified->damaged) {
+    if (facts.chain.contains(one.key)) {
+      found.add(health::critical, "the last backup rests on a damaged one: " +
+                                      found_text(one, zone) + again_text(one, facts.name));
+    } else {
+      others += older == nullptr ? 0 : 1;
+      older = older == nullptr ? &one : older;
+    }
+  }
+  if (older != nullptr) {
+    found.add(health::warning,
+              "an older backup is damaged: " + found_text(*older, zone) +
+                  (others == 0 ? "" : ", and " + std::to_string(others) + " more") +
+                  again_text(*older, facts.name));
+  }
+  if (!facts.verified->elsewhere.empty()) {
+    found.add(health::warning, "verify found damage: " + facts.verified->elsewhere);
+  }
+}
+
 }  // namespace
 
 subvolume_health judge_health(status_facts facts, const status_rules& rules,
@@ -120,6 +163,7 @@ subvolume_health judge_health(status_facts facts, const status_rules& rules,
     found.add(health::warning, "the next backup will be a full one: " + facts.seen.parent_problem);
   }
   judge_age(facts, rules, found);
+  judge_verification(facts, zone, found);
   for (const planner::notice& warning : facts.plan.warnings) {
     found.add(health::warning, warning.sentence);
   }
@@ -187,33 +231,71 @@ std::string status_summary(const status_report& report) {
 
 namespace {
 
+// "6 d quick", "2026-01-20 sample 38%". A round that is never quite done is never 100%.
+std::string run_text(const verification_summary& verified, verification_kind kind,
+                     std::string when) {
+  when += " " + std::string(to_string(kind));
+  if (kind != verification_kind::sample || verified.sample_parts == 0) {
+    return when;
+  }
+  return when + " " +
+         std::to_string(static_cast<unsigned>(static_cast<double>(verified.sample_done) /
+                                              static_cast<double>(verified.sample_parts) * 100)) +
+         "%";
+}
+
+// Narrow: the age of the last one alone. Wide: the date of it, and of stronger ones before.
+std::string verified_text(const subvolume_health& one, timestamp now,
+                          const planner::time_zone& zone, bool wide) {
+  if (!one.facts.verified || one.facts.verified->runs.empty()) {
+    return one.facts.error.empty() && one.facts.verified_problem.empty() ? "never" : "-";
+  }
+  const verification_summary& verified = *one.facts.verified;
+  std::string text;
+  for (const auto& [kind, when] : verified.telling()) {
+    if (!wide) {
+      return run_text(verified, kind, format_age(now.when() - when.when()));
+    }
+    text += (text.empty() ? "" : ", ") +
+            run_text(verified, kind, planner::local_text(when, zone).substr(0, 10));
+  }
+  return text;
+}
+
 text_table table_of(const status_report& report, const planner::time_zone& zone, bool wide) {
   using align = text_table::align;
-  std::vector<text_table::column> columns = {
-      {"SUBVOLUME", align::left}, {"STATE", align::left},     {"LAST BACKUP", align::left},
-      {"AGE", align::right},      {"LAST FULL", align::left}, {"NEXT DUE", align::left}};
+  std::vector<text_table::column> columns = {{"SUBVOLUME", align::left},
+                                             {"STATE", align::left},
+                                             {"LAST BACKUP", align::left},
+                                             {"AGE", align::right}};
+  if (wide) {
+    columns.push_back({"LAST FULL", align::left});
+  }
+  columns.push_back({"NEXT DUE", align::left});
   if (wide) {
     columns.push_back({"LINKS", align::right});
     columns.push_back({"SIZE", align::right});
   }
+  columns.push_back({"VERIFIED", align::left});
   text_table table(std::move(columns));
   for (const subvolume_health& one : report.subvolumes) {
     const subvolume_standing& standing = one.facts.standing;
     const bool makes = one.facts.error.empty() && one.facts.plan.makes_backup();
     std::vector<std::string> cells = {
-        printable(one.facts.name),
-        word_of(one.state),
+        printable(one.facts.name), word_of(one.state),
         standing.last_backup ? planner::local_text(*standing.last_backup, zone) : "-",
         standing.last_backup ? format_age(report.rules.now.when() - standing.last_backup->when())
-                             : "-",
-        standing.last_full ? planner::local_text(*standing.last_full, zone).substr(0, 10) : "-",
-        makes     ? "now"
-        : one.due ? planner::local_text(*one.due, zone)
-                  : "-"};
+                             : "-"};
+    if (wide) {
+      cells.push_back(
+          standing.last_full ? planner::local_text(*standing.last_full, zone).substr(0, 10) : "-");
+    }
+    cells.push_back(makes ? "now" : one.due ? planner::local_text(*one.due, zone) : "-");
     if (wide) {
       cells.push_back(standing.links ? std::to_string(*standing.links) : "-");
       cells.push_back(standing.last_bytes ? format_bytes(*standing.last_bytes) : "-");
     }
+    cells.push_back(verified_text(one, report.rules.now, zone, wide));
     table.add(std::move(cells));
     for (const std::string& problem : one.problems) {
       table.note(printable(problem));
@@ -228,6 +310,30 @@ text_table table_of(const status_report& report, const planner::time_zone& zone,
 
 ordered_json time_or_null(const std::optional<timestamp>& when) {
   return when ? ordered_json(when->rfc3339()) : ordered_json();
+}
+
+ordered_json json_of(const verification_summary& verified) {
+  ordered_json out;
+  const auto told = verified.telling();
+  out["last_at"] = told.empty() ? ordered_json() : ordered_json(told.front().second.rfc3339());
+  out["last_kind"] = told.empty() ? ordered_json() : ordered_json(to_string(told.front().first));
+  out["runs"] = ordered_json::object();
+  for (const auto& [kind, when] : verified.runs) {
+    out["runs"][std::string(to_string(kind))] = when.rfc3339();
+  }
+  out["sample"] = ordered_json();
+  if (verified.sample_parts > 0) {
+    out["sample"] = {{"parts_done", verified.sample_done}, {"parts", verified.sample_parts}};
+  }
+  out["damaged"] = ordered_json::array();
+  for (const verification_summary::damage& one : verified.damaged) {
+    out["damaged"].push_back({{"manifest", one.key},
+                              {"kind", to_string(one.kind)},
+                              {"at", one.at.rfc3339()},
+                              {"problem", one.problem}});
+  }
+  out["elsewhere"] = verified.elsewhere.empty() ? ordered_json() : ordered_json(verified.elsewhere);
+  return out;
 }
 
 ordered_json json_of(const subvolume_health& one, timestamp now) {
@@ -248,6 +354,7 @@ ordered_json json_of(const subvolume_health& one, timestamp now) {
     out["next_action"] = planner::to_string(one.facts.plan.what);
     out["next_reason"] = one.facts.plan.reason;
   }
+  out["verified"] = one.facts.verified ? json_of(*one.facts.verified) : ordered_json();
   out["unfinished"] = ordered_json();
   if (one.facts.unfinished) {
     out["unfinished"] = {{"kind", planner::to_string(one.facts.unfinished->kind)},
@@ -334,10 +441,20 @@ void look_at_journals(const services& with, status_facts& facts) {
   }
 }
 
-status_facts facts_of(const services& with, observed one, const status_rules& rules,
-                      const planner::time_zone& zone) {
+void look_at_verifications(const services& with, const result<verify_record>& record,
+                           status_facts& facts) {
+  if (!record) {
+    facts.verified_problem = record.error().text();
+  } else if (const auto* known = record->find(facts.name, place_of(with, facts.name))) {
+    facts.verified = summary_of(*known);
+  }
+}
+
+status_facts facts_of(const services& with, observed one, const result<verify_record>& verified,
+                      const status_rules& rules, const planner::time_zone& zone) {
   status_facts facts;
   facts.name = one.which.name;
+  look_at_verifications(with, verified, facts);
   if (!one.view) {
     facts.error = one.view.error().text();
     return facts;
@@ -351,9 +468,18 @@ status_facts facts_of(const services& with, observed one, const status_rules& ru
     facts.standing.last_full = view.chain.front().when;
     facts.standing.links = view.chain.size();
     facts.standing.last_bytes = view.chain.back().bytes;
+    for (const link_summary& link : view.chain) {
+      facts.chain.insert(link.key);
+    }
   } else if (view.seen.last) {
     facts.standing.last_backup = planner::time_of(*view.seen.last);
     facts.standing.last_bytes = view.seen.last->total_bytes;
+  }
+  if (facts.verified) {
+    // What has been deleted since, damages nothing any more.
+    std::erase_if(facts.verified->damaged, [&](const verification_summary::damage& damaged) {
+      return !view.objects.contains(damaged.key);
+    });
   }
   facts.seen = std::move(view.seen);
   look_at_journals(with, facts);
@@ -375,8 +501,9 @@ task<result<void>> look(const services& with, store_connection& connection,
   observer looking(with, &connection, *state, this_host());
   auto observing = looking.observe_all(std::move(chosen));
   std::vector<observed> views = co_await std::move(observing);
+  const auto verified = read_verify_record(with.settings.state_path);
   for (observed& one : views) {
-    status_facts facts = facts_of(with, std::move(one), report.rules, zone);
+    status_facts facts = facts_of(with, std::move(one), verified, report.rules, zone);
     report.subvolumes.push_back(judge_health(std::move(facts), report.rules, zone));
   }
   co_return engine::ok();

@@ -1,6 +1,6 @@
 // The status command, for monitoring: whether each subvolume's last backup can be restored and is
-// young enough, by what the bucket says now; what is due when; what is under way. Changes nothing
-// and takes no lock.
+// young enough, by what the bucket says now; what is due when; what is under way; what was verified
+// when, by the local record. Changes nothing and takes no lock.
 //
 // Exit status and first line are those of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL,
 // 3 UNKNOWN.
@@ -11,6 +11,7 @@
 #include "app/journal.hh"
 #include "app/run_report.hh"
 #include "app/services.hh"
+#include "app/verify_record.hh"
 #include "engine/result.hh"
 #include "engine/task.hh"
 #include "planner/plan.hh"
@@ -19,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +45,9 @@ struct status_facts {
   std::optional<journalled_backup> unfinished;
   std::string journal_problem;  // why the journal cannot be read; empty: it can, or there is none
   std::size_t given_up = 0;     // journals set aside: remains that could not be removed yet
+  std::set<std::string> chain;  // keys of the manifests that a restore of the last backup needs
+  std::optional<verification_summary> verified;  // nullopt: never at this place, as far as known
+  std::string verified_problem;  // why the record cannot be read; empty: it can, or there is none
 };
 
 struct status_rules {

@@ -4,6 +4,7 @@
 #include "app/chain_reader.hh"
 #include "app/chosen_backup.hh"
 #include "app/download_link.hh"
+#include "app/metrics.hh"
 #include "engine/assert.hh"
 #include "planner/keys.hh"
 #include "s3/archive_thaw.hh"
@@ -107,9 +108,7 @@ task<result<void>> subvolume_verifier::run() {
   if (!verified) {
     co_return verified;
   }
-  _known.at = planner::timestamp(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
-  std::erase_if(_known.links,
-                [&](const auto& entry) { return !_all.objects.contains(entry.first); });
+  conclude();
   co_return save();
 }
 
@@ -418,6 +417,8 @@ struct subvolume_verifier::sample_share {
   std::vector<part_place> parts;
   bool from_start = false;  // they, and those that earlier runs read, begin with the first
   bool to_end = false;      // and these end with the last
+  std::uint64_t done = 0;   // of all parts that are sampled from, those up to the last of these
+  std::uint64_t all = 0;    // so many these are
 };
 
 // So many parts behind the cursor, and around.
@@ -468,6 +469,8 @@ std::vector<subvolume_verifier::sample_share> subvolume_verifier::choose_sample(
     }
     shares.back().parts.push_back(one.where);
     shares.back().to_end = one.last;
+    shares.back().done = (start + i) % units.size() + 1;
+    shares.back().all = units.size();
   }
   return shares;
 }
@@ -481,6 +484,8 @@ task<result<void>> subvolume_verifier::run_sample() {
     const part_place last = share.parts.back();
     const bool covers = share.from_start && share.to_end;
     bool from_start = share.from_start;
+    const std::uint64_t done = share.done;
+    const std::uint64_t all = share.all;
     const std::size_t findings = one.findings.size();
     auto reading = read_sample(std::move(share));
     auto read = co_await std::move(reading);
@@ -498,7 +503,8 @@ task<result<void>> subvolume_verifier::run_sample() {
       remember(one, verification_kind::sample, true);
     }
     from_start = from_start && one.archived.empty() && one.findings.size() == findings;
-    _known.cursor = {one.key, static_cast<std::uint32_t>(last.chunk), last.part, from_start};
+    _known.cursor = {one.key, static_cast<std::uint32_t>(last.chunk), last.part, from_start, done,
+                     all};
     if (auto saved = save(); !saved) {
       co_return saved;
     }
@@ -545,6 +551,28 @@ void subvolume_verifier::remember(const verified_backup& one, verification_kind 
     }
   }
   _known.links[one.key].by_kind[kind] = std::move(found);
+}
+
+// What the whole of this run comes to.
+void subvolume_verifier::conclude() {
+  const planner::timestamp now(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
+  _known.at = now;
+  std::erase_if(_known.links,
+                [&](const auto& entry) { return !_all.objects.contains(entry.first); });
+  if (!_command.manifest_key.empty()) {
+    return;
+  }
+  const bool answered =
+      std::none_of(_outcome.backups.begin(), _outcome.backups.end(),
+                   [](const verified_backup& one) { return one.unknown.has_value(); });
+  if (answered && !_outcome.incomplete()) {
+    _known.runs[kind_of(_command.depth)] = now;
+  }
+  _known.elsewhere = _outcome.pointer_problem;
+  if (!_outcome.lost.empty() && _known.elsewhere.empty()) {
+    const planner::lost_link& first = _outcome.lost.front();
+    _known.elsewhere = first.key + ": " + first.problem;
+  }
 }
 
 // Another verify may have written about other subvolumes meanwhile.
@@ -619,6 +647,21 @@ task<result<void>> verify_all(const services& with, s3::object_store& store,
   co_return engine::ok();
 }
 
+// By the record, of every subvolume that is configured: what an earlier run found stays.
+result<void> write_metrics_file(const services& with) {
+  const config& settings = with.settings;
+  auto record = read_verify_record(settings.state_path);
+  if (!record) {
+    return std::move(record.error());
+  }
+  std::map<std::string, std::optional<verification_summary>> all;
+  for (const subvolume_config& one : settings.subvolumes) {
+    const verified_subvolume* known = record->find(one.name, place_of(with, one.name));
+    all[one.name] = known == nullptr ? std::nullopt : std::optional(summary_of(*known));
+  }
+  return write_metrics(verify_metrics_path(settings.textfile), verify_metrics_of(all));
+}
+
 }  // namespace
 
 task<result<exit_status>> run_verify(const services& with, verify_command command) {
@@ -646,6 +689,12 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
   const std::string text = command.json ? verify_as_json(outcomes, command, requests)
                                         : verify_as_text(outcomes, command, requests);
   std::fputs(text.c_str(), stdout);
+  if (!with.settings.textfile.empty()) {
+    if (auto written = write_metrics_file(with); !written) {
+      with.log.write(log_level::warning, "verify", "metrics_not_written",
+                     {{"error", written.error().text()}});
+    }
+  }
   if (!verified) {
     co_return std::move(verified.error());
   }

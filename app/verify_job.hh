@@ -71,6 +71,7 @@ class subvolume_verifier {
   void remember(const verified_backup& one, verification_kind kind, bool sound);
   engine::result<void> save();
   void judge();
+  void conclude();
 
   const services& _with;
   s3::object_store& _store;

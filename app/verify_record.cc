@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -51,7 +52,17 @@ verified_subvolume subvolume_from(const json& in) {
     one.cursor.chunk = cursor->at("chunk").get<std::uint32_t>();
     one.cursor.part = cursor->at("part").get<std::uint32_t>();
     one.cursor.from_start = cursor->at("from_start").get<bool>();
+    one.cursor.done = cursor->value("done", std::uint64_t{0});
+    one.cursor.parts = cursor->value("parts", std::uint64_t{0});
   }
+  if (const auto runs = in.find("runs"); runs != in.end()) {
+    for (const verification_kind kind : kinds) {
+      if (const auto found = runs->find(to_string(kind)); found != runs->end()) {
+        one.runs[kind] = planner::timestamp::parse(found->get<std::string>()).value();
+      }
+    }
+  }
+  one.elsewhere = in.value("elsewhere", "");
   return one;
 }
 
@@ -75,10 +86,16 @@ json json_of(const verified_subvolume& one) {
     }
   }
   if (!one.cursor.manifest.empty()) {
-    out["sample"] = {{"manifest", one.cursor.manifest},
-                     {"chunk", one.cursor.chunk},
-                     {"part", one.cursor.part},
-                     {"from_start", one.cursor.from_start}};
+    out["sample"] = {{"manifest", one.cursor.manifest}, {"chunk", one.cursor.chunk},
+                     {"part", one.cursor.part},         {"from_start", one.cursor.from_start},
+                     {"done", one.cursor.done},         {"parts", one.cursor.parts}};
+  }
+  out["runs"] = json::object();
+  for (const auto& [kind, when] : one.runs) {
+    out["runs"][std::string(to_string(kind))] = when.rfc3339();
+  }
+  if (!one.elsewhere.empty()) {
+    out["elsewhere"] = one.elsewhere;
   }
   return out;
 }
@@ -123,11 +140,19 @@ const verification* verified_link::problem_beyond(verification_kind kind) const 
   return nullptr;
 }
 
-std::optional<verified_link::proof> verified_link::proven() const {
+std::optional<verification_kind> verified_link::damaged_by() const {
+  std::optional<verification_kind> strongest;
   for (const auto& [kind, found] : by_kind) {
     if (stands(kind, found)) {
-      return std::nullopt;
+      strongest = kind;
     }
+  }
+  return strongest;
+}
+
+std::optional<verified_link::proof> verified_link::proven() const {
+  if (damaged_by()) {
+    return std::nullopt;
   }
   std::optional<proof> best;
   for (const auto& [kind, found] : by_kind) {
@@ -136,6 +161,36 @@ std::optional<verified_link::proof> verified_link::proven() const {
     }
   }
   return best;
+}
+
+std::vector<std::pair<verification_kind, planner::timestamp>> verification_summary::telling()
+    const {
+  std::vector<std::pair<verification_kind, planner::timestamp>> all(runs.begin(), runs.end());
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.second, a.first) > std::pair(b.second, b.first);
+  });
+  std::vector<std::pair<verification_kind, planner::timestamp>> chosen;
+  for (const auto& one : all) {
+    if (chosen.empty() || one.first > chosen.back().first) {
+      chosen.push_back(one);
+    }
+  }
+  return chosen;
+}
+
+verification_summary summary_of(const verified_subvolume& one) {
+  verification_summary made;
+  made.runs = one.runs;
+  for (const auto& [key, link] : one.links) {
+    if (const auto kind = link.damaged_by()) {
+      const verification& found = link.by_kind.at(*kind);
+      made.damaged.push_back({key, *kind, found.at, found.problem});
+    }
+  }
+  made.elsewhere = one.elsewhere;
+  made.sample_done = one.cursor.done;
+  made.sample_parts = one.cursor.parts;
+  return made;
 }
 
 const verified_subvolume* verify_record::find(const std::string& subvolume,

@@ -7,7 +7,8 @@
 //
 //   {"version":1,"subvolumes":{NAME:{"place":...,"at":...,"links":{MANIFEST KEY:{
 //     "quick":{"at":...,"sound":true},"deep":{"at":...,"sound":false,"problem":...},...}},
-//     "sample":{"manifest":...,"chunk":0,"part":7,"from_start":true}}}}
+//     "sample":{"manifest":...,"chunk":0,"part":7,"from_start":true,"done":8,"parts":12},
+//     "runs":{"quick":...,"sample":...},"elsewhere":...}}}
 #pragma once
 
 #include "app/services.hh"
@@ -18,6 +19,9 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace bts3::app {
 
@@ -47,6 +51,8 @@ struct verified_link {
   [[nodiscard]] std::optional<proof> proven() const;
   // A problem that stronger verifications than `kind` have found and none has refuted; null: none.
   [[nodiscard]] const verification* problem_beyond(verification_kind kind) const;
+  // The strongest kind whose problem none has refuted; nullopt: there is none.
+  [[nodiscard]] std::optional<verification_kind> damaged_by() const;
 
  private:
   [[nodiscard]] bool stands(verification_kind kind, const verification& found) const;
@@ -58,6 +64,9 @@ struct sample_cursor {
   std::uint32_t chunk = 0;  // from 0
   std::uint32_t part = 0;   // from 0; a chunk without part states is one part
   bool from_start = false;  // all parts of this link before it were read as well, and are sound
+  // How far round that is: so many parts of all that there were. 0 of 0: not known.
+  std::uint64_t done = 0;
+  std::uint64_t parts = 0;
 };
 
 struct verified_subvolume {
@@ -65,7 +74,33 @@ struct verified_subvolume {
   std::optional<planner::timestamp> at;        // when verify last ended, whatever it found
   std::map<std::string, verified_link> links;  // by key of the manifest
   sample_cursor cursor;
+  // When a run of a kind last had a verdict on everything that it was to look at, whichever: none
+  // about a single backup, none that left out what is archived or was not answered.
+  std::map<verification_kind, planner::timestamp> runs;
+  // Damage that is no backup's own (a lost manifest, the pointer), as the last run about all of
+  // them found it; empty: none.
+  std::string elsewhere;
 };
+
+// What there is to tell about a subvolume.
+struct verification_summary {
+  struct damage {
+    std::string key;  // of the manifest
+    verification_kind kind = verification_kind::quick;
+    planner::timestamp at;
+    std::string problem;
+  };
+  std::map<verification_kind, planner::timestamp> runs;
+  std::vector<damage> damaged;  // what stands, in the order of keys
+  std::string elsewhere;
+  std::uint64_t sample_done = 0;  // of `sample_parts`; 0 of 0: not known
+  std::uint64_t sample_parts = 0;
+
+  [[nodiscard]] bool sound() const { return damaged.empty() && elsewhere.empty(); }
+  // The last run and, behind it, each earlier one that is stronger than those before it.
+  [[nodiscard]] std::vector<std::pair<verification_kind, planner::timestamp>> telling() const;
+};
+[[nodiscard]] verification_summary summary_of(const verified_subvolume& one);
 
 struct verify_record {
   std::map<std::string, verified_subvolume> subvolumes;

@@ -37,6 +37,10 @@ def report(w, *arguments, expect=0):
     return json.loads(run(w, *arguments, "--json", expect=expect).stdout)["subvolumes"][0]
 
 
+def status(w, expect=0):
+    return json.loads(run(w, "status", "--json", expect=expect).stdout)["subvolumes"][0]
+
+
 def flip(w, key, at):
     body = w.bucket.get(key)
     w.bucket.put(key, body[:at] + bytes([body[at] ^ 1]) + body[at + 1:])
@@ -119,9 +123,15 @@ def a_prune_that_is_killed_or_stopped_is_finished_by_the_next(w):
 @case
 def verify_finds_what_is_missing_cut_or_flipped(w):
     dataset.seed(w.data, large_mib=30, small_files=50)
+    collected = w.directory / "collector"
+    collected.mkdir()
+    w.tool.tables["metrics"] = {"textfile": str(collected / "backup.prom")}
     chain = generation(w, 3)
+    assert status(w)["verified"] is None and [one.name for one in collected.iterdir()] == ["backup.prom"]
     deep = run(w, "verify", "--deep")
     assert "every digest and stream is right" in deep.stdout, deep
+    assert status(w)["verified"]["last_kind"] == "deep", status(w)
+    assert 'verify_found_damage{subvolume="data"} 0\n' in (collected / "backup_verify.prom").read_text()
     for key in chain:
         chunk = w.bucket.get_json(key)["chunks"][-1]
         flip(w, chunk["key"], chunk["size"] // 2)
@@ -130,8 +140,14 @@ def verify_finds_what_is_missing_cut_or_flipped(w):
         assert key + ": damaged" in found and chunk["key"] in found and "part" in found, found
         kept = chain.index(key)
         assert f"can still be restored: {kept} of 3 backups" in found, found
+        critical = status(w, expect=2)
+        assert [one["manifest"] for one in critical["verified"]["damaged"]] == [key], critical
+        assert "the last backup rests on a damaged one" in critical["problems"][0], critical
+        w.backup(only_when_due=True)  # which is not due, and writes its metrics
+        assert 'verify_found_damage{subvolume="data"} 1\n' in (collected / "backup_verify.prom").read_text()
         flip(w, chunk["key"], chunk["size"] // 2)
     run(w, "verify", "--deep")
+    assert status(w)["status"] == "ok", status(w)
     # Samples find it in the course of some runs.
     victim = w.bucket.get_json(chain[0])["chunks"][1]
     flip(w, victim["key"], victim["size"] - 1)

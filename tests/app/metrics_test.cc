@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <map>
+#include <optional>
 #include <regex>
 #include <set>
 
@@ -39,6 +41,21 @@ run_report sample() {
   return report;
 }
 
+std::map<std::string, std::optional<verification_summary>> verified_sample() {
+  std::map<std::string, std::optional<verification_summary>> all;
+  verification_summary& data = all["data"].emplace();
+  data.runs = {{verification_kind::quick, at("20260121T010003Z")},
+               {verification_kind::deep, at("20260101T010003Z")}};
+  data.damaged = {{"a", verification_kind::deep, at("20260101T010003Z"), "part 2 differs"},
+                  {"b", verification_kind::quick, at("20260121T010003Z"), "missing"}};
+  verification_summary& home = all["home"].emplace();
+  home.runs = {{verification_kind::sample, at("20260121T010003Z")}};
+  home.sample_done = 30;
+  home.sample_parts = 120;
+  all["new"] = std::nullopt;
+  return all;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(metrics_suite)
@@ -54,6 +71,33 @@ BOOST_AUTO_TEST_CASE(the_text_is_the_golden_one) {
   BOOST_TEST(text == content_of(path));
 }
 
+BOOST_AUTO_TEST_CASE(what_was_verified_is_the_golden_text) {
+  const std::string path = BTS3_SOURCE_DIR "/tests/data/surface/metrics_verify.prom";
+  const std::string text = verify_metrics_of(verified_sample());
+  if (std::getenv("BTS3_UPDATE_GOLDEN") != nullptr) {
+    write_file(path, text);
+  }
+  BOOST_TEST(text == content_of(path));
+  auto lost = verified_sample();
+  lost["home"]->elsewhere = "a manifest leads nowhere";
+  BOOST_TEST(verify_metrics_of(lost).find("verify_found_damage{subvolume=\"home\"} 1\n") !=
+             std::string::npos);
+}
+
+// A collector reads both files: a family in two of them would be a series twice.
+BOOST_AUTO_TEST_CASE(backup_and_verify_share_no_metric) {
+  const std::string run = metrics_of(sample());
+  const std::string verified = verify_metrics_of(verified_sample());
+  const std::regex type("# TYPE [a-z_0-9]+ ");
+  std::size_t count = 0;
+  for (std::sregex_iterator found(verified.begin(), verified.end(), type), end; found != end;
+       ++found, ++count) {
+    BOOST_TEST(run.find(found->str()) == std::string::npos, found->str());
+  }
+  BOOST_TEST(count == 4u);
+  BOOST_TEST(verify_metrics_path("/a.b/backup.prom") == "/a.b/backup_verify.prom");
+}
+
 BOOST_AUTO_TEST_CASE(labels_are_escaped_and_what_is_not_known_has_no_sample) {
   const std::string text = metrics_of(sample());
   BOOST_TEST(text.find("btrfs_to_s3_run_failed{subvolume=\"a \\\"b\\\"\\\\c\\nd\"} 1\n") !=
@@ -66,7 +110,7 @@ BOOST_AUTO_TEST_CASE(labels_are_escaped_and_what_is_not_known_has_no_sample) {
 }
 
 BOOST_AUTO_TEST_CASE(alerts_speak_of_metrics_that_exist) {
-  const std::string metrics = metrics_of(sample());
+  const std::string metrics = metrics_of(sample()) + verify_metrics_of(verified_sample());
   const std::string alerts = content_of(BTS3_SOURCE_DIR "/systemd/prometheus-alerts.yml");
   const std::regex name("btrfs_to_s3_[a-z_]+");
   std::set<std::string> named;

@@ -79,6 +79,74 @@ BOOST_AUTO_TEST_CASE(a_backup_that_is_too_old_is_critical_also_while_a_run_is_un
   BOOST_TEST(first_problem(old) == "the last backup is 8 d old, and 8 d are allowed");
 }
 
+BOOST_AUTO_TEST_CASE(damage_that_the_last_backup_rests_on_is_critical_and_older_damage_a_warning) {
+  status_facts facts = sound();
+  facts.chain = {"full", "incremental"};
+  facts.verified.emplace();
+  facts.verified->runs[verification_kind::deep] = at("20260110T020000Z");
+  const status_rules rules = rules_at("20260115T010004Z");
+  BOOST_TEST((judge_health(facts, rules, zone).state == health::ok));
+
+  facts.verified->damaged = {{"old", verification_kind::quick, at("20260110T020000Z"), "missing"},
+                             {"older", verification_kind::deep, at("20260110T020000Z"), "flipped"}};
+  const subvolume_health warned = judge_health(facts, rules, zone);
+  BOOST_TEST((warned.state == health::warning));
+  BOOST_TEST(warned.problems.size() == 1u);
+  BOOST_TEST(first_problem(warned) ==
+             "an older backup is damaged: old: missing (quick verification of 2026-01-10 03:00), "
+             "and 1 more; btrfs_to_s3 verify --subvolume data looks again");
+
+  facts.verified->damaged.push_back(
+      {"full", verification_kind::deep, at("20260110T020000Z"), "chunk: part 3 differs"});
+  const subvolume_health bad = judge_health(facts, rules, zone);
+  BOOST_TEST((bad.state == health::critical));
+  BOOST_TEST(bad.problems.size() == 2u);
+  BOOST_TEST(first_problem(bad) ==
+             "the last backup rests on a damaged one: full: chunk: part 3 differs (deep "
+             "verification of 2026-01-10 03:00); btrfs_to_s3 verify --deep --subvolume data looks "
+             "again");
+
+  status_facts lost = sound();
+  lost.verified.emplace();
+  lost.verified->elsewhere = "x/manifest: its parent is missing";
+  const subvolume_health elsewhere = judge_health(lost, rules, zone);
+  BOOST_TEST((elsewhere.state == health::warning));
+  BOOST_TEST(first_problem(elsewhere) == "verify found damage: x/manifest: its parent is missing");
+
+  status_facts unreadable = sound();
+  unreadable.verified_problem = "makes no sense";
+  BOOST_TEST((judge_health(unreadable, rules, zone).state == health::warning));
+}
+
+// A run that is weaker and older than another tells nothing; a round of samples is not rounded up.
+BOOST_AUTO_TEST_CASE(the_last_verification_is_told_and_stronger_ones_before_it) {
+  const auto shown = [](std::map<verification_kind, timestamp> runs, std::size_t columns) {
+    status_report report;
+    report.rules = rules_at("20260121T020000Z");
+    status_facts facts = sound();
+    facts.verified.emplace();
+    facts.verified->runs = std::move(runs);
+    facts.verified->sample_done = 199;
+    facts.verified->sample_parts = 200;
+    report.subvolumes.push_back(judge_health(std::move(facts), report.rules, zone));
+    const std::string text = status_as_text(report, zone, columns);
+    const std::size_t head = text.find("VERIFIED");
+    BOOST_REQUIRE(head != std::string::npos);
+    const std::size_t line = text.rfind('\n', head) + 1;
+    const std::size_t row = text.find('\n', head) + 1;
+    return text.substr(row + (head - line), text.find('\n', row) - row - (head - line));
+  };
+  using kind = verification_kind;
+  const timestamp early = at("20260110T020000Z");
+  const timestamp late = at("20260120T020000Z");
+  BOOST_TEST(shown({}, 80) == "never");
+  BOOST_TEST(shown({{kind::quick, late}, {kind::deep, early}}, 80) == "24 h quick");
+  BOOST_TEST(shown({{kind::quick, late}, {kind::deep, early}}, 160) ==
+             "2026-01-20 quick, 2026-01-10 deep");
+  BOOST_TEST(shown({{kind::quick, early}, {kind::deep, late}}, 160) == "2026-01-20 deep");
+  BOOST_TEST(shown({{kind::quick, late}, {kind::sample, late}}, 160) == "2026-01-20 sample 99%");
+}
+
 BOOST_AUTO_TEST_CASE(what_could_not_be_restored_is_critical) {
   const auto judged = [](const std::function<void(status_facts&)>& spoil) {
     status_facts facts = sound();
@@ -179,6 +247,14 @@ BOOST_AUTO_TEST_CASE(the_screens_are_the_golden_ones) {
   being_made.unfinished->uploaded_bytes = 700 << 20;
   being_made.plan.what = action::incremental;
   being_made.plan.reason = "incremental_due";
+  being_made.verified.emplace();
+  being_made.verified->runs = {{verification_kind::quick, at("20260121T020000Z")},
+                               {verification_kind::sample, at("20260119T020000Z")}};
+  being_made.verified->sample_done = 38;
+  being_made.verified->sample_parts = 120;
+  being_made.verified->damaged = {{"p/subvol/data/full/manifest-20250107T010004Z.json",
+                                   verification_kind::quick, at("20260121T020000Z"),
+                                   "chunk-20250107T010004Z-0.bin: missing"}};
   report.subvolumes.push_back(judge_health(std::move(being_made), report.rules, zone));
   status_facts none;
   none.name = "home";

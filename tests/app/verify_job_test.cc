@@ -8,6 +8,7 @@
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <set>
 
 using namespace bts3;
@@ -378,6 +379,107 @@ BOOST_AUTO_TEST_CASE(the_record_outlives_damage_and_other_places) {
   BOOST_TEST(!read_verify_record(made.settings.state_path)
                   ->find("data", place)
                   ->links.contains(made.chain[0]));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_told_is_when_all_was_looked_at_how_far_sampling_is_and_what_stands) {
+  scene made;
+  const auto told = [&made] {
+    const auto record = read_verify_record(made.settings.state_path);
+    BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
+    return summary_of(*record->find("data", place));
+  };
+  using kind = verification_kind;
+  // One chain is not all.
+  made.verify(verify_depth::quick, 0, made.chain[1]);
+  BOOST_TEST(told().runs.empty());
+  made.verify(verify_depth::quick);
+  BOOST_TEST((told().runs == std::map<kind, planner::timestamp>{{kind::quick, made.now}}));
+  BOOST_TEST(told().sample_parts == 0u);
+  const std::uint64_t parts = made.verify(verify_depth::sample, 4).parts;
+  BOOST_TEST(told().runs.contains(kind::sample));
+  BOOST_TEST(told().sample_done == 4u);
+  BOOST_TEST(told().sample_parts == parts);
+  made.verify(verify_depth::sample, parts - 2);  // on to the end, and around
+  BOOST_TEST(told().sample_done == 2u);
+  BOOST_TEST(told().sound());
+
+  made.flip(made.chunk(13, 1), 5);
+  made.verify(verify_depth::deep);
+  const verification_summary damaged = told();
+  BOOST_TEST(!damaged.sound());
+  BOOST_REQUIRE(damaged.damaged.size() == 1u);
+  BOOST_TEST(damaged.damaged[0].key == made.chain[1]);
+  BOOST_TEST((damaged.damaged[0].kind == kind::deep));
+  BOOST_TEST(!damaged.damaged[0].problem.empty());
+  BOOST_TEST(damaged.runs.contains(kind::deep));  // it had its verdict
+  made.flip(made.chunk(13, 1), 5);
+  made.verify(verify_depth::quick);
+  BOOST_TEST(told().damaged.size() == 1u);  // which a listing does not refute
+  made.verify(verify_depth::deep);
+  BOOST_TEST(told().sound());
+
+  made.store.erase(made.chain[1]);
+  made.verify(verify_depth::quick);
+  BOOST_TEST(told().damaged.empty());
+  BOOST_TEST(!told().elsewhere.empty());
+  BOOST_TEST(!told().sound());
+}
+
+BOOST_AUTO_TEST_CASE(a_run_that_left_something_out_is_no_run_of_its_kind) {
+  scene made;
+  const std::string key = made.chunk(13, 0);
+  const auto before = *made.store.find(key);
+  made.store.put(key, before.body, "DEEP_ARCHIVE");
+  made.verify(verify_depth::deep);
+  const auto record = read_verify_record(made.settings.state_path);
+  BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
+  const verified_subvolume* known = record->find("data", place);
+  BOOST_REQUIRE(known != nullptr);
+  BOOST_TEST(known->at.has_value());
+  BOOST_TEST(known->runs.empty());
+}
+
+// The whole command, on a store that is given.
+BOOST_AUTO_TEST_CASE(the_command_writes_metrics_of_its_own_beside_those_of_backups) {
+  scene made;
+  store_tuning tuning;
+  tuning.store = &made.store;
+  made.with.tuning = &tuning;
+  made.settings.subvolumes.resize(2);
+  made.settings.subvolumes[0].name = "data";
+  made.settings.subvolumes[1].name = "home";
+  made.settings.textfile = made.directory / "backup.prom";
+  bts3::testing::write_file(made.settings.textfile, "of the last backup\n");
+  verify_command command;
+  command.subvolumes = {"data"};
+  auto ran = made.loop->run(run_verify(made.with, command));
+  BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
+  BOOST_TEST((*ran == exit_status::done));
+  const std::string path = made.directory / "backup_verify.prom";
+  const std::string text = bts3::testing::content_of(path);
+  BOOST_TEST(has(text, "last_verify_timestamp_seconds{subvolume=\"data\",kind=\"quick\"} "), text);
+  BOOST_TEST(has(text, "verify_found_damage{subvolume=\"data\"} 0\n"), text);
+  BOOST_TEST(!has(text, "home"), text);
+  BOOST_TEST(bts3::testing::content_of(made.settings.textfile) == "of the last backup\n");
+  // A later run about another subvolume keeps what is known of this one.
+  command.subvolumes = {"home"};
+  ran = made.loop->run(run_verify(made.with, command));
+  BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
+  BOOST_TEST(has(bts3::testing::content_of(path), "verify_found_damage{subvolume=\"data\"} 0\n"));
+  BOOST_TEST(has(bts3::testing::content_of(path), "verify_found_damage{subvolume=\"home\"} 0\n"));
+  // Damage is told, and a file that cannot be written is a warning.
+  made.store.erase(made.chunk(13, 1));
+  command.subvolumes.clear();
+  ran = made.loop->run(run_verify(made.with, command));
+  BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
+  BOOST_TEST((*ran == exit_status::verification));
+  BOOST_TEST(has(bts3::testing::content_of(path), "verify_found_damage{subvolume=\"data\"} 1\n"));
+  made.settings.textfile = made.directory / "absent/backup.prom";
+  ran = made.loop->run(run_verify(made.with, command));
+  BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
+  BOOST_TEST((*ran == exit_status::verification));
+  BOOST_TEST(std::count(made.log.events.begin(), made.log.events.end(), "metrics_not_written") ==
+             1);
 }
 
 BOOST_AUTO_TEST_CASE(the_outcome_is_json_too) {
