@@ -1,16 +1,17 @@
 # Every third-party library, each behind one imported target, all from packages of Debian 12 or 13
 # (tests/install_dependencies.sh lists the packages).
 #
-# BTS3_STATIC asks for archives only. Debian has them, but for libcurl's own dependencies and for
-# simdjson: cmake/static_dependencies.sh builds those two from Debian's sources. toml++, fmt and spdlog
+# BTS3_STATIC asks for archives only. Debian has them, but for libcurl's own dependencies, simdjson and
+# ISA-L: cmake/static_dependencies.sh builds those three from Debian's sources. toml++, fmt and spdlog
 # are headers then.
 option(BTS3_STATIC "Link everything into the program, libc included" OFF)
 set(BTS3_STATIC_DEPENDENCIES "${PROJECT_SOURCE_DIR}/build/static-dependencies" CACHE PATH
   "What cmake/static_dependencies.sh has built")
 if(BTS3_STATIC)
   if(NOT EXISTS "${BTS3_STATIC_DEPENDENCIES}/lib/libcurl.a"
-      OR NOT EXISTS "${BTS3_STATIC_DEPENDENCIES}/lib/libsimdjson.a")
-    message(FATAL_ERROR "a static program needs archives of libcurl and simdjson, which are not in "
+      OR NOT EXISTS "${BTS3_STATIC_DEPENDENCIES}/lib/libsimdjson.a"
+      OR NOT EXISTS "${BTS3_STATIC_DEPENDENCIES}/lib/libisal.a")
+    message(FATAL_ERROR "a static program needs archives of libcurl, simdjson and ISA-L, which are not all in "
       "${BTS3_STATIC_DEPENDENCIES}; run: cmake/static_dependencies.sh \"${BTS3_STATIC_DEPENDENCIES}\"")
   endif()
   list(PREPEND CMAKE_PREFIX_PATH "${BTS3_STATIC_DEPENDENCIES}")

@@ -2,7 +2,7 @@
 # The libraries that Debian has no complete static archive of, built from Debian's source packages:
 #   cmake/static_dependencies.sh [DIR]      (default: build/static-dependencies)
 # Makes DIR/lib/libcurl.a (HTTP and HTTPS by OpenSSL, names by c-ares, nothing else: Debian's own
-# needs archives of Kerberos, LDAP and others that do not exist) and DIR/lib/libsimdjson.a. The sources
+# needs archives of Kerberos, LDAP and others that do not exist), DIR/lib/libsimdjson.a and DIR/lib/libisal.a (its CRCs alone). The sources
 # come from the mirrors that apt is configured for and are checked by it against their signatures;
 # nothing outside DIR is changed. What is there already is not built again. Exit status 69 where no
 # mirror has the sources.
@@ -12,11 +12,11 @@ prefix=$(realpath -m "${1:-build/static-dependencies}")
 work=$prefix/work
 jobs=$(nproc)
 
-if [[ -e $prefix/lib/libcurl.a && -e $prefix/lib/libsimdjson.a ]]; then
+if [[ -e $prefix/lib/libcurl.a && -e $prefix/lib/libsimdjson.a && -e $prefix/lib/libisal.a ]]; then
   echo "static dependencies: in $prefix"
   exit 0
 fi
-for program in dpkg-source make cmake g++; do
+for program in dpkg-source make cmake g++ nasm; do
   command -v "$program" >/dev/null ||
     { echo "static_dependencies.sh: $program is missing; run: tests/install_dependencies.sh packaging" >&2; exit 1; }
 done
@@ -54,8 +54,8 @@ say() {
 
 say "lists of source packages" apt-get "${apt[@]}" update
 cd "$work/source"
-echo "static dependencies: sources of curl and simdjson"
-apt-get "${apt[@]}" source curl simdjson >"$work/log" 2>&1 || {
+echo "static dependencies: sources of curl, simdjson and isal"
+apt-get "${apt[@]}" source curl simdjson libisal >"$work/log" 2>&1 || {
   tail -n 10 "$work/log" >&2
   echo "static_dependencies.sh: the source packages cannot be had from the mirrors in /etc/apt" >&2
   exit 69
@@ -86,5 +86,12 @@ build_simdjson() {
   cmake --install build
 }
 say "simdjson" build_simdjson
+
+build_isal() {
+  cd "$work"/source/libisal-*/
+  make -f Makefile.unx -j"$jobs" units=crc lib
+  install -D -m 644 bin/isa-l.a "$prefix/lib/libisal.a"
+}
+say "isal" build_isal
 rm -rf "$work"
 echo "static dependencies: in $prefix"

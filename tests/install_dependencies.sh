@@ -21,8 +21,9 @@ coverage=(llvm-19)
 bench=(libbenchmark-dev nginx-light libnginx-mod-http-lua openssl btrfs-progs python3 mount util-linux)
 # What bench/ measures against, counts with and draws with; it does without what is missing.
 peers=(rclone awscli s3cmd restic strace valgrind linux-perf gnuplot-nox)
-# Packages and the static binary (newer archives of OpenSSL need zlib and zstd), and a bare system to try them in.
-packaging=(dpkg-dev lintian debootstrap make libc-ares-dev zlib1g-dev libzstd-dev)
+# Packages and the static binary (newer archives of OpenSSL need zlib and zstd, ISA-L an assembler), and a bare system to
+# try them in.
+packaging=(dpkg-dev lintian debootstrap make libc-ares-dev zlib1g-dev libzstd-dev nasm)
 
 groups=("$@")
 [[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage bench packaging)
