@@ -23,51 +23,9 @@ using engine::error;
 using engine::reason;
 using engine::result;
 using engine::task;
-using planner::timestamp;
 
 // Enough to hide the latency of a store far away; a manifest has 1 KiB to some MiB.
 constexpr std::size_t manifests_at_once = 12;
-
-// What a key below "{prefix}/subvol/{name}/" is by its form.
-enum class object_kind { pointer, manifest, chunk, folder, unknown };
-
-bool is_index(std::string_view text) {
-  return !text.empty() && text.size() <= 10 &&
-         text.find_first_not_of("0123456789") == std::string_view::npos;
-}
-
-object_kind kind_of(std::string_view rest) {
-  if (rest == "current.json") {
-    return object_kind::pointer;
-  }
-  if (rest.empty() || rest.ends_with('/')) {
-    return object_kind::folder;  // what consoles make to show a folder
-  }
-  const std::size_t slash = rest.find('/');
-  const std::string_view folder = rest.substr(0, slash);
-  if (slash == std::string_view::npos || (folder != "full" && folder != "incremental")) {
-    return object_kind::unknown;
-  }
-  std::string_view name = rest.substr(slash + 1);
-  const auto take = [&name](std::string_view before, std::string_view after) {
-    if (!name.starts_with(before) || !name.ends_with(after) ||
-        name.size() < before.size() + after.size()) {
-      return false;
-    }
-    name = name.substr(before.size(), name.size() - before.size() - after.size());
-    return true;
-  };
-  if (take("manifest-", ".json")) {
-    return timestamp::parse(name) ? object_kind::manifest : object_kind::unknown;
-  }
-  if (take("chunk-", ".bin")) {
-    const std::size_t dash = name.rfind('-');
-    const bool whole = dash != std::string_view::npos && timestamp::parse(name.substr(0, dash)) &&
-                       is_index(name.substr(dash + 1));
-    return whole ? object_kind::chunk : object_kind::unknown;
-  }
-  return object_kind::unknown;
-}
 
 std::string class_of(const s3::listed_object& object) {
   return object.stored_as.empty() ? "STANDARD" : object.stored_as.str();
@@ -379,29 +337,30 @@ void find_strays(assembly& all, const std::string& root,
   }
   for (const auto& [key, object] : all.objects) {
     count(all.made.classes, object);
-    const std::string rest = key.substr(root.size());
-    switch (kind_of(rest)) {
-      case object_kind::pointer:
-      case object_kind::folder:
+    const planner::object_name name = planner::name_of(root, key);
+    switch (name.is) {
+      case planner::object_name::what::pointer:
         break;
-      case object_kind::manifest:
+      case planner::object_name::what::manifest:
         if (const auto problem = unreadable.find(key); problem != unreadable.end()) {
           all.made.strays.push_back(stray(object, "manifest that cannot be used"));
           all.made.strays.back().detail = problem->second;
         }
         break;
-      case object_kind::chunk:
+      case planner::object_name::what::chunk:
         if (!used.contains(key)) {
-          const std::string manifest = root + rest.substr(0, rest.find('/')) + "/manifest-" +
-                                       rest.substr(rest.find("chunk-") + 6, 16) + ".json";
+          const std::string manifest = root + std::string(planner::to_string(name.kind)) +
+                                       "/manifest-" + name.when.compact() + ".json";
           all.made.strays.push_back(
               stray(object, unreadable.contains(manifest)
                                 ? "chunk of a manifest that cannot be used"
                                 : "chunk of no backup: of one in the making, or left over"));
         }
         break;
-      case object_kind::unknown:
-        all.made.strays.push_back(stray(object, "nothing of this program's"));
+      case planner::object_name::what::other:
+        if (!key.ends_with('/')) {  // consoles make such to show a folder
+          all.made.strays.push_back(stray(object, "nothing of this program's"));
+        }
         break;
     }
   }
@@ -452,16 +411,15 @@ std::map<std::string, assembly> sort_by_subvolume(s3::listing& found, const std:
     const std::string name = rest.substr(0, slash);
     assembly& one = all[name];
     one.made.name = name;
-    switch (kind_of(rest.substr(slash + 1))) {
-      case object_kind::pointer:
+    switch (planner::name_of(root + name + "/", key).is) {
+      case planner::object_name::what::pointer:
         one.has_pointer = true;
         break;
-      case object_kind::manifest:
+      case planner::object_name::what::manifest:
         one.manifests.push_back(key);
         break;
-      case object_kind::chunk:
-      case object_kind::folder:
-      case object_kind::unknown:
+      case planner::object_name::what::chunk:
+      case planner::object_name::what::other:
         break;
     }
     one.objects.emplace(key, std::move(object));

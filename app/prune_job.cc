@@ -80,10 +80,11 @@ struct subvolume_pruner::group {
 };
 
 subvolume_pruner::subvolume_pruner(const services& with, s3::object_store& store, store_clock time,
-                                   std::string subvolume)
+                                   const price_table& prices, std::string subvolume)
     : _with(with),
       _store(store),
       _time(std::move(time)),
+      _prices(prices),
       _root(planner::key_layout(with.settings.prefix, subvolume).root()) {
   _report.name = std::move(subvolume);
 }
@@ -212,7 +213,10 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
   // What a backup may still be resumed from is no orphan.
   policy.grace =
       std::max(policy.grace, std::chrono::ceil<std::chrono::seconds>(_with.settings.resume_for));
+  const std::string endpoint = configured_endpoint(_with);
+  policy.minimum_days = minimum_days_of(_prices, endpoint);
   _report.plan = planner::judge_bucket(*seen, policy, now());
+  _report.money = estimate_early(_prices, _report.plan.early, _with.settings.region, endpoint);
   _report.judged = true;
 }
 
@@ -396,8 +400,8 @@ namespace {
 
 // Everything but connecting: `reports` in the order of `names`, also when it is stopped.
 task<result<void>> prune_all(const services& with, store_connection& connection,
-                             const std::vector<subvolume_config>& chosen, bool acts,
-                             std::vector<pruned_subvolume>& reports) {
+                             const std::vector<subvolume_config>& chosen, const price_table& prices,
+                             bool acts, std::vector<pruned_subvolume>& reports) {
   auto in_the_making = backups_in_the_making(with);
   if (!in_the_making) {
     co_return std::move(in_the_making.error());
@@ -410,7 +414,8 @@ task<result<void>> prune_all(const services& with, store_connection& connection,
   }
   for (const subvolume_config& one : chosen) {
     subvolume_pruner pruner(
-        with, connection.store(), [&connection] { return connection.store_time(); }, one.name);
+        with, connection.store(), [&connection] { return connection.store_time(); }, prices,
+        one.name);
     auto looking = pruner.look(*in_the_making, *verified);
     co_await std::move(looking);
     if (with.stop.stop_requested()) {
@@ -447,6 +452,10 @@ task<result<exit_status>> run_prune(const services& with, prune_command command)
   if (!chosen) {
     co_return std::move(chosen.error());
   }
+  auto prices = load_prices(with.settings.price_table);
+  if (!prices) {
+    co_return std::move(prices.error());
+  }
   std::optional<run_lock> lock;
   if (command.yes) {
     auto locked = run_lock::acquire(with.settings.lock_path);
@@ -460,7 +469,7 @@ task<result<exit_status>> run_prune(const services& with, prune_command command)
     co_return std::move(connection.error());
   }
   std::vector<pruned_subvolume> reports;
-  auto pruning = prune_all(with, **connection, *chosen, command.yes, reports);
+  auto pruning = prune_all(with, **connection, *chosen, *prices, command.yes, reports);
   auto pruned = co_await std::move(pruning);
   auto closing = (*connection)->close();
   co_await std::move(closing);

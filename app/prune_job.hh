@@ -48,7 +48,7 @@ class subvolume_pruner {
   using store_clock = std::function<std::optional<std::chrono::system_clock::time_point>()>;
 
   subvolume_pruner(const services& with, s3::object_store& store, store_clock time,
-                   std::string subvolume);
+                   const price_table& prices, std::string subvolume);
 
   // Reads and judges; changes nothing. Errors end up in the report.
   engine::task<void> look(const std::set<planner::timestamp>& in_the_making,
@@ -80,6 +80,7 @@ class subvolume_pruner {
   const services& _with;
   s3::object_store& _store;
   store_clock _time;
+  const price_table& _prices;
   std::string _root;
   std::optional<std::string> _pointer_text;  // as it was when all was judged
   pruned_subvolume _report;

@@ -47,12 +47,66 @@ std::string removals_text(const std::vector<planner::removal>& all, bool orphans
   return text + ")";
 }
 
-// The place for money: a price for a GB and month of the class would make it a sum.
-std::string early_text(const std::string& storage_class, const planner::early_deletion& early) {
-  std::array<char, 64> number{};
-  std::snprintf(number.data(), number.size(), "%.1f", early.byte_days / billed_gigabyte);
-  return storage_class + ": " + counted(early.objects, "object") + ", " + number.data() +
-         " GB-days remain to be paid";
+// A line for each class, and one that says where the sums come from.
+std::string early_text(const pruned_subvolume& one) {
+  const early_cost& money = one.money;
+  std::string text;
+  for (const auto& [name, early] : one.plan.early) {
+    std::array<char, 64> number{};
+    std::snprintf(number.data(), number.size(), "%.1f", early.byte_days / billed_gigabyte);
+    text += "  before the minimum storage time: " + name + ": " + counted(early.objects, "object") +
+            ", " + number.data() + " GB-days remain to be paid";
+    const auto known = money.classes.find(name);
+    if (known != money.classes.end() && known->second) {
+      text += ", about " + money_text(*known->second, money.currency);
+    } else if (money.has_sum) {
+      text += "; the price table has no price for storing this class";
+    }
+    text += "\n";
+  }
+  if (text.empty()) {
+    return text;
+  }
+  if (!money.has_sum) {
+    return text + "    in money not known: the price table is of " + source_text(money) +
+           ", and not of " + money.provider + " (restore.price_table names another)\n";
+  }
+  const std::optional<double> total = money.total();
+  if (!total) {
+    return text + "    by the prices of " + source_text(money) + "\n";
+  }
+  text += "    ";
+  if (money.other_region) {
+    text += "not known for " + money.region + "; in " + money.table_region + " ";
+  }
+  return text + (money.complete() ? "about " : "at least ") + money_text(*total, money.currency) +
+         " in all, an estimate by the prices of " + source_text(money) +
+         ", taxes and discounts aside\n";
+}
+
+json early_json(const pruned_subvolume& one) {
+  json all = json::array();
+  for (const auto& [name, early] : one.plan.early) {
+    const auto known = one.money.classes.find(name);
+    const bool priced = known != one.money.classes.end() && known->second;
+    all.push_back({{"storage_class", name},
+                   {"objects", early.objects},
+                   {"gb_days", early.byte_days / billed_gigabyte},
+                   {"cost", priced ? json(*known->second) : json()}});
+  }
+  return all;
+}
+
+// Null without early deletions, and where the table has no price for any, or is another provider's.
+json money_json(const early_cost& money) {
+  if (!money.total()) {
+    return {};
+  }
+  return {{"total", *money.total()},
+          {"complete", money.complete()},
+          {"currency", money.currency},
+          {"prices", {{"of", money.table}, {"region", money.table_region}, {"as_of", money.as_of}}},
+          {"region", money.region}};
 }
 
 std::string listed(const std::string& head, const std::vector<std::string>& lines) {
@@ -105,9 +159,7 @@ std::string deletions_text(const pruned_subvolume& one) {
   if (one.plan.removals.empty() && one.plan.uploads.empty() && one.plan.held_back.empty()) {
     text += "  nothing to delete\n";
   }
-  for (const auto& [name, early] : one.plan.early) {
-    text += "  before the minimum storage time: " + early_text(name, early) + "\n";
-  }
+  text += early_text(one);
   if (!one.plan.held_back.empty()) {
     text += "  nothing is deleted: " + one.plan.held_back + "\n";
   }
@@ -189,7 +241,8 @@ json generations_json(const planner::prune_plan& plan) {
   return all;
 }
 
-json plan_json(const planner::prune_plan& plan) {
+json plan_json(const pruned_subvolume& one) {
+  const planner::prune_plan& plan = one.plan;
   json out;
   out["held_back"] = plan.held_back.empty() ? json() : json(plan.held_back);
   out["generations"] = generations_json(plan);
@@ -205,12 +258,8 @@ json plan_json(const planner::prune_plan& plan) {
   for (const planner::upload_removal& one : plan.uploads) {
     out["uploads"].push_back({{"key", one.key}, {"upload_id", one.upload_id}});
   }
-  out["early_deletions"] = json::array();
-  for (const auto& [name, early] : plan.early) {
-    out["early_deletions"].push_back({{"storage_class", name},
-                                      {"objects", early.objects},
-                                      {"gb_days", early.byte_days / billed_gigabyte}});
-  }
+  out["early_deletions"] = early_json(one);
+  out["early_deletions_cost"] = money_json(one.money);
   out["orphans_kept"] = plan.orphans_kept;
   out["lost"] = json::array();
   for (const planner::lost_link& one : plan.lost) {
@@ -258,7 +307,7 @@ std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted) 
         entry["full_verified"] = {{"how", to_string(one.proof->kind)},
                                   {"at", one.proof->at.rfc3339()}};
       }
-      entry.update(plan_json(one.plan));
+      entry.update(plan_json(one));
     }
     if (!one.uploads_problem.empty()) {
       entry["uploads_problem"] = one.uploads_problem;

@@ -1,6 +1,7 @@
 // What prune found, and did, as values, and as people and machines read it.
 #pragma once
 
+#include "app/restore_prices.hh"
 #include "app/verify_record.hh"
 #include "engine/error.hh"
 #include "planner/prune.hh"
@@ -22,6 +23,7 @@ struct pruned_subvolume {
   std::optional<engine::error> failure;  // why it could not be judged, or deleting ended early
   bool judged = false;
   planner::prune_plan plan;
+  early_cost money;                           // of plan.early
   std::optional<verified_link::proof> proof;  // of the current full
   std::string uploads_problem;                // why open uploads are not known; empty: they are
   // With --yes.

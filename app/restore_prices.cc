@@ -20,6 +20,7 @@ using engine::result;
 
 constexpr double gigabyte = 1024.0 * 1024.0 * 1024.0;
 constexpr double days_per_month = 30;
+constexpr std::int64_t minimum_days_max = 3650;
 constexpr std::size_t file_bytes_max = 64 * 1024;  // the one below has 2 KiB
 
 // Amazon S3, US East (N. Virginia): https://aws.amazon.com/s3/pricing/, by what quoted it in June
@@ -27,7 +28,8 @@ constexpr std::size_t file_bytes_max = 64 * 1024;  // the one below has 2 KiB
 //   retrieval from GLACIER: "Manage data retrieval costs", AWS re:Post Knowledge Center, works with
 //     $0.05 a thousand and $0.01 a GB (Standard), $10 a thousand (Expedited)
 //   retrieval from DEEP_ARCHIVE, requests, storage: the AWS Price List for us-east-1, as published
-//     cost tools embed it; Bulk from GLACIER has been free since November 2021
+//     cost tools embed it (first 50 TB; INTELLIGENT_TIERING in its frequent tier); Bulk from
+//     GLACIER has been free since November 2021
 //   transfer: $0.09 a GB for the first 10 TB a month, after 100 GB that are free
 // Retrieval from the archive tiers of INTELLIGENT_TIERING is free but for Expedited, and makes no
 // copy. A copy is stored at the price of STANDARD, first 50 TB.
@@ -41,12 +43,18 @@ copy_per_gb_month = 0.023
 transfer_per_gb = 0.09
 
 [class.STANDARD]
+store_per_gb_month = 0.023
+minimum_days = 0
 get_per_1000 = 0.0004
 
 [class.REDUCED_REDUNDANCY]
+store_per_gb_month = 0.024
+minimum_days = 0
 get_per_1000 = 0.0004
 
 [class.INTELLIGENT_TIERING]
+store_per_gb_month = 0.023
+minimum_days = 0
 get_per_1000 = 0.0004
 
 [class."INTELLIGENT_TIERING (ARCHIVE_ACCESS)"]
@@ -61,18 +69,26 @@ tier.Standard = { per_gb = 0.0, per_1000_requests = 0.0 }
 tier.Bulk = { per_gb = 0.0, per_1000_requests = 0.0 }
 
 [class.STANDARD_IA]
+store_per_gb_month = 0.0125
+minimum_days = 30
 get_per_1000 = 0.001
 read_per_gb = 0.01
 
 [class.ONEZONE_IA]
+store_per_gb_month = 0.01
+minimum_days = 30
 get_per_1000 = 0.001
 read_per_gb = 0.01
 
 [class.GLACIER_IR]
+store_per_gb_month = 0.004
+minimum_days = 90
 get_per_1000 = 0.01
 read_per_gb = 0.03
 
 [class.GLACIER]
+store_per_gb_month = 0.0036
+minimum_days = 90
 get_per_1000 = 0.0004
 copies = true
 tier.Standard = { per_gb = 0.01, per_1000_requests = 0.05 }
@@ -80,6 +96,8 @@ tier.Bulk = { per_gb = 0.0, per_1000_requests = 0.0 }
 tier.Expedited = { per_gb = 0.03, per_1000_requests = 10.0 }
 
 [class.DEEP_ARCHIVE]
+store_per_gb_month = 0.00099
+minimum_days = 180
 get_per_1000 = 0.0004
 copies = true
 tier.Standard = { per_gb = 0.02, per_1000_requests = 0.10 }
@@ -165,9 +183,22 @@ class price_reader {
       problem("class." + name + " must be a table");
       return made;
     }
-    know(*table, path, {"get_per_1000", "read_per_gb", "copies", "tier"});
+    know(*table, path,
+         {"get_per_1000", "read_per_gb", "copies", "tier", "store_per_gb_month", "minimum_days"});
     made.get_per_1000 = number(*table, path, "get_per_1000");
     made.read_per_gb = number(*table, path, "read_per_gb", 0);
+    if (table->contains("store_per_gb_month")) {
+      made.store_per_gb_month = number(*table, path, "store_per_gb_month");
+    }
+    if (const toml::node* least = table->get("minimum_days")) {
+      const auto days = least->value_exact<std::int64_t>();
+      if (!days || *days < 0 || *days > minimum_days_max) {
+        problem(path + "minimum_days must be a number of days from 0 to " +
+                std::to_string(minimum_days_max));
+      } else {
+        made.minimum_days = std::chrono::days(*days);
+      }
+    }
     if (const toml::node* copies = table->get("copies")) {
       if (!copies->is_boolean()) {
         problem(path + "copies must be true or false");
@@ -215,10 +246,19 @@ bool is_amazon(const std::string& endpoint) {
   return host.empty() || host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
 }
 
-std::string money(double amount, const std::string& currency) {
-  char text[64];
-  std::snprintf(text, sizeof text, amount > 0 && amount < 0.01 ? "%.4f" : "%.2f", amount);
-  return std::string(text) + (currency.empty() ? "" : " " + currency);
+price_basis basis_of(const price_table& prices, const std::string& region,
+                     const std::string& endpoint) {
+  price_basis made;
+  made.table = prices.name;
+  made.as_of = prices.as_of;
+  made.currency = prices.currency;
+  made.table_region = prices.region;
+  made.region = region;
+  made.provider = endpoint.empty() ? "Amazon S3" : host_of(endpoint);
+  made.has_sum =
+      prices.endpoint.empty() ? is_amazon(endpoint) : host_of(prices.endpoint) == host_of(endpoint);
+  made.other_region = made.has_sum && prices.region != region;
+  return made;
 }
 
 void add_class(const std::string& name, const class_demand& wanted, const class_prices* prices,
@@ -299,21 +339,11 @@ result<price_table> load_prices(const std::string& path) {
 
 restore_cost estimate_cost(const price_table& prices, const restore_demand& demand) {
   restore_cost cost;
-  cost.table = prices.name;
-  cost.as_of = prices.as_of;
-  cost.currency = prices.currency;
-  cost.table_region = prices.region;
-  cost.region = demand.region;
-  const bool same_provider = prices.endpoint.empty()
-                                 ? is_amazon(demand.endpoint)
-                                 : host_of(prices.endpoint) == host_of(demand.endpoint);
-  if (!same_provider) {
-    cost.unknown.push_back("endpoint " + (demand.endpoint.empty() ? std::string("Amazon S3")
-                                                                  : host_of(demand.endpoint)));
+  static_cast<price_basis&>(cost) = basis_of(prices, demand.region, demand.endpoint);
+  if (!cost.has_sum) {
+    cost.unknown.push_back("endpoint " + cost.provider);
     return cost;
   }
-  cost.has_sum = true;
-  cost.other_region = prices.region != demand.region;
   std::uint64_t bytes = 0;
   for (const auto& [name, wanted] : demand.classes) {
     const auto known = prices.classes.find(name);
@@ -325,12 +355,63 @@ restore_cost estimate_cost(const price_table& prices, const restore_demand& dema
   return cost;
 }
 
+std::string money_text(double amount, const std::string& currency) {
+  char text[64];
+  std::snprintf(text, sizeof text, amount > 0 && amount < 0.01 ? "%.4f" : "%.2f", amount);
+  return std::string(text) + (currency.empty() ? "" : " " + currency);
+}
+
+std::string source_text(const price_basis& basis) {
+  return basis.table + " in " + basis.table_region + ", " + basis.as_of;
+}
+
+std::optional<double> early_cost::total() const {
+  std::optional<double> sum;
+  for (const auto& [name, amount] : classes) {
+    sum = amount ? sum.value_or(0) + *amount : sum;
+  }
+  return sum;
+}
+
+bool early_cost::complete() const {
+  return std::all_of(classes.begin(), classes.end(),
+                     [](const auto& one) { return one.second.has_value(); });
+}
+
+early_cost estimate_early(const price_table& prices,
+                          const std::map<std::string, planner::early_deletion>& early,
+                          const std::string& region, const std::string& endpoint) {
+  early_cost cost;
+  static_cast<price_basis&>(cost) = basis_of(prices, region, endpoint);
+  for (const auto& [name, what] : early) {
+    const auto known = prices.classes.find(name);
+    std::optional<double>& amount = cost.classes[name];
+    if (cost.has_sum && known != prices.classes.end() && known->second.store_per_gb_month) {
+      amount = what.byte_days / gigabyte / days_per_month * *known->second.store_per_gb_month;
+    }
+  }
+  return cost;
+}
+
+std::map<std::string, std::chrono::days> minimum_days_of(const price_table& prices,
+                                                         const std::string& endpoint) {
+  std::map<std::string, std::chrono::days> all;
+  if (basis_of(prices, prices.region, endpoint).has_sum) {
+    for (const auto& [name, one] : prices.classes) {
+      if (one.minimum_days) {
+        all[name] = *one.minimum_days;
+      }
+    }
+  }
+  return all;
+}
+
 std::string cost_text(const restore_cost& cost) {
   std::string lacking;
   for (const std::string& what : cost.unknown) {
     lacking += (lacking.empty() ? "" : ", ") + what;
   }
-  const std::string source = cost.table + " in " + cost.table_region + ", " + cost.as_of;
+  const std::string source = source_text(cost);
   if (!cost.has_sum) {
     return "  money     not known: the price table is of " + source + ", and not of " + lacking +
            " (restore.price_table names another)\n";
@@ -339,10 +420,11 @@ std::string cost_text(const restore_cost& cost) {
   if (cost.other_region) {
     text += "not known for " + cost.region + "; in " + cost.table_region + " ";
   }
-  text += (cost.unknown.empty() ? "about " : "at least ") + money(cost.total(), cost.currency) +
-          ": retrieval " + money(cost.retrieval, "") + ", copies " + money(cost.copies, "") +
-          ", requests " + money(cost.requests, "") + ", transfer out " + money(cost.transfer, "") +
-          "\n";
+  text += (cost.unknown.empty() ? "about " : "at least ") +
+          money_text(cost.total(), cost.currency) + ": retrieval " +
+          money_text(cost.retrieval, "") + ", copies " + money_text(cost.copies, "") +
+          ", requests " + money_text(cost.requests, "") + ", transfer out " +
+          money_text(cost.transfer, "") + "\n";
   if (!lacking.empty()) {
     text += "            without " + lacking + ", which the price table lacks\n";
   }

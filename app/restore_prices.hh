@@ -1,4 +1,4 @@
-// What a restore costs, estimated from a small dated table of prices.
+// What a restore costs, and deleting early, estimated from a small dated table of prices.
 //
 // The table is TOML, as the configuration is. One is built in: Amazon S3 in us-east-1.
 // restore.price_table names another file of the same form, for another region or another provider.
@@ -10,10 +10,13 @@
 #pragma once
 
 #include "engine/result.hh"
+#include "planner/prune.hh"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,7 +33,10 @@ struct class_prices {
   double get_per_1000 = 0;  // GET and HEAD
   double read_per_gb = 0;   // for each byte read, of classes that are no archives
   bool copies = false;      // thawing makes a copy, which is stored and paid beside the object
-  std::map<std::string, tier_prices> tiers;  // by name: Standard, Bulk, Expedited
+  // Tables may lack these two.
+  std::optional<double> store_per_gb_month;
+  std::optional<std::chrono::days> minimum_days;  // for which an object is charged at least
+  std::map<std::string, tier_prices> tiers;       // by name: Standard, Bulk, Expedited
 };
 
 struct price_table {
@@ -68,25 +74,49 @@ struct restore_demand {
   std::string endpoint;  // empty: Amazon's
 };
 
-struct restore_cost {
+// Where a sum comes from.
+struct price_basis {
   bool has_sum = false;       // false: the table is of another provider
   bool other_region = false;  // the sum is of the table's region, not the bucket's
+  std::string table;
+  std::string as_of;
+  std::string currency;
+  std::string table_region;
+  std::string region;    // the bucket's
+  std::string provider;  // the bucket's: "Amazon S3", or its endpoint's host
+};
+
+struct restore_cost : price_basis {
   double retrieval = 0;
   double copies = 0;
   double requests = 0;
   double transfer = 0;
   std::vector<std::string> unknown;  // what the table lacks, each as "class GLACIER_X"
-  // Where it comes from.
-  std::string table;
-  std::string as_of;
-  std::string currency;
-  std::string table_region;
-  std::string region;
   [[nodiscard]] double total() const { return retrieval + copies + requests + transfer; }
 };
 
 [[nodiscard]] restore_cost estimate_cost(const price_table& prices, const restore_demand& demand);
 // A line or more, each indented, as in a plan.
 [[nodiscard]] std::string cost_text(const restore_cost& cost);
+
+// What remains to be paid of objects that are deleted before their class's minimum time.
+struct early_cost : price_basis {
+  std::map<std::string, std::optional<double>> classes;  // nullopt: the table has no price for it
+  [[nodiscard]] std::optional<double> total() const;     // nullopt: no class has a price
+  [[nodiscard]] bool complete() const;                   // every class has one
+};
+
+// `early` by storage class. Endpoint and region are the bucket's.
+[[nodiscard]] early_cost estimate_early(const price_table& prices,
+                                        const std::map<std::string, planner::early_deletion>& early,
+                                        const std::string& region, const std::string& endpoint);
+// The minimum times that the table has, where it is of the endpoint's provider; else none.
+[[nodiscard]] std::map<std::string, std::chrono::days> minimum_days_of(const price_table& prices,
+                                                                       const std::string& endpoint);
+
+// "3.97", or with more digits below a hundredth; `currency` may be empty.
+[[nodiscard]] std::string money_text(double amount, const std::string& currency);
+// "Amazon S3 in us-east-1, 2026-06".
+[[nodiscard]] std::string source_text(const price_basis& basis);
 
 }  // namespace bts3::app

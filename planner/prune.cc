@@ -168,7 +168,10 @@ class judge {
     const listed_object& what = object->second;
     _plan.removals.push_back({key, what.size, what.storage_class, what.modified, generation});
     const seconds age = _now.when() - what.modified.when();
-    if (const seconds left = minimum_storage(what.storage_class) - age; left > seconds(0)) {
+    const auto known = _by.minimum_days.find(what.storage_class);
+    const days charged =
+        known == _by.minimum_days.end() ? minimum_storage(what.storage_class) : known->second;
+    if (const seconds left = charged - age; left > seconds(0)) {
       early_deletion& early = _plan.early[what.storage_class];
       ++early.objects;
       early.byte_days += static_cast<double>(what.size) *

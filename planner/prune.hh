@@ -53,6 +53,8 @@ struct prune_observation {
 struct prune_policy {
   std::size_t keep_generations = 0;  // 0: nothing is ever deleted
   std::chrono::seconds grace = std::chrono::days(7);
+  // For how long at least a class is charged, where that is not what minimum_storage() says.
+  std::map<std::string, std::chrono::days> minimum_days;
 };
 
 struct removal {

@@ -37,6 +37,7 @@ struct scene : bucket_of_backups {
   std::string young_orphan = keys.chunk(planner::backup_kind::full, ago(3), 0);
   verify_record verified;
   subvolume_pruner::store_clock time;
+  price_table prices = built_in_prices();
 
   scene() {
     settings.keep_generations = 1;
@@ -64,7 +65,7 @@ struct scene : bucket_of_backups {
   pruned_subvolume run(bool acts = true) {
     auto in_the_making = backups_in_the_making(with);
     BOOST_REQUIRE_MESSAGE(in_the_making.has_value(), error_text(in_the_making));
-    subvolume_pruner pruner(with, store, time, "data");
+    subvolume_pruner pruner(with, store, time, prices, "data");
     loop->run(pruner.look(*in_the_making, verified));
     outcome = engine::ok();
     if (acts && pruner.report().judged) {
@@ -258,7 +259,7 @@ BOOST_AUTO_TEST_CASE(a_chunk_that_may_not_be_deleted_stops_nothing_else) {
 BOOST_AUTO_TEST_CASE(a_pointer_that_moves_meanwhile_ends_it) {
   // Looked at, and then somebody else publishes.
   scene made;
-  subvolume_pruner pruner(made.with, made.store, {}, "data");
+  subvolume_pruner pruner(made.with, made.store, {}, made.prices, "data");
   made.loop->run(pruner.look({}, made.verified));
   made.point_at(made.newest[1]);
   const auto before = made.keys_in_store();
@@ -269,7 +270,7 @@ BOOST_AUTO_TEST_CASE(a_pointer_that_moves_meanwhile_ends_it) {
   // or so: those stay too.
   for (const std::size_t deletions : {5U, 2U}) {
     scene later;
-    subvolume_pruner interrupted(later.with, later.store, {}, "data");
+    subvolume_pruner interrupted(later.with, later.store, {}, made.prices, "data");
     later.loop->run(interrupted.look({}, later.verified));
     BOOST_TEST(!later.loop->run(act_beside(later, interrupted, deletions)).has_value());
     BOOST_TEST(interrupted.report().deleted_objects == (deletions == 5 ? 9U : 3U));
@@ -279,7 +280,7 @@ BOOST_AUTO_TEST_CASE(a_pointer_that_moves_meanwhile_ends_it) {
   }
   // One that is gone is no better.
   scene lost;
-  subvolume_pruner second(lost.with, lost.store, {}, "data");
+  subvolume_pruner second(lost.with, lost.store, {}, made.prices, "data");
   lost.loop->run(second.look({}, lost.verified));
   lost.store.erase(lost.keys.pointer());
   BOOST_TEST(!lost.loop->run(second.act()).has_value());
@@ -345,7 +346,7 @@ BOOST_AUTO_TEST_CASE(the_earlier_clock_counts) {
 
 BOOST_AUTO_TEST_CASE(a_stop_ends_it_between_two_deletions) {
   scene made;
-  subvolume_pruner pruner(made.with, made.store, {}, "data");
+  subvolume_pruner pruner(made.with, made.store, {}, made.prices, "data");
   made.loop->run(pruner.look({}, made.verified));
   made.stop.request_stop();
   const auto before = made.keys_in_store();
@@ -380,6 +381,75 @@ BOOST_AUTO_TEST_CASE(only_prune_yes_takes_the_lock) {
   const auto looked = made.loop->run(run_prune(made.with, command));
   BOOST_REQUIRE(!looked.has_value());
   BOOST_TEST((status_of(looked.error()) == exit_status::usage));
+}
+
+// As if the oldest chunks had been moved into other classes: they keep the dates of the store.
+BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
+  scene made;
+  made.settings.region = "us-east-1";
+  const auto spoil = [&made](int days_ago, std::uint32_t index, const std::string& stored_as) {
+    const std::string key = made.keys.chunk(
+        days_ago == 400 ? planner::backup_kind::full : planner::backup_kind::incremental,
+        made.ago(days_ago), index);
+    const auto before = *made.store.find(key);
+    made.store.set_date(made.ago(10).rfc3339());
+    made.store.put(key, before.body, stored_as);
+  };
+  spoil(400, 0, "DEEP_ARCHIVE");
+  spoil(390, 0, "GLACIER");
+  made.prices.classes["DEEP_ARCHIVE"].store_per_gb_month = 1e6;
+  made.prices.classes["GLACIER"].store_per_gb_month = 2e6;
+  const pruned_subvolume priced = made.run(false);
+  const double deep = priced.plan.early.at("DEEP_ARCHIVE").byte_days / (1024.0 * 1024 * 1024);
+  const double glacier = priced.plan.early.at("GLACIER").byte_days / (1024.0 * 1024 * 1024);
+  const std::string each = money_text(deep / 30 * 1e6, "USD");
+  const std::string sum = money_text(deep / 30 * 1e6 + glacier / 30 * 2e6, "USD");
+  const std::string text = prune_as_text({priced}, false);
+  BOOST_TEST(has(text, "before the minimum storage time: DEEP_ARCHIVE: 1 object, "), text);
+  BOOST_TEST(has(text, "GB-days remain to be paid, about " + each + "\n"), text);
+  BOOST_TEST(has(text, "    about " + sum + " in all, an estimate by the prices of Amazon S3 in " +
+                           "us-east-1, 2026-06"),
+             text);
+  const auto json = nlohmann::json::parse(prune_as_json({priced}, false)).at("subvolumes").at(0);
+  BOOST_TEST(json.at("early_deletions").size() == 2u);
+  BOOST_TEST(json.at("early_deletions_cost").at("complete").get<bool>());
+  BOOST_TEST(json.at("early_deletions_cost").at("prices").at("as_of") == "2026-06");
+
+  // A table of another region, which lacks one class and says of another that it is free to go.
+  made.settings.region = "eu-central-1";
+  made.prices.classes["DEEP_ARCHIVE"].store_per_gb_month.reset();
+  const std::string lacking = prune_as_text({made.run(false)}, false);
+  BOOST_TEST(has(lacking, "remain to be paid; the price table has no price for storing this class"),
+             lacking);
+  BOOST_TEST(has(lacking, "    not known for eu-central-1; in us-east-1 at least "), lacking);
+  made.prices.classes["GLACIER"].minimum_days = std::chrono::days(5);
+  const pruned_subvolume unpriced = made.run(false);
+  const std::string none = prune_as_text({unpriced}, false);
+  BOOST_TEST(!has(none, "GLACIER: "), none);
+  BOOST_TEST(!has(none, "0.00"), none);
+  BOOST_TEST(has(none, "    by the prices of Amazon S3 in us-east-1, 2026-06\n"), none);
+  const auto null = nlohmann::json::parse(prune_as_json({unpriced}, false)).at("subvolumes").at(0);
+  BOOST_TEST(null.at("early_deletions").at(0).at("cost").is_null());
+  BOOST_TEST(null.at("early_deletions_cost").is_null());
+
+  made.settings.endpoint_url = "http://127.0.0.1:9000";
+  made.verified.subvolumes["data"].place = "http://127.0.0.1:9000 s3://b/p/subvol/data/";
+  const std::string elsewhere = prune_as_text({made.run(false)}, false);
+  BOOST_TEST(has(elsewhere,
+                 "in money not known: the price table is of Amazon S3 in us-east-1, "
+                 "2026-06, and not of 127.0.0.1"),
+             elsewhere);
+}
+
+BOOST_AUTO_TEST_CASE(a_price_table_that_makes_no_sense_ends_prune_before_anything) {
+  scene made;
+  made.settings.price_table = made.directory / "absent.toml";
+  made.settings.subvolumes.resize(1);
+  made.settings.subvolumes[0].name = "data";
+  const auto pruned = made.loop->run(run_prune(made.with, {}));
+  BOOST_REQUIRE(!pruned.has_value());
+  BOOST_TEST((status_of(pruned.error()) == exit_status::usage));
+  BOOST_TEST(has(pruned.error().text(), "restore.price_table = "));
 }
 
 BOOST_AUTO_TEST_CASE(the_report_is_json_too) {

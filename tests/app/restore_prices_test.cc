@@ -185,6 +185,65 @@ BOOST_AUTO_TEST_CASE(a_table_that_makes_no_sense_names_each_problem) {
   BOOST_TEST(has(no_classes.error().text(), "[class.NAME] is missing"));
 }
 
+BOOST_AUTO_TEST_CASE(deleting_early_costs_the_days_that_remain_at_the_price_of_the_class) {
+  constexpr double gb = 1024.0 * 1024 * 1024;
+  std::map<std::string, bts3::planner::early_deletion> early;
+  early["DEEP_ARCHIVE"] = {5, 1000 * gb * 60};  // 1000 GB for two months
+  early["GLACIER"] = {1, 100 * gb * 30};
+  const auto cost = estimate_early(built_in_prices(), early, "us-east-1", "");
+  BOOST_TEST(cost.has_sum);
+  BOOST_TEST(!cost.other_region);
+  close(cost.classes.at("DEEP_ARCHIVE").value(), 1.98);
+  close(cost.classes.at("GLACIER").value(), 0.36);
+  close(cost.total().value(), 2.34);
+  BOOST_TEST(cost.complete());
+  BOOST_TEST(source_text(cost) == "Amazon S3 in us-east-1, 2026-06");
+  // What has no price has none, not that of nothing.
+  early["FROZEN"] = {1, gb};
+  const auto lacking = estimate_early(built_in_prices(), early, "eu-central-1", "");
+  BOOST_TEST(lacking.other_region);
+  BOOST_TEST(!lacking.complete());
+  BOOST_TEST(!lacking.classes.at("FROZEN").has_value());
+  close(lacking.total().value(), 2.34);
+  const auto elsewhere = estimate_early(built_in_prices(), early, "r", "http://127.0.0.1:9000");
+  BOOST_TEST(!elsewhere.has_sum);
+  BOOST_TEST(!elsewhere.total().has_value());
+  BOOST_TEST(elsewhere.provider == "127.0.0.1");
+}
+
+BOOST_AUTO_TEST_CASE(the_minimum_times_are_the_ones_that_the_planner_has) {
+  const auto days = minimum_days_of(built_in_prices(), "");
+  BOOST_TEST(days.size() >= 6u);
+  for (const auto& [name, time] : days) {
+    BOOST_TEST(time.count() == bts3::planner::minimum_storage(name).count(), name);
+  }
+  BOOST_TEST(days.at("DEEP_ARCHIVE").count() == 180);
+  // Of another provider nothing is known by this table.
+  BOOST_TEST(minimum_days_of(built_in_prices(), "http://127.0.0.1:9000").empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_table_may_have_prices_and_times_of_storing_or_not) {
+  const auto without = parse_prices(own_table, "p");
+  BOOST_REQUIRE_MESSAGE(without.has_value(), error_text(without));
+  BOOST_TEST(!without->classes.at("GLACIER").store_per_gb_month.has_value());
+  BOOST_TEST(minimum_days_of(*without, "https://s3.example.org").empty());
+  const auto with =
+      parse_prices(std::string(own_table) + "store_per_gb_month = 3\nminimum_days = 7\n", "p");
+  BOOST_REQUIRE_MESSAGE(with.has_value(), error_text(with));
+  close(with->classes.at("GLACIER").store_per_gb_month.value(), 3);
+  BOOST_TEST(minimum_days_of(*with, "https://s3.example.org").at("GLACIER").count() == 7);
+  for (const char* wrong : {"minimum_days = -1", "minimum_days = 0.5", "minimum_days = 3651",
+                            "minimum_days = \"7d\""}) {
+    const auto parsed = parse_prices(std::string(own_table) + wrong + "\n", "p");
+    BOOST_REQUIRE(!parsed);
+    BOOST_TEST(has(parsed.error().text(),
+                   "class.GLACIER.minimum_days must be a number of days from 0 to 3650"));
+  }
+  const auto negative = parse_prices(std::string(own_table) + "store_per_gb_month = -1\n", "p");
+  BOOST_REQUIRE(!negative);
+  BOOST_TEST(has(negative.error().text(), "class.GLACIER.store_per_gb_month must be a price"));
+}
+
 BOOST_AUTO_TEST_CASE(demand_is_counted_from_chunks_and_what_must_be_thawed) {
   std::vector<located_chunk> chunks(2);
   for (located_chunk& chunk : chunks) {

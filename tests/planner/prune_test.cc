@@ -72,10 +72,12 @@ struct bucket {
     seen.all.unreadable.erase(key);
   }
 
+  prune_policy by;
+
   [[nodiscard]] prune_plan judge(std::size_t keep) const {
-    prune_policy by;
-    by.keep_generations = keep;
-    return judge_bucket(seen, by, now);
+    prune_policy policy = by;
+    policy.keep_generations = keep;
+    return judge_bucket(seen, policy, now);
   }
 };
 
@@ -315,6 +317,12 @@ BOOST_AUTO_TEST_CASE(early_deletion_is_counted) {
   // Two chunks of 100 bytes with 120 days left.
   BOOST_TEST(plan.early.at("DEEP_ARCHIVE").byte_days == 24'000.0,
              boost::test_tools::tolerance(1e-9));
+  // Another store charges for other times.
+  made.by.minimum_days["DEEP_ARCHIVE"] = days(61);
+  BOOST_TEST(made.judge(1).early.at("DEEP_ARCHIVE").byte_days == 200.0,
+             boost::test_tools::tolerance(1e-9));
+  made.by.minimum_days["DEEP_ARCHIVE"] = days(0);
+  BOOST_TEST(made.judge(1).early.empty());
 }
 
 namespace {
