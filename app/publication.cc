@@ -40,6 +40,7 @@ task<result<void>> put_manifest(const services& with, store_connection& connecti
   s3::put_request request(key, bytes_of(text));
   request.options =
       write_options_for(with.settings, with.settings.storage_class_manifest, "application/json");
+  request.options.content_md5 = true;
   request.condition = s3::precondition::absent();
   trace.manifest_may_exist = true;  // from here an answer may be lost
   for (;;) {
@@ -85,6 +86,7 @@ task<result<void>> move_pointer(const services& with, store_connection& connecti
   s3::put_request request(key, bytes_of(text));
   request.options =
       write_options_for(with.settings, with.settings.storage_class_manifest, "application/json");
+  request.options.content_md5 = true;
   request.condition = before ? s3::precondition::matches(before->tag) : s3::precondition::absent();
   trace.pointer_may_have_moved = true;
   for (int conflicts = 0; conflicts < 8;) {

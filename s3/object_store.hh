@@ -44,6 +44,9 @@ struct write_options {
   std::string sse_kms_key_id;
   std::string content_type = "application/octet-stream";
   bool checksum_crc32 = true;  // declare and send CRC32 of what is uploaded
+  // put_object of bytes: send their MD5. Buckets with Object Lock demand a digest of some kind, and
+  // this one every store knows.
+  bool content_md5 = false;
 };
 
 // What is known of a body before it is sent.

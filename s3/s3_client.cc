@@ -3,7 +3,10 @@
 #include "engine/assert.hh"
 #include "s3/xml.hh"
 
+#include <openssl/evp.h>
+
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <utility>
 
@@ -86,6 +89,18 @@ void add_write_headers(header_list& headers, const write_options& options) {
   if (!options.sse_kms_key_id.empty()) {
     headers.emplace_back("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key_id);
   }
+}
+
+// In the form of Content-MD5; empty where OpenSSL has no MD5 (FIPS).
+std::string md5_base64(std::span<const std::byte> bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
+  unsigned int size = 0;
+  if (::EVP_Digest(bytes.data(), bytes.size(), raw.data(), &size, EVP_md5(), nullptr) != 1) {
+    return {};
+  }
+  std::array<unsigned char, 4 * ((EVP_MAX_MD_SIZE + 2) / 3) + 1> text{};
+  const int length = ::EVP_EncodeBlock(text.data(), raw.data(), static_cast<int>(size));
+  return {text.begin(), text.begin() + length};
 }
 
 void add_conditions(header_list& headers, const precondition& condition) {
@@ -403,6 +418,11 @@ task<result<etag>> s3_client::put_object(put_request request, engine::stop_token
   add_conditions(what.headers, request.condition);
   if (request.options.checksum_crc32 && request.digests.crc32) {
     what.headers.emplace_back("x-amz-checksum-crc32", crc32_base64(*request.digests.crc32));
+  }
+  if (request.options.content_md5 && request.body.source() == nullptr) {
+    if (std::string md5 = md5_base64(request.body.bytes()); !md5.empty()) {
+      what.headers.emplace_back("content-md5", std::move(md5));
+    }
   }
   what.body = request.body;
   what.payload_sha256 = request.digests.payload_sha256;

@@ -85,6 +85,16 @@ def run_block(w, room, block):
     assert status == block.status, f"{block.where}: exit status {status}, not {block.status}\n{block.text}--\n{said}"
 
 
+def failures_are_seen(w, room):
+    """A block whose first command fails, and one that ends otherwise than it says, are failures."""
+    for text, status in (("false\ntrue\n", 0), ("false | true\n", 0), ("true\n", 5)):
+        try:
+            run_block(w, room, documents.Block("a block that fails", "sh", text, status=status))
+        except AssertionError:
+            continue
+        raise AssertionError(f"{text!r} was taken for a block that ends with status {status}")
+
+
 def clear(room, device):
     """What a document has mounted at /mnt goes, and the device is empty again."""
     room.must("while mountpoint -q /mnt; do umount /mnt; done")
@@ -113,6 +123,7 @@ def commands_of_the_documents_run(w):
         room.must("mkdir /srv && btrfs subvolume create /srv/data")
         data = room.root / "srv/data"
         dataset.seed(data, large_mib=16, small_files=100)
+        failures_are_seen(w, room)
         for turn, name in enumerate(names):
             clear(room, device)
             for block in documents.blocks((SOURCES / name).read_text(encoding="utf-8"), name):

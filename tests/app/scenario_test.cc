@@ -466,6 +466,14 @@ BOOST_AUTO_TEST_CASE(a_store_that_refuses_checksums_gets_parts_without) {
   }
 }
 
+// Chunks, manifest and pointer.
+BOOST_AUTO_TEST_CASE(a_bucket_with_object_lock_gets_a_digest_of_everything) {
+  warm_up();
+  scenario row{"Object Lock", [](scene&) {}, "done", undisturbed, ""};
+  row.options.demand_digests = true;
+  play(row);
+}
+
 // Nothing was begun: no intent, no snapshot.
 BOOST_AUTO_TEST_CASE(a_store_out_of_reach_fails_the_run_before_it_begins) {
   warm_up();

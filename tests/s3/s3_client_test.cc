@@ -155,6 +155,17 @@ BOOST_AUTO_TEST_CASE(a_put_carries_class_encryption_checksum_and_condition) {
   BOOST_TEST(sent.header("Expect") == "");
 }
 
+BOOST_AUTO_TEST_CASE(a_put_can_carry_the_md5_of_its_bytes) {
+  scene here;
+  const std::string body = "123456789";
+  put_request request(object_key("k"), as_bytes(body));
+  request.options.content_md5 = true;
+  here.transport.then(answer(200, {{"etag", "\"new\""}}));
+  BOOST_TEST(here.run(here.client->put_object(request, {})).has_value());
+  // printf 123456789 | openssl md5 -binary | base64
+  BOOST_TEST(here.transport.sent.at(0).header("content-md5") == "JfnnlDI7RTiF9RgfG2JNCw==");
+}
+
 BOOST_AUTO_TEST_CASE(a_put_can_demand_the_etag_that_was_read_quoted_or_not) {
   scene here;
   const std::string body = "x";

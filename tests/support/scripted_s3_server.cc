@@ -1071,6 +1071,12 @@ server_answer scripted_s3_server::impl::perform(const recorded_request& request,
   if (!md5.empty() && md5 != base64(digest("MD5", body))) {
     return failure(400, "BadDigest");
   }
+  if (options.demand_digests && crc32.empty() && md5.empty() &&
+      (request.verb == s3_verb::put_object || request.verb == s3_verb::upload_part)) {
+    return failure(400, "InvalidRequest", {},
+                   "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests "
+                   "with Object Lock parameters");
+  }
   switch (request.verb) {
     case s3_verb::put_object:
       return put_object(request, std::move(body));

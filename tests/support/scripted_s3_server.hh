@@ -162,6 +162,8 @@ struct scripted_s3_options {
   // Refuse every x-amz-checksum-* header, as stores do that do not know them: with this status
   // (501 or 400); 0: honour them.
   int refuse_checksums_status = 0;
+  bool demand_digests =
+      false;  // as buckets with Object Lock: of every object, as a whole or a part
   bool empty_etag_from_complete = false;  // as Ceph 16 answers the first Complete
   // How long a retrieval takes; without it, AWS's typical longest time for class and tier.
   std::optional<std::chrono::seconds> thaw_takes;
