@@ -5,6 +5,7 @@
 #include "app/progress.hh"
 #include "app/publication.hh"
 #include "app/run_figures.hh"
+#include "app/text_table.hh"
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
 #include "engine/files.hh"
@@ -14,6 +15,7 @@
 #include "planner/retention.hh"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -274,9 +276,13 @@ subvolume_report* backup_job::report_of(const std::string& name) {
 }
 
 void backup_job::print(const std::string& line) const {
-  if (!_command.json) {
-    std::printf("%s\n", line.c_str());
+  if (_command.json) {
+    return;
   }
+  if (_with.line != nullptr) {
+    _with.line->clear();  // of other subvolumes, still under way
+  }
+  std::fputs(wrapped(printable(line), 0, terminal_columns(STDOUT_FILENO)).c_str(), stdout);
 }
 
 // What the bucket says counts more than the state file.

@@ -22,6 +22,16 @@ constexpr std::size_t columns_default = 80;
 // A service manager shows what it was told last, and need not be told each second.
 constexpr unsigned shows_per_mirrored = 5;
 
+// What fits of a list with commas, by whole items where one does: half a figure misleads.
+std::string fitted(const std::string& text, std::size_t columns) {
+  std::string begin = shortened(text, columns);
+  if (begin.size() < text.size() && text.compare(begin.size(), 2, ", ") != 0) {
+    const std::size_t end = begin.rfind(", ");
+    begin.resize(end == std::string::npos ? begin.size() : end);
+  }
+  return begin;
+}
+
 }  // namespace
 
 std::string progress_report::text() const {
@@ -86,7 +96,7 @@ void live_line::show(const std::string& text) {
       ::ioctl(_fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : columns_default;
   // Back to the first column, the text, and nothing of the old line behind it (ECMA-48's EL). A
   // line that filled the last column would wrap.
-  const std::string drawn = "\r" + shortened(printable(text), columns - 1) + "\x1b[K";
+  const std::string drawn = "\r" + fitted(printable(text), columns - 1) + "\x1b[K";
   // A terminal that has gone is no reason to fail.
   (void)!::write(_fd, drawn.data(), drawn.size());
   _shown = true;

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import termios
 import time
 
 from . import rgw
@@ -86,6 +87,14 @@ class Screen:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
+
+    def modes(self):
+        """The terminal's, as the shell at its prompt has set them."""
+        terminal = os.open(self.tmux("display-message", "-p", "#{pane_tty}").strip(), os.O_RDWR | os.O_NOCTTY)
+        try:
+            return termios.tcgetattr(terminal)
+        finally:
+            os.close(terminal)
 
     def keys(self, *names):
         """As tmux names keys: "C-c", "Enter"."""

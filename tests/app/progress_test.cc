@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_drawn_where_there_is_no_terminal) {
   ::close(ends[0]);
 }
 
-BOOST_AUTO_TEST_CASE(a_log_line_takes_the_live_line_away_first) {
+BOOST_AUTO_TEST_CASE(a_live_line_fits_and_a_log_line_takes_it_away_first) {
   const int master = ::posix_openpt(O_RDWR | O_NOCTTY);
   BOOST_REQUIRE(master >= 0);
   BOOST_REQUIRE((::grantpt(master) == 0 && ::unlockpt(master) == 0));
@@ -98,9 +98,17 @@ BOOST_AUTO_TEST_CASE(a_log_line_takes_the_live_line_away_first) {
   bts3::engine::testing::recording_log inner;
   log_over_line log(inner, line);
   line.show("a line that is longer than the terminal");
+  line.show("half of it, 12345 MB/s, 5 s left");
+  line.show("half, 12345678 MB/s, 5 s left");
+  line.show("h\xc3\xb6me\n");
   log.write(bts3::engine::log_level::info, "app", "event", {});
   log.write(bts3::engine::log_level::info, "app", "another", {});
-  const std::string expected = "\ra line that is long\x1b[K\r\x1b[K";
+  const std::string expected =
+      "\ra line that is long\x1b[K"
+      "\rhalf of it\x1b[K"
+      "\rhalf, 12345678 MB/s\x1b[K"
+      "\rh\xc3\xb6me\\x0a\x1b[K"
+      "\r\x1b[K";
   std::string drawn;
   while (drawn.size() < expected.size()) {
     char piece[64];
