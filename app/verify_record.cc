@@ -166,7 +166,7 @@ std::optional<verified_link::proof> verified_link::proven() const {
 std::vector<std::pair<verification_kind, planner::timestamp>> verification_summary::telling()
     const {
   std::vector<std::pair<verification_kind, planner::timestamp>> all(runs.begin(), runs.end());
-  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
     return std::pair(a.second, a.first) > std::pair(b.second, b.first);
   });
   std::vector<std::pair<verification_kind, planner::timestamp>> chosen;
