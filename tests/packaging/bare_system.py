@@ -9,7 +9,8 @@ it in a chroot that holds nothing but btrfs-progs, a resolver's address and a CA
 
 SUITE may be another release than this machine's: its package and a second static binary are those in DIR or, without
 --packages, built first on a bare system of it (tests/debootstrap.sh --packages: the last commit, and its unit
-tests). Each static binary restores, with its own release's btrfs-progs.
+tests). Each static binary restores, with its own release's btrfs-progs; where DIR has none, because the mirrors have
+no source packages, this machine's takes its place.
 
 Takes minutes, tens of them when it builds. Mounts are made in mount namespaces that end with each command.
 """
@@ -148,10 +149,10 @@ def main():
             if arguments.packages is None:
                 build_packages(suite, packages)
             package, = packages.glob("*.deb")
-            if (packages / "btrfs_to_s3").exists():
-                ways[suite] = (packages / "btrfs_to_s3", base / "system")
-            else:
-                say(f"no static binary was built on {suite}: {here}'s restores alone")
+            own = packages / "btrfs_to_s3"
+            if not own.exists():
+                say(f"no static binary was built on {suite}: {here}'s, with {suite}'s btrfs-progs, in its place")
+            ways[suite] = (own if own.exists() else static, base / "system")
         make_system(suite, base / "system")
         say("an object gateway, and a Btrfs filesystem with data")
         gateway = rgw.Gateway(base / "gateway")
