@@ -493,7 +493,7 @@ task<result<void>> download_link::verify_streaming(part_pointer one) {
 }
 
 // Feeds the inspector and the pipe, or the spool.
-task<result<void>> download_link::pass_on(part_pointer one, int fd) {
+task<result<void>> download_link::pass_on(part_pointer one, engine::pipe_writer* pipe) {
   if (_purpose == purpose::hash_only && _into == nullptr) {
     co_return engine::ok();
   }
@@ -506,14 +506,18 @@ task<result<void>> download_link::pass_on(part_pointer one, int fd) {
   if (auto understood = _inspector.feed(bytes); !understood) {
     co_return understood;
   }
-  if (!_receiving) {
+  if (pipe == nullptr) {
     co_return engine::ok();
   }
-  auto writing = _with.loop.write_all(fd, bytes, _stop.token());
+  auto writing = pipe->write_all(bytes, _stop.token());
   co_return co_await std::move(writing);
 }
 
 task<result<void>> download_link::release(int fd) {
+  std::optional<engine::pipe_writer> pipe;
+  if (_receiving) {
+    pipe.emplace(_with.loop, fd);
+  }
   // The stream stopped making sense, or its receiver gave up, in the middle of a chunk whose bytes
   // are not verified yet. Only the rest of the chunk can tell whether it is to blame.
   std::optional<error> suspicion;
@@ -542,7 +546,7 @@ task<result<void>> download_link::release(int fd) {
       }
     }
     if (!suspicion) {
-      auto passing = pass_on(one, fd);
+      auto passing = pass_on(one, pipe ? &*pipe : nullptr);
       auto passed = co_await std::move(passing);
       if (!passed) {
         if (_failure || _stop.stop_requested()) {

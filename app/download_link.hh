@@ -30,6 +30,7 @@
 #include "engine/buffer_pool.hh"
 #include "engine/channel.hh"
 #include "engine/hash_worker.hh"
+#include "engine/pipe_writer.hh"
 #include "engine/semaphore.hh"
 #include "engine/spool.hh"
 #include "s3/object_store.hh"
@@ -89,7 +90,7 @@ class download_link {
                                                     std::uint64_t length, bool fresh_connection);
   engine::task<engine::result<void>> verify(part_pointer one);
   engine::task<engine::result<void>> verify_streaming(part_pointer one);
-  engine::task<engine::result<void>> pass_on(part_pointer one, int fd);
+  engine::task<engine::result<void>> pass_on(part_pointer one, engine::pipe_writer* pipe);
   engine::task<engine::result<void>> release(int fd);
 
   const services& _with;
