@@ -3,20 +3,9 @@
 #include "engine/assert.hh"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 namespace bts3::engine {
-
-namespace {
-
-// A sender of many small files writes some hundred bytes at a time. Woken for each, the reader
-// would cost several times what it does with them: so after a read of less than this it lets the
-// pipe gather for a moment. A pipe of 1 MiB takes 1 GB/s meanwhile.
-constexpr std::size_t gather_below_bytes = 64 * 1024;
-constexpr std::chrono::milliseconds gather_time{1};
-
-}  // namespace
 
 part_cutter::part_cutter(part_stream_limits limits) : _limits(limits) {
   BTS3_ASSERT(limits.part_bytes > 0 && limits.part_bytes % sha256_block_bytes == 0);
@@ -63,13 +52,6 @@ task<result<std::size_t>> fill_slot(buffer_pool& pool, const slot_lease& lease, 
     }
     filled += *got;
     hash.publish(filled);
-    if (*got < gather_below_bytes && filled < limit) {
-      auto gathering = pool.loop().sleep_for(gather_time, stop);
-      auto gathered = co_await std::move(gathering);
-      if (!gathered) {
-        co_return std::move(gathered.error());
-      }
-    }
   }
   co_return filled;
 }
