@@ -1,7 +1,8 @@
 """Contestants over the same input in turns, and what their runs say."""
-from . import figures, measure
+from . import figures, machine, measure
 
 GIB = 1 << 30
+BACKED = 2 * GIB  # before each run: what the one before gave back, the host may have taken
 # name: (figure of one run, larger is better)
 FIGURES = {
     "throughput_mib_s": (lambda run, size: size / (1 << 20) / run["seconds"], True),
@@ -25,6 +26,8 @@ def rounds(context, contestants, sizes, warm_up=False):
     for turn in range(context.runs):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
+            if not context.smoke:
+                machine.back_memory(BACKED)
             usage = contestants[name](turn)
             found[name].append(usage)
             size = sizes[name]
