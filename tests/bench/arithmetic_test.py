@@ -144,7 +144,7 @@ class Comparison(unittest.TestCase):
 
 class Rounds(unittest.TestCase):
     class Context:
-        runs, warm_up, with_syscalls = 3, False, False
+        runs, warm_up, smoke, with_syscalls = 3, False, True, False
 
         @staticmethod
         def say(_text):
