@@ -6,6 +6,7 @@
 #include "app/run_figures.hh"
 #include "btrfs/identity.hh"
 #include "btrfs/processes.hh"
+#include "btrfs/received_pages.hh"
 #include "btrfs/snapshot_manager.hh"
 
 #include <nlohmann/json.hpp>
@@ -443,10 +444,11 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
                  });
   shown.set_total(bytes);
   shown.start();
+  const bool read_again = _verify == verify_mode::full && !plan.source.empty();
   const auto began = std::chrono::steady_clock::now();
   result<void> received = engine::ok();
   for (std::size_t i = first; i < plan.links.size() && received; ++i) {
-    const link_means means{pool, hashes, spool.get(), thaw, shown};
+    const link_means means{pool, hashes, spool.get(), thaw, shown, read_again};
     auto receiving = receive_link(plan.links[i], workspace, means);
     received = co_await std::move(receiving);
   }
@@ -503,6 +505,14 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
   if (!receive) {
     co_return std::move(receive.error());
   }
+  std::optional<btrfs::received_pages> pages;
+  if (link.value.kind == planner::backup_kind::full && !means.read_again) {
+    std::vector<std::string> others;
+    for (const btrfs::link_record& record : workspace.records()) {
+      others.push_back(record.subvolume);
+    }
+    pages.emplace(workspace.directory(), std::move(others));
+  }
   btrfs::receive_watch watch(_with.loop, *receive, _with.log,
                              std::chrono::seconds(_with.settings.receive_stall_seconds), stop);
   watch.start();
@@ -520,13 +530,17 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
   if (auto taken = take_received(link, workspace); !taken) {
     co_return taken;
   }
+  if (pages) {
+    pages->finish();
+  }
   ++_totals.links;
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - started);
   _with.log.write(log_level::info, "restore", "link_received",
                   {{"manifest", link.key},
                    {"bytes", std::to_string(download.bytes())},
-                   {"milliseconds", std::to_string(took.count())}});
+                   {"milliseconds", std::to_string(took.count())},
+                   {"pages_released_bytes", std::to_string(pages ? pages->bytes() : 0)}});
   co_return engine::ok();
 }
 

@@ -72,6 +72,7 @@ class restore_job {
     engine::spool* spool;  // may be null
     chain_thaw& thaw;
     progress& shown;
+    bool read_again;  // every byte of what is received, for its verification
   };
   [[nodiscard]] std::unique_ptr<engine::spool> spool_for(const restore_plan& plan,
                                                          std::size_t first,

@@ -81,13 +81,19 @@ def restored_trees_equal_the_sources(w):
         assert all(f"/chunk-{stamp}-" in chunk["key"] for chunk in w.bucket.get_json(key)["chunks"])
     w.restore("--current", "--target", str(w.restored / "newest"))
     w.restore("--manifest-key", keys[1], "--target", str(w.restored / "middle"))
-    w.restore("--manifest-key", keys[0], "--target", str(w.restored / "oldest"))
+    released = []
+    for mode, target in (("sample", "oldest"), ("full", "again")):
+        outcome = w.restore("--manifest-key", keys[0], "--target", str(w.restored / target), "--verify", mode)
+        released.append(int(re.search(r"event=link_received .* pages_released_bytes=(\d+)", outcome.stderr)[1]))
+    # The received subvolume's pages, unless they are about to be compared with the source.
+    large = (w.restored / "oldest" / "large.bin").stat().st_size
+    assert released[0] >= large and released[1] == 0, (released, large)
     for name, target in zip(w.snapshot_names(), ("oldest", "middle", "newest"), strict=True):
         w.same(w.snapshots / name, w.restored / target)
     w.same(w.data, w.restored / "newest")
     (w.restored / "newest" / "writable").write_text("yes")
     w.nothing_left_behind(["data", *("snapshots/" + name for name in w.snapshot_names()),
-                           "restored/newest", "restored/middle", "restored/oldest"])
+                           "restored/newest", "restored/middle", "restored/oldest", "restored/again"])
 
 
 @case

@@ -1,0 +1,174 @@
+#include "btrfs/received_pages.hh"
+
+#include "btrfs/subvolume.hh"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace bts3::btrfs {
+
+namespace {
+
+// Between two looks at what has been received since.
+constexpr std::chrono::milliseconds pause{200};
+// From the begin of writing to letting go: what is not written then stays in memory.
+constexpr std::chrono::seconds age{1};
+// Of a file that still grows, so much more at a time. Larger than any extent of compressed data
+// (128 KiB), and a quarter of the largest other one: writing early splits few extents.
+constexpr off_t step = off_t{32} << 20;
+// Looking up smaller files costs more than evicting them does later.
+constexpr off_t smallest = off_t{256} << 10;
+// Ranges, each with a file held open.
+constexpr std::size_t ranges_max = 256;
+
+// Where in the subvolume an inode is at the moment; nullopt when there is none of that number.
+std::optional<std::string> path_of(int subvolume, std::uint64_t inode) {
+  btrfs_ioctl_ino_lookup_args lookup{};
+  lookup.objectid = inode;
+  if (::ioctl(subvolume, BTRFS_IOC_INO_LOOKUP, &lookup) < 0) {
+    return std::nullopt;
+  }
+  std::string path = lookup.name;
+  if (path.ends_with('/')) {
+    path.pop_back();
+  }
+  return path;
+}
+
+}  // namespace
+
+received_pages::received_pages(std::string directory, std::vector<std::string> others)
+    : _directory(std::move(directory)),
+      _others(std::move(others)),
+      _inode(BTRFS_FIRST_FREE_OBJECTID + 1),
+      _thread([this] { run(); }) {}
+
+received_pages::~received_pages() {
+  if (!_thread.joinable()) {
+    return;
+  }
+  {
+    const std::lock_guard lock(_mutex);
+    _stop = true;
+  }
+  _changed.notify_one();
+  _thread.join();
+}
+
+void received_pages::finish() {
+  {
+    const std::lock_guard lock(_mutex);
+    _received = true;
+  }
+  _changed.notify_one();
+  _thread.join();
+}
+
+void received_pages::run() {
+  for (;;) {
+    bool received = false;
+    {
+      std::unique_lock lock(_mutex);
+      _changed.wait_for(lock, pause, [this] { return _stop || _received; });
+      if (_stop) {
+        return;
+      }
+      received = _received;
+    }
+    if (_subvolume.valid() || find_subvolume()) {
+      walk(received);
+      let_go(received);
+    }
+    if (received) {
+      return;
+    }
+  }
+}
+
+bool received_pages::find_subvolume() {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(_directory.c_str()), &::closedir);
+  if (!directory) {
+    return false;
+  }
+  while (const dirent* entry = ::readdir(directory.get())) {
+    const std::string name = entry->d_name;
+    const std::string path = _directory + "/" + name;
+    if (name == "." || name == ".." || std::ranges::find(_others, name) != _others.end() ||
+        !is_subvolume(path)) {
+      continue;
+    }
+    _subvolume.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    return _subvolume.valid();
+  }
+  return false;
+}
+
+// From where the walk stands to the newest file, which may still be growing unless all was
+// received.
+void received_pages::walk(bool received) {
+  auto path = path_of(_subvolume.get(), _inode);
+  while (path) {
+    auto next = path_of(_subvolume.get(), _inode + 1);
+    const bool growing = !next && !received;
+    visit(*path, growing);
+    if (!next) {
+      return;
+    }
+    ++_inode;
+    _begun = 0;
+    _file.reset();
+    path = std::move(next);
+    if (_ranges.size() >= ranges_max) {
+      let_go(false);
+    }
+  }
+}
+
+void received_pages::visit(const std::string& path, bool growing) {
+  struct stat entry{};
+  if (::fstatat(_subvolume.get(), path.c_str(), &entry, AT_SYMLINK_NOFOLLOW) != 0 ||
+      !S_ISREG(entry.st_mode) || entry.st_ino != _inode || entry.st_size < smallest) {
+    return;
+  }
+  const off_t end = growing ? entry.st_size / step * step : entry.st_size;
+  if (end <= _begun) {
+    return;
+  }
+  if (!_file) {
+    auto file = std::make_shared<engine::unique_fd>(
+        ::openat(_subvolume.get(), path.c_str(),
+                 O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOATIME | O_NONBLOCK));
+    if (!file->valid()) {
+      return;
+    }
+    _file = std::move(file);
+  }
+  range one;
+  one.file = _file;
+  one.offset = std::exchange(_begun, end);
+  one.length = end - one.offset;
+  one.due = clock::now() + age;
+  (void)::posix_fadvise(one.file->get(), one.offset, one.length, POSIX_FADV_DONTNEED);
+  _ranges.push_back(std::move(one));
+}
+
+void received_pages::let_go(bool all) {
+  const auto now = clock::now();
+  while (!_ranges.empty() && (all || _ranges.front().due <= now || _ranges.size() >= ranges_max)) {
+    const range& one = _ranges.front();
+    if (::posix_fadvise(one.file->get(), one.offset, one.length, POSIX_FADV_DONTNEED) == 0) {
+      _bytes.fetch_add(static_cast<std::uint64_t>(one.length), std::memory_order_relaxed);
+    }
+    _ranges.pop_front();
+  }
+}
+
+}  // namespace bts3::btrfs
