@@ -1,7 +1,8 @@
 // CRC-32 as zlib, gzip and S3's x-amz-checksum-crc32 compute it (polynomial 0x04C11DB7, reflected).
 //
-// ISA-L's, which folds 64 bytes at a time where the processor can: 0.03 s of CPU time a GiB, half
-// of what libdeflate 1.14 and zlib's relatives without VPCLMULQDQ take.
+// ISA-L's, which folds 64 bytes at a time where the processor can: 0.02 to 0.03 s of CPU time a
+// GiB, out of a core's cache and out of memory, where libdeflate 1.14 and zlib's relatives without
+// VPCLMULQDQ take 0.07.
 #pragma once
 
 #include <cstddef>
