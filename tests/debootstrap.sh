@@ -47,7 +47,7 @@ fi
 clean_up() {
   local status=$?
   # Newest mounts first; a lazy unmount where something still holds one.
-  awk -v base="$system/" 'index($2, base) == 1 {print $2}' /proc/self/mounts | tac | while read -r mount; do
+  awk -v base="$system" '$2 == base || index($2, base "/") == 1 {print $2}' /proc/self/mounts | tac | while read -r mount; do
     umount "$mount" 2>/dev/null || umount -l "$mount"
   done
   rm -rf --one-file-system "$system" "$system.log"
@@ -59,6 +59,9 @@ trap 'exit 143' TERM HUP
 
 echo "== a bare $suite"
 tests/packaging/make_system.sh "$suite" "$system"
+# Its root is a mount point, as a machine's is: mount namespaces cannot be made below another.
+mount --bind "$system" "$system"
+mount --make-private "$system"
 for folder in proc sys dev; do
   mount --rbind "/$folder" "$system/$folder"
   mount --make-rslave "$system/$folder"
