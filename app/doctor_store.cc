@@ -230,14 +230,15 @@ task<bool> store_doctor::check_bucket() {
 }
 
 // How many are forgotten, or probes that an earlier doctor could not abort; the latter are aborted.
-task<result<std::size_t>> store_doctor::judge_uploads(std::vector<s3::listed_upload> open) {
-  // A journal that cannot be read is a check of its own: what it protects is not known.
-  auto in_the_making = backups_in_the_making(_with);
+task<result<std::size_t>> store_doctor::judge_uploads(std::vector<s3::listed_upload> open,
+                                                      std::set<planner::timestamp> in_the_making) {
   std::size_t forgotten = 0;
   for (const s3::listed_upload& one : open) {
     const auto initiated = planner::timestamp::parse(one.initiated);
-    if (!initiated || !in_the_making) {
-      continue;
+    if (!initiated) {
+      co_return document_failure(
+          "open uploads",
+          one.key.str() + " has no date that can be read: \"" + one.initiated + '"');
     }
     const planner::listed_upload upload{one.key.str(), one.id.str(), *initiated};
     for (const subvolume_config& chosen : _chosen) {
@@ -250,7 +251,7 @@ task<result<std::size_t>> store_doctor::judge_uploads(std::vector<s3::listed_upl
         if (!aborted) {
           co_return std::move(aborted.error()).within(upload.key);
         }
-      } else if (probe || planner::is_forgotten(upload, root, *in_the_making,
+      } else if (probe || planner::is_forgotten(upload, root, in_the_making,
                                                 orphan_grace(_with.settings), now())) {
         ++forgotten;
       }
@@ -260,6 +261,11 @@ task<result<std::size_t>> store_doctor::judge_uploads(std::vector<s3::listed_upl
 }
 
 task<void> store_doctor::check_uploads() {
+  auto in_the_making = backups_in_the_making(_with);
+  if (!in_the_making) {
+    _made.push_back(skipped("uploads", "", "because of " + in_the_making.error().message));
+    co_return;
+  }
   std::vector<s3::listed_upload> open;
   for (const subvolume_config& one : _chosen) {
     const std::string root = planner::key_layout(_with.settings.prefix, one.name).root();
@@ -277,7 +283,7 @@ task<void> store_doctor::check_uploads() {
     }
     std::move(listed->begin(), listed->end(), std::back_inserter(open));
   }
-  auto judging = judge_uploads(std::move(open));
+  auto judging = judge_uploads(std::move(open), std::move(*in_the_making));
   auto forgotten = co_await std::move(judging);
   if (!forgotten) {
     _made.push_back(failed_check("uploads", "", forgotten.error(), rights_remedy));

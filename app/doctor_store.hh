@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,8 @@ class store_doctor {
   engine::task<bool> check_credentials();
   engine::task<bool> check_bucket();
   engine::task<void> check_uploads();
-  engine::task<engine::result<std::size_t>> judge_uploads(std::vector<s3::listed_upload> open);
+  engine::task<engine::result<std::size_t>> judge_uploads(
+      std::vector<s3::listed_upload> open, std::set<planner::timestamp> in_the_making);
   engine::task<void> check_writing();
   engine::task<void> check_backups();
   engine::task<void> check_pointer(const subvolume_config& one);

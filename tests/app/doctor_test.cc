@@ -551,9 +551,10 @@ BOOST_AUTO_TEST_CASE(a_probe_whose_abort_was_lost_goes_with_the_next_doctor) {
   s.store.never_fail();
   BOOST_REQUIRE(s.store.uploads().size() == 1U);
   // It may be another doctor's that is under way.
+  s.clock.time += std::chrono::minutes(9);
   BOOST_TEST(the(s.look_at_store(), "uploads").how == check_outcome::ok);
   BOOST_TEST(s.store.uploads().size() == 1U);
-  s.clock.time += std::chrono::minutes(11);
+  s.clock.time += std::chrono::minutes(2);
   BOOST_TEST(the(s.look_at_store(false), "uploads").how == check_outcome::warning);
   BOOST_TEST(s.store.uploads().size() == 1U);
   BOOST_TEST(the(s.look_at_store(), "uploads").how == check_outcome::ok);
@@ -581,6 +582,16 @@ BOOST_AUTO_TEST_CASE(forgotten_uploads_are_counted_and_left_to_prune) {
   BOOST_TEST(s.store.uploads().size() == 4U);
   s.settings.keep_generations = 2;
   BOOST_TEST(the(s.look_at_store(), "uploads").remedy == "`btrfs_to_s3 prune --yes` aborts them");
+}
+
+BOOST_AUTO_TEST_CASE(what_a_damaged_journal_protects_is_not_judged) {
+  scene s;
+  write_file(journal_path(s.settings.state_path, "data", false), "no journal\n{}\n");
+  BOOST_TEST(the(check_local_files(s.with), "journals").how == check_outcome::warning);
+  BOOST_TEST(has(the(check_local_files(s.with), "journals").found, "journal"));
+  const auto made = s.look_at_store();
+  BOOST_TEST(the(made, "uploads").how == check_outcome::skipped);
+  BOOST_TEST(the(made, "write").how == check_outcome::ok);
 }
 
 BOOST_AUTO_TEST_CASE(a_bucket_that_refuses_leaves_the_rest_skipped) {
