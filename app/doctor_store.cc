@@ -229,10 +229,15 @@ task<bool> store_doctor::check_bucket() {
   co_return true;
 }
 
-// How many are forgotten, or probes that an earlier doctor could not abort; the latter are aborted.
-task<result<std::size_t>> store_doctor::judge_uploads(std::vector<s3::listed_upload> open,
-                                                      std::set<planner::timestamp> in_the_making) {
+// Probes that an earlier doctor could not abort are aborted, or forgotten as others are.
+struct store_doctor::open_uploads {
   std::size_t forgotten = 0;
+  std::size_t aborted = 0;
+};
+
+task<result<store_doctor::open_uploads>> store_doctor::judge_uploads(
+    std::vector<s3::listed_upload> open, std::set<planner::timestamp> in_the_making) {
+  open_uploads found;
   for (const s3::listed_upload& one : open) {
     const auto initiated = planner::timestamp::parse(one.initiated);
     if (!initiated) {
@@ -251,13 +256,14 @@ task<result<std::size_t>> store_doctor::judge_uploads(std::vector<s3::listed_upl
         if (!aborted) {
           co_return std::move(aborted.error()).within(upload.key);
         }
+        ++found.aborted;
       } else if (probe || planner::is_forgotten(upload, root, in_the_making,
                                                 orphan_grace(_with.settings), now())) {
-        ++forgotten;
+        ++found.forgotten;
       }
     }
   }
-  co_return forgotten;
+  co_return found;
 }
 
 task<void> store_doctor::check_uploads() {
@@ -284,19 +290,24 @@ task<void> store_doctor::check_uploads() {
     std::move(listed->begin(), listed->end(), std::back_inserter(open));
   }
   auto judging = judge_uploads(std::move(open), std::move(*in_the_making));
-  auto forgotten = co_await std::move(judging);
-  if (!forgotten) {
-    _made.push_back(failed_check("uploads", "", forgotten.error(), rights_remedy));
-  } else if (*forgotten == 0) {
-    _made.push_back(ok_check("uploads", "", "none is forgotten"));
-  } else {
+  auto found = co_await std::move(judging);
+  if (!found) {
+    _made.push_back(failed_check("uploads", "", found.error(), rights_remedy));
+  } else if (found->forgotten > 0) {
+    const bool one = found->forgotten == 1;
     _made.push_back(warned(
         "uploads", "",
-        std::to_string(*forgotten) + " multipart upload" + (*forgotten == 1 ? " is" : "s are") +
+        std::to_string(found->forgotten) + " multipart upload" + (one ? " is" : "s are") +
             " forgotten, and what was uploaded is paid for",
-        std::string("`btrfs_to_s3 prune --yes` aborts them") +
+        std::string("`btrfs_to_s3 prune --yes` aborts ") + (one ? "it" : "them") +
             (_with.settings.keep_generations == 0 ? ", once retention.keep_generations is set"
                                                   : "")));
+  } else if (found->aborted > 0) {
+    _made.push_back(noted("uploads", "",
+                          "none is forgotten; " + std::to_string(found->aborted) +
+                              " that an earlier doctor had left was aborted"));
+  } else {
+    _made.push_back(ok_check("uploads", "", "none is forgotten"));
   }
 }
 

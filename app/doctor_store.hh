@@ -49,7 +49,8 @@ class store_doctor {
   engine::task<bool> check_credentials();
   engine::task<bool> check_bucket();
   engine::task<void> check_uploads();
-  engine::task<engine::result<std::size_t>> judge_uploads(
+  struct open_uploads;
+  engine::task<engine::result<open_uploads>> judge_uploads(
       std::vector<s3::listed_upload> open, std::set<planner::timestamp> in_the_making);
   engine::task<void> check_writing();
   engine::task<void> check_backups();
@@ -64,7 +65,8 @@ class store_doctor {
   std::vector<health_check> _made;
 };
 
-// The rest of a run without a bucket to look at: each of its checks, skipped.
+// The rest of a run without a bucket to look at: each of its checks, skipped; `with_credentials`:
+// nor were credentials, bucket and clock looked at.
 std::vector<health_check> skipped_store_checks(const std::vector<subvolume_config>& chosen,
                                                bool with_credentials, const std::string& because);
 
