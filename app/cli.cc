@@ -201,6 +201,16 @@ void add_verify(CLI::App& app, verify_command& into) {
   app.add_flag("--json", into.json, "As JSON");
 }
 
+void add_doctor(CLI::App& app, doctor_command& into) {
+  app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_flag_callback(
+      "--no-write", [&into] { into.write = false; },
+      "Without beginning, and aborting, an upload of one small part");
+  app.add_flag("--json", into.json, "As JSON");
+}
+
 // What the options' own rules cannot say.
 std::optional<std::string> misuse(bool with_config, const std::string& command,
                                   const backup_selection& wanted) {
@@ -232,6 +242,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   status_command status;
   prune_command prune;
   verify_command verify;
+  doctor_command doctor;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
   app.footer(footer);
@@ -292,6 +303,11 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   add_common(*verify_app, common);
   add_verify(*verify_app, verify);
 
+  CLI::App* doctor_app = app.add_subcommand(
+      "doctor", "Check whether this host is ready to back up and restore, and say what is not");
+  add_common(*doctor_app, common);
+  add_doctor(*doctor_app, doctor);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -335,6 +351,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = prune;
   } else if (plan_app->parsed()) {
     line.command = plan;
+  } else if (doctor_app->parsed()) {
+    line.command = doctor;
   } else if (backup.dry_run) {
     plan.subvolumes = backup.subvolumes;
     plan.once = backup.once;

@@ -100,10 +100,17 @@ struct verify_command {
   bool json = false;
 };
 
+// Whether this host is ready to back up and to restore.
+struct doctor_command {
+  std::vector<std::string> subvolumes;  // names; empty: all
+  bool write = true;                    // with the write check
+  bool json = false;
+};
+
 struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
-               status_command, prune_command, verify_command>
+               status_command, prune_command, verify_command, doctor_command>
       command;
 };
 

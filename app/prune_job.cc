@@ -72,6 +72,11 @@ result<std::set<planner::timestamp>> backups_in_the_making(const services& with)
   return times;
 }
 
+std::chrono::seconds orphan_grace(const config& settings) {
+  return std::max(planner::prune_policy().grace,
+                  std::chrono::ceil<std::chrono::seconds>(settings.resume_for));
+}
+
 // What is deleted together: a generation, or all orphans.
 struct subvolume_pruner::group {
   std::string generation;
@@ -210,9 +215,7 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
   }
   planner::prune_policy policy;
   policy.keep_generations = static_cast<std::size_t>(_with.settings.keep_generations);
-  // What a backup may still be resumed from is no orphan.
-  policy.grace =
-      std::max(policy.grace, std::chrono::ceil<std::chrono::seconds>(_with.settings.resume_for));
+  policy.grace = orphan_grace(_with.settings);
   const std::string endpoint = configured_endpoint(_with);
   policy.minimum_days = minimum_days_of(_prices, endpoint);
   _report.plan = planner::judge_bucket(*seen, policy, now());

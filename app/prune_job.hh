@@ -26,6 +26,7 @@
 #include "planner/prune.hh"
 #include "s3/object_store.hh"
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <set>
@@ -41,6 +42,10 @@ engine::task<engine::result<exit_status>> run_prune(const services& with, prune_
 // Times of all backups in the making on this host, by its journals, those set aside included. A
 // journal that cannot be read is an error: what it protects is not known.
 engine::result<std::set<planner::timestamp>> backups_in_the_making(const services& with);
+
+// How old what no backup names must be to be an orphan: what a backup may still be resumed from is
+// none.
+std::chrono::seconds orphan_grace(const config& settings);
 
 // One subvolume. References must outlive it.
 class subvolume_pruner {

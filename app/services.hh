@@ -65,6 +65,8 @@ class store_connection {
   [[nodiscard]] std::optional<std::chrono::system_clock::time_point> store_time() const {
     return _client ? _client->store_time() : std::nullopt;
   }
+  // Who signs; null where a test has a store.
+  [[nodiscard]] s3::credential_provider* credentials() { return _credentials.get(); }
   // Is called for each answer that asks to slow down; empty: nobody is.
   void on_throttled(std::function<void()> call) { _on_throttled = std::move(call); }
   engine::task<void> close();

@@ -101,6 +101,14 @@ result<std::optional<run_state>> state_store::read() const {
   return parse_state(*text);
 }
 
+result<bool> state_store::is_damaged() const {
+  auto state = read();
+  if (!state) {
+    return std::move(state.error());
+  }
+  return !state->has_value();
+}
+
 result<run_state> state_store::peek() {
   auto state = read();
   if (!state) {

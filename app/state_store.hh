@@ -40,6 +40,8 @@ class state_store {
   engine::result<run_state> load();
   // The same without touching anything: a damaged file stays where it is.
   engine::result<run_state> peek();
+  // Whether there is a file that cannot be understood.
+  [[nodiscard]] engine::result<bool> is_damaged() const;
   // Temporary file, fsync, rename, fsync of the directory. Fields that this version does not know
   // are kept.
   engine::result<void> save(const run_state& state);

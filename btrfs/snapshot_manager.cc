@@ -170,14 +170,7 @@ result<void> sync_filesystem(const std::string& path) {
   return engine::ok();
 }
 
-result<void> snapshot_manager::check(const std::string& source) const {
-  auto there = filesystem_id(source);
-  if (!there) {
-    return std::move(there.error());
-  }
-  if (auto info = inspect_subvolume(source); !info) {
-    return std::move(info.error());
-  }
+result<uuid> snapshot_manager::base_filesystem(const std::string& source) const {
   auto here = filesystem_id(_base);
   if (!here) {
     error failure = std::move(here.error());
@@ -186,6 +179,21 @@ result<void> snapshot_manager::check(const std::string& source) const {
       failure.remedy = "create it (`mkdir -p " + _base + "`) on the filesystem of " + source;
     }
     return std::move(failure).within("snapshots.base_dir");
+  }
+  return here;
+}
+
+result<void> snapshot_manager::check(const std::string& source) const {
+  auto there = filesystem_id(source);
+  if (!there) {
+    return std::move(there.error());
+  }
+  if (auto info = inspect_subvolume(source); !info) {
+    return std::move(info.error());
+  }
+  auto here = base_filesystem(source);
+  if (!here) {
+    return std::move(here.error());
   }
   if (*here != *there) {
     error failure;

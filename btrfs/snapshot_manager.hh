@@ -32,6 +32,9 @@ class snapshot_manager {
   // Whether snapshots of `source` can be made here: it is a subvolume, the base directory exists
   // and is on the same filesystem. Errors carry the remedy.
   [[nodiscard]] engine::result<void> check(const std::string& source) const;
+  // The filesystem of the base directory. Errors name snapshots.base_dir and carry the remedy,
+  // which is to have it where `source` is.
+  [[nodiscard]] engine::result<uuid> base_filesystem(const std::string& source) const;
 
   // A read-only snapshot of `source`, durable when this returns. It never has a received UUID, even
   // when `source` was received: its own UUID alone stands for it. What fails leaves none.

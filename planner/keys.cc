@@ -30,6 +30,10 @@ std::string key_layout::chunk(backup_kind kind, timestamp when, std::uint32_t in
          std::to_string(index) + ".bin";
 }
 
+std::string key_layout::probe(timestamp when) const {
+  return chunk(backup_kind::full, when, probe_index);
+}
+
 object_name name_of(std::string_view root, std::string_view key) {
   object_name found;
   if (!key.starts_with(root)) {

@@ -10,6 +10,9 @@
 
 namespace bts3::planner {
 
+// A stream would have 2^32 chunks of 5 MiB or more, 20 PiB, before one had this index.
+inline constexpr std::uint32_t probe_index = 4'294'967'295;
+
 // Keys of one subvolume below a prefix; the prefix's slashes at either end are optional.
 class key_layout {
  public:
@@ -19,6 +22,9 @@ class key_layout {
   [[nodiscard]] std::string pointer() const { return _root + "current.json"; }
   [[nodiscard]] std::string manifest(backup_kind kind, timestamp when) const;
   [[nodiscard]] std::string chunk(backup_kind kind, timestamp when, std::uint32_t index) const;
+  // For an upload that tries whether a chunk could be written, and is never completed: a chunk's
+  // key, so that what judges open uploads knows it, with the index of no chunk (probe_index).
+  [[nodiscard]] std::string probe(timestamp when) const;
 
  private:
   std::string _root;
@@ -31,6 +37,8 @@ struct object_name {
   backup_kind kind = backup_kind::full;  // of manifests and chunks
   timestamp when;
   std::uint32_t index = 0;  // of chunks
+
+  [[nodiscard]] bool is_probe() const { return is == what::chunk && index == probe_index; }
 };
 
 // Strict: `other` is whatever key_layout would not write, byte for byte. `root` ends in a slash.

@@ -209,9 +209,8 @@ class judge {
 
   void judge_uploads() {
     for (const listed_upload& one : _seen.uploads) {
-      const object_name name = name_of(_seen.all.root, one.key);
-      if (_plan.held_back.empty() && name.is == object_name::what::chunk && is_old(one.initiated) &&
-          !_seen.in_the_making.contains(name.when)) {
+      if (_plan.held_back.empty() &&
+          is_forgotten(one, _seen.all.root, _seen.in_the_making, _by.grace, _now)) {
         _plan.uploads.push_back({one.key, one.upload_id});
       }
     }
@@ -227,6 +226,14 @@ class judge {
 };
 
 }  // namespace
+
+bool is_forgotten(const listed_upload& one, std::string_view root,
+                  const std::set<timestamp>& in_the_making, std::chrono::seconds grace,
+                  timestamp now) {
+  const object_name name = name_of(root, one.key);
+  return name.is == object_name::what::chunk && now.when() - one.initiated.when() > grace &&
+         !in_the_making.contains(name.when);
+}
 
 std::uint64_t prune_plan::bytes() const {
   std::uint64_t sum = 0;

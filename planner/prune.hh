@@ -27,6 +27,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bts3::planner {
@@ -36,6 +37,11 @@ struct listed_upload {
   std::string upload_id;
   timestamp initiated;
 };
+
+// Rule 5 for one upload below `root`.
+[[nodiscard]] bool is_forgotten(const listed_upload& one, std::string_view root,
+                                const std::set<timestamp>& in_the_making,
+                                std::chrono::seconds grace, timestamp now);
 
 struct prune_observation {
   inventory all;

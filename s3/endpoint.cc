@@ -58,6 +58,15 @@ bool is_ip_address(const std::string& host) {
 
 }  // namespace
 
+bool endpoint::loopback() const {
+  if (host == "[::1]" || host.starts_with("[::1]:")) {
+    return true;
+  }
+  const std::string name = host.substr(0, host.rfind(':'));
+  return name == "localhost" || name.ends_with(".localhost") ||
+         (name.starts_with("127.") && is_ip_address(name));
+}
+
 std::string endpoint::url(std::string_view path, std::string_view query) const {
   std::string text = scheme + "://" + host;
   text += path;

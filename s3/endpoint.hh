@@ -17,6 +17,8 @@ struct endpoint {
   std::string base_path;  // encoded, without a trailing slash: "", "/bucket" or "/base/bucket"
 
   [[nodiscard]] bool secure() const { return scheme == "https"; }
+  // Whether requests stay on this machine: localhost, 127.0.0.0/8, ::1.
+  [[nodiscard]] bool loopback() const;
   // `path` begins with base_path and a slash; `query` is without its '?', empty for none.
   [[nodiscard]] std::string url(std::string_view path, std::string_view query) const;
 };

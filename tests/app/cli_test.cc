@@ -50,6 +50,17 @@ BOOST_AUTO_TEST_CASE(backup_takes_its_flags_and_several_subvolumes) {
   BOOST_TEST(backup.subvolumes == names, boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(doctor_writes_unless_it_must_not) {
+  const auto usual = std::get<doctor_command>(accepted({"doctor"}).command);
+  BOOST_TEST((usual.write && !usual.json && usual.subvolumes.empty()));
+  const auto line =
+      accepted({"doctor", "--no-write", "--json", "--subvolume", "a", "--subvolume", "b"});
+  const auto& doctor = std::get<doctor_command>(line.command);
+  BOOST_TEST((!doctor.write && doctor.json));
+  const std::vector<std::string> names = {"a", "b"};
+  BOOST_TEST(doctor.subvolumes == names, boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(a_dry_run_is_the_plan) {
   for (const auto& line : {accepted({"backup", "--dry-run", "--once", "--subvolume", "a"}),
                            accepted({"plan", "--once", "--subvolume", "a"})}) {

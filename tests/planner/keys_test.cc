@@ -25,6 +25,16 @@ BOOST_AUTO_TEST_CASE(keys_follow_the_layout_whatever_slashes_the_prefix_has) {
   BOOST_TEST(key_layout("a", "data").root() == "a/subvol/data/");
 }
 
+BOOST_AUTO_TEST_CASE(a_probe_is_named_as_a_chunk_that_no_backup_has) {
+  const key_layout keys("a", "data");
+  BOOST_TEST(keys.probe(when) == "a/subvol/data/full/chunk-20260102T030405Z-4294967295.bin");
+  const object_name probe = name_of(keys.root(), keys.probe(when));
+  BOOST_TEST((probe.is == object_name::what::chunk && probe.is_probe()));
+  BOOST_TEST((probe.when == when));
+  BOOST_TEST(!name_of(keys.root(), keys.chunk(backup_kind::full, when, 0)).is_probe());
+  BOOST_TEST(!name_of(keys.root(), keys.pointer()).is_probe());
+}
+
 BOOST_AUTO_TEST_CASE(a_copied_bucket_is_read_relative_to_its_manifest) {
   BOOST_TEST(beside_manifest("new/subvol/data/incremental/manifest-2.json",
                              "old/p/subvol/data/full/manifest-1.json") ==

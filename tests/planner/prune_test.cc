@@ -265,10 +265,12 @@ BOOST_AUTO_TEST_CASE(open_uploads_go_when_they_are_old_and_ours) {
   upload(keys.chunk(backup_kind::full, ago(days(6)), 0), 6);
   upload(keys.chunk(backup_kind::full, ago(days(9)), 0), 9);
   upload(keys.root() + "somebody-elses.bin", 10);
+  upload(keys.probe(ago(days(11))), 11);
   made.seen.in_the_making.insert(ago(days(9)));
   const prune_plan plan = made.judge(1);
-  BOOST_REQUIRE(plan.uploads.size() == 1U);
+  BOOST_REQUIRE(plan.uploads.size() == 2U);
   BOOST_TEST(plan.uploads[0].upload_id == "id8");
+  BOOST_TEST(plan.uploads[1].upload_id == "id11");
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_ours_stays_and_is_reported) {

@@ -33,6 +33,21 @@ BOOST_AUTO_TEST_CASE(china_is_a_partition_of_its_own) {
   BOOST_TEST(made("", "cn-north-1", "backups") == "https backups.s3.cn-north-1.amazonaws.com.cn ");
 }
 
+BOOST_AUTO_TEST_CASE(requests_to_loopback_addresses_stay_on_this_machine) {
+  const auto stays = [](const char* url) {
+    return parse_endpoint_url("s3.endpoint_url", url).value().loopback();
+  };
+  for (const char* url :
+       {"http://localhost", "http://LOCALHOST:80", "https://a.localhost:9000", "http://127.0.0.1",
+        "http://127.1.2.3:7480", "http://[::1]", "http://[::1]:9000/base"}) {
+    BOOST_TEST(stays(url), url);
+  }
+  for (const char* url : {"http://localhost.example.org", "http://notlocalhost:80",
+                          "http://127.example.org", "http://128.0.0.1", "http://[::2]:9000"}) {
+    BOOST_TEST(!stays(url), url);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_bucket_with_dots_is_addressed_by_path) {
   BOOST_TEST(made("", "eu-central-1", "my.backups") ==
              "https s3.eu-central-1.amazonaws.com /my.backups");
