@@ -52,7 +52,8 @@ task<void> check_bucket(const services& with, std::vector<subvolume_config> chos
   }
   store_doctor looking(with, **connection, std::move(chosen), writes);
   auto running = looking.run();
-  append(co_await std::move(running), into);
+  auto found = co_await std::move(running);
+  append(std::move(found), into);
   auto closing = (*connection)->close();
   co_await std::move(closing);
 }

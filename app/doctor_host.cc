@@ -7,6 +7,7 @@
 #include "app/state_store.hh"
 #include "app/unfinished.hh"
 #include "btrfs/snapshot_manager.hh"
+#include "engine/child_process.hh"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -309,26 +310,11 @@ health_check check_metrics(const std::string& textfile) {
   return ok_check("metrics", "", textfile);
 }
 
-// As engine/child_process.cc finds it.
-bool can_be_run(const services& with, const std::string& program) {
-  const auto runs = [](const std::string& path) {
-    struct stat entry{};
-    return ::stat(path.c_str(), &entry) == 0 && S_ISREG(entry.st_mode) &&
-           ::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) == 0;
-  };
-  if (program.find('/') != std::string::npos) {
-    return runs(program);
-  }
-  const std::string places =
-      with.environment("PATH").value_or("/usr/bin:/bin") + ":/usr/sbin:/sbin";
-  for (std::string_view rest = places; !rest.empty();) {
-    const std::string_view directory = rest.substr(0, rest.find(':'));
-    rest.remove_prefix(std::min(directory.size() + 1, rest.size()));
-    if (!directory.empty() && runs(std::string(directory) + "/" + program)) {
-      return true;
-    }
-  }
-  return false;
+bool can_be_run(const std::string& program) {
+  const auto path = engine::find_program(program);
+  struct stat entry{};
+  return path && ::stat(path->c_str(), &entry) == 0 && S_ISREG(entry.st_mode) &&
+         ::faccessat(AT_FDCWD, path->c_str(), X_OK, AT_EACCESS) == 0;
 }
 
 void check_hooks(const services& with, std::vector<health_check>& into) {
@@ -341,7 +327,7 @@ void check_hooks(const services& with, std::vector<health_check>& into) {
     if (argv->empty()) {
       continue;
     }
-    if (can_be_run(with, argv->front())) {
+    if (can_be_run(argv->front())) {
       into.push_back(ok_check("hook", name, argv->front() + " can be run"));
     } else {
       into.push_back(failed_check(

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <optional>
 #include <utility>
 
@@ -34,7 +35,8 @@ std::optional<std::string> path_of(int subvolume, std::uint64_t inode) {
   btrfs_ioctl_ino_lookup_args lookup{};
   lookup.objectid = inode;
   if (::ioctl(subvolume, BTRFS_IOC_INO_LOOKUP, &lookup) < 0) {
-    return std::nullopt;
+    // Where it is may not fit the answer: then nothing can be opened, and the walk goes on.
+    return errno == ENAMETOOLONG ? std::optional<std::string>("") : std::nullopt;
   }
   std::string path = lookup.name;
   if (path.ends_with('/')) {

@@ -29,35 +29,6 @@ namespace {
 constexpr std::size_t stderr_tail_bytes = 8 * 1024;
 constexpr std::chrono::milliseconds stderr_grace{500};
 
-result<std::string> find_program(const std::string& name) {
-  if (name.find('/') != std::string::npos) {
-    return name;
-  }
-  const char* path = std::getenv("PATH");
-  std::string places = path != nullptr ? path : "/usr/bin:/bin";
-  places += ":/usr/sbin:/sbin";  // where btrfs lives, and where a user's PATH does not look
-  std::string_view rest = places;
-  while (!rest.empty()) {
-    const std::size_t colon = rest.find(':');
-    const std::string_view directory = rest.substr(0, colon);
-    rest = colon == std::string_view::npos ? std::string_view() : rest.substr(colon + 1);
-    if (directory.empty()) {
-      continue;
-    }
-    std::string candidate(directory);
-    candidate += '/';
-    candidate += name;
-    if (::access(candidate.c_str(), X_OK) == 0) {
-      return candidate;
-    }
-  }
-  error failure =
-      system_error(ENOENT, "program `" + name + "` not found in PATH, /usr/sbin, /sbin");
-  failure.what_now = disposition::fail;
-  failure.remedy = "install the package that provides it";
-  return failure;
-}
-
 // posix_spawn's attribute objects, freed on every path.
 struct spawn_attributes {
   spawn_attributes() {
@@ -137,6 +108,35 @@ child_process::~child_process() {
 
 pid_t child_process::pid() const {
   return _impl->pid;
+}
+
+result<std::string> find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) {
+    return name;
+  }
+  const char* path = std::getenv("PATH");
+  std::string places = path != nullptr ? path : "/usr/bin:/bin";
+  places += ":/usr/sbin:/sbin";  // where btrfs lives, and where a user's PATH does not look
+  std::string_view rest = places;
+  while (!rest.empty()) {
+    const std::size_t colon = rest.find(':');
+    const std::string_view directory = rest.substr(0, colon);
+    rest = colon == std::string_view::npos ? std::string_view() : rest.substr(colon + 1);
+    if (directory.empty()) {
+      continue;
+    }
+    std::string candidate(directory);
+    candidate += '/';
+    candidate += name;
+    if (::access(candidate.c_str(), X_OK) == 0) {
+      return candidate;
+    }
+  }
+  error failure =
+      system_error(ENOENT, "program `" + name + "` not found in PATH, /usr/sbin, /sbin");
+  failure.what_now = disposition::fail;
+  failure.remedy = "install the package that provides it";
+  return failure;
 }
 
 result<child_process> child_process::spawn(reactor& loop, child_options options) {

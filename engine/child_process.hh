@@ -24,10 +24,14 @@
 
 namespace bts3::engine {
 
+// The file that is run for argv[0] = `name`: a path as it is, unlooked at, or a name searched in
+// PATH, /usr/sbin and /sbin; the error of a name that is not there has its remedy.
+result<std::string> find_program(const std::string& name);
+
 struct child_options {
-  std::vector<std::string> argv;  // argv[0]: a path, or a name searched in PATH, /usr/sbin, /sbin
-  int stdin_fd = -1;              // duplicated; stays the caller's. -1: /dev/null
-  int stdout_fd = -1;             // likewise
+  std::vector<std::string> argv;                   // argv[0]: see find_program()
+  int stdin_fd = -1;                               // duplicated; stays the caller's. -1: /dev/null
+  int stdout_fd = -1;                              // likewise
   std::vector<std::string> environment_additions;  // "NAME=value", override inherited ones
   // Between SIGTERM and SIGKILL.
   std::chrono::milliseconds kill_after{5'000};
