@@ -154,7 +154,9 @@ backup_job::backup_job(const services& with, backup_command command,
       _report(report),
       _snapshots(with.settings.base_dir),
       _identity(this_host()),
-      _policy(policy_of(with.settings, _command.once || _command.no_s3, _command.adopt)) {}
+      _policy(policy_of(with.settings, _command.once || _command.no_s3, _command.adopt)) {
+  _policy.full = _command.full;
+}
 
 backup_job::~backup_job() = default;
 

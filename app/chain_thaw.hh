@@ -35,11 +35,11 @@ struct thaw_policy {
       sleep;
 };
 
-// [restore], changed by --wait-restore, --no-wait-restore and --restore-timeout.
+// [restore], changed by --tier, --download-rate, --wait-restore, --no-wait-restore and
+// --restore-timeout.
 [[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const restore_command& command);
-// The same without waiting, for the thaw command. `download_rate`: of --download-rate.
-[[nodiscard]] thaw_policy thaw_policy_of(const config& settings,
-                                         std::optional<std::uint64_t> download_rate = std::nullopt);
+// The same without waiting.
+[[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const thaw_command& command);
 
 // How long downloading takes, by the policy's rate.
 [[nodiscard]] std::chrono::seconds download_time(const thaw_policy& policy, std::uint64_t bytes);

@@ -97,6 +97,14 @@ void add_waiting(CLI::App& app, restore_command& into) {
       ->type_name("TIME");
 }
 
+void add_tier(CLI::App& app, std::optional<std::string>& into) {
+  app.add_option("--tier", into,
+                 "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "
+                 "(default: restore.restore_tier)")
+      ->check(CLI::IsMember({"Standard", "Bulk", "Expedited"}))
+      ->type_name("TIER");
+}
+
 void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into) {
   app.add_option_function<std::string>(
          "--download-rate",
@@ -137,6 +145,7 @@ void add_restore(CLI::App& app, restore_command& into) {
   app.add_flag("--no-space-check", into.no_space_check,
                "Begin although the target's free space is less than the streams need");
   add_waiting(app, into);
+  add_tier(app, into.tier);
   add_download_rate(app, into.download_rate);
   app.add_flag("--dry-run", into.dry_run, "Print what would be done, change nothing");
   app.add_flag("--json", into.json, "The plan, or what was done, as JSON; one line a subvolume");
@@ -256,6 +265,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
       ->allow_extra_args(false);
   backup_app->add_flag("--dry-run", backup.dry_run, "Print the plan and change nothing");
   backup_app->add_flag("--once", backup.once, "Also when no backup is due");
+  backup_app->add_flag("--full", backup.full, "In full, due or not: a new chain begins");
   backup_app->add_flag("--no-s3", backup.no_s3,
                        "Snapshot, send and hash, but upload nothing, and keep nothing");
   backup_app->add_flag("--adopt", backup.adopt, "Take over a prefix that another host wrote to");
@@ -267,6 +277,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
       ->type_name("NAME")
       ->allow_extra_args(false);
   plan_app->add_flag("--once", plan.once, "As if every subvolume were due");
+  plan_app->add_flag("--full", plan.full, "As if a full backup were asked for");
   plan_app->add_flag("--adopt", plan.adopt, "As if the prefix were taken over");
   plan_app->add_flag("--json", plan.json, "As JSON");
 
@@ -289,6 +300,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
       "thaw", "Request the archived objects of a backup, and tell whether they can be read");
   add_common(*thaw_app, common);
   add_selection(*thaw_app, thaw);
+  add_tier(*thaw_app, thaw.tier);
   add_download_rate(*thaw_app, thaw.download_rate);
   thaw_app->add_flag("--dry-run", thaw.dry_run, "Tell what would be requested, request nothing");
   thaw_app->add_flag("--json", thaw.json, "As JSON, one line a subvolume");
@@ -356,6 +368,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   } else if (backup.dry_run) {
     plan.subvolumes = backup.subvolumes;
     plan.once = backup.once;
+    plan.full = backup.full;
     plan.adopt = backup.adopt;
     plan.json = backup.json;
     line.command = plan;

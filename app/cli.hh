@@ -20,6 +20,7 @@ struct backup_command {
   std::vector<std::string> subvolumes;  // names; empty: all
   bool dry_run = false;
   bool once = false;  // also when not due
+  bool full = false;  // in full, due or not
   bool no_s3 = false;
   bool adopt = false;  // take over a prefix that another host wrote to
   bool json = false;   // one document on standard output instead of lines
@@ -29,6 +30,7 @@ struct backup_command {
 struct plan_command {
   std::vector<std::string> subvolumes;
   bool once = false;
+  bool full = false;
   bool adopt = false;
   bool json = false;
 };
@@ -58,6 +60,7 @@ struct restore_command : backup_selection {
   // For archived objects; absent: by a timeout, else restore.wait_for_restore.
   std::optional<bool> wait_restore;
   std::optional<std::chrono::seconds> restore_timeout;  // absent: restore.restore_timeout_seconds
+  std::optional<std::string> tier;                      // absent: restore.restore_tier
   std::optional<std::uint64_t> download_rate;           // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;
@@ -65,6 +68,7 @@ struct restore_command : backup_selection {
 
 // Requests archived objects, and tells whether they can be read.
 struct thaw_command : backup_selection {
+  std::optional<std::string> tier;  // Standard, Bulk, Expedited; absent: restore.restore_tier
   std::optional<std::uint64_t> download_rate;  // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;

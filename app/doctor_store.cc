@@ -116,7 +116,7 @@ health_check judge_backups(const std::string& name, const result<subvolume_view>
       seen.pointer_exists && seen.last && seen.chain_problem.empty() && seen.chunk_problem.empty();
   if (!whole) {
     return failed_check(check, name, plan.sentence,
-                        "make a full one now: `btrfs_to_s3 backup --once --subvolume " + name +
+                        "make a full one now: `btrfs_to_s3 backup --full --subvolume " + name +
                             "`; `btrfs_to_s3 list` shows what else there is");
   }
   if (!plan.warnings.empty()) {

@@ -136,7 +136,9 @@ std::string plan_as_json(const std::vector<planned_subvolume>& all) {
 plan_job::plan_job(const services& with, plan_command command)
     : _with(with),
       _command(std::move(command)),
-      _policy(policy_of(with.settings, _command.once, _command.adopt)) {}
+      _policy(policy_of(with.settings, _command.once, _command.adopt)) {
+  _policy.full = _command.full;
+}
 
 task<result<exit_status>> plan_job::run() {
   auto chosen = select_subvolumes(_with.settings, _command.subvolumes);

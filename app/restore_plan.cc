@@ -218,7 +218,7 @@ std::string thaw_text(const planned_thaw& thaw) {
       add(counted(found.to_request, "object") + " with " + format_bytes(found.bytes_to_request) +
           " must be thawed first: " + s3::name_of(thaw.tier) +
           (one.offered ? ", typically " + thaw_time_text(found.typical)
-                       : std::string(" is NOT OFFERED for it, set restore.restore_tier")) +
+                       : std::string(" is NOT OFFERED for it, choose another --tier")) +
           "; copies for " + counted(thaw.days, "day") +
           (thaw.days_auto ? " (auto: by the times below, and a day; 7 at least)" : ""));
     }

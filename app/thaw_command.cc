@@ -40,7 +40,7 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     chunks.insert(chunks.end(), std::make_move_iterator(located->begin()),
                   std::make_move_iterator(located->end()));
   }
-  const thaw_policy policy = thaw_policy_of(with.settings, command.download_rate);
+  const thaw_policy policy = thaw_policy_of(with.settings, command);
   auto planning = plan_thaw(with, store, chunks, policy);
   auto plan = co_await std::move(planning);
   if (!plan) {

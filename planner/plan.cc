@@ -104,6 +104,9 @@ std::optional<plan> urgent(const observation& seen, const policy& by) {
 }
 
 plan decide_by_date(const observation& seen, const policy& by, const cadence& dates) {
+  if (by.full) {
+    return full_because("full_requested", "a full backup was asked for (--full)");
+  }
   if (dates.full_due()) {
     return full_because("full_due", "the last full backup is " +
                                         in_days(by.when_due.full_every_days) + " old or older");
@@ -148,7 +151,8 @@ std::string_view to_string(action what) {
 }
 
 bool plan::is_fallback() const {
-  return what == action::full && reason != "first_backup" && reason != "full_due";
+  return what == action::full && reason != "first_backup" && reason != "full_due" &&
+         reason != "full_requested";
 }
 
 plan decide(const observation& seen, const policy& by, timestamp now, const time_zone& zone) {

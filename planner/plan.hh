@@ -3,7 +3,7 @@
 //
 // Reason words are stable and documented in README.md:
 //   full         first_backup, pointer_missing, manifest_unusable, chain_broken, chunk_missing,
-//                adopted, full_due, parent_missing, parent_changed
+//                adopted, full_due, full_requested, parent_missing, parent_changed
 //   incremental  incremental_due, requested
 //   skip         not_due
 //   stop         foreign_host
@@ -46,6 +46,7 @@ struct observation {
 struct policy {
   schedule when_due;
   bool regardless_of_due = false;  // --once
+  bool full = false;               // --full: one is due now
   bool adopt = false;              // take over another host's prefix
 };
 

@@ -27,6 +27,8 @@ def archived_chains_are_requested_at_once_and_a_rerun_goes_on(w):
     with archive.archive_before(w.bucket.endpoint, "/chunk-", polls=3) as (glacier, endpoint):
         w.tool.tables["s3"]["endpoint_url"] = endpoint
         w.tool.tables["restore"] = {"restore_tier": "Bulk", "thaw_days": 9}
+        plan = w.restore("--target", target, "--dry-run", "--tier", "Standard").stdout
+        assert "Standard, typically in 3 hours to 5 hours" in plan, plan
         plan = w.restore("--target", target, "--dry-run").stdout
         assert f"GLACIER: {len(chunks)} objects" in plan and "Bulk, typically in 5 hours to 12 hours" in plan, plan
         thaw = json.loads(w.restore("--target", target, "--dry-run", "--json").stdout)["thaw"]

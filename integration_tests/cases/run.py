@@ -281,6 +281,27 @@ def a_missing_parent_leads_to_an_announced_full(w):
 
 
 @case
+def a_full_that_is_asked_for_begins_a_new_chain(w):
+    dataset.seed(w.data, large_mib=1, small_files=20)
+    w.backup()
+    first = w.pointer()["manifest_key"]
+    w.backup(only_when_due=True)
+    outcome = w.backup("--full", "--dry-run", only_when_due=True)
+    assert "full_requested" in outcome.stdout and w.pointer()["manifest_key"] == first, outcome
+    outcome = w.backup("--full", only_when_due=True)
+    says(outcome, "kind=full", "full_requested")
+    assert "WARNING" not in outcome.stderr, outcome
+    full = w.pointer()
+    assert full["kind"] == "full" and full["manifest_key"] != first and w.manifest()["parent_manifest"] is None, full
+    dataset.mutate(w.data, 2, large_mib=1)
+    w.backup()
+    assert w.manifest()["parent_manifest"] == full["manifest_key"], w.manifest()
+    outcome = w.restore("--target", str(w.restored / "data"))
+    assert "(2 links" in outcome.stdout, outcome
+    w.same(w.data, w.restored / "data")
+
+
+@case
 def dry_run_and_no_s3_change_nothing(w):
     dataset.seed(w.data, large_mib=8, small_files=20)
     subvolumes = w.filesystem.subvolumes()

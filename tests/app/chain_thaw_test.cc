@@ -46,7 +46,7 @@ class scene {
         clock(reference_time),
         store(*loop, rules_with(clock)),
         with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}} {
-    policy = thaw_policy_of(settings);
+    policy = thaw_policy_of(settings, thaw_command());
     policy.timeout = days(3);
     policy.sleep = [this](std::chrono::nanoseconds duration, engine::stop_token stop) {
       return nap(this, duration, stop);
@@ -171,6 +171,14 @@ std::vector<engine::result<void>> all_notice(scene& one, chain_thaw& thaw) {
   return outcomes;
 }
 
+// By the thaw command, with --download-rate.
+thaw_policy asked_for(const config& settings,
+                      std::optional<std::uint64_t> download_rate = std::nullopt) {
+  thaw_command command;
+  command.download_rate = download_rate;
+  return thaw_policy_of(settings, command);
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(chain_thaw_suite)
@@ -184,7 +192,13 @@ BOOST_AUTO_TEST_CASE(the_command_line_beats_the_configuration) {
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 100);
   BOOST_TEST((thaw_policy_of(settings, command).tier == s3::retrieval_tier::bulk));
   BOOST_TEST(*thaw_policy_of(settings, command).days == 12u);
-  BOOST_TEST(thaw_policy_of(settings).timeout.count() == 0);
+  BOOST_TEST(thaw_policy_of(settings, thaw_command()).timeout.count() == 0);
+  command.tier = "Expedited";
+  BOOST_TEST((thaw_policy_of(settings, command).tier == s3::retrieval_tier::expedited));
+  thaw_command alone;
+  BOOST_TEST((thaw_policy_of(settings, alone).tier == s3::retrieval_tier::bulk));
+  alone.tier = "Standard";
+  BOOST_TEST((thaw_policy_of(settings, alone).tier == s3::retrieval_tier::standard));
   command.wait_restore = false;
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 0);
   settings.wait_for_restore = false;
@@ -199,31 +213,31 @@ BOOST_AUTO_TEST_CASE(the_command_line_beats_the_configuration) {
 }
 
 BOOST_AUTO_TEST_CASE(copies_live_until_everything_can_have_been_read) {
-  const thaw_policy policy = thaw_policy_of(config());
+  const thaw_policy policy = asked_for(config());
   BOOST_TEST(policy.bytes_per_sec == 10'000'000u);
   BOOST_TEST(days_to_live(policy, 0, hours(12)) == 7u);
   // 10 TB at 10 MB/s are 11.6 days, and 12 hours before them: 13 begun days, and one.
   BOOST_TEST(days_to_live(policy, 10'000'000'000'000, hours(12)) == 14u);
   BOOST_TEST(days_to_live(policy, ~std::uint64_t{0}, hours(12)) <= 36'500u);
   // 86.4 MB/s carry 7.5 TB a day: a day, half a day before it, and one.
-  BOOST_TEST(days_to_live(thaw_policy_of(config(), 86'400'000), 86'400 * std::uint64_t{86'400'000},
+  BOOST_TEST(days_to_live(asked_for(config(), 86'400'000), 86'400 * std::uint64_t{86'400'000},
                           hours(12)) == 7u);
-  BOOST_TEST(days_to_live(thaw_policy_of(config(), 86'400'000),
-                          10 * 86'400 * std::uint64_t{86'400'000}, hours(12)) == 12u);
+  BOOST_TEST(days_to_live(asked_for(config(), 86'400'000), 10 * 86'400 * std::uint64_t{86'400'000},
+                          hours(12)) == 12u);
   config stated;
   stated.download_bytes_per_sec = 50'000'000;
-  BOOST_TEST(thaw_policy_of(stated).bytes_per_sec == 50'000'000u);
-  BOOST_TEST((thaw_policy_of(stated).rate_from == rate_source::stated));
-  BOOST_TEST(thaw_policy_of(stated, 7'000'000).bytes_per_sec == 7'000'000u);
+  BOOST_TEST(asked_for(stated).bytes_per_sec == 50'000'000u);
+  BOOST_TEST((asked_for(stated).rate_from == rate_source::stated));
+  BOOST_TEST(asked_for(stated, 7'000'000).bytes_per_sec == 7'000'000u);
   stated.max_bandwidth_bytes_per_sec = 20'000'000;
-  BOOST_TEST(thaw_policy_of(stated).bytes_per_sec == 20'000'000u);
-  BOOST_TEST((thaw_policy_of(stated).rate_from == rate_source::limited));
+  BOOST_TEST(asked_for(stated).bytes_per_sec == 20'000'000u);
+  BOOST_TEST((asked_for(stated).rate_from == rate_source::limited));
   restore_command command;
   command.download_rate = 1'000'000;
   BOOST_TEST(thaw_policy_of(stated, command).bytes_per_sec == 1'000'000u);
   config slow;
   slow.max_bandwidth_bytes_per_sec = 1'000'000;
-  BOOST_TEST(days_to_live(thaw_policy_of(slow), 1'000'000'000'000, hours(12)) == 14u);
+  BOOST_TEST(days_to_live(asked_for(slow), 1'000'000'000'000, hours(12)) == 14u);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_in_no_archive_costs_nothing) {

@@ -44,8 +44,9 @@ BOOST_AUTO_TEST_CASE(global_options_stand_before_or_after_the_command) {
 BOOST_AUTO_TEST_CASE(backup_takes_its_flags_and_several_subvolumes) {
   const auto line =
       accepted({"backup", "--once", "--no-s3", "--adopt", "--subvolume", "a", "--subvolume", "b"});
+  BOOST_TEST(std::get<backup_command>(accepted({"backup", "--full"}).command).full);
   const auto& backup = std::get<backup_command>(line.command);
-  BOOST_TEST((backup.adopt && backup.once && backup.no_s3));
+  BOOST_TEST((backup.adopt && backup.once && backup.no_s3 && !backup.full));
   const std::vector<std::string> names = {"a", "b"};
   BOOST_TEST(backup.subvolumes == names, boost::test_tools::per_element());
 }
@@ -69,6 +70,8 @@ BOOST_AUTO_TEST_CASE(a_dry_run_is_the_plan) {
     BOOST_TEST(plan.subvolumes.front() == "a");
   }
   BOOST_TEST(std::get<plan_command>(accepted({"plan", "--json", "--adopt"}).command).json);
+  BOOST_TEST(std::get<plan_command>(accepted({"plan", "--full"}).command).full);
+  BOOST_TEST(std::get<plan_command>(accepted({"backup", "--dry-run", "--full"}).command).full);
   BOOST_TEST(std::get<plan_command>(accepted({"backup", "--json", "--dry-run"}).command).json);
   BOOST_TEST(std::get<backup_command>(accepted({"backup", "--json"}).command).json);
 }
@@ -129,6 +132,14 @@ BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
   BOOST_TEST(std::get<restore_command>(
                  accepted({"restore", "--subvolume", "d", "--download-rate", "1"}).command)
                  .download_rate.value() == 1u);
+  BOOST_TEST(!thaw.tier);
+  BOOST_TEST(
+      std::get<thaw_command>(accepted({"thaw", "--subvolume", "d", "--tier", "Bulk"}).command)
+          .tier.value() == "Bulk");
+  BOOST_TEST(std::get<restore_command>(
+                 accepted({"restore", "--subvolume", "d", "--tier", "Expedited"}).command)
+                 .tier.value() == "Expedited");
+  BOOST_TEST(ended({"restore", "--subvolume", "d", "--tier", "Fast"}).status == 2);
   for (const char* rate : {"0", "fast", "-1"}) {
     const auto refused = ended({"restore", "--subvolume", "d", "--download-rate", rate});
     BOOST_TEST(refused.status == 2);

@@ -551,6 +551,8 @@ void live(std::uint64_t seed) {
       continue;  // the machine is off
     }
     w.by.regardless_of_due = w.chance(5);
+    // Dated by a clock that is a few days fast, one may put off the next full by as many.
+    w.by.full = w.clock_error == seconds(0) && w.chance(2);
     w.steps_left = w.chance(35) ? 1 + w.pick(16) : -1;
     w.by_kill = w.chance(70);
     ended how = run(w);

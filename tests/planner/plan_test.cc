@@ -102,6 +102,11 @@ const std::vector<scenario>& scenarios() {
          by.adopt = true;
        }},
       {"full_due", [](auto&, auto& by, auto&) { by.when_due.full_every_days = 20; }},
+      {"full_requested",
+       [](auto&, auto& by, auto& now) {
+         by.full = true;
+         now = at("20260121T015959Z");
+       }},
       {"parent_missing",
        [](auto& seen, auto&, auto&) {
          seen.parent = parent_state::missing;
@@ -190,6 +195,24 @@ BOOST_AUTO_TEST_CASE(a_lost_parent_waits_for_the_next_due_backup) {
   policy once;
   once.regardless_of_due = true;
   BOOST_TEST(decided(seen, once, at("20260115T030000Z")).reason == "parent_missing");
+}
+
+BOOST_AUTO_TEST_CASE(a_full_that_was_asked_for_is_no_fallback_and_overrules_no_other_host) {
+  policy by;
+  by.full = true;
+  for (const timestamp now : {today, at("20260115T030000Z")}) {
+    const plan made = decided(usual(), by, now);
+    BOOST_TEST(made.reason == "full_requested");
+    BOOST_TEST((made.what == action::full && !made.is_fallback() && made.due == now));
+    BOOST_TEST(made.parent_snapshot.empty());
+  }
+  observation seen = usual();
+  seen.chunk_problem = "chunk p/chunk-1-0.bin is missing from the bucket";
+  BOOST_TEST(decided(seen, by).reason == "chunk_missing");
+  seen = usual();
+  seen.last->host_id = "elsewhere";
+  seen.parent = parent_state::missing;
+  BOOST_TEST(decided(seen, by).reason == "foreign_host");
 }
 
 BOOST_AUTO_TEST_CASE(a_full_is_due_before_an_incremental) {
