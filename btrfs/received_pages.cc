@@ -27,6 +27,10 @@ constexpr std::chrono::seconds age{1};
 constexpr off_t step = off_t{32} << 20;
 // Looking up smaller files costs more than evicting them does later.
 constexpr off_t smallest = off_t{256} << 10;
+// After so many small ones only every so many-th is looked up, until a larger one is met: looking
+// all of 60,000 files of 4 KiB up made receiving them 6 % slower.
+constexpr std::uint64_t small_ones = 32;
+constexpr std::uint64_t stride = 16;
 // Ranges, each with a file held open.
 constexpr std::size_t ranges_max = 256;
 
@@ -118,13 +122,23 @@ bool received_pages::find_subvolume() {
 void received_pages::walk(bool received) {
   auto path = path_of(_subvolume.get(), _inode);
   while (path) {
-    auto next = path_of(_subvolume.get(), _inode + 1);
+    std::uint64_t forward = _small_in_a_row < small_ones ? 1 : stride;
+    auto next = path_of(_subvolume.get(), _inode + forward);
+    if (!next && forward > 1) {
+      forward = 1;
+      next = path_of(_subvolume.get(), _inode + forward);
+    }
     const bool growing = !next && !received;
-    visit(*path, growing);
+    const bool small = !visit(*path, growing);
     if (!next) {
       return;
     }
-    ++_inode;
+    if (!small && forward > 1) {
+      forward = 1;
+      next = path_of(_subvolume.get(), _inode + forward);
+    }
+    _inode += forward;
+    _small_in_a_row = small ? _small_in_a_row + 1 : 0;
     _begun = 0;
     _file.reset();
     path = std::move(next);
@@ -134,22 +148,22 @@ void received_pages::walk(bool received) {
   }
 }
 
-void received_pages::visit(const std::string& path, bool growing) {
+bool received_pages::visit(const std::string& path, bool growing) {
   struct stat entry{};
   if (::fstatat(_subvolume.get(), path.c_str(), &entry, AT_SYMLINK_NOFOLLOW) != 0 ||
       !S_ISREG(entry.st_mode) || entry.st_ino != _inode || entry.st_size < smallest) {
-    return;
+    return false;
   }
   const off_t end = growing ? entry.st_size / step * step : entry.st_size;
   if (end <= _begun) {
-    return;
+    return true;
   }
   if (!_file) {
     auto file = std::make_shared<engine::unique_fd>(
         ::openat(_subvolume.get(), path.c_str(),
                  O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOATIME | O_NONBLOCK));
     if (!file->valid()) {
-      return;
+      return true;
     }
     _file = std::move(file);
   }
@@ -160,6 +174,7 @@ void received_pages::visit(const std::string& path, bool growing) {
   one.due = clock::now() + age;
   (void)::posix_fadvise(one.file->get(), one.offset, one.length, POSIX_FADV_DONTNEED);
   _ranges.push_back(std::move(one));
+  return true;
 }
 
 void received_pages::let_go(bool all) {

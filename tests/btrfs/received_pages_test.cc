@@ -115,6 +115,26 @@ BOOST_AUTO_TEST_CASE(a_large_file_leaves_the_memory_while_it_grows) {
   BOOST_TEST(pages_in_memory(subvolume / "large") <= 4 * mib / 4096);
 }
 
+// Among many small files most are passed over; the newest never is, nor what lies behind a large
+// one.
+BOOST_AUTO_TEST_CASE(large_files_behind_many_small_ones_are_found) {
+  BTS3_LOOP_FILESYSTEM(loop);
+  const fs::path into = loop.directory() / "received";
+  fs::create_directory(into);
+  const fs::path subvolume = testing::make_subvolume(into / "data");
+  for (int i = 0; i < 500; ++i) {
+    testing::write_file(subvolume / ("small" + std::to_string(i)), "small");
+  }
+  for (int i = 0; i < 40; ++i) {
+    testing::write_file(subvolume / ("large" + std::to_string(i)), content(mib));
+  }
+  BOOST_REQUIRE(testing::run_quietly({"sync", "-f", into}));
+  received_pages pages(into, {});
+  pages.finish();
+  BOOST_TEST(pages.bytes() >= 25 * mib);  // all but the 15 at most before the first that is met
+  BOOST_TEST(pages_in_memory(subvolume / "large39") == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(other_subvolumes_keep_their_pages) {
   BTS3_LOOP_FILESYSTEM(loop);
   const prepared tree(loop);
