@@ -468,6 +468,9 @@ task<result<void>> download_link::verify(part_pointer one) {
 task<result<void>> download_link::verify_streaming(part_pointer one) {
   if (!_stream_hashes) {
     _stream_hashes = std::make_unique<engine::hash_worker>(_with.loop, false);
+    if (auto ready = _stream_hashes->ready(); !ready) {
+      co_return std::move(ready.error());
+    }
   }
   const auto bytes = one->slot.bytes().first(one->length);
   engine::part_hash hash =

@@ -435,6 +435,9 @@ task<result<void>> restore_job::receive_all(const restore_plan& plan,
   }
   engine::buffer_pool pool(_with.loop, slot_bytes, parts + 1, _with.log);
   engine::hash_worker hashes(_with.loop, false);
+  if (auto ready = hashes.ready(); !ready) {
+    co_return std::move(ready.error());
+  }
   const std::unique_ptr<engine::spool> spool = spool_for(plan, first, pool.slot_bytes());
   progress shown(_with.loop, _with.log, _with.line, "restore", "restoring " + _command.subvolume,
                  [this, &pool] {

@@ -6,6 +6,7 @@
 #include "engine/event.hh"
 
 #include <atomic>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -125,13 +126,20 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   shown.start();
   {
     const engine::stop_callback<set_flag> on_stop(with.stop, set_flag{&stop});
-    std::thread worker([&] {
-      outcome.emplace(btrfs::compare_trees(source, received, options));
-      with.loop.post([&done] { done.set(); });
-    });
-    auto waiting = done.wait();
-    (void)co_await std::move(waiting);
-    worker.join();
+    std::thread worker;
+    try {
+      worker = std::thread([&] {
+        outcome.emplace(btrfs::compare_trees(source, received, options));
+        with.loop.post([&done] { done.set(); });
+      });
+    } catch (const std::system_error& failure) {
+      outcome.emplace(engine::thread_error(failure.code().value()));
+    }
+    if (worker.joinable()) {
+      auto waiting = done.wait();
+      (void)co_await std::move(waiting);
+      worker.join();
+    }
   }
   auto stopping = shown.stop();
   co_await std::move(stopping);

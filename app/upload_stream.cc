@@ -312,6 +312,9 @@ task<result<void>> upload_stream::look_at_earlier() {
 }
 
 task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector, proof prove) {
+  if (auto ready = _hashes.ready(); !ready) {
+    co_return std::move(ready.error());
+  }
   if (_connection != nullptr) {
     auto looking = look_at_earlier();
     auto looked = co_await std::move(looking);

@@ -393,6 +393,9 @@ task<result<void>> subvolume_verifier::read_deep(verified_backup& one, progress&
   }
   engine::buffer_pool pool(_with.loop, slot_bytes, *slots, _with.log);
   engine::hash_worker hashes(_with.loop, false);
+  if (auto ready = hashes.ready(); !ready) {
+    co_return std::move(ready.error());
+  }
   const bool by_parts = std::all_of(chunks->begin(), chunks->end(), [](const located_chunk& chunk) {
     return chunk.record.has_parts();
   });
@@ -526,6 +529,9 @@ task<result<void>> subvolume_verifier::read_sample(sample_share share) {
   }
   engine::buffer_pool pool(_with.loop, slot_bytes, *slots, _with.log);
   engine::hash_worker hashes(_with.loop, false);
+  if (auto ready = hashes.ready(); !ready) {
+    co_return std::move(ready.error());
+  }
   part_verifier parts(_with, _store, pool, hashes, std::move(*chunks));
   const std::size_t count = share.parts.size();
   auto running = parts.run(std::move(share.parts));
@@ -562,10 +568,7 @@ void subvolume_verifier::conclude() {
   if (!_command.manifest_key.empty()) {
     return;
   }
-  const bool answered =
-      std::none_of(_outcome.backups.begin(), _outcome.backups.end(),
-                   [](const verified_backup& one) { return one.unknown.has_value(); });
-  if (answered && !_outcome.incomplete()) {
+  if (_outcome.unverified() == nullptr && !_outcome.incomplete()) {
     _known.runs[kind_of(_command.depth)] = now;
   }
   _known.elsewhere = _outcome.pointer_problem;
@@ -602,10 +605,7 @@ exit_status status_of(const std::vector<verify_outcome>& all) {
   bool differs = false;
   bool incomplete = false;
   for (const verify_outcome& one : all) {
-    const error* failure = one.failure ? &*one.failure : nullptr;
-    for (const verified_backup& backup : one.backups) {
-      failure = failure == nullptr && backup.unknown ? &*backup.unknown : failure;
-    }
+    const error* failure = one.unverified();
     failures += failure != nullptr ? 1 : 0;
     first = first == nullptr ? failure : first;
     differs = differs || one.differs();
@@ -632,13 +632,15 @@ task<result<void>> verify_all(const services& with, s3::object_store& store,
     auto running = verifier.run();
     auto ran = co_await std::move(running);
     const verify_outcome& found = verifier.outcome();
-    with.log.write(found.failure || found.differs() ? log_level::error : log_level::info, "verify",
-                   found.failure     ? "subvolume_failed"
-                   : found.differs() ? "difference_found"
-                                     : "subvolume_verified",
+    const error* failure = found.unverified();
+    with.log.write(failure != nullptr || found.differs() ? log_level::error : log_level::info,
+                   "verify",
+                   found.differs()      ? "difference_found"
+                   : failure != nullptr ? "subvolume_failed"
+                                        : "subvolume_verified",
                    {{"subvolume", one.name},
                     {"backups", std::to_string(found.backups.size())},
-                    {"error", found.failure ? found.failure->text() : std::string()}});
+                    {"error", failure != nullptr ? failure->text() : std::string()}});
     outcomes.push_back(std::move(verifier.outcome()));
     if (!ran) {
       co_return ran;

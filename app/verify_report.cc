@@ -61,7 +61,7 @@ std::string backup_text(const verify_outcome& of, const verified_backup& one) {
 // What was found right, in a line or two.
 std::string proven_text(const verify_outcome& one, verify_depth depth) {
   std::string text;
-  if (depth == verify_depth::quick && !one.differs()) {
+  if (depth == verify_depth::quick && !one.differs() && one.unverified() == nullptr) {
     text += "  every object is there, with its size and storage class\n";
   }
   if (depth == verify_depth::quick && one.checksums > 0) {
@@ -76,7 +76,9 @@ std::string proven_text(const verify_outcome& one, verify_depth depth) {
   }
   if (depth == verify_depth::deep) {
     text += "  read: " + format_bytes(one.bytes_read) +
-            (one.differs() || one.incomplete() ? "\n" : "; every digest and stream is right\n");
+            (one.differs() || one.incomplete() || one.unverified() != nullptr
+                 ? "\n"
+                 : "; every digest and stream is right\n");
   }
   return text;
 }
@@ -174,6 +176,16 @@ bool verify_outcome::differs() const {
 bool verify_outcome::incomplete() const {
   return std::any_of(backups.begin(), backups.end(),
                      [](const verified_backup& one) { return !one.archived.empty(); });
+}
+
+const engine::error* verify_outcome::unverified() const {
+  if (failure) {
+    return &*failure;
+  }
+  const auto found = std::find_if(backups.begin(), backups.end(), [](const verified_backup& one) {
+    return one.unknown.has_value();
+  });
+  return found != backups.end() ? &*found->unknown : nullptr;
 }
 
 std::string verify_as_text(const std::vector<verify_outcome>& all, const verify_command& command,

@@ -51,6 +51,8 @@ struct verify_outcome {
 
   [[nodiscard]] bool differs() const;
   [[nodiscard]] bool incomplete() const;  // something is archived, and so was not read
+  // Why it, or the first such of its backups, could not be verified; null: all could.
+  [[nodiscard]] const engine::error* unverified() const;
 };
 
 // `requests`: sent for all of it.

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 namespace bts3::btrfs {
@@ -54,8 +55,13 @@ std::optional<std::string> path_of(int subvolume, std::uint64_t inode) {
 received_pages::received_pages(std::string directory, std::vector<std::string> others)
     : _directory(std::move(directory)),
       _others(std::move(others)),
-      _inode(BTRFS_FIRST_FREE_OBJECTID + 1),
-      _thread([this] { run(); }) {}
+      _inode(BTRFS_FIRST_FREE_OBJECTID + 1) {
+  try {
+    _thread = std::thread([this] { run(); });
+  } catch (const std::system_error&) {
+    // No thread can be started: then the pages stay until the subvolume is deleted.
+  }
+}
 
 received_pages::~received_pages() {
   if (!_thread.joinable()) {
@@ -70,6 +76,9 @@ received_pages::~received_pages() {
 }
 
 void received_pages::finish() {
+  if (!_thread.joinable()) {
+    return;
+  }
   {
     const std::lock_guard lock(_mutex);
     _received = true;

@@ -33,7 +33,8 @@ namespace bts3::btrfs {
 class received_pages {
  public:
   // Waits for a subvolume to appear in `directory`, other than those named in `others`, and follows
-  // the full stream that is received into it. Needs CAP_SYS_ADMIN; without it does nothing.
+  // the full stream that is received into it. Needs CAP_SYS_ADMIN and a thread; without
+  // them does nothing.
   received_pages(std::string directory, std::vector<std::string> others);
   // Stops where it is.
   ~received_pages();
@@ -75,7 +76,7 @@ class received_pages {
   std::condition_variable _changed;
   bool _stop = false;
   bool _received = false;
-  std::thread _thread;  // last: uses the others
+  std::thread _thread;
 };
 
 }  // namespace bts3::btrfs

@@ -44,6 +44,13 @@ error system_error(int err, std::string_view what, std::string remedy) {
   return failure;
 }
 
+error thread_error(int err) {
+  return system_error(
+      err, "starting a thread",
+      "the limit on processes and threads may be reached: TasksMax= of the unit, "
+      "pids.max of the container, ulimit -u, or ulimit -s asks for too large stacks");
+}
+
 error cancelled_error() {
   error failure;
   failure.what_now = disposition::cancelled;

@@ -56,6 +56,9 @@ struct error {
 // `cancelled`, ENOENT `not_found`, everything else `fail`.
 [[nodiscard]] error system_error(int err, std::string_view what, std::string remedy = {});
 
+// That a thread could not be started, from errno value `err`.
+[[nodiscard]] error thread_error(int err);
+
 [[nodiscard]] error cancelled_error();
 
 }  // namespace bts3::engine

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <system_error>
 #include <utility>
 
 namespace bts3::engine {
@@ -76,11 +77,25 @@ hash_worker::hash_worker(reactor& loop, bool want_crc32) : _loop(loop), _want_cr
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  _thread = std::thread([this] { work(); });
+  try {
+    _thread = std::thread([this] { work(); });
+  } catch (const std::system_error& failure) {
+    _not_started = thread_error(failure.code().value());
+  }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+result<void> hash_worker::ready() const {
+  if (_not_started) {
+    return *_not_started;
+  }
+  return ok();
+}
+
 hash_worker::~hash_worker() {
+  if (_not_started) {
+    return;
+  }
   {
     const std::lock_guard lock(_mutex);
     BTS3_ASSERT(_queue.empty());
@@ -123,6 +138,7 @@ part_hash hash_worker::more(std::span<const std::byte> memory, bool want_payload
 }
 
 part_hash hash_worker::enqueue(std::shared_ptr<detail::hash_job> job) {
+  BTS3_ASSERT(!_not_started);
   job->done = std::make_shared<event>(_loop);
   part_hash handle;
   handle._worker = this;

@@ -83,11 +83,14 @@ class part_hash {
 class hash_worker {
  public:
   // Starts the thread; it must be destroyed on the reactor's thread, after every part_hash.
+  // When that cannot be, ready() says why, and nothing may be begun.
   // `want_crc32`: whether the digests' crc32 is wanted; it stays 0 otherwise.
   explicit hash_worker(reactor& loop, bool want_crc32 = true);
   ~hash_worker();
   hash_worker(const hash_worker&) = delete;
   hash_worker& operator=(const hash_worker&) = delete;
+
+  [[nodiscard]] result<void> ready() const;
 
   // Begins the first part of a chunk, or with `state` and `bytes_before` a part in the middle of
   // one. `memory` is where it will be filled. `want_payload` costs a second pass of SHA-256.
@@ -120,6 +123,7 @@ class hash_worker {
   sha256_hasher _chain;
   sha256_hasher _payload;
   std::uint32_t _crc32 = 0;
+  std::optional<error> _not_started;
   std::thread _thread;
 };
 

@@ -593,3 +593,35 @@ def a_complete_backup_that_the_pointer_passed_by_stays(w):
     w.same(w.data, w.restored / "data")
     manifest = [key for key in passed_by if "manifest" in key][0]
     w.restore("--manifest-key", manifest, "--target", str(w.restored / "passed-by"))
+
+
+@contextlib.contextmanager
+def no_threads(w):
+    """No thread can be started: each would get a stack as large as the address space."""
+    program = w.tool.binary
+    wrapper = w.directory / "no-threads"
+    wrapper.write_text(f'#!/bin/bash\nulimit -c 0\nulimit -s $((1 << 37))\nexec {program} "$@"\n', encoding="ascii")
+    wrapper.chmod(0o755)
+    w.tool.binary = str(wrapper)
+    try:
+        yield
+    finally:
+        w.tool.binary = program
+
+
+@case
+def a_thread_that_cannot_be_started_fails_clearly(w):
+    dataset.seed(w.data, large_mib=8, small_files=20)
+    with no_threads(w):
+        outcome = w.backup(expect=1)
+        says(outcome, "starting a thread: Resource temporarily unavailable", "TasksMax= of the unit")
+    w.nothing_left_behind(["data"])
+    w.backup()
+    with no_threads(w):
+        for arguments in (("restore", "--subvolume", "data", "--current", "--target", str(w.restored / "target")),
+                          ("verify", "--deep")):
+            outcome = w.expect(1, w.tool.run(*arguments))
+            assert "every digest and stream is right" not in outcome.stdout, outcome
+            says(outcome, "starting a thread: Resource temporarily unavailable", "TasksMax= of the unit")
+    assert not (w.restored / "target").exists()
+    w.restore("--current", "--target", str(w.restored / "target"))

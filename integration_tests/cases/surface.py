@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -366,3 +367,27 @@ def hooks_run_around_a_backup(w):
     w.tool.tables["hooks"] = {"before": "/no/such/program"}
     says(w.backup(expect=1), "hooks.before: ", "/no/such/program")
     w.nothing_left_behind(["data", *("snapshots/" + name for name in w.snapshot_names())])
+
+
+@case
+def an_interrupted_quickstart_says_so_and_leaves_nothing(w):
+    room = w.directory / "quickstart"
+    room.mkdir()
+    # As from a terminal: the whole process group hears Ctrl-C.
+    script = pathlib.Path(__file__).resolve().parent.parent / "harness" / "quickstart.py"
+    with subprocess.Popen(["/usr/bin/python3", "-B", str(script), "--binary", w.tool.binary],
+                          env={**os.environ, "TMPDIR": str(room)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, start_new_session=True) as running:
+        said = []
+        for line in running.stdout:
+            said.append(line)
+            if line.startswith("== first backup"):
+                os.killpg(running.pid, signal.SIGINT)
+    text = "".join(said)
+    assert running.returncode == 130, f"exit status {running.returncode}\n{text}"
+    assert said[-1] == "quickstart: interrupted; what it had made is removed\n" and "Traceback" not in text, text
+    assert not list(room.iterdir()), list(room.iterdir())
+    assert str(room) not in pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8")
+    for command in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            assert str(room).encode() not in command.read_bytes(), command

@@ -93,9 +93,14 @@ def main():
             # Not by return: what the stack holds unmounts when the interpreter drops it.
             os._exit(0)
     finally:
-        stack.close()
+        with tool.signals_ignored():
+            stack.close()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nquickstart: interrupted; what it had made is removed", file=sys.stderr)
+        sys.exit(130)

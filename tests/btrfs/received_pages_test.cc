@@ -3,6 +3,7 @@
 #include "btrfs/snapshot_manager.hh"
 
 #include "tests/btrfs/loop_filesystem.hh"
+#include "tests/support/no_threads.hh"
 #include "tests/support/outcome.hh"
 
 #include <boost/test/unit_test.hpp>
@@ -14,6 +15,8 @@
 
 #include <algorithm>
 #include <iostream>
+#include <optional>
+#include <vector>
 
 using namespace bts3::btrfs;
 namespace fs = std::filesystem;
@@ -155,6 +158,21 @@ BOOST_AUTO_TEST_CASE(a_receiver_that_never_begins_is_not_waited_for) {
   received_pages pages(loop.directory(), {});
   pages.finish();
   BOOST_TEST(pages.bytes() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(without_a_thread_it_does_nothing) {
+  BTS3_LOOP_FILESYSTEM(loop);
+  const prepared tree(loop);
+  std::optional<received_pages> pages;
+  {
+    const bts3::testing::no_threads here;
+    BOOST_CHECK_NO_THROW(pages.emplace(tree.into, std::vector<std::string>{}));
+  }
+  tree.receive();
+  BOOST_REQUIRE(pages.has_value());
+  pages->finish();
+  BOOST_TEST(pages->bytes() == 0u);
+  BOOST_TEST(pages_in_memory(tree.into / "data" / "large") == 40 * mib / 4096);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

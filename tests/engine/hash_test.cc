@@ -3,8 +3,10 @@
 #include "engine/sha256.hh"
 
 #include "tests/engine/support.hh"
+#include "tests/support/no_threads.hh"
 
 #include <algorithm>
+#include <cerrno>
 #include <random>
 #include <string>
 #include <vector>
@@ -181,6 +183,20 @@ BOOST_AUTO_TEST_CASE(an_abandoned_part_neither_blocks_nor_disturbs_the_next) {
   auto loop = make_reactor();
   const auto bytes = random_bytes(1'500'000);
   loop->run(abandon_midway(*loop, bytes));
+}
+
+BOOST_AUTO_TEST_CASE(a_thread_that_cannot_be_started_is_an_error) {
+  auto loop = make_reactor();
+  {
+    const bts3::testing::no_threads here;
+    const hash_worker worker(*loop);
+    const auto ready = worker.ready();
+    BOOST_REQUIRE(!ready);
+    BOOST_TEST(ready.error().status == EAGAIN);
+    BOOST_TEST(ready.error().text().find("starting a thread: ") == 0u, ready.error().text());
+    BOOST_TEST(ready.error().remedy.find("TasksMax=") != std::string::npos, ready.error().remedy);
+  }
+  BOOST_TEST(hash_worker(*loop).ready().has_value());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
