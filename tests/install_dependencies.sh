@@ -62,8 +62,8 @@ else
   echo "packages: installed"
 fi
 
-# Prometheus's checker of metrics and alert rules. Its package is the whole server, with a daemon that starts and the
-# libraries of its web pages: it is unpacked and not installed, and this one program kept.
+# Prometheus's checker of metrics and alert rules. Until Debian 13 its package is the whole server, with a daemon that
+# starts and the libraries of its web pages: it is unpacked and not installed, and this one program kept.
 tools=$(dirname "$0")/../build/tools
 if $promtool && ! command -v promtool >/dev/null && [[ ! -x $tools/promtool ]]; then
   mkdir -p "$tools"
@@ -76,8 +76,10 @@ if $promtool && ! command -v promtool >/dev/null && [[ ! -x $tools/promtool ]]; 
     sandbox=(-o APT::Sandbox::User=root)  # whose own user cannot write here
     apt-get update -qq
   fi
-  apt-get "${sandbox[@]}" -qq download prometheus
-  dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool
+  package=prometheus
+  if apt-cache show promtool >/dev/null 2>&1; then package=promtool; fi
+  apt-get "${sandbox[@]}" -qq download "$package"
+  dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x ./usr/bin/promtool
   mv usr/bin/promtool "$tools/promtool"
   echo "promtool: unpacked to $tools"
 fi
