@@ -1,4 +1,5 @@
 """Where a measurement was made."""
+import contextlib
 import datetime
 import mmap
 import os
@@ -27,6 +28,12 @@ def version_of(program, *arguments):
 
 MARGIN = 4 << 30  # for the rest of the system
 PAGE = 4096
+PIECE = 256 << 20
+
+
+def available_memory():
+    text = pathlib.Path("/proc/meminfo").read_text(encoding="ascii")
+    return int(re.search(r"MemAvailable:\s*(\d+)", text).group(1)) << 10
 
 
 def back_memory(most=None):
@@ -34,19 +41,17 @@ def back_memory(most=None):
 
     In a virtual machine whose host backs memory lazily, the first touch of a page costs many times what it costs
     ever after (0.86 s/GiB against 0.06 where this was written), and would be charged to whoever happens to be first.
+    Others may take memory meanwhile: what is left for them is looked at again before each piece.
     """
-    text = pathlib.Path("/proc/meminfo").read_text(encoding="ascii")
-    available = int(re.search(r"MemAvailable:\s*(\d+)", text).group(1)) << 10
-    length = min(available - MARGIN, most or available) // PAGE * PAGE
-    if length <= 0:
-        return 0
-    with mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            area.madvise(mmap.MADV_HUGEPAGE)
-        for start in range(0, length, 1 << 30):
-            end = min(start + (1 << 30), length)
-            area[start:end:PAGE] = bytes((end - start + PAGE - 1) // PAGE)
-    return length
+    touched = 0
+    with contextlib.ExitStack() as held:
+        while (most is None or touched < most) and available_memory() > MARGIN + PIECE:
+            area = held.enter_context(mmap.mmap(-1, PIECE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            if hasattr(mmap, "MADV_HUGEPAGE"):
+                area.madvise(mmap.MADV_HUGEPAGE)
+            area[::PAGE] = bytes(PIECE // PAGE)
+            touched += PIECE
+    return touched
 
 
 def describe(root, binary):

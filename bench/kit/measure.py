@@ -83,14 +83,17 @@ def _finish(helper):
     return used
 
 
-def run(command, feeder=None, drain=None, environment=None, limit=3600, expect=0, directory=None, watch=None):
+def run(command, feeder=None, drain=None, environment=None, limit=3600, expect=0, directory=None, watch=None,
+        discard=False):
     """Runs `command`, its standard input fed by `feeder` or its output taken by `drain` (commands too, counted as
     children).
-    `watch` is called at each sample, and ends the process by SIGKILL when it returns True. Raises Failed when a status is not as expected."""
+    `watch` is called at each sample, and ends the process by SIGKILL when it returns True. With `discard` its output
+    goes to /dev/null; otherwise all of it is kept, in a file and then in memory. Raises Failed when a status is not
+    as expected."""
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
     environment = {**ENVIRONMENT, **(environment or {})}
     helper, inner = None, None
-    stdin, stdout = subprocess.DEVNULL, out
+    stdin, stdout = subprocess.DEVNULL, subprocess.DEVNULL if discard else out
     begin = time.monotonic()
     if feeder:
         stdin, other = inner = pipe()

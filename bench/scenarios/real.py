@@ -40,7 +40,7 @@ def against_floor(context, program, sink):
 
     def send_alone(_turn):
         fresh_snapshot()
-        return measure.run(["cat"], feeder=command)
+        return measure.run(["cat"], feeder=command, discard=True)
 
     def once(_turn):
         usage = program.run("backup", program.configure(s3=s3, btrfs={"send_protocol": 1}), "--once")
@@ -96,8 +96,7 @@ def incremental_tiny(context):
             context.say(f"  run {turn + 1}/{context.runs}: " +
                         ", ".join(f"{name} {found[-1].seconds * 1000:.0f} ms" for name, found in runs.items()))
     rows = [{"what": name, "milliseconds": figures.spread(usage.seconds * 1000 for usage in found),
-             "cpu_ms": figures.spread(usage.cpu_all * 1000 for usage in found),
-             "peak_rss_mib": figures.spread(usage.peak_rss / MIB for usage in found)} for name, found in runs.items()]
+             "cpu_ms": figures.spread(usage.cpu_all * 1000 for usage in found)} for name, found in runs.items()]
     own = figures.spread((a.seconds - b.seconds) * 1000 for a, b in zip(runs["incremental"], runs["btrfs_alone"]))
     rows.append({"what": "incremental - btrfs_alone", "milliseconds": own})
     return {"rows": rows, "targets": [target("own milliseconds of an empty incremental", own["median"], "< 150",

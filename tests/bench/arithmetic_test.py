@@ -7,11 +7,12 @@ import pathlib
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "bench"))
 import compare  # noqa: E402
 import run as bench_run  # noqa: E402
-from kit import contest, figures, measure, report, stages  # noqa: E402
+from kit import contest, figures, machine, measure, report, stages  # noqa: E402
 from scenarios import limits  # noqa: E402
 
 GIB = 1 << 30
@@ -237,6 +238,22 @@ class Stages(unittest.TestCase):
     def test_a_profile_without_samples_is_an_error(self):
         with self.assertRaises(measure.Failed):
             stages.seconds_by_stage(stages.parse(SAMPLES), "bench_floor", True)
+
+
+class Runs(unittest.TestCase):
+    FEEDER = ["head", "-c", "3000000", "/dev/zero"]
+
+    def test_output_is_kept_unless_it_is_a_stream(self):
+        self.assertEqual(len(measure.run(["cat"], feeder=self.FEEDER).stdout), 3000000)
+        self.assertEqual(measure.run(["cat"], feeder=self.FEEDER, discard=True).stdout, "")
+
+    def test_touching_memory_leaves_the_margin_to_others(self):
+        enough, short = machine.MARGIN + machine.PIECE + 1, machine.MARGIN + machine.PIECE
+        with unittest.mock.patch.object(machine, "available_memory", side_effect=[enough, enough, short]):
+            self.assertEqual(machine.back_memory(), 2 * machine.PIECE)
+        with unittest.mock.patch.object(machine, "available_memory", return_value=enough):
+            self.assertEqual(machine.back_memory(1), machine.PIECE)
+            self.assertEqual(machine.back_memory(0), 0)
 
 
 class Report(unittest.TestCase):
