@@ -164,6 +164,9 @@ constexpr error_class known_codes[] = {
      "set s3.region to the bucket's region, or correct s3.endpoint_url"},
     {"BadDigest", disposition::retry, reason::bad_request, ""},
     {"XAmzContentSHA256Mismatch", disposition::retry, reason::bad_request, ""},
+    // A CRC32 that does not fit the body, as MinIO and as Garage say it.
+    {"XAmzContentChecksumMismatch", disposition::retry, reason::bad_request, ""},
+    {"InvalidDigest", disposition::retry, reason::bad_request, ""},
     {"IncompleteBody", disposition::retry, reason::bad_request, ""},
     {"RequestTimeout", disposition::retry, reason::bad_request, ""},
     {"SlowDown", disposition::retry, reason::throttled, ""},
@@ -182,6 +185,26 @@ constexpr std::pair<const char*, restore_outcome> restore_codes[] = {
     {"GlacierExpeditedRetrievalNotAvailable", restore_outcome::no_expedited_capacity},
     {"InvalidObjectState", restore_outcome::not_archived},
 };
+
+// What a 400 to a request with a checksum header is about, where its code is one that stores use
+// for anything: the message decides. A header that the store does not know makes it `unsupported`
+// (Backblaze B2: InvalidArgument, "Unsupported header 'x-amz-checksum-crc32' received for this API
+// call."). A body that does not match is to be sent again, and never without its checksum.
+void judge_by_message(error& failure, const std::string& message, bool has_body) {
+  const bool vague =
+      failure.code.empty() || failure.code == "InvalidArgument" || failure.code == "InvalidRequest";
+  const bool about_checksum = message.find("checksum") != std::string::npos ||
+                              message.find("Checksum") != std::string::npos;
+  if (!vague || !about_checksum) {
+    return;
+  }
+  if (has_body && message.find("match") != std::string::npos) {
+    failure.what_now = disposition::retry;
+    failure.why = reason::bad_request;
+  } else {
+    failure.why = reason::unsupported;
+  }
+}
 
 void judge_by_status(error& failure) {
   switch (failure.status) {
@@ -388,13 +411,8 @@ error s3_client::explain(const call& what, const http_response& answer,
     region = *header;
   }
   add_region_remedy(failure, one_line(region));
-  // 400 InvalidArgument, InvalidRequest and their kin over a checksum header mean "not here".
-  const bool about_checksum =
-      document && (document->message.find("checksum") != std::string::npos ||
-                   document->message.find("Checksum") != std::string::npos);
-  if (answer.status == 400 && about_checksum && failure.why != reason::bad_request &&
-      has_header(what.headers, "x-amz-checksum-")) {
-    failure.why = reason::unsupported;
+  if (answer.status == 400 && document && has_header(what.headers, "x-amz-checksum-")) {
+    judge_by_message(failure, document->message, !what.body.empty());
   }
   failure.retry_after = retry_after(answer);
   return failure;

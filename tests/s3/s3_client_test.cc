@@ -681,20 +681,65 @@ BOOST_AUTO_TEST_CASE(a_refused_checksum_header_is_an_unsupported_feature) {
   const std::string body = "x";
   upload_part_request request(object_key("k"), upload_id("u"), 1, as_bytes(body));
   request.digests.crc32 = 1;
-  here.transport.then(refusal(400, "InvalidArgument", message));
+  for (const char* code : {"InvalidArgument", "InvalidRequest", "NotImplemented", ""}) {
+    here.transport.then(refusal(400, code, message));
+    const auto tag = here.run(here.client->upload_part(request, {}));
+    BOOST_REQUIRE(!tag.has_value());
+    BOOST_TEST((tag.error().why == reason::unsupported), code);
+  }
+  // The message alone decides nothing where the code says something else, and a request without a
+  // checksum is not refused for one.
+  here.transport.then(refusal(400, "EntityTooSmall", message));
   auto tag = here.run(here.client->upload_part(request, {}));
   BOOST_REQUIRE(!tag.has_value());
-  BOOST_TEST((tag.error().why == reason::unsupported));
-  // A wrong checksum is the body's fault, and a request without one is not refused for it.
-  here.transport.then(refusal(400, "BadDigest", "The CRC32 checksum did not match"));
-  tag = here.run(here.client->upload_part(request, {}));
-  BOOST_REQUIRE(!tag.has_value());
-  BOOST_TEST((tag.error().why == reason::bad_request));
+  BOOST_TEST((tag.error().why == reason::unspecified));
   request.digests.crc32.reset();
   here.transport.then(refusal(400, "InvalidRequest", "needs a checksum"));
   tag = here.run(here.client->upload_part(request, {}));
   BOOST_REQUIRE(!tag.has_value());
   BOOST_TEST((tag.error().why == reason::unspecified));
+}
+
+BOOST_AUTO_TEST_CASE(a_checksum_that_does_not_fit_the_body_blames_the_body) {
+  struct said {
+    const char* code;
+    const char* message;
+  };
+  const said table[] = {
+      // AWS, MinIO, Garage, and nobody in particular.
+      {"BadDigest", "The CRC32 you specified did not match the calculated checksum."},
+      {"XAmzContentChecksumMismatch",
+       "The provided 'x-amz-checksum' header does not match what was computed."},
+      {"InvalidDigest", "Invalid digest: Failed to validate checksum for algorithm Crc32"},
+      {"InvalidRequest", "x-amz-checksum-crc32 does not match the body"},
+      {"InvalidArgument", "Checksum mismatch"},
+  };
+  for (const auto& [code, message] : table) {
+    scene here;
+    const std::string body = "x";
+    upload_part_request part(object_key("k"), upload_id("u"), 1, as_bytes(body));
+    part.digests.crc32 = 1;
+    put_request whole(object_key("k"), as_bytes(body));
+    whole.digests.crc32 = 1;
+    here.transport.then(refusal(400, code, message));
+    here.transport.then(refusal(400, code, message));
+    const auto answers = {here.run(here.client->upload_part(part, {})),
+                          here.run(here.client->put_object(whole, {}))};
+    for (const auto& tag : answers) {
+      BOOST_REQUIRE(!tag.has_value());
+      BOOST_TEST((tag.error().why == reason::bad_request), code);
+      BOOST_TEST((tag.error().what_now == disposition::retry), code);
+      BOOST_TEST(tag.error().code == code);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(creating_an_upload_has_no_bytes_to_blame) {
+  scene here;
+  here.transport.then(refusal(400, "InvalidRequest", "checksum type and algorithm do not match"));
+  const auto id = here.run(here.client->create_multipart_upload(object_key("k"), {}, {}));
+  BOOST_REQUIRE(!id.has_value());
+  BOOST_TEST((id.error().why == reason::unsupported));
 }
 
 BOOST_AUTO_TEST_CASE(clock_skew_is_corrected_from_the_servers_date_once) {
