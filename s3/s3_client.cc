@@ -54,6 +54,12 @@ error protocol_error(const object_key& key, std::string what) {
   return protocol_error(key.str(), std::move(what));
 }
 
+// Whether the transport gave up an answer because it broke a rule, such as being longer than the
+// range: a proxy on the way may have dropped the Range, and the next one need not.
+bool more_than_asked_for(const error& failure) {
+  return failure.why == reason::protocol && failure.status / 100 == 2;
+}
+
 bool has_header(const header_list& headers, std::string_view prefix) {
   return std::any_of(headers.begin(), headers.end(),
                      [&](const auto& header) { return header.first.starts_with(prefix); });
@@ -474,6 +480,13 @@ task<result<std::size_t>> s3_client::get_object(get_request request, engine::sto
   auto sending = send(std::move(what), stop);
   auto answer = co_await std::move(sending);
   if (!answer) {
+    if (request.range && more_than_asked_for(answer.error())) {
+      const std::uint64_t first = request.range->offset;
+      co_return protocol_error(
+          request.key, "asked for bytes " + std::to_string(first) + "-" +
+                           std::to_string(first + wanted - 1) + ", the store answered " +
+                           std::to_string(answer.error().status) + ": " + answer.error().message);
+    }
     co_return std::move(answer.error());
   }
   if (request.range) {

@@ -418,6 +418,38 @@ BOOST_AUTO_TEST_CASE(a_range_is_believed_only_when_it_is_the_one_asked_for) {
   }
 }
 
+// The transport ends an answer that does not fit. To a range that is worth another attempt; an
+// object that is larger than it was said to be will be so again.
+BOOST_AUTO_TEST_CASE(an_answer_longer_than_its_range_is_asked_for_again) {
+  engine::error longer;
+  longer.why = reason::protocol;
+  longer.status = 200;
+  longer.message = "store.example:443: GET: the answer is longer than the 10 bytes asked for";
+  scene here;
+  std::array<std::byte, 10> into{};
+  get_request request(object_key("k"), into);
+  request.range = byte_range(10, 10);
+  here.transport.then(longer);
+  auto got = here.run(here.client->get_object(request, {}));
+  BOOST_REQUIRE(!got.has_value());
+  BOOST_TEST((got.error().what_now == disposition::retry));
+  BOOST_TEST((got.error().why == reason::protocol));
+  BOOST_TEST(contains(got.error().message, "k: asked for bytes 10-19, the store answered 200: "));
+  BOOST_TEST(contains(got.error().message, longer.message));
+  request.range.reset();
+  here.transport.then(longer);
+  got = here.run(here.client->get_object(request, {}));
+  BOOST_REQUIRE(!got.has_value());
+  BOOST_TEST((got.error().what_now == disposition::fail));
+  // Too long an error document is no answer to the range either.
+  request.range = byte_range(10, 10);
+  longer.status = 403;
+  here.transport.then(longer);
+  got = here.run(here.client->get_object(request, {}));
+  BOOST_REQUIRE(!got.has_value());
+  BOOST_TEST((got.error().what_now == disposition::fail));
+}
+
 BOOST_AUTO_TEST_CASE(a_whole_object_is_read_into_the_target_with_its_condition) {
   scene here;
   here.transport.then(answer(200, {}, "body"));
