@@ -289,6 +289,11 @@ bool s3_client::signs_payload() const {
   return !_options.where.secure();
 }
 
+std::string s3_client::subject_of(const call& what) const {
+  return what.method + " " +
+         (what.key.empty() ? "bucket " + _options.bucket.str() : what.key.str());
+}
+
 http_request s3_client::build(const call& what, const credentials& who,
                               std::chrono::seconds offset) const {
   signing_input input;
@@ -346,7 +351,7 @@ task<result<http_response>> s3_client::send(call what, engine::stop_token stop) 
     auto performing = _transport.perform(std::move(request), stop);
     auto answer = co_await std::move(performing);
     if (!answer) {
-      co_return std::move(answer.error()).within(what.method + " " + what.key.str());
+      co_return std::move(answer.error()).within(subject_of(what));
     }
     _time.note(*answer);
     if (answer->status >= 200 && answer->status < 300) {
@@ -401,8 +406,7 @@ error s3_client::explain(const call& what, const http_response& answer,
     }
   }
   failure.message =
-      what.method + " " + (what.key.empty() ? "bucket " + _options.bucket.str() : what.key.str());
-  failure.message += ": " + _options.where.host + " answered " + std::to_string(answer.status);
+      subject_of(what) + ": " + _options.where.host + " answered " + std::to_string(answer.status);
   if (!failure.code.empty()) {
     failure.message += " " + failure.code;
   }

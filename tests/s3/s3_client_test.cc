@@ -450,6 +450,18 @@ BOOST_AUTO_TEST_CASE(an_answer_longer_than_its_range_is_asked_for_again) {
   BOOST_TEST((got.error().what_now == disposition::fail));
 }
 
+BOOST_AUTO_TEST_CASE(a_failed_exchange_names_key_or_bucket) {
+  scene here;
+  here.transport.then(network_error());
+  const auto info = here.run(here.client->head_object(object_key("p/k"), {}));
+  BOOST_REQUIRE(!info.has_value());
+  BOOST_TEST(info.error().message == "HEAD p/k: store.example: connection refused");
+  here.transport.then(network_error());
+  const auto all = here.run(here.client->list_objects(list_request("p/"), {}));
+  BOOST_REQUIRE(!all.has_value());
+  BOOST_TEST(all.error().message == "GET bucket bucket: store.example: connection refused");
+}
+
 BOOST_AUTO_TEST_CASE(a_whole_object_is_read_into_the_target_with_its_condition) {
   scene here;
   here.transport.then(answer(200, {}, "body"));
