@@ -138,15 +138,17 @@ result<credentials> parse_credential_document(std::string_view json, credential_
                         "check the role that is attached and its trust policy");
   }
   credentials found;
-  found.access_key_id = text_in(root, "AccessKeyId", malformed);
-  found.secret_access_key = text_in(root, "SecretAccessKey", malformed);
-  found.session_token = text_in(root, process ? "SessionToken" : "Token", malformed);
+  const key_names names = {"AccessKeyId", "SecretAccessKey", process ? "SessionToken" : "Token"};
+  found.access_key_id = text_in(root, names.id, malformed);
+  found.secret_access_key = text_in(root, names.secret, malformed);
+  found.session_token = text_in(root, names.token, malformed);
+  trim_keys(found);
   const std::string expiration = text_in(root, "Expiration", malformed);
   if (malformed) {
     return bad_document(source, "a field of the answer is not a string", remedy);
   }
   if (found.access_key_id.empty() || found.secret_access_key.empty()) {
-    const char* missing = found.access_key_id.empty() ? "AccessKeyId" : "SecretAccessKey";
+    const char* missing = found.access_key_id.empty() ? names.id : names.secret;
     return bad_document(source, std::string("the answer has no \"") + missing + "\"", remedy);
   }
   if (!expiration.empty()) {
@@ -159,7 +161,7 @@ result<credentials> parse_credential_document(std::string_view json, credential_
     }
   }
   found.source = std::move(source);
-  return found;
+  return checked_keys(std::move(found), names);
 }
 
 }  // namespace bts3::s3

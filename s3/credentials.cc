@@ -14,11 +14,20 @@ using engine::error;
 using engine::result;
 
 std::string_view trimmed(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t\r");
+  constexpr std::string_view blanks = " \t\r\n";
+  const std::size_t first = text.find_first_not_of(blanks);
   if (first == std::string_view::npos) {
     return {};
   }
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+
+// A control character, or what is as little part of a word.
+bool has_any_below(std::string_view text, unsigned char lowest) {
+  return std::any_of(text.begin(), text.end(), [lowest](char letter) {
+    const auto code = static_cast<unsigned char>(letter);
+    return code < lowest || code == 0x7f;
+  });
 }
 
 shared_profiles::file read_shared_file(std::string path) {
@@ -33,12 +42,6 @@ shared_profiles::file read_shared_file(std::string path) {
   return file;
 }
 
-struct key_names {
-  const char* id;
-  const char* secret;
-  const char* token;
-};
-
 constexpr key_names variables = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"};
 constexpr key_names settings = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"};
 
@@ -50,6 +53,7 @@ result<std::optional<credentials>> pair_of(const std::function<std::string(const
   found.secret_access_key = lookup(names.secret);
   found.session_token = lookup(names.token);
   found.source = std::move(source);
+  trim_keys(found);
   const bool has_id = !found.access_key_id.empty();
   const bool has_secret = !found.secret_access_key.empty();
   if (!has_id && !has_secret) {
@@ -61,7 +65,11 @@ result<std::optional<credentials>> pair_of(const std::function<std::string(const
         found.source + " has " + (has_id ? names.id : names.secret) + " without " + missing,
         "set " + missing + " too, or neither of the two");
   }
-  return std::optional<credentials>(std::move(found));
+  auto checked = checked_keys(std::move(found), names);
+  if (!checked) {
+    return std::move(checked.error());
+  }
+  return std::optional<credentials>(std::move(*checked));
 }
 
 // "" when it is not there.
@@ -80,6 +88,30 @@ std::string setting_in(const shared_profiles::file& file, const std::string& pro
 bool credentials::same_keys(const credentials& other) const {
   return access_key_id == other.access_key_id && secret_access_key == other.secret_access_key &&
          session_token == other.session_token;
+}
+
+void trim_keys(credentials& found) {
+  for (std::string* text : {&found.access_key_id, &found.secret_access_key, &found.session_token}) {
+    *text = std::string(trimmed(*text));
+  }
+}
+
+result<credentials> checked_keys(credentials found, const key_names& names) {
+  const struct {
+    const char* name;
+    const std::string& text;
+    unsigned char lowest;
+  } fields[] = {{names.id, found.access_key_id, '!'},
+                {names.secret, found.secret_access_key, ' '},
+                {names.token, found.session_token, '!'}};
+  for (const auto& [name, text, lowest] : fields) {
+    if (has_any_below(text, lowest)) {
+      return unusable(found.source + ": " + name + " has " + (lowest > ' ' ? "a blank, " : "") +
+                          "a line end or another control character in it",
+                      std::string("let ") + name + " be the bare text, in one line");
+    }
+  }
+  return found;
 }
 
 std::string value_of(const environment_lookup& environment, std::string_view name) {
@@ -229,7 +261,7 @@ result<credentials> profile_keys(const shared_profiles& profiles, const std::str
 
 std::optional<std::string> find_region(const environment_lookup& environment) {
   for (const char* name : {"AWS_REGION", "AWS_DEFAULT_REGION"}) {
-    if (std::string region = value_of(environment, name); !region.empty()) {
+    if (std::string region(trimmed(value_of(environment, name))); !region.empty()) {
       return region;
     }
   }

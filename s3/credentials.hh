@@ -30,6 +30,21 @@ struct credentials {
   [[nodiscard]] bool same_keys(const credentials& other) const;
 };
 
+// What a source calls the three.
+struct key_names {
+  const char* id;
+  const char* secret;
+  const char* token;
+};
+
+// Of what a source gave: drops blanks and line ends around the three. `echo`, a secrets' file and
+// an editor leave them there; they belong to none of the three and would spoil every signature.
+void trim_keys(credentials& found);
+// `found`, unless what is inside of one of the three cannot be signed with or sent as a header:
+// then an error that names it, and quotes nothing. A secret may have blanks, which some stores
+// allow.
+engine::result<credentials> checked_keys(credentials found, const key_names& names);
+
 // Looks up a variable of the environment; nullopt when it is not set.
 using environment_lookup = std::function<std::optional<std::string>(std::string_view)>;
 
@@ -93,7 +108,8 @@ engine::result<credentials> environment_keys(const environment_lookup& environme
 engine::result<credentials> profile_keys(const shared_profiles& profiles,
                                          const std::string& profile);
 
-// The region that environment or profile name: AWS_REGION, AWS_DEFAULT_REGION, the profile's.
+// The region that environment or profile name: AWS_REGION, AWS_DEFAULT_REGION, the profile's;
+// without blanks and line ends around it.
 std::optional<std::string> find_region(const environment_lookup& environment);
 
 }  // namespace bts3::s3

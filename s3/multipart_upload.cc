@@ -54,14 +54,16 @@ void multipart_upload::adopt_part(part_number number, std::uint64_t size, etag t
 task<result<upload_id>> multipart_upload::create(engine::stop_token stop) {
   for (;;) {
     write_options options = _options;
-    options.checksum_crc32 = _checksums.crc32;
+    const bool declared = _checksums.crc32;
+    options.checksum_crc32 = declared;
     auto creating = _store.create_multipart_upload(_key, std::move(options), stop);
     auto id = co_await std::move(creating);
-    if (!id && id.error().why == reason::unsupported && _checksums.crc32) {
+    if (!id && declared && id.error().why == reason::unsupported && !_checksums.taken_with_create) {
       note_refused_checksums(_log, _checksums, id.error());
       continue;
     }
-    _declared_crc32 = id.has_value() && _checksums.crc32;
+    _declared_crc32 = id.has_value() && declared;
+    _checksums.taken_with_create = _checksums.taken_with_create || _declared_crc32;
     co_return id;
   }
 }
@@ -108,13 +110,15 @@ task<result<void>> multipart_upload::put_part(part_number number, request_body b
     const std::optional<std::uint32_t> crc32 = request.digests.crc32;
     auto uploading = _store.upload_part(std::move(request), stop);
     auto tag = co_await std::move(uploading);
-    if (!tag && tag.error().why == reason::unsupported && with_checksum) {
+    if (!tag && with_checksum && tag.error().why == reason::unsupported &&
+        !_checksums.taken_with_bytes) {
       note_refused_checksums(_log, _checksums, tag.error());
       continue;
     }
     if (!tag) {
       co_return std::move(tag.error()).within("part " + std::to_string(number));
     }
+    _checksums.taken_with_bytes = _checksums.taken_with_bytes || with_checksum;
     _parts[number] = finished_part{std::move(*tag), crc32};
     _bytes += body.size();
     co_return engine::ok();
@@ -222,16 +226,18 @@ task<result<stored_object>> put_whole(object_store& store, engine::log_sink& log
   for (;;) {
     put_request copy = request;
     copy.options.checksum_crc32 = checksums.crc32;
+    const bool with_checksum = checksums.crc32 && request.digests.crc32.has_value();
     auto putting = store.put_object(std::move(copy), stop);
     auto tag = co_await std::move(putting);
-    if (!tag && tag.error().why == reason::unsupported && checksums.crc32 &&
-        request.digests.crc32) {
+    if (!tag && with_checksum && tag.error().why == reason::unsupported &&
+        !checksums.taken_with_bytes) {
       note_refused_checksums(log, checksums, tag.error());
       continue;
     }
     if (!tag) {
       co_return std::move(tag.error());
     }
+    checksums.taken_with_bytes = checksums.taken_with_bytes || with_checksum;
     stored_object stored;
     stored.tag = std::move(*tag);
     stored.size = request.body.size();

@@ -8,7 +8,9 @@
 // (Where the store does not let us look for such, they are left to the bucket's own rules.)
 //
 // CRC32 of each part is declared and sent as AWS's multipart rules want; a store that refuses that
-// is met without, for the rest of the run (checksum_support is shared by all uploads).
+// is met without, for the rest of the run (checksum_support is shared by all uploads). Only the
+// first requests of a run can have that outcome: what a store has taken with a checksum once it
+// knows, and bytes that it refuses afterwards are never sent again without.
 #pragma once
 
 #include "engine/event.hh"
@@ -23,9 +25,13 @@
 
 namespace bts3::s3 {
 
-// Whether the store takes CRC32 headers; starts as configured, and only ever turns off.
+// Whether the store takes CRC32 headers; starts as configured, and only ever turns off, which it
+// cannot any more where the store has taken them.
 struct checksum_support {
   bool crc32 = true;
+  bool taken_with_bytes = false;  // a whole object or a part
+  bool taken_with_create =
+      false;  // an upload that declares them; stores differ in what they ignore
 };
 
 struct stored_object {

@@ -25,10 +25,13 @@ bool blames_request(reason why) {
 // The history of one request.
 class retrying_store::attempts {
  public:
-  attempts(retrying_store& owner, const char* verb)
-      : _owner(owner), _verb(verb), _started(std::chrono::steady_clock::now()) {}
+  attempts(retrying_store& owner, const char* verb, kind what)
+      : _owner(owner), _verb(verb), _what(what) {}
 
-  void succeeded() { _owner._last_success = std::chrono::steady_clock::now(); }
+  // Before each attempt.
+  void begin() { _began = _owner._policy.now(); }
+
+  void succeeded() { _owner._last_success = _owner._policy.now(); }
 
   // True after waiting: try again. False: the error is final.
   task<bool> again(const error& failure, engine::stop_token stop) {
@@ -42,9 +45,9 @@ class retrying_store::attempts {
     if (blames_request(failure.why) && ++_blaming >= _owner._policy.blaming_attempts_max) {
       co_return false;
     }
-    const auto now = std::chrono::steady_clock::now();
-    const auto progress = std::max(_started, _owner._last_success);
-    const auto left = _owner._policy.retry_for - (now - progress);
+    const auto now = _owner._policy.now();
+    note_progress(now);
+    const auto left = _owner._policy.retry_for - (now - std::max(_since, _owner._last_success));
     if (left.count() <= 0) {
       co_return false;
     }
@@ -67,6 +70,20 @@ class retrying_store::attempts {
   [[nodiscard]] int count() const { return _count; }
 
  private:
+  using time_point = std::chrono::steady_clock::time_point;
+
+  // Of the attempt that has failed now.
+  void note_progress(time_point now) {
+    const bool slow = _what == kind::transfer && now - _began > _owner._policy.fruitless_max;
+    if (slow) {
+      const bool others_succeeded = _owner._last_success > _since;
+      _slow = others_succeeded ? 1 : _slow + 1;
+    }
+    if (_count == 1 || (slow && _slow <= _owner._policy.slow_failures_max)) {
+      _since = now;
+    }
+  }
+
   // Full jitter: anywhere between nothing and the exponential bound.
   [[nodiscard]] std::chrono::nanoseconds backoff() const {
     const int doublings = std::min(_count - 1, 20);
@@ -78,27 +95,29 @@ class retrying_store::attempts {
 
   retrying_store& _owner;
   const char* _verb;
-  std::chrono::steady_clock::time_point _started;
+  kind _what;
+  time_point _began;
+  time_point _since;  // this request's last sign of progress, or its first failure
   int _count = 0;
   int _blaming = 0;
+  int _slow = 0;  // failures in a row that were progress
 };
 
 retrying_store::retrying_store(engine::reactor& loop, object_store& inner, engine::log_sink& log,
                                retry_policy policy)
-    : _loop(loop),
-      _inner(inner),
-      _log(log),
-      _policy(std::move(policy)),
-      _last_success(std::chrono::steady_clock::now()) {
-  BTS3_ASSERT(_policy.random != nullptr);
+    : _loop(loop), _inner(inner), _log(log), _policy(std::move(policy)) {
+  BTS3_ASSERT(_policy.random != nullptr && _policy.now != nullptr);
+  _last_success = _policy.now();
 }
 
 // `request(repeated)` makes the inner store's task; it is a plain function object, not a coroutine,
 // and lives in this frame as long as the tasks that it made.
 template <typename T, typename Request>
-task<result<T>> retrying_store::repeat(const char* verb, Request request, engine::stop_token stop) {
-  attempts history(*this, verb);
+task<result<T>> retrying_store::repeat(const char* verb, Request request, engine::stop_token stop,
+                                       kind what) {
+  attempts history(*this, verb, what);
   for (;;) {
+    history.begin();
     task<result<T>> running = request(history.repeated());
     auto outcome = co_await std::move(running);
     if (outcome) {
@@ -129,7 +148,7 @@ task<result<std::size_t>> retrying_store::get_object(get_request request, engine
         copy.fresh_connection = request.fresh_connection || repeated;
         return _inner.get_object(std::move(copy), stop);
       },
-      stop);
+      stop, kind::transfer);
 }
 
 task<result<etag>> retrying_store::put_object(put_request request, engine::stop_token stop) {
@@ -140,7 +159,7 @@ task<result<etag>> retrying_store::put_object(put_request request, engine::stop_
         copy.fresh_connection = request.fresh_connection || repeated;
         return _inner.put_object(std::move(copy), stop);
       },
-      stop);
+      stop, kind::transfer);
 }
 
 task<result<text_object>> retrying_store::get_object_text(object_key key, std::size_t bytes_max,
@@ -181,7 +200,7 @@ task<result<etag>> retrying_store::upload_part(upload_part_request request,
         copy.fresh_connection = request.fresh_connection || repeated;
         return _inner.upload_part(std::move(copy), stop);
       },
-      stop);
+      stop, kind::transfer);
 }
 
 task<result<etag>> retrying_store::complete_multipart_upload(object_key key, upload_id id,

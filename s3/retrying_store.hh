@@ -3,10 +3,16 @@
 // Answers that blame the request or make no sense (reasons bad_request, protocol, precondition; a
 // bad digest, a broken body, another range than was asked for) get five attempts, as they may be
 // there to stay. Connection-level failures, 429 and 5xx are repeated for `retry_for` without any
-// request succeeding. Waits grow exponentially from 1 s to 30 s with full jitter ("Exponential
-// Backoff And Jitter", AWS Architecture Blog), and are never shorter than Retry-After asks unless
-// retry_for ends first. Repeated uploads and downloads use a new connection. Errors whose
-// disposition is not retry are final. A stop ends a wait at once and gives `cancelled`.
+// progress: without any request succeeding, and without an attempt at this transfer that lasted
+// longer than one can whose bytes do not move (fruitless_max), as on a slow line. The time runs
+// from a request's first failure on, however long it had gone well before, so that unless retry_for
+// is 0 there is at least one retry. Slow failures are progress ten times in a row: a line that
+// always breaks before a part is through must not keep a run busy for ever.
+//
+// Waits grow exponentially from 1 s to 30 s with full jitter ("Exponential Backoff And Jitter", AWS
+// Architecture Blog), and are never shorter than Retry-After asks unless retry_for ends first.
+// Repeated uploads and downloads use a new connection. Errors whose disposition is not retry are
+// final. A stop ends a wait at once and gives `cancelled`.
 //
 // What repeating can do is said at each verb of object_store: after a lost answer, Complete may
 // give NoSuchUpload, a conditional put 412, and Create may leave a second upload behind. Callers
@@ -30,16 +36,22 @@ struct retry_policy {
   std::chrono::milliseconds backoff_first{1'000};
   std::chrono::milliseconds backoff_max{30'000};
   std::chrono::milliseconds retry_for{3'600'000};
+  // Twice what an attempt that moves no byte can last: connecting ends after 30 s, and the
+  // transport cuts after 1.5 of its stall timeout of 60 s at the latest.
+  std::chrono::milliseconds fruitless_max{240'000};
+  int slow_failures_max = 10;    // of one request, in a row, that are progress
   int blaming_attempts_max = 5;  // attempts, the first one included
   // Called for each 429 and 503; may be empty.
   std::function<void()> on_throttled;
   // Uniform in [0, 1); injected so that tests know the waits.
   std::function<double()> random;
+  // What retry_for is measured with; the waits are the reactor's.
+  std::function<std::chrono::steady_clock::time_point()> now = &std::chrono::steady_clock::now;
 };
 
 class retrying_store final : public object_store {
  public:
-  // All references must outlive it. `policy.random` must be set.
+  // All references must outlive it. `policy.random` and `policy.now` must be set.
   retrying_store(engine::reactor& loop, object_store& inner, engine::log_sink& log,
                  retry_policy policy);
 
@@ -81,9 +93,12 @@ class retrying_store final : public object_store {
 
  private:
   class attempts;
+  // A transfer that lasts has moved bytes. The other verbs move few, and Complete may be silent for
+  // a quarter of an hour.
+  enum class kind { transfer, question };
   template <typename T, typename Request>
-  engine::task<engine::result<T>> repeat(const char* verb, Request request,
-                                         engine::stop_token stop);
+  engine::task<engine::result<T>> repeat(const char* verb, Request request, engine::stop_token stop,
+                                         kind what = kind::question);
   engine::reactor& _loop;
   object_store& _inner;
   engine::log_sink& _log;

@@ -54,6 +54,12 @@ error protocol_error(const object_key& key, std::string what) {
   return protocol_error(key.str(), std::move(what));
 }
 
+// Whether the transport gave up an answer because it broke a rule, such as being longer than the
+// range: a proxy on the way may have dropped the Range, and the next one need not.
+bool more_than_asked_for(const error& failure) {
+  return failure.why == reason::protocol && failure.status / 100 == 2;
+}
+
 bool has_header(const header_list& headers, std::string_view prefix) {
   return std::any_of(headers.begin(), headers.end(),
                      [&](const auto& header) { return header.first.starts_with(prefix); });
@@ -164,6 +170,9 @@ constexpr error_class known_codes[] = {
      "set s3.region to the bucket's region, or correct s3.endpoint_url"},
     {"BadDigest", disposition::retry, reason::bad_request, ""},
     {"XAmzContentSHA256Mismatch", disposition::retry, reason::bad_request, ""},
+    // A CRC32 that does not fit the body, as MinIO and as Garage say it.
+    {"XAmzContentChecksumMismatch", disposition::retry, reason::bad_request, ""},
+    {"InvalidDigest", disposition::retry, reason::bad_request, ""},
     {"IncompleteBody", disposition::retry, reason::bad_request, ""},
     {"RequestTimeout", disposition::retry, reason::bad_request, ""},
     {"SlowDown", disposition::retry, reason::throttled, ""},
@@ -182,6 +191,26 @@ constexpr std::pair<const char*, restore_outcome> restore_codes[] = {
     {"GlacierExpeditedRetrievalNotAvailable", restore_outcome::no_expedited_capacity},
     {"InvalidObjectState", restore_outcome::not_archived},
 };
+
+// What a 400 to a request with a checksum header is about, where its code is one that stores use
+// for anything: the message decides. A header that the store does not know makes it `unsupported`
+// (Backblaze B2: InvalidArgument, "Unsupported header 'x-amz-checksum-crc32' received for this API
+// call."). A body that does not match is to be sent again, and never without its checksum.
+void judge_by_message(error& failure, const std::string& message, bool has_body) {
+  const bool vague =
+      failure.code.empty() || failure.code == "InvalidArgument" || failure.code == "InvalidRequest";
+  const bool about_checksum = message.find("checksum") != std::string::npos ||
+                              message.find("Checksum") != std::string::npos;
+  if (!vague || !about_checksum) {
+    return;
+  }
+  if (has_body && message.find("match") != std::string::npos) {
+    failure.what_now = disposition::retry;
+    failure.why = reason::bad_request;
+  } else {
+    failure.why = reason::unsupported;
+  }
+}
 
 void judge_by_status(error& failure) {
   switch (failure.status) {
@@ -260,6 +289,11 @@ bool s3_client::signs_payload() const {
   return !_options.where.secure();
 }
 
+std::string s3_client::subject_of(const call& what) const {
+  return what.method + " " +
+         (what.key.empty() ? "bucket " + _options.bucket.str() : what.key.str());
+}
+
 http_request s3_client::build(const call& what, const credentials& who,
                               std::chrono::seconds offset) const {
   signing_input input;
@@ -317,7 +351,7 @@ task<result<http_response>> s3_client::send(call what, engine::stop_token stop) 
     auto performing = _transport.perform(std::move(request), stop);
     auto answer = co_await std::move(performing);
     if (!answer) {
-      co_return std::move(answer.error()).within(what.method + " " + what.key.str());
+      co_return std::move(answer.error()).within(subject_of(what));
     }
     _time.note(*answer);
     if (answer->status >= 200 && answer->status < 300) {
@@ -372,8 +406,7 @@ error s3_client::explain(const call& what, const http_response& answer,
     }
   }
   failure.message =
-      what.method + " " + (what.key.empty() ? "bucket " + _options.bucket.str() : what.key.str());
-  failure.message += ": " + _options.where.host + " answered " + std::to_string(answer.status);
+      subject_of(what) + ": " + _options.where.host + " answered " + std::to_string(answer.status);
   if (!failure.code.empty()) {
     failure.message += " " + failure.code;
   }
@@ -388,13 +421,8 @@ error s3_client::explain(const call& what, const http_response& answer,
     region = *header;
   }
   add_region_remedy(failure, one_line(region));
-  // 400 InvalidArgument, InvalidRequest and their kin over a checksum header mean "not here".
-  const bool about_checksum =
-      document && (document->message.find("checksum") != std::string::npos ||
-                   document->message.find("Checksum") != std::string::npos);
-  if (answer.status == 400 && about_checksum && failure.why != reason::bad_request &&
-      has_header(what.headers, "x-amz-checksum-")) {
-    failure.why = reason::unsupported;
+  if (answer.status == 400 && document && has_header(what.headers, "x-amz-checksum-")) {
+    judge_by_message(failure, document->message, !what.body.empty());
   }
   failure.retry_after = retry_after(answer);
   return failure;
@@ -456,6 +484,13 @@ task<result<std::size_t>> s3_client::get_object(get_request request, engine::sto
   auto sending = send(std::move(what), stop);
   auto answer = co_await std::move(sending);
   if (!answer) {
+    if (request.range && more_than_asked_for(answer.error())) {
+      const std::uint64_t first = request.range->offset;
+      co_return protocol_error(
+          request.key, "asked for bytes " + std::to_string(first) + "-" +
+                           std::to_string(first + wanted - 1) + ", the store answered " +
+                           std::to_string(answer.error().status) + ": " + answer.error().message);
+    }
     co_return std::move(answer.error());
   }
   if (request.range) {

@@ -100,6 +100,8 @@ class s3_client final : public object_store {
  private:
   struct call;
   engine::task<engine::result<http_response>> send(call what, engine::stop_token stop);
+  // "GET key" or "GET bucket name", for messages.
+  [[nodiscard]] std::string subject_of(const call& what) const;
   http_request build(const call& what, const credentials& who, std::chrono::seconds offset) const;
   // `who` signed it; null: not to be named.
   engine::error explain(const call& what, const http_response& answer,

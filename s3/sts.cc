@@ -29,6 +29,11 @@ constexpr std::size_t answer_bytes_max = 256 * 1024;
 constexpr std::chrono::seconds stall_timeout{10};
 
 result<endpoint> sts_endpoint(const source_context& with, const std::string& region) {
+  // It becomes part of a host name and of the signature's header.
+  if (region.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_") != std::string::npos) {
+    return unusable("the region for STS, \"" + one_line(region) + "\", is none",
+                    "correct AWS_REGION, AWS_DEFAULT_REGION or the profile's region");
+  }
   for (const char* variable : {"AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"}) {
     if (const std::string url = value_of(with.environment, variable); !url.empty()) {
       return parse_endpoint_url(variable, url);
@@ -118,6 +123,7 @@ result<credentials> credentials_in(const role_request& wanted, const char* actio
   found.session_token = node.child("SessionToken").text().get();
   found.expiration = parse_iso8601(node.child("Expiration").text().get());
   found.source = wanted.source;
+  trim_keys(found);
   if (!parsed || found.access_key_id.empty() || found.secret_access_key.empty() ||
       found.session_token.empty() || !found.expiration) {
     error failure;
@@ -127,7 +133,7 @@ result<credentials> credentials_in(const role_request& wanted, const char* actio
         wanted.source + ": the answer to " + name + " has no whole set of credentials";
     return failure;
   }
-  return found;
+  return checked_keys(std::move(found), {"AccessKeyId", "SecretAccessKey", "SessionToken"});
 }
 
 }  // namespace

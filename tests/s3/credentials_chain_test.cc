@@ -56,6 +56,111 @@ void use(credential_scene& here, const metadata_service& service) {
   here.variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = service.server.url() + "/";
 }
 
+struct three_keys {
+  std::string id = "ID";
+  std::string secret = "secret";
+  std::string token = "token";
+};
+
+// As a string in JSON.
+std::string quoted(const std::string& text) {
+  std::string made = "\"";
+  for (const char letter : text) {
+    made += letter == '\n'   ? "\\n"
+            : letter == '\r' ? "\\r"
+            : letter == '\t' ? "\\t"
+                             : std::string(1, letter);
+  }
+  return made + '"';
+}
+
+std::string json_of(const three_keys& keys, const std::string& first, const char* token_name) {
+  return "{" + first + ",\"AccessKeyId\":" + quoted(keys.id) +
+         ",\"SecretAccessKey\":" + quoted(keys.secret) + ",\"" + token_name +
+         "\":" + quoted(keys.token) + ",\"Expiration\":\"2013-05-24T06:00:00Z\"}";
+}
+
+// Every kind of place that keys come from, made to give three of the test's own.
+class key_places {
+ public:
+  struct place {
+    const char* name;
+    const char* id;  // what it calls the three
+    const char* secret;
+    const char* token;
+    bool has_newlines;
+    engine::result<credentials> (key_places::*find)(const three_keys& keys);
+  };
+  static const place all[];
+
+  key_places() : server([this](const small_request&) { return small_answer(200, body); }) {}
+
+ private:
+  engine::result<credentials> from_environment(const three_keys& keys) {
+    credential_scene here;
+    here.variables["AWS_ACCESS_KEY_ID"] = keys.id;
+    here.variables["AWS_SECRET_ACCESS_KEY"] = keys.secret;
+    here.variables["AWS_SESSION_TOKEN"] = keys.token;
+    return here.find();
+  }
+  engine::result<credentials> from_profile(const three_keys& keys) {
+    credential_scene here;
+    here.write(".aws/credentials", "[default]\naws_access_key_id = " + keys.id +
+                                       "\naws_secret_access_key = " + keys.secret +
+                                       "\naws_session_token = " + keys.token + "\n");
+    return here.find();
+  }
+  engine::result<credentials> from_process(const three_keys& keys) {
+    credential_scene here;
+    const std::string json = here.write("json", json_of(keys, "\"Version\":1", "SessionToken"));
+    here.write(".aws/config", "[default]\ncredential_process = /bin/cat " + json + "\n");
+    return here.find();
+  }
+  engine::result<credentials> from_web_identity(const three_keys& keys) {
+    credential_scene here;
+    body =
+        "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>"
+        "<AccessKeyId>" +
+        keys.id + "</AccessKeyId><SecretAccessKey>" + keys.secret +
+        "</SecretAccessKey><SessionToken>" + keys.token +
+        "</SessionToken><Expiration>2013-05-24T06:00:00Z</Expiration></Credentials>"
+        "</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>";
+    here.variables["AWS_WEB_IDENTITY_TOKEN_FILE"] = here.write("token", "jwt");
+    here.variables["AWS_ROLE_ARN"] = "arn:aws:iam::1:role/r";
+    here.variables["AWS_ENDPOINT_URL_STS"] = server.url();
+    return here.find();
+  }
+  engine::result<credentials> from_container(const three_keys& keys) {
+    credential_scene here;
+    body = json_of(keys, "\"Code\":\"Success\"", "Token");
+    here.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = server.url() + "/get";
+    return here.find();
+  }
+  engine::result<credentials> from_instance_metadata(const three_keys& keys) {
+    metadata_service service;
+    service.keys = json_of(keys, "\"Code\":\"Success\"", "Token");
+    credential_scene here;
+    use(here, service);
+    return here.find();
+  }
+
+  std::string body;
+  small_http_server server;
+};
+
+const key_places::place key_places::all[] = {
+    {"environment", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", true,
+     &key_places::from_environment},
+    {"profile", "aws_access_key_id", "aws_secret_access_key", "aws_session_token", false,
+     &key_places::from_profile},
+    {"process", "AccessKeyId", "SecretAccessKey", "SessionToken", true, &key_places::from_process},
+    {"web identity", "AccessKeyId", "SecretAccessKey", "SessionToken", true,
+     &key_places::from_web_identity},
+    {"container", "AccessKeyId", "SecretAccessKey", "Token", true, &key_places::from_container},
+    {"instance metadata", "AccessKeyId", "SecretAccessKey", "Token", true,
+     &key_places::from_instance_metadata},
+};
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(credentials_places)
@@ -141,6 +246,99 @@ BOOST_AUTO_TEST_CASE(a_place_that_has_given_credentials_is_the_only_one_asked_ag
   found = here.loop->run(chain.find({}));
   BOOST_REQUIRE_MESSAGE(found.has_value(), error_text(found));
   BOOST_TEST(found->access_key_id == "Q");
+}
+
+BOOST_AUTO_TEST_CASE(blanks_and_line_ends_around_keys_are_dropped_wherever_they_come_from) {
+  key_places places;
+  for (const auto& from : key_places::all) {
+    for (const std::string end : {"\n", "\r", "\r\n", " ", "\t \n\n"}) {
+      if (!from.has_newlines && end.find('\n') != std::string::npos) {
+        continue;
+      }
+      BOOST_TEST_CONTEXT(from.name << ", " << quoted(end)) {
+        three_keys keys;
+        keys.id = end + keys.id + end;
+        keys.secret += end;
+        keys.token += end;
+        const auto found = (places.*from.find)(keys);
+        BOOST_REQUIRE_MESSAGE(found.has_value(), error_text(found));
+        BOOST_TEST(found->access_key_id == "ID");
+        BOOST_TEST(found->secret_access_key == "secret");
+        BOOST_TEST(found->session_token == "token");
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(line_ends_inside_of_keys_are_refused_wherever_they_come_from) {
+  key_places places;
+  for (const auto& from : key_places::all) {
+    for (const std::string inside : {"\n", "\r", "\x7f"}) {
+      if (!from.has_newlines && inside == "\n") {
+        continue;
+      }
+      const struct {
+        const char* name;
+        std::string three_keys::* field;
+      } fields[] = {{from.id, &three_keys::id},
+                    {from.secret, &three_keys::secret},
+                    {from.token, &three_keys::token}};
+      for (const auto& [name, field] : fields) {
+        BOOST_TEST_CONTEXT(from.name << ", " << name << ", " << quoted(inside)) {
+          three_keys keys;
+          keys.*field = "hid" + inside + "den";
+          const auto found = (places.*from.find)(keys);
+          BOOST_REQUIRE(!found.has_value());
+          BOOST_TEST((found.error().why == reason::access));
+          BOOST_TEST((found.error().what_now == disposition::fail));
+          BOOST_TEST(contains(found.error().message, std::string(": ") + name + " has a "));
+          // Of the metadata service every failure is one line in the list of places.
+          const bool guessed = std::string(from.name) == "instance metadata";
+          BOOST_TEST((guessed || contains(found.error().remedy, name)));
+          BOOST_TEST(!contains(found.error().text(), "hid"));
+        }
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_blank_may_be_inside_of_a_secret_alone) {
+  key_places places;
+  for (const auto& from : key_places::all) {
+    BOOST_TEST_CONTEXT(from.name) {
+      three_keys keys;
+      keys.secret = "two words";
+      const auto found = (places.*from.find)(keys);
+      BOOST_REQUIRE_MESSAGE(found.has_value(), error_text(found));
+      BOOST_TEST(found->secret_access_key == "two words");
+      keys.id = "two words";
+      BOOST_TEST(!(places.*from.find)(keys).has_value());
+    }
+  }
+}
+
+// Without the check this one ends in the header of a request to STS.
+BOOST_AUTO_TEST_CASE(keys_and_a_region_that_ask_for_a_role_are_looked_at_before_that) {
+  small_http_server sts(
+      [](const small_request&) { return small_answer(200, sts_xml("AssumeRole", "ASIA")); });
+  credential_scene here;
+  here.variables["AWS_ENDPOINT_URL_STS"] = sts.url();
+  here.write(".aws/config",
+             "[profile role]\nrole_arn = arn:R\nsource_profile = keys\n"
+             "[profile keys]\naws_access_key_id = A\rB\n"
+             "aws_secret_access_key = s\n");
+  here.variables["AWS_PROFILE"] = "role";
+  BOOST_TEST(contains(here.failure().message, "aws_access_key_id has a blank, a line end"));
+  here.write(".aws/config",
+             "[profile role]\nrole_arn = arn:R\nsource_profile = keys\n"
+             "[profile keys]\naws_access_key_id = A\n"
+             "aws_secret_access_key = s\n");
+  here.variables["AWS_REGION"] = "eu-\nwest-1";
+  BOOST_TEST(contains(here.failure().message, "the region for STS, \"eu- west-1\", is none"));
+  BOOST_TEST(sts.requests().empty());
+  here.variables["AWS_REGION"] = "eu-west-1\n";
+  BOOST_TEST(here.found() == "ASIA/secret/to&ken");
+  BOOST_TEST(contains(sts.requests().at(0).header("authorization"), "/eu-west-1/sts/"));
 }
 
 BOOST_AUTO_TEST_CASE(a_stop_ends_the_search) {

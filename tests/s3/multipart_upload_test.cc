@@ -88,6 +88,52 @@ engine::result<s3::stored_object> upload_two_parts(upload_wire& net, const std::
   return net.run(net.upload.complete({}));
 }
 
+// What stores answer, each with status 400, when a CRC32 does not fit its body.
+struct digest_refusal {
+  const char* code;
+  const char* message;
+};
+constexpr digest_refusal digest_refusals[] = {
+    {"BadDigest", "The CRC32 you specified did not match the calculated checksum."},
+    {"XAmzContentChecksumMismatch",  // MinIO
+     "The provided 'x-amz-checksum' header does not match what was computed."},
+    {"InvalidDigest",  // Garage
+     "Invalid digest: Failed to validate checksum for algorithm Crc32"},
+    {"InvalidRequest", "The checksum does not match"},
+};
+
+// The server refuses a CRC32 that does not fit in these words, and takes everything else.
+void refuse_damage_as(scripted_s3_server& server, const digest_refusal& words) {
+  server.script({s3_verb::any, 1, 0}, scripted_action::perform_then([words](server_answer& answer) {
+                  if (answer.status == 400) {
+                    answer.body = "<Error><Code>" + std::string(words.code) + "</Code><Message>" +
+                                  words.message + "</Message></Error>";
+                  }
+                }));
+}
+
+s3::body_digests wrong_digests_of(const std::string& body) {
+  s3::body_digests wrong = digests_of(body);
+  wrong.crc32 = *wrong.crc32 ^ 1;
+  return wrong;
+}
+
+// A part's or an object's request without CRC32.
+bool any_without_checksum(const upload_wire& net) {
+  const auto requests = net.server.requests();
+  return std::any_of(requests.begin(), requests.end(), [](const recorded_request& request) {
+    return (request.verb == s3_verb::upload_part || request.verb == s3_verb::put_object) &&
+           request.header("x-amz-checksum-crc32").empty();
+  });
+}
+
+engine::result<s3::stored_object> put_small(upload_wire& net, const std::string& body,
+                                            s3::body_digests digests) {
+  s3::put_request request(s3::object_key("small"), bytes_of(body));
+  request.digests = digests;
+  return net.run(s3::put_whole(net.store, net.log, net.checksums, std::move(request), {}));
+}
+
 std::size_t events(const upload_wire& net, const std::string& name) {
   return static_cast<std::size_t>(std::count(net.log.events.begin(), net.log.events.end(), name));
 }
@@ -174,6 +220,89 @@ BOOST_AUTO_TEST_CASE(a_damaged_part_is_refused_by_its_checksum_and_tried_five_ti
   BOOST_TEST(net.server.count(s3_verb::upload_part) == 5U);
   BOOST_TEST(net.run(net.upload.abort({})).has_value());
   BOOST_TEST(net.server.open_uploads().empty());
+}
+
+// The bytes in memory are not those that the checksum was computed of: to send them without it
+// would store them.
+BOOST_AUTO_TEST_CASE(a_damaged_part_is_never_sent_without_its_checksum) {
+  for (const digest_refusal& words : digest_refusals) {
+    BOOST_TEST_CONTEXT(words.code) {
+      upload_wire net;
+      refuse_damage_as(net.server, words);
+      const std::string body = random_text(1000);
+      const auto put = net.run(net.upload.put_part(1, bytes_of(body), wrong_digests_of(body), {}));
+      BOOST_REQUIRE(!put.has_value());
+      BOOST_TEST(put.error().code == words.code);
+      BOOST_TEST((put.error().why == reason::bad_request));
+      BOOST_TEST(net.server.count(s3_verb::upload_part) == 5U);
+      BOOST_TEST(!any_without_checksum(net));
+      BOOST_TEST(net.checksums.crc32);
+      BOOST_TEST(events(net, "checksums_refused") == 0U);
+      BOOST_TEST(net.run(net.upload.abort({})).has_value());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_whole_object_is_never_sent_without_its_checksum) {
+  for (const digest_refusal& words : digest_refusals) {
+    BOOST_TEST_CONTEXT(words.code) {
+      upload_wire net;
+      refuse_damage_as(net.server, words);
+      const std::string body = random_text(1000);
+      const auto stored = put_small(net, body, wrong_digests_of(body));
+      BOOST_REQUIRE(!stored.has_value());
+      BOOST_TEST(stored.error().code == words.code);
+      BOOST_TEST((stored.error().why == reason::bad_request));
+      BOOST_TEST(net.server.count(s3_verb::put_object) == 5U);
+      BOOST_TEST(!any_without_checksum(net));
+      BOOST_TEST(net.checksums.crc32);
+      BOOST_TEST(net.server.object_count() == 0U);
+    }
+  }
+}
+
+// However it words that: a store that has taken checksums has not stopped knowing them.
+BOOST_AUTO_TEST_CASE(what_a_store_refuses_after_it_took_checksums_is_not_sent_without) {
+  upload_wire net;
+  const std::string body = random_text(1000);
+  BOOST_TEST(net.put(1, body).has_value());
+  BOOST_TEST(net.checksums.taken_with_bytes);
+  BOOST_TEST(net.checksums.taken_with_create);
+  net.server.script({s3_verb::any, 1, 0}, scripted_action::answer(501, "NotImplemented"));
+  const auto put = net.put(2, body);
+  BOOST_REQUIRE(!put.has_value());
+  BOOST_TEST((put.error().why == reason::unsupported));
+  BOOST_TEST(net.server.count(s3_verb::upload_part) == 2U);
+  BOOST_TEST(!put_small(net, body, digests_of(body)).has_value());
+  BOOST_TEST(net.server.count(s3_verb::put_object) == 1U);
+  s3::multipart_upload next(*net.loop, net.store, net.log, net.checksums, s3::object_key("next"),
+                            {});
+  BOOST_TEST(!net.run(next.open({})).has_value());
+  BOOST_TEST(net.server.count(s3_verb::create_upload) == 2U);
+  BOOST_TEST(!any_without_checksum(net));
+  BOOST_TEST(net.checksums.crc32);
+  BOOST_TEST(events(net, "checksums_refused") == 0U);
+}
+
+// A store may ignore the declaration, and one may know checksums of whole objects alone.
+BOOST_AUTO_TEST_CASE(one_kind_of_request_says_nothing_of_the_other) {
+  {
+    upload_wire net;
+    net.server.script(s3_verb::upload_part, scripted_action::answer(501, "NotImplemented"));
+    net.server.script({s3_verb::upload_part, 2, 1},
+                      scripted_action::answer(200, "", {{"ETag", "\"e\""}}));
+    BOOST_TEST(net.put(1, "first").has_value());
+    BOOST_TEST(net.server.count(s3_verb::upload_part) == 2U);
+    BOOST_TEST(net.server.requests().back().header("x-amz-checksum-crc32").empty());
+    BOOST_TEST(!net.checksums.crc32);
+  }
+  upload_wire net;
+  const std::string body = "body";
+  BOOST_TEST(put_small(net, body, digests_of(body)).has_value());
+  net.server.script(s3_verb::create_upload, scripted_action::answer(501, "NotImplemented"));
+  BOOST_TEST(net.put(1, body).has_value());
+  BOOST_TEST(net.server.count(s3_verb::create_upload) == 2U);
+  BOOST_TEST(!net.checksums.crc32);
 }
 
 BOOST_AUTO_TEST_CASE(an_acknowledgement_without_an_etag_is_not_believed) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -229,6 +230,142 @@ BOOST_AUTO_TEST_CASE(the_success_of_others_is_progress) {
   loop->run(play::both(*loop, store, source, ended_with));
   // It was still trying when it was stopped.
   BOOST_TEST((ended_with == disposition::cancelled));
+}
+
+namespace {
+
+// A store whose requests take as long as a test says, by a clock that stands still otherwise, and
+// fail until it says that they succeed.
+class timed_scene {
+ public:
+  timed_scene() : loop(engine::testing::make_reactor()), transport(*loop), clock(reference_time) {
+    transport.handler = [this](const sent_request&) -> fake_transport::outcome {
+      const auto sent = transport.sent.size();
+      now += sent <= lasting.size() ? lasting[sent - 1] : lasting.back();
+      if (sent < succeeds_at) {
+        return network_error();
+      }
+      return answer(200, {{"etag", "\"e\""}, {"content-length", "1"}});
+    };
+    client_options options;
+    options.region = "us-east-1";
+    options.where.scheme = "https";
+    options.where.host = "h";
+    client.emplace(transport, credentials(), clock, log, options);
+    retry_policy policy = fast_policy();
+    policy.backoff_max = milliseconds(1);
+    policy.retry_for = std::chrono::hours(1);
+    policy.now = [this] { return now; };
+    store.emplace(*loop, *client, log, std::move(policy));
+  }
+
+  engine::result<etag> upload() {
+    const std::string body = "x";
+    return loop->run(store->upload_part(
+        upload_part_request(object_key("k"), upload_id("u"), 1, as_bytes(body)), {}));
+  }
+
+  std::vector<std::chrono::minutes> lasting;  // of each request; the last one's for all that follow
+  std::size_t succeeds_at = SIZE_MAX;
+  std::chrono::steady_clock::time_point now{std::chrono::hours(24)};
+  std::unique_ptr<engine::reactor> loop;
+  fake_transport transport;
+  fixed_clock clock;
+  line_log log;
+  std::optional<s3_client> client;
+  std::optional<retrying_store> store;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(an_attempt_that_went_well_for_long_is_repeated_when_it_breaks) {
+  timed_scene here;
+  here.lasting = {std::chrono::minutes(180)};
+  here.succeeds_at = 2;
+  const auto tag = here.upload();
+  BOOST_REQUIRE_MESSAGE(tag.has_value(), error_text(tag));
+  BOOST_TEST(here.transport.sent.size() == 2U);
+  BOOST_REQUIRE(here.log.lines.size() == 1U);
+  BOOST_TEST(here.log.lines[0].starts_with("request_retried verb=UploadPart attempt=1 "));
+}
+
+BOOST_AUTO_TEST_CASE(slow_attempts_in_a_row_are_progress) {
+  timed_scene here;
+  here.lasting = {std::chrono::minutes(70), std::chrono::minutes(5), std::chrono::minutes(90)};
+  here.succeeds_at = 10;
+  const auto tag = here.upload();
+  BOOST_REQUIRE_MESSAGE(tag.has_value(), error_text(tag));
+  BOOST_TEST(here.store->retries() == 9U);
+}
+
+BOOST_AUTO_TEST_CASE(a_line_that_always_breaks_ends_in_an_error) {
+  timed_scene here;
+  here.lasting = {std::chrono::minutes(70)};
+  const auto tag = here.upload();
+  BOOST_REQUIRE(!tag.has_value());
+  BOOST_TEST((tag.error().why == reason::network));
+  BOOST_TEST(tag.error().message.starts_with("given up after 11 attempts: "));
+  BOOST_TEST(here.transport.sent.size() == 11U);
+}
+
+BOOST_AUTO_TEST_CASE(slow_failures_are_counted_from_the_last_success_of_others) {
+  struct play {
+    static engine::task<void> upload(retrying_store& store, std::string& message) {
+      const std::string body = "x";
+      upload_part_request request(object_key("k"), upload_id("u"), 1, as_bytes(body));
+      auto uploading = store.upload_part(std::move(request), {});
+      const auto tag = co_await std::move(uploading);
+      message = tag.has_value() ? "done" : tag.error().message;
+    }
+    static engine::task<void> succeed_after(timed_scene& here, std::size_t requests) {
+      while (here.transport.sent.size() < requests) {
+        auto sleeping = here.loop->sleep_for(milliseconds(1));
+        const auto slept = co_await std::move(sleeping);
+        BOOST_REQUIRE(slept.has_value());
+      }
+      auto asking = here.store->head_object(object_key("other"), {});
+      const auto info = co_await std::move(asking);
+      BOOST_TEST(info.has_value());
+    }
+    static engine::task<void> both(timed_scene& here, std::string& message) {
+      engine::async_scope scope(*here.loop);
+      scope.spawn(upload(*here.store, message));
+      scope.spawn(succeed_after(here, 8));
+      auto joining = scope.join();
+      co_await std::move(joining);
+    }
+  };
+  timed_scene here;
+  here.transport.handler = [&here](const sent_request& sent) -> fake_transport::outcome {
+    const bool head = sent.request.method == "HEAD";
+    here.now += std::chrono::minutes(head ? 1 : 70);
+    return head ? fake_transport::outcome(answer(200, {{"content-length", "1"}}))
+                : fake_transport::outcome(network_error());
+  };
+  std::string message;
+  here.loop->run(play::both(here, message));
+  // Eleven of them after the success, or those and the one that was under way.
+  BOOST_TEST(message.starts_with("given up after "), message);
+  BOOST_TEST(here.transport.sent.size() - 1 >= 18U);
+}
+
+BOOST_AUTO_TEST_CASE(failures_that_move_nothing_end_when_the_time_is_over) {
+  timed_scene here;
+  here.lasting = {std::chrono::minutes(300), std::chrono::minutes(1)};
+  const auto tag = here.upload();
+  BOOST_REQUIRE(!tag.has_value());
+  // The slow one, and one a minute for an hour.
+  BOOST_TEST(here.transport.sent.size() == 61U);
+}
+
+BOOST_AUTO_TEST_CASE(the_long_silence_of_a_question_is_no_progress) {
+  timed_scene here;
+  here.lasting = {std::chrono::minutes(22)};
+  const std::vector<completed_part> parts(1, completed_part(1, etag("e"), std::nullopt));
+  const auto done = here.loop->run(
+      here.store->complete_multipart_upload(object_key("k"), upload_id("u"), parts, {}));
+  BOOST_REQUIRE(!done.has_value());
+  BOOST_TEST(here.transport.sent.size() == 4U);
 }
 
 BOOST_AUTO_TEST_CASE(retry_after_is_a_lower_bound) {

@@ -418,6 +418,50 @@ BOOST_AUTO_TEST_CASE(a_range_is_believed_only_when_it_is_the_one_asked_for) {
   }
 }
 
+// The transport ends an answer that does not fit. To a range that is worth another attempt; an
+// object that is larger than it was said to be will be so again.
+BOOST_AUTO_TEST_CASE(an_answer_longer_than_its_range_is_asked_for_again) {
+  engine::error longer;
+  longer.why = reason::protocol;
+  longer.status = 200;
+  longer.message = "store.example:443: GET: the answer is longer than the 10 bytes asked for";
+  scene here;
+  std::array<std::byte, 10> into{};
+  get_request request(object_key("k"), into);
+  request.range = byte_range(10, 10);
+  here.transport.then(longer);
+  auto got = here.run(here.client->get_object(request, {}));
+  BOOST_REQUIRE(!got.has_value());
+  BOOST_TEST((got.error().what_now == disposition::retry));
+  BOOST_TEST((got.error().why == reason::protocol));
+  BOOST_TEST(contains(got.error().message, "k: asked for bytes 10-19, the store answered 200: "));
+  BOOST_TEST(contains(got.error().message, longer.message));
+  request.range.reset();
+  here.transport.then(longer);
+  got = here.run(here.client->get_object(request, {}));
+  BOOST_REQUIRE(!got.has_value());
+  BOOST_TEST((got.error().what_now == disposition::fail));
+  // Too long an error document is no answer to the range either.
+  request.range = byte_range(10, 10);
+  longer.status = 403;
+  here.transport.then(longer);
+  got = here.run(here.client->get_object(request, {}));
+  BOOST_REQUIRE(!got.has_value());
+  BOOST_TEST((got.error().what_now == disposition::fail));
+}
+
+BOOST_AUTO_TEST_CASE(a_failed_exchange_names_key_or_bucket) {
+  scene here;
+  here.transport.then(network_error());
+  const auto info = here.run(here.client->head_object(object_key("p/k"), {}));
+  BOOST_REQUIRE(!info.has_value());
+  BOOST_TEST(info.error().message == "HEAD p/k: store.example: connection refused");
+  here.transport.then(network_error());
+  const auto all = here.run(here.client->list_objects(list_request("p/"), {}));
+  BOOST_REQUIRE(!all.has_value());
+  BOOST_TEST(all.error().message == "GET bucket bucket: store.example: connection refused");
+}
+
 BOOST_AUTO_TEST_CASE(a_whole_object_is_read_into_the_target_with_its_condition) {
   scene here;
   here.transport.then(answer(200, {}, "body"));
@@ -681,20 +725,65 @@ BOOST_AUTO_TEST_CASE(a_refused_checksum_header_is_an_unsupported_feature) {
   const std::string body = "x";
   upload_part_request request(object_key("k"), upload_id("u"), 1, as_bytes(body));
   request.digests.crc32 = 1;
-  here.transport.then(refusal(400, "InvalidArgument", message));
+  for (const char* code : {"InvalidArgument", "InvalidRequest", "NotImplemented", ""}) {
+    here.transport.then(refusal(400, code, message));
+    const auto tag = here.run(here.client->upload_part(request, {}));
+    BOOST_REQUIRE(!tag.has_value());
+    BOOST_TEST((tag.error().why == reason::unsupported), code);
+  }
+  // The message alone decides nothing where the code says something else, and a request without a
+  // checksum is not refused for one.
+  here.transport.then(refusal(400, "EntityTooSmall", message));
   auto tag = here.run(here.client->upload_part(request, {}));
   BOOST_REQUIRE(!tag.has_value());
-  BOOST_TEST((tag.error().why == reason::unsupported));
-  // A wrong checksum is the body's fault, and a request without one is not refused for it.
-  here.transport.then(refusal(400, "BadDigest", "The CRC32 checksum did not match"));
-  tag = here.run(here.client->upload_part(request, {}));
-  BOOST_REQUIRE(!tag.has_value());
-  BOOST_TEST((tag.error().why == reason::bad_request));
+  BOOST_TEST((tag.error().why == reason::unspecified));
   request.digests.crc32.reset();
   here.transport.then(refusal(400, "InvalidRequest", "needs a checksum"));
   tag = here.run(here.client->upload_part(request, {}));
   BOOST_REQUIRE(!tag.has_value());
   BOOST_TEST((tag.error().why == reason::unspecified));
+}
+
+BOOST_AUTO_TEST_CASE(a_checksum_that_does_not_fit_the_body_blames_the_body) {
+  struct said {
+    const char* code;
+    const char* message;
+  };
+  const said table[] = {
+      // AWS, MinIO, Garage, and nobody in particular.
+      {"BadDigest", "The CRC32 you specified did not match the calculated checksum."},
+      {"XAmzContentChecksumMismatch",
+       "The provided 'x-amz-checksum' header does not match what was computed."},
+      {"InvalidDigest", "Invalid digest: Failed to validate checksum for algorithm Crc32"},
+      {"InvalidRequest", "x-amz-checksum-crc32 does not match the body"},
+      {"InvalidArgument", "Checksum mismatch"},
+  };
+  for (const auto& [code, message] : table) {
+    scene here;
+    const std::string body = "x";
+    upload_part_request part(object_key("k"), upload_id("u"), 1, as_bytes(body));
+    part.digests.crc32 = 1;
+    put_request whole(object_key("k"), as_bytes(body));
+    whole.digests.crc32 = 1;
+    here.transport.then(refusal(400, code, message));
+    here.transport.then(refusal(400, code, message));
+    const auto answers = {here.run(here.client->upload_part(part, {})),
+                          here.run(here.client->put_object(whole, {}))};
+    for (const auto& tag : answers) {
+      BOOST_REQUIRE(!tag.has_value());
+      BOOST_TEST((tag.error().why == reason::bad_request), code);
+      BOOST_TEST((tag.error().what_now == disposition::retry), code);
+      BOOST_TEST(tag.error().code == code);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(creating_an_upload_has_no_bytes_to_blame) {
+  scene here;
+  here.transport.then(refusal(400, "InvalidRequest", "checksum type and algorithm do not match"));
+  const auto id = here.run(here.client->create_multipart_upload(object_key("k"), {}, {}));
+  BOOST_REQUIRE(!id.has_value());
+  BOOST_TEST((id.error().why == reason::unsupported));
 }
 
 BOOST_AUTO_TEST_CASE(clock_skew_is_corrected_from_the_servers_date_once) {
