@@ -304,6 +304,10 @@ task<result<std::vector<located_chunk>>> subvolume_verifier::find_chunks(verifie
   chain_link link;
   link.key = one.key;
   link.value = std::move(*made);
+  // Of a copy the copy: what its original has proves nothing here.
+  for (planner::chunk_record& chunk : link.value.chunks) {
+    chunk.key = planner::found_key(_all, one.key, chunk.key);
+  }
   auto locating = locate_chunks(_with, _store, link);
   auto chunks = co_await std::move(locating);
   if (!chunks) {

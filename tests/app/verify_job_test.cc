@@ -202,6 +202,36 @@ BOOST_AUTO_TEST_CASE(deep_finds_one_flipped_byte_in_every_part_of_every_link) {
   BOOST_TEST(flips > 30U);
 }
 
+BOOST_AUTO_TEST_CASE(of_a_copy_beside_its_original_the_copy_is_read) {
+  for (const auto depth : {verify_depth::sample, verify_depth::deep}) {
+    scene made;
+    const std::string original = made.chunk(13, 1);
+    const std::string copy = "copied" + original.substr(1);
+    made.copy_to("copied");
+    made.settings.prefix = "copied";
+    made.flip(copy, 5);
+    made.store.forget_calls();
+    const verify_outcome found = made.verify(depth, 1000);
+    BOOST_TEST(has(problems(found), copy), problems(found));
+    BOOST_TEST((restorable(found) == std::vector<bool>{true, false, false}));
+    for (const auto& call : made.store.calls()) {
+      BOOST_TEST(call.key.starts_with("copied/"), call.key);
+    }
+    // And the other way round: what is wrong with the original is not the copy's.
+    made.settings.prefix = "p";
+    BOOST_TEST(!made.verify(depth, 1000).differs());
+    made.flip(copy, 5);
+    made.flip(original, 5);
+    BOOST_TEST(made.verify(depth, 1000).differs());
+    made.settings.prefix = "copied";
+    BOOST_TEST(!made.verify(depth, 1000).differs());
+    // A chunk that the copy lacks is not taken from there.
+    made.flip(original, 5);
+    made.store.erase(copy);
+    BOOST_TEST(problems(made.verify(depth, 1000)) == copy + ": missing\n");
+  }
+}
+
 BOOST_AUTO_TEST_CASE(quick_does_not_clear_what_deep_has_found) {
   scene made;
   made.flip(made.chunk(20, 0), 5);
