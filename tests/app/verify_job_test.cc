@@ -232,6 +232,21 @@ BOOST_AUTO_TEST_CASE(of_a_copy_beside_its_original_the_copy_is_read) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_manifest_that_is_listed_and_cannot_be_got_is_a_difference) {
+  scene made;
+  made.point_at(made.chain[1]);
+  BOOST_TEST(!made.verify(verify_depth::quick).differs());
+  made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    return call.key == made.chain[2] && call.verb == "GetObject"
+               ? std::optional(memory_store::absent(call.key))
+               : std::nullopt;
+  });
+  const verify_outcome found = made.verify(verify_depth::quick);
+  BOOST_REQUIRE(found.lost.size() == 1U);
+  BOOST_TEST(found.lost[0].key == made.chain[2]);
+  BOOST_TEST((status_of({found}) == exit_status::verification));
+}
+
 BOOST_AUTO_TEST_CASE(quick_does_not_clear_what_deep_has_found) {
   scene made;
   made.flip(made.chunk(20, 0), 5);
