@@ -197,7 +197,7 @@ void subvolume_verifier::compare_listing(verified_backup& one) const {
   const planner::manifest& made = _all.manifests.at(one.key);
   for (const planner::chunk_place& chunk : planner::chunks_of(_all, one.key)) {
     if (!chunk.problem.empty()) {
-      one.findings.push_back({chunk.key, chunk.problem});
+      one.findings.push_back({chunk.key, chunk.problem, true, false, true});
       continue;
     }
     const std::string& stored_as = _all.objects.at(chunk.key).storage_class;
@@ -486,6 +486,7 @@ task<result<void>> subvolume_verifier::run_sample() {
   for (const verified_backup& one : _outcome.backups) {
     _outcome.parts += parts_in(_all.manifests.at(one.key));
   }
+  remember_listing();
   for (sample_share& share : choose_sample()) {
     verified_backup& one = _outcome.backups[share.backup];
     const part_place last = share.parts.back();
@@ -555,12 +556,40 @@ void subvolume_verifier::remember(const verified_backup& one, verification_kind 
   verification found;
   found.at = planner::timestamp(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
   found.sound = sound;
+  found.listed = !sound;
   for (const verify_finding& finding : one.findings) {
-    if (!sound && is_found(finding) && found.problem.empty()) {
-      found.problem = (finding.key == one.key ? "" : finding.key + ": ") + finding.problem;
+    if (!sound && is_found(finding)) {
+      found.listed = found.listed && finding.listed;
+      if (found.problem.empty()) {
+        found.problem = (finding.key == one.key ? "" : finding.key + ": ") + finding.problem;
+      }
     }
   }
   _known.links[one.key].by_kind[kind] = std::move(found);
+}
+
+// What is missing or cut is no matter of samples, which leave such backups out: it is what quick
+// finds, and goes when a listing no longer shows it. What else quick has found stays: checksums are
+// not compared here.
+void subvolume_verifier::remember_listing() {
+  for (const verified_backup& one : _outcome.backups) {
+    const auto link = _known.links.find(one.key);
+    const verification* before = nullptr;
+    if (link != _known.links.end()) {
+      const auto quick = link->second.by_kind.find(verification_kind::quick);
+      before =
+          quick == link->second.by_kind.end() || quick->second.sound ? nullptr : &quick->second;
+    }
+    const bool more = before != nullptr && !before->listed;
+    if (found_damaged(one)) {
+      remember(one, verification_kind::quick, false);
+      if (more) {
+        _known.links[one.key].by_kind[verification_kind::quick].listed = false;
+      }
+    } else if (before != nullptr && !more) {
+      link->second.by_kind.erase(verification_kind::quick);
+    }
+  }
 }
 
 // What the whole of this run comes to.

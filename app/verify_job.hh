@@ -69,6 +69,7 @@ class subvolume_verifier {
   engine::task<engine::result<std::vector<located_chunk>>> find_chunks(verified_backup& one);
   engine::result<void> take_failure(verified_backup& one, engine::error failure) const;
   void remember(const verified_backup& one, verification_kind kind, bool sound);
+  void remember_listing();
   engine::result<void> save();
   void judge();
   void conclude();

@@ -30,6 +30,7 @@ verification verification_from(const json& in) {
   one.at = planner::timestamp::parse(in.at("at").get<std::string>()).value();
   one.sound = in.at("sound").get<bool>();
   one.problem = in.value("problem", "");
+  one.listed = in.value("listed", false);
   return one;
 }
 
@@ -82,6 +83,9 @@ json json_of(const verified_subvolume& one) {
       entry["sound"] = found.sound;
       if (!found.problem.empty()) {
         entry["problem"] = found.problem;
+      }
+      if (found.listed) {
+        entry["listed"] = true;
       }
     }
   }

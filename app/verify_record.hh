@@ -7,6 +7,7 @@
 //
 //   {"version":1,"subvolumes":{NAME:{"place":...,"at":...,"links":{MANIFEST KEY:{
 //     "quick":{"at":...,"sound":true},"deep":{"at":...,"sound":false,"problem":...},...}},
+//     (and "listed":true where the listing alone showed the problem)
 //     "sample":{"manifest":...,"chunk":0,"part":7,"from_start":true,"done":8,"parts":12},
 //     "runs":{"quick":...,"sample":...},"elsewhere":...}}}
 #pragma once
@@ -36,6 +37,7 @@ struct verification {
   planner::timestamp at;
   bool sound = false;
   std::string problem;  // the first that was found; empty when sound
+  bool listed = false;  // the listing alone showed all that was found: a later one refutes it
 };
 
 // The last of each kind, of one manifest and its chunks.

@@ -527,6 +527,57 @@ BOOST_AUTO_TEST_CASE(the_command_writes_metrics_of_its_own_beside_those_of_backu
              1);
 }
 
+// A sample leaves out what the listing shows to be damaged: that is told all the same.
+BOOST_AUTO_TEST_CASE(what_a_sample_sees_in_the_listing_is_told_until_a_listing_is_clean) {
+  scene made(telling());
+  store_tuning tuning;
+  tuning.store = &made.store;
+  made.with.tuning = &tuning;
+  made.settings.subvolumes.resize(1);
+  made.settings.subvolumes[0].name = "data";
+  made.settings.textfile = made.directory / "backup.prom";
+  const auto metric_after = [&made](verify_depth depth) {
+    made.clock.time += std::chrono::hours(1);
+    verify_command command;
+    command.depth = depth;
+    command.sample_parts = 1;
+    const auto ran = made.loop->run(run_verify(made.with, command));
+    BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
+    const std::string text = bts3::testing::content_of(made.directory / "backup_verify.prom");
+    const std::string name = "verify_found_damage{subvolume=\"data\"} ";
+    BOOST_REQUIRE_MESSAGE(has(text, name), text);
+    return text.substr(text.find(name) + name.size(), 2);
+  };
+  BOOST_TEST(metric_after(verify_depth::sample) == "0\n");
+  const std::string key = made.chunk(13, 1);
+  const auto before = *made.store.find(key);
+  const auto lose = [&] { made.store.erase(key); };
+  const auto bring_back = [&] {
+    made.store.put(key, before.body, before.options.stored_as.str());
+    made.store.set_part_crc32(key, before.part_crc32);
+  };
+  lose();
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  BOOST_TEST(!made.proof(made.chain[1]).has_value());
+  bring_back();
+  BOOST_TEST(metric_after(verify_depth::sample) == "0\n");
+  // The same for what quick has seen there ...
+  lose();
+  BOOST_TEST(metric_after(verify_depth::quick) == "1\n");
+  bring_back();
+  BOOST_TEST(metric_after(verify_depth::sample) == "0\n");
+  // ... and not for a checksum, which no listing shows, whatever a listing shows beside it.
+  made.store.set_part_crc32(key, {1, 2, 3});
+  BOOST_TEST(metric_after(verify_depth::quick) == "1\n");
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  lose();
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  bring_back();
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  BOOST_TEST(metric_after(verify_depth::quick) == "0\n");
+}
+
 BOOST_AUTO_TEST_CASE(the_outcome_is_json_too) {
   scene made;
   made.store.erase(made.chunk(13, 1));
