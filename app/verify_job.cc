@@ -81,6 +81,7 @@ task<result<void>> subvolume_verifier::run() {
     _known = *known;
   }
   _known.place = _place;
+  _saved = _known;
   auto looking = look();
   auto looked = co_await std::move(looking);
   if (!looked) {
@@ -611,15 +612,13 @@ void subvolume_verifier::conclude() {
   }
 }
 
-// Another verify may have written about other subvolumes meanwhile.
+// Another verify may have written meanwhile, also about this subvolume.
 result<void> subvolume_verifier::save() {
-  auto record = read_verify_record(_with.settings.state_path);
-  if (!record && record.error().why != reason::protocol) {
-    return std::move(record.error());
+  auto saved = merge_into_record(_with.settings.state_path, _outcome.name, _saved, _known);
+  if (saved) {
+    _saved = _known;
   }
-  verify_record all = record ? std::move(*record) : verify_record();
-  all.subvolumes[_outcome.name] = _known;
-  return write_verify_record(_with.settings.state_path, all);
+  return saved;
 }
 
 // What can be restored: a backup whose own objects, and those of all that it rests on, are sound.

@@ -81,6 +81,7 @@ class subvolume_verifier {
   std::string _place;
   planner::inventory _all;
   verified_subvolume _known;
+  verified_subvolume _saved;  // as much of it as is in the record
   verify_outcome _outcome;
 };
 

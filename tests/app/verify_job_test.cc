@@ -2,6 +2,7 @@
 // restorable, and what is remembered.
 #include "app/verify_job.hh"
 
+#include "engine/async_scope.hh"
 #include "tests/app/bucket_of_backups.hh"
 #include "tests/support/outcome.hh"
 
@@ -424,6 +425,98 @@ BOOST_AUTO_TEST_CASE(the_record_outlives_damage_and_other_places) {
   BOOST_TEST(!read_verify_record(made.settings.state_path)
                   ->find("data", place)
                   ->links.contains(made.chain[0]));
+}
+
+namespace {
+
+engine::task<void> verify_into(subvolume_verifier& verifier, engine::result<void>& ended) {
+  auto running = verifier.run();
+  ended = co_await std::move(running);
+}
+
+engine::task<void> verify_both(engine::reactor& loop, subvolume_verifier& one,
+                               subvolume_verifier& other) {
+  engine::result<void> first = engine::ok();
+  engine::result<void> second = engine::ok();
+  engine::async_scope scope(loop);
+  scope.spawn(verify_into(one, first));
+  scope.spawn(verify_into(other, second));
+  auto joining = scope.join();
+  co_await std::move(joining);
+  BOOST_TEST(first.has_value());
+  BOOST_TEST(second.has_value());
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(two_runs_at_once_keep_what_each_has_found) {
+  scene made;
+  made.store.erase(made.chunk(6, 0));
+  made.flip(made.chunk(13, 1), 5);
+  store_abilities abilities;
+  verify_command deep;
+  deep.depth = verify_depth::deep;
+  subvolume_verifier slow(made.with, made.store, abilities, deep, "data");
+  subvolume_verifier quick(made.with, made.store, abilities, {}, "data");
+  made.loop->run(verify_both(*made.loop, slow, quick));
+  const auto record = read_verify_record(made.settings.state_path);
+  BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
+  const verified_subvolume* known = record->find("data", place);
+  BOOST_REQUIRE(known != nullptr);
+  using kind = verification_kind;
+  BOOST_TEST(known->runs.contains(kind::quick));
+  BOOST_TEST(known->runs.contains(kind::deep));
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto& found = known->links.at(made.chain[i]).by_kind;
+    BOOST_REQUIRE((found.contains(kind::quick) && found.contains(kind::deep)));
+    BOOST_TEST(found.at(kind::quick).sound == (i != 2));
+    BOOST_TEST(found.at(kind::deep).sound == (i == 0));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(records_are_merged_by_what_each_run_has_changed) {
+  using kind = verification_kind;
+  const auto at = [](int hour) {
+    return planner::timestamp(std::chrono::sys_days(std::chrono::year(2026) / 11 / 21) +
+                              std::chrono::hours(hour));
+  };
+  verified_subvolume before;
+  before.links["a"].by_kind[kind::quick] = {at(1), true, ""};
+  before.links["gone"].by_kind[kind::quick] = {at(1), true, ""};
+  before.links["gone and found again"].by_kind[kind::quick] = {at(1), true, ""};
+  before.runs = {{kind::quick, at(9)}, {kind::deep, at(1)}};
+  before.elsewhere = "lost";
+  before.cursor.manifest = "a";
+  verified_subvolume mine = before;
+  mine.links.erase("gone");
+  mine.links.erase("gone and found again");
+  mine.links["a"].by_kind[kind::deep] = {at(3), false, "flipped"};
+  mine.links["both"].by_kind[kind::quick] = {at(3), true, ""};
+  mine.runs[kind::quick] = at(3);  // the clock was wrong before
+  mine.runs[kind::deep] = at(3);
+  mine.elsewhere.clear();
+  verified_subvolume theirs = before;
+  theirs.links["gone and found again"].by_kind[kind::quick] = {at(4), true, ""};
+  theirs.links["a"].by_kind[kind::quick] = {at(2), false, "missing"};
+  theirs.links["both"].by_kind[kind::quick] = {at(4), false, "missing"};
+  theirs.links["new"].by_kind[kind::quick] = {at(2), true, ""};
+  theirs.runs[kind::deep] = at(4);
+  theirs.runs[kind::sample] = at(2);
+  theirs.cursor.manifest = "new";
+  theirs.at = at(4);
+  const verified_subvolume all = merged(before, mine, theirs);
+  BOOST_TEST(all.links.size() == 4U);
+  BOOST_TEST(!all.links.contains("gone"));
+  BOOST_TEST(all.links.contains("gone and found again"));
+  BOOST_TEST(all.links.contains("new"));
+  BOOST_TEST(all.links.at("a").by_kind.at(kind::quick).problem == "missing");
+  BOOST_TEST(all.links.at("a").by_kind.at(kind::deep).problem == "flipped");
+  BOOST_TEST(all.links.at("both").by_kind.at(kind::quick).problem == "missing");
+  BOOST_TEST((all.runs == std::map<kind, planner::timestamp>{
+                              {kind::quick, at(3)}, {kind::sample, at(2)}, {kind::deep, at(4)}}));
+  BOOST_TEST(all.elsewhere.empty());
+  BOOST_TEST(all.cursor.manifest == "new");
+  BOOST_TEST((all.at == at(4)));
 }
 
 BOOST_AUTO_TEST_CASE(what_is_told_is_when_all_was_looked_at_how_far_sampling_is_and_what_stands) {
