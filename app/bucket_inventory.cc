@@ -6,7 +6,10 @@
 #include "engine/semaphore.hh"
 #include "planner/keys.hh"
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -81,19 +84,44 @@ class inventory_reader {
     auto value = co_await std::move(reading);
     if (value && value->subvolume == _subvolume) {
       for (planner::chunk_record& chunk : value->chunks) {
-        chunk.part_crc32 = {};
-        chunk.part_states = {};
+        // Assigning {} would keep the memory.
+        std::vector<std::uint32_t>().swap(chunk.part_crc32);
+        std::vector<std::string>().swap(chunk.part_states);
       }
       _found.manifests.emplace(std::move(key), std::move(*value));
     } else if (value) {
       _found.unreadable.emplace(std::move(key), "it belongs to subvolume " + value->subvolume);
     } else if (value.error().what_now == engine::disposition::not_found) {
-      _found.objects.erase(key);
+      auto looking = look_again(std::move(key));
+      co_await std::move(looking);
     } else if (value.error().why == engine::reason::protocol &&
                value.error().what_now != engine::disposition::retry) {
       _found.unreadable.emplace(std::move(key), value.error().text());
     } else if (!_failure) {
       _failure = std::move(value.error());
+    }
+  }
+
+  // A manifest that was listed, and is not there: deleted since, or the store contradicts itself (a
+  // disk that is away for a while, a damaged index). Then the backup may come back, and what it
+  // names is not to be taken for left over.
+  task<void> look_again(std::string key) {
+    auto listing = _store.list_objects(s3::list_request(key), _stop);
+    auto listed = co_await std::move(listing);
+    if (!listed) {
+      if (!_failure) {
+        _failure = std::move(listed.error());
+      }
+      co_return;
+    }
+    const bool still =
+        std::any_of(listed->objects.begin(), listed->objects.end(),
+                    [&](const s3::listed_object& one) { return one.key.str() == key; });
+    if (still) {
+      _found.unreadable.emplace(std::move(key),
+                                "it is listed, but the store says that it does not exist");
+    } else {
+      _found.objects.erase(key);
     }
   }
 

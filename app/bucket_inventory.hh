@@ -15,8 +15,9 @@ namespace bts3::app {
 
 // Lists everything below the root of `subvolume` (one request for a thousand objects) and reads the
 // manifests there, several at a time, without their part states and checksums. `prefix` as in the
-// configuration. A manifest that cannot be understood, or belongs to another subvolume, is in
-// `unreadable`; one that is deleted meanwhile is left out. Everything else that fails, fails.
+// configuration. A manifest that cannot be understood, belongs to another subvolume, or is listed,
+// and that twice, but does not exist when it is read, is in `unreadable`; one that is deleted
+// meanwhile is left out. Everything else that fails, fails.
 engine::task<engine::result<planner::inventory>> read_inventory(engine::reactor& loop,
                                                                 s3::object_store& store,
                                                                 std::string prefix,

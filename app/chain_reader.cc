@@ -24,7 +24,45 @@ error broken_chain(const std::string& key, std::string what) {
   return failure;
 }
 
+// `missing` is what is said when there is none.
+task<result<chain_link>> read_at(s3::object_store& store, std::vector<std::string> places,
+                                 std::string missing, engine::stop_token stop) {
+  error last;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    auto reading = read_manifest(store, places[i], stop);
+    auto value = co_await std::move(reading);
+    if (value) {
+      chain_link link;
+      link.key = std::move(places[i]);
+      link.value = std::move(*value);
+      co_return link;
+    }
+    last = std::move(value.error());
+    if (!is_absent(last, i > 0)) {
+      co_return last;
+    }
+  }
+  last.message = absent_text(std::move(missing), last);
+  last.what_now = engine::disposition::not_found;
+  last.why = engine::reason::unspecified;
+  co_return last;
+}
+
 }  // namespace
+
+bool is_absent(const error& failure, bool elsewhere) {
+  // What is wrong with the credentials themselves is no answer about an object.
+  const bool about_us = failure.code == "InvalidAccessKeyId" ||
+                        failure.code == "SignatureDoesNotMatch" || failure.code == "InvalidToken";
+  const bool refused = failure.why == engine::reason::access && failure.status == 403 && !about_us;
+  return failure.what_now == engine::disposition::not_found || (elsewhere && refused);
+}
+
+std::string absent_text(std::string sentence, const error& last) {
+  return last.what_now == engine::disposition::not_found
+             ? sentence
+             : sentence + "; where it was recorded: " + last.message;
+}
 
 task<result<std::optional<stored_pointer>>> read_pointer(s3::object_store& store, std::string key,
                                                          engine::stop_token stop) {
@@ -61,52 +99,53 @@ task<result<planner::manifest>> read_manifest(s3::object_store& store, std::stri
   co_return std::move(*value);
 }
 
-task<result<std::vector<chain_link>>> read_chain(s3::object_store& store, std::string key,
+task<result<chain_link>> read_link(s3::object_store& store, std::vector<std::string> places,
+                                   engine::stop_token stop) {
+  std::string missing = "there is no manifest at " + places.front();
+  auto reading = read_at(store, std::move(places), std::move(missing), stop);
+  co_return co_await std::move(reading);
+}
+
+task<result<std::vector<chain_link>>> read_chain(s3::object_store& store,
+                                                 std::vector<std::string> places,
                                                  engine::stop_token stop) {
   std::vector<chain_link> chain;
   std::set<std::string> seen;
+  std::string missing = "there is no manifest at " + places.front();
   for (;;) {
-    if (!seen.insert(key).second) {
-      co_return broken_chain(key, "its chain of parents leads back to itself");
+    if (chain.size() == links_max) {
+      co_return broken_chain(places.front(), "its chain has more than 10,000 links");
     }
-    if (seen.size() > links_max) {
-      co_return broken_chain(key, "its chain has more than 10,000 links");
+    auto reading = read_at(store, std::move(places), std::move(missing), stop);
+    auto link = co_await std::move(reading);
+    if (!link) {
+      co_return std::move(link.error());
     }
-    auto reading = read_manifest(store, key, stop);
-    auto value = co_await std::move(reading);
-    if (!value && value.error().what_now == engine::disposition::not_found && !chain.empty()) {
-      // In a bucket copied under another prefix, the parent lies beside its child.
-      const std::string beside = planner::beside_manifest(chain.back().key, key);
-      if (beside != key) {
-        auto again = read_manifest(store, beside, stop);
-        value = co_await std::move(again);
-        key = value ? beside : key;
-      }
+    if (!seen.insert(link->key).second) {
+      co_return broken_chain(link->key, "its chain of parents leads back to itself");
     }
-    if (!value) {
-      if (value.error().what_now == engine::disposition::not_found) {
-        error failure = std::move(value.error());
-        failure.message = chain.empty() ? "there is no manifest at " + key
-                                        : "manifest " + chain.back().key + " needs its parent " +
-                                              key + ", which is missing";
-        co_return failure;
-      }
-      co_return std::move(value.error());
+    if (!chain.empty() && link->value.subvolume != chain.back().value.subvolume) {
+      co_return broken_chain(link->key, "it belongs to subvolume " + link->value.subvolume);
     }
-    if (!chain.empty() && value->subvolume != chain.back().value.subvolume) {
-      co_return broken_chain(key, "it belongs to subvolume " + value->subvolume);
-    }
-    chain_link link;
-    link.key = key;
-    link.value = std::move(*value);
-    chain.push_back(std::move(link));
-    if (!chain.back().value.parent_manifest) {
+    chain.push_back(std::move(*link));
+    const chain_link& child = chain.back();
+    if (!child.value.parent_manifest) {
       break;
     }
-    key = *chain.back().value.parent_manifest;
+    places = planner::places_of(child.key, *child.value.parent_manifest);
+    missing =
+        "manifest " + child.key + " needs its parent " + places.front() + ", which is missing";
   }
   std::reverse(chain.begin(), chain.end());
   co_return chain;
+}
+
+task<result<std::vector<chain_link>>> read_chain(s3::object_store& store, std::string key,
+                                                 engine::stop_token stop) {
+  std::vector<std::string> places;
+  places.push_back(std::move(key));
+  auto reading = read_chain(store, std::move(places), stop);
+  co_return co_await std::move(reading);
 }
 
 }  // namespace bts3::app

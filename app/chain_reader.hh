@@ -38,8 +38,24 @@ struct chain_link {
   planner::manifest value;
 };
 
-// From the full backup to the one at `key`, in the order of restoring. Errors name the link: a
-// missing or unreadable parent, another subvolume's, a loop, more than 10,000 links.
+// Whether asking for an object at one of its places (planner::places_of()) leads on: nothing is
+// there, or, `elsewhere` than beside its manifest, this key may not read it. Then it is missing.
+[[nodiscard]] bool is_absent(const engine::error& failure, bool elsewhere);
+// `sentence`, with what the store said of the last place where that was a refusal.
+[[nodiscard]] std::string absent_text(std::string sentence, const engine::error& last);
+
+// The manifest at the first of `places` where one is; not_found when none is anywhere.
+engine::task<engine::result<chain_link>> read_link(s3::object_store& store,
+                                                   std::vector<std::string> places,
+                                                   engine::stop_token stop);
+
+// From the full backup to the one at `places`, in the order of restoring. Parents are looked for at
+// their places. Errors name the link: a missing or unreadable parent, another subvolume's, a loop,
+// more than 10,000 links.
+engine::task<engine::result<std::vector<chain_link>>> read_chain(s3::object_store& store,
+                                                                 std::vector<std::string> places,
+                                                                 engine::stop_token stop);
+// The same of the one at `key` and nowhere else.
 engine::task<engine::result<std::vector<chain_link>>> read_chain(s3::object_store& store,
                                                                  std::string key,
                                                                  engine::stop_token stop);

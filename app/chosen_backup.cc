@@ -10,7 +10,6 @@ namespace bts3::app {
 
 namespace {
 
-using engine::disposition;
 using engine::error;
 using engine::log_level;
 using engine::reason;
@@ -60,6 +59,35 @@ task<result<std::string>> find_manifest(const services& with, s3::object_store& 
   co_return std::move((*pointer)->value.manifest_key);
 }
 
+task<result<located_chunk>> locate_chunk(const services& with, s3::object_store& store,
+                                         std::string manifest_key, planner::chunk_record record) {
+  const std::vector<std::string> places = planner::places_of(manifest_key, record.key);
+  located_chunk chunk;
+  chunk.record = std::move(record);
+  error last;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    chunk.key = s3::object_key(places[i]);
+    auto asking = store.head_object(chunk.key, with.stop);
+    auto info = co_await std::move(asking);
+    if (info && info->size != chunk.record.size) {
+      co_return damaged("chunk " + places[i] + " has " + std::to_string(info->size) +
+                        " bytes in the bucket, and " + std::to_string(chunk.record.size) +
+                        " were recorded");
+    }
+    if (info) {
+      chunk.info = std::move(*info);
+      co_return chunk;
+    }
+    last = std::move(info.error());
+    if (!is_absent(last, i > 0)) {
+      co_return last;
+    }
+  }
+  co_return damaged(absent_text(
+      "chunk " + places.front() + " of manifest " + manifest_key + " is missing from the bucket",
+      last));
+}
+
 }  // namespace
 
 task<result<std::vector<chain_link>>> find_chain(const services& with, s3::object_store& store,
@@ -69,25 +97,20 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
   if (!key) {
     co_return std::move(key.error());
   }
-  auto chaining = read_chain(store, *key, with.stop);
-  auto chain = co_await std::move(chaining);
-  if (!chain && chain.error().what_now == disposition::not_found && wanted.manifest_key.empty()) {
-    // In a bucket copied under another prefix, the pointer names the old place.
+  std::vector<std::string> places;
+  if (wanted.manifest_key.empty()) {
     const planner::key_layout keys(with.settings.prefix, wanted.subvolume);
-    const std::string beside = planner::beside_manifest(keys.root() + "full/manifest", *key);
-    if (beside != *key) {
-      auto again = read_chain(store, beside, with.stop);
-      auto found = co_await std::move(again);
-      if (found) {
-        chain = std::move(found);
-      }
-    }
+    places = planner::places_of(keys.root() + "full/manifest", *key);
+  } else {
+    places.push_back(std::move(*key));  // that one and no other
   }
+  auto chaining = read_chain(store, std::move(places), with.stop);
+  auto chain = co_await std::move(chaining);
   if (chain && chain->back().value.subvolume != wanted.subvolume) {
     error failure;
     failure.why = reason::configuration;
-    failure.message = "manifest " + *key + " is of subvolume \"" + chain->back().value.subvolume +
-                      "\", not \"" + wanted.subvolume + "\"";
+    failure.message = "manifest " + chain->back().key + " is of subvolume \"" +
+                      chain->back().value.subvolume + "\", not \"" + wanted.subvolume + "\"";
     failure.remedy = "correct --subvolume or --manifest-key";
     co_return failure;
   }
@@ -99,31 +122,12 @@ task<result<std::vector<located_chunk>>> locate_chunks(const services& with,
                                                        const chain_link& link) {
   std::vector<located_chunk> found;
   for (const planner::chunk_record& record : link.value.chunks) {
-    located_chunk chunk;
-    chunk.record = record;
-    chunk.key = s3::object_key(record.key);
-    auto asking = store.head_object(chunk.key, with.stop);
-    auto info = co_await std::move(asking);
-    const std::string beside = planner::beside_manifest(link.key, record.key);
-    if (!info && info.error().what_now == disposition::not_found && beside != record.key) {
-      chunk.key = s3::object_key(beside);
-      auto again = store.head_object(chunk.key, with.stop);
-      info = co_await std::move(again);
+    auto locating = locate_chunk(with, store, link.key, record);
+    auto chunk = co_await std::move(locating);
+    if (!chunk) {
+      co_return std::move(chunk.error());
     }
-    if (!info) {
-      if (info.error().what_now == disposition::not_found) {
-        co_return damaged("chunk " + record.key + " of manifest " + link.key +
-                          " is missing from the bucket");
-      }
-      co_return std::move(info.error());
-    }
-    if (info->size != record.size) {
-      co_return damaged("chunk " + record.key + " has " + std::to_string(info->size) +
-                        " bytes in the bucket, and " + std::to_string(record.size) +
-                        " were recorded");
-    }
-    chunk.info = std::move(*info);
-    found.push_back(std::move(chunk));
+    found.push_back(std::move(*chunk));
   }
   co_return found;
 }

@@ -11,14 +11,15 @@
 
 namespace bts3::app {
 
-// From the full backup to the chosen one, also in a bucket copied under another prefix. Errors: no
-// such backup, or a manifest of another subvolume than wanted.subvolume.
+// From the full backup to the chosen one, also in a bucket copied under another prefix: there the
+// copy, not its original. Errors: no such backup, or a manifest of another subvolume than
+// wanted.subvolume.
 engine::task<engine::result<std::vector<chain_link>>> find_chain(const services& with,
                                                                  s3::object_store& store,
                                                                  backup_selection wanted);
 
-// HEAD of each chunk. One that is missing, or has not the recorded size, is an error (reason
-// integrity). `link` must outlive it.
+// HEAD of each chunk, at its places (planner::places_of()). One that is missing, or has not the
+// recorded size, is an error (reason integrity). `link` must outlive it.
 engine::task<engine::result<std::vector<located_chunk>>> locate_chunks(const services& with,
                                                                        s3::object_store& store,
                                                                        const chain_link& link);

@@ -25,20 +25,32 @@ using engine::task;
 // Subvolumes looked at concurrently: enough to hide the latency of a store far away.
 constexpr std::size_t observed_at_once = 8;
 
-// Empty when every chunk of the chain is in the bucket with its size.
+// Empty when every manifest of the chain is below `root`. In a copy that is not whole, read_chain()
+// may find the original's: nothing new is to rest on those.
+std::string place_problem(const std::vector<chain_link>& chain, const std::string& root) {
+  for (const chain_link& link : chain) {
+    if (!link.key.starts_with(root)) {
+      return "its manifest " + link.key + " is not below " + root;
+    }
+  }
+  return "";
+}
+
+// Empty when every chunk of the chain is among the subvolume's own objects, with its size.
 std::string chunk_problem(const std::vector<chain_link>& chain,
                           const std::map<std::string, std::uint64_t>& objects) {
   for (const chain_link& link : chain) {
     for (const planner::chunk_record& chunk : link.value.chunks) {
-      auto there = objects.find(chunk.key);
-      if (there == objects.end()) {
-        there = objects.find(planner::beside_manifest(link.key, chunk.key));
+      const std::vector<std::string> places = planner::places_of(link.key, chunk.key);
+      auto there = objects.end();
+      for (auto place = places.begin(); place != places.end() && there == objects.end(); ++place) {
+        there = objects.find(*place);
       }
       if (there == objects.end()) {
-        return "chunk " + chunk.key + " is missing from the bucket";
+        return "chunk " + places.front() + " is missing from the bucket";
       }
       if (there->second != chunk.size) {
-        return "chunk " + chunk.key + " has " + std::to_string(there->second) +
+        return "chunk " + there->first + " has " + std::to_string(there->second) +
                " bytes in the bucket, and " + std::to_string(chunk.size) + " were recorded";
       }
     }
@@ -232,11 +244,14 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
     co_return engine::ok();
   }
   seen.last_key = view.pointer->value.manifest_key;
-  auto chaining = read_chain(store, seen.last_key, _with.stop);
+  const std::vector<std::string> places =
+      planner::places_of(keys.root() + "full/manifest", seen.last_key);
+  auto chaining = read_chain(store, places, _with.stop);
   auto chain = co_await std::move(chaining);
   if (chain) {
     seen.last = chain->back().value;
     seen.last_key = chain->back().key;
+    seen.chain_problem = place_problem(*chain, keys.root());
     seen.chunk_problem = chunk_problem(*chain, view.objects);
     for (const chain_link& link : *chain) {
       view.chain.push_back(summary_of(link));
@@ -252,10 +267,11 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
     co_return std::move(chain.error());
   }
   // The link itself, or one of its parents?
-  auto again = read_manifest(store, seen.last_key, _with.stop);
+  auto again = read_link(store, places, _with.stop);
   auto last = co_await std::move(again);
   if (last) {
-    seen.last = std::move(*last);
+    seen.last = std::move(last->value);
+    seen.last_key = std::move(last->key);
     seen.chain_problem = failure.text();
     observe_parent(view);
   } else {

@@ -81,6 +81,7 @@ task<result<void>> subvolume_verifier::run() {
     _known = *known;
   }
   _known.place = _place;
+  _saved = _known;
   auto looking = look();
   auto looked = co_await std::move(looking);
   if (!looked) {
@@ -197,7 +198,7 @@ void subvolume_verifier::compare_listing(verified_backup& one) const {
   const planner::manifest& made = _all.manifests.at(one.key);
   for (const planner::chunk_place& chunk : planner::chunks_of(_all, one.key)) {
     if (!chunk.problem.empty()) {
-      one.findings.push_back({chunk.key, chunk.problem});
+      one.findings.push_back({chunk.key, chunk.problem, true, false, true});
       continue;
     }
     const std::string& stored_as = _all.objects.at(chunk.key).storage_class;
@@ -304,6 +305,10 @@ task<result<std::vector<located_chunk>>> subvolume_verifier::find_chunks(verifie
   chain_link link;
   link.key = one.key;
   link.value = std::move(*made);
+  // Of a copy the copy: what its original has proves nothing here.
+  for (planner::chunk_record& chunk : link.value.chunks) {
+    chunk.key = planner::found_key(_all, one.key, chunk.key);
+  }
   auto locating = locate_chunks(_with, _store, link);
   auto chunks = co_await std::move(locating);
   if (!chunks) {
@@ -482,6 +487,7 @@ task<result<void>> subvolume_verifier::run_sample() {
   for (const verified_backup& one : _outcome.backups) {
     _outcome.parts += parts_in(_all.manifests.at(one.key));
   }
+  remember_listing();
   for (sample_share& share : choose_sample()) {
     verified_backup& one = _outcome.backups[share.backup];
     const part_place last = share.parts.back();
@@ -551,12 +557,40 @@ void subvolume_verifier::remember(const verified_backup& one, verification_kind 
   verification found;
   found.at = planner::timestamp(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
   found.sound = sound;
+  found.listed = !sound;
   for (const verify_finding& finding : one.findings) {
-    if (!sound && is_found(finding) && found.problem.empty()) {
-      found.problem = (finding.key == one.key ? "" : finding.key + ": ") + finding.problem;
+    if (!sound && is_found(finding)) {
+      found.listed = found.listed && finding.listed;
+      if (found.problem.empty()) {
+        found.problem = (finding.key == one.key ? "" : finding.key + ": ") + finding.problem;
+      }
     }
   }
   _known.links[one.key].by_kind[kind] = std::move(found);
+}
+
+// What is missing or cut is no matter of samples, which leave such backups out: it is what quick
+// finds, and goes when a listing no longer shows it. What else quick has found stays: checksums are
+// not compared here.
+void subvolume_verifier::remember_listing() {
+  for (const verified_backup& one : _outcome.backups) {
+    const auto link = _known.links.find(one.key);
+    const verification* before = nullptr;
+    if (link != _known.links.end()) {
+      const auto quick = link->second.by_kind.find(verification_kind::quick);
+      before =
+          quick == link->second.by_kind.end() || quick->second.sound ? nullptr : &quick->second;
+    }
+    const bool more = before != nullptr && !before->listed;
+    if (found_damaged(one)) {
+      remember(one, verification_kind::quick, false);
+      if (more) {
+        _known.links[one.key].by_kind[verification_kind::quick].listed = false;
+      }
+    } else if (before != nullptr && !more) {
+      link->second.by_kind.erase(verification_kind::quick);
+    }
+  }
 }
 
 // What the whole of this run comes to.
@@ -578,15 +612,13 @@ void subvolume_verifier::conclude() {
   }
 }
 
-// Another verify may have written about other subvolumes meanwhile.
+// Another verify may have written meanwhile, also about this subvolume.
 result<void> subvolume_verifier::save() {
-  auto record = read_verify_record(_with.settings.state_path);
-  if (!record && record.error().why != reason::protocol) {
-    return std::move(record.error());
+  auto saved = merge_into_record(_with.settings.state_path, _outcome.name, _saved, _known);
+  if (saved) {
+    _saved = _known;
   }
-  verify_record all = record ? std::move(*record) : verify_record();
-  all.subvolumes[_outcome.name] = _known;
-  return write_verify_record(_with.settings.state_path, all);
+  return saved;
 }
 
 // What can be restored: a backup whose own objects, and those of all that it rests on, are sound.

@@ -69,6 +69,7 @@ class subvolume_verifier {
   engine::task<engine::result<std::vector<located_chunk>>> find_chunks(verified_backup& one);
   engine::result<void> take_failure(verified_backup& one, engine::error failure) const;
   void remember(const verified_backup& one, verification_kind kind, bool sound);
+  void remember_listing();
   engine::result<void> save();
   void judge();
   void conclude();
@@ -80,6 +81,7 @@ class subvolume_verifier {
   std::string _place;
   planner::inventory _all;
   verified_subvolume _known;
+  verified_subvolume _saved;  // as much of it as is in the record
   verify_outcome _outcome;
 };
 

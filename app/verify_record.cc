@@ -1,9 +1,12 @@
 #include "app/verify_record.hh"
 
 #include "engine/files.hh"
+#include "engine/unique_fd.hh"
 #include "planner/keys.hh"
 
 #include <nlohmann/json.hpp>
+
+#include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -30,6 +33,7 @@ verification verification_from(const json& in) {
   one.at = planner::timestamp::parse(in.at("at").get<std::string>()).value();
   one.sound = in.at("sound").get<bool>();
   one.problem = in.value("problem", "");
+  one.listed = in.value("listed", false);
   return one;
 }
 
@@ -82,6 +86,9 @@ json json_of(const verified_subvolume& one) {
       entry["sound"] = found.sound;
       if (!found.problem.empty()) {
         entry["problem"] = found.problem;
+      }
+      if (found.listed) {
+        entry["listed"] = true;
       }
     }
   }
@@ -199,9 +206,116 @@ const verified_subvolume* verify_record::find(const std::string& subvolume,
   return found == subvolumes.end() || found->second.place != place ? nullptr : &found->second;
 }
 
-std::string verify_record_path(const std::string& state_path) {
+namespace {
+
+std::string beside_state(const std::string& state_path, const char* ending) {
   const std::filesystem::path state(state_path);
-  return (state.parent_path() / (state.stem().string() + ".verified.json")).string();
+  return (state.parent_path() / (state.stem().string() + ending)).string();
+}
+
+result<void> make_directory_of(const std::string& path) {
+  std::error_code code;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), code);
+  if (code) {
+    return engine::system_error(code.value(), "making the directory of " + path);
+  }
+  return engine::ok();
+}
+
+// An open-file-description lock, which the kernel drops with the descriptor.
+result<engine::unique_fd> lock_record(const std::string& state_path) {
+  const std::string path = beside_state(state_path, ".verified.lock");
+  if (auto made = make_directory_of(path); !made) {
+    return std::move(made.error());
+  }
+  engine::unique_fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid()) {
+    return engine::system_error(errno, "opening " + path);
+  }
+  struct flock whole{};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  while (::fcntl(fd.get(), F_OFD_SETLKW, &whole) != 0) {
+    if (errno != EINTR) {
+      return engine::system_error(errno, "locking " + path);
+    }
+  }
+  return fd;
+}
+
+const verification* find_in(const verified_subvolume& all, const std::string& key,
+                            verification_kind kind) {
+  const auto link = all.links.find(key);
+  if (link == all.links.end()) {
+    return nullptr;
+  }
+  const auto found = link->second.by_kind.find(kind);
+  return found == link->second.by_kind.end() ? nullptr : &found->second;
+}
+
+bool same(const verification* a, const verification* b) {
+  return a == nullptr || b == nullptr ? a == b : *a == *b;
+}
+
+void merge_link(const std::string& key, const verified_subvolume& before,
+                const verified_subvolume& mine, verified_subvolume& theirs) {
+  for (const verification_kind kind : kinds) {
+    const verification* was = find_in(before, key, kind);
+    const verification* is = find_in(mine, key, kind);
+    const verification* other = find_in(theirs, key, kind);
+    const bool changed_there = !same(was, other);
+    if (same(was, is)) {
+      continue;
+    }
+    // Of two in the same second, the one that found something.
+    const bool later_there = changed_there && other != nullptr && is != nullptr &&
+                             (other->at > is->at || (other->at == is->at && !other->sound));
+    if (is != nullptr && !later_there) {
+      theirs.links[key].by_kind[kind] = *is;
+    } else if (is == nullptr && !changed_there) {
+      theirs.links[key].by_kind.erase(kind);
+    }
+  }
+}
+
+}  // namespace
+
+verified_subvolume merged(const verified_subvolume& before, const verified_subvolume& mine,
+                          verified_subvolume theirs) {
+  for (const auto& [key, link] : before.links) {
+    merge_link(key, before, mine, theirs);
+  }
+  for (const auto& [key, link] : mine.links) {
+    if (!before.links.contains(key)) {
+      merge_link(key, before, mine, theirs);
+    }
+  }
+  std::erase_if(theirs.links, [](const auto& entry) { return entry.second.by_kind.empty(); });
+  for (const auto& [kind, when] : mine.runs) {
+    const auto was = before.runs.find(kind);
+    const auto other = theirs.runs.find(kind);
+    const bool changed_here = was == before.runs.end() || was->second != when;
+    // A clock may have been set back since: only what another run wrote meanwhile is compared.
+    const bool later_there = other != theirs.runs.end() && other->second > when &&
+                             (was == before.runs.end() || other->second != was->second);
+    if (changed_here && !later_there) {
+      theirs.runs[kind] = when;
+    }
+  }
+  if (mine.at != before.at) {
+    theirs.at = mine.at;
+  }
+  if (mine.cursor != before.cursor) {
+    theirs.cursor = mine.cursor;
+  }
+  if (mine.elsewhere != before.elsewhere) {
+    theirs.elsewhere = mine.elsewhere;
+  }
+  return theirs;
+}
+
+std::string verify_record_path(const std::string& state_path) {
+  return beside_state(state_path, ".verified.json");
 }
 
 std::string place_of(const services& with, const std::string& subvolume) {
@@ -241,10 +355,8 @@ result<verify_record> read_verify_record(const std::string& state_path) {
 
 result<void> write_verify_record(const std::string& state_path, const verify_record& record) {
   const std::string path = verify_record_path(state_path);
-  std::error_code code;
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), code);
-  if (code) {
-    return engine::system_error(code.value(), "making the directory of " + path);
+  if (auto made = make_directory_of(path); !made) {
+    return made;
   }
   json out;
   out["version"] = version;
@@ -254,6 +366,22 @@ result<void> write_verify_record(const std::string& state_path, const verify_rec
   }
   return engine::write_durably(path,
                                out.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+}
+
+result<void> merge_into_record(const std::string& state_path, const std::string& subvolume,
+                               const verified_subvolume& before, const verified_subvolume& mine) {
+  auto locked = lock_record(state_path);
+  if (!locked) {
+    return std::move(locked.error());
+  }
+  auto record = read_verify_record(state_path);
+  if (!record && record.error().why != engine::reason::protocol) {
+    return std::move(record.error());
+  }
+  verify_record all = record ? std::move(*record) : verify_record();
+  const verified_subvolume* theirs = all.find(subvolume, mine.place);
+  all.subvolumes[subvolume] = theirs == nullptr ? mine : merged(before, mine, *theirs);
+  return write_verify_record(state_path, all);
 }
 
 }  // namespace bts3::app

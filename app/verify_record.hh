@@ -7,6 +7,7 @@
 //
 //   {"version":1,"subvolumes":{NAME:{"place":...,"at":...,"links":{MANIFEST KEY:{
 //     "quick":{"at":...,"sound":true},"deep":{"at":...,"sound":false,"problem":...},...}},
+//     (and "listed":true where the listing alone showed the problem)
 //     "sample":{"manifest":...,"chunk":0,"part":7,"from_start":true,"done":8,"parts":12},
 //     "runs":{"quick":...,"sample":...},"elsewhere":...}}}
 #pragma once
@@ -36,6 +37,9 @@ struct verification {
   planner::timestamp at;
   bool sound = false;
   std::string problem;  // the first that was found; empty when sound
+  bool listed = false;  // the listing alone showed all that was found: a later one refutes it
+
+  bool operator==(const verification&) const = default;
 };
 
 // The last of each kind, of one manifest and its chunks.
@@ -67,6 +71,8 @@ struct sample_cursor {
   // How far round that is: so many parts of all that there were. 0 of 0: not known.
   std::uint64_t done = 0;
   std::uint64_t parts = 0;
+
+  bool operator==(const sample_cursor&) const = default;
 };
 
 struct verified_subvolume {
@@ -120,5 +126,18 @@ struct verify_record {
 // Temporary file, fsync, rename, fsync of the directory.
 [[nodiscard]] engine::result<void> write_verify_record(const std::string& state_path,
                                                        const verify_record& record);
+
+// What a run that began with `before` and has come to `mine` makes of `theirs`, which another run
+// may have written meanwhile: what this run has changed replaces theirs. Where both have changed a
+// verification, or the time of a run, the later one counts.
+[[nodiscard]] verified_subvolume merged(const verified_subvolume& before,
+                                        const verified_subvolume& mine, verified_subvolume theirs);
+// Reads the record anew, merges, writes, under a lock that is waited for: on a file beside the
+// record, "{stem}.verified.lock", for as long as that takes. A record that makes no sense, or is
+// of another place, is replaced.
+[[nodiscard]] engine::result<void> merge_into_record(const std::string& state_path,
+                                                     const std::string& subvolume,
+                                                     const verified_subvolume& before,
+                                                     const verified_subvolume& mine);
 
 }  // namespace bts3::app

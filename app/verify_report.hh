@@ -18,7 +18,8 @@ struct verify_finding {
   std::string problem;  // "missing"
   // False: the bytes are right, and another storage class than the recorded one is what differs.
   bool damage = true;
-  bool known = false;  // from an earlier, stronger verification; not looked at by this one
+  bool known = false;   // from an earlier, stronger verification; not looked at by this one
+  bool listed = false;  // by comparing the listing
 };
 
 struct verified_backup {

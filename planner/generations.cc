@@ -85,7 +85,11 @@ generation in_order(std::vector<chain_link> members) {
 
 std::string found_key(const inventory& all, const std::string& manifest_key,
                       const std::string& recorded) {
-  return all.objects.contains(recorded) ? recorded : beside_manifest(manifest_key, recorded);
+  const std::vector<std::string> places = places_of(manifest_key, recorded);
+  const auto there = std::find_if(places.begin(), places.end(), [&](const std::string& place) {
+    return all.objects.contains(place);
+  });
+  return there == places.end() ? places.front() : *there;
 }
 
 std::vector<chunk_place> chunks_of(const inventory& all, const std::string& manifest_key) {

@@ -39,9 +39,8 @@ struct chunk_place {
   std::string problem;  // "missing", or how its size differs; empty when it is as recorded
 };
 
-// The key under which `recorded` of the manifest at `manifest_key` is in the inventory: as
-// recorded, or relative to the manifest (a bucket that was copied under another prefix). The latter
-// when neither is there.
+// The key under which `recorded` of the manifest at `manifest_key` is in the inventory: the first
+// of its places (places_of()) where something is; the first of all when nothing is anywhere.
 [[nodiscard]] std::string found_key(const inventory& all, const std::string& manifest_key,
                                     const std::string& recorded);
 

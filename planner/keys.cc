@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <initializer_list>
+#include <utility>
 
 namespace bts3::planner {
 
@@ -100,6 +101,17 @@ std::string beside_manifest(std::string_view manifest_key, std::string_view reco
   const std::size_t here = tail_of(manifest_key);
   const std::size_t there = tail_of(recorded_key);
   return std::string(manifest_key.substr(0, here)) + std::string(recorded_key.substr(there));
+}
+
+std::vector<std::string> places_of(std::string_view manifest_key, std::string_view recorded_key) {
+  std::vector<std::string> places;
+  std::string beside = beside_manifest(manifest_key, recorded_key);
+  // What is no key of the layout leads to a folder.
+  if (beside != recorded_key && !beside.ends_with('/')) {
+    places.push_back(std::move(beside));
+  }
+  places.emplace_back(recorded_key);
+  return places;
 }
 
 }  // namespace bts3::planner

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bts3::planner {
 
@@ -48,5 +49,11 @@ struct object_name {
 // in the place that it had relative to its manifest, recorded as `recorded_manifest_key`'s folder
 // layout {root}/{full|incremental}/name, now found at `manifest_key`.
 std::string beside_manifest(std::string_view manifest_key, std::string_view recorded_key);
+
+// Where an object that the manifest at `manifest_key` records is looked for, in this order: beside
+// the manifest, and, where that is another place, under the recorded key. A copy comes before its
+// original, which may be another's, or damaged, or out of reach. In a bucket that was not copied it
+// is one place. For what a pointer names, `manifest_key` is any manifest's beside the pointer.
+std::vector<std::string> places_of(std::string_view manifest_key, std::string_view recorded_key);
 
 }  // namespace bts3::planner

@@ -58,7 +58,8 @@ std::string contradiction(const prune_observation& seen, const generations& foun
   }
   if (!seen.other_host.empty()) {
     return "the current backup " + seen.current + " is of host " + seen.other_host +
-           ", which may be writing now: run prune there, or take over with "
+           ", which may be writing now: run prune on that host, with a key that may delete; "
+           "only if that host is gone and this one replaces it, take over with "
            "btrfs_to_s3 backup --adopt";
   }
   if (!seen.current_full_verified) {

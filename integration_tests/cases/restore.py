@@ -676,15 +676,20 @@ def restore_names_what_a_broken_chain_lacks(w):
     says(w.restore("--target", target, expect=1), "there is no manifest at", "manifesto-")
     w.bucket.put(w.root + "current.json", pointer)
     w.nothing_left_behind(subvolumes)
-    # The whole of it copied to another prefix restores from there, with the original gone.
+    # The whole of it copied to another prefix restores from there: beside an original that is damaged ...
     for key in w.bucket.list("hosts/test/"):
         w.bucket.put(key.replace("hosts/test/", "elsewhere/"), w.bucket.get(key))
-        w.bucket.delete(key)
+    flip(w, w.bucket.get_json(keys[1])["chunks"][0]["key"], 1000)
     bare = Bare(w)
     bare.url = f"s3://{w.bucket.name}/elsewhere"
+    bare("--subvolume", "data", "--target", str(w.restored / "beside"), "--endpoint-url", w.bucket.endpoint)
+    w.same(w.data, w.restored / "beside")
+    # ... and with the original gone.
+    for key in w.bucket.list("hosts/test/"):
+        w.bucket.delete(key)
     bare("--subvolume", "data", "--target", target, "--endpoint-url", w.bucket.endpoint)
     w.same(w.data, w.restored / "data")
-    w.nothing_left_behind(subvolumes + ["restored/data"])
+    w.nothing_left_behind(subvolumes + ["restored/beside", "restored/data"])
 
 
 @case

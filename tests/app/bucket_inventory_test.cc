@@ -77,7 +77,9 @@ BOOST_AUTO_TEST_CASE(objects_and_manifests_of_the_subvolume_are_read) {
   BOOST_TEST(all->objects.at(full_key).storage_class == "STANDARD");
   BOOST_REQUIRE(all->manifests.size() == 2U);
   BOOST_TEST(all->manifests.at(child_key).parent_manifest.value() == full_key);
-  BOOST_TEST(all->manifests.at(full_key).chunks[0].part_states.empty());
+  // Their memory is given back.
+  BOOST_TEST(all->manifests.at(full_key).chunks[0].part_states.capacity() == 0U);
+  BOOST_TEST(all->manifests.at(full_key).chunks[0].part_crc32.capacity() == 0U);
   BOOST_TEST(all->unreadable.empty());
   // One listing, one read for each manifest.
   BOOST_TEST(made.store.count("ListObjectsV2") == 1U);
@@ -96,6 +98,52 @@ BOOST_AUTO_TEST_CASE(what_is_no_manifest_of_this_subvolume_is_named) {
   BOOST_REQUIRE(all->unreadable.size() == 2U);
   BOOST_TEST(all->unreadable.at(cut).find("manifest") != std::string::npos);
   BOOST_TEST(all->unreadable.at(foreign) == "it belongs to subvolume other");
+}
+
+BOOST_AUTO_TEST_CASE(a_manifest_that_is_listed_and_cannot_be_got_is_named) {
+  bucket made;
+  made.store.judge_by([](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    return call.verb == "GetObject" && call.key == child_key
+               ? std::optional(memory_store::absent(call.key))
+               : std::nullopt;
+  });
+  const auto all = made.read();
+  BOOST_REQUIRE_MESSAGE(all.has_value(), error_text(all));
+  BOOST_TEST(all->objects.contains(child_key));
+  BOOST_TEST(!all->manifests.contains(child_key));
+  BOOST_REQUIRE(all->unreadable.contains(child_key));
+  BOOST_TEST(all->unreadable.at(child_key) ==
+             "it is listed, but the store says that it does not exist");
+  BOOST_TEST(made.store.count("ListObjectsV2") == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(a_manifest_that_is_deleted_meanwhile_is_left_out) {
+  bucket made;
+  // Another key begins with its name.
+  made.store.put(child_key + ".bak", "x");
+  made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    if (call.verb == "GetObject" && call.key == child_key) {
+      made.store.erase(child_key);
+    }
+    return std::nullopt;
+  });
+  const auto all = made.read();
+  BOOST_REQUIRE_MESSAGE(all.has_value(), error_text(all));
+  BOOST_TEST(!all->objects.contains(child_key));
+  BOOST_TEST(all->unreadable.empty());
+  BOOST_TEST(all->manifests.size() == 1U);
+
+  // Without an answer to the second look, nothing is known.
+  bucket silent;
+  silent.store.judge_by(
+      [](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+        if (call.key != child_key) {
+          return std::nullopt;
+        }
+        return call.verb == "GetObject" ? memory_store::absent(call.key)
+                                        : memory_store::lost_connection();
+      });
+  BOOST_TEST(!silent.read().has_value());
 }
 
 BOOST_AUTO_TEST_CASE(many_manifests_are_read_a_few_at_a_time) {

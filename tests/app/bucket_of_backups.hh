@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -115,6 +116,18 @@ class bucket_of_backups {
     body.at(at) = static_cast<char>(body.at(at) ^ 1);
     store.put(key, body, before.options.stored_as.str());
     store.set_part_crc32(key, before.part_crc32);  // which the store does not look at again
+  }
+
+  // What `aws s3 sync` of the prefix to another one leaves.
+  void copy_to(const std::string& prefix) {
+    const std::string from = settings.prefix;
+    for (const auto& [key, object] : std::map(store.objects())) {
+      if (key.starts_with(from + "/")) {
+        const std::string copy = prefix + key.substr(from.size());
+        store.put(copy, object.body, object.options.stored_as.str());
+        store.set_part_crc32(copy, object.part_crc32);
+      }
+    }
   }
 
   [[nodiscard]] std::vector<std::string> keys_in_store() const {

@@ -329,6 +329,24 @@ BOOST_AUTO_TEST_CASE(backups_in_the_making_are_left_alone) {
   BOOST_TEST(has(times.error().text(), "run btrfs_to_s3 backup"), times.error().text());
 }
 
+// The store lost sight of a manifest, and may find it again: its chunks are no orphans.
+BOOST_AUTO_TEST_CASE(chunks_of_a_manifest_that_is_listed_and_cannot_be_got_stay) {
+  scene made;
+  made.settings.keep_generations = 3;
+  made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    return call.key == made.oldest[2] && call.verb == "GetObject"
+               ? std::optional(memory_store::absent(call.key))
+               : std::nullopt;
+  });
+  const auto before = made.keys_in_store();
+  const pruned_subvolume done = made.run();
+  BOOST_REQUIRE_MESSAGE(made.outcome.has_value(), error_text(made.outcome));
+  BOOST_TEST(done.deleted_objects == 0U);
+  BOOST_TEST((made.keys_in_store() == before));
+  BOOST_REQUIRE(done.plan.lost.size() == 1U);
+  BOOST_TEST(done.plan.lost[0].key == made.oldest[2]);
+}
+
 BOOST_AUTO_TEST_CASE(the_earlier_clock_counts) {
   // Ours is a year ahead: by the store's, the young orphan is young.
   scene made;

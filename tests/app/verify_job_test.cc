@@ -2,6 +2,7 @@
 // restorable, and what is remembered.
 #include "app/verify_job.hh"
 
+#include "engine/async_scope.hh"
 #include "tests/app/bucket_of_backups.hh"
 #include "tests/support/outcome.hh"
 
@@ -202,6 +203,51 @@ BOOST_AUTO_TEST_CASE(deep_finds_one_flipped_byte_in_every_part_of_every_link) {
   BOOST_TEST(flips > 30U);
 }
 
+BOOST_AUTO_TEST_CASE(of_a_copy_beside_its_original_the_copy_is_read) {
+  for (const auto depth : {verify_depth::sample, verify_depth::deep}) {
+    scene made;
+    const std::string original = made.chunk(13, 1);
+    const std::string copy = "copied" + original.substr(1);
+    made.copy_to("copied");
+    made.settings.prefix = "copied";
+    made.flip(copy, 5);
+    made.store.forget_calls();
+    const verify_outcome found = made.verify(depth, 1000);
+    BOOST_TEST(has(problems(found), copy), problems(found));
+    BOOST_TEST((restorable(found) == std::vector<bool>{true, false, false}));
+    for (const auto& call : made.store.calls()) {
+      BOOST_TEST(call.key.starts_with("copied/"), call.key);
+    }
+    // And the other way round: what is wrong with the original is not the copy's.
+    made.settings.prefix = "p";
+    BOOST_TEST(!made.verify(depth, 1000).differs());
+    made.flip(copy, 5);
+    made.flip(original, 5);
+    BOOST_TEST(made.verify(depth, 1000).differs());
+    made.settings.prefix = "copied";
+    BOOST_TEST(!made.verify(depth, 1000).differs());
+    // A chunk that the copy lacks is not taken from there.
+    made.flip(original, 5);
+    made.store.erase(copy);
+    BOOST_TEST(problems(made.verify(depth, 1000)) == copy + ": missing\n");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_manifest_that_is_listed_and_cannot_be_got_is_a_difference) {
+  scene made;
+  made.point_at(made.chain[1]);
+  BOOST_TEST(!made.verify(verify_depth::quick).differs());
+  made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    return call.key == made.chain[2] && call.verb == "GetObject"
+               ? std::optional(memory_store::absent(call.key))
+               : std::nullopt;
+  });
+  const verify_outcome found = made.verify(verify_depth::quick);
+  BOOST_REQUIRE(found.lost.size() == 1U);
+  BOOST_TEST(found.lost[0].key == made.chain[2]);
+  BOOST_TEST((status_of({found}) == exit_status::verification));
+}
+
 BOOST_AUTO_TEST_CASE(quick_does_not_clear_what_deep_has_found) {
   scene made;
   made.flip(made.chunk(20, 0), 5);
@@ -381,6 +427,98 @@ BOOST_AUTO_TEST_CASE(the_record_outlives_damage_and_other_places) {
                   ->links.contains(made.chain[0]));
 }
 
+namespace {
+
+engine::task<void> verify_into(subvolume_verifier& verifier, engine::result<void>& ended) {
+  auto running = verifier.run();
+  ended = co_await std::move(running);
+}
+
+engine::task<void> verify_both(engine::reactor& loop, subvolume_verifier& one,
+                               subvolume_verifier& other) {
+  engine::result<void> first = engine::ok();
+  engine::result<void> second = engine::ok();
+  engine::async_scope scope(loop);
+  scope.spawn(verify_into(one, first));
+  scope.spawn(verify_into(other, second));
+  auto joining = scope.join();
+  co_await std::move(joining);
+  BOOST_TEST(first.has_value());
+  BOOST_TEST(second.has_value());
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(two_runs_at_once_keep_what_each_has_found) {
+  scene made;
+  made.store.erase(made.chunk(6, 0));
+  made.flip(made.chunk(13, 1), 5);
+  store_abilities abilities;
+  verify_command deep;
+  deep.depth = verify_depth::deep;
+  subvolume_verifier slow(made.with, made.store, abilities, deep, "data");
+  subvolume_verifier quick(made.with, made.store, abilities, {}, "data");
+  made.loop->run(verify_both(*made.loop, slow, quick));
+  const auto record = read_verify_record(made.settings.state_path);
+  BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
+  const verified_subvolume* known = record->find("data", place);
+  BOOST_REQUIRE(known != nullptr);
+  using kind = verification_kind;
+  BOOST_TEST(known->runs.contains(kind::quick));
+  BOOST_TEST(known->runs.contains(kind::deep));
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto& found = known->links.at(made.chain[i]).by_kind;
+    BOOST_REQUIRE((found.contains(kind::quick) && found.contains(kind::deep)));
+    BOOST_TEST(found.at(kind::quick).sound == (i != 2));
+    BOOST_TEST(found.at(kind::deep).sound == (i == 0));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(records_are_merged_by_what_each_run_has_changed) {
+  using kind = verification_kind;
+  const auto at = [](int hour) {
+    return planner::timestamp(std::chrono::sys_days(std::chrono::year(2026) / 11 / 21) +
+                              std::chrono::hours(hour));
+  };
+  verified_subvolume before;
+  before.links["a"].by_kind[kind::quick] = {at(1), true, ""};
+  before.links["gone"].by_kind[kind::quick] = {at(1), true, ""};
+  before.links["gone and found again"].by_kind[kind::quick] = {at(1), true, ""};
+  before.runs = {{kind::quick, at(9)}, {kind::deep, at(1)}};
+  before.elsewhere = "lost";
+  before.cursor.manifest = "a";
+  verified_subvolume mine = before;
+  mine.links.erase("gone");
+  mine.links.erase("gone and found again");
+  mine.links["a"].by_kind[kind::deep] = {at(3), false, "flipped"};
+  mine.links["both"].by_kind[kind::quick] = {at(3), true, ""};
+  mine.runs[kind::quick] = at(3);  // the clock was wrong before
+  mine.runs[kind::deep] = at(3);
+  mine.elsewhere.clear();
+  verified_subvolume theirs = before;
+  theirs.links["gone and found again"].by_kind[kind::quick] = {at(4), true, ""};
+  theirs.links["a"].by_kind[kind::quick] = {at(2), false, "missing"};
+  theirs.links["both"].by_kind[kind::quick] = {at(4), false, "missing"};
+  theirs.links["new"].by_kind[kind::quick] = {at(2), true, ""};
+  theirs.runs[kind::deep] = at(4);
+  theirs.runs[kind::sample] = at(2);
+  theirs.cursor.manifest = "new";
+  theirs.at = at(4);
+  const verified_subvolume all = merged(before, mine, theirs);
+  BOOST_TEST(all.links.size() == 4U);
+  BOOST_TEST(!all.links.contains("gone"));
+  BOOST_TEST(all.links.contains("gone and found again"));
+  BOOST_TEST(all.links.contains("new"));
+  BOOST_TEST(all.links.at("a").by_kind.at(kind::quick).problem == "missing");
+  BOOST_TEST(all.links.at("a").by_kind.at(kind::deep).problem == "flipped");
+  BOOST_TEST(all.links.at("both").by_kind.at(kind::quick).problem == "missing");
+  BOOST_TEST((all.runs == std::map<kind, planner::timestamp>{
+                              {kind::quick, at(3)}, {kind::sample, at(2)}, {kind::deep, at(4)}}));
+  BOOST_TEST(all.elsewhere.empty());
+  BOOST_TEST(all.cursor.manifest == "new");
+  BOOST_TEST((all.at == at(4)));
+}
+
 BOOST_AUTO_TEST_CASE(what_is_told_is_when_all_was_looked_at_how_far_sampling_is_and_what_stands) {
   scene made;
   const auto told = [&made] {
@@ -480,6 +618,57 @@ BOOST_AUTO_TEST_CASE(the_command_writes_metrics_of_its_own_beside_those_of_backu
   BOOST_TEST((*ran == exit_status::verification));
   BOOST_TEST(std::count(made.log.events.begin(), made.log.events.end(), "metrics_not_written") ==
              1);
+}
+
+// A sample leaves out what the listing shows to be damaged: that is told all the same.
+BOOST_AUTO_TEST_CASE(what_a_sample_sees_in_the_listing_is_told_until_a_listing_is_clean) {
+  scene made(telling());
+  store_tuning tuning;
+  tuning.store = &made.store;
+  made.with.tuning = &tuning;
+  made.settings.subvolumes.resize(1);
+  made.settings.subvolumes[0].name = "data";
+  made.settings.textfile = made.directory / "backup.prom";
+  const auto metric_after = [&made](verify_depth depth) {
+    made.clock.time += std::chrono::hours(1);
+    verify_command command;
+    command.depth = depth;
+    command.sample_parts = 1;
+    const auto ran = made.loop->run(run_verify(made.with, command));
+    BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
+    const std::string text = bts3::testing::content_of(made.directory / "backup_verify.prom");
+    const std::string name = "verify_found_damage{subvolume=\"data\"} ";
+    BOOST_REQUIRE_MESSAGE(has(text, name), text);
+    return text.substr(text.find(name) + name.size(), 2);
+  };
+  BOOST_TEST(metric_after(verify_depth::sample) == "0\n");
+  const std::string key = made.chunk(13, 1);
+  const auto before = *made.store.find(key);
+  const auto lose = [&] { made.store.erase(key); };
+  const auto bring_back = [&] {
+    made.store.put(key, before.body, before.options.stored_as.str());
+    made.store.set_part_crc32(key, before.part_crc32);
+  };
+  lose();
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  BOOST_TEST(!made.proof(made.chain[1]).has_value());
+  bring_back();
+  BOOST_TEST(metric_after(verify_depth::sample) == "0\n");
+  // The same for what quick has seen there ...
+  lose();
+  BOOST_TEST(metric_after(verify_depth::quick) == "1\n");
+  bring_back();
+  BOOST_TEST(metric_after(verify_depth::sample) == "0\n");
+  // ... and not for a checksum, which no listing shows, whatever a listing shows beside it.
+  made.store.set_part_crc32(key, {1, 2, 3});
+  BOOST_TEST(metric_after(verify_depth::quick) == "1\n");
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  lose();
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  bring_back();
+  BOOST_TEST(metric_after(verify_depth::sample) == "1\n");
+  BOOST_TEST(metric_after(verify_depth::quick) == "0\n");
 }
 
 BOOST_AUTO_TEST_CASE(the_outcome_is_json_too) {

@@ -50,6 +50,17 @@ BOOST_AUTO_TEST_CASE(a_copied_bucket_is_read_relative_to_its_manifest) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_copy_is_looked_for_before_its_original) {
+  using keys = std::vector<std::string>;
+  const keys copied =
+      places_of("new/subvol/data/full/manifest-1.json", "old/subvol/data/full/chunk-1-0.bin");
+  const keys both = {"new/subvol/data/full/chunk-1-0.bin", "old/subvol/data/full/chunk-1-0.bin"};
+  BOOST_TEST(copied == both, boost::test_tools::per_element());
+  // One place, and so one request, in a bucket that was not copied; and for what is no key.
+  BOOST_TEST(places_of("a/full/manifest-1.json", "a/full/chunk-1-0.bin").size() == 1U);
+  BOOST_TEST((places_of("a/full/manifest-1.json", "x") == keys{"x"}));
+}
+
 BOOST_AUTO_TEST_CASE(times_are_read_in_both_forms) {
   for (const char* same : {"20260102T030405Z", "20260102T030405+00:00", "2026-01-02T03:04:05Z",
                            "2026-01-02T03:04:05+00:00", "2026-01-02T03:04:05.678Z",

@@ -139,6 +139,14 @@ error memory_store::lost_connection() {
   return failure;
 }
 
+error memory_store::denied(const std::string& key) {
+  return refusal(disposition::fail, reason::access, 403, "AccessDenied", key);
+}
+
+error memory_store::absent(const std::string& key) {
+  return no_such_key(key);
+}
+
 void memory_store::put(const std::string& key, std::string body) {
   stored_object object;
   object.tag = s3::etag(hex(md5(body)));
@@ -195,7 +203,7 @@ task<result<T>> memory_store::step(std::string verb, std::string key, Work work,
   recorded_call call;
   call.verb = std::move(verb);
   call.key = std::move(key);
-  _calls.push_back(std::move(call));
+  _calls.push_back(call);
   const std::optional<scripted_failure> script = failure_of(_calls.size());
   _in_flight_max = std::max(_in_flight_max, ++_in_flight);
   auto yielding = _loop.yield();
@@ -207,6 +215,12 @@ task<result<T>> memory_store::step(std::string verb, std::string key, Work work,
   if (script && script->when == performed::no) {
     error failure = script->failure;
     co_return failure;
+  }
+  if (_judgement) {
+    std::optional<error> failure = _judgement(call);
+    if (failure) {
+      co_return std::move(*failure);
+    }
   }
   result<T> outcome = work();
   if (script) {

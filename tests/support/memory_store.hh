@@ -8,7 +8,8 @@
 //
 // Failures: each awaited verb is a step, counted from 1. fail_at(n, ...) makes step n fail, before
 // it was performed or after it, as when the answer is lost; fail_from(n, ...) makes every step from
-// n on fail unperformed, as when the network is gone. A stopped verb is `cancelled`, unperformed.
+// n on fail unperformed, as when the network is gone; judge_by() decides by verb and key. A stopped
+// verb is `cancelled`, unperformed.
 //
 // Archives: with a clock in the options, objects of GLACIER, DEEP_ARCHIVE and the archive tiers of
 // INTELLIGENT_TIERING cannot be read until they were restored and `thaw_takes` has passed; copies
@@ -24,6 +25,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -84,8 +86,14 @@ class memory_store final : public s3::object_store {
   void fail_at(std::size_t step, engine::error failure, performed when = performed::no);
   void fail_from(std::size_t step, engine::error failure);
   void never_fail();
+  // Is asked when a verb is about to act; an error of it is the answer. It may change the store.
+  using judgement = std::function<std::optional<engine::error>(const recorded_call&)>;
+  void judge_by(judgement ask) { _judgement = std::move(ask); }
   // What a lost connection looks like.
   [[nodiscard]] static engine::error lost_connection();
+  // What a store answers that does not allow it, and one that has no such object.
+  [[nodiscard]] static engine::error denied(const std::string& key);
+  [[nodiscard]] static engine::error absent(const std::string& key);
 
   // State, for setting up and looking at.
   void put(const std::string& key, std::string body);
@@ -172,6 +180,7 @@ class memory_store final : public s3::object_store {
   std::vector<recorded_call> _calls;
   std::map<std::size_t, scripted_failure> _failures;
   std::optional<std::pair<std::size_t, engine::error>> _fails_from;
+  judgement _judgement;
   std::string _date = "2026-01-02T03:04:05.000Z";
   std::size_t _next_upload = 1;
   std::size_t _in_flight = 0;
