@@ -65,8 +65,15 @@ def build_packages(suite, directory):
     """The package and the static binary of `suite`, in `directory`."""
     say(f"package and static binary are built on a bare {suite}")
     passed = {name: os.environ[name] for name in ("CCACHE_DIR",) if name in os.environ}
-    subprocess.run(["unshare", "--mount", ROOT / "tests/debootstrap.sh", "--suite", suite, "--packages", directory],
-                   env={**ENVIRONMENT, **passed}, stdin=subprocess.DEVNULL, check=True, timeout=3 * 3600)
+    command = ["unshare", "--mount", ROOT / "tests/debootstrap.sh", "--suite", suite, "--packages", directory]
+    with subprocess.Popen(command, env={**ENVIRONMENT, **passed}, stdin=subprocess.DEVNULL) as building:
+        try:
+            status = building.wait(timeout=3 * 3600)
+        except BaseException:
+            building.terminate()  # not killed: it removes its system
+            raise
+    if status != 0:
+        raise SystemExit(f"debootstrap.sh --suite {suite} --packages: exit status {status}")
 
 
 class System:
