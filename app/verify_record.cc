@@ -1,5 +1,6 @@
 #include "app/verify_record.hh"
 
+#include "app/state_store.hh"
 #include "engine/files.hh"
 #include "planner/keys.hh"
 
@@ -244,7 +245,8 @@ result<void> write_verify_record(const std::string& state_path, const verify_rec
   std::error_code code;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), code);
   if (code) {
-    return engine::system_error(code.value(), "making the directory of " + path);
+    return state_not_writable(
+        engine::system_error(code.value(), "global.state_path: making the directory of " + path));
   }
   json out;
   out["version"] = version;
@@ -252,8 +254,12 @@ result<void> write_verify_record(const std::string& state_path, const verify_rec
   for (const auto& [name, one] : record.subvolumes) {
     out["subvolumes"][name] = json_of(one);
   }
-  return engine::write_durably(path,
-                               out.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  auto written =
+      engine::write_durably(path, out.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  if (!written) {
+    return state_not_writable(std::move(written.error()));
+  }
+  return written;
 }
 
 }  // namespace bts3::app
