@@ -86,6 +86,7 @@ task<result<std::vector<chain_link>>> read_chain(s3::object_store& store, std::s
     if (!value) {
       if (value.error().what_now == engine::disposition::not_found) {
         error failure = std::move(value.error());
+        failure.remedy = chain.empty() ? "btrfs_to_s3 list shows the keys" : "";
         failure.message = chain.empty() ? "there is no manifest at " + key
                                         : "manifest " + chain.back().key + " needs its parent " +
                                               key + ", which is missing";
