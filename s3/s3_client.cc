@@ -248,6 +248,10 @@ s3_client::s3_client(http_transport& transport, credentials who, const engine::c
       _time(clock, log),
       _options(std::move(options)) {}
 
+std::string s3_client::subject_of(const object_key& key) const {
+  return key.empty() ? "bucket " + _options.bucket.str() : key.str();
+}
+
 bool s3_client::signs_payload() const {
   switch (_options.signing) {
     case payload_signing::unsigned_body:
@@ -317,7 +321,7 @@ task<result<http_response>> s3_client::send(call what, engine::stop_token stop) 
     auto performing = _transport.perform(std::move(request), stop);
     auto answer = co_await std::move(performing);
     if (!answer) {
-      co_return std::move(answer.error()).within(what.method + " " + what.key.str());
+      co_return std::move(answer.error()).within(what.method + " " + subject_of(what.key));
     }
     _time.note(*answer);
     if (answer->status >= 200 && answer->status < 300) {
@@ -371,8 +375,7 @@ error s3_client::explain(const call& what, const http_response& answer,
       failure.remedy = known.remedy;
     }
   }
-  failure.message =
-      what.method + " " + (what.key.empty() ? "bucket " + _options.bucket.str() : what.key.str());
+  failure.message = what.method + " " + subject_of(what.key);
   failure.message += ": " + _options.where.host + " answered " + std::to_string(answer.status);
   if (!failure.code.empty()) {
     failure.message += " " + failure.code;

@@ -101,6 +101,8 @@ class s3_client final : public object_store {
   struct call;
   engine::task<engine::result<http_response>> send(call what, engine::stop_token stop);
   http_request build(const call& what, const credentials& who, std::chrono::seconds offset) const;
+  // For messages: the key, or the bucket where a request is about that.
+  [[nodiscard]] std::string subject_of(const object_key& key) const;
   // `who` signed it; null: not to be named.
   engine::error explain(const call& what, const http_response& answer,
                         const credentials* who) const;
