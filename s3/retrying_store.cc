@@ -43,7 +43,9 @@ class retrying_store::attempts {
       co_return false;
     }
     const auto now = std::chrono::steady_clock::now();
-    const auto progress = std::max(_started, _owner._last_success);
+    const auto progress = _owner._policy.patience_is_shared
+                              ? _owner._last_success
+                              : std::max(_started, _owner._last_success);
     const auto left = _owner._policy.retry_for - (now - progress);
     if (left.count() <= 0) {
       co_return false;
@@ -115,7 +117,8 @@ task<result<T>> retrying_store::repeat(const char* verb, Request request, engine
     }
     if (history.repeated() && outcome.error().what_now == disposition::retry) {
       co_return std::move(outcome.error())
-          .within("given up after " + std::to_string(history.count()) + " attempts");
+          .within("given up after " + std::to_string(history.count()) +
+                  (history.count() == 1 ? " attempt" : " attempts"));
     }
     co_return outcome;
   }

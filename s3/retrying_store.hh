@@ -30,6 +30,9 @@ struct retry_policy {
   std::chrono::milliseconds backoff_first{1'000};
   std::chrono::milliseconds backoff_max{30'000};
   std::chrono::milliseconds retry_for{3'600'000};
+  // For all requests together: one that begins when `retry_for` is over gets a single attempt. For
+  // commands that somebody waits for; a store that idles for long must not begin like that.
+  bool patience_is_shared = false;
   int blaming_attempts_max = 5;  // attempts, the first one included
   // Called for each 429 and 503; may be empty.
   std::function<void()> on_throttled;
