@@ -266,10 +266,14 @@ task<result<exit_status>> list_connected(const services& with, s3::object_store&
   about.place = "s3://" + with.settings.bucket + "/" + with.settings.prefix;
   about.now = planner::timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));
   about.columns = terminal_columns(STDOUT_FILENO);
-  const std::string text =
-      command.json ? list_as_json(*all, about) : list_as_text(*all, about, system_time_zone());
-  std::fputs(text.c_str(), stdout);
-  if (!all->subvolumes.empty()) {
+  const bool found = !all->subvolumes.empty();
+  if (command.json) {
+    std::fputs(list_as_json(*all, about).c_str(), stdout);
+  } else if (found) {
+    // Under a wrong prefix lie other hosts' backups: nobody may be told that they are nobody's.
+    std::fputs(list_as_text(*all, about, system_time_zone()).c_str(), stdout);
+  }
+  if (found) {
     co_return exit_status::done;
   }
   error failure;
