@@ -765,7 +765,11 @@ task<result<void>> backup_job::back_up(subvolume_view view) {
 }
 
 void backup_job::report_nested(const subvolume_config& which) {
-  auto nested = _snapshots.nested_in(which.path);
+  std::vector<std::string> configured;
+  for (const subvolume_config& one : _with.settings.subvolumes) {
+    configured.push_back(one.path);
+  }
+  auto nested = _snapshots.nested_in(which.path, configured);
   if (!nested) {
     _with.log.write(log_level::warning, "backup", "nested_subvolumes_unknown",
                     {{"subvolume", which.name}, {"error", nested.error().text()}});

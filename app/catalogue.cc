@@ -387,7 +387,8 @@ task<result<std::vector<stray_object>>> strays_beside(s3::object_store& store,
     if (folder != prefix_root + "subvol/") {
       stray_object made;
       made.key = folder;
-      made.what = "a folder that is not this program's";
+      made.folder = true;
+      made.what = "not this program's";
       strays.push_back(std::move(made));
     }
   }

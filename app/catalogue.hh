@@ -56,6 +56,7 @@ struct catalogued_generation {
 
 struct stray_object {
   std::string key;
+  bool folder = false;  // what stands for all below it: nobody counted that
   std::uint64_t bytes = 0;
   std::string stored_as;
   std::string what;    // "chunk of no backup", ...

@@ -119,6 +119,9 @@ task<result<std::vector<chain_link>>> read_chain(s3::object_store& store,
     auto reading = read_at(store, std::move(places), std::move(missing), stop);
     auto link = co_await std::move(reading);
     if (!link) {
+      if (chain.empty() && link.error().what_now == engine::disposition::not_found) {
+        link.error().remedy = "btrfs_to_s3 list shows the keys";
+      }
       co_return std::move(link.error());
     }
     if (!seen.insert(link->key).second) {

@@ -1,6 +1,7 @@
 #include "app/cli.hh"
 
 #include "app/human_units.hh"
+#include "app/nearest_word.hh"
 
 #include <CLI/CLI.hpp>
 
@@ -56,7 +57,8 @@ void add_place(CLI::App& app, backup_selection& into) {
 void add_selection(CLI::App& app, backup_selection& into) {
   CLI::Option* subvolume =
       app.add_option("--subvolume", into.subvolume, "Name of the subvolume")->type_name("NAME");
-  CLI::Option* all = app.add_flag("--all", into.all, "Every subvolume configured or in the bucket");
+  CLI::Option* all =
+      app.add_flag("--all", into.all, "Every subvolume that is configured or in the bucket");
   CLI::Option* key =
       app.add_option("--manifest-key", into.manifest_key, "The backup with this manifest")
           ->type_name("KEY");
@@ -184,10 +186,11 @@ void add_verify(CLI::App& app, verify_command& into) {
       app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
           ->type_name("NAME")
           ->allow_extra_args(false);
-  CLI::Option* key = app.add_option("--manifest-key", into.manifest_key,
-                                    "Only the backup with this manifest, and its chain")
-                         ->type_name("KEY")
-                         ->needs(subvolume);
+  CLI::Option* key =
+      app.add_option("--manifest-key", into.manifest_key,
+                     "Only the backup with this manifest, and its chain (needs --subvolume)")
+          ->type_name("KEY")
+          ->needs(subvolume);
   CLI::Option* quick = app.add_flag_callback(
       "--quick", [&into] { into.depth = verify_depth::quick; },
       "Objects, sizes, classes and the store's checksums, without reading them (the default)");
@@ -220,6 +223,14 @@ void add_doctor(CLI::App& app, doctor_command& into) {
   app.add_flag("--json", into.json, "As JSON");
 }
 
+early_exit misused(const std::string& problem) {
+  early_exit end;
+  end.status = 2;
+  end.text = problem + "\nRun with --help for more information.\n";
+  end.to_stderr = true;
+  return end;
+}
+
 // What the options' own rules cannot say.
 std::optional<std::string> misuse(bool with_config, const std::string& command,
                                   const backup_selection& wanted) {
@@ -237,6 +248,36 @@ std::optional<std::string> misuse(bool with_config, const restore_command& resto
     return "restore --from needs --target, or --target-base";
   }
   return misuse(with_config, "restore", restore);
+}
+
+// What cannot be made absolute stays as it is: load_config() says why it cannot be used.
+void make_absolute(std::string& path) {
+  std::error_code code;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, code);
+  if (!code) {
+    path = absolute.string();
+  }
+}
+
+// What the parser makes of a word in a command's place is that there is no command.
+std::optional<std::string> unknown_command(const CLI::App& app) {
+  if (!app.get_subcommands().empty()) {
+    return std::nullopt;
+  }
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(command->get_name());
+  }
+  for (const std::string& word : app.remaining()) {
+    if (word.starts_with('-')) {
+      continue;
+    }
+    // Two letters that changed places are a distance of two.
+    const std::string known = nearest(word, commands);
+    return "there is no command \"" + word + "\"" +
+           (edit_distance(word, known) <= 2 ? "; did you mean " + known + "?" : "");
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -323,6 +364,10 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
+    const auto unknown = unknown_command(app);
+    if (unknown && problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
+      return misused(*unknown);
+    }
     std::ostringstream out;
     std::ostringstream err;
     const int code = app.exit(problem, out, err);
@@ -340,13 +385,9 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
                      : list_app->parsed()  ? misuse(with_config, "list", list)
                                            : std::nullopt;
   if (wrong) {
-    early_exit end;
-    end.status = 2;
-    end.text = *wrong + "\nRun with --help for more information.\n";
-    end.to_stderr = true;
-    return end;
+    return misused(*wrong);
   }
-  common.config_path = std::filesystem::absolute(common.config_path);
+  make_absolute(common.config_path);
   command_line line;
   line.common = common;
   if (restore_app->parsed()) {

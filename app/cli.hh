@@ -11,7 +11,8 @@
 namespace bts3::app {
 
 struct common_options {
-  std::string config_path = "/etc/btrfs_to_s3/config.toml";  // absolute after parsing
+  std::string config_path =
+      "/etc/btrfs_to_s3/config.toml";  // absolute after parsing, where it can be
   std::optional<std::string> log_level;
   std::string log_format = "text";
 };

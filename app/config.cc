@@ -1,6 +1,7 @@
 #include "app/config.hh"
 
 #include "app/human_units.hh"
+#include "app/nearest_word.hh"
 
 #include <toml++/toml.h>
 
@@ -10,7 +11,6 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
-#include <numeric>
 #include <set>
 #include <variant>
 
@@ -31,6 +31,10 @@ constexpr std::size_t key_bytes_max = 1024;      // S3's limit, in UTF-8
 constexpr std::size_t key_bytes_beside_name = 8 + 13 + 6 + 16 + 11 + 4;
 // A file name's 255, less a snapshot's "__YYYYMMDDTHHMMSSZ__full".
 constexpr std::size_t name_bytes_max = 255 - 24;
+
+// Where to begin; the path is the package's (cmake/Install.cmake).
+constexpr const char* example =
+    "/usr/share/doc/btrfs-to-s3/config.toml (in the sources config.example.toml) shows every key";
 
 // What a key's value is, and where it goes.
 struct bytes_value {
@@ -151,27 +155,6 @@ const std::vector<key_rule>& rules() {
   return all;
 }
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
-    }
-  }
-  return row[b.size()];
-}
-
-std::string nearest(std::string_view wanted, const std::vector<std::string>& known) {
-  return *std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {
-    return edit_distance(wanted, a) < edit_distance(wanted, b);
-  });
-}
-
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) {
@@ -234,6 +217,23 @@ class reader {
     }
     read_paths(document["subvolumes"]["paths"].node());
     check_whole();
+    return finished();
+  }
+
+  // What the environment says, over `base`.
+  result<config> read_environment(config base, const std::vector<std::string>& except) {
+    _config = std::move(base);
+    for (const key_rule& rule : rules()) {
+      if (std::find(except.begin(), except.end(), rule.name()) == except.end()) {
+        read_key(rule, nullptr);
+      }
+    }
+    check_values();
+    return finished();
+  }
+
+ private:
+  result<config> finished() {
     if (_problems.empty()) {
       return std::move(_config);
     }
@@ -246,7 +246,6 @@ class reader {
     return failure;
   }
 
- private:
   void problem(std::string_view text) { _problems.push_back(printable(text)); }
 
   static std::string place(const toml::node& node) {
@@ -573,6 +572,16 @@ class reader {
               "\" is no bucket name; the path goes to s3.prefix");
     }
     check_prefix();
+    if (_config.restore_tier == "Expedited" && _config.storage_class_chunks == "DEEP_ARCHIVE") {
+      problem(
+          "restore.restore_tier = \"Expedited\" does not exist for DEEP_ARCHIVE; use Standard "
+          "or Bulk");
+    }
+    check_values();
+  }
+
+  // What holds wherever the bucket is named.
+  void check_values() {
     if (_config.part_size_bytes % hash_block_bytes != 0) {
       problem("s3.part_size_bytes = " + std::to_string(_config.part_size_bytes) +
               " must be a multiple of " + std::to_string(hash_block_bytes));
@@ -590,11 +599,6 @@ class reader {
         _config.storage_class_manifest == "DEEP_ARCHIVE") {
       problem("s3.storage_class_manifest = \"" + _config.storage_class_manifest +
               "\" would have to be thawed before anything can be planned; use STANDARD");
-    }
-    if (_config.restore_tier == "Expedited" && _config.storage_class_chunks == "DEEP_ARCHIVE") {
-      problem(
-          "restore.restore_tier = \"Expedited\" does not exist for DEEP_ARCHIVE; use Standard "
-          "or Bulk");
     }
     if (!_config.sse_kms_key_id.empty() && _config.sse != "aws:kms") {
       problem("s3.sse_kms_key_id needs s3.sse = \"aws:kms\"");
@@ -729,21 +733,34 @@ result<config> parse_config(std::string_view text, const std::string& name,
     failure.why = engine::reason::configuration;
     failure.message = name + ", line " + std::to_string(problem.source().begin.line) + ": " +
                       std::string(problem.description());
-    failure.remedy = "the file must be TOML; config.example.toml shows every key";
+    failure.remedy = std::string("the file must be TOML; ") + example;
     return failure;
   }
+}
+
+result<config> with_environment(config settings, const std::vector<std::string>& except,
+                                const environment_lookup& environment) {
+  return reader(environment, "the environment").read_environment(std::move(settings), except);
 }
 
 result<config> load_config(const std::string& path, const environment_lookup& environment) {
   error failure;
   failure.why = engine::reason::configuration;
+  if (!path.starts_with('/')) {
+    failure.message = path.empty() ? "--config is empty"
+                                   : "--config " + printable(path) +
+                                         " cannot be made absolute: the current directory is gone";
+    failure.remedy = path.empty() ? "name a file" : "name it with all its directories";
+    return failure;
+  }
   std::error_code code;
   const auto status = std::filesystem::status(path, code);
   if (!std::filesystem::exists(status) || std::filesystem::is_directory(status)) {
+    const bool directory = std::filesystem::is_directory(status);
+    failure.what_now = directory ? engine::disposition::fail : engine::disposition::not_found;
     failure.message =
-        "configuration file " + path +
-        (std::filesystem::is_directory(status) ? " is a directory" : " does not exist");
-    failure.remedy = "name one with --config; config.example.toml is a start";
+        "configuration file " + path + (directory ? " is a directory" : " does not exist");
+    failure.remedy = std::string("name one with --config; ") + example;
     return failure;
   }
   errno = 0;
@@ -762,7 +779,7 @@ result<config> load_config(const std::string& path, const environment_lookup& en
   if (text.size() > file_bytes_max) {
     failure.message =
         "configuration file " + path + " has more than " + format_bytes(file_bytes_max);
-    failure.remedy = "name one with --config; config.example.toml is a start";
+    failure.remedy = std::string("name one with --config; ") + example;
     return failure;
   }
   return parse_config(text, path, environment);

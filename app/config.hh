@@ -102,11 +102,17 @@ struct config {
 // Looks up a variable of the environment; nullopt when it is not set.
 using environment_lookup = std::function<std::optional<std::string>(std::string_view)>;
 
-// Reads and checks `path`. Every problem found is named in the one error (reason configuration).
+// Reads and checks `path`, which must be absolute. Every problem found is named in the one error
+// (reason configuration; `not_found` where there is no such file).
 engine::result<config> load_config(const std::string& path, const environment_lookup& environment);
 // The same from text; `name` stands for the file in messages.
 engine::result<config> parse_config(std::string_view text, const std::string& name,
                                     const environment_lookup& environment);
+
+// `settings` with what BTRFS_TO_S3_... say of every key but `except` ("table.key") and
+// subvolumes.paths, and "~" put in. Errors as load_config()'s.
+engine::result<config> with_environment(config settings, const std::vector<std::string>& except,
+                                        const environment_lookup& environment);
 
 // All keys as "table.key", in the order of the documentation.
 std::vector<std::string> config_keys();

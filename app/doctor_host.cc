@@ -350,8 +350,9 @@ health_check check_restore_base(const std::string& path) {
   }
 }
 
-void check_source(const subvolume_config& one, const btrfs::snapshot_manager& snapshots,
-                  bool base_usable, std::vector<health_check>& into) {
+void check_source(const subvolume_config& one, const config& settings,
+                  const btrfs::snapshot_manager& snapshots, bool base_usable,
+                  std::vector<health_check>& into) {
   result<void> usable = engine::ok();
   if (base_usable) {
     usable = snapshots.check(one.path);
@@ -366,12 +367,16 @@ void check_source(const subvolume_config& one, const btrfs::snapshot_manager& sn
     return;
   }
   into.push_back(ok_check("subvolume", one.name, one.path));
-  auto nested = snapshots.nested_in(one.path);
+  std::vector<std::string> configured;
+  for (const subvolume_config& other : settings.subvolumes) {
+    configured.push_back(other.path);
+  }
+  auto nested = snapshots.nested_in(one.path, configured);
   if (!nested) {
     into.push_back(failed_check("nested_subvolumes", one.name, nested.error(),
                                 "run it as root: what a backup leaves out is not known"));
   } else if (nested->empty()) {
-    into.push_back(ok_check("nested_subvolumes", one.name, "none"));
+    into.push_back(ok_check("nested_subvolumes", one.name, "none that would be left out"));
   } else {
     into.push_back(warned("nested_subvolumes", one.name,
                           "a backup of " + one.path + " leaves out what is in " + joined(*nested),
@@ -426,7 +431,7 @@ std::vector<health_check> check_subvolumes(const config& settings,
                          : failed_check("free_space", "", space.error(), remedy));
   }
   for (const subvolume_config& one : chosen) {
-    check_source(one, snapshots, base_usable, made);
+    check_source(one, settings, snapshots, base_usable, made);
   }
   return made;
 }

@@ -1,5 +1,6 @@
 #include "app/journal.hh"
 
+#include "app/state_store.hh"
 #include "engine/files.hh"
 
 #include <nlohmann/json.hpp>
@@ -278,12 +279,13 @@ result<std::unique_ptr<journal>> journal::begin(engine::reactor& loop, engine::l
   std::error_code code;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), code);
   if (code) {
-    return system_error(code.value(), "global.state_path: making the directory of " + path);
+    return state_not_writable(
+        system_error(code.value(), "global.state_path: making the directory of " + path));
   }
   engine::unique_fd file(
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600));
   if (!file.valid()) {
-    return system_error(errno, "journal " + path);
+    return state_not_writable(system_error(errno, "journal " + path));
   }
   const std::string line = text_of(to_json(intent));
   if (auto written = write_all(file.get(), line, path); !written) {

@@ -2,6 +2,7 @@
 
 #include "app/human_units.hh"
 #include "app/observer.hh"
+#include "app/restore_source.hh"
 #include "app/text_table.hh"
 
 #include <nlohmann/json.hpp>
@@ -24,7 +25,7 @@ using nlohmann::ordered_json;
 // Of objects that belong to no backup, people see some; JSON has all.
 constexpr std::size_t strays_shown = 5;  // of each kind
 // A person waits for this command.
-constexpr std::chrono::milliseconds patience{60'000};
+constexpr std::chrono::milliseconds patience_max{60'000};
 constexpr std::int64_t requests_at_once = 16;
 
 const char* word_of(restorable state) {
@@ -114,19 +115,21 @@ std::string strays_text(const std::vector<stray_object>& strays, std::size_t col
   for (const std::string& what : kinds) {
     std::size_t count = 0;
     std::uint64_t bytes = 0;
+    bool folders = false;
     std::string keys;
     for (const stray_object& one : strays) {
       if (one.what != what) {
         continue;
       }
       bytes += one.bytes;
+      folders = one.folder;
       if (++count <= strays_shown) {
         keys += wrapped(printable(one.detail.empty() ? one.key : one.detail), 4, columns);
       }
     }
-    text += wrapped(counted(count, "object") + ", " + format_bytes(bytes) + ": " + printable(what),
-                    2, columns) +
-            keys;
+    const std::string counts =
+        folders ? counted(count, "folder") : counted(count, "object") + ", " + format_bytes(bytes);
+    text += wrapped(counts + ": " + printable(what), 2, columns) + keys;
     if (count > strays_shown) {
       text += "    and " + std::to_string(count - strays_shown) + " more (--json has all)\n";
     }
@@ -179,6 +182,10 @@ ordered_json json_of(const std::vector<stray_object>& strays) {
   for (const stray_object& one : strays) {
     ordered_json entry = {
         {"key", one.key}, {"bytes", one.bytes}, {"class", one.stored_as}, {"what", one.what}};
+    if (one.folder) {
+      entry["folder"] = true;
+      entry["bytes"] = entry["class"] = nullptr;
+    }
     if (!one.detail.empty()) {
       entry["detail"] = one.detail;
     }
@@ -259,10 +266,14 @@ task<result<exit_status>> list_connected(const services& with, s3::object_store&
   about.place = "s3://" + with.settings.bucket + "/" + with.settings.prefix;
   about.now = planner::timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));
   about.columns = terminal_columns(STDOUT_FILENO);
-  const std::string text =
-      command.json ? list_as_json(*all, about) : list_as_text(*all, about, system_time_zone());
-  std::fputs(text.c_str(), stdout);
-  if (!all->subvolumes.empty()) {
+  const bool found = !all->subvolumes.empty();
+  if (command.json) {
+    std::fputs(list_as_json(*all, about).c_str(), stdout);
+  } else if (found) {
+    // Under a wrong prefix lie other hosts' backups: nobody may be told that they are nobody's.
+    std::fputs(list_as_text(*all, about, system_time_zone()).c_str(), stdout);
+  }
+  if (found) {
     co_return exit_status::done;
   }
   error failure;
@@ -270,7 +281,8 @@ task<result<exit_status>> list_connected(const services& with, s3::object_store&
       "there are no backups " +
       (command.subvolume.empty() ? "" : "of subvolume \"" + command.subvolume + "\" ") + "at " +
       about.place;
-  failure.remedy = "check bucket, prefix and name";
+  auto looking = where_to_look(store, with.settings, with.stop);
+  failure.remedy = co_await std::move(looking);
   co_return failure;
 }
 
@@ -305,7 +317,7 @@ std::string list_as_json(const catalogue& all, const list_context& about) {
 task<result<exit_status>> run_list(const services& with, list_command command) {
   config settings = with.settings;
   settings.concurrency = std::max(settings.concurrency, requests_at_once);
-  settings.retry_for = std::min(settings.retry_for, patience);
+  settings.retry_for = std::min(settings.retry_for, patience_max);
   const services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
   auto connection = store_connection::open(here);
   if (!connection) {

@@ -167,17 +167,11 @@ int main(int argc, char** argv) {
   }
   const auto& line = std::get<app::command_line>(parsed);
   const auto* restore = std::get_if<app::restore_command>(&line.command);
-  const app::backup_selection* selection = restore;
-  if (const auto* thaw = std::get_if<app::thaw_command>(&line.command)) {
-    selection = thaw;
-  } else if (const auto* list = std::get_if<app::list_command>(&line.command)) {
-    selection = list;
-  }
+  const app::backup_selection* const selection = app::selection_of(line);
   const bool from_bucket = selection != nullptr && !selection->from.empty();
   const app::environment_lookup environment = app::environment_with_profile(
       from_environment, from_bucket ? selection->profile : std::string());
-  auto settings = from_bucket ? app::config_of_bucket(*selection, environment)
-                              : app::load_config(line.common.config_path, environment);
+  auto settings = app::settings_for(line, environment);
   const engine::system_clock_source clock;
   if (!settings) {
     return fail_without_run(line, settings.error(), clock);
@@ -225,6 +219,9 @@ int main(int argc, char** argv) {
                            from_bucket ? std::string() : line.common.config_path};
   manager.ready("started");
   auto status = (*loop)->run(run_watched(with, line, *signals, manager, stop));
+  if (!status && from_bucket) {
+    status = app::in_terms_of_options(std::move(status.error()));
+  }
   int code = 0;
   if (signals->received() != 0 && !status) {
     std::fputs("btrfs_to_s3: stopped on request\n", stderr);

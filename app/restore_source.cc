@@ -1,5 +1,6 @@
 #include "app/restore_source.hh"
 
+#include "app/text_table.hh"
 #include "planner/keys.hh"
 #include "s3/credentials.hh"
 
@@ -119,12 +120,16 @@ result<config> config_of_bucket(const backup_selection& command,
                  "write s3://bucket/prefix, the prefix being what s3.prefix was");
   }
   made.endpoint_url = command.endpoint_url;
-  for (const char* variable : {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) {
+  for (const char* variable :
+       {"BTRFS_TO_S3_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) {
     if (made.endpoint_url.empty()) {
       made.endpoint_url = environment(variable).value_or("");
     }
   }
   made.region = command.region;
+  if (made.region.empty()) {
+    made.region = environment("BTRFS_TO_S3_S3_REGION").value_or("");
+  }
   if (made.region.empty()) {
     made.region = s3::find_region(environment).value_or("");
   }
@@ -135,10 +140,62 @@ result<config> config_of_bucket(const backup_selection& command,
     return usage("the region of bucket " + made.bucket + " is not known",
                  "name it with --region or AWS_REGION");
   }
-  // A host with nothing but the program has no home for defaults to expand in.
-  const std::string home = environment("HOME").value_or("/root");
-  made.state_path = home + made.state_path.substr(1);
-  return made;
+  const environment_lookup with_home = [&environment](std::string_view name) {
+    auto value = environment(name);
+    // A host with nothing but the program has no home for defaults to expand in.
+    const bool none = !value || !value->starts_with('/');
+    return name == "HOME" && none ? std::optional<std::string>("/root") : value;
+  };
+  return with_environment(std::move(made),
+                          {"s3.bucket", "s3.prefix", "s3.region", "s3.endpoint_url"}, with_home);
+}
+
+const backup_selection* selection_of(const command_line& line) {
+  if (const auto* restore = std::get_if<restore_command>(&line.command)) {
+    return restore;
+  }
+  if (const auto* thaw = std::get_if<thaw_command>(&line.command)) {
+    return thaw;
+  }
+  return std::get_if<list_command>(&line.command);
+}
+
+result<config> settings_for(const command_line& line, const environment_lookup& environment) {
+  const backup_selection* const selection = selection_of(line);
+  if (selection != nullptr && !selection->from.empty()) {
+    return config_of_bucket(*selection, environment);
+  }
+  auto settings = load_config(line.common.config_path, environment);
+  if (!settings && settings.error().what_now == engine::disposition::not_found &&
+      selection != nullptr) {
+    settings.error().remedy =
+        "name one with --config, or work without one: --from s3://bucket/prefix --region NAME";
+  }
+  return settings;
+}
+
+error in_terms_of_options(error failure) {
+  static constexpr std::pair<const char*, const char*> remedies[] = {
+      {"NoSuchBucket", "check the bucket's name in --from, --region and --endpoint-url"},
+      {"InvalidAccessKeyId",
+       "the store does not know this access key: check the credentials and --endpoint-url"},
+      {"AuthorizationHeaderMalformed", "name the bucket's region with --region"},
+      {"PermanentRedirect", "name the bucket's region with --region, or check --endpoint-url"},
+      {"TemporaryRedirect", "name the bucket's region with --region, or check --endpoint-url"},
+      {"IllegalLocationConstraintException",
+       "name the bucket's region with --region, or check --endpoint-url"}};
+  // Where the store has told the region, that helps more than the rest.
+  const std::size_t region = failure.remedy.find(": set s3.region = ");
+  if (region != std::string::npos) {
+    failure.remedy = failure.remedy.substr(0, region) + ": name it with --region";
+    return failure;
+  }
+  for (const auto& [code, remedy] : remedies) {
+    if (failure.code == code) {
+      failure.remedy = remedy;
+    }
+  }
+  return failure;
 }
 
 result<timestamp> parse_point_in_time(std::string_view text) {
@@ -224,6 +281,101 @@ task<result<std::vector<std::string>>> subvolumes_in_bucket(s3::object_store& st
   co_return names;
 }
 
+namespace {
+
+// Of what else is there, people are told some.
+constexpr std::size_t folders_told = 8;
+
+// "a/b" for "/a/b/"; empty for the bucket itself.
+std::string without_slashes(const std::string& prefix) {
+  const std::size_t first = prefix.find_first_not_of('/');
+  return first == std::string::npos
+             ? std::string()
+             : prefix.substr(first, prefix.find_last_not_of('/') - first + 1);
+}
+
+// Names of the folders right below `prefix`. None where they cannot be listed, too: keys often
+// reach one prefix alone, and the caller has nothing but a hint to lose.
+task<std::vector<std::string>> folders_below(s3::object_store& store, std::string prefix,
+                                             engine::stop_token stop) {
+  const std::string root = prefix.empty() ? prefix : prefix + "/";
+  s3::list_request request(root);
+  request.delimiter = "/";
+  auto listing = store.list_objects(std::move(request), stop);
+  auto found = co_await std::move(listing);
+  std::vector<std::string> names;
+  if (found) {
+    for (const std::string& folder : found->common_prefixes) {
+      names.push_back(folder.substr(root.size(), folder.size() - root.size() - 1));
+    }
+  }
+  co_return names;
+}
+
+bool has_backups(const std::vector<std::string>& folders) {
+  return std::find(folders.begin(), folders.end(), "subvol") != folders.end();
+}
+
+std::string some_of(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), folders_told); ++i) {
+    text += (i == 0 ? "" : ", ") + printable(names[i]);
+  }
+  return names.size() <= folders_told
+             ? text
+             : text + " and " + std::to_string(names.size() - folders_told) + " more";
+}
+
+}  // namespace
+
+task<std::string> where_to_look(s3::object_store& store, const config& settings,
+                                engine::stop_token stop) {
+  const std::string prefix = without_slashes(settings.prefix);
+  const auto attempt = [&settings](const std::string& other) {
+    return settings.subvolumes.empty()
+               ? "try --from s3://" + printable(settings.bucket + "/" + other)
+               : "try s3.prefix = \"" + printable(other) + "\"";
+  };
+  const std::size_t too_long = ("/" + prefix + "/").find("/subvol/");
+  if (too_long != std::string::npos) {
+    co_return "the prefix is what stands before /subvol/: " +
+        attempt(without_slashes(prefix.substr(0, too_long)));
+  }
+  auto looking = folders_below(store, prefix, stop);
+  const std::vector<std::string> folders = co_await std::move(looking);
+  const std::string below = prefix.empty() ? prefix : prefix + "/";
+  if (has_backups(folders)) {
+    auto naming = folders_below(store, below + "subvol", stop);
+    const std::vector<std::string> names = co_await std::move(naming);
+    co_return "check the name: there are " + some_of(names);
+  }
+  if (!folders.empty()) {
+    // One with backups of its own rather than just the first.
+    std::string best = folders.front();
+    for (std::size_t i = 0; i < std::min(folders.size(), folders_told); ++i) {
+      auto entering = folders_below(store, below + folders[i], stop);
+      const std::vector<std::string> inner = co_await std::move(entering);
+      if (has_backups(inner)) {
+        best = folders[i];
+        break;
+      }
+    }
+    co_return "backups would lie below " + printable(below) + "subvol/, but " +
+        (prefix.empty() ? "the bucket" : printable(below)) + " has " +
+        (folders.size() == 1 ? "the folder " : "the folders ") + some_of(folders) + ": " +
+        attempt(below + best);
+  }
+  const std::size_t slash = prefix.rfind('/');
+  const std::string parent = slash == std::string::npos ? "" : prefix.substr(0, slash);
+  auto leaving = folders_below(store, parent, stop);
+  const std::vector<std::string> beside = co_await std::move(leaving);
+  if (!prefix.empty() && has_backups(beside)) {
+    co_return attempt(parent);
+  }
+  co_return "check bucket, prefix and name: backups would lie below " + printable(below) +
+      "subvol/";
+}
+
 task<result<std::vector<std::string>>> all_subvolumes(s3::object_store& store,
                                                       const config& settings,
                                                       engine::stop_token stop) {
@@ -241,7 +393,8 @@ task<result<std::vector<std::string>>> all_subvolumes(s3::object_store& store,
   if (names->empty()) {
     error failure;
     failure.message = "there are no backups at s3://" + settings.bucket + "/" + settings.prefix;
-    failure.remedy = "check bucket and prefix";
+    auto looking = where_to_look(store, settings, stop);
+    failure.remedy = co_await std::move(looking);
     co_return failure;
   }
   co_return names;

@@ -21,12 +21,22 @@ namespace bts3::app {
 // do not beat it, as whoever names a profile means it (the AWS command line does the same).
 environment_lookup environment_with_profile(environment_lookup environment, std::string profile);
 
-// A configuration made of --from, --region and --endpoint-url, everything else being its default;
-// the region also from AWS_REGION, AWS_DEFAULT_REGION or the profile, and us-east-1 with an
-// endpoint of one's own. Errors (reason configuration): a --from that is no s3://bucket/prefix, no
-// region.
+// A configuration made of --from, --region and --endpoint-url, everything else being what
+// BTRFS_TO_S3_... say, or its default; the region also from AWS_REGION, AWS_DEFAULT_REGION or the
+// profile, and us-east-1 with an endpoint of one's own. Errors (reason configuration): a --from
+// that is no s3://bucket/prefix, no region, a variable that makes no sense.
 engine::result<config> config_of_bucket(const backup_selection& command,
                                         const environment_lookup& environment);
+
+// What the command asks for, where it is one that takes --from; null otherwise.
+const backup_selection* selection_of(const command_line& line);
+
+// The configuration that the command works with: its --from's, or that of --config.
+engine::result<config> settings_for(const command_line& line,
+                                    const environment_lookup& environment);
+
+// With --from nobody can set s3.bucket: the remedies of the store's refusals name options instead.
+engine::error in_terms_of_options(engine::error failure);
 
 // "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; or, in local time,
 // "2026-01-02 03:04" with optional seconds. A local time that a change of clocks skips is refused.
@@ -42,6 +52,11 @@ engine::task<engine::result<std::string>> manifest_at(s3::object_store& store, s
 // Names of the subvolumes that have anything below `prefix`, sorted.
 engine::task<engine::result<std::vector<std::string>>> subvolumes_in_bucket(
     s3::object_store& store, std::string prefix, engine::stop_token stop);
+
+// Where there are no backups at s3.prefix (of the wanted subvolume): what to try instead, by the
+// folders that are there; a remedy. `settings` must outlive it.
+engine::task<std::string> where_to_look(s3::object_store& store, const config& settings,
+                                        engine::stop_token stop);
 
 // The same and those that are configured: whoever restores everything must hear of a configured
 // subvolume that has no backup. None at all is an error. `settings` must outlive it.

@@ -1,5 +1,6 @@
 #include "app/services.hh"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -48,7 +49,8 @@ std::string configured_endpoint(const services& with) {
                         {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"});
 }
 
-result<std::unique_ptr<store_connection>> store_connection::open(const services& with) {
+result<std::unique_ptr<store_connection>> store_connection::open(const services& with,
+                                                                 persistence waits) {
   if (with.tuning != nullptr && with.tuning->store != nullptr) {
     std::unique_ptr<store_connection> given(new store_connection());
     given->_store = with.tuning->store;
@@ -82,6 +84,10 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
     client.stall_timeout = with.tuning->stall_timeout;
   }
   policy.retry_for = with.settings.retry_for;
+  if (waits == persistence::of_the_command) {
+    policy.patience_is_shared = true;
+    client.stall_timeout = std::min(client.stall_timeout, policy.retry_for);
+  }
   policy.random = [generator = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(generator);
   };

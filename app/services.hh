@@ -46,11 +46,15 @@ struct services {
   const store_tuning* tuning = nullptr;  // null: as the configuration says
 };
 
+// What s3.retry_for bounds: the time without success of a request, or of all of them together.
+enum class persistence { of_each_request, of_the_command };
+
 // The store of the configured bucket: transport, client and retries. close() before destroying.
 class store_connection {
  public:
   // Finds the endpoint; sends nothing. Credentials are looked for when the first request is made.
-  static engine::result<std::unique_ptr<store_connection>> open(const services& with);
+  static engine::result<std::unique_ptr<store_connection>> open(
+      const services& with, persistence waits = persistence::of_each_request);
 
   [[nodiscard]] s3::object_store& store() { return *_store; }
   [[nodiscard]] s3::checksum_support& checksums() { return _checksums; }

@@ -143,7 +143,8 @@ result<void> state_store::save(const run_state& state) {
   std::error_code code;
   std::filesystem::create_directories(std::filesystem::path(_path).parent_path(), code);
   if (code) {
-    return system_error(code.value(), "global.state_path: making the directory of " + _path);
+    return state_not_writable(
+        system_error(code.value(), "global.state_path: making the directory of " + _path));
   }
   nlohmann::ordered_json out = nlohmann::ordered_json::object();
   if (const auto before = read_file(_path)) {
@@ -180,7 +181,22 @@ result<void> state_store::save(const run_state& state) {
     }
   }
   out["last_run_at"] = state.last_run_at;
-  return engine::write_durably(_path, out.dump(2) + "\n");
+  auto written = engine::write_durably(_path, out.dump(2) + "\n");
+  if (!written) {
+    return state_not_writable(std::move(written.error()).within("global.state_path"));
+  }
+  return written;
+}
+
+error state_not_writable(error failure) {
+  const bool place = failure.status == EROFS || failure.status == EACCES ||
+                     failure.status == EPERM || failure.status == ENOTDIR;
+  if (failure.why == engine::reason::system && place && failure.remedy.empty()) {
+    failure.remedy =
+        "set global.state_path to a file that can be written; the systemd unit may write to "
+        "/var/lib/btrfs_to_s3";
+  }
+  return failure;
 }
 
 }  // namespace bts3::app

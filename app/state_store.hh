@@ -53,4 +53,8 @@ class state_store {
   engine::log_sink& _log;
 };
 
+// `failure` of making or writing the state, or what lies beside it: with what helps, where it says
+// that this place is not for us.
+engine::error state_not_writable(engine::error failure);
+
 }  // namespace bts3::app

@@ -26,8 +26,8 @@ using planner::timestamp;
 
 // A run has half a slot to begin and end before what is due is called late.
 constexpr std::chrono::hours late_after{12};
-// Monitoring waits for its plugins for a minute or so.
-constexpr std::chrono::milliseconds patience{30'000};
+// Monitoring waits for its plugins for a minute or so. For a store that does not answer, in all.
+constexpr std::chrono::milliseconds patience_max{30'000};
 
 int rank(health state) {
   switch (state) {
@@ -515,7 +515,7 @@ task<result<void>> look_with(const services& with, const status_command& command
   if (!chosen) {
     co_return std::move(chosen.error());
   }
-  auto connection = store_connection::open(with);
+  auto connection = store_connection::open(with, persistence::of_the_command);
   if (!connection) {
     co_return std::move(connection.error());
   }
@@ -530,8 +530,9 @@ task<result<void>> look_with(const services& with, const status_command& command
 
 task<result<exit_status>> run_status(const services& with, status_command command) {
   config settings = with.settings;
-  settings.retry_for = std::min(settings.retry_for, patience);
-  const services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
+  settings.retry_for = std::min(settings.retry_for, patience_max);
+  services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
+  here.tuning = with.tuning;
   status_report report;
   report.rules.now = timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));
   report.rules.when_due = policy_of(settings, false, false).when_due;

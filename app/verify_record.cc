@@ -1,5 +1,6 @@
 #include "app/verify_record.hh"
 
+#include "app/state_store.hh"
 #include "engine/files.hh"
 #include "engine/unique_fd.hh"
 #include "planner/keys.hh"
@@ -217,7 +218,8 @@ result<void> make_directory_of(const std::string& path) {
   std::error_code code;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), code);
   if (code) {
-    return engine::system_error(code.value(), "making the directory of " + path);
+    return state_not_writable(
+        engine::system_error(code.value(), "global.state_path: making the directory of " + path));
   }
   return engine::ok();
 }
@@ -230,7 +232,7 @@ result<engine::unique_fd> lock_record(const std::string& state_path) {
   }
   engine::unique_fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) {
-    return engine::system_error(errno, "opening " + path);
+    return state_not_writable(engine::system_error(errno, "opening " + path));
   }
   struct flock whole{};
   whole.l_type = F_WRLCK;
@@ -364,8 +366,12 @@ result<void> write_verify_record(const std::string& state_path, const verify_rec
   for (const auto& [name, one] : record.subvolumes) {
     out["subvolumes"][name] = json_of(one);
   }
-  return engine::write_durably(path,
-                               out.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  auto written =
+      engine::write_durably(path, out.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  if (!written) {
+    return state_not_writable(std::move(written.error()));
+  }
+  return written;
 }
 
 result<void> merge_into_record(const std::string& state_path, const std::string& subvolume,

@@ -279,7 +279,8 @@ result<std::vector<snapshot>> snapshot_manager::list(std::string_view subvolume)
   return found;
 }
 
-result<std::vector<std::string>> snapshot_manager::nested_in(const std::string& source) const {
+result<std::vector<std::string>> snapshot_manager::nested_in(
+    const std::string& source, const std::vector<std::string>& others) const {
   auto nested = nested_subvolumes(source);
   if (!nested) {
     return std::move(nested.error());
@@ -287,7 +288,11 @@ result<std::vector<std::string>> snapshot_manager::nested_in(const std::string& 
   std::erase_if(*nested, [&](const std::string& path) {
     const std::string whole = source + "/" + path;
     const std::size_t slash = whole.rfind('/');
-    return parse_name(whole.substr(slash + 1)) && same_directory(whole.substr(0, slash), _base);
+    const bool ours =
+        parse_name(whole.substr(slash + 1)) && same_directory(whole.substr(0, slash), _base);
+    return ours || std::any_of(others.begin(), others.end(), [&](const std::string& other) {
+             return same_directory(whole, other);
+           });
   });
   return nested;
 }

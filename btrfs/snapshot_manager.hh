@@ -45,8 +45,10 @@ class snapshot_manager {
   [[nodiscard]] engine::result<std::vector<snapshot>> list(std::string_view subvolume) const;
 
   // Paths, relative to `source`, of the subvolumes directly inside it, without the snapshots in the
-  // base directory: when that lies within `source`, they are no data of it. Sorted.
-  [[nodiscard]] engine::result<std::vector<std::string>> nested_in(const std::string& source) const;
+  // base directory: when that lies within `source`, they are no data of it. And without `others`,
+  // which are backed up on their own, however their paths are written. Sorted.
+  [[nodiscard]] engine::result<std::vector<std::string>> nested_in(
+      const std::string& source, const std::vector<std::string>& others = {}) const;
 
   // Fails for anything that is not one of ours by name.
   engine::result<void> remove(const std::string& name) const;

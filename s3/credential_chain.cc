@@ -40,6 +40,9 @@ task<result<credentials>> find_web_identity(const source_context& with, stop_tok
   co_return co_await std::move(assuming);
 }
 
+// LoadCredential= of the units.
+constexpr const char* unit_credentials_file = "/etc/btrfs_to_s3/aws_credentials";
+
 struct place {
   task<result<credentials>> (*find)(const source_context& with, stop_token stop);
   bool guessed;  // asked without having been configured: any failure means that it is not there
@@ -75,11 +78,20 @@ task<result<credentials>> credential_chain::find(stop_token stop) {
     }
     looked_at += (looked_at.empty() ? "" : "; ") + failure.message;
   }
+  co_return unusable("no S3 credentials found; looked at " + looked_at, remedy());
+}
+
+// A systemd unit (systemd/) sees neither a shell's environment nor, with LoadCredential=, the file
+// itself: it is given a copy, in the directory that the service manager names.
+std::string credential_chain::remedy() const {
   const shared_profiles profiles = shared_profiles::read(_with.environment);
-  co_return unusable("no S3 credentials found; looked at " + looked_at,
-                     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or put aws_access_key_id "
-                     "and aws_secret_access_key under [" +
-                         profiles.chosen() + "] in " + profiles.files().front().path);
+  const std::string keys =
+      "put aws_access_key_id and aws_secret_access_key under [" + profiles.chosen() + "] in ";
+  if (!value_of(_with.environment, "CREDENTIALS_DIRECTORY").empty()) {
+    return keys + unit_credentials_file + " (root's, mode 0600), which the systemd unit reads";
+  }
+  return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or " + keys +
+         profiles.files().front().path;
 }
 
 // Nothing where there was something may be a file that is just being replaced: worth a repetition

@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 
 namespace bts3::s3 {
 
@@ -32,6 +33,7 @@ class credential_chain final : public credential_source {
 
  private:
   engine::task<engine::result<credentials>> find_again(std::size_t place, engine::stop_token stop);
+  [[nodiscard]] std::string remedy() const;  // where there are none
 
   source_context _with;
   std::optional<std::size_t> _place;  // that has given credentials

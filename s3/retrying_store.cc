@@ -47,7 +47,10 @@ class retrying_store::attempts {
     }
     const auto now = _owner._policy.now();
     note_progress(now);
-    const auto left = _owner._policy.retry_for - (now - std::max(_since, _owner._last_success));
+    const auto progress = _owner._policy.patience_is_shared
+                              ? _owner._last_success
+                              : std::max(_since, _owner._last_success);
+    const auto left = _owner._policy.retry_for - (now - progress);
     if (left.count() <= 0) {
       co_return false;
     }
@@ -134,7 +137,8 @@ task<result<T>> retrying_store::repeat(const char* verb, Request request, engine
     }
     if (history.repeated() && outcome.error().what_now == disposition::retry) {
       co_return std::move(outcome.error())
-          .within("given up after " + std::to_string(history.count()) + " attempts");
+          .within("given up after " + std::to_string(history.count()) +
+                  (history.count() == 1 ? " attempt" : " attempts"));
     }
     co_return outcome;
   }

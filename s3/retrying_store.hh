@@ -40,6 +40,9 @@ struct retry_policy {
   // transport cuts after 1.5 of its stall timeout of 60 s at the latest.
   std::chrono::milliseconds fruitless_max{240'000};
   int slow_failures_max = 10;    // of one request, in a row, that are progress
+  // For all requests together: one that begins when `retry_for` is over gets a single attempt. For
+  // commands that somebody waits for; a store that idles for long must not begin like that.
+  bool patience_is_shared = false;
   int blaming_attempts_max = 5;  // attempts, the first one included
   // Called for each 429 and 503; may be empty.
   std::function<void()> on_throttled;

@@ -69,6 +69,12 @@ def doctor_finds_a_healthy_host_and_leaves_nothing(w):
     assert warned["nested_subvolumes", "data"]["outcome"] == "warning", warned
     assert nested.name in warned["nested_subvolumes", "data"]["found"], warned
     assert warned["write", None]["outcome"] == "skipped", warned
+    # What is backed up on its own is not left out.
+    paths = w.tool.tables["subvolumes"]["paths"]
+    w.tool.tables["subvolumes"]["paths"] = [*paths, str(nested)]
+    both = examined(w, "--no-write", "--subvolume", "data")
+    assert set(bad(both)) == {("write", None)}, bad(both)
+    w.tool.tables["subvolumes"]["paths"] = paths
     says(w.expect(2, w.tool.run("doctor", "--subvolume", "other")), "other", "data")
 
 

@@ -95,6 +95,44 @@ def failures_are_seen(w, room):
         raise AssertionError(f"{text!r} was taken for a block that ends with status {status}")
 
 
+def a_spoiled_chunk_is_not_received(w, room, device, blocks):
+    """format.md's recipe as somebody pastes it, into a shell that goes on after errors: it ends before `btrfs receive`."""
+    make, chain, *_, receive = [block for block in blocks if not block.why_not and not block.archived and
+                                any(word in block.text for word in ("mkfs.btrfs", "chain", "btrfs receive"))]
+    assert "mkfs.btrfs" in make.text and "current.json" in chain.text and "btrfs receive" in receive.text
+    key = json.loads(w.bucket.get(min(key for key in w.bucket.list() if "/subvol/data/full/manifest-" in key)))["chunks"][0]["key"]
+    body = w.bucket.get(key)
+
+    def pasted(block):
+        room.write("/root/pasted", block.script())
+        return room.run("sh pasted")
+
+    try:
+        clear(room, device)
+        room.must(make.text + "rm -rf restore")
+        for spoiled in (body[:-1] + bytes([body[-1] ^ 1]), None):
+            assert pasted(chain)[0] == 0
+            if spoiled is None:
+                w.bucket.delete(key)
+            else:
+                w.bucket.put(key, spoiled)
+            status, said = pasted(receive)
+            assert status == 1 and "NOT restored" in said, f"{receive.where}: exit status {status}\n{said}"
+            left = room.must("find /mnt -mindepth 1 -maxdepth 2 | grep -v '^/mnt/received$' || true")
+            assert not left, f"{receive.where}: after a spoiled chunk there is {left}\n{said}"
+            room.must("rmdir /mnt/received")
+    finally:
+        w.bucket.put(key, body)
+    pointer = "hosts/alpha/subvol/data/current.json"
+    body = w.bucket.get(pointer)
+    w.bucket.delete(pointer)
+    try:
+        status, said = pasted(chain)
+    finally:
+        w.bucket.put(pointer, body)
+    assert status == 1 and "NO chain" in said and room.run("[ ! -e restore/chain ]")[0] == 0, said
+
+
 def clear(room, device):
     """What a document has mounted at /mnt goes, and the device is empty again."""
     room.must("while mountpoint -q /mnt; do umount /mnt; done")
@@ -135,6 +173,9 @@ def commands_of_the_documents_run(w):
             if name in RESTORED:
                 found = compare.differences(data, room.root / RESTORED[name].lstrip("/"))
                 assert not found, f"{name}: {len(found)} differences, the first: {found[0]}"
+            if name == "docs/format.md":
+                a_spoiled_chunk_is_not_received(w, room, device,
+                                                documents.blocks((SOURCES / name).read_text(encoding="utf-8"), name))
             # The next one finds a longer chain.
             dataset.mutate(data, turn + 2)
             room.must("btrfs_to_s3 backup --once --subvolume data")

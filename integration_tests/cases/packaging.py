@@ -3,10 +3,11 @@ import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import bare_chroot, private_systemd, tool  # noqa: E402
+from harness import bare_chroot, documents, private_systemd, tool  # noqa: E402
 from world import case, dataset  # noqa: E402
 
 CREDENTIALS = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
@@ -27,10 +28,18 @@ def install_units(inside):
     inside.write("/var/log/run", "")
 
 
+def readme_configuration():
+    """What README.md tells people to write: what it says of places has to be right for the unit."""
+    readme = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+    block, = [one for one in documents.blocks(readme.read_text(encoding="utf-8"), readme.name)
+              if one.file == "/etc/btrfs_to_s3/config.toml"]
+    return tomllib.loads(block.text)
+
+
 def configure(w, inside):
     """What an administrator would write; places are the defaults of units and configuration."""
     tables = {name: dict(keys) for name, keys in w.tool.tables.items()}
-    tables["global"] = {"state_path": "/var/lib/btrfs_to_s3/state.json"}
+    tables["global"] = readme_configuration()["global"]
     tables["subvolumes"] = {"paths": ["/srv/data"]}
     del tables["snapshots"]
     inside.write("/etc/btrfs_to_s3/config.toml", tool.toml(tables))
@@ -54,11 +63,23 @@ def a_backup_runs_under_its_unit(w):
         install_units(inside)
         configure(w, inside)
         set_credentials(w, inside, w.tool.environment["AWS_SECRET_ACCESS_KEY"])
-        inside.write("/etc/btrfs_to_s3/on_failure", '#!/bin/sh\necho "$1" >>/run/failed\n', mode=0o755)
         inside.run("systemctl", "daemon-reload")
+
+        # What people have before they have read on: the state in the home directory, and no credentials.
+        configured = inside.read("/etc/btrfs_to_s3/config.toml")
+        inside.write("/etc/btrfs_to_s3/config.toml", re.sub(r"(?m)^state_path = .*$", "", configured))
+        start(inside, "exit-code")
+        assert ("set global.state_path to a file that can be written; the systemd unit may write to /var/lib/btrfs_to_s3"
+                in inside.read("/var/log/run")), inside.read("/var/log/run")
+        inside.write("/etc/btrfs_to_s3/config.toml", configured)
+        (inside.root / "etc/btrfs_to_s3/aws_credentials").unlink()
+        start(inside, "exit-code")
+        assert "under [default] in /etc/btrfs_to_s3/aws_credentials" in inside.read("/var/log/run"), inside.read("/var/log/run")
+        set_credentials(w, inside, w.tool.environment["AWS_SECRET_ACCESS_KEY"])
 
         start(inside)
         assert w.pointer()["kind"] == "full"
+        inside.write("/etc/btrfs_to_s3/on_failure", '#!/bin/sh\necho "$1" >>/run/failed\n', mode=0o755)
         dataset.mutate(w.data)
         inside.write(f"/units/{UNIT}.d/once.conf",
                      "[Service]\nExecStart=\nExecStart=/opt/btrfs_to_s3 backup --once\n")

@@ -673,7 +673,8 @@ def restore_names_what_a_broken_chain_lacks(w):
     w.bucket.put(keys[1], good)
     pointer = w.bucket.get(w.root + "current.json")
     w.bucket.put(w.root + "current.json", pointer.replace(b"manifest-", b"manifesto-"))
-    says(w.restore("--target", target, expect=1), "there is no manifest at", "manifesto-")
+    says(w.restore("--target", target, expect=1), "there is no manifest at", "manifesto-",
+         "btrfs_to_s3 list shows the keys")
     w.bucket.put(w.root + "current.json", pointer)
     w.nothing_left_behind(subvolumes)
     # The whole of it copied to another prefix restores from there: beside an original that is damaged ...

@@ -197,6 +197,11 @@ def list_shows_what_can_be_restored(w):
     empty = subprocess.run([w.tool.binary, "list", "--from", f"s3://{w.bucket.name}/nothing", *bare[2:]],
                            env=w.tool.environment, capture_output=True, text=True, check=False)
     assert empty.returncode == 1 and "there are no backups at" in empty.stderr, empty
+    for prefix in ("hosts", "hosts/test/subvol/data", "hosts/test/more"):
+        beside = subprocess.run([w.tool.binary, "list", "--from", f"s3://{w.bucket.name}/{prefix}", *bare[2:]],
+                                env=w.tool.environment, capture_output=True, text=True, check=False)
+        assert beside.returncode == 1 and beside.stderr.endswith(f"try --from s3://{w.bucket.name}/hosts/test\n"), beside
+        assert not beside.stdout, beside
     assert w.expect(2, w.tool.run("list", *bare)).stderr.startswith("list takes --config or --from")
 
 

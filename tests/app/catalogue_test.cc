@@ -227,6 +227,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_understood_is_reported_and_no_error) {
   }
   const std::vector<std::string> expected = {"p/readme", "p/other/", "p/subvol/loose"};
   BOOST_TEST(beside == expected, boost::test_tools::per_element());
+  BOOST_TEST((all.strays[1].folder && !all.strays[0].folder));
   BOOST_TEST(all.subvolumes.size() == 2u);
 }
 
@@ -327,6 +328,8 @@ BOOST_AUTO_TEST_CASE(the_screens_are_the_golden_ones) {
   }
   s.add("home\x1b[31m", "20260709T010000Z");
   s.store.put("p/lost+found", "xxxx");
+  s.store.put("p/photos/2025/a", "xxxx");
+  s.store.put("p/photos/2025/b", "xxxx");
   // No JSON would be told in the words of simdjson, which differ from version to version.
   s.store.put("p/subvol/data/full/manifest-20240101T010000Z.json", "{}");
   catalogue all = s.seen();

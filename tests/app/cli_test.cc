@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,35 @@ command_line accepted(std::vector<const char*> words) {
   return std::get<command_line>(parsed);
 }
 
+constexpr const char* commands[] = {"backup", "plan",  "list",   "status", "restore",
+                                    "thaw",   "prune", "verify", "doctor"};
+
+// In a directory that is not there any more, until its end.
+class removed_directory {
+ public:
+  removed_directory() : _before(std::filesystem::current_path()) {
+    std::string name = (std::filesystem::temp_directory_path() / "bts3-XXXXXX").string();
+    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
+    std::filesystem::current_path(name);
+    std::filesystem::remove(name);
+  }
+  ~removed_directory() { std::filesystem::current_path(_before); }
+  removed_directory(const removed_directory&) = delete;
+  removed_directory& operator=(const removed_directory&) = delete;
+
+ private:
+  std::filesystem::path _before;
+};
+
+// What a command needs besides.
+std::vector<const char*> with_config(const char* command, const char* path) {
+  std::vector<const char*> words = {command, "--config", path};
+  if (command == std::string("restore") || command == std::string("thaw")) {
+    words.push_back("--all");
+  }
+  return words;
+}
+
 early_exit ended(std::vector<const char*> words) {
   auto parsed = parse(std::move(words));
   BOOST_REQUIRE(std::holds_alternative<early_exit>(parsed));
@@ -39,6 +70,30 @@ BOOST_AUTO_TEST_CASE(global_options_stand_before_or_after_the_command) {
   }
   BOOST_TEST(accepted({"backup"}).common.config_path == "/etc/btrfs_to_s3/config.toml");
   BOOST_TEST(accepted({"backup", "--config", "c"}).common.config_path.front() == '/');
+}
+
+BOOST_AUTO_TEST_CASE(a_configuration_that_cannot_be_made_absolute_stays_as_it_was_written) {
+  for (const char* command : commands) {
+    BOOST_TEST(accepted(with_config(command, "")).common.config_path.empty());
+    const removed_directory here;
+    BOOST_TEST(accepted(with_config(command, "c.toml")).common.config_path == "c.toml");
+    BOOST_TEST(accepted(with_config(command, "/c.toml")).common.config_path == "/c.toml");
+  }
+  const removed_directory here;
+  BOOST_TEST(accepted({"list", "--from", "s3://b/p"}).common.config_path.front() == '/');
+}
+
+BOOST_AUTO_TEST_CASE(a_word_that_is_no_command_is_named_with_the_nearest_one) {
+  const early_exit end = ended({"bakcup"});
+  BOOST_TEST(end.text ==
+             "there is no command \"bakcup\"; did you mean backup?\n"
+             "Run with --help for more information.\n");
+  BOOST_TEST((end.status == 2 && end.to_stderr));
+  BOOST_TEST(ended({"--config", "/c", "stauts", "--json"}).text.find("did you mean status?") !=
+             std::string::npos);
+  BOOST_TEST(ended({"synchronise"}).text.starts_with("there is no command \"synchronise\"\n"));
+  BOOST_TEST(ended({}).text.find("A subcommand is required") != std::string::npos);
+  BOOST_TEST(ended({"bakcup", "--help"}).status == 0);
 }
 
 BOOST_AUTO_TEST_CASE(backup_takes_its_flags_and_several_subvolumes) {

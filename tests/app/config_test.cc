@@ -299,6 +299,10 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_read_is_told_apart) {
   BOOST_TEST(
       has(problem_of_file(file.path + ".missing"), ".missing does not exist; name one with"));
   BOOST_TEST(has(problem_of_file("/proc"), "/proc is a directory; name one with --config"));
+  BOOST_TEST(problem_of_file("") == "--config is empty; name a file");
+  BOOST_TEST(problem_of_file("c.toml") ==
+             "--config c.toml cannot be made absolute: the current directory is gone; name it with "
+             "all its directories");
   // A file of the kernel's whose first page cannot be read.
   BOOST_TEST(has(problem_of_file("/proc/self/mem"), "/proc/self/mem: Input/output error; check"));
   file.write(minimal + "#" + std::string(1 << 20, 'x') + "\n");

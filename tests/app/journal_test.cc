@@ -1,6 +1,7 @@
 #include "app/journal.hh"
 
 #include "app/state_store.hh"
+#include "app/verify_record.hh"
 #include "tests/app/support.hh"
 #include "tests/support/as_nobody.hh"
 #include "tests/support/outcome.hh"
@@ -93,6 +94,20 @@ struct fixture {
     auto record = journal::begin(*loop, log, path, intent());
     BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
     return std::move(*record);
+  }
+  // All that lies at global.state_path and beside it.
+  void writing_has_a_remedy(const std::string& state) {
+    const system_clock_source clock;
+    const auto begun = journal::begin(*loop, log, journal_path(state, "data", false), intent());
+    const std::string all[] = {error_text(state_store(state, clock, log).save(run_state())),
+                               begun ? "begun" : begun.error().text(),
+                               error_text(write_verify_record(state, verify_record()))};
+    for (const std::string& said : all) {
+      BOOST_TEST(
+          said.ends_with("; set global.state_path to a file that can be written; the systemd "
+                         "unit may write to /var/lib/btrfs_to_s3"),
+          said);
+    }
   }
   scratch_directory directory;
   event_log log;
@@ -295,6 +310,10 @@ BOOST_AUTO_TEST_CASE(a_state_that_cannot_be_read_or_written_is_named) {
     BOOST_TEST(said.find("global.state_path") != std::string::npos, said);
     BOOST_TEST(said.find(under_a_file) != std::string::npos, said);
   }
+  writing_has_a_remedy(under_a_file);
+  // The unit's file system is read-only; a full disk is another matter.
+  BOOST_TEST(!state_not_writable(system_error(EROFS, "x")).remedy.empty());
+  BOOST_TEST(state_not_writable(system_error(ENOSPC, "x")).remedy.empty());
   if (::geteuid() != 0) {
     return;  // the rest needs files that we may not touch
   }
@@ -305,6 +324,7 @@ BOOST_AUTO_TEST_CASE(a_state_that_cannot_be_read_or_written_is_named) {
   std::string not_moved;
   {
     const bts3::testing::as_nobody nobody;
+    writing_has_a_remedy(directory / "other.json");
     not_moved = error_text(store.load());
   }
   BOOST_TEST(not_moved.find("moving the damaged state file aside") != std::string::npos, not_moved);

@@ -1,5 +1,6 @@
 #include "app/restore_source.hh"
 
+#include "app/chain_reader.hh"
 #include "tests/engine/support.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
@@ -107,6 +108,80 @@ BOOST_AUTO_TEST_CASE(a_bucket_alone_makes_a_configuration) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(the_environment_overrides_what_options_do_not_say) {
+  restore_command command;
+  command.from = "s3://bucket/p";
+  const auto all = variables({{"HOME", "/h"},
+                              {"BTRFS_TO_S3_SNAPSHOTS_BASE_DIR", "/mnt/snapshots"},
+                              {"BTRFS_TO_S3_RESTORE_PRICE_TABLE", "~/prices.toml"},
+                              {"BTRFS_TO_S3_S3_CA_BUNDLE", "/ca.pem"},
+                              {"BTRFS_TO_S3_RESTORE_RESTORE_TIER", "Expedited"},
+                              {"BTRFS_TO_S3_S3_BUCKET", "other"},
+                              {"BTRFS_TO_S3_S3_PREFIX", "elsewhere"},
+                              {"BTRFS_TO_S3_SUBVOLUMES_PATHS", "[\"/srv/other\"]"},
+                              {"BTRFS_TO_S3_S3_REGION", "r"},
+                              {"AWS_REGION", "less particular"},
+                              {"BTRFS_TO_S3_S3_ENDPOINT_URL", "https://h"},
+                              {"AWS_ENDPOINT_URL", "https://less"}});
+  auto made = config_of_bucket(command, all);
+  BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
+  BOOST_TEST(made->base_dir == "/mnt/snapshots");
+  BOOST_TEST(made->price_table == "/h/prices.toml");
+  BOOST_TEST(made->ca_bundle == "/ca.pem");
+  BOOST_TEST(made->restore_tier == "Expedited");
+  BOOST_TEST((made->bucket == "bucket" && made->prefix == "p" && made->subvolumes.empty()));
+  BOOST_TEST((made->region == "r" && made->endpoint_url == "https://h"));
+  BOOST_TEST(made->state_path == "/h/.local/state/btrfs_to_s3/state.json");
+  command.region = "said";
+  command.endpoint_url = "https://said";
+  made = config_of_bucket(command, all);
+  BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
+  BOOST_TEST((made->region == "said" && made->endpoint_url == "https://said"));
+  // Wrong ones are named; without a home there is still a place for the state.
+  const auto wrong = config_of_bucket(command, variables({{"BTRFS_TO_S3_S3_CONCURRENCY", "many"}}));
+  BOOST_TEST(error_text(wrong) ==
+             "the environment: BTRFS_TO_S3_S3_CONCURRENCY = many must be a whole number from 1 to "
+             "64");
+  BOOST_TEST(config_of_bucket(command, variables({{"HOME", ""}}))->state_path ==
+             "/root/.local/state/btrfs_to_s3/state.json");
+}
+
+BOOST_AUTO_TEST_CASE(without_a_configuration_file_a_bucket_is_offered_where_that_works) {
+  command_line line;
+  line.common.config_path = "/no/such/config.toml";
+  const std::string offer = "--from s3://bucket/prefix --region NAME";
+  restore_command restore;
+  for (auto& command : std::initializer_list<decltype(line.command)>{
+           restore, thaw_command(), list_command(), verify_command(), backup_command()}) {
+    line.command = command;
+    const std::string said = error_text(settings_for(line, variables({})));
+    BOOST_TEST(said.find("/no/such/config.toml does not exist; name one with --config") !=
+               std::string::npos);
+    BOOST_TEST((said.find(offer) != std::string::npos) == (selection_of(line) != nullptr), said);
+  }
+  BOOST_TEST(selection_of(line) == nullptr);
+  restore.from = "s3://bucket/p";
+  restore.region = "r";
+  line.command = restore;
+  BOOST_TEST(settings_for(line, variables({}))->bucket == "bucket");
+}
+
+BOOST_AUTO_TEST_CASE(with_a_bucket_alone_refusals_name_options) {
+  bts3::engine::error refused;
+  refused.code = "NoSuchBucket";
+  refused.remedy = "create the bucket, or correct s3.bucket";
+  BOOST_TEST(in_terms_of_options(refused).remedy ==
+             "check the bucket's name in --from, --region and --endpoint-url");
+  refused.code = "PermanentRedirect";
+  BOOST_TEST(in_terms_of_options(refused).remedy.starts_with("name the bucket's region with"));
+  refused.remedy = "the bucket is in region eu-west-1: set s3.region = \"eu-west-1\" (it is \"r\")";
+  BOOST_TEST(in_terms_of_options(refused).remedy ==
+             "the bucket is in region eu-west-1: name it with --region");
+  refused.code = "AccessDenied";
+  refused.remedy = "as it was";
+  BOOST_TEST(in_terms_of_options(refused).remedy == "as it was");
+}
+
 BOOST_AUTO_TEST_CASE(a_named_profile_beats_keys_in_the_environment) {
   const auto plain = variables({{"AWS_ACCESS_KEY_ID", "A"},
                                 {"AWS_SECRET_ACCESS_KEY", "B"},
@@ -158,6 +233,61 @@ BOOST_AUTO_TEST_CASE(subvolumes_are_found_by_their_folders) {
   BOOST_REQUIRE_MESSAGE(names.has_value(), error_text(names));
   const std::vector<std::string> expected = {"a", "b"};
   BOOST_TEST(*names == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_manifest_that_is_not_there_can_be_found_with_list) {
+  auto loop = bts3::engine::testing::make_reactor();
+  memory_store store(*loop);
+  const auto chain = loop->run(read_chain(store, "p/no-such", bts3::engine::stop_token()));
+  BOOST_TEST(error_text(chain) ==
+             "there is no manifest at p/no-such; btrfs_to_s3 list shows the keys");
+}
+
+BOOST_AUTO_TEST_CASE(where_there_is_no_backup_the_folders_tell_where_to_look) {
+  auto loop = bts3::engine::testing::make_reactor();
+  memory_store store(*loop);
+  for (const char* key : {"hosts/about/readme", "hosts/alpha/subvol/data/current.json",
+                          "hosts/beta/subvol/x/y", "hosts/alpha/subvol/home/full/chunk"}) {
+    store.put(key, "x");
+  }
+  config settings;
+  settings.bucket = "b";
+  const auto hint = [&](const char* prefix) {
+    settings.prefix = prefix;
+    return loop->run(where_to_look(store, settings, bts3::engine::stop_token()));
+  };
+  BOOST_TEST(hint("hosts/") ==
+             "backups would lie below hosts/subvol/, but hosts/ has the folders about, alpha, "
+             "beta: try --from s3://b/hosts/alpha");
+  BOOST_TEST(hint("") ==
+             "backups would lie below subvol/, but the bucket has the folder hosts: try --from "
+             "s3://b/hosts");
+  for (const char* too_long :
+       {"hosts/alpha/subvol/data", "hosts/alpha/subvol/data/full/", "hosts/alpha/subvol"}) {
+    BOOST_TEST(hint(too_long) ==
+               "the prefix is what stands before /subvol/: try --from s3://b/hosts/alpha");
+  }
+  BOOST_TEST(hint("hosts/alpha/data") == "try --from s3://b/hosts/alpha");
+  BOOST_TEST(hint("hosts/alpha") == "check the name: there are data, home");
+  BOOST_TEST(hint("hosts/gamma") ==
+             "check bucket, prefix and name: backups would lie below hosts/gamma/subvol/");
+  auto none = loop->run(all_subvolumes(store, settings, bts3::engine::stop_token()));
+  BOOST_TEST(error_text(none) ==
+             "there are no backups at s3://b/hosts/gamma; check bucket, prefix and name: backups "
+             "would lie below hosts/gamma/subvol/");
+  // With a configuration it is the key that has to be set.
+  settings.subvolumes.emplace_back();
+  BOOST_TEST(hint("hosts").ends_with("try s3.prefix = \"hosts/alpha\""));
+  // Many are not all told, and a store that refuses has nothing to tell.
+  for (char c = 'c'; c < 'l'; ++c) {
+    store.put(std::string("hosts/") + c + "/x", "x");
+  }
+  BOOST_TEST(hint("hosts").find("about, alpha, beta, c, d, e, f, g and 4 more:") !=
+             std::string::npos);
+  bts3::engine::error refused;
+  refused.why = bts3::engine::reason::access;
+  store.fail_from(store.steps() + 1, refused);
+  BOOST_TEST(hint("hosts").starts_with("check bucket, prefix and name"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,9 +2,14 @@
 
 #include "app/run_lock.hh"
 #include "tests/app/support.hh"
+#include "tests/engine/support.hh"
 #include "tests/planner/zones.hh"
+#include "tests/s3/fake_transport.hh"
 
+#include <arpa/inet.h>
 #include <simdjson.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -48,6 +53,29 @@ status_facts sound(const std::string& name = "data") {
   facts.standing.last_bytes = std::uint64_t{3} << 30;
   return facts;
 }
+
+// Where connections are refused: bound, and nobody listens.
+class closed_port {
+ public:
+  closed_port() : _socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const plain = reinterpret_cast<sockaddr*>(&address);
+    BOOST_REQUIRE(::bind(_socket, plain, size) == 0);
+    BOOST_REQUIRE(::getsockname(_socket, plain, &size) == 0);
+    _port = ntohs(address.sin_port);
+  }
+  ~closed_port() { ::close(_socket); }
+  closed_port(const closed_port&) = delete;
+  closed_port& operator=(const closed_port&) = delete;
+  [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(_port); }
+
+ private:
+  int _socket;
+  int _port = 0;
+};
 
 std::string first_problem(const subvolume_health& one) {
   return one.problems.empty() ? "" : one.problems.front();
@@ -222,6 +250,40 @@ BOOST_AUTO_TEST_CASE(the_worst_counts_and_what_is_not_known_is_worse_than_a_warn
   report.subvolumes.push_back(judge_health(gone, report.rules, zone));
   BOOST_TEST((report.worst() == health::critical));
   BOOST_TEST(status_summary(report) == "CRITICAL: d: there is none (and 3 more problems)");
+}
+
+// More than are looked at concurrently, so that one begins when the others have been given up.
+BOOST_AUTO_TEST_CASE(a_store_that_does_not_answer_is_waited_for_once) {
+  const auto loop = bts3::engine::testing::make_reactor();
+  const bts3::testing::scratch_directory place;
+  const closed_port nobody;
+  config settings;
+  settings.state_path = place / "state.json";
+  settings.lock_path = place / "lock";
+  settings.base_dir = place / "";
+  settings.bucket = "b";
+  settings.region = "r";
+  settings.endpoint_url = nobody.url();
+  settings.retry_for = std::chrono::milliseconds(300);
+  for (int i = 1; i <= 9; ++i) {
+    settings.subvolumes.push_back({"s" + std::to_string(i), "/srv/s" + std::to_string(i)});
+  }
+  store_tuning tuning;
+  tuning.retries.backoff_first = tuning.retries.backoff_max = std::chrono::milliseconds(10);
+  bts3::testing::line_log log;
+  const engine::system_clock_source clock;
+  const environment_lookup keys = [](std::string_view name) {
+    return name.starts_with("AWS_") && name.find("KEY") != std::string_view::npos
+               ? std::optional<std::string>("k")
+               : std::nullopt;
+  };
+  services with{*loop, log, clock, settings, keys, {}};
+  with.tuning = &tuning;
+  const auto status = loop->run(run_status(with, status_command()));
+  BOOST_REQUIRE(status.has_value());
+  BOOST_TEST((*status == static_cast<exit_status>(health::unknown)));
+  BOOST_TEST(log.contains("subvol/s1/current.json"));
+  BOOST_TEST(!log.contains("subvol/s9/current.json"));
 }
 
 BOOST_AUTO_TEST_CASE(without_a_configuration_all_is_unknown) {

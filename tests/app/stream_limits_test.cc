@@ -112,6 +112,27 @@ BOOST_AUTO_TEST_CASE(a_chunk_never_has_more_than_10000_parts) {
 
 // Promise 4: (concurrency + 1) parts, or 64 MiB with the spool; the rest of the program has its
 // own.
+BOOST_AUTO_TEST_CASE(nested_subvolumes_that_are_configured_are_no_cause_for_a_warning) {
+  for (const bool third : {false, true}) {
+    backup_rig rig;
+    rig.shared_loop = std::move(*engine::reactor::create());
+    memory_store store(*rig.shared_loop);
+    rig.tuning.store = &store;
+    rig.disk.stream = send_stream(part);
+    rig.disk.nested = {"child"};
+    if (third) {
+      rig.disk.nested.emplace_back("third");
+    }
+    const std::string child = rig.settings.subvolumes.front().path + "/child";
+    rig.disk.add_subvolume(child);
+    rig.settings.subvolumes.push_back({"child", child});
+    BOOST_TEST(rig.run_text() == "done");
+    BOOST_TEST(rig.log.contains("nested_subvolumes_left_out subvolume=data nested=third ") ==
+               third);
+    BOOST_TEST(!rig.log.contains("nested_subvolumes_left_out subvolume=data nested=child"));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_memory_for_parts_is_what_was_promised) {
   for (const std::int64_t concurrency : {1, 4, 16}) {
     for (const bool spooled : {false, true}) {

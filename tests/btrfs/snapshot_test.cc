@@ -432,6 +432,23 @@ BOOST_AUTO_TEST_CASE(our_own_snapshots_within_the_source_are_not_nested_in_it) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(what_is_backed_up_on_its_own_is_not_named) {
+  BTS3_LOOP_FILESYSTEM(loop);
+  const prepared here(loop);
+  const auto child = testing::make_subvolume(here.source / "child");
+  testing::make_subvolume(here.source / "third");
+  testing::make_subvolume(child / "inner");
+  std::filesystem::create_directory_symlink(child, loop.directory() / "link");
+  const std::vector<std::string> expected = {"third"};
+  for (const std::string& written :
+       {child.string(), here.source.string() + "/.//child", (loop.directory() / "link").string()}) {
+    auto nested =
+        here.snapshots.nested_in(here.source, {here.source.string(), "/no/such", written});
+    BOOST_REQUIRE_MESSAGE(nested.has_value(), error_text(nested));
+    BOOST_TEST(*nested == expected, boost::test_tools::per_element());
+  }
+}
+
 BOOST_AUTO_TEST_CASE(with_the_base_directory_elsewhere_all_are_named) {
   BTS3_LOOP_FILESYSTEM(loop);
   const prepared here(loop);

@@ -184,6 +184,16 @@ BOOST_AUTO_TEST_CASE(no_credentials_lists_every_place_and_the_remedy) {
   BOOST_TEST(contains(failure.remedy, "[default] in " + here.path(".aws/credentials")));
 }
 
+BOOST_AUTO_TEST_CASE(under_the_unit_the_remedy_names_the_file_that_it_reads) {
+  credential_scene here;
+  here.variables["AWS_SHARED_CREDENTIALS_FILE"] = here.write("aws_credentials", "#");
+  BOOST_TEST(contains(here.failure().remedy, "[default] in " + here.path("aws_credentials")));
+  here.variables["CREDENTIALS_DIRECTORY"] = here.path("");
+  const std::string remedy = here.failure().remedy;
+  BOOST_TEST(contains(remedy, "[default] in /etc/btrfs_to_s3/aws_credentials"));
+  BOOST_TEST(!contains(remedy, here.path("")));
+}
+
 BOOST_AUTO_TEST_CASE(places_are_asked_in_order) {
   metadata_service service;
   small_http_server container(

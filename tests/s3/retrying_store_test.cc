@@ -176,6 +176,29 @@ BOOST_AUTO_TEST_CASE(retrying_ends_when_nothing_succeeds_for_long_enough) {
   BOOST_TEST(here.memory.steps() >= 2U);
 }
 
+BOOST_AUTO_TEST_CASE(patience_that_is_shared_is_used_up_once) {
+  for (const bool shared : {true, false}) {
+    retry_policy policy = fast_policy();
+    policy.retry_for = milliseconds(50);
+    policy.patience_is_shared = shared;
+    scene here(std::move(policy));
+    here.memory.fail_from(1, memory_store::lost_connection());
+    BOOST_TEST(!here.head().has_value());
+    BOOST_TEST(here.memory.steps() > 1U);
+    here.memory.forget_calls();
+    here.memory.fail_from(1, memory_store::lost_connection());
+    BOOST_TEST(!here.head().has_value());
+    BOOST_TEST((here.memory.steps() == 1U) == shared);
+    // What answers again is trusted again.
+    here.memory.never_fail();
+    BOOST_TEST(here.head().has_value());
+    here.memory.forget_calls();
+    here.memory.fail_at(1, memory_store::lost_connection());
+    BOOST_TEST(here.head().has_value());
+    BOOST_TEST(here.memory.steps() == 2U);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_success_of_others_is_progress) {
   // One request fails for three times retry_for, while another succeeds all the time.
   struct play {

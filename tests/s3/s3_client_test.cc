@@ -702,6 +702,18 @@ BOOST_AUTO_TEST_CASE(a_wrong_region_names_the_right_one) {
                        "region"));
 }
 
+BOOST_AUTO_TEST_CASE(a_failure_names_the_key_or_the_bucket) {
+  scene here;
+  here.transport.then(network_error());
+  const auto listed = here.run(here.client->list_objects(list_request("p/"), {}));
+  BOOST_REQUIRE(!listed.has_value());
+  BOOST_TEST(listed.error().message == "GET bucket bucket: store.example: connection refused");
+  here.transport.then(network_error());
+  const auto read = here.run(here.client->get_object_text(object_key("k"), 100, {}));
+  BOOST_REQUIRE(!read.has_value());
+  BOOST_TEST(read.error().message == "GET k: store.example: connection refused");
+}
+
 BOOST_AUTO_TEST_CASE(retry_after_is_kept_as_seconds_or_date) {
   scene here;
   using std::chrono::seconds;

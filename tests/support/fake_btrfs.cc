@@ -144,7 +144,7 @@ result<subvolume_info> inspect_subvolume(const std::string& path) {
 }
 
 result<std::vector<std::string>> nested_subvolumes(const std::string&) {
-  return std::vector<std::string>();
+  return fake_btrfs::current().nested;
 }
 
 std::string snapshot_name(std::string_view subvolume, std::string_view time, bool full) {
@@ -197,8 +197,13 @@ result<std::vector<snapshot>> snapshot_manager::list(std::string_view subvolume)
   return found;
 }
 
-result<std::vector<std::string>> snapshot_manager::nested_in(const std::string& source) const {
-  return nested_subvolumes(source);
+result<std::vector<std::string>> snapshot_manager::nested_in(
+    const std::string& source, const std::vector<std::string>& others) const {
+  auto nested = nested_subvolumes(source);
+  std::erase_if(*nested, [&](const std::string& path) {
+    return std::find(others.begin(), others.end(), source + "/" + path) != others.end();
+  });
+  return nested;
 }
 
 result<void> snapshot_manager::remove(const std::string& name) const {

@@ -36,6 +36,9 @@ class fake_btrfs {
   // Bytes of the stream that are printed; the rest is left out.
   std::size_t printed_max = SIZE_MAX;
 
+  // Subvolumes in each, by paths relative to it.
+  std::vector<std::string> nested;
+
   // Rewrites what an existing snapshot will send: as after a defragmentation.
   void change_stream_of(const std::string& path, const std::string& text);
   // What the snapshot with that UUID was made to send, also when it is gone by now.
