@@ -204,6 +204,7 @@ def misuse_is_explained(w):
     wrong(1, ["no S3 credentials", "AWS_ACCESS_KEY_ID", ".aws/credentials"],
           environment={"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
     wrong(1, ["AWS_SECRET_ACCESS_KEY"], environment={"AWS_SECRET_ACCESS_KEY": ""})
+    wrong(1, ["AWS_ACCESS_KEY_ID has", "line end"], environment={"AWS_ACCESS_KEY_ID": "TEST\nKEY"})
     with refusing_endpoint(400, "AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>") as endpoint:
         wrong(2, ["s3.region", "eu-central-1", "us-east-1"], s3={"endpoint_url": endpoint})
     with refusing_endpoint(403, "RequestTimeTooSkewed") as endpoint:
