@@ -434,6 +434,14 @@ task<result<bool>> backup_job::settle(subvolume_view& view) {
       continue;  // without the store nothing can be said of it
     }
     const std::string path = journal_path(_with.settings.state_path, view.which.name, local);
+    if (owner_of_journal(_with.settings.state_path, path, {view.which.name}) ==
+        journal_owner::another_state_file) {
+      error failure;
+      failure.why = reason::configuration;
+      failure.message = "journal " + path + " is of another configuration's backup";
+      failure.remedy = "name a file in a directory of its own in global.state_path";
+      co_return failure;
+    }
     auto record = load_journal(path);
     if (!record) {
       co_return std::move(record.error());
@@ -451,6 +459,25 @@ task<result<bool>> backup_job::settle(subvolume_view& view) {
   co_return changed;
 }
 
+// Whether that journal is this configuration's, before anything is done about it. One that cannot
+// be read, and whose name does not tell, is left alone.
+bool backup_job::is_ours(const std::string& path) const {
+  std::set<std::string> names;
+  for (const subvolume_config& one : _with.settings.subvolumes) {
+    names.insert(one.name);
+  }
+  if (owner_of_journal(_with.settings.state_path, path, names) == journal_owner::this_state_file) {
+    return true;
+  }
+  if (auto record = read_journal(path); !record) {  // an empty one is of no backup yet
+    _with.log.write(log_level::warning, "backup", "journal_left_alone",
+                    {{"error", record.error().text()},
+                     {"reason", "it may be another configuration's"},
+                     {"remedy", "run that one's backup; delete the file if there is none"}});
+  }
+  return false;
+}
+
 // Journals of subvolumes that are not configured any more, and those that were set aside.
 task<void> backup_job::settle_others() {
   auto paths = list_journals(_with.settings.state_path);
@@ -460,6 +487,9 @@ task<void> backup_job::settle_others() {
     co_return;
   }
   for (const std::string& path : *paths) {
+    if (!is_ours(path)) {
+      continue;
+    }
     auto record = load_journal(path);
     if (record && !*record) {
       continue;

@@ -58,6 +58,7 @@ class backup_job {
   engine::task<engine::result<subvolume_view>> observe(const subvolume_config& which);
 
   engine::task<engine::result<bool>> settle(subvolume_view& view);
+  [[nodiscard]] bool is_ours(const std::string& path) const;
   engine::task<void> settle_others();
   engine::result<std::optional<journal_record>> load_journal(const std::string& path);
   engine::task<engine::result<void>> settle_one(std::string path, journal_record record,
