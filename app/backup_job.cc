@@ -559,9 +559,7 @@ task<result<void>> backup_job::settle_one(std::string path, journal_record recor
   const services there{_with.loop, _with.log, _with.clock, settings, environment, _with.stop};
   auto connection = store_connection::open(there);
   if (!connection) {
-    auto abandoning =
-        abandon(_with, nullptr, std::move(path), std::move(record), connection.error().text());
-    co_return co_await std::move(abandoning);
+    co_return leave_to_later(path, record.intent, connection.error().text());
   }
   auto settling = settle_at(there, connection->get(), std::move(path), std::move(record), view);
   auto settled = co_await std::move(settling);
@@ -574,11 +572,6 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
                                          std::string path, journal_record record,
                                          subvolume_view* view) {
   const bool elsewhere = &there != &_with;
-  if (is_set_aside(path)) {  // given up already
-    auto abandoning = abandon(there, connection, std::move(path), std::move(record),
-                              elsewhere ? "elsewhere" : "");
-    co_return co_await std::move(abandoning);
-  }
   unfinished_finding found;
   if (record.intent.local_only) {
     found.facts.local_only = true;
@@ -587,9 +580,8 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
                                         stream_settings_of(_with.settings, _host));
     auto examined = co_await std::move(examining);
     if (!examined && elsewhere && examined.error().what_now != disposition::cancelled) {
-      auto abandoning =
-          abandon(there, nullptr, std::move(path), std::move(record), examined.error().text());
-      co_return co_await std::move(abandoning);
+      // Perhaps it is published there: nothing of it is touched before that is known.
+      co_return leave_to_later(path, record.intent, examined.error().text());
     }
     if (!examined) {
       co_return std::move(examined.error());
@@ -597,6 +589,7 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
     found = std::move(*examined);
     found.facts.place_problem = place_problem(_with, record);
   }
+  found.facts.set_aside = is_set_aside(path);
   const planner::unfinished_verdict verdict = planner::decide_unfinished(
       found.facts, now(),
       std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
@@ -624,8 +617,7 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
     case planner::unfinished_action::abandon:
       break;
   }
-  auto abandoning =
-      abandon(there, connection, std::move(path), std::move(record), elsewhere ? "elsewhere" : "");
+  auto abandoning = abandon(there, connection, std::move(path), std::move(record));
   co_return co_await std::move(abandoning);
 }
 
@@ -701,22 +693,16 @@ task<result<void>> backup_job::resume(std::string path, journal_record record,
   co_return engine::ok();
 }
 
-// Undoes everything of it. What cannot be removed, because deleting is denied or its place is gone,
-// is kept in the journal under another name, and said.
+// Undoes everything of a backup that its place, to which `connection` leads, does not know. What
+// cannot be removed, because deleting is denied or its place goes away, is left to later runs.
 task<result<void>> backup_job::abandon(const services& there, store_connection* connection,
-                                       std::string path, journal_record record,
-                                       std::string elsewhere) {
+                                       std::string path, journal_record record) {
   result<void> removed;
   if (!record.intent.local_only) {
-    if (connection != nullptr) {
-      auto removing = remove_unfinished_objects(*connection, record.intent, there.stop);
-      removed = co_await std::move(removing);
-    } else {
-      error failure;
-      failure.message = elsewhere;
-      removed = std::move(failure);
-    }
-    const bool for_good = !elsewhere.empty() || (!removed && removed.error().why == reason::access);
+    auto removing = remove_unfinished_objects(*connection, record.intent, there.stop);
+    removed = co_await std::move(removing);
+    const bool elsewhere = &there != &_with;
+    const bool for_good = elsewhere || (!removed && removed.error().why == reason::access);
     if (!removed && (!for_good || removed.error().what_now == disposition::cancelled)) {
       co_return removed;
     }
@@ -733,21 +719,30 @@ task<result<void>> backup_job::abandon(const services& there, store_connection* 
   if (left.empty()) {
     co_return remove_journal(path);
   }
+  co_return leave_to_later(path, record.intent, left);
+}
+
+// What could not be removed, or not even looked at, is kept in the journal under another name,
+// which makes way for the next backup's, and said.
+result<void> backup_job::leave_to_later(const std::string& path, const backup_intent& intent,
+                                        const std::string& why) {
   result<std::string> aside = path;
   if (!is_set_aside(path)) {
     aside = set_journal_aside(path, now());
   }
   if (!aside) {
-    co_return std::move(aside.error());
+    return std::move(aside.error());
   }
   _with.log.write(log_level::warning, "backup", "unfinished_backup_left",
-                  {{"subvolume", record.intent.subvolume},
-                   {"error", left},
-                   {"bucket", record.intent.bucket},
-                   {"keys", record.intent.keys_root},
+                  {{"subvolume", intent.subvolume},
+                   {"error", why},
+                   {"bucket", intent.bucket},
+                   {"keys", intent.keys_root},
+                   {"snapshot", intent.snapshot_path},
                    {"journal", *aside},
-                   {"consequence", "the next run tries again"}});
-  co_return engine::ok();
+                   {"consequence", "the next run tries again"},
+                   {"remedy", "delete the journal if that can never succeed"}});
+  return engine::ok();
 }
 
 // Says what was decided, and why.

@@ -76,8 +76,9 @@ class backup_job {
   engine::task<engine::result<void>> resume(std::string path, journal_record record,
                                             const unfinished_finding& found, subvolume_view& view);
   engine::task<engine::result<void>> abandon(const services& there, store_connection* connection,
-                                             std::string path, journal_record record,
-                                             std::string elsewhere);
+                                             std::string path, journal_record record);
+  engine::result<void> leave_to_later(const std::string& path, const backup_intent& intent,
+                                      const std::string& why);
 
   engine::task<engine::result<void>> make(subvolume_view view, planner::plan plan);
   engine::task<engine::result<std::string>> free_time(const subvolume_view& view);

@@ -199,4 +199,50 @@ BOOST_AUTO_TEST_CASE(a_journal_in_the_place_of_ours_is_an_error_and_stays) {
   BOOST_TEST(rig.journal_text() == left);
 }
 
+// The pointer was moved, and the answer lost; then the configuration names another bucket.
+BOOST_AUTO_TEST_CASE(what_is_published_in_a_bucket_of_before_is_never_undone) {
+  wire_scene here;
+  request_match pointer = key_with(s3_verb::put_object, "current.json");
+  pointer.times = 0;
+  here.fail_first_run(pointer, scripted_action::perform_then_reset());
+  const auto objects = here.server.bodies("bucket");
+  const std::vector<std::string> snapshots = here.rig.disk.snapshots();
+  BOOST_REQUIRE(objects.size() == 5U);
+  BOOST_REQUIRE(snapshots.size() == 1U);
+  here.move_away();
+  for (int run = 0; run < 2; ++run) {
+    BOOST_TEST(here.rig.run_text() == "done");
+    BOOST_TEST(here.rig.log.contains("unfinished_backup_left"));
+    BOOST_TEST(has(here.rig.journal_text(), "aside: "), here.rig.journal_text());
+    BOOST_TEST(std::filesystem::exists(snapshots[0]));
+  }
+  here.server.clear_script();
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.log.contains("action=release reason=published"));
+  BOOST_TEST(here.rig.journal_text() == "none");
+  BOOST_TEST((here.server.bodies("bucket") == objects));
+  BOOST_TEST(std::filesystem::exists(snapshots[0]));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_not_published_in_a_bucket_of_before_is_undone_when_it_answers) {
+  wire_scene here;
+  here.fail_first_run(request_match(s3_verb::upload_part, 4, 0), forbidden);
+  const std::vector<std::string> snapshots = here.rig.disk.snapshots();
+  BOOST_TEST(here.server.open_uploads().size() == 2U);
+  here.move_away();
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.server.open_uploads().size() == 2U);
+  BOOST_TEST(has(here.rig.journal_text(), "aside: "), here.rig.journal_text());
+  // Nobody knows yet whether it is published.
+  BOOST_REQUIRE(snapshots.size() == 1U);
+  BOOST_TEST(std::filesystem::exists(snapshots[0]));
+  here.server.clear_script();
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.log.contains("action=abandon reason=given_up"));
+  BOOST_TEST(here.server.open_uploads().empty());
+  BOOST_TEST(here.server.bodies("bucket").empty());
+  BOOST_TEST(!std::filesystem::exists(snapshots[0]));
+  BOOST_TEST(here.rig.journal_text() == "none");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
