@@ -699,7 +699,7 @@ task<result<void>> backup_job::abandon(const services& there, store_connection* 
                                        std::string path, journal_record record) {
   result<void> removed;
   if (!record.intent.local_only) {
-    auto removing = remove_unfinished_objects(*connection, record.intent, there.stop);
+    auto removing = remove_unfinished_objects(there, *connection, record);
     removed = co_await std::move(removing);
     const bool elsewhere = &there != &_with;
     const bool for_good = elsewhere || (!removed && removed.error().why == reason::access);

@@ -39,11 +39,13 @@ engine::task<engine::result<unfinished_finding>> examine_unfinished(const servic
                                                                     const subvolume_view* view,
                                                                     stream_settings settings);
 
-// Aborts the uploads and deletes the objects of a backup whose manifest was never written; found by
-// their keys, which carry the backup's time, so that what the journal missed is found too.
-engine::task<engine::result<void>> remove_unfinished_objects(store_connection& connection,
-                                                             const backup_intent& intent,
-                                                             engine::stop_token stop);
+// Aborts the uploads and deletes the objects of a backup whose manifest was never written: the
+// uploads that the journal names, and what a listing finds under its keys, which carry the backup's
+// time, so that what the journal missed is found too. A store that does not let us list open
+// uploads, or does not know how, is no failure. `record` must outlive it.
+engine::task<engine::result<void>> remove_unfinished_objects(const services& with,
+                                                             store_connection& connection,
+                                                             const journal_record& record);
 
 // Deletes the snapshot that the journal names, when it is that one and not another of its name.
 engine::task<engine::result<void>> remove_unfinished_snapshot(const services& with,

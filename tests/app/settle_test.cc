@@ -245,4 +245,64 @@ BOOST_AUTO_TEST_CASE(what_is_not_published_in_a_bucket_of_before_is_undone_when_
   BOOST_TEST(here.rig.journal_text() == "none");
 }
 
+// An upload that the journal names needs no listing; one that it missed is found by key.
+BOOST_AUTO_TEST_CASE(open_uploads_are_aborted_however_the_store_lists_them) {
+  struct listing {
+    bool by_key;
+    int refused_with;
+    std::size_t asked;  // how often for this backup's uploads
+  };
+  for (const listing& how :
+       {listing{false, 0, 1}, {true, 0, 5}, {false, 403, 1}, {false, 501, 1}}) {
+    BOOST_TEST_CONTEXT("by key " << how.by_key << ", refused with " << how.refused_with) {
+      memory_store_options options;
+      options.list_uploads_by_key = how.by_key;
+      options.refuse_list_uploads_status = how.refused_with;
+      memory_scene here(options);
+      here.interrupt_at(8);
+      const app::journal_record record = here.journalled();
+      BOOST_TEST(record.chunks.size() == 2U);
+      BOOST_TEST(here.objects->uploads().size() == 2U);
+      if (how.refused_with == 0) {
+        // Created, and the run killed before it was noted.
+        const planner::key_layout keys("host/", "data");
+        auto creating = here.objects->create_multipart_upload(
+            s3::object_key(keys.chunk(record.intent.kind, record.intent.when, 2)), {}, {});
+        BOOST_TEST(here.rig.shared_loop->run(std::move(creating)).has_value());
+      }
+      here.rig.settings.part_size_bytes /= 2;  // so that it cannot be resumed
+      BOOST_TEST(here.rig.run_text() == "done");
+      BOOST_TEST(here.rig.log.contains("action=abandon reason=settings_changed"));
+      BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+      std::size_t asked = 0;
+      for (const auto& call : here.objects->calls()) {
+        asked += call.verb == "ListMultipartUploads" &&
+                         has(call.key, "chunk-" + record.intent.when.compact())
+                     ? 1U
+                     : 0U;
+      }
+      BOOST_TEST(asked == how.asked);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(open_uploads_are_aborted_on_a_server_that_does_not_list_them) {
+  for (const int status : {0, 403, 501}) {
+    scripted_s3_options options = wire_scene::small_parts();
+    options.list_uploads_by_key = status == 0;
+    wire_scene here(options);
+    here.fail_first_run(request_match(s3_verb::upload_part, 4, 0), forbidden);
+    BOOST_TEST(here.server.open_uploads().size() == 2U);
+    here.rig.settings.part_size_bytes /= 2;
+    if (status != 0) {
+      here.server.script(
+          request_match(s3_verb::list_uploads, 1, 0),
+          scripted_action::answer(status, status == 403 ? "AccessDenied" : "NotImplemented"));
+    }
+    BOOST_TEST(here.rig.run_text() == "done");
+    BOOST_TEST(here.rig.log.contains("action=abandon reason=settings_changed"));
+    BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
