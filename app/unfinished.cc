@@ -229,17 +229,27 @@ task<result<unfinished_finding>> examine_unfinished(const services& with,
     co_return std::move(found);
   }
   s3::object_store& store = connection.store();
-  auto reading = read_pointer(store, intent.keys_root + "current.json", with.stop);
-  auto pointer = co_await std::move(reading);
-  if (!pointer && pointer.error().why != reason::protocol) {
+  // As text: a damaged one, too, is still what was there before, or is not.
+  auto getting_pointer = store.get_object_text(s3::object_key(intent.keys_root + "current.json"),
+                                               pointer_bytes_max, with.stop);
+  auto pointer = co_await std::move(getting_pointer);
+  if (!pointer && pointer.error().what_now != disposition::not_found) {
     co_return std::move(pointer.error());
   }
+  bool understood = false;
   if (pointer) {
-    found.pointer = std::move(*pointer);
-    found.facts.pointer_unmoved = found.pointer.has_value() == intent.pointer_before.has_value() &&
-                                  (!found.pointer || found.pointer->text == *intent.pointer_before);
+    stored_pointer there;
+    if (auto value = planner::parse_pointer(pointer->body)) {
+      there.value = std::move(*value);
+      understood = true;
+    }
+    there.text = std::move(pointer->body);
+    there.tag = std::move(pointer->tag);
+    found.pointer = std::move(there);
   }
-  if (found.pointer) {
+  found.facts.pointer_unmoved = found.pointer.has_value() == intent.pointer_before.has_value() &&
+                                (!found.pointer || found.pointer->text == *intent.pointer_before);
+  if (understood) {
     auto chaining = read_chain(store, found.pointer->value.manifest_key, with.stop);
     auto chain = co_await std::move(chaining);
     if (chain) {

@@ -23,7 +23,7 @@ stream_settings stream_settings_of(const config& settings, const btrfs::capabili
 
 struct unfinished_finding {
   planner::unfinished_backup facts;
-  std::optional<stored_pointer> pointer;      // as it is now
+  std::optional<stored_pointer> pointer;      // as it is now; of a damaged one text and tag
   std::optional<planner::manifest> manifest;  // of this backup, when it was written
   std::optional<btrfs::snapshot> snapshot;    // by the identity rule
 };

@@ -305,4 +305,38 @@ BOOST_AUTO_TEST_CASE(open_uploads_are_aborted_on_a_server_that_does_not_list_the
   }
 }
 
+// A full replaces what cannot be understood; interrupted, it goes on all the same.
+BOOST_AUTO_TEST_CASE(a_backup_begun_over_a_damaged_pointer_is_resumed) {
+  memory_scene here;
+  here.objects->put(pointer_key, "{ damaged");
+  here.interrupt_at(10);
+  BOOST_TEST(has(here.rig.journal_text(), "0: 1"), here.rig.journal_text());
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.log.contains("action=resume"));
+  BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_begun_over_a_damaged_pointer_is_published) {
+  std::size_t steps = 0;
+  {
+    memory_scene undisturbed;
+    undisturbed.objects->put(pointer_key, "{ damaged");
+    BOOST_TEST(undisturbed.rig.run_text() == "done");
+    steps = undisturbed.objects->steps();
+  }
+  for (const bool damaged_again : {false, true}) {
+    memory_scene here;
+    here.objects->put(pointer_key, "{ damaged");
+    here.interrupt_at(steps);
+    if (damaged_again) {
+      // Somebody wrote it meanwhile: nothing is published over that by an old run.
+      here.objects->put(pointer_key, "{ damaged otherwise");
+    }
+    BOOST_TEST(here.rig.run_text() == "done");
+    BOOST_TEST(here.rig.log.contains("action=publish") != damaged_again);
+    BOOST_TEST((here.rig.published_problem(here.contents()) == "") != damaged_again);
+    BOOST_TEST(here.rig.chain_in(here.contents()).size() == 1U);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
