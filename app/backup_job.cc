@@ -808,12 +808,13 @@ void backup_job::report_nested(const subvolume_config& which) {
   }
 }
 
-// A time that no key and no snapshot carries yet: those of an earlier backup must not be written
-// again. Waits for the next second where this one is taken.
-task<result<std::string>> backup_job::free_time(const subvolume_view& view) {
+// A time that no key and no snapshot carries yet, nor one that was given up since `view` was seen:
+// those of an earlier backup must not be written again. Waits for the next second where this one is
+// taken.
+task<result<std::string>> backup_job::free_time(const subvolume_view& view, std::string given_up) {
   for (;;) {
     std::string time = now().compact();
-    if (!view.time_is_taken(time)) {
+    if (time != given_up && !view.time_is_taken(time)) {
       co_return time;
     }
     auto waiting = _with.loop.sleep_for(std::chrono::milliseconds(200), _with.stop);
@@ -857,12 +858,14 @@ backup_intent backup_job::intent_for(const subvolume_view& view, const planner::
 }
 
 task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
+  std::string given_up;
   for (int attempt = 1;; ++attempt) {
-    auto choosing = free_time(view);
+    auto choosing = free_time(view, given_up);
     auto time = co_await std::move(choosing);
     if (!time) {
       co_return std::move(time.error());
     }
+    given_up = *time;
     made_backup backup(view, intent_for(view, plan, *time), _with.settings.prefix);
     auto record = journal::begin(
         _with.loop, _with.log,
@@ -1246,6 +1249,16 @@ task<void> backup_job::undo(made_backup& backup) {
     if (auto removed = backup.record->remove(); !removed) {
       _with.log.write(log_level::warning, "backup", "journal_left",
                       {{"error", removed.error().text()}});
+    }
+    co_return;
+  }
+  if (backup.start_again && !keep) {
+    // The next backup is made at once, and needs the journal's place.
+    auto aside =
+        leave_to_later(backup.record->path(), backup.intent, "not all of it could be removed");
+    if (!aside) {
+      _with.log.write(log_level::warning, "backup", "journal_left",
+                      {{"error", aside.error().text()}});
     }
     co_return;
   }

@@ -81,7 +81,8 @@ class backup_job {
                                       const std::string& why);
 
   engine::task<engine::result<void>> make(subvolume_view view, planner::plan plan);
-  engine::task<engine::result<std::string>> free_time(const subvolume_view& view);
+  engine::task<engine::result<std::string>> free_time(const subvolume_view& view,
+                                                      std::string given_up);
   [[nodiscard]] backup_intent intent_for(const subvolume_view& view, const planner::plan& plan,
                                          const std::string& time) const;
   engine::task<engine::result<made>> finish(made_backup& backup);

@@ -339,4 +339,23 @@ BOOST_AUTO_TEST_CASE(a_backup_begun_over_a_damaged_pointer_is_published) {
   }
 }
 
+// All chunks are objects; then the same snapshot sends other bytes, and nothing may be deleted.
+BOOST_AUTO_TEST_CASE(what_cannot_be_deleted_makes_way_for_the_backup_that_begins_anew) {
+  wire_scene here;
+  here.fail_first_run(key_with(s3_verb::put_object, "manifest-"), forbidden);
+  const std::vector<std::string> snapshots = here.rig.disk.snapshots();
+  BOOST_REQUIRE(snapshots.size() == 1U);
+  here.rig.disk.change_stream_of(snapshots[0], send_stream(5 * backup_rig::part_bytes, 77));
+  here.server.script(request_match(s3_verb::delete_object, 1, 0), forbidden);
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.log.contains("begins anew"));
+  BOOST_TEST(has(here.rig.journal_text(), "aside: "), here.rig.journal_text());
+  BOOST_TEST(here.rig.chain_in(here.contents()).size() == 1U);
+  BOOST_TEST(!std::filesystem::exists(snapshots[0]));
+  // When it may be deleted, it is.
+  here.server.clear_script();
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
