@@ -60,6 +60,20 @@ task<result<void>> prove_whole(btrfs::send_process& send,
   co_return inspector.finish();
 }
 
+// What is told of chunks once their manifest is written: without the records of their parts, of
+// which a large backup has tens of thousands.
+std::vector<planner::chunk_record> without_parts(const std::vector<planner::chunk_record>& chunks) {
+  std::vector<planner::chunk_record> made;
+  for (const planner::chunk_record& chunk : chunks) {
+    planner::chunk_record one;
+    one.key = chunk.key;
+    one.size = chunk.size;
+    one.sha256 = chunk.sha256;
+    made.push_back(std::move(one));
+  }
+  return made;
+}
+
 }  // namespace
 
 result<std::vector<subvolume_config>> select_subvolumes(const config& settings,
@@ -135,6 +149,7 @@ struct backup_job::made_backup {
   btrfs::snapshot snapshot;
   std::unique_ptr<journal> record;
   std::map<std::uint32_t, journalled_chunk> before;  // what an earlier attempt uploaded
+  bool had_before = false;                           // that was something, and went to `upload`
   std::unique_ptr<upload_stream> upload;
   std::vector<planner::chunk_record> chunks;
   std::uint64_t commands = 0;
@@ -913,7 +928,8 @@ task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
 task<result<backup_job::made>> backup_job::finish(made_backup& backup) {
   auto streaming = stream_and_publish(backup);
   auto outcome = co_await std::move(streaming);
-  const bool nothing_gained = backup.record->parts_noted() == 0 && backup.before.empty();
+  const bool nothing_gained =
+      backup.record->parts_noted() == 0 && backup.before.empty() && !backup.had_before;
   if (backup.published) {
     // What failed after the commit point does not undo it.
   } else if (_command.no_s3 || backup.worthless || nothing_gained) {
@@ -1056,8 +1072,10 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
   }
   btrfs::stream_inspector inspector;
   upload_stream::layout where(backup.keys, backup.intent.kind, backup.intent.when);
-  backup.upload = std::make_unique<upload_stream>(
-      _with, *_budget, _connection.get(), std::move(where), backup.record.get(), backup.before);
+  backup.had_before = !backup.before.empty();
+  backup.upload =
+      std::make_unique<upload_stream>(_with, *_budget, _connection.get(), std::move(where),
+                                      backup.record.get(), std::exchange(backup.before, {}));
   bool waited_for = false;
   const upload_stream::proof prove = [&] {
     waited_for = true;
@@ -1149,7 +1167,8 @@ void backup_job::report_totals(std::chrono::steady_clock::time_point began) {
                    {"peak_rss_bytes", std::to_string(totals.peak_rss_bytes)}});
 }
 
-planner::manifest backup_job::describe(const made_backup& backup) const {
+// The records of its parts go there, and are not kept beside.
+planner::manifest backup_job::describe(made_backup& backup) const {
   const btrfs::subvolume_info& info = backup.snapshot.info;
   planner::manifest value;
   value.subvolume = backup.intent.subvolume;
@@ -1166,7 +1185,7 @@ planner::manifest backup_job::describe(const made_backup& backup) const {
   }
   value.snapshot.ctransid = info.ctransid;
   value.parent_manifest = backup.intent.parent_manifest;
-  value.chunks = backup.chunks;
+  value.chunks = std::exchange(backup.chunks, without_parts(backup.chunks));
   value.total_bytes = backup.upload->total_bytes();
   value.chunk_size = backup.intent.chunk_size;
   value.storage_class = _with.settings.storage_class_chunks;

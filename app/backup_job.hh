@@ -96,7 +96,7 @@ class backup_job {
   [[nodiscard]] std::uint64_t sent_bytes() const;
   [[nodiscard]] std::string more_progress(const upload_stream& upload) const;
   void report_totals(std::chrono::steady_clock::time_point began);
-  [[nodiscard]] planner::manifest describe(const made_backup& backup) const;
+  [[nodiscard]] planner::manifest describe(made_backup& backup) const;
 
   void report_nested(const subvolume_config& which);
   // `standing`: what is known of the backup beside that; may be empty.

@@ -154,6 +154,7 @@ task<result<stored_object>> multipart_upload::complete(engine::stop_token stop) 
   if (!swept) {
     co_return std::move(swept.error()).within("looking for uploads left open");
   }
+  _parts.clear();  // up to 10,000, and their stream goes on with the next object
   stored_object stored;
   stored.tag = info->tag;
   stored.size = info->size;
