@@ -60,6 +60,20 @@ task<result<void>> prove_whole(btrfs::send_process& send,
   co_return inspector.finish();
 }
 
+// What is told of chunks once their manifest is written: without the records of their parts, of
+// which a large backup has tens of thousands.
+std::vector<planner::chunk_record> without_parts(const std::vector<planner::chunk_record>& chunks) {
+  std::vector<planner::chunk_record> made;
+  for (const planner::chunk_record& chunk : chunks) {
+    planner::chunk_record one;
+    one.key = chunk.key;
+    one.size = chunk.size;
+    one.sha256 = chunk.sha256;
+    made.push_back(std::move(one));
+  }
+  return made;
+}
+
 }  // namespace
 
 result<std::vector<subvolume_config>> select_subvolumes(const config& settings,
@@ -135,6 +149,7 @@ struct backup_job::made_backup {
   btrfs::snapshot snapshot;
   std::unique_ptr<journal> record;
   std::map<std::uint32_t, journalled_chunk> before;  // what an earlier attempt uploaded
+  bool had_before = false;                           // that was something, and went to `upload`
   std::unique_ptr<upload_stream> upload;
   std::vector<planner::chunk_record> chunks;
   std::uint64_t commands = 0;
@@ -434,6 +449,14 @@ task<result<bool>> backup_job::settle(subvolume_view& view) {
       continue;  // without the store nothing can be said of it
     }
     const std::string path = journal_path(_with.settings.state_path, view.which.name, local);
+    if (owner_of_journal(_with.settings.state_path, path, {view.which.name}) ==
+        journal_owner::another_state_file) {
+      error failure;
+      failure.why = reason::configuration;
+      failure.message = "journal " + path + " is of another configuration's backup";
+      failure.remedy = "name a file in a directory of its own in global.state_path";
+      co_return failure;
+    }
     auto record = load_journal(path);
     if (!record) {
       co_return std::move(record.error());
@@ -451,6 +474,25 @@ task<result<bool>> backup_job::settle(subvolume_view& view) {
   co_return changed;
 }
 
+// Whether that journal is this configuration's, before anything is done about it. One that cannot
+// be read, and whose name does not tell, is left alone.
+bool backup_job::is_ours(const std::string& path) const {
+  std::set<std::string> names;
+  for (const subvolume_config& one : _with.settings.subvolumes) {
+    names.insert(one.name);
+  }
+  if (owner_of_journal(_with.settings.state_path, path, names) == journal_owner::this_state_file) {
+    return true;
+  }
+  if (auto record = read_journal(path); !record) {  // an empty one is of no backup yet
+    _with.log.write(log_level::warning, "backup", "journal_left_alone",
+                    {{"error", record.error().text()},
+                     {"reason", "it may be another configuration's"},
+                     {"remedy", "run that one's backup; delete the file if there is none"}});
+  }
+  return false;
+}
+
 // Journals of subvolumes that are not configured any more, and those that were set aside.
 task<void> backup_job::settle_others() {
   auto paths = list_journals(_with.settings.state_path);
@@ -460,6 +502,9 @@ task<void> backup_job::settle_others() {
     co_return;
   }
   for (const std::string& path : *paths) {
+    if (!is_ours(path)) {
+      continue;
+    }
     auto record = load_journal(path);
     if (record && !*record) {
       continue;
@@ -529,9 +574,7 @@ task<result<void>> backup_job::settle_one(std::string path, journal_record recor
   const services there{_with.loop, _with.log, _with.clock, settings, environment, _with.stop};
   auto connection = store_connection::open(there);
   if (!connection) {
-    auto abandoning =
-        abandon(_with, nullptr, std::move(path), std::move(record), connection.error().text());
-    co_return co_await std::move(abandoning);
+    co_return leave_to_later(path, record.intent, connection.error().text());
   }
   auto settling = settle_at(there, connection->get(), std::move(path), std::move(record), view);
   auto settled = co_await std::move(settling);
@@ -544,11 +587,6 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
                                          std::string path, journal_record record,
                                          subvolume_view* view) {
   const bool elsewhere = &there != &_with;
-  if (is_set_aside(path)) {  // given up already
-    auto abandoning = abandon(there, connection, std::move(path), std::move(record),
-                              elsewhere ? "elsewhere" : "");
-    co_return co_await std::move(abandoning);
-  }
   unfinished_finding found;
   if (record.intent.local_only) {
     found.facts.local_only = true;
@@ -557,9 +595,8 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
                                         stream_settings_of(_with.settings, _host));
     auto examined = co_await std::move(examining);
     if (!examined && elsewhere && examined.error().what_now != disposition::cancelled) {
-      auto abandoning =
-          abandon(there, nullptr, std::move(path), std::move(record), examined.error().text());
-      co_return co_await std::move(abandoning);
+      // Perhaps it is published there: nothing of it is touched before that is known.
+      co_return leave_to_later(path, record.intent, examined.error().text());
     }
     if (!examined) {
       co_return std::move(examined.error());
@@ -567,6 +604,7 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
     found = std::move(*examined);
     found.facts.place_problem = place_problem(_with, record);
   }
+  found.facts.set_aside = is_set_aside(path);
   const planner::unfinished_verdict verdict = planner::decide_unfinished(
       found.facts, now(),
       std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
@@ -594,8 +632,7 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
     case planner::unfinished_action::abandon:
       break;
   }
-  auto abandoning =
-      abandon(there, connection, std::move(path), std::move(record), elsewhere ? "elsewhere" : "");
+  auto abandoning = abandon(there, connection, std::move(path), std::move(record));
   co_return co_await std::move(abandoning);
 }
 
@@ -671,22 +708,16 @@ task<result<void>> backup_job::resume(std::string path, journal_record record,
   co_return engine::ok();
 }
 
-// Undoes everything of it. What cannot be removed, because deleting is denied or its place is gone,
-// is kept in the journal under another name, and said.
+// Undoes everything of a backup that its place, to which `connection` leads, does not know. What
+// cannot be removed, because deleting is denied or its place goes away, is left to later runs.
 task<result<void>> backup_job::abandon(const services& there, store_connection* connection,
-                                       std::string path, journal_record record,
-                                       std::string elsewhere) {
+                                       std::string path, journal_record record) {
   result<void> removed;
   if (!record.intent.local_only) {
-    if (connection != nullptr) {
-      auto removing = remove_unfinished_objects(*connection, record.intent, there.stop);
-      removed = co_await std::move(removing);
-    } else {
-      error failure;
-      failure.message = elsewhere;
-      removed = std::move(failure);
-    }
-    const bool for_good = !elsewhere.empty() || (!removed && removed.error().why == reason::access);
+    auto removing = remove_unfinished_objects(there, *connection, record);
+    removed = co_await std::move(removing);
+    const bool elsewhere = &there != &_with;
+    const bool for_good = elsewhere || (!removed && removed.error().why == reason::access);
     if (!removed && (!for_good || removed.error().what_now == disposition::cancelled)) {
       co_return removed;
     }
@@ -703,21 +734,30 @@ task<result<void>> backup_job::abandon(const services& there, store_connection* 
   if (left.empty()) {
     co_return remove_journal(path);
   }
+  co_return leave_to_later(path, record.intent, left);
+}
+
+// What could not be removed, or not even looked at, is kept in the journal under another name,
+// which makes way for the next backup's, and said.
+result<void> backup_job::leave_to_later(const std::string& path, const backup_intent& intent,
+                                        const std::string& why) {
   result<std::string> aside = path;
   if (!is_set_aside(path)) {
     aside = set_journal_aside(path, now());
   }
   if (!aside) {
-    co_return std::move(aside.error());
+    return std::move(aside.error());
   }
   _with.log.write(log_level::warning, "backup", "unfinished_backup_left",
-                  {{"subvolume", record.intent.subvolume},
-                   {"error", left},
-                   {"bucket", record.intent.bucket},
-                   {"keys", record.intent.keys_root},
+                  {{"subvolume", intent.subvolume},
+                   {"error", why},
+                   {"bucket", intent.bucket},
+                   {"keys", intent.keys_root},
+                   {"snapshot", intent.snapshot_path},
                    {"journal", *aside},
-                   {"consequence", "the next run tries again"}});
-  co_return engine::ok();
+                   {"consequence", "the next run tries again"},
+                   {"remedy", "delete the journal if that can never succeed"}});
+  return engine::ok();
 }
 
 // Says what was decided, and why.
@@ -787,12 +827,13 @@ void backup_job::report_nested(const subvolume_config& which) {
   }
 }
 
-// A time that no key and no snapshot carries yet: those of an earlier backup must not be written
-// again. Waits for the next second where this one is taken.
-task<result<std::string>> backup_job::free_time(const subvolume_view& view) {
+// A time that no key and no snapshot carries yet, nor one that was given up since `view` was seen:
+// those of an earlier backup must not be written again. Waits for the next second where this one is
+// taken.
+task<result<std::string>> backup_job::free_time(const subvolume_view& view, std::string given_up) {
   for (;;) {
     std::string time = now().compact();
-    if (!view.time_is_taken(time)) {
+    if (time != given_up && !view.time_is_taken(time)) {
       co_return time;
     }
     auto waiting = _with.loop.sleep_for(std::chrono::milliseconds(200), _with.stop);
@@ -836,12 +877,14 @@ backup_intent backup_job::intent_for(const subvolume_view& view, const planner::
 }
 
 task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
+  std::string given_up;
   for (int attempt = 1;; ++attempt) {
-    auto choosing = free_time(view);
+    auto choosing = free_time(view, given_up);
     auto time = co_await std::move(choosing);
     if (!time) {
       co_return std::move(time.error());
     }
+    given_up = *time;
     made_backup backup(view, intent_for(view, plan, *time), _with.settings.prefix);
     auto record = journal::begin(
         _with.loop, _with.log,
@@ -889,7 +932,8 @@ task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
 task<result<backup_job::made>> backup_job::finish(made_backup& backup) {
   auto streaming = stream_and_publish(backup);
   auto outcome = co_await std::move(streaming);
-  const bool nothing_gained = backup.record->parts_noted() == 0 && backup.before.empty();
+  const bool nothing_gained =
+      backup.record->parts_noted() == 0 && backup.before.empty() && !backup.had_before;
   if (backup.published) {
     // What failed after the commit point does not undo it.
   } else if (_command.no_s3 || backup.worthless || nothing_gained) {
@@ -1032,8 +1076,10 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
   }
   btrfs::stream_inspector inspector;
   upload_stream::layout where(backup.keys, backup.intent.kind, backup.intent.when);
-  backup.upload = std::make_unique<upload_stream>(
-      _with, *_budget, _connection.get(), std::move(where), backup.record.get(), backup.before);
+  backup.had_before = !backup.before.empty();
+  backup.upload =
+      std::make_unique<upload_stream>(_with, *_budget, _connection.get(), std::move(where),
+                                      backup.record.get(), std::exchange(backup.before, {}));
   bool waited_for = false;
   const upload_stream::proof prove = [&] {
     waited_for = true;
@@ -1125,7 +1171,8 @@ void backup_job::report_totals(std::chrono::steady_clock::time_point began) {
                    {"peak_rss_bytes", std::to_string(totals.peak_rss_bytes)}});
 }
 
-planner::manifest backup_job::describe(const made_backup& backup) const {
+// The records of its parts go there, and are not kept beside.
+planner::manifest backup_job::describe(made_backup& backup) const {
   const btrfs::subvolume_info& info = backup.snapshot.info;
   planner::manifest value;
   value.subvolume = backup.intent.subvolume;
@@ -1142,7 +1189,7 @@ planner::manifest backup_job::describe(const made_backup& backup) const {
   }
   value.snapshot.ctransid = info.ctransid;
   value.parent_manifest = backup.intent.parent_manifest;
-  value.chunks = backup.chunks;
+  value.chunks = std::exchange(backup.chunks, without_parts(backup.chunks));
   value.total_bytes = backup.upload->total_bytes();
   value.chunk_size = backup.intent.chunk_size;
   value.storage_class = _with.settings.storage_class_chunks;
@@ -1225,6 +1272,16 @@ task<void> backup_job::undo(made_backup& backup) {
     if (auto removed = backup.record->remove(); !removed) {
       _with.log.write(log_level::warning, "backup", "journal_left",
                       {{"error", removed.error().text()}});
+    }
+    co_return;
+  }
+  if (backup.start_again && !keep) {
+    // The next backup is made at once, and needs the journal's place.
+    auto aside =
+        leave_to_later(backup.record->path(), backup.intent, "not all of it could be removed");
+    if (!aside) {
+      _with.log.write(log_level::warning, "backup", "journal_left",
+                      {{"error", aside.error().text()}});
     }
     co_return;
   }

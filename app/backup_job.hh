@@ -58,6 +58,7 @@ class backup_job {
   engine::task<engine::result<subvolume_view>> observe(const subvolume_config& which);
 
   engine::task<engine::result<bool>> settle(subvolume_view& view);
+  [[nodiscard]] bool is_ours(const std::string& path) const;
   engine::task<void> settle_others();
   engine::result<std::optional<journal_record>> load_journal(const std::string& path);
   engine::task<engine::result<void>> settle_one(std::string path, journal_record record,
@@ -75,11 +76,13 @@ class backup_job {
   engine::task<engine::result<void>> resume(std::string path, journal_record record,
                                             const unfinished_finding& found, subvolume_view& view);
   engine::task<engine::result<void>> abandon(const services& there, store_connection* connection,
-                                             std::string path, journal_record record,
-                                             std::string elsewhere);
+                                             std::string path, journal_record record);
+  engine::result<void> leave_to_later(const std::string& path, const backup_intent& intent,
+                                      const std::string& why);
 
   engine::task<engine::result<void>> make(subvolume_view view, planner::plan plan);
-  engine::task<engine::result<std::string>> free_time(const subvolume_view& view);
+  engine::task<engine::result<std::string>> free_time(const subvolume_view& view,
+                                                      std::string given_up);
   [[nodiscard]] backup_intent intent_for(const subvolume_view& view, const planner::plan& plan,
                                          const std::string& time) const;
   engine::task<engine::result<made>> finish(made_backup& backup);
@@ -93,7 +96,7 @@ class backup_job {
   [[nodiscard]] std::uint64_t sent_bytes() const;
   [[nodiscard]] std::string more_progress(const upload_stream& upload) const;
   void report_totals(std::chrono::steady_clock::time_point began);
-  [[nodiscard]] planner::manifest describe(const made_backup& backup) const;
+  [[nodiscard]] planner::manifest describe(made_backup& backup) const;
 
   void report_nested(const subvolume_config& which);
   // `standing`: what is known of the backup beside that; may be empty.

@@ -182,6 +182,55 @@ std::string stem_of(const std::string& state_path) {
   return path.stem().string() + ".";
 }
 
+std::string file_name(const std::string& path) {
+  return std::filesystem::path(path).filename().string();
+}
+
+constexpr std::string_view live_end = ".journal";
+
+// Where the time of a journal set aside begins.
+std::size_t aside_mark(const std::string& path) {
+  const std::size_t at = path.rfind(std::string(live_end) + "-");
+  return at == std::string::npos ? at : at + live_end.size() + 1;
+}
+
+// The path that it would have, or had, before it was set aside.
+std::string live_path(const std::string& path) {
+  return is_set_aside(path) ? path.substr(0, aside_mark(path) - 1) : path;
+}
+
+// Whom the journal at `path` is of. Also of one that is damaged further on, or that a newer version
+// wrote; nullopt where the first line tells nothing.
+struct journal_subject {
+  std::string subvolume;
+  bool local_only = false;
+};
+std::optional<journal_subject> subject_of(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  if (!std::getline(file, line) || file.eof()) {
+    return std::nullopt;
+  }
+  const json in = json::parse(line, nullptr, false);
+  try {
+    return journal_subject{in.at("subvolume").get<std::string>(), in.at("local_only").get<bool>()};
+  } catch (const json::exception&) {
+    return std::nullopt;
+  }
+}
+
+// `stem` with the first time from `when` on that no file carries: what is set aside twice in a
+// second must not replace itself.
+std::string free_name(const std::string& stem, planner::timestamp when) {
+  for (;; when = planner::timestamp(when.when() + std::chrono::seconds(1))) {
+    std::string name = stem + when.compact();
+    std::error_code code;
+    if (!std::filesystem::exists(std::filesystem::symlink_status(name, code))) {
+      return name;
+    }
+  }
+}
+
 }  // namespace
 
 std::string journal_path(const std::string& state_path, const std::string& subvolume,
@@ -200,7 +249,8 @@ result<std::vector<std::string>> list_journals(const std::string& state_path) {
   for (std::filesystem::directory_iterator entry(directory, code), end; !code && entry != end;
        entry.increment(code)) {
     const std::string name = entry->path().filename().string();
-    if (name.starts_with(stem) && (name.ends_with(".journal") || is_set_aside(name))) {
+    if (name.starts_with(stem) && (name.ends_with(live_end) || is_set_aside(name)) &&
+        owner_of_journal(state_path, entry->path().string()) != journal_owner::another_state_file) {
       found.push_back(entry->path().string());
     }
   }
@@ -211,19 +261,42 @@ result<std::vector<std::string>> list_journals(const std::string& state_path) {
   return found;
 }
 
+journal_owner owner_of_journal(const std::string& state_path, const std::string& path,
+                               const std::set<std::string>& subvolumes) {
+  const std::string name = file_name(live_path(path));
+  const auto is_of = [&](const std::string& subvolume, bool local_only) {
+    return name == file_name(journal_path(state_path, subvolume, local_only));
+  };
+  if (const auto subject = subject_of(path)) {
+    return is_of(subject->subvolume, subject->local_only) ? journal_owner::this_state_file
+                                                          : journal_owner::another_state_file;
+  }
+  if (std::any_of(subvolumes.begin(), subvolumes.end(), [&](const std::string& subvolume) {
+        return is_of(subvolume, false) || is_of(subvolume, true);
+      })) {
+    return journal_owner::this_state_file;
+  }
+  const std::string stem = stem_of(state_path);
+  if (name.size() <= stem.size() + live_end.size() || !name.starts_with(stem)) {
+    return journal_owner::another_state_file;
+  }
+  // One dot before the end: one state file, one subvolume.
+  const auto end = name.end() - static_cast<std::ptrdiff_t>(live_end.size());
+  return std::count(name.begin(), end, '.') == 1 ? journal_owner::this_state_file
+                                                 : journal_owner::unknown;
+}
+
 bool is_set_aside(const std::string& path) {
-  constexpr std::string_view mark = ".journal-";
-  const std::size_t at = path.rfind(mark);
-  return at != std::string::npos &&
-         planner::timestamp::parse(path.substr(at + mark.size())).has_value();
+  const std::size_t at = aside_mark(path);
+  return at != std::string::npos && planner::timestamp::parse(path.substr(at)).has_value();
 }
 
 result<std::string> set_journal_aside(const std::string& path, planner::timestamp when) {
-  return rename_durably(path, path + "-" + when.compact());
+  return rename_durably(path, free_name(path + "-", when));
 }
 
 result<std::string> set_damaged_journal_aside(const std::string& path, planner::timestamp when) {
-  return rename_durably(path, path + ".damaged-" + when.compact());
+  return rename_durably(path, free_name(path + ".damaged-", when));
 }
 
 result<std::optional<journal_record>> read_journal(const std::string& path) {

@@ -2,9 +2,12 @@
 
 #include "planner/keys.hh"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <utility>
+#include <vector>
 
 namespace bts3::app {
 
@@ -68,6 +71,121 @@ std::string parent_problem(const backup_intent& intent, const subvolume_view& vi
   return "";
 }
 
+// What the keys of its chunks begin with; key_layout::chunk() goes on with index and ".bin".
+std::string chunk_prefix(const backup_intent& intent) {
+  return intent.keys_root + std::string(planner::to_string(intent.kind)) + "/chunk-" +
+         intent.when.compact() + "-";
+}
+
+std::string chunk_key(const std::string& prefix, std::uint32_t index) {
+  return prefix + std::to_string(index) + ".bin";
+}
+
+// Keys under which an upload may be open that the journal does not know: created and never noted,
+// or created twice as an answer was lost.
+std::vector<std::string> possible_keys(const services& with, const journal_record& record,
+                                       const std::string& prefix) {
+  const auto& known = record.chunks;
+  const bool ended = std::any_of(known.begin(), known.end(),
+                                 [](const auto& chunk) { return chunk.second.size.has_value(); });
+  std::uint64_t count = known.empty() ? 0 : known.rbegin()->first + std::uint64_t{1};
+  if (!ended) {
+    // So many chunks the parts in flight together can reach beyond the last that was noted.
+    const backup_intent& intent = record.intent;
+    const std::uint64_t parts = intent.chunk_size / std::max<std::uint64_t>(intent.part_size, 1);
+    count +=
+        static_cast<std::uint64_t>(with.settings.concurrency) / std::max<std::uint64_t>(parts, 1) +
+        2;
+  }
+  std::vector<std::string> keys;
+  for (std::uint32_t index = 0; index < count; ++index) {
+    const auto chunk = known.find(index);
+    if (chunk == known.end() || !chunk->second.stored) {
+      keys.push_back(chunk_key(prefix, index));
+    }
+  }
+  return keys;
+}
+
+// Nullopt where the store does not let us look, or does not know how.
+task<result<std::optional<std::vector<s3::listed_upload>>>> look_for_uploads(
+    const services& with, s3::object_store& store, std::string prefix) {
+  auto listing = store.list_multipart_uploads(prefix, with.stop);
+  auto found = co_await std::move(listing);
+  if (found) {
+    co_return std::optional<std::vector<s3::listed_upload>>(std::move(*found));
+  }
+  const error& failure = found.error();
+  const bool refused = failure.why == reason::access || failure.why == reason::unsupported ||
+                       failure.status == 404 || failure.status == 405;
+  if (!refused) {
+    co_return std::move(found.error());
+  }
+  with.log.write(log_level::debug, "s3", "open_uploads_not_listed",
+                 {{"key", prefix}, {"error", failure.message}});
+  co_return std::optional<std::vector<s3::listed_upload>>();
+}
+
+task<result<void>> abort_all(const services& with, s3::object_store& store,
+                             std::vector<s3::listed_upload> uploads) {
+  for (const s3::listed_upload& upload : uploads) {
+    auto aborting = store.abort_multipart_upload(upload.key, upload.id, with.stop);
+    auto aborted = co_await std::move(aborting);
+    if (!aborted) {
+      co_return std::move(aborted.error()).within("aborting the upload of " + upload.key.str());
+    }
+  }
+  co_return engine::ok();
+}
+
+// Those that the journal names need no listing. The others are found by one listing for all keys,
+// but not on MinIO, which takes its prefix for a key: where it finds nothing, each key is asked
+// for.
+task<result<void>> abort_unfinished_uploads(const services& with, s3::object_store& store,
+                                            const journal_record& record, std::string prefix) {
+  auto looking = look_for_uploads(with, store, prefix);
+  auto listed = co_await std::move(looking);
+  if (!listed) {
+    co_return std::move(listed.error());
+  }
+  std::vector<s3::listed_upload> open;
+  if (*listed) {
+    open = **listed;
+  }
+  for (const auto& [index, chunk] : record.chunks) {
+    const s3::upload_id id(chunk.upload_id);
+    const bool is_listed = std::any_of(open.begin(), open.end(),
+                                       [&](const s3::listed_upload& one) { return one.id == id; });
+    if (!chunk.upload_id.empty() && !chunk.stored && !is_listed) {
+      s3::listed_upload noted;
+      noted.key = s3::object_key(chunk_key(prefix, index));
+      noted.id = id;
+      open.push_back(std::move(noted));
+    }
+  }
+  auto aborting = abort_all(with, store, std::move(open));
+  auto aborted = co_await std::move(aborting);
+  if (!aborted || !*listed || !(*listed)->empty()) {
+    co_return aborted;
+  }
+  for (const std::string& key : possible_keys(with, record, prefix)) {
+    auto asking = look_for_uploads(with, store, key);
+    auto found = co_await std::move(asking);
+    if (!found) {
+      co_return std::move(found.error());
+    }
+    if (!*found) {
+      break;
+    }
+    auto ending = abort_all(with, store, std::move(**found));
+    auto ended = co_await std::move(ending);
+    if (!ended) {
+      co_return ended;
+    }
+  }
+  co_return engine::ok();
+}
+
 }  // namespace
 
 stream_settings stream_settings_of(const config& settings, const btrfs::capabilities& host) {
@@ -111,17 +229,27 @@ task<result<unfinished_finding>> examine_unfinished(const services& with,
     co_return std::move(found);
   }
   s3::object_store& store = connection.store();
-  auto reading = read_pointer(store, intent.keys_root + "current.json", with.stop);
-  auto pointer = co_await std::move(reading);
-  if (!pointer && pointer.error().why != reason::protocol) {
+  // As text: a damaged one, too, is still what was there before, or is not.
+  auto getting_pointer = store.get_object_text(s3::object_key(intent.keys_root + "current.json"),
+                                               pointer_bytes_max, with.stop);
+  auto pointer = co_await std::move(getting_pointer);
+  if (!pointer && pointer.error().what_now != disposition::not_found) {
     co_return std::move(pointer.error());
   }
+  bool understood = false;
   if (pointer) {
-    found.pointer = std::move(*pointer);
-    found.facts.pointer_unmoved = found.pointer.has_value() == intent.pointer_before.has_value() &&
-                                  (!found.pointer || found.pointer->text == *intent.pointer_before);
+    stored_pointer there;
+    if (auto value = planner::parse_pointer(pointer->body)) {
+      there.value = std::move(*value);
+      understood = true;
+    }
+    there.text = std::move(pointer->body);
+    there.tag = std::move(pointer->tag);
+    found.pointer = std::move(there);
   }
-  if (found.pointer) {
+  found.facts.pointer_unmoved = found.pointer.has_value() == intent.pointer_before.has_value() &&
+                                (!found.pointer || found.pointer->text == *intent.pointer_before);
+  if (understood) {
     auto chaining = read_chain(store, found.pointer->value.manifest_key, with.stop);
     auto chain = co_await std::move(chaining);
     if (chain) {
@@ -153,30 +281,22 @@ task<result<unfinished_finding>> examine_unfinished(const services& with,
   co_return std::move(found);
 }
 
-task<result<void>> remove_unfinished_objects(store_connection& connection,
-                                             const backup_intent& intent, engine::stop_token stop) {
+task<result<void>> remove_unfinished_objects(const services& with, store_connection& connection,
+                                             const journal_record& record) {
   s3::object_store& store = connection.store();
-  const std::string prefix = intent.keys_root + std::string(planner::to_string(intent.kind)) +
-                             "/chunk-" + intent.when.compact() + "-";
-  auto listing_uploads = store.list_multipart_uploads(prefix, stop);
-  auto uploads = co_await std::move(listing_uploads);
-  if (!uploads) {
-    co_return std::move(uploads.error());
+  const std::string prefix = chunk_prefix(record.intent);
+  auto ending = abort_unfinished_uploads(with, store, record, prefix);
+  auto ended = co_await std::move(ending);
+  if (!ended) {
+    co_return ended;
   }
-  for (const s3::listed_upload& upload : *uploads) {
-    auto aborting = store.abort_multipart_upload(upload.key, upload.id, stop);
-    auto aborted = co_await std::move(aborting);
-    if (!aborted) {
-      co_return std::move(aborted.error()).within("aborting the upload of " + upload.key.str());
-    }
-  }
-  auto listing = store.list_objects(s3::list_request(prefix), stop);
+  auto listing = store.list_objects(s3::list_request(prefix), with.stop);
   auto objects = co_await std::move(listing);
   if (!objects) {
     co_return std::move(objects.error());
   }
   for (const s3::listed_object& object : objects->objects) {
-    auto deleting = store.delete_object(object.key, stop);
+    auto deleting = store.delete_object(object.key, with.stop);
     auto deleted = co_await std::move(deleting);
     if (!deleted) {
       co_return std::move(deleted.error()).within("deleting " + object.key.str());

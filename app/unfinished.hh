@@ -23,7 +23,7 @@ stream_settings stream_settings_of(const config& settings, const btrfs::capabili
 
 struct unfinished_finding {
   planner::unfinished_backup facts;
-  std::optional<stored_pointer> pointer;      // as it is now
+  std::optional<stored_pointer> pointer;      // as it is now; of a damaged one text and tag
   std::optional<planner::manifest> manifest;  // of this backup, when it was written
   std::optional<btrfs::snapshot> snapshot;    // by the identity rule
 };
@@ -39,11 +39,13 @@ engine::task<engine::result<unfinished_finding>> examine_unfinished(const servic
                                                                     const subvolume_view* view,
                                                                     stream_settings settings);
 
-// Aborts the uploads and deletes the objects of a backup whose manifest was never written; found by
-// their keys, which carry the backup's time, so that what the journal missed is found too.
-engine::task<engine::result<void>> remove_unfinished_objects(store_connection& connection,
-                                                             const backup_intent& intent,
-                                                             engine::stop_token stop);
+// Aborts the uploads and deletes the objects of a backup whose manifest was never written: the
+// uploads that the journal names, and what a listing finds under its keys, which carry the backup's
+// time, so that what the journal missed is found too. A store that does not let us list open
+// uploads, or does not know how, is no failure. `record` must outlive it.
+engine::task<engine::result<void>> remove_unfinished_objects(const services& with,
+                                                             store_connection& connection,
+                                                             const journal_record& record);
 
 // Deletes the snapshot that the journal names, when it is that one and not another of its name.
 engine::task<engine::result<void>> remove_unfinished_snapshot(const services& with,

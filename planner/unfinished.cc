@@ -35,6 +35,12 @@ unfinished_verdict decide_unfinished(const unfinished_backup& seen, timestamp no
   if (seen.local_only) {
     return abandon("local_only", "it was a --no-s3 run");
   }
+  if (seen.set_aside) {
+    return seen.pointer_names_it || seen.manifest_is_there
+               ? verdict(unfinished_action::release, "published",
+                         "its manifest is there: nothing of it is removed")
+               : abandon("given_up", "an earlier run gave it up and could not undo it");
+  }
   if (seen.pointer_names_it) {
     return verdict(unfinished_action::record, "published", "the pointer names it already");
   }

@@ -16,7 +16,9 @@ struct unfinished_backup {
   bool manifest_is_there = false;  // and is this backup's: same snapshot
   // The pointer is what it was before the backup began.
   bool pointer_unmoved = false;
-  bool local_only = false;       // a --no-s3 run: nothing of it is meant to stay
+  bool local_only = false;  // a --no-s3 run: nothing of it is meant to stay
+  // An earlier run gave it up, perhaps without having seen its place, and could not undo it.
+  bool set_aside = false;
   std::string place_problem;     // how the configured place differs; empty when it does not
   std::string settings_problem;  // likewise protocol, flags, sizes: the stream would differ
   std::string snapshot_problem;  // why its snapshot cannot be sent again; empty when it can
@@ -37,7 +39,7 @@ struct unfinished_verdict {
   unfinished_action what = unfinished_action::abandon;
   std::string reason;  // one word: published, manifest_written, resumable, local_only, expired,
                        // pointer_moved, place_changed, settings_changed, snapshot_unusable,
-                       // parent_unusable, not_configured, superseded
+                       // parent_unusable, not_configured, superseded, given_up
   std::string sentence;
 };
 

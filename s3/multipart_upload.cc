@@ -158,6 +158,7 @@ task<result<stored_object>> multipart_upload::complete(engine::stop_token stop) 
   if (!swept) {
     co_return std::move(swept.error()).within("looking for uploads left open");
   }
+  _parts.clear();  // up to 10,000, and their stream goes on with the next object
   stored_object stored;
   stored.tag = info->tag;
   stored.size = info->size;
@@ -177,8 +178,10 @@ task<result<void>> multipart_upload::abort(engine::stop_token stop) {
   }
   auto sweeping = abort_uploads(_store, _key, _id, stop);
   auto swept = co_await std::move(sweeping);
-  // Credentials that may not list are common, and the known upload is gone.
-  if (!swept && _id && swept.error().why == reason::access) {
+  // Credentials that may not list are common, as are stores that cannot, and the known upload is
+  // gone.
+  if (!swept && _id &&
+      (swept.error().why == reason::access || swept.error().why == reason::unsupported)) {
     co_return engine::ok();
   }
   co_return swept;

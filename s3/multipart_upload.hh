@@ -68,7 +68,7 @@ class multipart_upload {
   // Set by open(), or with the first part that was put.
   [[nodiscard]] const std::optional<upload_id>& id() const { return _id; }
   [[nodiscard]] bool declared_checksums() const { return _declared_crc32; }
-  // Of a part that was put or adopted.
+  // Of a part that was put or adopted; not after complete() has succeeded.
   [[nodiscard]] const etag& tag_of(part_number number) const { return _parts.at(number).tag; }
 
  private:

@@ -90,8 +90,8 @@ struct fixture {
     BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
     loop = std::move(*made);
   }
-  std::unique_ptr<journal> begin(const std::string& path) {
-    auto record = journal::begin(*loop, log, path, intent());
+  std::unique_ptr<journal> begin(const std::string& path, const backup_intent& of = intent()) {
+    auto record = journal::begin(*loop, log, path, of);
     BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
     return std::move(*record);
   }
@@ -268,7 +268,9 @@ BOOST_AUTO_TEST_CASE(journals_are_found_by_their_state_file) {
   BOOST_TEST(local != data);
   BOOST_TEST(list_journals(state).value().empty());
   begin(data);
-  begin(local);
+  backup_intent nowhere = intent();
+  nowhere.local_only = true;
+  begin(local, nowhere);
   write_file(directory / "state.json", "{}");
   write_file(directory / "other.data.journal", "");
   write_file(directory / "state.data.journal.damaged-20260101T000000Z", "");
@@ -284,6 +286,73 @@ BOOST_AUTO_TEST_CASE(journals_are_found_by_their_state_file) {
   BOOST_TEST(list_journals(state).value().size() == 1U);
   BOOST_TEST(!set_journal_aside(data, when).has_value());
   BOOST_TEST(list_journals(directory / "nowhere/state.json").value().empty());
+}
+
+BOOST_AUTO_TEST_CASE(journals_of_state_files_that_begin_alike_are_told_apart) {
+  const std::string state = directory / "state.json";
+  const std::string media = directory / "state.media.json";
+  const std::string path = journal_path(media, "data", false);
+  BOOST_TEST(path == directory / "state.media.data.journal");
+  begin(path);
+  BOOST_TEST(list_journals(state).value().empty());
+  BOOST_TEST(list_journals(media).value().size() == 1U);
+  const auto when = timestamp::parse("20260122T020003Z").value();
+  const std::string aside = set_journal_aside(path, when).value();
+  BOOST_TEST(list_journals(state).value().empty());
+  BOOST_TEST((owner_of_journal(media, aside) == journal_owner::this_state_file));
+  // The other way round: the names of both begin with "state.media.".
+  backup_intent named = intent();
+  named.subvolume = "media";
+  begin(journal_path(state, "media", false), named);
+  BOOST_TEST(list_journals(state).value().size() == 1U);
+  BOOST_TEST(list_journals(media).value().size() == 1U);
+  // A subvolume may be called "media.data": then it is the intent that tells.
+  named.subvolume = "media.data";
+  begin(path, named);
+  BOOST_TEST((owner_of_journal(state, path) == journal_owner::this_state_file));
+  BOOST_TEST((owner_of_journal(media, path) == journal_owner::another_state_file));
+  BOOST_TEST((owner_of_journal(media, path, {"data"}) == journal_owner::another_state_file));
+  // Damage behind the first line, or a newer version, changes nothing.
+  write_file(path, content_of(path) + "{}\n");
+  BOOST_TEST((owner_of_journal(media, path) == journal_owner::another_state_file));
+}
+
+BOOST_AUTO_TEST_CASE(a_journal_without_an_intent_is_known_by_its_name_or_not_at_all) {
+  const std::string state = directory / "state.json";
+  const std::string media = directory / "state.media.json";
+  const std::string path = directory / "state.media.data.journal";
+  for (const char* content : {"", "{\"version\":1", "no intent\n"}) {
+    write_file(path, content);
+    BOOST_TEST((owner_of_journal(state, path) == journal_owner::unknown));
+    BOOST_TEST((owner_of_journal(media, path) == journal_owner::unknown));
+    BOOST_TEST((owner_of_journal(media, path, {"data"}) == journal_owner::this_state_file));
+    const std::string simple = directory / "state.data.journal";
+    write_file(simple, content);
+    BOOST_TEST((owner_of_journal(state, simple) == journal_owner::this_state_file));
+    BOOST_TEST((owner_of_journal(media, simple) == journal_owner::another_state_file));
+    const std::string between = directory / "state.media.journal";
+    write_file(between, content);
+    BOOST_TEST((owner_of_journal(media, between) == journal_owner::another_state_file));
+    BOOST_TEST(list_journals(state).value().size() == 3U);
+    BOOST_TEST(list_journals(media).value().size() == 1U);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_set_aside_twice_in_a_second_replaces_nothing) {
+  const std::string path = directory / "state.data.journal";
+  const auto when = timestamp::parse("20260122T020003Z").value();
+  begin(path);
+  const std::string first = set_journal_aside(path, when).value();
+  begin(path);
+  const std::string second = set_journal_aside(path, when).value();
+  BOOST_TEST(first == path + "-20260122T020003Z");
+  BOOST_TEST(second == path + "-20260122T020004Z");
+  BOOST_TEST(std::filesystem::exists(first));
+  write_file(path, "1");
+  BOOST_TEST(set_damaged_journal_aside(path, when).has_value());
+  write_file(path, "2");
+  BOOST_TEST(content_of(set_damaged_journal_aside(path, when).value()) == "2");
+  BOOST_TEST(content_of(path + ".damaged-20260122T020003Z") == "1");
 }
 
 BOOST_AUTO_TEST_CASE(a_state_that_is_only_looked_at_stays_where_it_is) {

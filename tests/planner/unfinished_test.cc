@@ -59,8 +59,23 @@ BOOST_AUTO_TEST_CASE(the_questions_are_asked_in_their_order) {
   BOOST_TEST(verdict_on(seen) == "abandon pointer_moved");
   seen.pointer_names_it = true;
   BOOST_TEST(verdict_on(seen) == "record published");
+  seen.set_aside = true;
+  BOOST_TEST(verdict_on(seen) == "release published");
   seen.local_only = true;
   BOOST_TEST(verdict_on(seen) == "abandon local_only");
+}
+
+// Given up by a run that may not have seen its place.
+BOOST_AUTO_TEST_CASE(what_was_set_aside_is_undone_unless_its_manifest_is_there) {
+  unfinished_backup seen = resumable();
+  seen.set_aside = true;
+  BOOST_TEST(verdict_on(seen) == "abandon given_up");
+  seen.manifest_is_there = true;
+  BOOST_TEST(verdict_on(seen) == "release published");
+  seen.pointer_unmoved = false;
+  BOOST_TEST(verdict_on(seen) == "release published");
+  seen.manifest_is_there = false;
+  BOOST_TEST(verdict_on(seen) == "abandon given_up");
 }
 
 BOOST_AUTO_TEST_CASE(an_upload_expires_after_resume_for_and_not_by_a_clock_set_back) {

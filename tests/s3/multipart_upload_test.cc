@@ -414,6 +414,16 @@ BOOST_AUTO_TEST_CASE(abort_ends_the_upload_and_may_be_repeated) {
   BOOST_TEST(net.run(net.upload.abort({})).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(abort_ends_the_upload_where_nobody_may_or_can_list) {
+  for (const auto& [status, code] : {std::pair(403, "AccessDenied"), {501, "NotImplemented"}}) {
+    upload_wire net;
+    BOOST_TEST(net.put(1, "first").has_value());
+    net.server.script(s3_verb::list_uploads, scripted_action::answer(status, code));
+    BOOST_TEST(net.run(net.upload.abort({})).has_value());
+    BOOST_TEST(net.server.open_uploads().empty());
+  }
+}
+
 BOOST_AUTO_TEST_CASE(abort_finds_an_upload_whose_creation_was_never_answered) {
   upload_wire net(small_parts(), no_retries());
   net.server.script(s3_verb::create_upload, scripted_action::perform_then_reset());

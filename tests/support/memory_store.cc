@@ -604,9 +604,16 @@ task<result<std::vector<s3::listed_upload>>> memory_store::list_multipart_upload
   return step<std::vector<s3::listed_upload>>(
       "ListMultipartUploads", prefix,
       [this, prefix]() -> result<std::vector<s3::listed_upload>> {
+        if (_options.refuse_list_uploads_status == 403) {
+          return refusal(disposition::fail, reason::access, 403, "AccessDenied", prefix);
+        }
+        if (_options.refuse_list_uploads_status != 0) {
+          return refusal(disposition::fail, reason::unsupported, 501, "NotImplemented", prefix);
+        }
         std::vector<s3::listed_upload> listed;
         for (const auto& [id, upload] : _uploads) {
-          if (upload.key.str().starts_with(prefix)) {
+          const std::string& key = upload.key.str();
+          if (_options.list_uploads_by_key ? key == prefix : key.starts_with(prefix)) {
             s3::listed_upload entry;
             entry.key = upload.key;
             entry.id = s3::upload_id(id);

@@ -43,8 +43,11 @@ struct memory_store_options {
   bool empty_etag_from_complete = false;  // as Ceph 16 answers
   const engine::clock* clock = nullptr;   // archives follow it; must outlive the store
   std::chrono::seconds thaw_takes{12 * 3600};
-  bool refuse_restores = false;  // `unsupported`, as from a store without RestoreObject
-  bool tell_attributes = false;  // GetObjectAttributes; else `unsupported`
+  bool refuse_restores = false;      // `unsupported`, as from a store without RestoreObject
+  bool tell_attributes = false;      // GetObjectAttributes; else `unsupported`
+  bool list_uploads_by_key = false;  // their prefix is taken for a key, as by MinIO
+  int refuse_list_uploads_status =
+      0;  // 403 or 501, as from keys and stores that may not, or cannot
 };
 
 class memory_store final : public s3::object_store {

@@ -1509,7 +1509,9 @@ server_answer scripted_s3_server::impl::list_uploads(const recorded_request& req
   const auto name = [url](const std::string& key) { return url ? encoded(key) : key; };
   std::map<std::pair<std::string, std::string>, const upload_state*> sorted;
   for (const auto& [id, upload] : uploads) {
-    if (upload.bucket == request.bucket && upload.key.starts_with(prefix)) {
+    const bool named =
+        options.list_uploads_by_key ? upload.key == prefix : upload.key.starts_with(prefix);
+    if (upload.bucket == request.bucket && named) {
       sorted.emplace(std::pair(upload.key, id), &upload);
     }
   }

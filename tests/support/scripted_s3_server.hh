@@ -169,6 +169,7 @@ struct scripted_s3_options {
   std::optional<std::chrono::seconds> thaw_takes;
   int refuse_restores_status = 0;      // 405 or 501, as from stores without RestoreObject
   bool archives_in_name_only = false;  // HEAD tells an archive class, and GET reads it
+  bool list_uploads_by_key = false;    // their prefix is taken for a key, as by MinIO
   std::size_t list_page_max = 1000;
   std::string region = "us-east-1";
   std::vector<std::string> buckets = {"bucket"};
