@@ -64,12 +64,26 @@ struct manifest {
   std::string host_name;
 };
 
-// A manifest of 40,000 parts has about 3 MiB; ten times that is refused.
-inline constexpr std::size_t manifest_bytes_max = 64 * 1024 * 1024;
+// What write_manifest() takes at most.
+//   64 KiB beside the chunks: names and paths (a path has 4,096 bytes at most)
+//   4 KiB for a chunk without its parts: a key has 1,024 bytes at most, of which JSON makes three
+//     each at most; digest, sizes, ETag and field names have less than 1 KiB
+//   78 bytes for a part: 8 of a checksum, 64 of a state, quotes and commas
+[[nodiscard]] constexpr std::uint64_t manifest_bytes_for(std::uint64_t parts,
+                                                         std::uint64_t chunks) {
+  return 64 * 1024 + chunks * 4096 + parts * 78;
+}
 
-// Errors name the field. A higher version is refused with "written by a newer version".
-outcome<manifest> parse_manifest(std::string_view json);
-// Deterministic: equal values give equal bytes.
+// What is written and read: ten million parts in ten thousand chunks (783 MiB), of 128 MiB a stream
+// of 1.16 PiB, of 5 MiB one of 47 TiB. A manifest is in memory as a whole while it is written or
+// read: reading takes four times its size.
+inline constexpr std::uint64_t manifest_bytes_max = manifest_bytes_for(10'000'000, 10'000);
+
+// Errors name the field. A higher version is refused with "written by a newer version", and more
+// than `bytes_max` unread.
+outcome<manifest> parse_manifest(std::string_view json,
+                                 std::uint64_t bytes_max = manifest_bytes_max);
+// Deterministic: equal values give equal bytes. On one line, as most of a large one are digests.
 std::string write_manifest(const manifest& value);
 
 }  // namespace bts3::planner
