@@ -91,6 +91,7 @@ task<result<restore_plan>> restore_job::make_plan(const btrfs::target_report& ta
     }
     planned_link one;
     one.link = std::move(link);
+    one.link.value.chunks = std::vector<planner::chunk_record>();  // those that were located
     one.chunks = std::move(*located);
     plan.links.push_back(std::move(one));
   }
@@ -544,8 +545,8 @@ result<void> restore_job::check_before_receiving(const btrfs::target_report& tar
   return enough;
 }
 
-task<result<void>> restore_job::receive_all(const restore_plan& plan,
-                                            btrfs::receive_workspace& workspace, chain_thaw& thaw) {
+task<result<void>> restore_job::receive_all(restore_plan& plan, btrfs::receive_workspace& workspace,
+                                            chain_thaw& thaw) {
   std::uint64_t slot_bytes = 0;
   std::uint64_t bytes = 0;
   const std::size_t first = workspace.records().size();
@@ -630,7 +631,7 @@ std::unique_ptr<engine::spool> restore_job::spool_for(const restore_plan& plan, 
   return std::move(*spool);
 }
 
-task<result<void>> restore_job::receive_link(const planned_link& planned,
+task<result<void>> restore_job::receive_link(planned_link& planned,
                                              btrfs::receive_workspace& workspace,
                                              const link_means& means) {
   const chain_link& link = planned.link;
@@ -638,8 +639,8 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
   engine::linked_stop_source stop(_with.stop);  // also when the receiver stalls
   services with_stall = _with;
   with_stall.stop = stop.token();
-  download_link download(with_stall, _connection.store(), means.pool, means.hashes, planned.chunks,
-                         &means.shown, &means.thaw, means.spool);
+  download_link download(with_stall, _connection.store(), means.pool, means.hashes,
+                         std::exchange(planned.chunks, {}), &means.shown, &means.thaw, means.spool);
   if (_command.verify_first) {
     auto looking = download.verify_first();
     auto sound = co_await std::move(looking);

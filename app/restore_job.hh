@@ -79,7 +79,8 @@ class restore_job {
   engine::result<void> check_before_receiving(const btrfs::target_report& target,
                                               const restore_plan& plan,
                                               const btrfs::receive_workspace& workspace) const;
-  engine::task<engine::result<void>> receive_all(const restore_plan& plan,
+  // Takes the chunks out of the plan as they are downloaded.
+  engine::task<engine::result<void>> receive_all(restore_plan& plan,
                                                  btrfs::receive_workspace& workspace,
                                                  chain_thaw& thaw);
   // What all links of a chain share.
@@ -94,7 +95,7 @@ class restore_job {
   [[nodiscard]] std::unique_ptr<engine::spool> spool_for(const restore_plan& plan,
                                                          std::size_t first,
                                                          std::size_t piece_bytes) const;
-  engine::task<engine::result<void>> receive_link(const planned_link& planned,
+  engine::task<engine::result<void>> receive_link(planned_link& planned,
                                                   btrfs::receive_workspace& workspace,
                                                   const link_means& means);
   engine::task<engine::result<void>> feed(download_link& download, btrfs::receive_process& receive,

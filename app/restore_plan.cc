@@ -79,7 +79,10 @@ std::map<std::string, restore_plan::class_total> restore_plan::classes() const {
 std::vector<located_chunk> restore_plan::chunks_from(std::size_t link) const {
   std::vector<located_chunk> chunks;
   for (std::size_t i = link; i < links.size(); ++i) {
-    chunks.insert(chunks.end(), links[i].chunks.begin(), links[i].chunks.end());
+    for (const located_chunk& chunk : links[i].chunks) {
+      chunks.push_back(chunk);
+      chunks.back().record.drop_parts();
+    }
   }
   return chunks;
 }

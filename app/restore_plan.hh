@@ -28,7 +28,7 @@ struct located_chunk {
 };
 
 struct planned_link {
-  chain_link link;
+  chain_link link;  // its manifest without the chunks
   std::vector<located_chunk> chunks;
 };
 
@@ -84,6 +84,7 @@ struct restore_plan {
     std::uint64_t bytes = 0;
   };
   [[nodiscard]] std::map<std::string, class_total> classes() const;
+  // Without the lists of parts, which only the download needs.
   [[nodiscard]] std::vector<located_chunk> chunks_from(std::size_t link) const;
 };
 

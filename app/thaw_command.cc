@@ -33,7 +33,10 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     co_return std::move(chain.error());
   }
   std::vector<located_chunk> chunks;
-  for (const chain_link& link : *chain) {
+  for (chain_link& link : *chain) {
+    for (planner::chunk_record& chunk : link.value.chunks) {
+      chunk.drop_parts();
+    }
     auto locating = locate_chunks(with, store, link);
     auto located = co_await std::move(locating);
     if (!located) {

@@ -636,7 +636,7 @@ task<result<std::vector<planner::chunk_record>>> upload_stream::complete() {
       record.part_crc32.push_back(digest.crc32);
       if (number < one->digests.size()) {
         BTS3_ASSERT(digest.state.has_value());
-        record.part_states.push_back(digest.state->hex());
+        record.part_states.push_back(digest.state->words);
       }
     }
     records.push_back(std::move(record));

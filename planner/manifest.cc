@@ -4,7 +4,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <array>
 #include <numeric>
 #include <utility>
@@ -20,10 +19,35 @@ constexpr std::uint64_t format_version = 1;
 // A chunk of 5 TiB (S3's largest object) in parts of 5 MiB.
 constexpr std::uint64_t parts_max = 1'100'000;
 
+constexpr std::string_view hex_digits = "0123456789abcdef";
+
+// 64 lower-case hexadecimal digits, each word big-endian.
+std::optional<sha256_words> words_of(std::string_view text) {
+  sha256_words words{};
+  if (text.size() != 8 * words.size()) {
+    return std::nullopt;
+  }
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool decimal = c >= '0' && c <= '9';
+    if (!decimal && (c < 'a' || c > 'f')) {
+      return std::nullopt;
+    }
+    words[i / 8] = words[i / 8] << 4 | static_cast<std::uint32_t>(decimal ? c - '0' : c - 'a' + 10);
+  }
+  return words;
+}
+
+void append_hex(std::string& text, const sha256_words& words) {
+  for (const std::uint32_t word : words) {
+    for (int shift = 28; shift >= 0; shift -= 4) {
+      text += hex_digits[(word >> shift) & 0xf];
+    }
+  }
+}
+
 bool is_digest(std::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return words_of(text).has_value();
 }
 
 constexpr std::string_view base64_digits =
@@ -87,8 +111,9 @@ void read_parts(json_reader& reader, json_object from, chunk_record& chunk) {
     return crc.has_value();
   });
   read_texts(reader, from, "part_sha256_states", [&](std::string_view text) {
-    chunk.part_states.emplace_back(text);
-    return is_digest(text);
+    const auto words = words_of(text);
+    chunk.part_states.push_back(words.value_or(sha256_words()));
+    return words.has_value();
   });
   const std::uint64_t parts = (chunk.size + *chunk.part_size - 1) / *chunk.part_size;
   if (parts > parts_max) {
@@ -286,9 +311,9 @@ void append_parts(std::string& text, const chunk_record& chunk) {
   }
   text += "],\"part_sha256_states\":[";
   between = "\"";
-  for (const std::string& state : chunk.part_states) {
+  for (const sha256_words& state : chunk.part_states) {
     text += std::exchange(between, ",\"");
-    text += state;
+    append_hex(text, state);
     text += '"';
   }
   text += ']';

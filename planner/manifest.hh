@@ -7,6 +7,7 @@
 #include "planner/error.hh"
 #include "planner/timestamp.hh"
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ struct snapshot_record {
   std::optional<std::uint64_t> ctransid;
 };
 
+// SHA-256's eight words, of a state or a digest.
+using sha256_words = std::array<std::uint32_t, 8>;
+
 struct chunk_record {
   std::string key;         // full key, prefix included
   std::uint64_t size = 0;  // bytes
@@ -35,10 +39,14 @@ struct chunk_record {
   // The three below come together or not at all.
   std::optional<std::uint64_t> part_size;  // bytes, a multiple of 64; the last part may be shorter
   std::vector<std::uint32_t> part_crc32;   // one for each of the n parts
-  // SHA-256's state after each part but the last: n - 1 strings of 64 hexadecimal digits.
-  std::vector<std::string> part_states;
+  std::vector<sha256_words> part_states;   // after each part but the last: n - 1
 
   [[nodiscard]] bool has_parts() const { return part_size.has_value(); }
+  // For whoever needs sizes alone: of a large chunk nearly all memory is in these.
+  void drop_parts() {
+    part_crc32 = std::vector<std::uint32_t>();
+    part_states = std::vector<sha256_words>();
+  }
 };
 
 struct stream_record {

@@ -13,6 +13,12 @@ namespace {
 
 const std::string digest(64, 'a');
 
+sha256_words eight(std::uint32_t word) {
+  sha256_words words{};
+  words.fill(word);
+  return words;
+}
+
 manifest sample() {
   manifest value;
   value.subvolume = "data";
@@ -31,7 +37,7 @@ manifest sample() {
   chunk.part_size = 64;
   // 0xcbf43926, CRC-32's check value, and the extremes.
   chunk.part_crc32 = {0xcbf43926, 0, 0xffffffff};
-  chunk.part_states = {std::string(64, 'b'), std::string(64, 'c')};
+  chunk.part_states = {eight(0xbbbbbbbb), eight(0xcccccccc)};
   value.chunks = {chunk};
   value.total_bytes = 150;
   value.chunk_size = 1000;
@@ -74,6 +80,15 @@ BOOST_AUTO_TEST_CASE(a_manifest_survives_writing_and_reading) {
 // base64 of cb f4 39 26, as `printf '\xcb\xf4\x39\x26' | base64` prints it.
 BOOST_AUTO_TEST_CASE(checksums_are_written_in_the_form_of_the_header) {
   BOOST_TEST(write_manifest(sample()).find("\"y/Q5Jg==\"") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(states_are_written_word_for_word_from_their_highest_digit_on) {
+  manifest value = sample();
+  value.chunks[0].part_states[0] = {0x01234567, 0x89abcdef, 0, 1, 2, 3, 4, 0xfedcba98};
+  const std::string text = write_manifest(value);
+  BOOST_TEST(text.find("\"0123456789abcdef000000000000000100000002000000030000000"
+                       "4fedcba98\"") != std::string::npos);
+  BOOST_TEST((parse_manifest(text)->chunks[0].part_states == value.chunks[0].part_states));
 }
 
 BOOST_AUTO_TEST_CASE(a_manifest_of_the_earlier_tool_is_read) {
@@ -252,7 +267,7 @@ BOOST_AUTO_TEST_CASE(a_million_parts_are_written_and_read) {
   chunk_record chunk = value.chunks[0];
   chunk.size = 64 * parts;
   chunk.part_crc32.assign(parts, 1);
-  chunk.part_states.assign(parts - 1, digest);
+  chunk.part_states.assign(parts - 1, eight(7));
   value.chunks.assign(chunks, chunk);
   value.total_bytes = chunks * chunk.size;
   const std::string text = write_manifest(value);
@@ -282,7 +297,7 @@ BOOST_AUTO_TEST_CASE(a_manifest_is_never_longer_than_was_counted_on) {
   for (std::size_t chunks = 0; chunks < 100; ++chunks) {
     const std::size_t parts = chunks % 5;
     chunk.part_crc32.assign(parts, 1);
-    chunk.part_states.assign(parts == 0 ? 0 : parts - 1, digest);
+    chunk.part_states.assign(parts == 0 ? 0 : parts - 1, eight(7));
     value.chunks.push_back(chunk);
   }
   BOOST_TEST(write_manifest(value).size() <= manifest_bytes_for(200, 100));
