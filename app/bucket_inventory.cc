@@ -7,7 +7,6 @@
 #include "planner/keys.hh"
 
 #include <algorithm>
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -84,9 +83,7 @@ class inventory_reader {
     auto value = co_await std::move(reading);
     if (value && value->subvolume == _subvolume) {
       for (planner::chunk_record& chunk : value->chunks) {
-        // Assigning {} would keep the memory.
-        std::vector<std::uint32_t>().swap(chunk.part_crc32);
-        std::vector<std::string>().swap(chunk.part_states);
+        chunk.drop_parts();
       }
       _found.manifests.emplace(std::move(key), std::move(*value));
     } else if (value) {

@@ -68,6 +68,11 @@ std::vector<s3::thaw_object> objects_of(const std::vector<located_chunk>& chunks
   return objects;
 }
 
+// From the first byte that is downloaded of any chain to the last of this one.
+seconds time_until_read(const thaw_policy& policy, std::uint64_t bytes) {
+  return download_time(policy, policy.bytes_before + bytes);
+}
+
 // `now` so that a caller's several surveys agree.
 s3::thaw_options survey_options(const thaw_policy& policy, std::uint64_t bytes, seconds thaw_most,
                                 s3::wall_time now) {
@@ -78,7 +83,7 @@ s3::thaw_options survey_options(const thaw_policy& policy, std::uint64_t bytes, 
   // Days that somebody set are taken as they are: the rate is a guess, and copies that end too
   // early are thawed again.
   options.needed_until =
-      now + std::min<seconds>(thaw_most + download_time(policy, bytes), days(options.days));
+      now + std::min<seconds>(thaw_most + time_until_read(policy, bytes), days(options.days));
   options.deadline = now + policy.timeout;
   return options;
 }
@@ -182,7 +187,7 @@ seconds download_time(const thaw_policy& policy, std::uint64_t bytes) {
 }
 
 unsigned days_to_live(const thaw_policy& policy, std::uint64_t bytes, seconds thaw_most) {
-  const auto needed = std::chrono::ceil<days>(thaw_most + download_time(policy, bytes));
+  const auto needed = std::chrono::ceil<days>(thaw_most + time_until_read(policy, bytes));
   return std::clamp(static_cast<unsigned>(needed.count()) + 1, days_min, days_max);
 }
 
@@ -202,6 +207,7 @@ task<result<planned_thaw>> plan_thaw(const services& with, s3::object_store& sto
   planned.tier = policy.tier;
   planned.days = options.days;
   planned.days_auto = !policy.days.has_value();
+  planned.in_turn = policy.bytes_before > 0;
   std::map<std::string, std::vector<located_chunk>> classes;
   for (located_chunk& chunk : chunks) {
     classes[chunk.storage_class()].push_back(std::move(chunk));
@@ -301,7 +307,7 @@ task<result<void>> chain_thaw::make_readable(engine::stop_token stop) {
 task<result<void>> chain_thaw::thaw(heads from, seconds most, engine::stop_token stop) {
   const auto began = _with.clock.now();
   s3::thaw_options options = options_for(most);
-  const auto estimate = most + download_time(_policy, bytes_of(_chunks, _done));
+  const auto estimate = most + time_until_read(_policy, bytes_of(_chunks, _done));
   if (_policy.days && estimate > days(*_policy.days)) {
     _with.log.write(
         log_level::warning, "restore", "thaw_days_may_not_suffice",
@@ -391,6 +397,7 @@ task<result<void>> chain_thaw::again(std::uint64_t seen, engine::stop_token stop
   }
   _running = true;
   _ended.reset();
+  _policy.bytes_before = 0;  // it is this chain that is being read
   measure();
   _with.log.write(log_level::warning, "restore", "thawing_again",
                   {{"subvolume", _subvolume},

@@ -30,6 +30,8 @@ struct thaw_policy {
   std::chrono::seconds timeout{0};  // 0: requests and does not wait
   std::uint64_t bytes_per_sec = 0;  // what the download is estimated with
   rate_source rate_from = rate_source::assumed;
+  // Of other chains that are downloaded before this one, whose copies have to outlive that.
+  std::uint64_t bytes_before = 0;
   // Instead of the reactor's timer, for tests.
   std::function<engine::task<engine::result<void>>(std::chrono::nanoseconds, engine::stop_token)>
       sleep;
@@ -44,7 +46,7 @@ struct thaw_policy {
 // How long downloading takes, by the policy's rate.
 [[nodiscard]] std::chrono::seconds download_time(const thaw_policy& policy, std::uint64_t bytes);
 // For how long copies are asked for: until the slowest object is there and everything has been
-// read, and a day more; at least 7 days.
+// read, what comes before it included, and a day more; at least 7 days.
 [[nodiscard]] unsigned days_to_live(const thaw_policy& policy, std::uint64_t bytes,
                                     std::chrono::seconds thaw_most);
 

@@ -207,10 +207,11 @@ std::vector<download_link::part_pointer> download_link::plan(std::size_t index) 
     one->last = offset + one->length == record.size;
     one->streaming = streaming;
     // The codec has checked the digits and the number of states.
-    one->expected = *engine::sha256_state::from_hex(
-        one->last || streaming ? record.sha256 : record.part_states[one->number - 1]);
+    one->expected = one->last || streaming
+                        ? *engine::sha256_state::from_hex(record.sha256)
+                        : engine::sha256_state{record.part_states[one->number - 1]};
     if (one->number > 1 && !streaming) {
-      one->before = engine::sha256_state::from_hex(record.part_states[one->number - 2]);
+      one->before = engine::sha256_state{record.part_states[one->number - 2]};
     }
     parts.push_back(std::move(one));
   }
@@ -480,7 +481,7 @@ task<result<void>> download_link::verify_streaming(part_pointer one) {
   const engine::part_digest digest = co_await std::move(finishing);
   if (!one->last) {
     BTS3_ASSERT(digest.state.has_value());  // a slot is whole pages
-    _states.push_back(digest.state->hex());
+    _states.push_back(digest.state->words);
   }
   if (one->last && digest.digest_if_last != one->expected) {
     error failure;

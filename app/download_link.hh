@@ -115,7 +115,7 @@ class download_link {
   // With purpose::hash_only: where the pieces of the one chunk go as they are hashed; null:
   // nowhere.
   std::vector<engine::spool_lease>* _into = nullptr;
-  std::vector<std::string> _states;  // after each piece but the last
+  std::vector<planner::sha256_words> _states;  // after each piece but the last
   engine::spool* _spool;
   bool _conditional = true;  // whether GETs carry If-Match
   std::uint64_t _bytes = 0;

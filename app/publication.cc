@@ -30,13 +30,44 @@ bool describes_same(const std::string& text, const planner::manifest& value) {
                     });
 }
 
+std::uint64_t manifest_limit(const services& with) {
+  return with.tuning != nullptr ? with.tuning->manifest_bytes_max : planner::manifest_bytes_max;
+}
+
+error manifest_too_large(const services& with, std::string what) {
+  error failure;
+  failure.why = reason::configuration;
+  failure.message = std::move(what) + ", and " + std::to_string(manifest_limit(with)) +
+                    " are the most that can be read back";
+  failure.remedy = "raise s3.part_size_bytes = " + std::to_string(with.settings.part_size_bytes) +
+                   " (the manifest lists every part) or, where its chunks are many, "
+                   "s3.chunk_size_bytes = " +
+                   std::to_string(with.settings.chunk_size_bytes);
+  return failure;
+}
+
 }  // namespace
+
+result<void> check_manifest_size(const services& with, std::uint64_t parts, std::uint64_t chunks) {
+  const std::uint64_t bytes = planner::manifest_bytes_for(parts, chunks);
+  if (bytes <= manifest_limit(with)) {
+    return engine::ok();
+  }
+  return manifest_too_large(with, "the stream is too long for its parts: with " +
+                                      std::to_string(parts) + " parts in " +
+                                      std::to_string(chunks) + " chunks its manifest has " +
+                                      std::to_string(bytes) + " bytes");
+}
 
 task<result<void>> put_manifest(const services& with, store_connection& connection,
                                 std::string name, planner::manifest value,
                                 publication_trace& trace) {
   const s3::object_key key(name);
   const std::string text = planner::write_manifest(value);
+  if (text.size() > manifest_limit(with)) {
+    co_return manifest_too_large(with,
+                                 "the manifest has " + std::to_string(text.size()) + " bytes");
+  }
   s3::put_request request(key, bytes_of(text));
   request.options =
       write_options_for(with.settings, with.settings.storage_class_manifest, "application/json");

@@ -7,6 +7,7 @@
 #include "app/chain_reader.hh"
 #include "app/services.hh"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -19,6 +20,13 @@ struct publication_trace {
   bool second_writer = false;  // somebody else wrote what only we may write
 };
 
+// Whether a stream of so many parts in so many chunks can be described by a manifest that every
+// command can read; an error names the key to raise. To be asked while the stream is uploaded:
+// the manifest comes last.
+engine::result<void> check_manifest_size(const services& with, std::uint64_t parts,
+                                         std::uint64_t chunks);
+
+// Refuses, without a request, a manifest that could not be read back.
 engine::task<engine::result<void>> put_manifest(const services& with, store_connection& connection,
                                                 std::string key, planner::manifest value,
                                                 publication_trace& trace);

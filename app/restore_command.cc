@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <utility>
 
@@ -16,6 +17,7 @@ namespace {
 using engine::disposition;
 using engine::error;
 using engine::log_level;
+using engine::reason;
 using engine::result;
 using engine::task;
 
@@ -51,24 +53,91 @@ void report_totals(const services& with, const store_connection& connection,
 }
 
 task<result<exit_status>> restore_one(const services& with, store_connection& connection,
-                                      restore_command command, restore_totals& totals) {
+                                      restore_command command, restore_totals& totals,
+                                      std::uint64_t bytes_before) {
   restore_job job(with, connection, with_target(with, std::move(command)), totals);
+  job.comes_after(bytes_before);
   auto running = job.run();
   co_return co_await std::move(running);
 }
 
-// Everything is thawed at the same time. What fails here fails again, and is told, when that
-// subvolume is restored.
-task<result<void>> request_all(const services& with, store_connection& connection,
-                               restore_command command, std::vector<std::string> names) {
+// One of several, with what is still to be received for it.
+struct awaited {
+  std::string name;
+  std::uint64_t bytes = 0;
+};
+
+// What all of them take. What fails here fails again, and is told, when that subvolume is restored.
+struct outlook {
+  std::vector<awaited> each;
+  space_for_all space;
+  bool space_may_grow = false;  // what interrupted restores left is deleted when they go on
+};
+
+task<result<outlook>> look_ahead(const services& with, store_connection& connection,
+                                 restore_command command, std::vector<std::string> names) {
+  outlook all;
   for (const std::string& name : names) {
+    awaited next;
+    next.name = name;
+    if (names.size() == 1) {
+      all.each.push_back(std::move(next));
+      break;  // a single one looks for itself
+    }
     restore_command one = command;
     one.subvolume = name;
+    one = with_target(with, std::move(one));
+    all.space.where = one.target.substr(0, one.target.rfind('/'));
+    restore_totals none;
+    restore_job job(with, connection, std::move(one), none);
+    auto looking = job.look_ahead();
+    auto found = co_await std::move(looking);
+    if (found) {
+      next.bytes = found->bytes;
+      all.space.add(found->bytes);
+      all.space.available_bytes = found->available_bytes;  // of the one place that all go to
+      all.space_may_grow = all.space_may_grow || found->interrupted;
+    } else if (found.error().what_now == disposition::cancelled) {
+      co_return std::move(found.error());
+    } else {
+      with.log.write(log_level::debug, "restore", "not_looked_at",
+                     {{"subvolume", name}, {"reason", found.error().text()}});
+    }
+    all.each.push_back(std::move(next));
+  }
+  co_return all;
+}
+
+// Each is checked again when it is its turn; here it is that they fit together.
+result<void> check_space_of(const services& with, const restore_command& command,
+                            const outlook& all) {
+  if (all.space.subvolumes < 2) {
+    return engine::ok();
+  }
+  auto enough = check_space(all.space);
+  if (enough || (!command.no_space_check && !all.space_may_grow)) {
+    return enough;
+  }
+  with.log.write(log_level::warning, "restore", "space_may_not_suffice",
+                 {{"reason", enough.error().message}});
+  return engine::ok();
+}
+
+// Everything is thawed at the same time, and read in this order: the copies of the last have to
+// live until all others have been downloaded.
+task<result<void>> request_all(const services& with, store_connection& connection,
+                               restore_command command, const outlook& all) {
+  std::uint64_t bytes_before = 0;
+  for (const awaited& next : all.each) {
+    restore_command one = command;
+    one.subvolume = next.name;
     restore_totals none;
     restore_job job(with, connection, with_target(with, std::move(one)), none);
     if (!job.waits_for_thaw()) {
       break;  // each restore asks and goes on to the next at once
     }
+    job.comes_after(bytes_before);
+    bytes_before += next.bytes;
     auto requesting = job.request_thaw();
     auto requested = co_await std::move(requesting);
     if (requested) {
@@ -78,9 +147,25 @@ task<result<void>> request_all(const services& with, store_connection& connectio
       co_return requested;
     }
     with.log.write(log_level::debug, "restore", "nothing_requested_yet",
-                   {{"subvolume", name}, {"reason", requested.error().text()}});
+                   {{"subvolume", next.name}, {"reason", requested.error().text()}});
   }
   co_return engine::ok();
+}
+
+// All targets are there: the records, which have told that of each, are of no use any more. A run
+// that is killed here leaves what is complete, and a rerun says of some that they exist already.
+void forget_all(const services& with, store_connection& connection, const restore_command& command,
+                const outlook& all) {
+  for (const awaited& next : all.each) {
+    restore_command one = command;
+    one.subvolume = next.name;
+    restore_totals none;
+    restore_job job(with, connection, with_target(with, std::move(one)), none);
+    if (auto forgotten = job.forget(); !forgotten) {
+      with.log.write(log_level::warning, "restore", "restore_record_left",
+                     {{"subvolume", next.name}, {"error", forgotten.error().text()}});
+    }
+  }
 }
 
 task<result<exit_status>> restore_all(const services& with, store_connection& connection,
@@ -90,19 +175,32 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
   if (!names) {
     co_return std::move(names.error());
   }
+  auto looking = look_ahead(with, connection, command, *names);
+  auto all = co_await std::move(looking);
+  if (!all) {
+    co_return std::move(all.error());
+  }
   if (names->size() > 1 && !command.dry_run) {
-    auto requesting = request_all(with, connection, command, *names);
+    if (auto enough = check_space_of(with, command, *all); !enough) {
+      co_return std::move(enough.error());
+    }
+    auto requesting = request_all(with, connection, command, *all);
     auto requested = co_await std::move(requesting);
     if (!requested) {
       co_return std::move(requested.error());
     }
   }
   std::vector<error> failures;
-  for (const std::string& name : *names) {
+  std::uint64_t bytes_before = 0;  // that are read before, of those that are not read now
+  for (const awaited& next : all->each) {
+    const std::string& name = next.name;
     restore_command one = command;
     one.subvolume = name;
-    auto restoring = restore_one(with, connection, std::move(one), totals);
+    auto restoring = restore_one(with, connection, std::move(one), totals, bytes_before);
     auto restored = co_await std::move(restoring);
+    if (command.dry_run || (!restored && restored.error().why == reason::not_thawed)) {
+      bytes_before += next.bytes;
+    }
     if (restored) {
       continue;
     }
@@ -119,10 +217,16 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
     }
     failures.push_back(std::move(restored.error()).within(name));
   }
+  if (command.dry_run && names->size() > 1) {
+    std::fputs((command.json ? space_json(all->space) : space_text(all->space)).c_str(), stdout);
+  }
   if (failures.size() == names->size()) {
     co_return std::move(failures.front());
   }
   if (failures.empty()) {
+    if (!command.dry_run) {
+      forget_all(with, connection, command, *all);
+    }
     co_return exit_status::done;
   }
   if (!command.json) {
@@ -142,7 +246,7 @@ task<result<exit_status>> run_restore(const services& with, restore_command comm
   const bool dry_run = command.dry_run;
   restore_totals totals;
   auto running = command.all ? restore_all(with, **connection, std::move(command), totals)
-                             : restore_one(with, **connection, std::move(command), totals);
+                             : restore_one(with, **connection, std::move(command), totals, 0);
   auto status = co_await std::move(running);
   if (!dry_run) {
     report_totals(with, **connection, totals, began);

@@ -43,6 +43,13 @@ void print(const nlohmann::ordered_json& value) {
               value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
 }
 
+error holds_another(const btrfs::target_report& target, const std::string& manifest_key) {
+  error failure = btrfs::target_exists(target);
+  failure.message +=
+      ": it holds the backup of manifest " + manifest_key + ", which was restored before";
+  return failure;
+}
+
 error damaged(std::string message) {
   error failure;
   failure.why = reason::integrity;
@@ -84,6 +91,7 @@ task<result<restore_plan>> restore_job::make_plan(const btrfs::target_report& ta
     }
     planned_link one;
     one.link = std::move(link);
+    one.link.value.chunks = std::vector<planner::chunk_record>();  // those that were located
     one.chunks = std::move(*located);
     plan.links.push_back(std::move(one));
   }
@@ -155,20 +163,102 @@ result<bool> restore_job::kept_before(const chain_link& last,
   return failure;
 }
 
+// A read-only snapshot of the last link, which has been received, unless there is one.
+result<void> restore_job::keep_received(const chain_link& last,
+                                        const btrfs::receive_workspace& workspace) const {
+  const btrfs::link_record& link = workspace.records().back();
+  auto received = workspace.inspect(link);
+  if (!received) {
+    return std::move(received.error());
+  }
+  const std::string path = kept_path(last);
+  auto there = kept_before(last, received->received_uuid);
+  if (!there) {
+    return std::move(there.error());
+  }
+  if (!*there) {
+    auto kept = workspace.keep(link, _with.settings.base_dir, path.substr(path.rfind('/') + 1));
+    if (!kept) {
+      return std::move(kept.error()).within("--keep-received: " + path);
+    }
+  }
+  _with.log.write(log_level::info, "restore", "received_snapshot_kept", {{"path", path}});
+  return engine::ok();
+}
+
+// The same for a target that an earlier run made, if what it was made of is still there: whether
+// there is a snapshot now.
+result<bool> restore_job::keep_of_earlier(const chain_link& wanted,
+                                          const btrfs::receive_workspace& workspace) const {
+  if (!_command.keep_received) {
+    return false;
+  }
+  const auto published = workspace.published();
+  const auto& records = workspace.records();
+  if (published && !records.empty() && records.back().own_uuid == published->own_uuid) {
+    if (auto kept = keep_received(wanted, workspace); !kept) {
+      return std::move(kept.error());
+    }
+    return true;
+  }
+  const auto there = kept_before(wanted, {});
+  if (there && *there) {
+    _with.log.write(log_level::info, "restore", "received_snapshot_kept",
+                    {{"path", kept_path(wanted)}});
+    return true;
+  }
+  _with.log.write(log_level::warning, "restore", "received_snapshot_not_kept",
+                  {{"path", kept_path(wanted)},
+                   {"reason", "what had been received was removed by the restore before" +
+                                  (there ? "" : "; " + there.error().message)}});
+  return false;
+}
+
+void restore_job::report_earlier(const btrfs::target_report& target, const chain_link& wanted,
+                                 bool kept) const {
+  if (_command.json) {
+    nlohmann::ordered_json out = result_of(_command, wanted);
+    out["status"] = _command.all ? "restored_before" : "finished";
+    if (_command.keep_received) {
+      out["kept"] = kept ? nlohmann::ordered_json(kept_path(wanted)) : nlohmann::ordered_json();
+    }
+    print(out);
+    return;
+  }
+  std::printf("%s: the backup of %s had been restored to %s before%s%s\n",
+              _command.subvolume.c_str(), wanted.value.created_at.rfc3339().c_str(),
+              target.path().c_str(),
+              _command.all || _command.dry_run ? "" : "; what that restore left was removed",
+              !_command.keep_received || _command.dry_run ? ""
+              : kept                                      ? "; the received snapshot is kept"
+                     : "; no snapshot could be kept: what was received had been removed");
+}
+
 // The target is there, and so is a private directory: work of ours that was ended between making
-// the target and tidying up?
-result<exit_status> restore_job::finish_interrupted(const btrfs::target_report& target,
-                                                    const chain_link& wanted) {
-  auto workspace = btrfs::receive_workspace::open(target, _command.discard);
+// the target and tidying up, or of a run that restored all and could not restore others?
+result<exit_status> restore_job::finish_earlier(const btrfs::target_report& target,
+                                                const chain_link& wanted) {
+  // What --discard is about is not finished.
+  const auto earlier = btrfs::find_earlier_work(target);
+  const bool complete = _command.all && earlier && earlier->published;
+  auto workspace = btrfs::receive_workspace::open(target, _command.discard && !complete);
   if (!workspace) {
     return std::move(workspace.error());
   }
   const auto published = workspace->published();
+  const bool same = published && published->manifest_key == wanted.key;
+  result<bool> kept = false;
   result<void> finished = engine::ok();
-  if (published) {
-    finished = workspace->remove();
+  if (same) {
+    kept = keep_of_earlier(wanted, *workspace);
+  }
+  if (published && kept) {
+    finished = _command.all ? workspace->remove_received() : workspace->remove();
   }
   workspace->close();
+  if (!kept) {
+    return std::move(kept.error());
+  }
   if (!finished) {
     return std::move(finished.error())
         .within("finishing an interrupted restore to " + target.path());
@@ -176,25 +266,48 @@ result<exit_status> restore_job::finish_interrupted(const btrfs::target_report& 
   if (!published) {
     return btrfs::target_exists(target);
   }
-  if (published->manifest_key != wanted.key) {
-    error failure = btrfs::target_exists(target);
-    failure.message += ": it holds the backup of manifest " + published->manifest_key +
-                       ", whose interrupted restore has now been finished";
-    return failure;
+  if (!same) {
+    return holds_another(target, published->manifest_key);
   }
-  _with.log.write(log_level::info, "restore", "interrupted_restore_finished",
+  _with.log.write(log_level::info, "restore",
+                  _command.all ? "restored_before" : "interrupted_restore_finished",
                   {{"manifest", published->manifest_key}, {"target", target.path()}});
-  if (_command.json) {
-    nlohmann::ordered_json out = result_of(_command, wanted);
-    out["status"] = "finished";
-    print(out);
-    return exit_status::done;
-  }
-  std::printf(
-      "%s: the backup of %s had been restored to %s before; what that restore left was "
-      "removed\n",
-      _command.subvolume.c_str(), wanted.value.created_at.rfc3339().c_str(), target.path().c_str());
+  report_earlier(target, wanted, *kept);
   return exit_status::done;
+}
+
+// The same for a dry run, which changes nothing.
+result<exit_status> restore_job::find_earlier(const btrfs::target_report& target,
+                                              const chain_link& wanted) const {
+  auto earlier = btrfs::find_earlier_work(target);
+  if (!earlier) {
+    return std::move(earlier.error());
+  }
+  if (!earlier->published) {
+    return btrfs::target_exists(target);
+  }
+  if (earlier->published->manifest_key != wanted.key) {
+    return holds_another(target, earlier->published->manifest_key);
+  }
+  report_earlier(target, wanted, false);
+  return exit_status::done;
+}
+
+result<void> restore_job::forget() {
+  const auto target = btrfs::check_target(_command.target);
+  if (!target || !target->exists) {
+    return engine::ok();  // nothing is left of it, or nothing was restored
+  }
+  auto workspace = btrfs::receive_workspace::open(*target);
+  if (!workspace) {
+    return std::move(workspace.error());
+  }
+  result<void> removed = engine::ok();
+  if (workspace->published()) {
+    removed = workspace->remove();
+  }
+  workspace->close();
+  return removed;
 }
 
 task<result<exit_status>> restore_job::run() {
@@ -202,7 +315,7 @@ task<result<exit_status>> restore_job::run() {
   if (!target) {
     co_return std::move(target.error());
   }
-  if (target->exists && _command.dry_run) {
+  if (target->exists && _command.dry_run && !_command.all) {
     co_return btrfs::target_exists(*target);
   }
   if (auto allowed = check_keep_received(*target); !allowed) {
@@ -214,7 +327,8 @@ task<result<exit_status>> restore_job::run() {
     co_return std::move(chain.error());
   }
   if (target->exists) {
-    co_return finish_interrupted(*target, chain->back());
+    co_return _command.dry_run ? find_earlier(*target, chain->back())
+                               : finish_earlier(*target, chain->back());
   }
   // Without a recorded UUID, what an earlier attempt kept is known only by what it received.
   if (identity_of(chain->back().value.snapshot).own_uuid || !target->interrupted) {
@@ -234,6 +348,36 @@ task<result<exit_status>> restore_job::run() {
   }
   auto restoring = carry_out(*target, std::move(*plan));
   co_return co_await std::move(restoring);
+}
+
+task<result<restore_outlook>> restore_job::look_ahead() {
+  auto target = btrfs::check_target(_command.target);
+  if (!target) {
+    co_return std::move(target.error());
+  }
+  restore_outlook found;
+  found.available_bytes = target->available_bytes;
+  found.interrupted = target->interrupted && !target->exists;
+  if (target->exists) {
+    co_return found;
+  }
+  auto finding = find_chain(_with, _connection.store(), _command);
+  auto chain = co_await std::move(finding);
+  if (!chain) {
+    co_return std::move(chain.error());
+  }
+  std::vector<btrfs::link_record> kept;
+  if (target->interrupted && !_command.discard) {
+    auto earlier = btrfs::find_earlier_work(*target);
+    if (!earlier) {
+      co_return std::move(earlier.error());
+    }
+    kept = std::move(earlier->links);
+  }
+  for (std::size_t i = kept.size(); i < chain->size(); ++i) {
+    found.bytes += (*chain)[i].value.total_bytes;
+  }
+  co_return found;
 }
 
 task<result<void>> restore_job::request_thaw() {
@@ -401,8 +545,8 @@ result<void> restore_job::check_before_receiving(const btrfs::target_report& tar
   return enough;
 }
 
-task<result<void>> restore_job::receive_all(const restore_plan& plan,
-                                            btrfs::receive_workspace& workspace, chain_thaw& thaw) {
+task<result<void>> restore_job::receive_all(restore_plan& plan, btrfs::receive_workspace& workspace,
+                                            chain_thaw& thaw) {
   std::uint64_t slot_bytes = 0;
   std::uint64_t bytes = 0;
   const std::size_t first = workspace.records().size();
@@ -487,7 +631,7 @@ std::unique_ptr<engine::spool> restore_job::spool_for(const restore_plan& plan, 
   return std::move(*spool);
 }
 
-task<result<void>> restore_job::receive_link(const planned_link& planned,
+task<result<void>> restore_job::receive_link(planned_link& planned,
                                              btrfs::receive_workspace& workspace,
                                              const link_means& means) {
   const chain_link& link = planned.link;
@@ -495,8 +639,8 @@ task<result<void>> restore_job::receive_link(const planned_link& planned,
   engine::linked_stop_source stop(_with.stop);  // also when the receiver stalls
   services with_stall = _with;
   with_stall.stop = stop.token();
-  download_link download(with_stall, _connection.store(), means.pool, means.hashes, planned.chunks,
-                         &means.shown, &means.thaw, means.spool);
+  download_link download(with_stall, _connection.store(), means.pool, means.hashes,
+                         std::exchange(planned.chunks, {}), &means.shown, &means.thaw, means.spool);
   if (_command.verify_first) {
     auto looking = download.verify_first();
     auto sound = co_await std::move(looking);
@@ -633,18 +777,9 @@ result<void> restore_job::make_target(const chain_link& last, btrfs::receive_wor
     return std::move(received.error());
   }
   if (_command.keep_received) {
-    const std::string path = kept_path(last);
-    auto there = kept_before(last, received->received_uuid);
-    if (!there) {
-      return std::move(there.error());
+    if (auto kept = keep_received(last, workspace); !kept) {
+      return kept;
     }
-    if (!*there) {
-      auto kept = workspace.keep(link, _with.settings.base_dir, path.substr(path.rfind('/') + 1));
-      if (!kept) {
-        return std::move(kept.error()).within("--keep-received: " + path);
-      }
-    }
-    _with.log.write(log_level::info, "restore", "received_snapshot_kept", {{"path", path}});
   }
   if (auto made = workspace.publish(link); !made) {
     return made;
@@ -657,7 +792,7 @@ result<void> restore_job::make_target(const chain_link& last, btrfs::receive_wor
     return damaged(_command.target + " is not the writable snapshot that was made of " +
                    link.subvolume);
   }
-  return workspace.remove();
+  return _command.all ? workspace.remove_received() : workspace.remove();
 }
 
 }  // namespace bts3::app

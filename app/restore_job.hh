@@ -39,6 +39,13 @@ struct restore_totals {
   std::chrono::seconds thaw_wait{0};  // in all
 };
 
+// Of one subvolume among several, before anything of any is asked for.
+struct restore_outlook {
+  std::uint64_t bytes = 0;            // of the streams that are still to be received
+  std::uint64_t available_bytes = 0;  // at the target
+  bool interrupted = false;           // what an earlier restore left may still go
+};
+
 class restore_job {
  public:
   // For command.subvolume and command.target, which must be set. References must outlive it.
@@ -46,7 +53,17 @@ class restore_job {
   restore_job(const services& with, store_connection& connection, restore_command command,
               restore_totals& totals);
 
+  // With command.all the records of a target that is there stay, so that the same command can be
+  // run again when others fail: a target that they prove to be of the wanted backup counts as
+  // restored. forget() removes them when all are there.
   engine::task<engine::result<exit_status>> run();
+  engine::result<void> forget();
+
+  // Where several are restored: what run() will take. Nothing for a target that is there; errors
+  // are run()'s.
+  engine::task<engine::result<restore_outlook>> look_ahead();
+  // So many bytes are downloaded for others before this one's.
+  void comes_after(std::uint64_t bytes) { _thaw.bytes_before = bytes; }
 
   // Before run(), where several are restored: asks for what must be thawed without waiting for it,
   // so that one does not wait for another's. Asks for nothing that run() would refuse, or where an
@@ -62,7 +79,8 @@ class restore_job {
   engine::result<void> check_before_receiving(const btrfs::target_report& target,
                                               const restore_plan& plan,
                                               const btrfs::receive_workspace& workspace) const;
-  engine::task<engine::result<void>> receive_all(const restore_plan& plan,
+  // Takes the chunks out of the plan as they are downloaded.
+  engine::task<engine::result<void>> receive_all(restore_plan& plan,
                                                  btrfs::receive_workspace& workspace,
                                                  chain_thaw& thaw);
   // What all links of a chain share.
@@ -77,7 +95,7 @@ class restore_job {
   [[nodiscard]] std::unique_ptr<engine::spool> spool_for(const restore_plan& plan,
                                                          std::size_t first,
                                                          std::size_t piece_bytes) const;
-  engine::task<engine::result<void>> receive_link(const planned_link& planned,
+  engine::task<engine::result<void>> receive_link(planned_link& planned,
                                                   btrfs::receive_workspace& workspace,
                                                   const link_means& means);
   engine::task<engine::result<void>> feed(download_link& download, btrfs::receive_process& receive,
@@ -89,8 +107,16 @@ class restore_job {
   [[nodiscard]] std::string kept_path(const chain_link& last) const;
   [[nodiscard]] engine::result<bool> kept_before(const chain_link& last,
                                                  const std::optional<btrfs::uuid>& received) const;
-  engine::result<exit_status> finish_interrupted(const btrfs::target_report& target,
-                                                 const chain_link& wanted);
+  engine::result<void> keep_received(const chain_link& last,
+                                     const btrfs::receive_workspace& workspace) const;
+  [[nodiscard]] engine::result<bool> keep_of_earlier(
+      const chain_link& wanted, const btrfs::receive_workspace& workspace) const;
+  engine::result<exit_status> finish_earlier(const btrfs::target_report& target,
+                                             const chain_link& wanted);
+  engine::result<exit_status> find_earlier(const btrfs::target_report& target,
+                                           const chain_link& wanted) const;
+  void report_earlier(const btrfs::target_report& target, const chain_link& wanted,
+                      bool kept) const;
   void report_done(const restore_plan& plan, const restore_totals& before,
                    std::size_t links_kept) const;
   engine::result<void> make_target(const chain_link& last, btrfs::receive_workspace& workspace);

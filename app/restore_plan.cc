@@ -79,7 +79,10 @@ std::map<std::string, restore_plan::class_total> restore_plan::classes() const {
 std::vector<located_chunk> restore_plan::chunks_from(std::size_t link) const {
   std::vector<located_chunk> chunks;
   for (std::size_t i = link; i < links.size(); ++i) {
-    chunks.insert(chunks.end(), links[i].chunks.begin(), links[i].chunks.end());
+    for (const located_chunk& chunk : links[i].chunks) {
+      chunks.push_back(chunk);
+      chunks.back().record.drop_parts();
+    }
   }
   return chunks;
 }
@@ -152,6 +155,40 @@ result<void> check_space(const restore_plan& plan, std::uint64_t stream_bytes) {
   return failure;
 }
 
+void space_for_all::add(std::uint64_t one_streams_bytes) {
+  if (one_streams_bytes > 0) {
+    ++subvolumes;
+    stream_bytes += one_streams_bytes;
+    needed_bytes += space_needed(one_streams_bytes);
+  }
+}
+
+result<void> check_space(const space_for_all& space) {
+  if (space.enough()) {
+    return engine::ok();
+  }
+  error failure;
+  failure.message =
+      "not enough space at " + space.where + " for all: " + format_bytes(space.stream_bytes) +
+      " of streams of " + counted(space.subvolumes, "subvolume") + ", and " +
+      format_bytes(space.needed_bytes - space.stream_bytes) + " for metadata, make " +
+      format_bytes(space.needed_bytes) + "; " + format_bytes(space.available_bytes) +
+      " are free, " + format_bytes(space.needed_bytes - space.available_bytes) + " are missing";
+  failure.remedy =
+      "make room or choose another filesystem, restore them singly (--subvolume) to several, or, "
+      "where it compresses well, restore with --no-space-check";
+  return failure;
+}
+
+std::string space_text(const space_for_all& space) {
+  return "all: " + counted(space.subvolumes, "subvolume") + " to restore, " +
+         format_bytes(space.stream_bytes) + "\n  space     " + format_bytes(space.needed_bytes) +
+         " needed together (" + format_bytes(space.stream_bytes) + " of streams, " +
+         format_bytes(space.needed_bytes - space.stream_bytes) + " for metadata), " +
+         format_bytes(space.available_bytes) + " free at " + space.where +
+         (space.enough() ? "" : ": NOT ENOUGH") + "\n";
+}
+
 namespace {
 
 // Whole minutes, and whole hours from two on.
@@ -220,7 +257,10 @@ std::string thaw_text(const planned_thaw& thaw) {
           (one.offered ? ", typically " + thaw_time_text(found.typical)
                        : std::string(" is NOT OFFERED for it, choose another --tier")) +
           "; copies for " + counted(thaw.days, "day") +
-          (thaw.days_auto ? " (auto: by the times below, and a day; 7 at least)" : ""));
+          (!thaw.days_auto ? ""
+           : thaw.in_turn
+               ? " (auto: by the times below, and of what is read before; and a day; 7 at least)"
+               : " (auto: by the times below, and a day; 7 at least)"));
     }
     if (found.thawing > 0) {
       add(counted(found.thawing, "object") + " being thawed already, typically " +
@@ -353,6 +393,15 @@ std::string time_json_text(const planned_time& time) {
 }
 std::string cost_json_text(const restore_cost& cost) {
   return one_line(cost_json(cost));
+}
+
+std::string space_json(const space_for_all& space) {
+  nlohmann::ordered_json out;
+  out["all"] = {{"subvolumes", space.subvolumes}, {"bytes", space.stream_bytes}};
+  out["all"]["space"] = {{"needed_bytes", space.needed_bytes},
+                         {"available_bytes", space.available_bytes},
+                         {"enough", space.enough()}};
+  return one_line(out) + "\n";
 }
 
 std::string plan_json(const restore_plan& plan) {

@@ -28,7 +28,7 @@ struct located_chunk {
 };
 
 struct planned_link {
-  chain_link link;
+  chain_link link;  // its manifest without the chunks
   std::vector<located_chunk> chunks;
 };
 
@@ -42,6 +42,7 @@ struct planned_thaw {
   s3::retrieval_tier tier = s3::retrieval_tier::standard;
   unsigned days = 0;       // that copies will live
   bool days_auto = false;  // they come from the size and the rate
+  bool in_turn = false;    // and from what other subvolumes are read before
   std::map<std::string, row> classes;
   [[nodiscard]] s3::thaw_survey total() const;
 };
@@ -83,6 +84,7 @@ struct restore_plan {
     std::uint64_t bytes = 0;
   };
   [[nodiscard]] std::map<std::string, class_total> classes() const;
+  // Without the lists of parts, which only the download needs.
   [[nodiscard]] std::vector<located_chunk> chunks_from(std::size_t link) const;
 };
 
@@ -99,6 +101,22 @@ struct restore_plan {
 // link); too little space for `stream_bytes`, with the sum.
 engine::result<void> check_protocol(const restore_plan& plan);
 engine::result<void> check_space(const restore_plan& plan, std::uint64_t stream_bytes);
+
+// What several subvolumes take together, of what is not restored yet.
+struct space_for_all {
+  std::string where;                  // the directory of their targets
+  std::size_t subvolumes = 0;         // of which something is to be received
+  std::uint64_t stream_bytes = 0;     // of these
+  std::uint64_t needed_bytes = 0;     // as space_needed() tells for each
+  std::uint64_t available_bytes = 0;  // there
+  void add(std::uint64_t one_streams_bytes);
+  [[nodiscard]] bool enough() const { return needed_bytes <= available_bytes; }
+};
+// Refuses, with the sum, what fits singly and not together.
+engine::result<void> check_space(const space_for_all& space);
+// The last line of a dry run of several: for people, and as a JSON document.
+[[nodiscard]] std::string space_text(const space_for_all& space);
+[[nodiscard]] std::string space_json(const space_for_all& space);
 
 // "in 3 hours to 5 hours", "within 12 hours".
 [[nodiscard]] std::string thaw_time_text(const s3::thaw_time& typical);

@@ -7,6 +7,7 @@
 #include "engine/reactor.hh"
 #include "engine/result.hh"
 #include "engine/stop.hh"
+#include "planner/manifest.hh"
 #include "s3/credential_chain.hh"
 #include "s3/credential_provider.hh"
 #include "s3/curl_transport.hh"
@@ -15,6 +16,7 @@
 #include "s3/s3_client.hh"
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,12 +26,13 @@ namespace bts3::app {
 class live_line;
 class signal_watch;
 
-// What a test of a whole job changes about the store; the program itself never does.
+// What a test of a whole job changes about the store and its limits; the program itself never does.
 struct store_tuning {
   store_tuning() = default;
   s3::object_store* store = nullptr;  // used instead of HTTP and as it is, without retries
   s3::retry_policy retries;           // for its backoff alone
   std::chrono::milliseconds stall_timeout{60'000};
+  std::uint64_t manifest_bytes_max = planner::manifest_bytes_max;
 };
 
 // References that outlive every job.

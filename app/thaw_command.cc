@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <utility>
@@ -22,16 +23,20 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
-// Not ready is a result here, not an error.
+// Not ready is a result here, not an error. `bytes_before` are read before this backup, and grow by
+// its own; the caller's, who awaits this.
 task<result<exit_status>> thaw_one(const services& with, s3::object_store& store,
-                                   thaw_command command) {
+                                   thaw_command command, std::uint64_t& bytes_before) {
   auto finding = find_chain(with, store, command);
   auto chain = co_await std::move(finding);
   if (!chain) {
     co_return std::move(chain.error());
   }
   std::vector<located_chunk> chunks;
-  for (const chain_link& link : *chain) {
+  for (chain_link& link : *chain) {
+    for (planner::chunk_record& chunk : link.value.chunks) {
+      chunk.drop_parts();
+    }
     auto locating = locate_chunks(with, store, link);
     auto located = co_await std::move(locating);
     if (!located) {
@@ -40,15 +45,17 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     chunks.insert(chunks.end(), std::make_move_iterator(located->begin()),
                   std::make_move_iterator(located->end()));
   }
-  const thaw_policy policy = thaw_policy_of(with.settings, command);
+  std::uint64_t bytes = 0;
+  for (const located_chunk& chunk : chunks) {
+    bytes += chunk.info.size;
+  }
+  thaw_policy policy = thaw_policy_of(with.settings, command);
+  policy.bytes_before = bytes_before;
+  bytes_before += bytes;
   auto planning = plan_thaw(with, store, chunks, policy);
   auto plan = co_await std::move(planning);
   if (!plan) {
     co_return std::move(plan.error());
-  }
-  std::uint64_t bytes = 0;
-  for (const located_chunk& chunk : chunks) {
-    bytes += chunk.info.size;
   }
   const planned_time time = plan_time(*plan, policy, bytes);
   // A table of prices that cannot be read is no reason not to thaw.
@@ -135,10 +142,12 @@ task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store
                                           thaw_command command, std::vector<std::string> names) {
   exit_status status = exit_status::done;
   std::vector<error> failures;
+  // Whoever restores them does so one after another, in this order.
+  std::uint64_t bytes_before = 0;
   for (const std::string& name : names) {
     thaw_command one = command;
     one.subvolume = name;
-    auto thawing = thaw_one(with, store, std::move(one));
+    auto thawing = thaw_one(with, store, std::move(one), bytes_before);
     auto thawed = co_await std::move(thawing);
     if (thawed) {
       status = *thawed == exit_status::done ? status : *thawed;

@@ -1,5 +1,6 @@
 #include "app/upload_stream.hh"
 
+#include "app/publication.hh"
 #include "engine/assert.hh"
 
 #include <algorithm>
@@ -349,6 +350,10 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
     _chunks_seen = std::max<std::size_t>(_chunks_seen, of.index + std::size_t{1});
     of.bytes += part.bytes;
     ++_parts;
+    if (auto fits = check_manifest_size(_with, _parts, _chunks_seen); !fits) {
+      fail(std::move(fits.error()));  // now, and not when everything has been uploaded
+      break;
+    }
     const bool short_part = part.bytes < limits.part_bytes && !part.fills_chunk;
     if (part.number == 1 && short_part) {
       of.whole.emplace(
@@ -631,7 +636,7 @@ task<result<std::vector<planner::chunk_record>>> upload_stream::complete() {
       record.part_crc32.push_back(digest.crc32);
       if (number < one->digests.size()) {
         BTS3_ASSERT(digest.state.has_value());
-        record.part_states.push_back(digest.state->hex());
+        record.part_states.push_back(digest.state->words);
       }
     }
     records.push_back(std::move(record));

@@ -143,8 +143,8 @@ task<result<bool>> part_verifier::read(part_place where, engine::slot_lease& slo
   const bool last = where.part + 1 == count;
   const auto bytes = slot.bytes().first(std::min(step, record.size - offset));
   // The codec has checked the digits and the number of states.
-  const auto expected =
-      *engine::sha256_state::from_hex(last ? record.sha256 : record.part_states[where.part]);
+  const engine::sha256_state expected = last ? *engine::sha256_state::from_hex(record.sha256)
+                                             : engine::sha256_state{record.part_states[where.part]};
   for (int attempt = 1;; ++attempt) {
     s3::ranged_download object(_store, chunk.key, chunk.info);
     if (!bytes.empty()) {
@@ -157,8 +157,7 @@ task<result<bool>> part_verifier::read(part_place where, engine::slot_lease& slo
     engine::part_hash hash =
         where.part == 0
             ? _hashes.begin(bytes)
-            : _hashes.begin(bytes,
-                            *engine::sha256_state::from_hex(record.part_states[where.part - 1]),
+            : _hashes.begin(bytes, engine::sha256_state{record.part_states[where.part - 1]},
                             offset);
     hash.publish(bytes.size());
     auto finishing = hash.finish();

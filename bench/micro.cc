@@ -218,7 +218,9 @@ planner::manifest manifest_with(std::size_t chunks, std::size_t parts_of_each) {
     chunk.etag = "0123456789abcdef0123456789abcdef-8";
     chunk.part_size = part;
     chunk.part_crc32.assign(parts_of_each, 0x12345678);
-    chunk.part_states.assign(parts_of_each - 1, std::string(64, 'b'));
+    planner::sha256_words state{};
+    state.fill(0xbbbbbbbb);
+    chunk.part_states.assign(parts_of_each - 1, state);
     made.total_bytes += chunk.size;
     made.chunks.push_back(std::move(chunk));
   }

@@ -147,6 +147,49 @@ bool lock_within(int fd, std::chrono::milliseconds limit) {
   }
 }
 
+struct loaded_records {
+  std::vector<link_record> there;           // of links that are there
+  std::optional<link_record> last_written;  // the file's last record, there or not any more
+};
+
+// The records in the private directory at `directory`, which people know as `shown`.
+result<loaded_records> read_records(const std::string& directory, const std::string& shown) {
+  loaded_records loaded;
+  std::ifstream file(directory + "/" + records_name);
+  if (!file) {
+    return loaded;
+  }
+  std::string line;
+  if (!std::getline(file, line) || line != records_version) {
+    return refusal(shown + "/" + records_name + " is not a list of links",
+                   "run the restore again with --discard");
+  }
+  // Three lines for each link; written whole or not at all.
+  link_record link;
+  bool there = true;
+  while (std::getline(file, link.manifest_key) && std::getline(file, link.subvolume) &&
+         std::getline(file, link.own_uuid)) {
+    loaded.last_written = link;
+    auto info = inspect_subvolume(directory + "/" + link.subvolume);
+    // The first that is missing and its successors have to be received again.
+    there = there && info && info->own_uuid.text() == link.own_uuid;
+    if (there) {
+      loaded.there.push_back(link);
+    }
+  }
+  return loaded;
+}
+
+// Whether the target at `path` was made of what that record is of.
+bool is_published(const std::string& path, const std::optional<link_record>& record) {
+  if (!record || !is_subvolume(path)) {
+    return false;
+  }
+  const auto info = inspect_subvolume(path);
+  // UUIDs are never used twice: what has this parent is a snapshot of what was received.
+  return info && !info->read_only && info->parent_uuid.text() == record->own_uuid;
+}
+
 }  // namespace
 
 std::string target_report::path() const {
@@ -195,6 +238,20 @@ result<target_report> check_target(const std::string& target) {
   report.available_bytes =
       static_cast<std::uint64_t>(info.f_bavail) * static_cast<std::uint64_t>(info.f_bsize);
   return report;
+}
+
+result<earlier_work> find_earlier_work(const target_report& target) {
+  const std::string directory = private_path(target.parent, target.name);
+  auto loaded = read_records(directory, directory);
+  if (!loaded) {
+    return std::move(loaded.error());
+  }
+  earlier_work found;
+  found.links = std::move(loaded->there);
+  if (is_published(target.path(), loaded->last_written)) {
+    found.published = std::move(loaded->last_written);
+  }
+  return found;
 }
 
 result<void> receive_workspace::isolate_mounts() {
@@ -284,28 +341,12 @@ result<receive_workspace> receive_workspace::open(const target_report& target, b
 }
 
 result<void> receive_workspace::load_records() {
-  std::ifstream file(_private_path + "/" + records_name);
-  if (!file) {
-    return engine::ok();
+  auto loaded = read_records(_private_path, shown_path());
+  if (!loaded) {
+    return std::move(loaded.error());
   }
-  std::string line;
-  if (!std::getline(file, line) || line != records_version) {
-    return refusal(shown_path() + "/" + records_name + " is not a list of links",
-                   "run the restore again with --discard");
-  }
-  // Three lines for each link; written whole or not at all.
-  link_record link;
-  bool there = true;
-  while (std::getline(file, link.manifest_key) && std::getline(file, link.subvolume) &&
-         std::getline(file, link.own_uuid)) {
-    _last_written = link;
-    auto info = inspect(link);
-    // The first that is missing and its successors have to be received again.
-    there = there && info && info->own_uuid.text() == link.own_uuid;
-    if (there) {
-      _records.push_back(link);
-    }
-  }
+  _records = std::move(loaded->there);
+  _last_written = std::move(loaded->last_written);
   return engine::ok();
 }
 
@@ -315,15 +356,7 @@ std::string receive_workspace::target_path() const {
 }
 
 std::optional<link_record> receive_workspace::published() const {
-  if (!_last_written || !is_subvolume(target_path())) {
-    return std::nullopt;
-  }
-  const auto info = inspect_subvolume(target_path());
-  // UUIDs are never used twice: what has this parent is a snapshot of what was received.
-  if (!info || info->read_only || info->parent_uuid.text() != _last_written->own_uuid) {
-    return std::nullopt;
-  }
-  return _last_written;
+  return is_published(target_path(), _last_written) ? _last_written : std::nullopt;
 }
 
 result<void> receive_workspace::discard() {
@@ -483,6 +516,14 @@ result<void> receive_workspace::remove() {
   }
   _lock.reset();
   return engine::ok();
+}
+
+result<void> receive_workspace::remove_received() {
+  if (auto synced = sync_filesystem(_private_path); !synced) {
+    return synced;
+  }
+  _records.clear();
+  return delete_unrecorded();
 }
 
 void receive_workspace::close() {

@@ -13,7 +13,9 @@
 //
 // The private directory is named after the target, so that a rerun finds it:
 // {parent of target}/.btrfs_to_s3.{name of target}. A restore that was killed after it had made the
-// target leaves both; published() recognises that, and remove() finishes the work.
+// target leaves both; published() recognises that, and remove() finishes the work. Where several
+// targets are restored, remove_received() leaves the records in it until all of them are there: by
+// them a rerun knows what it need not restore again.
 #pragma once
 
 #include "btrfs/subvolume.hh"
@@ -51,6 +53,15 @@ struct link_record {
   std::string own_uuid;
 };
 
+// What an earlier restore left for a target.
+struct earlier_work {
+  std::vector<link_record> links;        // received, recorded and still there
+  std::optional<link_record> published;  // as receive_workspace::published()
+};
+// Looks without changing anything, and without the lock: a restore may be under way there. An error
+// when the records make no sense.
+engine::result<earlier_work> find_earlier_work(const target_report& target);
+
 class receive_workspace {
  public:
   // Makes or finds the private directory, locks it against another restore of the same target, and
@@ -85,7 +96,10 @@ class receive_workspace {
                             const std::string& name) const;
   // Deletes the received subvolumes, the records and the private directory.
   engine::result<void> remove();
-  // Unmounts, in every case; without records it removes the private directory first.
+  // Deletes the received subvolumes alone: the records still tell whose work the target is.
+  engine::result<void> remove_received();
+  // Unmounts, in every case; without records that tell something it removes the private directory
+  // first.
   void close();
 
  private:

@@ -4,9 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <array>
 #include <numeric>
+#include <utility>
 
 namespace bts3::planner {
 
@@ -19,10 +19,35 @@ constexpr std::uint64_t format_version = 1;
 // A chunk of 5 TiB (S3's largest object) in parts of 5 MiB.
 constexpr std::uint64_t parts_max = 1'100'000;
 
+constexpr std::string_view hex_digits = "0123456789abcdef";
+
+// 64 lower-case hexadecimal digits, each word big-endian.
+std::optional<sha256_words> words_of(std::string_view text) {
+  sha256_words words{};
+  if (text.size() != 8 * words.size()) {
+    return std::nullopt;
+  }
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool decimal = c >= '0' && c <= '9';
+    if (!decimal && (c < 'a' || c > 'f')) {
+      return std::nullopt;
+    }
+    words[i / 8] = words[i / 8] << 4 | static_cast<std::uint32_t>(decimal ? c - '0' : c - 'a' + 10);
+  }
+  return words;
+}
+
+void append_hex(std::string& text, const sha256_words& words) {
+  for (const std::uint32_t word : words) {
+    for (int shift = 28; shift >= 0; shift -= 4) {
+      text += hex_digits[(word >> shift) & 0xf];
+    }
+  }
+}
+
 bool is_digest(std::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return words_of(text).has_value();
 }
 
 constexpr std::string_view base64_digits =
@@ -86,8 +111,9 @@ void read_parts(json_reader& reader, json_object from, chunk_record& chunk) {
     return crc.has_value();
   });
   read_texts(reader, from, "part_sha256_states", [&](std::string_view text) {
-    chunk.part_states.emplace_back(text);
-    return is_digest(text);
+    const auto words = words_of(text);
+    chunk.part_states.push_back(words.value_or(sha256_words()));
+    return words.has_value();
   });
   const std::uint64_t parts = (chunk.size + *chunk.part_size - 1) / *chunk.part_size;
   if (parts > parts_max) {
@@ -201,9 +227,10 @@ std::string_view to_string(backup_kind kind) {
   return "";
 }
 
-outcome<manifest> parse_manifest(std::string_view json) {
-  if (json.size() > manifest_bytes_max) {
-    return document_error{"", "the manifest has more than 64 MiB", ""};
+outcome<manifest> parse_manifest(std::string_view json, std::uint64_t bytes_max) {
+  if (json.size() > bytes_max) {
+    return document_error{"", "the manifest has more than " + std::to_string(bytes_max) + " bytes",
+                          ""};
   }
   simdjson::dom::parser parser;
   json_object root;
@@ -266,7 +293,33 @@ json or_null(const std::optional<std::string>& text) {
   return text ? json(*text) : json();
 }
 
-json chunk_json(const chunk_record& chunk) {
+// `value`, an object, without its closing brace: more may follow.
+std::string opened(const json& value) {
+  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  text.pop_back();
+  return text;
+}
+
+// Written by hand, as values of a JSON library would take several times the memory of their text.
+void append_parts(std::string& text, const chunk_record& chunk) {
+  text += ",\"part_crc32\":[";
+  const char* between = "\"";
+  for (const std::uint32_t crc : chunk.part_crc32) {
+    text += std::exchange(between, ",\"");
+    text += crc32_text(crc);
+    text += '"';
+  }
+  text += "],\"part_sha256_states\":[";
+  between = "\"";
+  for (const sha256_words& state : chunk.part_states) {
+    text += std::exchange(between, ",\"");
+    append_hex(text, state);
+    text += '"';
+  }
+  text += ']';
+}
+
+void append_chunk(std::string& text, const chunk_record& chunk) {
   json out;
   out["key"] = chunk.key;
   out["size"] = chunk.size;
@@ -274,24 +327,23 @@ json chunk_json(const chunk_record& chunk) {
   out["etag"] = or_null(chunk.etag);
   if (chunk.part_size) {
     out["part_size"] = *chunk.part_size;
-    out["part_crc32"] = json::array();
-    for (const std::uint32_t crc : chunk.part_crc32) {
-      out["part_crc32"].push_back(crc32_text(crc));
-    }
-    out["part_sha256_states"] = chunk.part_states;
   }
-  return out;
+  text += opened(out);
+  if (chunk.part_size) {
+    append_parts(text, chunk);
+  }
+  text += '}';
 }
 
 }  // namespace
 
 std::string write_manifest(const manifest& value) {
-  json out;
-  out["version"] = format_version;
-  out["subvolume"] = value.subvolume;
-  out["kind"] = to_string(value.kind);
-  out["created_at"] = value.created_at.rfc3339();
-  json& snapshot = out["snapshot"];
+  json head;
+  head["version"] = format_version;
+  head["subvolume"] = value.subvolume;
+  head["kind"] = to_string(value.kind);
+  head["created_at"] = value.created_at.rfc3339();
+  json& snapshot = head["snapshot"];
   snapshot["name"] = value.snapshot.name;
   snapshot["path"] = value.snapshot.path;
   snapshot["uuid"] = or_null(value.snapshot.uuid);
@@ -300,22 +352,34 @@ std::string write_manifest(const manifest& value) {
   if (value.snapshot.ctransid) {
     snapshot["ctransid"] = *value.snapshot.ctransid;
   }
-  out["parent_manifest"] = or_null(value.parent_manifest);
-  out["chunks"] = json::array();
-  for (const chunk_record& chunk : value.chunks) {
-    out["chunks"].push_back(chunk_json(chunk));
-  }
-  out["total_bytes"] = value.total_bytes;
-  out["chunk_size"] = value.chunk_size;
-  out["s3"] = {{"storage_class", value.storage_class}};
+  head["parent_manifest"] = or_null(value.parent_manifest);
+  json tail;
+  tail["total_bytes"] = value.total_bytes;
+  tail["chunk_size"] = value.chunk_size;
+  tail["s3"] = {{"storage_class", value.storage_class}};
   if (value.stream) {
-    out["stream"] = {{"protocol", value.stream->protocol},
-                     {"compressed_data", value.stream->compressed_data},
-                     {"commands", value.stream->commands}};
+    tail["stream"] = {{"protocol", value.stream->protocol},
+                      {"compressed_data", value.stream->compressed_data},
+                      {"commands", value.stream->commands}};
   }
-  out["tool"] = {{"name", value.tool_name}, {"version", value.tool_version}};
-  out["host"] = {{"id", value.host_id}, {"name", value.host_name}};
-  return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  tail["tool"] = {{"name", value.tool_name}, {"version", value.tool_version}};
+  tail["host"] = {{"id", value.host_id}, {"name", value.host_name}};
+  std::uint64_t parts = 0;
+  for (const chunk_record& chunk : value.chunks) {
+    parts += chunk.part_crc32.size();
+  }
+  std::string text = opened(head);
+  text.reserve(text.size() + manifest_bytes_for(parts, value.chunks.size()));
+  text += ",\"chunks\":[";
+  const char* between = "";
+  for (const chunk_record& chunk : value.chunks) {
+    text += std::exchange(between, ",");
+    append_chunk(text, chunk);
+  }
+  text += "],";
+  text += opened(tail).substr(1);
+  text += "}\n";
+  return text;
 }
 
 }  // namespace bts3::planner

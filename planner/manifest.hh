@@ -7,6 +7,7 @@
 #include "planner/error.hh"
 #include "planner/timestamp.hh"
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ struct snapshot_record {
   std::optional<std::uint64_t> ctransid;
 };
 
+// SHA-256's eight words, of a state or a digest.
+using sha256_words = std::array<std::uint32_t, 8>;
+
 struct chunk_record {
   std::string key;         // full key, prefix included
   std::uint64_t size = 0;  // bytes
@@ -35,10 +39,14 @@ struct chunk_record {
   // The three below come together or not at all.
   std::optional<std::uint64_t> part_size;  // bytes, a multiple of 64; the last part may be shorter
   std::vector<std::uint32_t> part_crc32;   // one for each of the n parts
-  // SHA-256's state after each part but the last: n - 1 strings of 64 hexadecimal digits.
-  std::vector<std::string> part_states;
+  std::vector<sha256_words> part_states;   // after each part but the last: n - 1
 
   [[nodiscard]] bool has_parts() const { return part_size.has_value(); }
+  // For whoever needs sizes alone: of a large chunk nearly all memory is in these.
+  void drop_parts() {
+    part_crc32 = std::vector<std::uint32_t>();
+    part_states = std::vector<sha256_words>();
+  }
 };
 
 struct stream_record {
@@ -64,12 +72,26 @@ struct manifest {
   std::string host_name;
 };
 
-// A manifest of 40,000 parts has about 3 MiB; ten times that is refused.
-inline constexpr std::size_t manifest_bytes_max = 64 * 1024 * 1024;
+// What write_manifest() takes at most.
+//   64 KiB beside the chunks: names and paths (a path has 4,096 bytes at most)
+//   4 KiB for a chunk without its parts: a key has 1,024 bytes at most, of which JSON makes three
+//     each at most; digest, sizes, ETag and field names have less than 1 KiB
+//   78 bytes for a part: 8 of a checksum, 64 of a state, quotes and commas
+[[nodiscard]] constexpr std::uint64_t manifest_bytes_for(std::uint64_t parts,
+                                                         std::uint64_t chunks) {
+  return 64 * 1024 + chunks * 4096 + parts * 78;
+}
 
-// Errors name the field. A higher version is refused with "written by a newer version".
-outcome<manifest> parse_manifest(std::string_view json);
-// Deterministic: equal values give equal bytes.
+// What is written and read: ten million parts in ten thousand chunks (783 MiB), of 128 MiB a stream
+// of 1.16 PiB, of 5 MiB one of 47 TiB. A manifest is in memory as a whole while it is written or
+// read: reading takes four times its size.
+inline constexpr std::uint64_t manifest_bytes_max = manifest_bytes_for(10'000'000, 10'000);
+
+// Errors name the field. A higher version is refused with "written by a newer version", and more
+// than `bytes_max` unread.
+outcome<manifest> parse_manifest(std::string_view json,
+                                 std::uint64_t bytes_max = manifest_bytes_max);
+// Deterministic: equal values give equal bytes. On one line, as most of a large one are digests.
 std::string write_manifest(const manifest& value);
 
 }  // namespace bts3::planner

@@ -1,6 +1,7 @@
 """Cases of archived objects: requested at once, waited for, continued by a rerun, thawed again when they expire."""
 import fcntl
 import json
+import re
 import struct
 
 from world import case, dataset, says
@@ -83,8 +84,16 @@ def restoring_all_requests_every_chain_before_waiting_for_one(w):
         w.expect(5, w.tool.run("thaw", "--all", "--dry-run"))
         w.expect(0, w.tool.run("restore", *everything, "--dry-run"))
         assert not glacier.posted, glacier.posted
-        w.expect(0, w.tool.run("restore", *everything, "--restore-timeout", "3"))
+        rate = ("--download-rate", "10")  # bytes a second: five days for each
+        plans = w.expect(0, w.tool.run("restore", *everything, "--dry-run", "--json", *rate)).stdout.splitlines()
+        planned = {plan["subvolume"]: plan["thaw"]["days"] for plan in map(json.loads, plans) if "subvolume" in plan}
+        w.expect(0, w.tool.run("restore", *everything, "--restore-timeout", "3", *rate))
         assert glacier.posted_before_reading == len(glacier.posted) == len(chunks), vars(glacier)
+        # The copies of the second chain outlive the download of the first.
+        days = {name: {int(re.search("<Days>(.*)</Days>", body)[1]) for path, body in zip(glacier.posted, glacier.bodies)
+                       if f"/{name}/" in path} for name in ("data", "home")}
+        assert days == {name: {number} for name, number in planned.items()}, (days, planned)
+        assert planned["data"] < planned["home"], planned
         w.expect(0, w.tool.run("thaw", "--all"))
     w.same(w.data, w.restored / "data")
     w.same(home, w.restored / "home")

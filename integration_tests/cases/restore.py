@@ -11,6 +11,8 @@ import time
 
 from world import MIB, btrfs, case, compare, dataset, says, terminal, tool
 
+from harness import archive
+
 
 def time_of(text):
     return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
@@ -205,34 +207,43 @@ def killer(w):
     return at
 
 
-def killed_at_each_step(w, keys, *arguments):
-    """kill -9 before the n-th change on disk, for every n; a rerun completes, and leaves nothing over."""
+def killed_at_each_step(w, keys, *arguments, rerun=None):
+    """kill -9 before the n-th change on disk, for every n; a rerun, which may have other arguments, completes, and leaves
+    nothing over. Returns how often it finished a restore whose target was there, and of these kept nothing."""
+    rerun = arguments if rerun is None else rerun
     at = killer(w)
     target = w.restored / "data"
     subvolumes = w.filesystem.subvolumes()
-    kept = "--keep-received" in arguments
-    resumed = finished = 0
+    snapshots = w.snapshot_names()
+    resumed = finished = not_kept = 0
     for step in range(1, 200):
         outcome = w.tool.run("restore", "--subvolume", "data", "--target", str(target), *arguments,
                              environment=at(step))
         done = outcome.status == 0
+        complete = lost = False
         if not done:
             assert outcome.status == -signal.SIGKILL, outcome
             print(f"killed before step {at.last()}", flush=True)
             # Once the records are gone nothing tells whose the target is: it is complete, and refused.
             complete = at.last().split()[1] in ("rmdir", "umount") and target.exists()
-            again = w.restore("--target", str(target), *arguments, expect=2 if complete else 0)
+            again = w.restore("--target", str(target), *rerun, expect=2 if complete else 0)
             resumed += "links_kept_from_before" in again.stderr
             finished += "interrupted_restore_finished" in again.stderr
+            lost = "received_snapshot_not_kept" in again.stderr
+            assert lost == ("no snapshot could be kept" in again.stdout), again
+            not_kept += lost
         w.same(w.data, target)
-        left = ["restored/data"] + (["snapshots/" + w.snapshot_names()[-1]] if kept else [])
-        w.nothing_left_behind(sorted({*subvolumes, *left}))
+        kept = [name for name in w.snapshot_names() if name not in snapshots]
+        wanted = arguments if done or complete else rerun
+        assert len(kept) == ("--keep-received" in wanted and not lost), (kept, wanted, lost)
+        w.nothing_left_behind(subvolumes + ["restored/data"] + ["snapshots/" + name for name in kept])
         os.system(f"btrfs subvolume delete {target} > /dev/null")
-        if kept:
-            os.system(f"btrfs subvolume delete {w.snapshots / w.snapshot_names()[-1]} > /dev/null")
+        for name in kept:
+            os.system(f"btrfs subvolume delete {w.snapshots / name} > /dev/null")
         if done:
             break
     assert step > 20 and resumed >= 5 and finished >= 3, (step, resumed, finished)
+    return finished, not_kept
 
 
 @case
@@ -246,7 +257,16 @@ def restore_killed_at_each_step_keeps_what_was_received_once(w):
     keys = chain_of(w, 2, large_mib=1, small_files=10)
     # As on a rebuilt host: the snapshot that is to be kept is not there.
     os.system(f"btrfs subvolume delete {w.snapshots / w.snapshot_names()[-1]} > /dev/null")
-    killed_at_each_step(w, keys, "--keep-received")
+    assert killed_at_each_step(w, keys, "--keep-received")[1] == 0
+
+
+@case
+def restore_killed_at_each_step_keeps_what_the_rerun_is_asked_to_keep(w):
+    keys = chain_of(w, 2, large_mib=1, small_files=10)
+    os.system(f"btrfs subvolume delete {w.snapshots / w.snapshot_names()[-1]} > /dev/null")
+    finished, not_kept = killed_at_each_step(w, keys, rerun=("--keep-received",))
+    # Of a target that was there: while what it was made of was there too, and not any more.
+    assert 0 < not_kept < finished, (finished, not_kept)
 
 
 def killed_in_receive(w, target, link, manner):
@@ -414,13 +434,126 @@ def restore_all_subvolumes(w):
         "data": "failed", "other": "restored", "zero": "failed"}, results
     assert manifest["chunks"][0]["key"] in results["data"]["error"], results
     w.same(other, base / "other")
-    assert sorted(path.name for path in base.iterdir()) == ["other"]
+    # What is there is recorded, for the run that restores the rest.
+    assert sorted(path.name for path in base.iterdir()) == [".btrfs_to_s3.other", "other"]
     # Nothing but failures is a failure, with the first one's status.
     os.system(f"btrfs subvolume delete {base / 'other'} > /dev/null")
     w.tool.tables["subvolumes"]["paths"] = [str(w.data)]
     for key in w.bucket.list("hosts/test/subvol/other/"):
         w.bucket.delete(key)
     w.expect(4, w.tool.run("restore", "--all", "--target-base", str(base)))
+
+
+def two_subvolumes(w, **sizes):
+    """Backs up `data` and `other`; returns the path of the other."""
+    other = w.filesystem.subvolume("other")
+    dataset.seed(w.data, **{"large_mib": 1, "small_files": 10, **sizes})
+    dataset.seed(other, **{"large_mib": 1, "small_files": 10, **sizes}, number=5)
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(other)]
+    w.backup()
+    return other
+
+
+@case
+def restoring_all_is_finished_by_running_it_again(w):
+    other = two_subvolumes(w)
+    subvolumes = w.filesystem.subvolumes()
+    everything = ("restore", "--all", "--target-base", str(w.restored))
+    pointer = w.bucket.get_json("hosts/test/subvol/other/current.json")
+    chunk = w.bucket.get_json(pointer["manifest_key"])["chunks"][0]["key"]
+    hidden = w.bucket.get(chunk)
+    w.bucket.delete(chunk)
+    says(w.expect(6, w.tool.run(*everything)), "subvolume_failed subvolume=other", chunk)
+    w.same(w.data, w.restored / "data")
+    assert sorted(path.name for path in w.restored.iterdir()) == [".btrfs_to_s3.data", "data"]
+    assert w.filesystem.subvolumes() == sorted(subvolumes + ["restored/data"])
+    # Again, with nothing repaired: what is there is left alone, and is not an error.
+    identity = (w.restored / "data").stat().st_ino, btrfs_uuid(w.restored / "data")
+    again = w.expect(6, w.tool.run(*everything, "--json"))
+    results = {result["subvolume"]: result for result in map(json.loads, again.stdout.splitlines())}
+    assert {name: result["status"] for name, result in results.items()} == {
+        "data": "restored_before", "other": "failed"}, results
+    plan = w.expect(6, w.tool.run(*everything, "--dry-run"))
+    assert "had been restored to" in plan.stdout, plan
+    # --discard is about what is unfinished.
+    says(w.expect(6, w.tool.run(*everything, "--discard")), "restored_before")
+    # Another backup than the one that is there stays an error.
+    created = max(w.bucket.get_json(key)["created_at"] for key in (w.pointer()["manifest_key"], pointer["manifest_key"]))
+    w.bucket.put(chunk, hidden)
+    (w.data / "more").write_text("more")
+    w.backup("--subvolume", "data")
+    newer = w.expect(6, w.tool.run(*everything, "--dry-run"))
+    says(newer, "exists already", "it holds the backup of manifest", "restored before")
+    # Repaired, and the same backups as before: done, and no record is left.
+    outcome = w.expect(0, w.tool.run(*everything, "--at", created))
+    says(outcome, "restored_before")
+    assert "data: the backup of" in outcome.stdout and "had been restored to" in outcome.stdout, outcome
+    assert identity == ((w.restored / "data").stat().st_ino, btrfs_uuid(w.restored / "data"))
+    w.same(w.snapshots / [name for name in w.snapshot_names() if name.startswith("data__")][0], w.restored / "data")
+    w.same(other, w.restored / "other")
+    assert sorted(path.name for path in w.restored.iterdir()) == ["data", "other"]
+    # Finished: from now on these targets are somebody's data.
+    refused = w.expect(2, w.tool.run(*everything, "--at", created))
+    says(refused, "exists already")
+    assert "restored_before" not in refused.stderr, refused
+
+
+def btrfs_uuid(path):
+    shown = subprocess.run(["btrfs", "subvolume", "show", str(path)], capture_output=True, text=True, check=True).stdout
+    return re.search(r"^\s+UUID:\s+(\S+)", shown, re.MULTILINE)[1]
+
+
+@case
+def restoring_all_does_not_take_another_subvolume_for_its_own(w):
+    other = two_subvolumes(w)
+    everything = ("restore", "--all", "--target-base", str(w.restored))
+    chunk = w.bucket.get_json(w.bucket.get_json("hosts/test/subvol/other/current.json")["manifest_key"])["chunks"][0]
+    hidden = w.bucket.get(chunk["key"])
+    w.bucket.delete(chunk["key"])
+    w.expect(6, w.tool.run(*everything))
+    # A copy of the target is not the target.
+    os.system(f"btrfs subvolume snapshot {w.restored}/data {w.restored}/copy > /dev/null; "
+              f"btrfs subvolume delete {w.restored}/data > /dev/null; mv {w.restored}/copy {w.restored}/data")
+    w.bucket.put(chunk["key"], hidden)
+    outcome = w.expect(6, w.tool.run(*everything))
+    says(outcome, "subvolume_failed subvolume=data", "exists already")
+    w.same(other, w.restored / "other")
+    # Out of the way, the rest goes on as if it had never been there.
+    os.system(f"btrfs subvolume delete {w.restored}/data > /dev/null")
+    says(w.expect(0, w.tool.run(*everything)), "restored_before")
+    w.same(w.data, w.restored / "data")
+    assert sorted(path.name for path in w.restored.iterdir()) == ["data", "other"]
+
+
+@case
+def restoring_all_looks_whether_all_of_it_fits(w):
+    two_subvolumes(w, large_mib=60)
+    with archive.archive_before(w.bucket.endpoint, "/chunk-", polls=1) as (glacier, endpoint):
+        w.tool.tables["s3"]["endpoint_url"] = endpoint
+        with btrfs.filesystem(w.directory / "small", "220M") as small:
+            everything = ("restore", "--all", "--target-base", str(small.mount))
+            told = w.expect(0, w.tool.run(*everything, "--dry-run", "--json")).stdout
+            each = [json.loads(line) for line in told.splitlines()]
+            assert [plan["subvolume"] for plan in each[:2]] == ["data", "other"] and len(each) == 3, each
+            assert all(plan["space"]["enough"] for plan in each[:2]), each
+            both = each[2]["all"]
+            assert both["subvolumes"] == 2 and both["bytes"] == sum(plan["bytes"] for plan in each[:2]), each
+            assert both["space"]["needed_bytes"] == sum(plan["space"]["needed_bytes"] for plan in each[:2]), each
+            assert not both["space"]["enough"], each
+            text = w.expect(0, w.tool.run(*everything, "--dry-run")).stdout
+            assert "all: 2 subvolumes to restore" in text and f"free at {small.mount}: NOT ENOUGH" in text, text
+            refused = w.expect(1, w.tool.run(*everything, "--restore-timeout", "60"))
+            says(refused, "not enough space", "of 2 subvolumes", "are missing", "--no-space-check")
+            assert not glacier.posted and not glacier.gets, vars(glacier)
+            assert list(small.mount.iterdir()) == []
+            # Singly they are no problem; and when one is there, what is left fits.
+            w.expect(0, w.tool.run("restore", "--subvolume", "data", "--target", str(small.mount / "data"),
+                                   "--restore-timeout", "60"))
+            os.system(f"btrfs subvolume delete {small.mount / 'data'} > /dev/null; btrfs filesystem sync {small.mount}")
+            posted = len(glacier.posted)
+            told = w.tool.run(*everything, "--restore-timeout", "60", "--no-space-check")
+            says(told, "space_may_not_suffice")
+            assert len(glacier.posted) > posted, vars(glacier)
 
 
 @case

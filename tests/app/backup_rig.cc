@@ -241,7 +241,7 @@ std::string backup_rig::chunks_problem(const bucket_contents& there,
       const std::string_view bytes =
           std::string_view(object->second).substr(part * *chunk.part_size, *chunk.part_size);
       hasher.update(std::as_bytes(std::span(bytes.data(), bytes.size())));
-      if (hasher.state()->hex() != chunk.part_states[part]) {
+      if (hasher.state()->words != chunk.part_states[part]) {
         return chunk.key + ": the state after part " + std::to_string(part + 1) + " is wrong";
       }
     }

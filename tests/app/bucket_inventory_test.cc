@@ -35,7 +35,7 @@ std::string manifest_text(planner::backup_kind kind, const std::string& parent,
   chunk.sha256 = std::string(64, 'a');
   chunk.part_size = 64;
   chunk.part_crc32 = {1, 2, 3};
-  chunk.part_states = {std::string(64, 'b'), std::string(64, 'c')};
+  chunk.part_states.resize(2);
   made.total_bytes = chunk.size;
   made.chunk_size = 1024;
   made.chunks.push_back(std::move(chunk));

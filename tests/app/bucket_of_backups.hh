@@ -168,7 +168,7 @@ class bucket_of_backups {
       if (with_parts) {
         chunk.part_crc32.push_back(::libdeflate_crc32(0, part.data(), part.size()));
         if (at + part_bytes < body.size()) {
-          chunk.part_states.push_back(hasher.state()->hex());
+          chunk.part_states.push_back(hasher.state()->words);
         }
       }
     }

@@ -16,6 +16,8 @@
 #include <pty.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -113,7 +115,7 @@ class scene {
 
 // A full backup and an incremental onto it, a chunk each.
 void publish(scene& one, const std::string& subvolume, const std::string& full_class,
-             const std::string& incremental_class) {
+             const std::string& incremental_class, std::size_t bytes = 4) {
   const planner::key_layout keys("p", subvolume);
   std::optional<std::string> parent;
   planner::pointer newest;
@@ -128,11 +130,11 @@ void publish(scene& one, const std::string& subvolume, const std::string& full_c
     link.parent_manifest = parent;
     planner::chunk_record chunk;
     chunk.key = keys.chunk(kind, when, 0);
-    chunk.size = link.total_bytes = link.chunk_size = 4;
+    chunk.size = link.total_bytes = link.chunk_size = bytes;
     chunk.sha256 = std::string(64, '0');
     link.chunks.push_back(chunk);
     link.storage_class = "GLACIER";
-    one.store.put(chunk.key, "body", full ? full_class : incremental_class);
+    one.store.put(chunk.key, std::string(bytes, 'b'), full ? full_class : incremental_class);
     parent = newest.manifest_key = keys.manifest(kind, when);
     newest.kind = kind;
     newest.created_at = when;
@@ -238,6 +240,34 @@ BOOST_AUTO_TEST_CASE(copies_live_until_everything_can_have_been_read) {
   config slow;
   slow.max_bandwidth_bytes_per_sec = 1'000'000;
   BOOST_TEST(days_to_live(asked_for(slow), 1'000'000'000'000, hours(12)) == 14u);
+}
+
+// Several chains are thawed together and read one after another.
+BOOST_AUTO_TEST_CASE(copies_of_a_later_chain_outlive_the_download_of_the_earlier_ones) {
+  thaw_policy behind = asked_for(config());
+  behind.bytes_before = 10'000'000'000'000;  // 11.6 days at 10 MB/s
+  BOOST_TEST(days_to_live(behind, 0, hours(12)) == 14u);
+  BOOST_TEST(days_to_live(behind, 10'000'000'000'000, hours(12)) == 25u);
+  scene one;
+  one.add("glacier", "GLACIER");
+  one.policy.bytes_before = 10'000'000'000'000;
+  BOOST_TEST(one.planned().days == 13u);  // 5 hours at most
+  BOOST_TEST(one.planned().in_turn);
+  BOOST_REQUIRE(one.run().has_value());
+  BOOST_TEST(one.log.contains("tier=Standard days=13 "));
+  one.clock.time += days(11);
+  BOOST_TEST(one.read("glacier").has_value());
+  // A copy that would not live that long is kept longer, if nothing else has to be asked for.
+  BOOST_TEST(one.planned().total().to_extend == 1u);
+  one.policy.bytes_before = 0;  // it is its turn
+  BOOST_TEST(one.planned().classes.empty());
+  // Days that were set are taken as they are, and told when they are too few.
+  scene two;
+  two.add("glacier", "GLACIER");
+  two.policy.days = 9;
+  two.policy.bytes_before = 10'000'000'000'000;
+  BOOST_REQUIRE(two.run().has_value());
+  BOOST_TEST(two.log.contains("thaw_days_may_not_suffice days=9"));
 }
 
 BOOST_AUTO_TEST_CASE(what_is_in_no_archive_costs_nothing) {
@@ -499,6 +529,27 @@ BOOST_AUTO_TEST_CASE(the_command_requests_whole_chains_and_exits_5_until_they_ar
   status = thaw({"data"});
   BOOST_TEST((status.value() == exit_status::not_thawed));
   BOOST_TEST(one.requests() == 5u);  // the full alone
+}
+
+BOOST_AUTO_TEST_CASE(the_command_counts_what_is_read_before_a_subvolume) {
+  scene one;
+  one.settings.prefix = "p";
+  publish(one, "data", "GLACIER", "GLACIER", 5 * 86'400);
+  publish(one, "home", "GLACIER", "GLACIER", 5 * 86'400);
+  thaw_command command;
+  command.download_rate = 1;  // ten days for each chain
+  BOOST_REQUIRE(
+      one.loop->run(thaw_subvolumes(one.with, one.store, command, {"data", "home"})).has_value());
+  std::map<std::string, std::chrono::system_clock::time_point> expires;
+  for (const auto& [key, object] : one.store.objects()) {
+    if (object.restored) {
+      expires[key] = object.restored->expires;
+    }
+  }
+  BOOST_REQUIRE(expires.size() == 4u);
+  const std::string chunk = "/full/chunk-20130501T000000Z-0.bin";
+  const auto longer = expires.at("p/subvol/home" + chunk) - expires.at("p/subvol/data" + chunk);
+  BOOST_TEST((longer == days(10)));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

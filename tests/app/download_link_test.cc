@@ -152,7 +152,7 @@ class transfer {
       engine::sha256_hasher hasher;
       for (std::size_t at = 0; at + part_length < body.size(); at += part_length) {
         hasher.update(octets_of(std::string_view(body).substr(at, part_length)));
-        chunk.record.part_states.push_back(hasher.state()->hex());
+        chunk.record.part_states.push_back(hasher.state()->words);
       }
     }
     located.push_back(std::move(chunk));

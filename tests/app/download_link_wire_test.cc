@@ -39,7 +39,7 @@ class wired_transfer {
     engine::sha256_hasher hasher;
     for (std::size_t at = 0; at + part_size < stream.size(); at += part_size) {
       hasher.update(octets_of(std::string_view(stream).substr(at, part_size)));
-      chunk.record.part_states.push_back(hasher.state()->hex());
+      chunk.record.part_states.push_back(hasher.state()->words);
     }
     auto head = net.run(net.store.head_object(chunk.key, {}));
     BOOST_REQUIRE_MESSAGE(head.has_value(), error_text(head));

@@ -137,6 +137,35 @@ BOOST_AUTO_TEST_CASE(space_is_the_streams_and_a_64th_and_16_mib) {
   BOOST_TEST(has(refused.error().text(), "1 B are missing"));
 }
 
+BOOST_AUTO_TEST_CASE(what_fits_singly_and_not_together_is_refused_with_the_sum) {
+  space_for_all space;
+  space.where = "/mnt";
+  space.available_bytes = 2 * space_needed(5 * gib);
+  space.add(5 * gib);
+  space.add(0);  // restored before
+  BOOST_TEST(space.subvolumes == 1u);
+  space.add(5 * gib);
+  BOOST_TEST(space.needed_bytes == 2 * space_needed(5 * gib));
+  BOOST_TEST(check_space(space).has_value());
+  BOOST_TEST(has(space_text(space), "all: 2 subvolumes to restore, 10.0 GiB\n"));
+  BOOST_TEST(!has(space_text(space), "NOT ENOUGH"));
+  --space.available_bytes;
+  const auto refused = check_space(space);
+  BOOST_REQUIRE(!refused);
+  BOOST_TEST(has(refused.error().text(),
+                 "not enough space at /mnt for all: 10.0 GiB of streams of "
+                 "2 subvolumes, and 192.0 MiB for metadata"));
+  BOOST_TEST(has(refused.error().text(), "1 B are missing"));
+  BOOST_TEST(has(refused.error().text(), "--no-space-check"));
+  BOOST_TEST(has(space_text(space), "free at /mnt: NOT ENOUGH\n"));
+  const auto json = nlohmann::json::parse(space_json(space));
+  BOOST_TEST(json["all"]["subvolumes"] == 2);
+  BOOST_TEST(json["all"]["bytes"] == 10 * gib);
+  BOOST_TEST(json["all"]["space"]["needed_bytes"] == space.needed_bytes);
+  BOOST_TEST(json["all"]["space"]["available_bytes"] == space.available_bytes);
+  BOOST_TEST(json["all"]["space"]["enough"] == false);
+}
+
 BOOST_AUTO_TEST_CASE(what_must_be_thawed_is_told_for_each_class_with_tier_and_hours) {
   restore_plan plan = two_links();
   plan.thaw.tier = s3::retrieval_tier::expedited;

@@ -1,5 +1,6 @@
 // Streams that end on, before and behind the boundaries of parts and chunks, through whole backups:
 // what is stored is what was sent, in parts of equal size, and S3's limits are kept.
+#include "app/publication.hh"
 #include "tests/app/backup_rig.hh"
 #include "tests/support/memory_store.hh"
 
@@ -108,6 +109,77 @@ BOOST_AUTO_TEST_CASE(a_chunk_never_has_more_than_10000_parts) {
   BOOST_REQUIRE(chain[0].chunks.size() == 2U);
   BOOST_TEST(chain[0].chunks[0].part_crc32.size() == 10'000U);
   BOOST_TEST(chain[0].chunks[1].part_crc32.size() == 2U);
+}
+
+// Found out when the first part too many begins, not when a manifest that nobody can read is
+// written after everything else.
+BOOST_AUTO_TEST_CASE(a_stream_of_more_parts_than_a_manifest_can_list_stops_there) {
+  backup_rig rig(6 * part + part / 2);
+  rig.shared_loop = std::move(*engine::reactor::create());
+  memory_store store(*rig.shared_loop);
+  rig.tuning.store = &store;
+  rig.tuning.manifest_bytes_max = planner::manifest_bytes_for(5, 2);
+  const std::string outcome = rig.run_text();
+  BOOST_TEST(outcome.starts_with("exit 2: subvolume_failed"), outcome);
+  for (const char* said :
+       {"6 parts in 2 chunks", "raise s3.part_size_bytes = 65536", "s3.chunk_size_bytes"}) {
+    BOOST_TEST(outcome.find(said) != std::string::npos, outcome);
+  }
+  BOOST_TEST(store.objects().empty());
+  BOOST_TEST(store.count("CompleteMultipartUpload") == 0U);
+  BOOST_TEST(store.count("UploadPart") <= 5U);
+  // Larger parts, as it advises; nothing of the attempt is left.
+  rig.log.lines.clear();
+  rig.settings.part_size_bytes = 2 * part;
+  rig.settings.chunk_size_bytes = 6 * part;
+  BOOST_TEST(rig.run_text() == "done");
+  BOOST_TEST(store.uploads().empty());
+  bucket_contents there;
+  for (const auto& [key, object] : store.objects()) {
+    there.objects[key] = object.body;
+  }
+  BOOST_TEST(rig.published_problem(there) == "");
+}
+
+// What the stream may have, the manifest may, and what is written can be read.
+BOOST_AUTO_TEST_CASE(a_stream_of_as_many_parts_as_a_manifest_can_list_is_published) {
+  backup_rig rig(6 * part + part / 2);
+  rig.shared_loop = std::move(*engine::reactor::create());
+  memory_store store(*rig.shared_loop);
+  rig.tuning.store = &store;
+  rig.tuning.manifest_bytes_max = planner::manifest_bytes_for(7, 3);
+  BOOST_TEST(rig.run_text() == "done");
+  bucket_contents there;
+  for (const auto& [key, object] : store.objects()) {
+    there.objects[key] = object.body;
+    BOOST_TEST(
+        (!key.ends_with(".json") || object.body.size() <= planner::manifest_bytes_for(7, 3)));
+  }
+  BOOST_TEST(rig.published_problem(there) == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_manifest_that_cannot_be_read_back_is_not_sent) {
+  backup_rig rig;
+  rig.shared_loop = std::move(*engine::reactor::create());
+  memory_store store(*rig.shared_loop);
+  rig.tuning.store = &store;
+  const app::services with{*rig.shared_loop, rig.log, rig.clock, rig.settings, {}, {},
+                           nullptr,          nullptr, {},        &rig.tuning};
+  auto connection = app::store_connection::open(with);
+  BOOST_REQUIRE(connection.has_value());
+  planner::manifest value;
+  value.subvolume = "data";
+  for (const bool fits : {false, true}) {
+    rig.tuning.manifest_bytes_max = planner::write_manifest(value).size() - (fits ? 0 : 1);
+    app::publication_trace trace;
+    const auto put =
+        rig.shared_loop->run(app::put_manifest(with, **connection, "host/m.json", value, trace));
+    BOOST_TEST(put.has_value() == fits);
+    BOOST_TEST(trace.manifest_may_exist == fits);
+    BOOST_TEST(store.count("PutObject") == (fits ? 1U : 0U));
+    BOOST_TEST((fits || put.error().text().find("s3.part_size_bytes") != std::string::npos));
+  }
+  rig.shared_loop->run((*connection)->close());
 }
 
 // Promise 4: (concurrency + 1) parts, or 64 MiB with the spool; the rest of the program has its

@@ -148,6 +148,57 @@ BOOST_AUTO_TEST_CASE(targets_that_cannot_be_restored_to_are_refused) {
   BOOST_TEST(refused(base + "/fine/") == "accepted");
 }
 
+// By the record that a restore leaves beside a target while others are not there yet.
+BOOST_AUTO_TEST_CASE(a_target_counts_as_restored_only_with_the_identity_that_was_recorded) {
+  BTS3_LOOP_FILESYSTEM(loop);
+  const std::filesystem::path target = loop.directory() / "data";
+  const auto look = [&] {
+    target_report report;
+    report.parent = loop.directory();
+    report.name = "data";
+    return find_earlier_work(report);
+  };
+  BOOST_TEST((look() && look()->links.empty() && !look()->published));
+  const std::filesystem::path place = loop.directory() / ".btrfs_to_s3.data";
+  std::filesystem::create_directory(place);
+  testing::make_subvolume(place / "first");
+  testing::make_subvolume(place / "second");
+  const auto uuid_of = [](const std::filesystem::path& path) {
+    return inspect_subvolume(path).value().own_uuid.text();
+  };
+  testing::write_file(place / "links", "btrfs_to_s3 links 1\nkey 1\nfirst\n" +
+                                           uuid_of(place / "first") + "\nkey 2\nsecond\n" +
+                                           uuid_of(place / "second") + "\n");
+  BOOST_REQUIRE(look().has_value());
+  BOOST_TEST(look()->links.size() == 2u);
+  BOOST_TEST(!look()->published.has_value());
+  BOOST_REQUIRE(testing::run_quietly({"btrfs", "subvolume", "snapshot", place / "second", target}));
+  BOOST_REQUIRE(look()->published.has_value());
+  BOOST_TEST(look()->published->manifest_key == "key 2");
+  // The record outlives what was received.
+  for (const char* name : {"first", "second"}) {
+    BOOST_REQUIRE(testing::run_quietly({"btrfs", "subvolume", "delete", place / name}));
+  }
+  BOOST_TEST(look()->links.empty());
+  BOOST_REQUIRE(look()->published.has_value());
+  // A copy of the target in its place, one that was made read-only, and anything else are not it.
+  BOOST_REQUIRE(testing::run_quietly({"btrfs", "property", "set", target, "ro", "true"}));
+  BOOST_TEST(!look()->published.has_value());
+  BOOST_REQUIRE(testing::run_quietly({"btrfs", "property", "set", target, "ro", "false"}));
+  BOOST_TEST(look()->published.has_value());
+  std::filesystem::rename(target, loop.directory() / "moved");
+  BOOST_TEST(!look()->published.has_value());
+  BOOST_REQUIRE(
+      testing::run_quietly({"btrfs", "subvolume", "snapshot", loop.directory() / "moved", target}));
+  BOOST_TEST(!look()->published.has_value());
+  BOOST_REQUIRE(testing::run_quietly({"btrfs", "subvolume", "delete", target}));
+  std::filesystem::create_directory(target);
+  BOOST_TEST(!look()->published.has_value());
+  testing::write_file(place / "links", "something");
+  BOOST_REQUIRE(!look().has_value());
+  BOOST_TEST(has(look().error().text(), "run the restore again with --discard"));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(snapshot_manager_suite)

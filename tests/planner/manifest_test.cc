@@ -13,6 +13,12 @@ namespace {
 
 const std::string digest(64, 'a');
 
+sha256_words eight(std::uint32_t word) {
+  sha256_words words{};
+  words.fill(word);
+  return words;
+}
+
 manifest sample() {
   manifest value;
   value.subvolume = "data";
@@ -31,7 +37,7 @@ manifest sample() {
   chunk.part_size = 64;
   // 0xcbf43926, CRC-32's check value, and the extremes.
   chunk.part_crc32 = {0xcbf43926, 0, 0xffffffff};
-  chunk.part_states = {std::string(64, 'b'), std::string(64, 'c')};
+  chunk.part_states = {eight(0xbbbbbbbb), eight(0xcccccccc)};
   value.chunks = {chunk};
   value.total_bytes = 150;
   value.chunk_size = 1000;
@@ -76,6 +82,15 @@ BOOST_AUTO_TEST_CASE(checksums_are_written_in_the_form_of_the_header) {
   BOOST_TEST(write_manifest(sample()).find("\"y/Q5Jg==\"") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(states_are_written_word_for_word_from_their_highest_digit_on) {
+  manifest value = sample();
+  value.chunks[0].part_states[0] = {0x01234567, 0x89abcdef, 0, 1, 2, 3, 4, 0xfedcba98};
+  const std::string text = write_manifest(value);
+  BOOST_TEST(text.find("\"0123456789abcdef000000000000000100000002000000030000000"
+                       "4fedcba98\"") != std::string::npos);
+  BOOST_TEST((parse_manifest(text)->chunks[0].part_states == value.chunks[0].part_states));
+}
+
 BOOST_AUTO_TEST_CASE(a_manifest_of_the_earlier_tool_is_read) {
   std::ifstream file(BTS3_TEST_DATA "/manifests/earlier_tool_full.json");
   std::stringstream text;
@@ -88,35 +103,35 @@ BOOST_AUTO_TEST_CASE(a_manifest_of_the_earlier_tool_is_read) {
 }
 
 BOOST_AUTO_TEST_CASE(unknown_fields_are_ignored) {
-  BOOST_TEST(problem_after("\"version\": 1,", "\"version\": 1, \"later\": {\"x\": [1]},") ==
+  BOOST_TEST(problem_after("\"version\":1,", "\"version\":1, \"later\":{\"x\":[1]},") ==
              "accepted");
 }
 
 BOOST_AUTO_TEST_CASE(a_newer_version_is_refused_as_such) {
-  BOOST_TEST(problem_after("\"version\": 1", "\"version\": 2").find("newer version") !=
+  BOOST_TEST(problem_after("\"version\":1", "\"version\":2").find("newer version") !=
              std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_wrong_is_named) {
   const std::pair<std::pair<std::string, std::string>, std::string> cases[] = {
-      {{"\"kind\": \"incremental\"", "\"kind\": \"half\""}, "kind"},
+      {{"\"kind\":\"incremental\"", "\"kind\":\"half\""}, "kind"},
       {{"2026-01-02T03:04:05Z", "yesterday"}, "created_at"},
-      {{"\"total_bytes\": 150", "\"total_bytes\": 151"}, "total_bytes"},
-      {{"\"size\": 150", "\"size\": -1"}, "chunks[0].size"},
+      {{"\"total_bytes\":150", "\"total_bytes\":151"}, "total_bytes"},
+      {{"\"size\":150", "\"size\":-1"}, "chunks[0].size"},
       {{digest, digest.substr(1)}, "chunks[0].sha256"},
-      {{"\"part_size\": 64", "\"part_size\": 65"}, "chunks[0].part_size"},
-      {{"\"part_size\": 64", "\"part_size\": 128"}, "chunks[0].part_crc32"},
+      {{"\"part_size\":64", "\"part_size\":65"}, "chunks[0].part_size"},
+      {{"\"part_size\":64", "\"part_size\":128"}, "chunks[0].part_crc32"},
       {{"\"y/Q5Jg==\"", "\"y/Q5J\""}, "chunks[0].part_crc32[0]"},
       {{std::string(64, 'c'), std::string(64, 'C')}, "chunks[0].part_sha256_states[1]"},
-      {{"\"key\": \"p/", "\"kex\": \"p/"}, "chunks[0].key"},
-      {{"\"parent_manifest\": \"p/", "\"parent\": \"p/"}, "parent_manifest"},
+      {{"\"key\":\"p/", "\"kex\":\"p/"}, "chunks[0].key"},
+      {{"\"parent_manifest\":\"p/", "\"parent\":\"p/"}, "parent_manifest"},
       {{"\"snapshot\":", "\"snap\":"}, "snapshot"},
   };
   for (const auto& [change, field] : cases) {
     const std::string problem = problem_after(change.first, change.second);
     BOOST_TEST(problem.starts_with(field), change.second << " gave: " << problem);
   }
-  for (const char* text : {"", "[]", "7", "{\"version\": 1", "\xff"}) {
+  for (const char* text : {"", "[]", "7", "{\"version\":1", "\xff"}) {
     const auto parsed = parse_manifest(text);
     BOOST_REQUIRE_MESSAGE(!parsed, text);
     BOOST_TEST(parsed.error().text().starts_with("not a JSON object: "), parsed.error().text());
@@ -125,36 +140,36 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_named) {
 
 BOOST_AUTO_TEST_CASE(a_field_of_a_wrong_type_is_named) {
   const std::pair<std::pair<std::string, std::string>, std::string> cases[] = {
-      {{"\"version\": 1,", ""}, "version: is missing"},
-      {{"\"version\": 1", "\"version\": \"1\""}, "version: must be a whole number"},
-      {{"\"subvolume\": \"data\"", "\"subvolume\": 7"}, "subvolume: must be a string"},
-      {{"\"subvolume\": \"data\"", "\"subvolume\": null"}, "subvolume: is missing"},
-      {{"\"subvolume\": \"data\"", "\"subvolume\": \"\""}, "subvolume: is empty"},
-      {{"\"created_at\": \"2026-01-02T03:04:05Z\"", "\"created_at\": 2026"}, "created_at: must be"},
-      {{"\"snapshot\": {", "\"snapshot\": [], \"later\": {"}, "snapshot: is missing"},
-      {{"\"ctransid\": 99", "\"ctransid\": -99"}, "snapshot.ctransid: must be a whole number"},
-      {{"\"name\": \"data__", "\"nam\": \"data__"}, "snapshot.name: is missing"},
-      {{"\"total_bytes\": 150", "\"total_bytes\": 150.5"}, "total_bytes: must be a whole number"},
-      {{"\"chunks\": [", "\"chunks\": 1, \"later\": ["}, "chunks: must be an array"},
-      {{"\"chunks\": [", "\"chunks\": [], \"later\": ["}, "chunks: is empty"},
-      {{"\"chunks\": [", "\"chunks\": [7,"}, "chunks[0]"},
-      {{"\"chunks\": [", "\"chunks\": [{},"}, "chunks[0].key: is missing"},
-      {{"\"key\": \"p/subvol/data/incremental/chunk-20260102T030405Z-0.bin\"", "\"key\": \"\""},
+      {{"\"version\":1,", ""}, "version: is missing"},
+      {{"\"version\":1", "\"version\":\"1\""}, "version: must be a whole number"},
+      {{"\"subvolume\":\"data\"", "\"subvolume\":7"}, "subvolume: must be a string"},
+      {{"\"subvolume\":\"data\"", "\"subvolume\":null"}, "subvolume: is missing"},
+      {{"\"subvolume\":\"data\"", "\"subvolume\":\"\""}, "subvolume: is empty"},
+      {{"\"created_at\":\"2026-01-02T03:04:05Z\"", "\"created_at\":2026"}, "created_at: must be"},
+      {{"\"snapshot\":{", "\"snapshot\":[], \"later\":{"}, "snapshot: is missing"},
+      {{"\"ctransid\":99", "\"ctransid\":-99"}, "snapshot.ctransid: must be a whole number"},
+      {{"\"name\":\"data__", "\"nam\":\"data__"}, "snapshot.name: is missing"},
+      {{"\"total_bytes\":150", "\"total_bytes\":150.5"}, "total_bytes: must be a whole number"},
+      {{"\"chunks\":[", "\"chunks\":1, \"later\":["}, "chunks: must be an array"},
+      {{"\"chunks\":[", "\"chunks\":[], \"later\":["}, "chunks: is empty"},
+      {{"\"chunks\":[", "\"chunks\":[7,"}, "chunks[0]"},
+      {{"\"chunks\":[", "\"chunks\":[{},"}, "chunks[0].key: is missing"},
+      {{"\"key\":\"p/subvol/data/incremental/chunk-20260102T030405Z-0.bin\"", "\"key\":\"\""},
        "chunks[0].key: is empty"},
-      {{"\"size\": 150", "\"size\": 0"}, "chunks[0].size: is zero"},
-      {{"\"etag\": \"x-1\"", "\"etag\": 1"}, "chunks[0].etag: must be a string"},
+      {{"\"size\":150", "\"size\":0"}, "chunks[0].size: is zero"},
+      {{"\"etag\":\"x-1\"", "\"etag\":1"}, "chunks[0].etag: must be a string"},
       {{digest, std::string(64, 'g')}, "chunks[0].sha256: must be 64"},
-      {{"\"part_size\": 64", "\"part_size\": 0"}, "chunks[0].part_size: must be a multiple"},
-      {{"\"part_size\": 64", "\"part_size\": \"64\""}, "chunks[0].part_size: must be a whole"},
-      {{"\"part_crc32\": [", "\"part_crc32\": 1, \"later\": ["},
+      {{"\"part_size\":64", "\"part_size\":0"}, "chunks[0].part_size: must be a multiple"},
+      {{"\"part_size\":64", "\"part_size\":\"64\""}, "chunks[0].part_size: must be a whole"},
+      {{"\"part_crc32\":[", "\"part_crc32\":1, \"later\":["},
        "chunks[0].part_crc32: must be an array of strings"},
       {{"\"y/Q5Jg==\"", "5"}, "chunks[0].part_crc32[0]: is malformed"},
       {{"\"y/Q5Jg==\"", "\"y/Q5J-==\""}, "chunks[0].part_crc32[0]: is malformed"},
-      {{"\"y/Q5Jg==\"", "\"y/Q5Jg==\", \"y/Q5Jg==\""},
+      {{"\"y/Q5Jg==\"", "\"y/Q5Jg==\",\"y/Q5Jg==\""},
        "chunks[0].part_crc32: has 4 entries for 3 parts"},
       {{"\"" + std::string(64, 'b') + "\",", ""},
        "chunks[0].part_sha256_states: has 1 entries for 3 parts"},
-      {{"\"kind\": \"incremental\"", "\"kind\": \"full\""},
+      {{"\"kind\":\"incremental\"", "\"kind\":\"full\""},
        "parent_manifest: is set in a full backup"},
   };
   for (const auto& [change, expected] : cases) {
@@ -164,8 +179,7 @@ BOOST_AUTO_TEST_CASE(a_field_of_a_wrong_type_is_named) {
 }
 
 BOOST_AUTO_TEST_CASE(a_manifest_with_more_parts_than_an_object_can_have_is_refused) {
-  const std::string text =
-      replaced(write_manifest(sample()), "\"size\": 150", "\"size\": 70400001");
+  const std::string text = replaced(write_manifest(sample()), "\"size\":150", "\"size\":70400001");
   const auto parsed = parse_manifest(text);
   BOOST_REQUIRE(!parsed);
   BOOST_TEST(parsed.error().text() ==
@@ -174,10 +188,11 @@ BOOST_AUTO_TEST_CASE(a_manifest_with_more_parts_than_an_object_can_have_is_refus
 
 BOOST_AUTO_TEST_CASE(a_manifest_of_absurd_size_is_refused_unread) {
   const std::string text = write_manifest(sample());
-  BOOST_TEST(parse_manifest(text + std::string(manifest_bytes_max - text.size(), ' ')).has_value());
-  const auto parsed = parse_manifest(text + std::string(manifest_bytes_max - text.size() + 1, ' '));
+  BOOST_TEST(parse_manifest(text, text.size()).has_value());
+  const auto parsed = parse_manifest(text, text.size() - 1);
   BOOST_REQUIRE(!parsed);
-  BOOST_TEST(parsed.error().text() == "the manifest has more than 64 MiB");
+  BOOST_TEST(parsed.error().text() ==
+             "the manifest has more than " + std::to_string(text.size() - 1) + " bytes");
 }
 
 BOOST_AUTO_TEST_CASE(what_a_full_backup_without_parts_lacks_is_absent_in_writing_and_reading) {
@@ -192,7 +207,7 @@ BOOST_AUTO_TEST_CASE(what_a_full_backup_without_parts_lacks_is_absent_in_writing
   for (const char* absent : {"ctransid", "part_size", "part_crc32", "\"stream\""}) {
     BOOST_TEST(text.find(absent) == std::string::npos, absent);
   }
-  BOOST_TEST(text.find("\"parent_manifest\": null") != std::string::npos);
+  BOOST_TEST(text.find("\"parent_manifest\":null") != std::string::npos);
   const auto parsed = parse_manifest(text);
   BOOST_REQUIRE_MESSAGE(parsed.has_value(), (parsed ? "" : parsed.error().text()));
   BOOST_TEST(!parsed->parent_manifest.has_value());
@@ -244,16 +259,53 @@ BOOST_AUTO_TEST_CASE(text_that_is_no_utf8_is_written_as_valid_json) {
              "b\"\n");
 }
 
-BOOST_AUTO_TEST_CASE(forty_thousand_parts_are_read) {
+// A stream of a million parts, 4.8 TiB of 5 MiB each.
+BOOST_AUTO_TEST_CASE(a_million_parts_are_written_and_read) {
+  constexpr std::size_t parts = 10'000;
+  constexpr std::size_t chunks = 100;
   manifest value = sample();
-  chunk_record& chunk = value.chunks[0];
-  chunk.size = 64 * 40'000;
-  chunk.part_crc32.assign(40'000, 1);
-  chunk.part_states.assign(39'999, digest);
-  value.total_bytes = chunk.size;
-  const auto parsed = parse_manifest(write_manifest(value));
+  chunk_record chunk = value.chunks[0];
+  chunk.size = 64 * parts;
+  chunk.part_crc32.assign(parts, 1);
+  chunk.part_states.assign(parts - 1, eight(7));
+  value.chunks.assign(chunks, chunk);
+  value.total_bytes = chunks * chunk.size;
+  const std::string text = write_manifest(value);
+  BOOST_TEST(text.size() > 64u << 20);
+  BOOST_TEST(text.size() <= manifest_bytes_for(parts * chunks, chunks));
+  const auto parsed = parse_manifest(text);
   BOOST_REQUIRE_MESSAGE(parsed.has_value(), (parsed ? "" : parsed.error().text()));
-  BOOST_TEST(parsed->chunks[0].part_states.size() == 39'999u);
+  BOOST_TEST(parsed->chunks.size() == chunks);
+  BOOST_TEST(parsed->chunks.back().part_states.size() == parts - 1);
+  BOOST_TEST((parsed->chunks.back().part_states == chunk.part_states));
+  BOOST_TEST((parsed->chunks.back().part_crc32 == chunk.part_crc32));
+}
+
+// Whatever the names, and however many parts: what is written keeps to what is counted on while a
+// stream is still being uploaded.
+BOOST_AUTO_TEST_CASE(a_manifest_is_never_longer_than_was_counted_on) {
+  manifest value = sample();
+  value.subvolume = value.snapshot.name = value.host_name = std::string(255, '\xff');
+  value.snapshot.path = std::string(4096, '"');
+  value.parent_manifest = std::string(1024, '\xff');
+  chunk_record chunk = value.chunks[0];
+  chunk.key = std::string(1024, '\xff');
+  chunk.etag = std::string(255, '"');
+  chunk.size = std::uint64_t{1} << 62;
+  chunk.part_size = std::uint64_t{5} << 30;
+  value.chunks.clear();
+  for (std::size_t chunks = 0; chunks < 100; ++chunks) {
+    const std::size_t parts = chunks % 5;
+    chunk.part_crc32.assign(parts, 1);
+    chunk.part_states.assign(parts == 0 ? 0 : parts - 1, eight(7));
+    value.chunks.push_back(chunk);
+  }
+  BOOST_TEST(write_manifest(value).size() <= manifest_bytes_for(200, 100));
+  value.chunks.clear();
+  BOOST_TEST(write_manifest(value).size() <= manifest_bytes_for(0, 0));
+  // 1 PiB in parts of 128 MiB and chunks of 200 GiB; 40 TiB in parts of 5 MiB, 10,000 a chunk.
+  static_assert(manifest_bytes_for(8'388'608, 5'243) <= manifest_bytes_max);
+  static_assert(manifest_bytes_for(8'388'608, 839) <= manifest_bytes_max);
 }
 
 BOOST_AUTO_TEST_CASE(every_truncation_of_a_manifest_is_refused) {
@@ -293,7 +345,7 @@ BOOST_AUTO_TEST_CASE(a_pointer_survives_writing_and_reading_and_names_what_is_mi
   }
   BOOST_TEST((parse_pointer(replaced(text, "\"full\"", "\"incremental\""))->kind ==
               backup_kind::incremental));
-  BOOST_TEST(parse_pointer(replaced(text, "{", "{\"later\": 7,")).has_value());
+  BOOST_TEST(parse_pointer(replaced(text, "{", "{\"later\":7,")).has_value());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
