@@ -39,7 +39,7 @@ struct retry_policy {
   // Twice what an attempt that moves no byte can last: connecting ends after 30 s, and the
   // transport cuts after 1.5 of its stall timeout of 60 s at the latest.
   std::chrono::milliseconds fruitless_max{240'000};
-  int slow_failures_max = 10;    // of one request, in a row, that are progress
+  int slow_failures_max = 10;  // of one request, in a row, that are progress
   // For all requests together: one that begins when `retry_for` is over gets a single attempt. For
   // commands that somebody waits for; a store that idles for long must not begin like that.
   bool patience_is_shared = false;
