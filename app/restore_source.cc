@@ -175,24 +175,15 @@ result<config> settings_for(const command_line& line, const environment_lookup& 
 }
 
 error in_terms_of_options(error failure) {
-  static constexpr std::pair<const char*, const char*> remedies[] = {
-      {"NoSuchBucket", "check the bucket's name in --from, --region and --endpoint-url"},
-      {"InvalidAccessKeyId",
-       "the store does not know this access key: check the credentials and --endpoint-url"},
-      {"AuthorizationHeaderMalformed", "name the bucket's region with --region"},
-      {"PermanentRedirect", "name the bucket's region with --region, or check --endpoint-url"},
-      {"TemporaryRedirect", "name the bucket's region with --region, or check --endpoint-url"},
-      {"IllegalLocationConstraintException",
-       "name the bucket's region with --region, or check --endpoint-url"}};
-  // Where the store has told the region, that helps more than the rest.
-  const std::size_t region = failure.remedy.find(": set s3.region = ");
-  if (region != std::string::npos) {
-    failure.remedy = failure.remedy.substr(0, region) + ": name it with --region";
-    return failure;
-  }
-  for (const auto& [code, remedy] : remedies) {
-    if (failure.code == code) {
-      failure.remedy = remedy;
+  static constexpr std::pair<std::string_view, std::string_view> names[] = {
+      {"s3.bucket", "the bucket in --from"},
+      {"s3.prefix", "the prefix in --from"},
+      {"s3.region", "--region"},
+      {"s3.endpoint_url", "--endpoint-url"}};
+  for (const auto& [key, option] : names) {
+    for (std::size_t at = 0; (at = failure.remedy.find(key, at)) != std::string::npos;
+         at += option.size()) {
+      failure.remedy.replace(at, key.size(), option);
     }
   }
   return failure;

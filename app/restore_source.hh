@@ -35,7 +35,7 @@ const backup_selection* selection_of(const command_line& line);
 engine::result<config> settings_for(const command_line& line,
                                     const environment_lookup& environment);
 
-// With --from nobody can set s3.bucket: the remedies of the store's refusals name options instead.
+// With --from nobody can set s3.bucket: the remedy names the options that stand for such keys.
 engine::error in_terms_of_options(engine::error failure);
 
 // "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; or, in local time,

@@ -140,7 +140,7 @@ constexpr error_class known_codes[] = {
     {"NoSuchKey", disposition::not_found, reason::unspecified, ""},
     {"NoSuchUpload", disposition::not_found, reason::unspecified, ""},
     {"NoSuchBucket", disposition::fail, reason::configuration,
-     "create the bucket, or correct s3.bucket, s3.region or s3.endpoint_url"},
+     "correct s3.bucket, s3.region or s3.endpoint_url, or create the bucket"},
     {"InvalidAccessKeyId", disposition::fail, reason::access,
      "the store does not know this access key: check the credentials and s3.endpoint_url"},
     {"SignatureDoesNotMatch", disposition::fail, reason::access,
@@ -436,8 +436,8 @@ void s3_client::add_region_remedy(error& failure, std::string region) const {
     return;
   }
   failure.why = reason::configuration;
-  failure.remedy = "the bucket is in region " + region + ": set s3.region = \"" + region +
-                   "\" (it is \"" + _options.region + "\")";
+  failure.remedy = "the bucket is in region " + region + ": s3.region must be that, and is \"" +
+                   _options.region + "\"";
 }
 
 task<result<etag>> s3_client::put_object(put_request request, engine::stop_token stop) {

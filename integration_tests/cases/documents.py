@@ -118,8 +118,8 @@ def a_spoiled_chunk_is_not_received(w, room, device, blocks):
                 w.bucket.put(key, spoiled)
             status, said = pasted(receive)
             assert status == 1 and "NOT restored" in said, f"{receive.where}: exit status {status}\n{said}"
-            left = room.must("find /mnt -mindepth 1 -maxdepth 2 | grep -v '^/mnt/received$' || true")
-            assert not left, f"{receive.where}: after a spoiled chunk there is {left}\n{said}"
+            left = room.must("find /mnt -mindepth 1 -maxdepth 2").split()
+            assert left == ["/mnt/received"], f"{receive.where}: after a spoiled chunk there is {left}\n{said}"
             room.must("rmdir /mnt/received")
     finally:
         w.bucket.put(key, body)

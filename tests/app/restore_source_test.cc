@@ -166,18 +166,16 @@ BOOST_AUTO_TEST_CASE(without_a_configuration_file_a_bucket_is_offered_where_that
   BOOST_TEST(settings_for(line, variables({}))->bucket == "bucket");
 }
 
-BOOST_AUTO_TEST_CASE(with_a_bucket_alone_refusals_name_options) {
+BOOST_AUTO_TEST_CASE(with_a_bucket_alone_remedies_name_options) {
   bts3::engine::error refused;
-  refused.code = "NoSuchBucket";
-  refused.remedy = "create the bucket, or correct s3.bucket";
+  refused.message = "s3.bucket stays here";
+  refused.remedy = "correct s3.bucket, s3.region or s3.endpoint_url, or create the bucket";
   BOOST_TEST(in_terms_of_options(refused).remedy ==
-             "check the bucket's name in --from, --region and --endpoint-url");
-  refused.code = "PermanentRedirect";
-  BOOST_TEST(in_terms_of_options(refused).remedy.starts_with("name the bucket's region with"));
-  refused.remedy = "the bucket is in region eu-west-1: set s3.region = \"eu-west-1\" (it is \"r\")";
+             "correct the bucket in --from, --region or --endpoint-url, or create the bucket");
+  refused.remedy = "s3.region must be that: s3.region, not s3.prefix";
   BOOST_TEST(in_terms_of_options(refused).remedy ==
-             "the bucket is in region eu-west-1: name it with --region");
-  refused.code = "AccessDenied";
+             "--region must be that: --region, not the prefix in --from");
+  BOOST_TEST(in_terms_of_options(refused).message == refused.message);
   refused.remedy = "as it was";
   BOOST_TEST(in_terms_of_options(refused).remedy == "as it was");
 }

@@ -5,11 +5,9 @@
 #include "tests/engine/support.hh"
 #include "tests/planner/zones.hh"
 #include "tests/s3/fake_transport.hh"
+#include "tests/support/closed_port.hh"
 
-#include <arpa/inet.h>
 #include <simdjson.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cstdlib>
 
@@ -17,6 +15,7 @@ using namespace bts3;
 using namespace bts3::app;
 using namespace bts3::planner;
 using bts3::testing::central_europe;
+using bts3::testing::closed_port;
 using bts3::testing::content_of;
 using bts3::testing::write_file;
 using std::chrono::days;
@@ -53,29 +52,6 @@ status_facts sound(const std::string& name = "data") {
   facts.standing.last_bytes = std::uint64_t{3} << 30;
   return facts;
 }
-
-// Where connections are refused: bound, and nobody listens.
-class closed_port {
- public:
-  closed_port() : _socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* const plain = reinterpret_cast<sockaddr*>(&address);
-    BOOST_REQUIRE(::bind(_socket, plain, size) == 0);
-    BOOST_REQUIRE(::getsockname(_socket, plain, &size) == 0);
-    _port = ntohs(address.sin_port);
-  }
-  ~closed_port() { ::close(_socket); }
-  closed_port(const closed_port&) = delete;
-  closed_port& operator=(const closed_port&) = delete;
-  [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(_port); }
-
- private:
-  int _socket;
-  int _port = 0;
-};
 
 std::string first_problem(const subvolume_health& one) {
   return one.problems.empty() ? "" : one.problems.front();
@@ -263,7 +239,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_does_not_answer_is_waited_for_once) {
   settings.base_dir = place / "";
   settings.bucket = "b";
   settings.region = "r";
-  settings.endpoint_url = nobody.url();
+  settings.endpoint_url = "http://" + nobody.host();
   settings.retry_for = std::chrono::milliseconds(300);
   for (int i = 1; i <= 9; ++i) {
     settings.subvolumes.push_back({"s" + std::to_string(i), "/srv/s" + std::to_string(i)});

@@ -1,10 +1,7 @@
 #include "s3/curl_transport.hh"
 
-#include "engine/unique_fd.hh"
 #include "tests/s3/wire_support.hh"
-
-#include <netinet/in.h>
-#include <sys/socket.h>
+#include "tests/support/closed_port.hh"
 
 #include <chrono>
 #include <cstdlib>
@@ -26,26 +23,6 @@ http_request put(const wire& net, const std::string& key, const std::string& bod
   made.body = bytes_of(body);
   return made;
 }
-
-// A port on 127.0.0.1 that nobody listens on, held so that nobody else gets it.
-class closed_port {
- public:
-  closed_port() : _socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    auto* where = reinterpret_cast<sockaddr*>(&address);
-    BOOST_REQUIRE(::bind(_socket.get(), where, length) == 0);
-    BOOST_REQUIRE(::getsockname(_socket.get(), where, &length) == 0);
-    _port = ntohs(address.sin_port);
-  }
-  [[nodiscard]] std::string host() const { return "127.0.0.1:" + std::to_string(_port); }
-
- private:
-  engine::unique_fd _socket;
-  int _port = 0;
-};
 
 void check_network_error(const engine::result<s3::http_response>& answer) {
   BOOST_REQUIRE(!answer.has_value());

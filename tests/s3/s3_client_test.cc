@@ -681,7 +681,7 @@ BOOST_AUTO_TEST_CASE(an_access_error_names_the_key_and_where_it_came_from) {
 
 BOOST_AUTO_TEST_CASE(a_wrong_region_names_the_right_one) {
   const std::string remedy =
-      "the bucket is in region eu-west-1: set s3.region = \"eu-west-1\" (it is \"us-east-1\")";
+      "the bucket is in region eu-west-1: s3.region must be that, and is \"us-east-1\"";
   scene here;
   BOOST_TEST(here.get_error(refusal(400, "AuthorizationHeaderMalformed", "wrong",
                                     "<Region>eu-west-1</Region>"))
