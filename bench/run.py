@@ -86,7 +86,7 @@ def parse(argv):
                                          for name, function in SCENARIOS.items()))
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO")
     parser.add_argument("--size", type=byte_count, help="bytes of the stream (default: each scenario's own)")
-    parser.add_argument("--runs", type=int, help="rounds of runs (9; memory and scale 3)")
+    parser.add_argument("--runs", type=int, help="rounds of runs (9; memory, resume and stages 3)")
     parser.add_argument("--output", type=pathlib.Path,
                         help="results: a file, or a directory for several scenarios (bench/results)")
     parser.add_argument("--programs", type=pathlib.Path, help="a build directory; nothing is built then")

@@ -16,8 +16,9 @@ FIGURES = {
 RATIOS = ("throughput_mib_s", "cpu_s_per_gib", "seconds")
 
 
-def rounds(context, contestants, sizes, warm_up=False):
-    """{name: once} -> {name: [Usage]}: one run each a round, the first to start changing from round to round."""
+def rounds(context, contestants, sizes, warm_up=False, backed=0):
+    """{name: once} -> {name: [Usage]}: one run each a round, the first to start changing from round to round. `backed`:
+    bytes of memory that the largest contestant uses, if that is more than BACKED."""
     names = list(contestants)
     found = {name: [] for name in names}
     if warm_up:
@@ -27,7 +28,7 @@ def rounds(context, contestants, sizes, warm_up=False):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             if not context.smoke:
-                machine.back_memory(BACKED)
+                machine.back_memory(max(BACKED, backed))
             usage = contestants[name](turn)
             found[name].append(usage)
             size = sizes[name]

@@ -94,16 +94,21 @@ def floor_upload(context, endpoint, ca_file, size):
             *([str(ca_file)] if ca_file else [])]
 
 
+def run_floor_upload(arguments, feeder, expected):
+    """One run of floor_upload's command over what `feeder` emits; it fails unless it has hashed what was `expected`."""
+    usage = measure.run(arguments, feeder=feeder)
+    if expected and usage.stderr.strip() != expected:
+        raise measure.Failed(f"the floor hashed {usage.stderr.strip()}, not {expected}")
+    return usage
+
+
 def add_floor_upload(contest, context, endpoint, ca_file, feeder, size, expected, prepare=lambda: None):
     """`expected`: the stream's SHA-256, or None when it may differ from run to run. `prepare` is not measured."""
     arguments = floor_upload(context, endpoint, ca_file, size)
 
     def once(_turn):
         prepare()
-        usage = measure.run(arguments, feeder=feeder)
-        if expected and usage.stderr.strip() != expected:
-            raise measure.Failed(f"the floor hashed {usage.stderr.strip()}, not {expected}")
-        return usage
+        return run_floor_upload(arguments, feeder, expected)
     contest.add("floor", once, "STREAM | bench_floor upload URL BYTES",
                 lambda: measure.count_syscalls(arguments, "bench_floor", feeder=feeder))
 

@@ -1,7 +1,8 @@
 """Kills in the middle, and how throughput and memory go with parts and their number."""
 from kit import figures, relay
 from kit.contest import rounds
-from .common import GIB, MIB, PART_MIN, pipe_world, promised, s3_tables, target, value_in
+from .common import (GIB, MIB, PART_MIN, floor_upload, pipe_world, promised, run_floor_upload, s3_tables, target,
+                     value_in)
 from .registry import scenario
 
 
@@ -42,27 +43,40 @@ def available_bytes():
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
 
 
-@scenario("scale", size=4 * GIB, smoke=24 * MIB, runs=3)
+@scenario("scale", size=4 * GIB, smoke=24 * MIB)
 def scale(context):
-    """1 to 16 parts in flight; parts of 5 MiB to 1 GiB."""
+    """1 to 16 parts in flight; parts of 5 MiB to 1 GiB. Settings take turns, beside the floor."""
     if context.smoke:
         settings = [(1, PART_MIN), (4, PART_MIN), (2, 8 * MIB)]
     else:
         settings = [(count, 32 * MIB) for count in (1, 2, 4, 8, 16)]
         settings += [(4, size) for size in (5 * MIB, 16 * MIB, 64 * MIB, 128 * MIB, 256 * MIB, GIB)]
-    rows, skipped = [], {}
     with pipe_world(context) as (sink, upload):
+        size, there = upload.stream.size, available_bytes()
+        skipped = {named(*setting): f"needs {promised(*setting) / GIB:.1f} GiB of memory, {there / GIB:.1f} GiB are free"
+                   for setting in settings if promised(*setting) > there * 3 // 4}
+        settings = [setting for setting in settings if named(*setting) not in skipped]
+        contestants = {}
         for count, part in settings:
-            name = f"{count} x {part // MIB} MiB"
-            needed, there = promised(count, part), available_bytes()
-            if needed > there * 3 // 4:
-                skipped[name] = f"needs {needed / GIB:.1f} GiB of memory, {there / GIB:.1f} GiB are free"
-                continue
             s3 = s3_tables(context, sink.endpoint(), part_size_bytes=part, concurrency=count)
-            usages = rounds(context, {name: lambda _turn, s3=s3: upload.run(s3)}, {name: upload.stream.size})[name]
-            size = upload.stream.size
-            rows.append({"in_flight": count, "part_mib": part // MIB,
-                         "mib_s": figures.spread(size / MIB / usage.seconds for usage in usages),
-                         "cpu_s_per_gib": figures.spread(usage.cpu_own * GIB / size for usage in usages),
-                         "peak_rss_mib": figures.spread(usage.peak_rss / MIB for usage in usages)})
-    return {"bytes": size, "rows": rows, "skipped": skipped}
+            contestants[named(count, part)] = lambda _turn, s3=s3: upload.run(s3)
+        floor = floor_upload(context, sink.endpoint(), None, size)
+        expected = context.digest(upload.stream)
+        contestants["floor"] = lambda _turn: run_floor_upload(floor, ["cat", *upload.stream.pieces], expected)
+        usages = rounds(context, contestants, dict.fromkeys(contestants, size), warm_up=context.warm_up,
+                        backed=max((promised(*setting) for setting in settings), default=0))
+    rows, runs = [], {}
+    for name, found in usages.items():
+        to_floor = figures.paired_ratios([usage.seconds for usage in found], [usage.seconds for usage in usages["floor"]])
+        rows.append({"in_flight_x_part": name,
+                     "mib_s": figures.spread(size / MIB / usage.seconds for usage in found),
+                     "of_the_floors": figures.spread(1 / ratio for ratio in to_floor),
+                     "cpu_s_per_gib": figures.spread(usage.cpu_own * GIB / size for usage in found),
+                     "peak_rss_mib": figures.spread(usage.peak_rss / MIB for usage in found)})
+        if name != "floor":
+            runs[f"{name} / floor"] = to_floor
+    return {"bytes": size, "rows": rows, "runs": runs, "skipped": skipped}
+
+
+def named(count, part):
+    return f"{count} x {part // MIB} MiB"
