@@ -1,7 +1,10 @@
 """Contestants over the same input in turns, and what their runs say."""
+import time
+
 from . import figures, machine, measure
 
 GIB = 1 << 30
+SETTLED = 1.0  # seconds between runs: what the one before has freed is taken back by then
 BACKED = 2 * GIB  # before each run: what the one before gave back, the host may have taken
 # name: (figure of one run, larger is better)
 FIGURES = {
@@ -16,18 +19,26 @@ FIGURES = {
 RATIOS = ("throughput_mib_s", "cpu_s_per_gib", "seconds")
 
 
+def order_of(names, turn):
+    """The names in the order of that round: each second one runs backwards, and after it another begins. In rotation
+    alone everybody would always follow the same one, and pay for what that one leaves behind."""
+    first = turn // 2 % len(names)
+    order = names[first:] + names[:first]
+    return order[::-1] if turn % 2 else order
+
+
 def rounds(context, contestants, sizes, warm_up=False, backed=0):
-    """{name: once} -> {name: [Usage]}: one run each a round, the first to start changing from round to round. `backed`:
-    bytes of memory that the largest contestant uses, if that is more than BACKED."""
+    """{name: once} -> {name: [Usage]}: one run each a round, in the order that `order_of` gives. `backed`: bytes of
+    memory that the largest contestant uses, if that is more than BACKED."""
     names = list(contestants)
     found = {name: [] for name in names}
     if warm_up:
         for name in names:
             contestants[name](-1)
     for turn in range(context.runs):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
+        for name in order_of(names, turn):
             if not context.smoke:
+                time.sleep(SETTLED)
                 machine.back_memory(max(BACKED, backed))
             usage = contestants[name](turn)
             found[name].append(usage)

@@ -26,6 +26,12 @@ def sent_by(program, *options):
     return command, size
 
 
+def renew_snapshot(program):
+    """For everybody: the kernel caches file contents by subvolume, and the program's snapshot is always new."""
+    program.delete(program.filesystem.mount / SNAPSHOT)
+    program.filesystem.snapshot(program.data, SNAPSHOT)
+
+
 def against_floor(context, program, sink):
     """Full backups of the tree, the floor, and the send alone."""
     # Protocol 1 everywhere: the same bytes for everybody, whatever kernel and tools can do.
@@ -33,13 +39,8 @@ def against_floor(context, program, sink):
     s3 = s3_tables(context, sink.endpoint())
     contest = Contest(context, size)
 
-    def fresh_snapshot():
-        """For everybody: the kernel caches file contents by subvolume, and the program's snapshot is always new."""
-        program.delete(program.filesystem.mount / SNAPSHOT)
-        program.filesystem.snapshot(program.data, SNAPSHOT)
-
     def send_alone(_turn):
-        fresh_snapshot()
+        renew_snapshot(program)
         return measure.run(["cat"], feeder=command, discard=True)
 
     def once(_turn):
@@ -49,7 +50,7 @@ def against_floor(context, program, sink):
             raise measure.Failed(f"not {size} bytes:\n{usage.stderr}")
         return usage
     contest.add("product", once, "btrfs_to_s3 backup --once")
-    add_floor_upload(contest, context, sink.endpoint(), None, command, size, None, fresh_snapshot)
+    add_floor_upload(contest, context, sink.endpoint(), None, command, size, None, lambda: renew_snapshot(program))
     contest.add("btrfs-send", send_alone, "btrfs send SNAPSHOT | cat > /dev/null")
     found = contest.run()
     ratio = found["ratios"]["product/floor"]["seconds"]["median"]
@@ -66,7 +67,7 @@ def upload_btrfs(context):
 
 @scenario("upload-many-small", size=400 * MIB, smoke=4 * MIB)
 def upload_many_small(context):
-    """A snapshot of 100,000 small files (4 KiB of size each)."""
+    """A snapshot of 100,000 files of 0 to 8 KiB."""
     with world(context, filesystem_size=f"{4 * context.size + GIB}", on_disk=True) as (sink, program):
         fill_with_small_files(program.data, context.size // 4096)
         return against_floor(context, program, sink)

@@ -168,12 +168,25 @@ class Rounds(unittest.TestCase):
         made.add("product", runner("product", 3.0))
         made.add("floor", runner("floor", 2.0))
         found = made.run()
-        self.assertEqual(order, ["product", "floor", "floor", "product", "product", "floor"])
+        self.assertEqual(order, ["product", "floor", "floor", "product", "floor", "product"])
         self.assertEqual(found["ratios"]["product/floor"]["cpu_s_per_gib"], {"median": 1.5, "min": 1.5, "max": 1.5})
         product = found["contestants"]["product"]["figures"]
         self.assertEqual(product["cpu_s_per_gib"], {"median": 3.0, "min": 1.5, "max": 4.5})
         self.assertEqual(product["throughput_mib_s"]["median"], 1024)
         self.assertEqual(product["switches_per_gib"]["median"], 4)
+
+    def test_nobody_always_follows_the_same_contestant_and_everybody_starts_as_often(self):
+        names, rounds = list("abcd"), 8
+        orders = [contest.order_of(names, turn) for turn in range(rounds)]
+        for order in orders:
+            self.assertEqual(sorted(order), names)
+        self.assertEqual(sorted(order[0] for order in orders), sorted(2 * names))
+        before = {name: set() for name in names}
+        for order in orders:
+            for first, second in zip(order, order[1:]):
+                before[second].add(first)
+        for name in names:
+            self.assertEqual(len(before[name]), 2, name)
 
     def test_rates_are_taken_over_every_stretch_of_the_given_length(self):
         steady = [(second, 100 * second) for second in range(21)]
