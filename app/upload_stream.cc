@@ -13,10 +13,29 @@ using engine::error;
 using engine::result;
 using engine::task;
 
+namespace {
+
+// A stream that is kept waiting for as long as a part takes at this rate is held back by the line,
+// and wants more parts on it: one connection over TLS carries more where the processor is the
+// limit.
+constexpr double fast_bytes_per_second = 256.0 * 1024 * 1024;
+// So is one that has waited that often as long in all: a store may take its time over each part.
+constexpr int short_waits = 4;
+
+std::chrono::nanoseconds patience_for(std::size_t part_bytes) {
+  const std::chrono::duration<double> seconds(static_cast<double>(part_bytes) /
+                                              fast_bytes_per_second);
+  return std::max(std::chrono::duration_cast<std::chrono::nanoseconds>(seconds),
+                  std::chrono::nanoseconds(std::chrono::milliseconds(1)));
+}
+
+}  // namespace
+
 // A part that will not change any more, in a slot or in the spool.
 struct upload_stream::pending_part {
-  explicit pending_part(engine::sealed_part part)
-      : bytes(part.bytes),
+  pending_part(engine::permit has_room, engine::sealed_part part)
+      : room(std::move(has_room)),
+        bytes(part.bytes),
         chunk_index(part.chunk_index),
         number(part.part_number),
         fills_chunk(part.fills_chunk),
@@ -28,6 +47,7 @@ struct upload_stream::pending_part {
         fills_chunk(part.fills_chunk),
         on_disk(std::move(part)) {}
 
+  engine::permit room;  // first: its slot is free when it goes
   std::size_t bytes;
   std::uint32_t chunk_index;
   std::uint32_t number;
@@ -50,7 +70,8 @@ struct upload_stream::pending_part {
 class upload_stream::part_source {
  public:
   part_source(const services& with, upload_budget& budget, engine::hash_worker& hashes, int fd,
-              engine::part_stream_limits limits, const engine::stream_observer& watch) {
+              engine::part_stream_limits limits, const engine::stream_observer& watch)
+      : _budget(budget) {
     if (budget.disk) {
       _spooled.emplace(with.loop, *budget.disk, budget.slots, hashes, fd, limits, watch);
     } else {
@@ -62,13 +83,18 @@ class upload_stream::part_source {
   task<result<std::optional<pending_part>>> next(engine::stop_token stop) {
     std::optional<pending_part> made;
     if (_direct) {
+      auto asking = _budget.room(stop);
+      auto room = co_await std::move(asking);
+      if (!room) {
+        co_return std::move(room.error());
+      }
       auto reading = _direct->next(stop);
       auto part = co_await std::move(reading);
       if (!part) {
         co_return std::move(part.error());
       }
       if (*part) {
-        made.emplace(std::move(**part));
+        made.emplace(std::move(*room), std::move(**part));
       }
     } else {
       auto reading = _spooled->next(stop);
@@ -96,6 +122,7 @@ class upload_stream::part_source {
   }
 
  private:
+  upload_budget& _budget;
   std::optional<engine::part_stream> _direct;  // exactly one of the two
   std::optional<engine::spooled_part_stream> _spooled;
 };
@@ -123,8 +150,50 @@ upload_budget::upload_budget(const services& with, std::size_t slot_bytes, std::
                              std::size_t uploads)
     : slots(with.loop, slot_bytes, slot_count, with.log),
       in_flight(with.loop, uploads),
+      _loop(with.loop),
       _log(with.log),
+      _parts_with_room(
+          std::min(slot_count, static_cast<std::size_t>(with.settings.parallel_subvolumes) + 1)),
+      _room(with.loop, _parts_with_room),
       _control(uploads) {}
+
+task<result<engine::permit>> upload_budget::room(engine::stop_token stop) {
+  if (disk) {
+    co_return engine::permit();
+  }
+  if (_room.available() > 0 || _parts_with_room == slots.slots()) {
+    auto taking = _room.acquire(stop);
+    co_return co_await std::move(taking);
+  }
+  engine::stop_source arrived;
+  engine::async_scope beside(_loop);
+  beside.spawn(widen(arrived.token()));
+  auto taking = _room.acquire(stop);
+  auto taken = co_await std::move(taking);
+  arrived.request_stop();
+  auto joining = beside.join();
+  co_await std::move(joining);
+  co_return taken;
+}
+
+// Runs while somebody waits for room, once for each who does.
+task<void> upload_budget::widen(engine::stop_token arrived) {
+  const std::chrono::nanoseconds at_once = patience_for(slots.slot_bytes());
+  while (_parts_with_room < slots.slots()) {
+    const auto begin = std::chrono::steady_clock::now();
+    auto sleeping = _loop.sleep_for(std::min(at_once, short_waits * at_once - _waited), arrived);
+    auto slept = co_await std::move(sleeping);
+    if (!slept) {
+      _waited =
+          std::min(_waited + (std::chrono::steady_clock::now() - begin), short_waits * at_once);
+      co_return;
+    }
+    _waited = std::chrono::nanoseconds(0);
+    const std::size_t more = std::min(_parts_with_room, slots.slots() - _parts_with_room);
+    _parts_with_room += more;
+    _room.put_in(more);
+  }
+}
 
 void upload_budget::throttled() {
   const std::size_t fewer = _control.throttled(std::chrono::steady_clock::now());

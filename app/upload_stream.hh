@@ -26,6 +26,7 @@
 #include "planner/manifest.hh"
 #include "s3/concurrency_control.hh"
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -47,6 +48,15 @@ struct upload_budget {
   engine::semaphore in_flight;
   std::unique_ptr<engine::spool> disk;  // null: no spool
 
+  // Room for one more part, to be had before it is filled and kept until it is gone. Few parts have
+  // room at first, one that fills for each stream and one that is sent: a store that is fast needs
+  // no more, and memory that is not needed is never touched. While streams are kept waiting their
+  // number doubles, up to that of the slots. With a spool there is always room.
+  engine::task<engine::result<engine::permit>> room(engine::stop_token stop);
+  // Parts that have room, taken or not.
+  [[nodiscard]] std::size_t parts_with_room() const { return _parts_with_room; }
+  [[nodiscard]] std::size_t room_taken() const { return _parts_with_room - _room.available(); }
+
   // The store asked to slow down; a part has arrived.
   void throttled();
   void part_arrived();
@@ -54,7 +64,13 @@ struct upload_budget {
  private:
   upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count,
                 std::size_t uploads);
+  engine::task<void> widen(engine::stop_token arrived);
+
+  engine::reactor& _loop;
   engine::log_sink& _log;
+  std::size_t _parts_with_room;
+  engine::semaphore _room;
+  std::chrono::nanoseconds _waited{0};  // for room, since there was more of it
   s3::concurrency_control _control;
 };
 

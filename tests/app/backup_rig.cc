@@ -78,6 +78,9 @@ std::vector<std::string> held_of(const app::upload_budget& budget) {
   if (slots > 0) {
     held.push_back(std::to_string(slots) + " slots");
   }
+  if (budget.room_taken() > 0) {
+    held.push_back("room for " + std::to_string(budget.room_taken()) + " parts");
+  }
   if (budget.disk && budget.disk->free_parts() != budget.disk->parts()) {
     held.push_back(std::to_string(budget.disk->parts() - budget.disk->free_parts()) +
                    " places in the spool");

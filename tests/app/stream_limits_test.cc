@@ -1,10 +1,16 @@
 // Streams that end on, before and behind the boundaries of parts and chunks, through whole backups:
 // what is stored is what was sent, in parts of equal size, and S3's limits are kept.
 #include "app/publication.hh"
+#include "engine/async_scope.hh"
+#include "engine/stop_after.hh"
 #include "tests/app/backup_rig.hh"
 #include "tests/support/memory_store.hh"
 
+#include <chrono>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace bts3;
@@ -55,9 +61,113 @@ std::string cut_text(std::size_t bytes, std::size_t chunk_bytes, std::size_t uni
   return text;
 }
 
+// A budget for parts of `part_bytes`, five of them, with its reactor.
+struct budget_alone {
+  explicit budget_alone(std::size_t part_bytes, std::int64_t streams = 1) {
+    rig.settings.part_size_bytes = part_bytes;
+    rig.settings.concurrency = 4;
+    rig.settings.parallel_subvolumes = streams;
+    loop = std::move(*engine::reactor::create());
+    services.emplace(app::services{*loop, rig.log, rig.clock, rig.settings, {}, {}});
+    budget = std::move(*app::upload_budget::create(*services));
+  }
+  backup_rig rig;
+  std::unique_ptr<engine::reactor> loop;
+  std::optional<app::services> services;
+  std::unique_ptr<app::upload_budget> budget;
+};
+
+// Takes room for `parts` and gives none of it back.
+engine::task<std::size_t> take_and_keep(app::upload_budget& budget, std::size_t parts) {
+  std::vector<engine::permit> kept;
+  while (kept.size() < parts) {
+    auto asking = budget.room({});
+    auto room = co_await std::move(asking);
+    BOOST_REQUIRE(room.has_value());
+    kept.push_back(std::move(*room));
+  }
+  co_return budget.room_taken();
+}
+
+engine::task<void> keep_for(engine::reactor& loop, engine::permit room,
+                            std::chrono::milliseconds duration) {
+  auto sleeping = loop.sleep_for(duration);
+  (void)co_await std::move(sleeping);
+  room.release();
+}
+
+// Two parts at a time, each gone after `duration`.
+engine::task<void> take_and_give_back(engine::reactor& loop, app::upload_budget& budget, int parts,
+                                      std::chrono::milliseconds duration) {
+  engine::async_scope sent(loop);
+  for (int number = 0; number < parts; ++number) {
+    auto asking = budget.room({});
+    auto room = co_await std::move(asking);
+    BOOST_REQUIRE(room.has_value());
+    sent.spawn(keep_for(loop, std::move(*room), duration));
+  }
+  auto joining = sent.join();
+  co_await std::move(joining);
+}
+
+engine::task<bool> stopped_while_waiting(engine::reactor& loop, app::upload_budget& budget) {
+  engine::stop_source enough;
+  std::vector<engine::permit> kept;
+  for (int number = 0; number < 2; ++number) {
+    auto asking = budget.room({});
+    auto room = co_await std::move(asking);
+    kept.push_back(std::move(*room));
+  }
+  engine::async_scope beside(loop);
+  beside.spawn(engine::stop_after(loop, std::chrono::milliseconds(5), enough, {}));
+  auto asking = budget.room(enough.token());
+  auto room = co_await std::move(asking);
+  auto joining = beside.join();
+  co_await std::move(joining);
+  co_return !room && room.error().what_now == engine::disposition::cancelled;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(stream_limits_suite)
+
+// A part of 1 GiB may take four seconds: a store that is fast never gets more than two at a time.
+BOOST_AUTO_TEST_CASE(a_fast_store_leaves_most_of_the_memory_untouched) {
+  budget_alone alone(std::size_t{1} << 30);
+  BOOST_TEST(alone.budget->parts_with_room() == 2U);
+  alone.loop->run(take_and_give_back(*alone.loop, *alone.budget, 50, std::chrono::milliseconds(1)));
+  BOOST_TEST(alone.budget->parts_with_room() == 2U);
+  BOOST_TEST(held_of(*alone.budget).empty());
+  BOOST_TEST(held_of(*alone.loop).empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_store_gets_all_parts_that_were_promised) {
+  budget_alone alone(part);
+  BOOST_TEST(alone.loop->run(take_and_keep(*alone.budget, 5)) == 5U);
+  BOOST_TEST(alone.budget->parts_with_room() == 5U);
+  BOOST_TEST(held_of(*alone.budget).empty());
+}
+
+// Each wait is shorter than the 500 ms that a part of 128 MiB may take, but they add up.
+BOOST_AUTO_TEST_CASE(many_short_waits_count_as_a_long_one) {
+  budget_alone alone(std::size_t{128} << 20);
+  alone.loop->run(
+      take_and_give_back(*alone.loop, *alone.budget, 12, std::chrono::milliseconds(450)));
+  BOOST_TEST(alone.budget->parts_with_room() > 2U);
+}
+
+BOOST_AUTO_TEST_CASE(each_stream_has_room_for_a_part_from_the_start) {
+  BOOST_TEST(budget_alone(part, 3).budget->parts_with_room() == 4U);
+  BOOST_TEST(budget_alone(part, 16).budget->parts_with_room() == 5U);
+}
+
+BOOST_AUTO_TEST_CASE(who_waits_for_room_can_be_stopped) {
+  budget_alone alone(std::size_t{1} << 30);
+  BOOST_TEST(alone.loop->run(stopped_while_waiting(*alone.loop, *alone.budget)));
+  BOOST_TEST(alone.budget->parts_with_room() == 2U);
+  BOOST_TEST(held_of(*alone.budget).empty());
+  BOOST_TEST(held_of(*alone.loop).empty());
+}
 
 BOOST_AUTO_TEST_CASE(a_chunk_ends_on_before_and_behind_a_boundary_of_parts) {
   for (const bool spooled : {false, true}) {
