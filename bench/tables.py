@@ -2,7 +2,8 @@
 """Results as Markdown:  bench/tables.py [RESULTS_DIRECTORY] [--write FILE...]
 
 Without --write everything is printed. With it, each FILE's sections between `<!-- bench: NAME -->` and `<!-- /bench -->`
-are replaced; names: machine, ratios, summary, targets, stages, rows."""
+are replaced; names: machine, ratios, summary, targets, stages, rows, and twice: what the results in the directory's
+`earlier`, those of another whole run, say beside these."""
 import argparse
 import json
 import pathlib
@@ -11,6 +12,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import compare  # noqa: E402
 from scenarios import SCENARIOS  # noqa: E402
 
 SHORT = ("upload-2GiB-pipe", "upload-2GiB-pipe-https", "restore-8GiB", "restore-8GiB-https", "restore-btrfs")
@@ -104,14 +106,49 @@ def other_rows(results):
     return "\n\n".join(parts) or table([], [])
 
 
+def twice(results, earlier):
+    """Both runs beside each other: contests as compare.py sees them, the others by their targets."""
+    rows = []
+    for name, found in results.items():
+        before = earlier.get(name)
+        if not before or before == found:  # one run is not two
+            continue
+        if "contestants" in found:
+            lines = [[row["figure"], spread(row["before"]), spread(row["after"]), row["verdict"]]
+                     for row in compare.compare_contest(before, found) if row["figure"].split(" ")[0] in TWICE]
+        else:
+            values = {target["name"]: target for target in before.get("targets", [])}
+            lines = [[target["name"], spread(values[target["name"]]["value"], 3), spread(target["value"], 3),
+                      "both met" if target["met"] and values[target["name"]]["met"] else "**not both met**"]
+                     for target in found.get("targets", []) if target["name"] in values]
+        rows += [[name if line is lines[0] else "", *line] for line in lines]
+    return table(["scenario", "", "earlier", "now", ""], rows)
+
+
+TWICE = ("cpu_s_per_gib", "seconds")
 SECTIONS = {"machine": machine, "ratios": ratios, "summary": lambda results: ratios(results, short=True),
             "targets": targets, "stages": stages, "rows": other_rows}
 MARK = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 
-def filled(text, results):
+def loaded(directory):
+    """{name: result}, in the order of run.sh --list."""
+    paths = [directory / f"{name}.json" for name in SCENARIOS]
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()}
+
+
+def sections_of(directory):
+    """{name: Markdown}; empty without results."""
+    results = loaded(directory)
+    if not results:
+        return {}
+    return {**{name: section(results) for name, section in SECTIONS.items()},
+            "twice": twice(results, loaded(directory / "earlier"))}
+
+
+def filled(text, sections):
     """The text with every marked section written anew; an unknown name is an error."""
-    return MARK.sub(lambda match: f"{match[1]}{SECTIONS[match[2]](results)}\n{match[3]}", text)
+    return MARK.sub(lambda match: f"{match[1]}{sections[match[2]]}\n{match[3]}", text)
 
 
 def main(argv):
@@ -119,15 +156,13 @@ def main(argv):
     parser.add_argument("directory", nargs="?", type=pathlib.Path, default=HERE / "results")
     parser.add_argument("--write", nargs="+", type=pathlib.Path, default=[], metavar="FILE")
     arguments = parser.parse_args(argv)
-    # In the order of run.sh --list.
-    paths = [arguments.directory / f"{name}.json" for name in SCENARIOS]
-    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()}
-    if not results:
+    sections = sections_of(arguments.directory)
+    if not sections:
         parser.error(f"{arguments.directory} has no results; bench/run.sh makes some")
     for path in arguments.write:
-        path.write_text(filled(path.read_text(encoding="utf-8"), results), encoding="utf-8")
+        path.write_text(filled(path.read_text(encoding="utf-8"), sections), encoding="utf-8")
     if not arguments.write:
-        print("\n\n".join(section(results) for name, section in SECTIONS.items() if name != "summary"))
+        print("\n\n".join(text for name, text in sections.items() if name != "summary"))
     return 0
 
 

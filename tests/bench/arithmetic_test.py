@@ -12,6 +12,7 @@ import unittest.mock
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "bench"))
 import compare  # noqa: E402
 import run as bench_run  # noqa: E402
+import tables  # noqa: E402
 from kit import contest, figures, machine, measure, report, stages  # noqa: E402
 from scenarios import limits  # noqa: E402
 
@@ -201,6 +202,37 @@ class Rounds(unittest.TestCase):
         for text in ("", "GiB", "1.5GiB", "-1", "0"):
             with self.assertRaises(bench_run.argparse.ArgumentTypeError):
                 bench_run.byte_count(text)
+
+
+class Tables(unittest.TestCase):
+    root = pathlib.Path(__file__).resolve().parent.parent.parent
+
+    def test_two_runs_stand_beside_each_other_with_a_verdict(self):
+        def measured(cpu, value, met):
+            return {"upload-btrfs": result(cpu, [1.0] * 9),
+                    "resume": {"targets": [{"name": "MiB", "value": value, "wanted": "<= 2", "met": met}]},
+                    "memory": {"targets": [{"name": "peak", "value": 1, "wanted": "<= 2", "met": True}]}}
+        text = tables.twice(measured(scaled(1.3, CALM), 3, False), measured(CALM, 1, True))
+        self.assertIn("| upload-btrfs | cpu_s_per_gib / floor | 1.04 (1.00 to 1.08) | 1.35 (1.30 to 1.40) | worse |", text)
+        self.assertIn("|  | seconds / floor | 1.00 (1.00 to 1.00) | 1.00 (1.00 to 1.00) | no change shown |", text)
+        self.assertIn("| resume | MiB | 1 | 3 | **not both met** |", text)
+        self.assertIn("| memory | peak | 1 | 1 | both met |", text)
+        one = measured(CALM, 1, True)
+        self.assertNotIn("memory", tables.twice(one, {"resume": {**one["resume"], "earlier": True}}))
+        self.assertEqual(tables.twice(one, one), "Nothing measured yet.")  # the same run is no second one
+
+    def test_the_documents_show_the_results_that_are_here(self):
+        sections = tables.sections_of(self.root / "bench/results")
+        for name in ("README.md", "bench/README.md"):
+            text = (self.root / name).read_text(encoding="utf-8")
+            self.assertEqual(tables.filled(text, sections), text, f"{name}: bench/tables.py --write {name}")
+
+    def test_what_was_measured_had_no_uncommitted_changes(self):
+        for path in sorted((self.root / "bench/results").rglob("*.json")):
+            with self.subTest(path.name):
+                found = json.loads(path.read_text(encoding="utf-8"))
+                self.assertFalse(found["environment"]["uncommitted_changes"])
+                self.assertFalse(found["parameters"]["smoke"])
 
 
 SAMPLES = """btrfs_to_s3 10/10
