@@ -5,7 +5,8 @@
 // need, and deleting the received subvolume has to evict each of them first, 0.2 s for a GiB, with
 // the other cores idle. So a thread walks behind the receiver: it has the kernel start to write
 // what is complete, and lets go of the clean pages a moment later (posix_fadvise(2),
-// POSIX_FADV_DONTNEED, does both). Nothing here can change data, or fail a restore.
+// POSIX_FADV_DONTNEED, does both), again until they have gone. Nothing here can change data, or
+// fail a restore.
 //
 // The walk is by inode numbers, in whose order `btrfs send` describes files and `btrfs receive`
 // therefore makes them, one after the other from BTRFS_FIRST_FREE_OBJECTID + 1 when the stream is a

@@ -36,7 +36,8 @@ std::string content(std::size_t bytes) {
   return text;
 }
 
-// Pages of a file that are in memory, by mincore(2).
+// Pages of a file that are in memory, by mincore(2). The kernel may take any clean one back at any
+// time: only that pages are gone can be asserted, or that those are there which are in use.
 std::size_t pages_in_memory(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   BOOST_REQUIRE(fd >= 0);
@@ -97,7 +98,6 @@ BOOST_AUTO_TEST_CASE(what_was_received_leaves_the_memory_and_stays_on_disk) {
   for (const char* name : {"large", "folder/below/0", "folder/below/3", "late/4"}) {
     BOOST_TEST(pages_in_memory(received / name) == 0u, name);
   }
-  BOOST_TEST(pages_in_memory(received / "folder/small0") == 1u);
   BOOST_TEST((testing::read_file(received / "large") == content(40 * mib)));
   BOOST_TEST((testing::read_file(received / "late/4") == content(mib)));
 }
@@ -116,6 +116,39 @@ BOOST_AUTO_TEST_CASE(a_large_file_leaves_the_memory_while_it_grows) {
   }
   BOOST_TEST(pages.bytes() == 96 * mib);
   BOOST_TEST(pages_in_memory(subvolume / "large") <= 4 * mib / 4096);
+}
+
+// A slow disk has not written everything when its time comes, and pages in use cannot go either.
+BOOST_AUTO_TEST_CASE(what_cannot_go_yet_is_let_go_of_later) {
+  BTS3_LOOP_FILESYSTEM(loop);
+  const fs::path into = loop.directory() / "received";
+  fs::create_directory(into);
+  const fs::path subvolume = testing::make_subvolume(into / "data");
+  const fs::path large = subvolume / "large";
+  testing::write_file(large, content(40 * mib));
+  testing::write_file(subvolume / "next", content(mib));
+  BOOST_REQUIRE(testing::run_quietly({"sync", "-f", into}));
+  const int fd = ::open(large.c_str(), O_RDONLY | O_CLOEXEC);
+  BOOST_REQUIRE(fd >= 0);
+  // Not by mlock(2), which sanitizers turn into nothing.
+  void* used = ::mmap(nullptr, mib, PROT_READ, MAP_SHARED | MAP_LOCKED, fd, mib);
+  ::close(fd);
+  BOOST_REQUIRE(used != MAP_FAILED);
+
+  received_pages pages(into, {});
+  const std::size_t in_use = mib / 4096;
+  for (int i = 0; i < 3000 && pages_in_memory(large) > in_use; ++i) {
+    ::usleep(10'000);
+  }
+  ::usleep(2'500'000);  // more than two attempts
+  BOOST_TEST(pages_in_memory(large) == in_use);
+  BOOST_TEST(pages.bytes() == 0u);
+  ::munmap(used, mib);
+  for (int i = 0; i < 3000 && pages.bytes() < 40 * mib; ++i) {
+    ::usleep(10'000);
+  }
+  BOOST_TEST(pages.bytes() == 40 * mib);
+  BOOST_TEST(pages_in_memory(large) == 0u);
 }
 
 // Among many small files most are passed over; the newest never is, nor what lies behind a large
@@ -146,8 +179,8 @@ BOOST_AUTO_TEST_CASE(other_subvolumes_keep_their_pages) {
   received_pages pages(tree.into, {"before"});
   tree.receive();
   pages.finish();
+  BOOST_TEST(pages.bytes() == 45 * mib);
   BOOST_TEST(pages_in_memory(tree.into / "data" / "large") == 0u);
-  BOOST_TEST(pages_in_memory(other / "file") == 2 * mib / 4096);
 }
 
 BOOST_AUTO_TEST_CASE(a_receiver_that_never_begins_is_not_waited_for) {
@@ -172,7 +205,6 @@ BOOST_AUTO_TEST_CASE(without_a_thread_it_does_nothing) {
   BOOST_REQUIRE(pages.has_value());
   pages->finish();
   BOOST_TEST(pages->bytes() == 0u);
-  BOOST_TEST(pages_in_memory(tree.into / "data" / "large") == 40 * mib / 4096);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
