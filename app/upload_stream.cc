@@ -4,6 +4,7 @@
 #include "engine/assert.hh"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace bts3::app {
@@ -12,24 +13,6 @@ using engine::disposition;
 using engine::error;
 using engine::result;
 using engine::task;
-
-namespace {
-
-// A stream that is kept waiting for as long as a part takes at this rate is held back by the line,
-// and wants more parts on it: one connection over TLS carries more where the processor is the
-// limit.
-constexpr double fast_bytes_per_second = 256.0 * 1024 * 1024;
-// So is one that has waited that often as long in all: a store may take its time over each part.
-constexpr int short_waits = 4;
-
-std::chrono::nanoseconds patience_for(std::size_t part_bytes) {
-  const std::chrono::duration<double> seconds(static_cast<double>(part_bytes) /
-                                              fast_bytes_per_second);
-  return std::max(std::chrono::duration_cast<std::chrono::nanoseconds>(seconds),
-                  std::chrono::nanoseconds(std::chrono::milliseconds(1)));
-}
-
-}  // namespace
 
 // A part that will not change any more, in a slot or in the spool.
 struct upload_stream::pending_part {
@@ -155,6 +138,7 @@ upload_budget::upload_budget(const services& with, std::size_t slot_bytes, std::
       _parts_with_room(
           std::min(slot_count, static_cast<std::size_t>(with.settings.parallel_subvolumes) + 1)),
       _room(with.loop, _parts_with_room),
+      _patience(slot_bytes),
       _control(uploads) {}
 
 task<result<engine::permit>> upload_budget::room(engine::stop_token stop) {
@@ -178,17 +162,15 @@ task<result<engine::permit>> upload_budget::room(engine::stop_token stop) {
 
 // Runs while somebody waits for room, once for each who does.
 task<void> upload_budget::widen(engine::stop_token arrived) {
-  const std::chrono::nanoseconds at_once = patience_for(slots.slot_bytes());
   while (_parts_with_room < slots.slots()) {
     const auto begin = std::chrono::steady_clock::now();
-    auto sleeping = _loop.sleep_for(std::min(at_once, short_waits * at_once - _waited), arrived);
+    auto sleeping = _loop.sleep_for(_patience.left(begin), arrived);
     auto slept = co_await std::move(sleeping);
     if (!slept) {
-      _waited =
-          std::min(_waited + (std::chrono::steady_clock::now() - begin), short_waits * at_once);
+      _patience.waited(begin, std::chrono::steady_clock::now());
       co_return;
     }
-    _waited = std::chrono::nanoseconds(0);
+    _patience.begin_anew();
     const std::size_t more = std::min(_parts_with_room, slots.slots() - _parts_with_room);
     _parts_with_room += more;
     _room.put_in(more);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "app/journal.hh"
+#include "app/part_patience.hh"
 #include "app/services.hh"
 #include "btrfs/stream_inspector.hh"
 #include "engine/async_scope.hh"
@@ -26,7 +27,6 @@
 #include "planner/manifest.hh"
 #include "s3/concurrency_control.hh"
 
-#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -70,7 +70,7 @@ struct upload_budget {
   engine::log_sink& _log;
   std::size_t _parts_with_room;
   engine::semaphore _room;
-  std::chrono::nanoseconds _waited{0};  // for room, since there was more of it
+  part_patience _patience;  // of those who wait for room
   s3::concurrency_control _control;
 };
 
