@@ -1313,11 +1313,14 @@ result<void> backup_job::remember(const backup_intent& intent, const snapshot_id
 
 // The bucket knows a newer backup than the state file, and its snapshot is here.
 void backup_job::adopt_into_state(const subvolume_view& view) {
-  if (_command.no_s3 || view.chain.empty() || !view.parent ||
-      view.seen.remembered_manifest == view.seen.last_key) {
+  if (_command.no_s3 || view.chain.empty() || !view.parent) {
     return;
   }
   subvolume_state& entry = _state.subvolumes[view.which.name];
+  // The earlier tool's state and manifest know no UUID: from now on this one does.
+  if (view.seen.remembered_manifest == view.seen.last_key && entry.snapshot_uuid) {
+    return;
+  }
   entry.last_snapshot = view.parent->path;
   entry.last_manifest = view.seen.last_key;
   entry.last_backup_at = view.chain.back().when.rfc3339();

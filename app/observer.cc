@@ -1,6 +1,6 @@
 #include "app/observer.hh"
 
-#include "btrfs/identity.hh"
+#include "app/kept_copies.hh"
 #include "engine/async_scope.hh"
 #include "planner/keys.hh"
 
@@ -68,6 +68,24 @@ link_summary summary_of(const chain_link& link) {
   return made;
 }
 
+// The snapshot that the state file names, as it was when it was written there.
+std::optional<btrfs::known_copy> known_by_state(const subvolume_state* remembered) {
+  if (remembered == nullptr || !remembered->snapshot_uuid || !remembered->snapshot_ctransid) {
+    return std::nullopt;
+  }
+  const auto id = btrfs::uuid::parse(*remembered->snapshot_uuid);
+  return id ? std::optional(btrfs::known_copy{*id, *remembered->snapshot_ctransid}) : std::nullopt;
+}
+
+// A snapshot that has the recorded name, of a manifest without UUIDs.
+btrfs::identity_finding compare_by_name(const std::optional<btrfs::known_copy>& by_state,
+                                        const btrfs::subvolume_info& found) {
+  btrfs::recorded_identity recorded;
+  recorded.own_uuid = by_state ? by_state->own_uuid : found.own_uuid;
+  recorded.ctransid = by_state ? by_state->ctransid : std::min(found.ctransid, found.made_in);
+  return btrfs::compare_identity(recorded, found);
+}
+
 }  // namespace
 
 host_identity this_host() {
@@ -95,7 +113,8 @@ bool subvolume_view::time_is_taken(const std::string& time) const {
 }
 
 parent_finding find_parent(const planner::snapshot_record& record,
-                           const std::vector<btrfs::snapshot>& snapshots, bool remembered,
+                           const std::vector<btrfs::snapshot>& snapshots,
+                           const subvolume_state* remembered, std::vector<btrfs::known_copy> copies,
                            const std::string& base_dir) {
   btrfs::recorded_identity recorded;
   if (record.uuid) {
@@ -104,16 +123,26 @@ parent_finding find_parent(const planner::snapshot_record& record,
   if (record.received_uuid) {
     recorded.received_uuid = btrfs::uuid::parse(*record.received_uuid);
   }
+  const std::optional<btrfs::known_copy> known = known_by_state(remembered);
   recorded.ctransid = record.ctransid;
+  if (!recorded.ctransid && known && recorded.own_uuid == known->own_uuid) {
+    recorded.ctransid = known->ctransid;
+  }
   parent_finding found;
   found.problem = "no snapshot in " + base_dir + " has the UUID of " + record.name;
+  recorded.copies = std::move(copies);
+  if (known && recorded.own_uuid && known->own_uuid != *recorded.own_uuid) {
+    recorded.copies.insert(recorded.copies.begin(), *known);
+  }
   for (const btrfs::snapshot& snapshot : snapshots) {
-    const btrfs::identity_finding finding = btrfs::compare_identity(recorded, snapshot.info);
-    // The earlier tool recorded no UUIDs: name, path and our own memory have to agree.
-    found.by_name = finding.verdict == btrfs::identity_verdict::unknown && remembered &&
-                    snapshot.name == record.name && snapshot.path == record.path &&
-                    snapshot.info.read_only;
-    if (finding.matches() || found.by_name) {
+    btrfs::identity_finding finding = btrfs::compare_identity(recorded, snapshot.info);
+    if (finding.verdict == btrfs::identity_verdict::unknown && remembered != nullptr &&
+        snapshot.name == record.name && snapshot.path == record.path) {
+      // The earlier tool recorded no UUIDs: name, path and our own memory have to agree.
+      finding = compare_by_name(known, snapshot.info);
+      found.by_name = finding.matches();
+    }
+    if (finding.matches()) {
       found.snapshot = snapshot;
       found.state = planner::parent_state::present;
       found.problem.clear();
@@ -136,8 +165,9 @@ void observer::observe_parent(subvolume_view& view) const {
   const auto known = _state.subvolumes.find(view.which.name);
   const bool remembered =
       known != _state.subvolumes.end() && known->second.last_manifest == view.seen.last_key;
-  parent_finding found =
-      find_parent(view.seen.last->snapshot, view.snapshots, remembered, _with.settings.base_dir);
+  parent_finding found = find_parent(
+      view.seen.last->snapshot, view.snapshots, remembered ? &known->second : nullptr,
+      kept_copies(_with.settings.state_path, view.seen.last->snapshot), _with.settings.base_dir);
   if (found.by_name) {
     _with.log.write(log_level::info, "backup", "parent_matched_by_name",
                     {{"snapshot", found.snapshot->path},

@@ -5,6 +5,7 @@
 #include "app/chain_reader.hh"
 #include "app/services.hh"
 #include "app/state_store.hh"
+#include "btrfs/identity.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "engine/semaphore.hh"
 #include "planner/plan.hh"
@@ -83,8 +84,9 @@ class observer {
 };
 
 // The local snapshot among `snapshots` that `record` describes, by the identity rule; an
-// explanation in `problem` otherwise. `remembered` is whether the state file names both, which is
-// what a record without UUIDs goes by.
+// explanation in `problem` otherwise. `remembered` is what the state file says of it, where that
+// names the manifest: a record without UUIDs goes by it, and a received copy must not contradict
+// it, nor `copies`, those that restores kept.
 struct parent_finding {
   std::optional<btrfs::snapshot> snapshot;
   planner::parent_state state = planner::parent_state::missing;
@@ -92,7 +94,8 @@ struct parent_finding {
   std::string problem;
 };
 parent_finding find_parent(const planner::snapshot_record& record,
-                           const std::vector<btrfs::snapshot>& snapshots, bool remembered,
+                           const std::vector<btrfs::snapshot>& snapshots,
+                           const subvolume_state* remembered, std::vector<btrfs::known_copy> copies,
                            const std::string& base_dir);
 
 }  // namespace bts3::app

@@ -2,6 +2,7 @@
 
 #include "app/chosen_backup.hh"
 #include "app/human_units.hh"
+#include "app/kept_copies.hh"
 #include "app/restore_source.hh"
 #include "app/run_figures.hh"
 #include "btrfs/identity.hh"
@@ -48,6 +49,22 @@ error holds_another(const btrfs::target_report& target, const std::string& manif
   failure.message +=
       ": it holds the backup of manifest " + manifest_key + ", which was restored before";
   return failure;
+}
+
+// What the copy at `path` is now goes beside the state: the next backup, whose parent it is, sees
+// by that whether it was changed. The original, which may be there as well, needs none; without a
+// configuration there is no state.
+result<void> record_kept(const services& with, const std::string& path,
+                         const planner::snapshot_record& record) {
+  const auto info = btrfs::inspect_subvolume(path);
+  if (!info) {
+    return info.error();
+  }
+  const bool copy = record.uuid && !info->received_uuid.is_null();
+  if (!copy || with.config_path.empty() || !kept_copies(with.settings.state_path, record).empty()) {
+    return engine::ok();
+  }
+  return remember_kept(with.settings.state_path, *info);
 }
 
 error damaged(std::string message) {
@@ -148,6 +165,7 @@ result<bool> restore_job::kept_before(const chain_link& last,
   if (!recorded.own_uuid) {
     recorded.own_uuid = received;
   }
+  recorded.copies = kept_copies(_with.settings.state_path, last.value.snapshot);
   std::string why = "it is no subvolume";
   if (const auto found = btrfs::inspect_subvolume(path)) {
     const btrfs::identity_finding finding = btrfs::compare_identity(recorded, *found);
@@ -176,11 +194,25 @@ result<void> restore_job::keep_received(const chain_link& last,
   if (!there) {
     return std::move(there.error());
   }
+  const std::string& state = _with.settings.state_path;
+  result<void> noted = engine::ok();
   if (!*there) {
+    if (!kept_copies(state, last.value.snapshot).empty()) {
+      noted = forget_kept(state, received->received_uuid);
+    }
     auto kept = workspace.keep(link, _with.settings.base_dir, path.substr(path.rfind('/') + 1));
     if (!kept) {
       return std::move(kept.error()).within("--keep-received: " + path);
     }
+  }
+  if (noted) {
+    noted = record_kept(_with, path, last.value.snapshot);
+  }
+  if (!noted) {
+    _with.log.write(log_level::warning, "restore", "kept_snapshot_not_recorded",
+                    {{"path", path},
+                     {"error", noted.error().text()},
+                     {"consequence", "the next backup may be a full one"}});
   }
   _with.log.write(log_level::info, "restore", "received_snapshot_kept", {{"path", path}});
   return engine::ok();

@@ -1,6 +1,7 @@
 #include "app/restore_verify.hh"
 
 #include "app/human_units.hh"
+#include "app/kept_copies.hh"
 #include "app/progress.hh"
 #include "btrfs/content_compare.hh"
 #include "engine/event.hh"
@@ -53,7 +54,8 @@ btrfs::recorded_identity identity_of(const planner::snapshot_record& snapshot) {
 }
 
 source_finding find_source(const services& with, const planner::manifest& backup) {
-  const btrfs::recorded_identity recorded = identity_of(backup.snapshot);
+  btrfs::recorded_identity recorded = identity_of(backup.snapshot);
+  recorded.copies = kept_copies(with.settings.state_path, backup.snapshot);
   source_finding finding;
   if (!recorded.own_uuid) {
     finding.because = "the manifest records no UUID to know the backup's snapshot by";

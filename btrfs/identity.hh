@@ -1,9 +1,15 @@
 // Whether a local snapshot is the one that a manifest describes (the identity rule).
 //
 // Names prove nothing, and a UUID alone does not either: a snapshot flipped writable, changed and
-// flipped back keeps it, and then sends an incremental that restores wrongly with exit status 0.
-// `ctransid` moves with every change of content and survives balance and snapshotting, where
-// `generation` does not.
+// flipped back keeps it, its received UUID too, and then sends an incremental that restores wrongly
+// with exit status 0. `ctransid` moves with every change of content and survives balance and
+// snapshotting, where `generation` does not.
+//
+// The manifest knows the original's ctransid. A received copy has one of its own, so it is compared
+// with what was recorded when the copy was made. Of a copy that nobody recorded the
+// kernel's own notes must not contradict: it is a snapshot of what was received, never changed
+// since it was made, its received UUID is older than it, and what was sent was the backup's state.
+// What `btrfs receive` itself wrote never passes (its ctransid moves until all is on the disk).
 #pragma once
 
 #include "btrfs/subvolume.hh"
@@ -11,13 +17,22 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace bts3::btrfs {
+
+// A received copy of a backup's snapshot, as it was when it was made here.
+struct known_copy {
+  uuid own_uuid;  // null: there is a record, and it cannot be read
+  std::uint64_t ctransid = 0;
+};
 
 struct recorded_identity {
   std::optional<uuid> own_uuid;  // absent in manifests of the earlier tool
   std::optional<uuid> received_uuid;
   std::optional<std::uint64_t> ctransid;  // absent likewise: then it is not compared
+  // Copies that this host remembers: where there are any, a received one must be one of them.
+  std::vector<known_copy> copies;
 };
 
 enum class identity_verdict { matches, unknown, other_uuid, writable, changed };
@@ -30,5 +45,9 @@ struct identity_finding {
 
 // `unknown`: the manifest records no UUID, and whoever asks needs other evidence.
 identity_finding compare_identity(const recorded_identity& recorded, const subvolume_info& found);
+
+// That the content of a read-only snapshot is not what it was: what may have done that, and how it
+// is kept away. `was`: its ctransid then.
+[[nodiscard]] std::string was_changed(const subvolume_info& found, std::uint64_t was);
 
 }  // namespace bts3::btrfs

@@ -153,6 +153,9 @@ result<subvolume_info> inspect_subvolume(const std::string& path) {
   info.generation = raw.generation;
   info.ctransid = raw.ctransid;
   info.made_in = raw.otransid;
+  info.sent_ctransid = raw.stransid;
+  info.received_in = raw.rtransid;
+  info.changed_at = static_cast<std::int64_t>(raw.ctime.sec);
   info.read_only = (raw.flags & BTRFS_ROOT_SUBVOL_RDONLY) != 0;
   return info;
 }

@@ -37,6 +37,11 @@ struct subvolume_info {
   std::uint64_t generation = 0;
   std::uint64_t ctransid = 0;  // the last transaction that changed its content
   std::uint64_t made_in = 0;   // the transaction that made it (otransid)
+  // Of a received one: `ctransid` of what was sent (stransid), and the transaction that gave it its
+  // received UUID (rtransid). A read-only snapshot of a received one has these of its source.
+  std::uint64_t sent_ctransid = 0;
+  std::uint64_t received_in = 0;
+  std::int64_t changed_at = 0;  // when `ctransid` moved last, in seconds of Unix time
   bool read_only = false;
 };
 

@@ -20,6 +20,7 @@ import archive  # noqa: E402,F401
 import doctor  # noqa: E402,F401
 import documents  # noqa: E402,F401
 import faults  # noqa: E402,F401
+import identity  # noqa: E402,F401
 import packaging  # noqa: E402,F401
 import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 using namespace bts3::btrfs;
 
@@ -35,12 +36,63 @@ BOOST_AUTO_TEST_CASE(the_same_uuid_read_only_and_unchanged_matches) {
   BOOST_TEST(compare_identity(recorded(), snapshot()).matches());
 }
 
-BOOST_AUTO_TEST_CASE(a_received_copy_matches_by_its_received_uuid_whatever_its_ctransid) {
-  subvolume_info copy = snapshot();
+// A snapshot of what was received in transaction 5, made in 9.
+subvolume_info received_copy() {
+  subvolume_info copy;
   copy.own_uuid = other;
   copy.received_uuid = original;
+  copy.sent_ctransid = 42;
+  copy.received_in = 5;
   copy.ctransid = 7;
-  BOOST_TEST(compare_identity(recorded(), copy).matches());
+  copy.made_in = 9;
+  copy.read_only = true;
+  return copy;
+}
+
+BOOST_AUTO_TEST_CASE(a_received_copy_matches_whatever_its_ctransid_unless_it_contradicts_itself) {
+  BOOST_TEST(compare_identity(recorded(), received_copy()).matches());
+  const auto verdict = [](void (*change)(subvolume_info&)) {
+    subvolume_info copy = received_copy();
+    change(copy);
+    return compare_identity(recorded(), copy);
+  };
+  const auto edited = verdict([](subvolume_info& copy) { copy.ctransid = 10; });
+  BOOST_TEST((edited.verdict == identity_verdict::changed));
+  BOOST_TEST(edited.sentence.find("changed after it was made") != std::string::npos);
+  const auto by_hand = verdict([](subvolume_info& copy) { copy.received_in = 11; });
+  BOOST_TEST((by_hand.verdict == identity_verdict::changed));
+  BOOST_TEST(by_hand.sentence.find("by hand") != std::string::npos);
+  const auto earlier = verdict([](subvolume_info& copy) { copy.sent_ctransid = 41; });
+  BOOST_TEST((earlier.verdict == identity_verdict::changed));
+  BOOST_TEST(earlier.sentence.find("another state") != std::string::npos);
+  BOOST_TEST((verdict([](subvolume_info& copy) { copy.read_only = false; }).verdict ==
+              identity_verdict::writable));
+}
+
+BOOST_AUTO_TEST_CASE(where_copies_are_recorded_a_received_one_is_one_of_them_and_unchanged) {
+  recorded_identity identity = recorded();
+  identity.copies = {{other, 7}};
+  subvolume_info copy = received_copy();
+  BOOST_TEST(compare_identity(identity, copy).matches());
+  // A record outweighs what the kernel tells.
+  copy.made_in = 6;
+  BOOST_TEST(compare_identity(identity, copy).matches());
+  copy.ctransid = 8;
+  BOOST_TEST((compare_identity(identity, copy).verdict == identity_verdict::changed));
+  copy = received_copy();
+  copy.own_uuid = *uuid::parse("99999999-9999-9999-9999-999999999999");
+  const auto another = compare_identity(identity, copy);
+  BOOST_TEST((another.verdict == identity_verdict::changed));
+  BOOST_TEST(another.sentence.find("another copy") != std::string::npos);
+  // One of several, and one that cannot be read.
+  identity.copies = {{copy.own_uuid, 7}, {other, 7}};
+  BOOST_TEST(compare_identity(identity, copy).matches());
+  identity.copies = {known_copy()};
+  const auto unreadable = compare_identity(identity, copy);
+  BOOST_TEST((unreadable.verdict == identity_verdict::changed));
+  BOOST_TEST(unreadable.sentence.find("cannot be read") != std::string::npos);
+  // The original needs none of them.
+  BOOST_TEST(compare_identity(identity, snapshot()).matches());
 }
 
 BOOST_AUTO_TEST_CASE(another_uuid_does_not_match) {
@@ -113,8 +165,11 @@ BOOST_AUTO_TEST_CASE(the_verdict_follows_from_uuids_property_and_ctransid) {
        matches},
       {"itself, received and changed", original, r, same, original, r, moved, true, changed},
       {"its copy", original, {}, same, other, original, moved, true, matches},
+      {"its copy, no ctransid recorded", original, {}, none, other, original, moved, true, matches},
       {"its copy, writable", original, {}, same, other, original, same, false, writable},
-      {"what it was received from", original, r, same, r, nothing, moved, true, matches},
+      {"what it was received from", original, r, same, r, nothing, moved, true, changed},
+      {"what it was received from, no ctransid", original, r, none, r, nothing, moved, true,
+       matches},
       {"a sibling received from the same", original, r, same, other, r, moved, true, matches},
       {"another", original, {}, same, other, nothing, same, true, other_uuid},
       {"another, writable", original, {}, same, other, nothing, same, false, other_uuid},
@@ -133,6 +188,8 @@ BOOST_AUTO_TEST_CASE(the_verdict_follows_from_uuids_property_and_ctransid) {
     found.own_uuid = one.own;
     found.received_uuid = one.received;
     found.ctransid = one.ctransid;
+    found.made_in = moved;
+    found.sent_ctransid = one.received.is_null() ? 0 : same;
     found.read_only = one.read_only;
     const identity_finding finding = compare_identity(identity, found);
     BOOST_TEST((finding.verdict == one.verdict), one.what << ": " << finding.sentence);
@@ -144,8 +201,13 @@ BOOST_AUTO_TEST_CASE(the_verdict_follows_from_uuids_property_and_ctransid) {
 BOOST_AUTO_TEST_CASE(a_mismatch_is_explained_with_both_sides) {
   subvolume_info found = snapshot();
   found.ctransid = 43;
-  BOOST_TEST(compare_identity(recorded(), found).sentence ==
-             "it was changed after the backup (ctransid 43, recorded 42)");
+  found.changed_at = 1'785'000'000;
+  const std::string sentence = compare_identity(recorded(), found).sentence;
+  BOOST_TEST(
+      sentence.starts_with("it was changed after the backup (ctransid 43, recorded 42), the "
+                           "last time at 2026-07-25T17:20:00Z: "));
+  BOOST_TEST(sentence.find("bees, duperemove") != std::string::npos);
+  BOOST_TEST(sentence.find("snapshots.base_dir") != std::string::npos);
   found.own_uuid = other;
   BOOST_TEST(compare_identity(recorded(), found).sentence ==
              "its UUID aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee is not the recorded one, "
