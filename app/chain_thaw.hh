@@ -14,6 +14,7 @@
 #include "engine/event.hh"
 #include "s3/archive_thaw.hh"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -78,6 +79,8 @@ class chain_thaw {
   [[nodiscard]] std::uint64_t age() const { return _age; }
   // The next chunk has been read to its end, and may expire.
   void chunk_done() { ++_done; }
+  // So many that were done are read once more.
+  void chunks_undone(std::size_t count) { _done -= std::min(count, _done); }
   // Of the chunks, since they could be read: what the rate is measured by.
   void has_read(std::uint64_t bytes) { _read += bytes; }
   // Spent on thawing, in all.

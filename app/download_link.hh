@@ -42,6 +42,8 @@
 
 namespace bts3::app {
 
+class received_proof;
+
 class download_link {
  public:
   // References must outlive it. The pool's slots hold at least the largest recorded part.
@@ -55,6 +57,9 @@ class download_link {
   // that run() can verify it in parts. A damaged one is fetched again, twice, on new connections;
   // then reason integrity.
   engine::task<engine::result<void>> verify_first();
+
+  // Before run(): shown every byte before it is released.
+  void show_to(received_proof& proof) { _proof = &proof; }
 
   // Writes the whole verified stream to `fd`. Reason integrity, naming chunk and part, for bytes
   // that stay wrong after three downloads and for a stream without its END. A negative `fd`: the
@@ -107,6 +112,7 @@ class download_link {
   std::unique_ptr<engine::hash_worker> _stream_hashes;  // for chunks verified while streaming
   btrfs::stream_inspector _inspector;
   progress* _shown;
+  received_proof* _proof = nullptr;
   chain_thaw* _thaw;
   enum class purpose { release, hash_only };
   purpose _purpose = purpose::release;

@@ -67,6 +67,21 @@ result<void> record_kept(const services& with, const std::string& path,
   return remember_kept(with.settings.state_path, *info);
 }
 
+// The target's directory is reached through a mount that nobody else sees.
+error in_known_paths(const btrfs::receive_workspace& workspace, const btrfs::target_report& target,
+                     error failure) {
+  const std::string inside = workspace.directory();
+  const std::string from = inside.substr(0, inside.rfind('/'));
+  const std::string to = target.parent == "/" ? "" : target.parent;
+  for (std::string* text : {&failure.message, &failure.remedy}) {
+    for (std::size_t at = text->find(from); at != std::string::npos;
+         at = text->find(from, at + to.size())) {
+      text->replace(at, from.size(), to);
+    }
+  }
+  return failure;
+}
+
 error damaged(std::string message) {
   error failure;
   failure.why = reason::integrity;
@@ -491,10 +506,11 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
     // Recorded links stay for the next attempt; half of one is worth nothing.
     if (auto cleaned = workspace->delete_unrecorded(); !cleaned) {
       _with.log.write(log_level::warning, "restore", "received_subvolume_left",
-                      {{"error", cleaned.error().text()}});
+                      {{"error", in_known_paths(*workspace, target, cleaned.error()).text()}});
     }
+    error failure = in_known_paths(*workspace, target, std::move(received.error()));
     workspace->close();
-    co_return std::move(received.error());
+    co_return failure;
   }
   workspace->close();
   ++_totals.restored;
@@ -627,7 +643,7 @@ task<result<void>> restore_job::receive_all(restore_plan& plan, btrfs::receive_w
   const auto began = std::chrono::steady_clock::now();
   result<void> received = engine::ok();
   for (std::size_t i = first; i < plan.links.size() && received; ++i) {
-    const link_means means{pool, hashes, spool.get(), thaw, shown, read_again};
+    const link_means means{pool, hashes, spool.get(), thaw, shown, bytes, read_again};
     auto receiving = receive_link(plan.links[i], workspace, means);
     received = co_await std::move(receiving);
   }
@@ -663,7 +679,32 @@ std::unique_ptr<engine::spool> restore_job::spool_for(const restore_plan& plan, 
   return std::move(*spool);
 }
 
+// Where encoded writes are lost, once more with ordinary ones, of which syncfs tells: it may be
+// that this kernel or filesystem took none, or that the disk failed for a moment.
 task<result<void>> restore_job::receive_link(planned_link& planned,
+                                             btrfs::receive_workspace& workspace,
+                                             const link_means& means) {
+  const std::vector<located_chunk> chunks = planned.chunks;
+  auto receiving = receive_once(planned, workspace, means);
+  auto received = co_await std::move(receiving);
+  if (received || _lost_writes == 0 || _with.stop.stop_requested()) {
+    co_return received;
+  }
+  _with.log.write(log_level::warning, "restore", "link_received_again",
+                  {{"manifest", planned.link.key}, {"reason", received.error().message}});
+  if (auto cleaned = workspace.delete_unrecorded(); !cleaned) {
+    co_return cleaned;
+  }
+  _decompress = true;
+  means.thaw.chunks_undone(chunks.size());
+  means.bytes += planned.link.value.total_bytes;
+  means.shown.set_total(means.bytes);
+  planned.chunks = chunks;
+  auto again = receive_once(planned, workspace, means);
+  co_return co_await std::move(again);
+}
+
+task<result<void>> restore_job::receive_once(planned_link& planned,
                                              btrfs::receive_workspace& workspace,
                                              const link_means& means) {
   const chain_link& link = planned.link;
@@ -680,7 +721,14 @@ task<result<void>> restore_job::receive_link(planned_link& planned,
       co_return sound;
     }
   }
-  auto receive = btrfs::receive_process::start(_with.loop, workspace.directory());
+  auto proof = received_proof::begin(_with, workspace.directory());
+  if (!proof) {
+    co_return std::move(proof.error());
+  }
+  if (!_decompress) {
+    download.show_to(*proof);
+  }
+  auto receive = btrfs::receive_process::start(_with.loop, workspace.directory(), _decompress);
   if (!receive) {
     co_return std::move(receive.error());
   }
@@ -703,10 +751,13 @@ task<result<void>> restore_job::receive_link(planned_link& planned,
   _totals.parts += download.parts();
   _totals.damaged_parts += download.damaged_parts();
   if (!fed) {
-    co_return fed.error().why == reason::child_process ? std::move(fed.error()).within(link.key)
-                                                       : std::move(fed.error());
+    co_return fed.error().why == reason::child_process
+        ? proof->explained(std::move(fed.error())).within(link.key)
+        : std::move(fed.error());
   }
-  if (auto taken = take_received(link, workspace); !taken) {
+  auto taking = take_received(link, workspace, *proof);
+  auto taken = co_await std::move(taking);
+  if (!taken) {
     co_return taken;
   }
   if (pages) {
@@ -750,15 +801,17 @@ task<result<void>> restore_job::feed(download_link& download, btrfs::receive_pro
 }
 
 // Identifies what `btrfs receive` left, checks it, and records it durably.
-result<void> restore_job::take_received(const chain_link& link,
-                                        btrfs::receive_workspace& workspace) {
+task<result<void>> restore_job::take_received(const chain_link& link,
+                                              btrfs::receive_workspace& workspace,
+                                              received_proof& proof) {
+  _lost_writes = 0;
   auto record = workspace.identify_received(link.key);
   if (!record) {
-    return std::move(record.error()).within(link.key);
+    co_return std::move(record.error()).within(link.key);
   }
   auto info = workspace.inspect(*record);
   if (!info) {
-    return std::move(info.error());
+    co_return std::move(info.error());
   }
   if (_verify != verify_mode::none) {
     std::optional<btrfs::link_record> before;
@@ -766,10 +819,20 @@ result<void> restore_job::take_received(const chain_link& link,
       before = workspace.records().back();
     }
     if (auto verified = verify_identity(_with, link, *info, before); !verified) {
-      return verified;
+      co_return verified;
     }
   }
-  return workspace.record(*record);
+  auto proving = proof.lost(workspace.directory() + "/" + record->subvolume);
+  auto lost = co_await std::move(proving);
+  if (!lost) {
+    co_return std::move(lost.error()).within(link.key);
+  }
+  _lost_writes = *lost;
+  if (*lost > 0) {
+    co_return damaged(std::to_string(*lost) + " compressed writes of " + link.key +
+                      " are not on the target's disk, although the kernel accepted them");
+  }
+  co_return workspace.record(*record);
 }
 
 task<result<void>> restore_job::verify(const restore_plan& plan,
@@ -785,8 +848,9 @@ task<result<void>> restore_job::verify(const restore_plan& plan,
         log_level::info, "restore", "verified_without_source",
         {{"reason", source.because},
          {"proven",
-          std::string("every byte had the SHA-256 that the manifests record, every stream was "
-                      "complete, and `btrfs receive` accepted it") +
+          std::string(
+              "every byte had the SHA-256 that the manifests record, every stream was "
+              "complete, `btrfs receive` accepted it, and the target's disk took all of it") +
               (plan.links.back().link.value.snapshot.uuid
                    ? "; what was received carries the recorded UUIDs"
                    : "")},

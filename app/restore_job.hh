@@ -7,6 +7,7 @@
 #include "app/download_link.hh"
 #include "app/exit_status.hh"
 #include "app/progress.hh"
+#include "app/received_proof.hh"
 #include "app/restore_plan.hh"
 #include "app/restore_verify.hh"
 #include "app/services.hh"
@@ -90,7 +91,8 @@ class restore_job {
     engine::spool* spool;  // may be null
     chain_thaw& thaw;
     progress& shown;
-    bool read_again;  // every byte of what is received, for its verification
+    std::uint64_t& bytes;  // that `shown` counts to
+    bool read_again;       // every byte of what is received, for its verification
   };
   [[nodiscard]] std::unique_ptr<engine::spool> spool_for(const restore_plan& plan,
                                                          std::size_t first,
@@ -98,9 +100,14 @@ class restore_job {
   engine::task<engine::result<void>> receive_link(planned_link& planned,
                                                   btrfs::receive_workspace& workspace,
                                                   const link_means& means);
+  engine::task<engine::result<void>> receive_once(planned_link& planned,
+                                                  btrfs::receive_workspace& workspace,
+                                                  const link_means& means);
   engine::task<engine::result<void>> feed(download_link& download, btrfs::receive_process& receive,
                                           const btrfs::receive_watch& watch);
-  engine::result<void> take_received(const chain_link& link, btrfs::receive_workspace& workspace);
+  engine::task<engine::result<void>> take_received(const chain_link& link,
+                                                   btrfs::receive_workspace& workspace,
+                                                   received_proof& proof);
   engine::task<engine::result<void>> verify(const restore_plan& plan,
                                             const btrfs::receive_workspace& workspace);
   [[nodiscard]] engine::result<void> check_keep_received(const btrfs::target_report& target) const;
@@ -128,6 +135,8 @@ class restore_job {
   verify_mode _verify;
   restore_totals& _totals;
   bool _content_verified = false;
+  bool _decompress = false;        // encoded writes are not to be had, or not to be trusted
+  std::uint64_t _lost_writes = 0;  // of the link that was received last
 };
 
 }  // namespace bts3::app

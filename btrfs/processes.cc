@@ -158,8 +158,8 @@ task<void> send_process::abort() {
   (void)co_await std::move(waiting);
 }
 
-result<receive_process> receive_process::start(engine::reactor& loop,
-                                               const std::string& directory) {
+result<receive_process> receive_process::start(engine::reactor& loop, const std::string& directory,
+                                               bool decompress) {
   auto ends = engine::make_pipe(pipe_bytes);
   if (!ends) {
     return std::move(ends.error());
@@ -169,7 +169,11 @@ result<receive_process> receive_process::start(engine::reactor& loop,
   }
   engine::child_options options;
   // -e: stop at the END command instead of waiting for another stream.
-  options.argv = {"btrfs", "receive", "-q", "-e", directory};
+  options.argv = {"btrfs", "receive", "-q", "-e"};
+  if (decompress) {
+    options.argv.emplace_back("--force-decompress");
+  }
+  options.argv.push_back(directory);
   options.stdin_fd = ends->read_end.get();
   auto child = engine::child_process::spawn(loop, std::move(options));
   if (!child) {

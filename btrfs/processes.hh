@@ -79,7 +79,9 @@ class send_process {
 // A running `btrfs receive` into a directory.
 class receive_process {
  public:
-  static engine::result<receive_process> start(engine::reactor& loop, const std::string& directory);
+  // `decompress`: what comes compressed is written as ordinary data.
+  static engine::result<receive_process> start(engine::reactor& loop, const std::string& directory,
+                                               bool decompress = false);
   [[nodiscard]] int fd() const { return _pipe.get(); }
   [[nodiscard]] pid_t pid() const { return _child.pid(); }
   // In the pipe, not yet read by the receiver; nullopt once our end is closed.

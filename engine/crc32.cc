@@ -6,6 +6,8 @@
 #include <immintrin.h>
 #endif
 
+#include <algorithm>
+
 namespace bts3::engine {
 
 namespace {
@@ -31,6 +33,21 @@ std::uint32_t crc32(std::uint32_t so_far, std::span<const std::byte> bytes) {
     free_upper_halves();
   }
   return crc;
+}
+
+std::uint32_t crc32c(std::uint32_t so_far, std::span<const std::byte> bytes) {
+  // ISA-L takes the length as an int, and does not say that it changes nothing.
+  constexpr std::size_t at_once = std::size_t{1} << 30;
+  while (!bytes.empty()) {
+    const auto piece = bytes.first(std::min(at_once, bytes.size()));
+    auto* const data = reinterpret_cast<unsigned char*>(const_cast<std::byte*>(piece.data()));
+    so_far = ::crc32_iscsi(data, static_cast<int>(piece.size()), so_far);
+    bytes = bytes.subspan(piece.size());
+  }
+  if (has_upper_halves) {
+    free_upper_halves();
+  }
+  return so_far;
 }
 
 }  // namespace bts3::engine

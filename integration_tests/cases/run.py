@@ -19,6 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import archive  # noqa: E402,F401
 import doctor  # noqa: E402,F401
 import documents  # noqa: E402,F401
+import failing_disks  # noqa: E402,F401
 import faults  # noqa: E402,F401
 import identity  # noqa: E402,F401
 import packaging  # noqa: E402,F401

@@ -80,6 +80,9 @@ class Filesystem:
         snapshot(source, path)
         return path
 
+    def remount(self, options):
+        run("mount", "-o", "remount," + options, str(self.mount))
+
     def subvolumes(self):
         """Paths of all subvolumes, relative to the top level."""
         lines = run("btrfs", "subvolume", "list", str(self.mount)).splitlines()

@@ -1,0 +1,619 @@
+#include "btrfs/encoded_writes.hh"
+
+#include "btrfs/subvolume.hh"
+#include "engine/assert.hh"
+#include "engine/crc32.hh"
+#include "engine/files.hh"
+
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <utility>
+
+namespace bts3::btrfs {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::system_error;
+
+// The stream format, as in stream_inspector.
+constexpr std::size_t stream_header_bytes = 17;
+constexpr std::size_t command_header_bytes = 10;
+constexpr unsigned command_encoded_write = 25;
+constexpr unsigned attribute_file_offset = 18;
+constexpr unsigned attribute_data = 19;
+constexpr unsigned attribute_unencoded_file_len = 27;
+constexpr unsigned attribute_unencoded_len = 28;
+constexpr unsigned attribute_unencoded_offset = 29;
+constexpr unsigned attribute_compression = 30;
+
+// Words in memory before they go to a file: a MiB.
+constexpr std::size_t words_in_memory = std::size_t{128} << 10;
+// Records compared at a time: of eight bytes on one side and of sixteen on the other.
+constexpr std::uint64_t records_at_a_time = std::uint64_t{512} << 10;
+// Of what was found, so many are looked up in the checksum tree together, in its order.
+constexpr std::size_t extents_at_a_time = std::size_t{32} << 10;
+// Of one answer of BTRFS_IOC_TREE_SEARCH_V2.
+constexpr std::size_t search_bytes = std::size_t{256} << 10;
+// A checksum item describes no more: it has at most a page of checksums and sits in one leaf, which
+// has 64 KiB at most, and a sector has 4 KiB at least and 64 KiB at most with such pages.
+constexpr std::uint64_t csum_item_reach = std::uint64_t{64} << 20;
+
+std::uint64_t little_endian(const void* at, std::size_t count) {
+  std::uint64_t value = 0;
+  for (std::size_t i = count; i > 0; --i) {
+    value = value << 8 | static_cast<const unsigned char*>(at)[i - 1];
+  }
+  return value;
+}
+
+std::uint64_t rounded_up(std::uint64_t value, std::uint64_t step) {
+  return (value + step - 1) / step * step;
+}
+
+// splitmix64's finalizer over a running value.
+std::uint64_t mixed(std::uint64_t so_far, std::uint64_t value) {
+  std::uint64_t z = (so_far ^ value) + 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+// Where in its file data lies, and how it is packed; lengths in whole sectors.
+struct place {
+  std::uint64_t file_offset = 0;
+  std::uint64_t bytes = 0;          // of the file
+  std::uint64_t unpacked = 0;       // of what it was packed from
+  std::uint64_t unpacked_from = 0;  // where in that the file's bytes begin
+  std::uint64_t packed = 0;
+  std::uint64_t compression = 0;  // as extents tell it
+
+  [[nodiscard]] std::uint64_t digest() const {
+    std::uint64_t made = 0;
+    for (const std::uint64_t one :
+         {file_offset, bytes, unpacked, unpacked_from, packed, compression}) {
+      made = mixed(made, one);
+    }
+    return made;
+  }
+};
+
+// How an extent names what the stream names so.
+std::uint64_t extent_compression(std::uint64_t of_stream) {
+  switch (of_stream) {
+    case 1:  // BTRFS_ENCODED_IO_COMPRESSION_ZLIB
+      return 1;
+    case 2:  // BTRFS_ENCODED_IO_COMPRESSION_ZSTD
+      return 3;
+    default:  // LZO, with sectors of several sizes
+      return 2;
+  }
+}
+
+std::uint32_t block_checksum(std::span<const std::byte> block) {
+  return ~engine::crc32c(~std::uint32_t{0}, block);
+}
+
+std::uint64_t with_checksums(std::uint64_t digest, std::span<const std::uint32_t> checksums) {
+  for (const std::uint32_t one : checksums) {
+    digest = mixed(digest, one);
+  }
+  return digest;
+}
+
+// All items of a tree from one key to another, in order.
+class tree_items {
+ public:
+  tree_items(int fd, std::uint64_t tree, std::uint64_t since) : _fd(fd) {
+    _key.tree_id = tree;
+    _key.min_transid = since;
+    _key.max_transid = std::numeric_limits<std::uint64_t>::max();
+    _buffer.resize(sizeof(btrfs_ioctl_search_args_v2) + search_bytes);
+  }
+
+  void between(std::uint64_t first_object, std::uint64_t last_object, std::uint32_t type,
+               std::uint64_t first_offset) {
+    _key.min_objectid = first_object;
+    _key.max_objectid = last_object;
+    _key.min_type = _key.max_type = type;
+    _key.min_offset = first_offset;
+    _key.max_offset = std::numeric_limits<std::uint64_t>::max();
+    _left = 0;
+    _ended = false;
+  }
+
+  // False at the end.
+  result<bool> next() {
+    if (_left == 0) {
+      if (auto searched = search(); !searched) {
+        return std::move(searched.error());
+      }
+    }
+    if (_left == 0) {
+      return false;
+    }
+    std::memcpy(&header, _at, sizeof header);
+    item = std::span<const char>(_at + sizeof header, header.len);
+    _at += sizeof header + header.len;
+    if (--_left == 0) {
+      go_on_after(header);
+    }
+    return true;
+  }
+
+  btrfs_ioctl_search_header header{};
+  std::span<const char> item;  // until the next call
+
+ private:
+  result<void> search() {
+    if (_ended) {
+      return engine::ok();
+    }
+    auto* const arguments = reinterpret_cast<btrfs_ioctl_search_args_v2*>(_buffer.data());
+    std::memset(arguments, 0, sizeof *arguments);
+    arguments->key = _key;
+    arguments->key.nr_items = std::numeric_limits<std::uint32_t>::max();
+    arguments->buf_size = search_bytes;
+    if (::ioctl(_fd, BTRFS_IOC_TREE_SEARCH_V2, arguments) != 0) {
+      return system_error(errno, "BTRFS_IOC_TREE_SEARCH_V2");
+    }
+    _left = arguments->key.nr_items;
+    _ended = _left == 0;
+    _at = reinterpret_cast<const char*>(arguments->buf);
+    return engine::ok();
+  }
+
+  void go_on_after(const btrfs_ioctl_search_header& last) {
+    // Keys count as one number: object, type, offset.
+    _key.min_objectid = last.objectid;
+    _key.min_type = last.type;
+    _key.min_offset = last.offset + 1;
+    if (_key.min_offset == 0 && ++_key.min_type > 255) {
+      _key.min_type = 0;
+      _ended = ++_key.min_objectid == 0;
+    }
+  }
+
+  int _fd;
+  btrfs_ioctl_search_key _key{};
+  std::vector<char> _buffer;
+  const char* _at = nullptr;
+  std::uint32_t _left = 0;
+  bool _ended = false;
+};
+
+// The checksums of extents, best asked for in the order of their addresses.
+class checksum_reader {
+ public:
+  checksum_reader(int fd, std::uint32_t sector_bytes)
+      : _items(fd, BTRFS_CSUM_TREE_OBJECTID, 0), _sector_bytes(sector_bytes) {}
+
+  // Of that many bytes from `address` on; false when there are none of some.
+  result<bool> read(std::uint64_t address, std::uint64_t bytes, std::vector<std::uint32_t>& into) {
+    into.clear();
+    while (bytes > 0) {
+      auto reaching = reach(address);
+      if (!reaching) {
+        return std::move(reaching.error());
+      }
+      if (!*reaching) {
+        return false;
+      }
+      const std::uint64_t first = (address - _begin) / _sector_bytes;
+      const std::uint64_t count = std::min(bytes, _end - address) / _sector_bytes;
+      for (std::uint64_t i = first; i < first + count; ++i) {
+        into.push_back(_checksums[i]);
+      }
+      address += count * _sector_bytes;
+      bytes -= count * _sector_bytes;
+    }
+    return true;
+  }
+
+ private:
+  // Makes the item that has `address` the present one.
+  result<bool> reach(std::uint64_t address) {
+    if (_begin <= address && address < _end) {
+      return true;
+    }
+    if (address < _end || address - _end > csum_item_reach || !_more) {
+      _items.between(BTRFS_EXTENT_CSUM_OBJECTID, BTRFS_EXTENT_CSUM_OBJECTID, BTRFS_EXTENT_CSUM_KEY,
+                     address - std::min(address, csum_item_reach));
+    }
+    // The item that was read last may lie beyond an address that has none.
+    for (;;) {
+      auto next = _items.next();
+      if (!next) {
+        return std::move(next.error());
+      }
+      _more = *next;
+      if (!*next) {
+        _begin = _end = 0;
+        return false;
+      }
+      take_item();
+      if (address < _end) {
+        return _begin <= address;
+      }
+    }
+  }
+
+  void take_item() {
+    _checksums.resize(_items.item.size() / sizeof(std::uint32_t));
+    for (std::size_t i = 0; i < _checksums.size(); ++i) {
+      _checksums[i] = static_cast<std::uint32_t>(
+          little_endian(_items.item.data() + i * sizeof(std::uint32_t), sizeof(std::uint32_t)));
+    }
+    _begin = _items.header.offset;
+    _end = _begin + _checksums.size() * _sector_bytes;
+  }
+
+  tree_items _items;
+  std::uint32_t _sector_bytes;
+  std::vector<std::uint32_t> _checksums;  // of the present item
+  std::uint64_t _begin = 0;
+  std::uint64_t _end = 0;
+  bool _more = false;
+};
+
+struct found_extent {
+  std::uint64_t address = 0;
+  place where;
+};
+
+// What of an extent item is needed; nullopt for one that is not compressed.
+std::optional<found_extent> extent_in(std::span<const char> item, std::uint64_t file_offset,
+                                      std::uint64_t sector_bytes) {
+  btrfs_file_extent_item fields{};
+  constexpr std::size_t inline_header = offsetof(btrfs_file_extent_item, disk_bytenr);
+  if (item.size() < inline_header) {
+    return std::nullopt;
+  }
+  std::memcpy(&fields, item.data(), std::min(item.size(), sizeof fields));
+  found_extent made;
+  made.where.file_offset = file_offset;
+  made.where.compression = fields.compression;
+  made.where.unpacked = rounded_up(little_endian(&fields.ram_bytes, 8), sector_bytes);
+  if (fields.compression == 0) {
+    return std::nullopt;
+  }
+  if (fields.type == BTRFS_FILE_EXTENT_INLINE) {
+    made.where.bytes = made.where.unpacked;
+    made.where.packed = rounded_up(item.size() - inline_header, sector_bytes);
+    return made;
+  }
+  made.address = little_endian(&fields.disk_bytenr, 8);
+  if (item.size() < sizeof fields || fields.type != BTRFS_FILE_EXTENT_REG || made.address == 0) {
+    return std::nullopt;
+  }
+  made.where.bytes = little_endian(&fields.num_bytes, 8);
+  made.where.unpacked_from = little_endian(&fields.offset, 8);
+  made.where.packed = little_endian(&fields.disk_num_bytes, 8);
+  return made;
+}
+
+std::uint64_t generation_in(std::span<const char> item) {
+  return item.size() < sizeof(std::uint64_t) ? 0 : little_endian(item.data(), 8);
+}
+
+}  // namespace
+
+result<data_checks> data_checks_of(const std::string& path) {
+  auto fd = engine::open_directory(path);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  btrfs_ioctl_fs_info_args info{};
+  info.flags = BTRFS_FS_INFO_FLAG_CSUM_INFO;
+  if (::ioctl(fd->get(), BTRFS_IOC_FS_INFO, &info) != 0) {
+    return system_error(errno, path + ": BTRFS_IOC_FS_INFO");
+  }
+  data_checks found;
+  found.sector_bytes = info.sectorsize;
+  // A kernel that does not tell has CRC-32C alone.
+  found.crc32c = (info.flags & BTRFS_FS_INFO_FLAG_CSUM_INFO) == 0 ||
+                 (info.csum_type == 0 && info.csum_size == sizeof(std::uint32_t));
+  BTS3_ASSERT(found.sector_bytes >= 512 && found.sector_bytes % 512 == 0);
+  return found;
+}
+
+result<void> record_list::add(std::span<const std::uint64_t> record) {
+  BTS3_ASSERT(record.size() == _words);
+  _last.insert(_last.end(), record.begin(), record.end());
+  ++_size;
+  return _last.size() < words_in_memory ? engine::ok() : flush();
+}
+
+result<void> record_list::flush() {
+  if (!_file.valid()) {
+    _file = engine::unique_fd(
+        ::open(_directory.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600));
+    if (!_file.valid()) {
+      return system_error(errno, "a file without a name in " + _directory);
+    }
+  }
+  const char* at = reinterpret_cast<const char*>(_last.data());
+  std::size_t left = _last.size() * sizeof(std::uint64_t);
+  while (left > 0) {
+    const ssize_t written = ::pwrite(_file.get(), at, left, static_cast<off_t>(_flushed_bytes));
+    if (written < 0 && errno == EINTR) {
+      continue;
+    }
+    if (written <= 0) {
+      return system_error(written < 0 ? errno : EIO, "a file without a name in " + _directory);
+    }
+    at += written;
+    left -= static_cast<std::size_t>(written);
+    _flushed_bytes += static_cast<std::uint64_t>(written);
+  }
+  _last.clear();
+  return engine::ok();
+}
+
+result<std::size_t> record_list::read_at(std::uint64_t offset,
+                                         std::vector<std::uint64_t>& into) const {
+  auto* const data = reinterpret_cast<char*>(into.data());
+  const std::size_t wanted =
+      std::min<std::uint64_t>(into.size() * sizeof(std::uint64_t), _flushed_bytes - offset);
+  for (std::size_t got = 0; got < wanted;) {
+    const ssize_t count =
+        ::pread(_file.get(), data + got, wanted - got, static_cast<off_t>(offset + got));
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    if (count <= 0) {
+      return system_error(count < 0 ? errno : EIO, "a file without a name in " + _directory);
+    }
+    got += static_cast<std::size_t>(count);
+  }
+  return wanted / sizeof(std::uint64_t);
+}
+
+template <typename Wanted, typename Take>
+result<void> record_list::each(Wanted wanted, Take take) {
+  const auto pass = [&](std::span<const std::uint64_t> words) {
+    for (; !words.empty(); words = words.subspan(_words)) {
+      if (wanted(words[0])) {
+        take(words.first(_words));
+      }
+    }
+  };
+  std::vector<std::uint64_t> piece(_flushed_bytes == 0 ? 0 : std::size_t{64} << 10);
+  for (std::uint64_t offset = 0; offset < _flushed_bytes;) {
+    auto words = read_at(offset, piece);
+    if (!words) {
+      return std::move(words.error());
+    }
+    pass(std::span<const std::uint64_t>(piece).first(*words));
+    offset += *words * sizeof(std::uint64_t);
+  }
+  pass(_last);
+  return engine::ok();
+}
+
+encoded_writes::encoded_writes(std::string directory, data_checks checks)
+    : _checks(checks), _directory(directory), _expected(std::move(directory), 1) {}
+
+result<void> encoded_writes::feed(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    if (_payload_left == 0) {
+      const std::size_t wanted = _in_stream ? command_header_bytes : stream_header_bytes;
+      const auto piece = bytes.first(std::min(wanted - _header.size(), bytes.size()));
+      _header.insert(_header.end(), piece.begin(), piece.end());
+      bytes = bytes.subspan(piece.size());
+      if (_header.size() == wanted) {
+        if (_in_stream) {
+          _payload_left = little_endian(_header.data(), 4);
+          _encoded = little_endian(_header.data() + 4, 2) == command_encoded_write;
+        }
+        _in_stream = true;
+        _header.clear();
+      }
+      continue;
+    }
+    const auto piece = bytes.first(std::min(_payload_left, bytes.size()));
+    bytes = bytes.subspan(piece.size());
+    _payload_left -= piece.size();
+    if (!_encoded) {
+      continue;
+    }
+    if (_payload_left > 0 || !_pieces.empty()) {
+      _pieces.insert(_pieces.end(), piece.begin(), piece.end());
+    }
+    if (_payload_left == 0) {
+      auto taken = take_command(_pieces.empty() ? piece : std::span<const std::byte>(_pieces));
+      _pieces.clear();
+      if (!taken) {
+        return taken;
+      }
+    }
+  }
+  return engine::ok();
+}
+
+result<void> encoded_writes::take_command(std::span<const std::byte> payload) {
+  place where;
+  std::uint64_t compression = 0;
+  std::span<const std::byte> data;
+  // Two bytes of type and, but for the data, which is the rest, two of length.
+  while (payload.size() >= 4) {
+    const std::uint64_t type = little_endian(payload.data(), 2);
+    if (type == attribute_data) {
+      data = payload.subspan(2);
+      break;
+    }
+    const std::size_t length =
+        std::min<std::size_t>(little_endian(payload.data() + 2, 2), payload.size() - 4);
+    const std::uint64_t number =
+        little_endian(payload.data() + 4, std::min<std::size_t>(length, sizeof(std::uint64_t)));
+    payload = payload.subspan(4 + length);
+    switch (type) {
+      case attribute_file_offset:
+        where.file_offset = number;
+        break;
+      case attribute_unencoded_file_len:
+        where.bytes = rounded_up(number, _checks.sector_bytes);
+        break;
+      case attribute_unencoded_len:
+        where.unpacked = rounded_up(number, _checks.sector_bytes);
+        break;
+      case attribute_unencoded_offset:
+        where.unpacked_from = number;
+        break;
+      case attribute_compression:
+        compression = number;
+        break;
+      default:  // a path
+        break;
+    }
+  }
+  where.compression = extent_compression(compression);
+  where.packed = rounded_up(data.size(), _checks.sector_bytes);
+  const std::uint64_t digest = digest_of(where.digest(), data);
+  return _expected.add(std::span(&digest, 1));
+}
+
+// With the checksums of its sectors, the last one filled up with zeros.
+std::uint64_t encoded_writes::digest_of(std::uint64_t place_digest,
+                                        std::span<const std::byte> data) const {
+  if (!_checks.crc32c) {
+    return place_digest;
+  }
+  const std::size_t step = _checks.sector_bytes;
+  for (; data.size() >= step; data = data.subspan(step)) {
+    place_digest = mixed(place_digest, block_checksum(data.first(step)));
+  }
+  if (!data.empty()) {
+    std::vector<std::byte> last(data.begin(), data.end());
+    last.resize(step);
+    place_digest = mixed(place_digest, block_checksum(last));
+  }
+  return place_digest;
+}
+
+result<void> encoded_writes::find_extents(int subvolume, std::uint64_t since,
+                                          record_list& found) const {
+  std::vector<found_extent> batch;
+  std::vector<std::uint32_t> checksums;
+  checksum_reader reader(subvolume, _checks.sector_bytes);
+  const auto look_up = [&]() -> result<void> {
+    std::sort(batch.begin(), batch.end(), [](const found_extent& one, const found_extent& other) {
+      return one.address < other.address;
+    });
+    for (const found_extent& extent : batch) {
+      result<bool> there = true;
+      if (_checks.crc32c) {
+        there = reader.read(extent.address, extent.where.packed, checksums);
+      }
+      if (!there) {
+        return std::move(there.error());
+      }
+      const std::uint64_t record[] = {with_checksums(extent.where.digest(), checksums),
+                                      extent.address};
+      if (auto added = *there ? found.add(record) : engine::ok(); !added) {
+        return added;
+      }
+    }
+    batch.clear();
+    return engine::ok();
+  };
+  tree_items items(subvolume, 0, since);
+  // Types beside that of extents come along where there are several objects.
+  items.between(BTRFS_FIRST_FREE_OBJECTID, BTRFS_LAST_FREE_OBJECTID, BTRFS_EXTENT_DATA_KEY, 0);
+  std::uint64_t inlined = 0;
+  for (;;) {
+    auto next = items.next();
+    if (!next || !*next) {
+      return next ? look_up() : result<void>(std::move(next.error()));
+    }
+    if (items.header.type != BTRFS_EXTENT_DATA_KEY || generation_in(items.item) < since) {
+      continue;
+    }
+    const auto extent = extent_in(items.item, items.header.offset, _checks.sector_bytes);
+    if (!extent) {
+      continue;
+    }
+    if (extent->address != 0) {
+      batch.push_back(*extent);
+    } else {
+      // No two of them are the same, and none is the address of an extent.
+      const auto data =
+          std::as_bytes(items.item.subspan(offsetof(btrfs_file_extent_item, disk_bytenr)));
+      const std::uint64_t record[] = {digest_of(extent->where.digest(), data), ++inlined};
+      if (auto added = found.add(record); !added) {
+        return added;
+      }
+    }
+    if (auto looked = batch.size() < extents_at_a_time ? engine::ok() : look_up(); !looked) {
+      return looked;
+    }
+  }
+}
+
+result<std::uint64_t> encoded_writes::compare(record_list& found) {
+  const std::uint64_t most = std::max(_expected.size(), found.size());
+  const std::uint64_t passes = most / records_at_a_time + 1;
+  std::uint64_t missing = 0;
+  std::uint64_t others = 0;  // extents that no write answers for
+  for (std::uint64_t pass = 0; pass < passes; ++pass) {
+    const auto wanted = [&](std::uint64_t digest) { return digest % passes == pass; };
+    std::vector<std::uint64_t> written;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> there;
+    auto read = _expected.each(wanted, [&](auto record) { written.push_back(record[0]); });
+    if (read) {
+      read = found.each(wanted, [&](auto record) { there.emplace_back(record[0], record[1]); });
+    }
+    if (!read) {
+      return std::move(read.error());
+    }
+    std::sort(written.begin(), written.end());
+    std::sort(there.begin(), there.end());
+    there.erase(std::unique(there.begin(), there.end()), there.end());
+    auto at = there.begin();
+    for (const std::uint64_t one : written) {
+      for (; at != there.end() && at->first < one; ++at) {
+        ++others;
+      }
+      if (at != there.end() && at->first == one) {
+        ++at;
+      } else {
+        ++missing;
+      }
+    }
+    others += static_cast<std::uint64_t>(there.end() - at);
+  }
+  return _checks.crc32c || missing > 0 ? missing : others;
+}
+
+result<std::uint64_t> encoded_writes::missing_in(const std::string& path) {
+  if (_expected.size() == 0) {
+    return 0;
+  }
+  auto info = inspect_subvolume(path);
+  if (!info) {
+    return std::move(info.error());
+  }
+  auto subvolume = engine::open_directory(path);
+  if (!subvolume) {
+    return std::move(subvolume.error());
+  }
+  record_list found(_directory, 2);
+  if (auto looked = find_extents(subvolume->get(), info->made_in, found); !looked) {
+    return std::move(looked.error()).within(path);
+  }
+  return compare(found);
+}
+
+}  // namespace bts3::btrfs
