@@ -5,6 +5,7 @@
 #include "app/progress.hh"
 #include "app/publication.hh"
 #include "app/run_figures.hh"
+#include "app/second_look.hh"
 #include "app/text_table.hh"
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
@@ -21,6 +22,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <random>
 #include <set>
 #include <utility>
 
@@ -609,7 +611,8 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
       found.facts, now(),
       std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
   const bool given_up = verdict.what == planner::unfinished_action::abandon ||
-                        verdict.what == planner::unfinished_action::release;
+                        verdict.what == planner::unfinished_action::release ||
+                        verdict.what == planner::unfinished_action::leave;
   _with.log.write(given_up ? log_level::warning : log_level::info, "backup", "unfinished_backup",
                   {{"subvolume", record.intent.subvolume},
                    {"snapshot", record.intent.snapshot_name},
@@ -625,6 +628,8 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
     }
     case planner::unfinished_action::release:
       co_return remove_journal(path);
+    case planner::unfinished_action::leave:
+      co_return leave_to_later(path, record.intent, verdict.sentence);
     case planner::unfinished_action::resume: {
       auto resuming = resume(path, std::move(record), found, *view);
       co_return co_await std::move(resuming);
@@ -632,7 +637,8 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
     case planner::unfinished_action::abandon:
       break;
   }
-  auto abandoning = abandon(there, connection, std::move(path), std::move(record));
+  auto abandoning = abandon(there, connection, std::move(path), std::move(record),
+                            found.facts.manifest_is_anothers);
   co_return co_await std::move(abandoning);
 }
 
@@ -711,10 +717,11 @@ task<result<void>> backup_job::resume(std::string path, journal_record record,
 // Undoes everything of a backup that its place, to which `connection` leads, does not know. What
 // cannot be removed, because deleting is denied or its place goes away, is left to later runs.
 task<result<void>> backup_job::abandon(const services& there, store_connection* connection,
-                                       std::string path, journal_record record) {
+                                       std::string path, journal_record record,
+                                       bool second_writer) {
   result<void> removed;
   if (!record.intent.local_only) {
-    auto removing = remove_unfinished_objects(there, *connection, record);
+    auto removing = remove_unfinished_objects(there, *connection, record, second_writer);
     removed = co_await std::move(removing);
     const bool elsewhere = &there != &_with;
     const bool for_good = elsewhere || (!removed && removed.error().why == reason::access);
@@ -858,6 +865,7 @@ backup_intent backup_job::intent_for(const subvolume_view& view, const planner::
   intent.snapshot_path = _snapshots.path_of(intent.snapshot_name);
   intent.manifest_key = keys.manifest(intent.kind, intent.when);
   intent.keys_root = keys.root();
+  intent.chunk_tag = fmt::format("{:08x}", std::random_device()());
   if (!full) {
     intent.parent_manifest = plan.parent_manifest;
     intent.parent_snapshot = plan.parent_snapshot;
@@ -1075,7 +1083,8 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
     co_return std::move(send.error());
   }
   btrfs::stream_inspector inspector;
-  upload_stream::layout where(backup.keys, backup.intent.kind, backup.intent.when);
+  upload_stream::layout where(backup.keys, backup.intent.kind, backup.intent.when,
+                              backup.intent.chunk_tag);
   backup.had_before = !backup.before.empty();
   backup.upload =
       std::make_unique<upload_stream>(_with, *_budget, _connection.get(), std::move(where),
@@ -1205,6 +1214,13 @@ planner::manifest backup_job::describe(made_backup& backup) const {
   return value;
 }
 
+// Whether the pointer that was found instead names a backup that was there when this one was
+// planned. Then no second writer moved it: what planning read of it was no answer of the store.
+static bool was_there(const subvolume_view& view, const std::optional<stored_pointer>& found) {
+  return found && (view.objects.contains(found->value.manifest_key) ||
+                   view.seen.remembered_manifest == found->value.manifest_key);
+}
+
 task<result<void>> backup_job::publish(made_backup& backup) {
   auto putting =
       put_manifest(_with, *_connection, backup.intent.manifest_key, describe(backup), backup.trace);
@@ -1216,9 +1232,17 @@ task<result<void>> backup_job::publish(made_backup& backup) {
   value.manifest_key = backup.intent.manifest_key;
   value.kind = backup.intent.kind;
   value.created_at = backup.intent.when;
-  auto moving = move_pointer(_with, *_connection, backup.keys.pointer(), std::move(value),
-                             backup.view.pointer, backup.trace);
+  auto moving = move_pointer(_with, *_connection, backup.keys.pointer(), value, backup.view.pointer,
+                             backup.trace);
   auto moved = co_await std::move(moving);
+  if (!moved && was_there(backup.view, backup.trace.found)) {
+    backup.trace.second_writer = false;
+    if (backup.intent.kind == planner::backup_kind::full) {
+      auto again = move_pointer(_with, *_connection, backup.keys.pointer(), std::move(value),
+                                backup.trace.found, backup.trace);
+      moved = co_await std::move(again);
+    }
+  }
   if (!moved) {
     co_return std::move(moved.error()).within("moving " + backup.keys.pointer());
   }
@@ -1236,9 +1260,11 @@ task<void> backup_job::undo(made_backup& backup) {
 
   bool keep = false;
   if (backup.trace.pointer_may_have_moved) {
-    auto reading = read_pointer(_connection->store(), backup.keys.pointer(), limit.token());
-    auto there = co_await std::move(reading);
-    keep = !there || (*there && (*there)->value.manifest_key == backup.intent.manifest_key);
+    auto looking = look_at_pointer(_with, _connection->store(), backup.keys.pointer(),
+                                   absence::asked_for_twice, limit.token());
+    auto sight = co_await std::move(looking);
+    keep = !sight || !sight->understood() ||
+           (sight->there && sight->there->value.manifest_key == backup.intent.manifest_key);
   }
   bool clean = !keep;
   if (!keep && backup.trace.manifest_may_exist) {
@@ -1251,7 +1277,9 @@ task<void> backup_job::undo(made_backup& backup) {
                       {{"key", backup.intent.manifest_key}, {"error", deleted.error().text()}});
     }
   }
-  if (!keep && backup.upload) {
+  // Chunks of an older version's journal have keys that the other writer's may have too.
+  const bool shared = backup.trace.manifest_is_anothers && backup.intent.chunk_tag.empty();
+  if (!keep && !shared && backup.upload) {
     auto abandoning = backup.upload->abandon(limit.token());
     const bool abandoned = co_await std::move(abandoning);
     clean = clean && abandoned;

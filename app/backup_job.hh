@@ -76,7 +76,8 @@ class backup_job {
   engine::task<engine::result<void>> resume(std::string path, journal_record record,
                                             const unfinished_finding& found, subvolume_view& view);
   engine::task<engine::result<void>> abandon(const services& there, store_connection* connection,
-                                             std::string path, journal_record record);
+                                             std::string path, journal_record record,
+                                             bool second_writer);
   engine::result<void> leave_to_later(const std::string& path, const backup_intent& intent,
                                       const std::string& why);
 

@@ -25,11 +25,11 @@ error broken_chain(const std::string& key, std::string what) {
 }
 
 // `missing` is what is said when there is none.
-task<result<chain_link>> read_at(s3::object_store& store, std::vector<std::string> places,
-                                 std::string missing, engine::stop_token stop) {
+task<result<chain_link>> read_at(const manifest_reader& reader, std::vector<std::string> places,
+                                 std::string missing) {
   error last;
   for (std::size_t i = 0; i < places.size(); ++i) {
-    auto reading = read_manifest(store, places[i], stop);
+    auto reading = reader(places[i]);
     auto value = co_await std::move(reading);
     if (value) {
       chain_link link;
@@ -46,6 +46,10 @@ task<result<chain_link>> read_at(s3::object_store& store, std::vector<std::strin
   last.what_now = engine::disposition::not_found;
   last.why = engine::reason::unspecified;
   co_return last;
+}
+
+manifest_reader plain_reader(s3::object_store& store, engine::stop_token stop) {
+  return [&store, stop](std::string key) { return read_manifest(store, std::move(key), stop); };
 }
 
 }  // namespace
@@ -99,16 +103,20 @@ task<result<planner::manifest>> read_manifest(s3::object_store& store, std::stri
   co_return std::move(*value);
 }
 
-task<result<chain_link>> read_link(s3::object_store& store, std::vector<std::string> places,
-                                   engine::stop_token stop) {
+task<result<chain_link>> read_link(manifest_reader reader, std::vector<std::string> places) {
   std::string missing = "there is no manifest at " + places.front();
-  auto reading = read_at(store, std::move(places), std::move(missing), stop);
+  auto reading = read_at(reader, std::move(places), std::move(missing));
   co_return co_await std::move(reading);
 }
 
-task<result<std::vector<chain_link>>> read_chain(s3::object_store& store,
-                                                 std::vector<std::string> places,
-                                                 engine::stop_token stop) {
+task<result<chain_link>> read_link(s3::object_store& store, std::vector<std::string> places,
+                                   engine::stop_token stop) {
+  auto reading = read_link(plain_reader(store, stop), std::move(places));
+  co_return co_await std::move(reading);
+}
+
+task<result<std::vector<chain_link>>> read_chain(manifest_reader reader,
+                                                 std::vector<std::string> places) {
   std::vector<chain_link> chain;
   std::set<std::string> seen;
   std::string missing = "there is no manifest at " + places.front();
@@ -116,7 +124,7 @@ task<result<std::vector<chain_link>>> read_chain(s3::object_store& store,
     if (chain.size() == links_max) {
       co_return broken_chain(places.front(), "its chain has more than 10,000 links");
     }
-    auto reading = read_at(store, std::move(places), std::move(missing), stop);
+    auto reading = read_at(reader, std::move(places), std::move(missing));
     auto link = co_await std::move(reading);
     if (!link) {
       if (chain.empty() && link.error().what_now == engine::disposition::not_found) {
@@ -141,6 +149,13 @@ task<result<std::vector<chain_link>>> read_chain(s3::object_store& store,
   }
   std::reverse(chain.begin(), chain.end());
   co_return chain;
+}
+
+task<result<std::vector<chain_link>>> read_chain(s3::object_store& store,
+                                                 std::vector<std::string> places,
+                                                 engine::stop_token stop) {
+  auto reading = read_chain(plain_reader(store, stop), std::move(places));
+  co_return co_await std::move(reading);
 }
 
 task<result<std::vector<chain_link>>> read_chain(s3::object_store& store, std::string key,

@@ -9,6 +9,7 @@
 #include "s3/object_store.hh"
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,6 +56,13 @@ engine::task<engine::result<chain_link>> read_link(s3::object_store& store,
 engine::task<engine::result<std::vector<chain_link>>> read_chain(s3::object_store& store,
                                                                  std::vector<std::string> places,
                                                                  engine::stop_token stop);
+// The same, each manifest read by `reader`, which answers as read_manifest() does.
+using manifest_reader =
+    std::function<engine::task<engine::result<planner::manifest>>(std::string key)>;
+engine::task<engine::result<std::vector<chain_link>>> read_chain(manifest_reader reader,
+                                                                 std::vector<std::string> places);
+engine::task<engine::result<chain_link>> read_link(manifest_reader reader,
+                                                   std::vector<std::string> places);
 // The same of the one at `key` and nowhere else.
 engine::task<engine::result<std::vector<chain_link>>> read_chain(s3::object_store& store,
                                                                  std::string key,

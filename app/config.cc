@@ -27,8 +27,9 @@ constexpr std::uint64_t parts_max = 10'000;
 constexpr std::uint64_t hash_block_bytes = 64;   // SHA-256 states exist there only
 constexpr std::size_t file_bytes_max = 1 << 20;  // of a configuration; the example has 6 KiB
 constexpr std::size_t key_bytes_max = 1024;      // S3's limit, in UTF-8
-// What follows the prefix: "/subvol/NAME/incremental/chunk-YYYYMMDDTHHMMSSZ-0000000000.bin".
-constexpr std::size_t key_bytes_beside_name = 8 + 13 + 6 + 16 + 11 + 4;
+// What follows the prefix:
+// "/subvol/NAME/incremental/chunk-YYYYMMDDTHHMMSSZ-01234567-0000000000.bin".
+constexpr std::size_t key_bytes_beside_name = 8 + 13 + 6 + 16 + 9 + 11 + 4;
 // A file name's 255, less a snapshot's "__YYYYMMDDTHHMMSSZ__full".
 constexpr std::size_t name_bytes_max = 255 - 24;
 

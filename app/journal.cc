@@ -64,6 +64,9 @@ json to_json(const backup_intent& intent) {
   out["snapshot_name"] = intent.snapshot_name;
   out["manifest_key"] = intent.manifest_key;
   out["keys_root"] = intent.keys_root;
+  if (!intent.chunk_tag.empty()) {
+    out["chunk_tag"] = intent.chunk_tag;
+  }
   if (intent.parent_manifest) {
     out["parent_manifest"] = *intent.parent_manifest;
     out["parent_snapshot"] = intent.parent_snapshot;
@@ -94,6 +97,7 @@ backup_intent intent_from(const json& in) {
   intent.snapshot_name = in.at("snapshot_name").get<std::string>();
   intent.manifest_key = in.at("manifest_key").get<std::string>();
   intent.keys_root = in.at("keys_root").get<std::string>();
+  intent.chunk_tag = in.value("chunk_tag", std::string());
   if (in.contains("parent_manifest")) {
     intent.parent_manifest = in.at("parent_manifest").get<std::string>();
     intent.parent_snapshot = in.at("parent_snapshot").get<std::string>();

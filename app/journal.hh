@@ -43,6 +43,7 @@ struct backup_intent {
   std::string snapshot_name;
   std::string manifest_key;
   std::string keys_root;  // ".../subvol/{name}/"
+  std::string chunk_tag;  // in its chunks' keys; empty in journals of older versions: none there
   std::optional<std::string> parent_manifest;
   std::string parent_snapshot;  // path; empty for a full
   // The text of current.json before; nullopt when there was none.

@@ -1,6 +1,7 @@
 #include "app/observer.hh"
 
 #include "app/kept_copies.hh"
+#include "app/second_look.hh"
 #include "engine/async_scope.hh"
 #include "planner/keys.hh"
 
@@ -235,27 +236,12 @@ task<std::vector<observed>> observer::observe_all(std::vector<subvolume_config> 
 task<result<void>> observer::observe_bucket(subvolume_view& view) {
   const planner::key_layout keys(_with.settings.prefix, view.which.name);
   s3::object_store& store = _connection->store();
-  auto reading = read_pointer(store, keys.pointer(), _with.stop);
-  auto pointer = co_await std::move(reading);
-  std::string pointer_problem;
-  if (!pointer && pointer.error().why == reason::protocol) {
-    // Damaged: a full will replace it, on the condition that it is still the one that was seen.
-    pointer_problem = pointer.error().text();
-    auto getting =
-        store.get_object_text(s3::object_key(keys.pointer()), pointer_bytes_max, _with.stop);
-    auto text = co_await std::move(getting);
-    if (!text) {
-      co_return std::move(text.error());
-    }
-    stored_pointer damaged;
-    damaged.text = std::move(text->body);
-    damaged.tag = std::move(text->tag);
-    pointer = std::optional<stored_pointer>(std::move(damaged));
+  auto looking =
+      look_at_pointer(_with, store, keys.pointer(), absence::believed_at_once, _with.stop);
+  auto sight = co_await std::move(looking);
+  if (!sight) {
+    co_return std::move(sight.error());
   }
-  if (!pointer) {
-    co_return std::move(pointer.error());
-  }
-  view.pointer = std::move(*pointer);
   auto listing = store.list_objects(s3::list_request(keys.root()), _with.stop);
   auto found = co_await std::move(listing);
   if (!found) {
@@ -264,19 +250,34 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
   for (const s3::listed_object& object : found->objects) {
     view.objects[object.key.str()] = object.size;
   }
+  const bool clear = sight->there && sight->understood();
+  if (!clear && !check_by_listing(view.objects, keys.pointer(), sight->bytes)) {
+    auto again =
+        look_at_pointer(_with, store, keys.pointer(), absence::asked_for_twice, _with.stop);
+    sight = co_await std::move(again);
+    if (!sight) {
+      co_return std::move(sight.error());
+    }
+    auto checked = check_by_listing(view.objects, keys.pointer(), sight->bytes);
+    if (!checked && !(sight->there && sight->understood())) {
+      co_return checked;
+    }
+  }
+  view.pointer = std::move(sight->there);
   if (!view.pointer) {
     co_return engine::ok();
   }
   planner::observation& seen = view.seen;
   seen.pointer_exists = true;
-  if (!pointer_problem.empty()) {
-    seen.pointer_problem = std::move(pointer_problem);
+  if (!sight->understood()) {
+    // A full will replace it, on the condition that it is still the one that was seen.
+    seen.pointer_problem = std::move(sight->problem);
     co_return engine::ok();
   }
   seen.last_key = view.pointer->value.manifest_key;
   const std::vector<std::string> places =
       planner::places_of(keys.root() + "full/manifest", seen.last_key);
-  auto chaining = read_chain(store, places, _with.stop);
+  auto chaining = read_chain(careful_reader(_with, store, _with.stop), places);
   auto chain = co_await std::move(chaining);
   if (chain) {
     seen.last = chain->back().value;
@@ -297,7 +298,7 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
     co_return std::move(chain.error());
   }
   // The link itself, or one of its parents?
-  auto again = read_link(store, places, _with.stop);
+  auto again = read_link(careful_reader(_with, store, _with.stop), places);
   auto last = co_await std::move(again);
   if (last) {
     seen.last = std::move(last->value);

@@ -1,5 +1,8 @@
 #include "app/publication.hh"
 
+#include "app/second_look.hh"
+#include "planner/plan.hh"
+
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -18,16 +21,52 @@ std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-// Whether the manifest `text` is of the same snapshot and the same bytes: one that an earlier
+// Whether the manifest `other` is of the same snapshot and the same bytes: one that an earlier
 // attempt wrote may differ in what it says of the program or of ETags.
-bool describes_same(const std::string& text, const planner::manifest& value) {
-  const auto other = planner::parse_manifest(text);
-  return other && other->snapshot.uuid == value.snapshot.uuid &&
-         other->parent_manifest == value.parent_manifest &&
-         std::equal(other->chunks.begin(), other->chunks.end(), value.chunks.begin(),
+bool describes_same(const planner::manifest& other, const planner::manifest& value) {
+  return other.snapshot.uuid == value.snapshot.uuid &&
+         other.parent_manifest == value.parent_manifest &&
+         std::equal(other.chunks.begin(), other.chunks.end(), value.chunks.begin(),
                     value.chunks.end(), [](const auto& a, const auto& b) {
                       return a.key == b.key && a.size == b.size && a.sha256 == b.sha256;
                     });
+}
+
+// Whether the manifest at its key is ours, absent (then false), or what makes this a failure. Only
+// one that was understood to be another's proves a second writer.
+task<result<bool>> is_written(const services& with, store_connection& connection, std::string key,
+                              const planner::manifest& value, publication_trace& trace) {
+  manifest_place place;
+  place.subvolume = value.subvolume;
+  place.kind = value.kind;
+  place.when = planner::time_of(value);
+  auto looking = look_at_manifest(with, connection.store(), key, std::move(place), with.stop);
+  auto sight = co_await std::move(looking);
+  if (!sight) {
+    co_return std::move(sight.error());
+  }
+  if (!sight->problem.empty()) {
+    error unclear;
+    unclear.message = "another object has that key: " + sight->problem;
+    unclear.remedy = "the next run makes a backup under other keys; nothing was deleted";
+    co_return unclear;
+  }
+  if (sight->absent() || describes_same(*sight->there, value)) {
+    co_return !sight->absent();
+  }
+  if (sight->there->snapshot.uuid == value.snapshot.uuid) {
+    error unclear;
+    unclear.message = "a manifest of the same snapshot exists that names other chunks";
+    unclear.remedy = "nothing was deleted; was this host's state copied to another one?";
+    co_return unclear;
+  }
+  trace.manifest_may_exist = false;  // it is somebody else's
+  trace.manifest_is_anothers = true;
+  trace.second_writer = true;
+  error second;
+  second.message = "another manifest of that name exists: a second writer uses this prefix";
+  second.remedy = "give each host an s3.prefix of its own";
+  co_return second;
 }
 
 std::uint64_t manifest_limit(const services& with) {
@@ -43,6 +82,24 @@ error manifest_too_large(const services& with, std::string what) {
                    " (the manifest lists every part) or, where its chunks are many, "
                    "s3.chunk_size_bytes = " +
                    std::to_string(with.settings.chunk_size_bytes);
+  return failure;
+}
+
+// The pointer is not what it was. A second writer moved it only where it says so: one that was
+// damaged meanwhile, or went, says nothing of whose the prefix is, and everything is kept.
+error pointer_moved(pointer_sight& sight, publication_trace& trace) {
+  error failure;
+  if (!sight.there || !sight.understood()) {
+    failure.message = "the pointer changed during this backup: " +
+                      (sight.there ? sight.problem : std::string("it is absent now"));
+    failure.remedy = "run the backup again: it goes on where this one stopped";
+    return failure;
+  }
+  trace.pointer_may_have_moved = false;
+  trace.second_writer = true;
+  trace.found = std::move(sight.there);
+  failure.message = "the pointer was moved by somebody else during this backup";
+  failure.remedy = "two hosts must not share a prefix: give each an s3.prefix of its own";
   return failure;
 }
 
@@ -74,7 +131,8 @@ task<result<void>> put_manifest(const services& with, store_connection& connecti
   request.options.content_md5 = true;
   request.condition = s3::precondition::absent();
   trace.manifest_may_exist = true;  // from here an answer may be lost
-  for (;;) {
+  constexpr int refusals_max = 3;   // of a key that is free
+  for (int refusals = 0;;) {
     s3::put_request copy = request;
     auto putting = connection.store().put_object(std::move(copy), with.stop);
     auto put = co_await std::move(putting);
@@ -82,28 +140,27 @@ task<result<void>> put_manifest(const services& with, store_connection& connecti
       co_return engine::ok();
     }
     const error& failure = put.error();
-    if (failure.why == reason::unsupported && request.condition.must_be_absent) {
-      request.condition = s3::precondition();
-      continue;
-    }
-    if (failure.why != reason::precondition) {
+    const bool unconditional =
+        failure.why == reason::unsupported && request.condition.must_be_absent;
+    if (failure.why != reason::precondition && !unconditional) {
       co_return std::move(put.error());
     }
-    // 412 may be the echo of our own first attempt.
-    auto getting = connection.store().get_object_text(key, planner::manifest_bytes_max, with.stop);
-    auto there = co_await std::move(getting);
-    if (!there) {
-      co_return std::move(there.error());
+    // 412 may be the echo of our own first attempt. Where the store knows no condition, what is
+    // there is not written over either.
+    auto looking = is_written(with, connection, name, value, trace);
+    auto written = co_await std::move(looking);
+    if (!written) {
+      co_return std::move(written.error());
     }
-    if (there->body == text || describes_same(there->body, value)) {
+    if (*written) {
       co_return engine::ok();
     }
-    trace.manifest_may_exist = false;  // it is somebody else's
-    trace.second_writer = true;
-    error second;
-    second.message = "another manifest of that name exists: a second writer uses this prefix";
-    second.remedy = "give each host an s3.prefix of its own";
-    co_return second;
+    if (!unconditional && ++refusals == refusals_max) {
+      co_return std::move(put.error());
+    }
+    if (unconditional) {
+      request.condition = s3::precondition();
+    }
   }
 }
 
@@ -136,23 +193,20 @@ task<result<void>> move_pointer(const services& with, store_connection& connecti
     if (failure.why != reason::precondition) {
       co_return failure;
     }
-    auto reading = read_pointer(connection.store(), key.str(), with.stop);
-    auto there = co_await std::move(reading);
-    if (!there) {
-      co_return std::move(there.error());
+    auto looking =
+        look_at_pointer(with, connection.store(), key.str(), absence::asked_for_twice, with.stop);
+    auto sight = co_await std::move(looking);
+    if (!sight) {
+      co_return std::move(sight.error());
     }
-    if (*there && (*there)->text == text) {
+    const std::optional<stored_pointer>& there = sight->there;
+    if (there && there->text == text) {
       co_return engine::ok();
     }
     const bool unchanged =
-        there->has_value() == before.has_value() && (!before || (*there)->text == before->text);
+        there.has_value() == before.has_value() && (!before || there->text == before->text);
     if (!unchanged) {
-      trace.pointer_may_have_moved = false;
-      trace.second_writer = true;
-      error second;
-      second.message = "the pointer was moved by somebody else during this backup";
-      second.remedy = "two hosts must not share a prefix: give each an s3.prefix of its own";
-      co_return second;
+      co_return pointer_moved(*sight, trace);
     }
     ++conflicts;
     if (failure.status == 409) {

@@ -1,7 +1,8 @@
 // Making a backup known: its manifest, then the pointer, which is the commit point.
 //
 // Stores differ in how they compare, and answers get lost, so a refusal is examined, never
-// believed: our own bytes behind a 412 count as written.
+// believed: our own bytes behind a 412 count as written, and only what was understood to be
+// somebody else's proves a second writer (second_look.hh).
 #pragma once
 
 #include "app/chain_reader.hh"
@@ -17,7 +18,9 @@ namespace bts3::app {
 struct publication_trace {
   bool manifest_may_exist = false;
   bool pointer_may_have_moved = false;
-  bool second_writer = false;  // somebody else wrote what only we may write
+  bool second_writer = false;           // somebody else wrote what only we may write
+  bool manifest_is_anothers = false;    // that was the manifest
+  std::optional<stored_pointer> found;  // the pointer that proves it
 };
 
 // Whether a stream of so many parts in so many chunks can be described by a manifest that every

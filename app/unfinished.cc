@@ -1,5 +1,6 @@
 #include "app/unfinished.hh"
 
+#include "app/second_look.hh"
 #include "planner/keys.hh"
 
 #include <algorithm>
@@ -73,8 +74,16 @@ std::string parent_problem(const backup_intent& intent, const subvolume_view& vi
 
 // What the keys of its chunks begin with; key_layout::chunk() goes on with index and ".bin".
 std::string chunk_prefix(const backup_intent& intent) {
-  return intent.keys_root + std::string(planner::to_string(intent.kind)) + "/chunk-" +
-         intent.when.compact() + "-";
+  std::string prefix = intent.keys_root + std::string(planner::to_string(intent.kind)) + "/chunk-" +
+                       intent.when.compact() + "-";
+  return intent.chunk_tag.empty() ? prefix : prefix + intent.chunk_tag + "-";
+}
+
+// Whether that key is of a chunk of this backup, and not of another with the same time.
+bool is_chunk_of(const backup_intent& intent, const std::string& key) {
+  const planner::object_name name = planner::name_of(intent.keys_root, key);
+  return name.is == planner::object_name::what::chunk && name.kind == intent.kind &&
+         name.when == intent.when && name.tag == intent.chunk_tag;
 }
 
 std::string chunk_key(const std::string& prefix, std::uint32_t index) {
@@ -138,6 +147,24 @@ task<result<void>> abort_all(const services& with, s3::object_store& store,
   co_return engine::ok();
 }
 
+// `open`, and those beside it that the journal names.
+std::vector<s3::listed_upload> journalled_uploads(const journal_record& record,
+                                                  const std::string& prefix,
+                                                  std::vector<s3::listed_upload> open) {
+  for (const auto& [index, chunk] : record.chunks) {
+    const s3::upload_id id(chunk.upload_id);
+    const bool is_listed = std::any_of(open.begin(), open.end(),
+                                       [&](const s3::listed_upload& one) { return one.id == id; });
+    if (!chunk.upload_id.empty() && !chunk.stored && !is_listed) {
+      s3::listed_upload noted;
+      noted.key = s3::object_key(chunk_key(prefix, index));
+      noted.id = id;
+      open.push_back(std::move(noted));
+    }
+  }
+  return open;
+}
+
 // Those that the journal names need no listing. The others are found by one listing for all keys,
 // but not on MinIO, which takes its prefix for a key: where it finds nothing, each key is asked
 // for.
@@ -151,19 +178,10 @@ task<result<void>> abort_unfinished_uploads(const services& with, s3::object_sto
   std::vector<s3::listed_upload> open;
   if (*listed) {
     open = **listed;
+    std::erase_if(open,
+                  [&](const auto& one) { return !is_chunk_of(record.intent, one.key.str()); });
   }
-  for (const auto& [index, chunk] : record.chunks) {
-    const s3::upload_id id(chunk.upload_id);
-    const bool is_listed = std::any_of(open.begin(), open.end(),
-                                       [&](const s3::listed_upload& one) { return one.id == id; });
-    if (!chunk.upload_id.empty() && !chunk.stored && !is_listed) {
-      s3::listed_upload noted;
-      noted.key = s3::object_key(chunk_key(prefix, index));
-      noted.id = id;
-      open.push_back(std::move(noted));
-    }
-  }
-  auto aborting = abort_all(with, store, std::move(open));
+  auto aborting = abort_all(with, store, journalled_uploads(record, prefix, std::move(open)));
   auto aborted = co_await std::move(aborting);
   if (!aborted || !*listed || !(*listed)->empty()) {
     co_return aborted;
@@ -177,6 +195,7 @@ task<result<void>> abort_unfinished_uploads(const services& with, s3::object_sto
     if (!*found) {
       break;
     }
+    std::erase_if(**found, [&](const auto& one) { return one.key.str() != key; });
     auto ending = abort_all(with, store, std::move(**found));
     auto ended = co_await std::move(ending);
     if (!ended) {
@@ -184,6 +203,81 @@ task<result<void>> abort_unfinished_uploads(const services& with, s3::object_sto
     }
   }
   co_return engine::ok();
+}
+
+// The UUID of the snapshot that the backup is of; empty when nothing tells. A journal that could
+// not be written may lack it while everything else was done.
+std::string snapshot_uuid_of(const journal_record& record) {
+  if (record.snapshot) {
+    return record.snapshot->uuid;
+  }
+  auto info = btrfs::inspect_subvolume(record.intent.snapshot_path);
+  return info ? info->own_uuid.text() : "";
+}
+
+// Whether a manifest at this backup's key is its own.
+bool is_of(const planner::manifest& value, const journal_record& record) {
+  const std::string uuid = snapshot_uuid_of(record);
+  if (!uuid.empty()) {
+    return value.snapshot.uuid == uuid;
+  }
+  return value.host_id == this_host().id && value.snapshot.path == record.intent.snapshot_path;
+}
+
+// Whether this backup's manifest is there, somebody else's, or damaged. `objects`: what a listing
+// has of its keys; null: there was none.
+task<result<void>> examine_manifest(const services& with, s3::object_store& store,
+                                    const journal_record& record,
+                                    const std::map<std::string, std::uint64_t>* objects,
+                                    unfinished_finding& found) {
+  const backup_intent& intent = record.intent;
+  manifest_place place;
+  place.subvolume = intent.subvolume;
+  place.kind = intent.kind;
+  place.when = intent.when;
+  auto looking = look_at_manifest(with, store, intent.manifest_key, std::move(place), with.stop);
+  auto manifest = co_await std::move(looking);
+  if (!manifest) {
+    co_return std::move(manifest.error());
+  }
+  if (objects != nullptr && !manifest->there) {
+    auto checked = check_by_listing(*objects, intent.manifest_key, manifest->bytes);
+    if (!checked) {
+      co_return checked;
+    }
+  }
+  found.facts.manifest_problem = std::move(manifest->problem);
+  if (manifest->there) {
+    found.facts.manifest_is_there = is_of(*manifest->there, record);
+    found.facts.manifest_is_anothers = !found.facts.manifest_is_there;
+  }
+  if (found.facts.manifest_is_there) {
+    found.manifest = std::move(manifest->there);
+  }
+  co_return engine::ok();
+}
+
+// Whether the chain behind the pointer has `manifest_key`, which is not known to be another's.
+task<result<bool>> pointer_leads_to(const services& with, s3::object_store& store,
+                                    const unfinished_finding& found, std::string manifest_key) {
+  if (found.pointer->value.manifest_key == manifest_key) {
+    co_return true;
+  }
+  std::vector<std::string> places;
+  places.push_back(found.pointer->value.manifest_key);
+  auto chaining = read_chain(careful_reader(with, store, with.stop), std::move(places));
+  auto chain = co_await std::move(chaining);
+  if (!chain) {
+    const error& failure = chain.error();
+    const bool broken = failure.what_now == disposition::not_found ||
+                        failure.why == reason::integrity || failure.why == reason::protocol;
+    if (!broken) {
+      co_return std::move(chain.error());
+    }
+    co_return false;  // whether this backup is there, its own manifest says
+  }
+  co_return std::any_of(chain->begin(), chain->end(),
+                        [&](const chain_link& link) { return link.key == manifest_key; });
 }
 
 }  // namespace
@@ -229,49 +323,39 @@ task<result<unfinished_finding>> examine_unfinished(const services& with,
     co_return std::move(found);
   }
   s3::object_store& store = connection.store();
-  // As text: a damaged one, too, is still what was there before, or is not.
-  auto getting_pointer = store.get_object_text(s3::object_key(intent.keys_root + "current.json"),
-                                               pointer_bytes_max, with.stop);
-  auto pointer = co_await std::move(getting_pointer);
-  if (!pointer && pointer.error().what_now != disposition::not_found) {
+  auto looking = look_at_pointer(with, store, intent.keys_root + "current.json",
+                                 absence::asked_for_twice, with.stop);
+  auto pointer = co_await std::move(looking);
+  if (!pointer) {
     co_return std::move(pointer.error());
   }
-  bool understood = false;
-  if (pointer) {
-    stored_pointer there;
-    if (auto value = planner::parse_pointer(pointer->body)) {
-      there.value = std::move(*value);
-      understood = true;
+  const bool understood = pointer->there && pointer->understood();
+  // A listing of another place says nothing of this one.
+  const bool listed = view != nullptr && found.facts.place_problem.empty();
+  if (listed && !understood) {
+    auto checked =
+        check_by_listing(view->objects, intent.keys_root + "current.json", pointer->bytes);
+    if (!checked) {
+      co_return std::move(checked.error());
     }
-    there.text = std::move(pointer->body);
-    there.tag = std::move(pointer->tag);
-    found.pointer = std::move(there);
   }
+  found.facts.pointer_problem = std::move(pointer->problem);
+  found.pointer = std::move(pointer->there);
+  // As text: a damaged one, too, is still what was there before, or is not.
   found.facts.pointer_unmoved = found.pointer.has_value() == intent.pointer_before.has_value() &&
                                 (!found.pointer || found.pointer->text == *intent.pointer_before);
-  if (understood) {
-    auto chaining = read_chain(store, found.pointer->value.manifest_key, with.stop);
-    auto chain = co_await std::move(chaining);
-    if (chain) {
-      for (const chain_link& link : *chain) {
-        found.facts.pointer_names_it =
-            found.facts.pointer_names_it || link.key == intent.manifest_key;
-      }
-    } else {
-      found.facts.pointer_names_it = found.pointer->value.manifest_key == intent.manifest_key;
-    }
+  auto examining = examine_manifest(with, store, record, listed ? &view->objects : nullptr, found);
+  auto examined = co_await std::move(examining);
+  if (!examined) {
+    co_return std::move(examined.error());
   }
-  auto getting = read_manifest(store, intent.manifest_key, with.stop);
-  auto manifest = co_await std::move(getting);
-  if (manifest) {
-    found.facts.manifest_is_there =
-        !record.snapshot || manifest->snapshot.uuid == record.snapshot->uuid;
-    if (found.facts.manifest_is_there) {
-      found.manifest = std::move(*manifest);
+  if (understood && !found.facts.manifest_is_anothers) {
+    auto following = pointer_leads_to(with, store, found, intent.manifest_key);
+    auto leads = co_await std::move(following);
+    if (!leads) {
+      co_return std::move(leads.error());
     }
-  } else if (manifest.error().what_now != disposition::not_found &&
-             manifest.error().why != reason::protocol) {
-    co_return std::move(manifest.error());
+    found.facts.pointer_names_it = *leads;
   }
   if (view != nullptr) {
     found.facts.settings_problem = settings_problem(with, intent, *view, settings);
@@ -282,9 +366,13 @@ task<result<unfinished_finding>> examine_unfinished(const services& with,
 }
 
 task<result<void>> remove_unfinished_objects(const services& with, store_connection& connection,
-                                             const journal_record& record) {
+                                             const journal_record& record, bool second_writer) {
   s3::object_store& store = connection.store();
   const std::string prefix = chunk_prefix(record.intent);
+  if (second_writer && record.intent.chunk_tag.empty()) {
+    auto aborting = abort_all(with, store, journalled_uploads(record, prefix, {}));
+    co_return co_await std::move(aborting);
+  }
   auto ending = abort_unfinished_uploads(with, store, record, prefix);
   auto ended = co_await std::move(ending);
   if (!ended) {
@@ -296,6 +384,9 @@ task<result<void>> remove_unfinished_objects(const services& with, store_connect
     co_return std::move(objects.error());
   }
   for (const s3::listed_object& object : objects->objects) {
+    if (!is_chunk_of(record.intent, object.key.str())) {
+      continue;
+    }
     auto deleting = store.delete_object(object.key, with.stop);
     auto deleted = co_await std::move(deleting);
     if (!deleted) {

@@ -33,6 +33,8 @@ std::string place_problem(const services& with, const journal_record& record);
 
 // Looks at the place that `connection` leads to, which must be the journal's, and at the local
 // snapshot. `view`: of the same subvolume; null when it is not configured or its place differs.
+// Whose a manifest is, its snapshot's UUID says, never its key alone. What cannot be read is an
+// error; what is damaged in the bucket is a fact (second_look.hh).
 engine::task<engine::result<unfinished_finding>> examine_unfinished(const services& with,
                                                                     store_connection& connection,
                                                                     journal_record record,
@@ -41,11 +43,14 @@ engine::task<engine::result<unfinished_finding>> examine_unfinished(const servic
 
 // Aborts the uploads and deletes the objects of a backup whose manifest was never written: the
 // uploads that the journal names, and what a listing finds under its keys, which carry the backup's
-// time, so that what the journal missed is found too. A store that does not let us list open
-// uploads, or does not know how, is no failure. `record` must outlive it.
+// time and tag, so that what the journal missed is found too. A store that does not let us list
+// open uploads, or does not know how, is no failure. `record` must outlive it. `second_writer`: the
+// manifest at its key is another's. Keys without a tag (older versions') may then be the other's
+// too, and only the uploads that the journal names are aborted.
 engine::task<engine::result<void>> remove_unfinished_objects(const services& with,
                                                              store_connection& connection,
-                                                             const journal_record& record);
+                                                             const journal_record& record,
+                                                             bool second_writer);
 
 // Deletes the snapshot that the journal names, when it is that one and not another of its name.
 engine::task<engine::result<void>> remove_unfinished_snapshot(const services& with,

@@ -270,7 +270,7 @@ upload_stream::chunk& upload_stream::chunk_at(std::uint32_t index) {
   while (_chunks.size() <= index) {
     const auto next = static_cast<std::uint32_t>(_chunks.size());
     _chunks.push_back(std::make_unique<chunk>(
-        next, s3::object_key(_layout.keys.chunk(_layout.kind, _layout.when, next))));
+        next, s3::object_key(_layout.keys.chunk(_layout.kind, _layout.when, next, _layout.tag))));
   }
   return *_chunks[index];
 }

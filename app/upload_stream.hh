@@ -78,11 +78,13 @@ class upload_stream {
  public:
   // What the stream is cut into and where it goes.
   struct layout {
-    layout(planner::key_layout where, planner::backup_kind of_kind, planner::timestamp at)
-        : keys(std::move(where)), kind(of_kind), when(at) {}
+    layout(planner::key_layout where, planner::backup_kind of_kind, planner::timestamp at,
+           std::string chunk_tag)
+        : keys(std::move(where)), kind(of_kind), when(at), tag(std::move(chunk_tag)) {}
     planner::key_layout keys;
     planner::backup_kind kind;
     planner::timestamp when;
+    std::string tag;  // of its chunks' keys; empty: none
   };
   // Asked once the stream has ended: whether its producer vouches for it.
   using proof = std::function<engine::task<engine::result<void>>()>;

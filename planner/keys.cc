@@ -26,14 +26,32 @@ std::string key_layout::manifest(backup_kind kind, timestamp when) const {
   return _root + std::string(to_string(kind)) + "/manifest-" + when.compact() + ".json";
 }
 
-std::string key_layout::chunk(backup_kind kind, timestamp when, std::uint32_t index) const {
-  return _root + std::string(to_string(kind)) + "/chunk-" + when.compact() + "-" +
-         std::to_string(index) + ".bin";
+std::string key_layout::chunks(backup_kind kind, timestamp when, std::string_view tag) const {
+  std::string key = _root + std::string(to_string(kind)) + "/chunk-" + when.compact() + "-";
+  key += tag;
+  return tag.empty() ? key : key + "-";
+}
+
+std::string key_layout::chunk(backup_kind kind, timestamp when, std::uint32_t index,
+                              std::string_view tag) const {
+  return chunks(kind, when, tag) + std::to_string(index) + ".bin";
 }
 
 std::string key_layout::probe(timestamp when) const {
   return chunk(backup_kind::full, when, probe_index);
 }
+
+namespace {
+
+// The tag in "-{tag}-{index}"; empty where there is none, as in "-{index}".
+std::string_view tag_in(std::string_view text) {
+  const std::string_view tag = text.substr(1, chunk_tag_letters);
+  const bool is_one = text.size() > chunk_tag_letters + 2 && text[chunk_tag_letters + 1] == '-' &&
+                      tag.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return is_one ? tag : std::string_view();
+}
+
+}  // namespace
 
 object_name name_of(std::string_view root, std::string_view key) {
   object_name found;
@@ -73,6 +91,8 @@ object_name name_of(std::string_view root, std::string_view key) {
       const auto when = time_in(file.substr(chunk_start.size(), time_letters));
       file.remove_prefix(chunk_start.size() + time_letters);
       file.remove_suffix(chunk_end.size());
+      const std::string_view tag = tag_in(file);
+      file.remove_prefix(tag.empty() ? 0 : 1 + tag.size());
       std::uint32_t index = 0;
       const char* const end = file.data() + file.size();
       const auto [rest, error] = std::from_chars(file.data() + 1, end, index);
@@ -82,6 +102,7 @@ object_name name_of(std::string_view root, std::string_view key) {
         found.kind = kind;
         found.when = *when;
         found.index = index;
+        found.tag = tag;
       }
     }
   }

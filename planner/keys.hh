@@ -4,6 +4,7 @@
 #include "planner/manifest.hh"
 #include "planner/timestamp.hh"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@ namespace bts3::planner {
 
 // A stream would have 2^32 chunks of 5 MiB or more, 20 PiB, before one had this index.
 inline constexpr std::uint32_t probe_index = 4'294'967'295;
+inline constexpr std::size_t chunk_tag_letters = 8;
 
 // Keys of one subvolume below a prefix; the prefix's slashes at either end are optional.
 class key_layout {
@@ -22,7 +24,15 @@ class key_layout {
   [[nodiscard]] const std::string& root() const { return _root; }  // ".../subvol/{name}/"
   [[nodiscard]] std::string pointer() const { return _root + "current.json"; }
   [[nodiscard]] std::string manifest(backup_kind kind, timestamp when) const;
-  [[nodiscard]] std::string chunk(backup_kind kind, timestamp when, std::uint32_t index) const;
+  // `tag`: the backup's, chunk_tag_letters of lower-case hexadecimal, or none, as before there were
+  // tags. It tells chunks apart that two writers of one second make under one prefix: what is
+  // aborted or deleted by a chunk's key is then never another writer's. (A condition at Complete
+  // would need a store that honours it, and would come when everything has been uploaded.)
+  [[nodiscard]] std::string chunk(backup_kind kind, timestamp when, std::uint32_t index,
+                                  std::string_view tag = {}) const;
+  // What the keys of all chunks of that backup begin with; without a tag, those of others with the
+  // same time too.
+  [[nodiscard]] std::string chunks(backup_kind kind, timestamp when, std::string_view tag) const;
   // For an upload that tries whether a chunk could be written, and is never completed: a chunk's
   // key, so that what judges open uploads knows it, with the index of no chunk (probe_index).
   [[nodiscard]] std::string probe(timestamp when) const;
@@ -38,6 +48,7 @@ struct object_name {
   backup_kind kind = backup_kind::full;  // of manifests and chunks
   timestamp when;
   std::uint32_t index = 0;  // of chunks
+  std::string tag;          // of chunks; empty: none
 
   [[nodiscard]] bool is_probe() const { return is == what::chunk && index == probe_index; }
 };

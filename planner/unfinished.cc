@@ -12,6 +12,15 @@ unfinished_verdict abandon(std::string reason, std::string sentence) {
   return verdict(unfinished_action::abandon, std::move(reason), std::move(sentence));
 }
 
+// Why nothing may be concluded from what the bucket shows; empty when everything is understood. A
+// damaged pointer that was there before the backup began, to the byte, says that nobody moved it.
+std::string not_understood(const unfinished_backup& seen) {
+  if (!seen.manifest_problem.empty()) {
+    return seen.manifest_problem;
+  }
+  return seen.pointer_unmoved ? "" : seen.pointer_problem;
+}
+
 }  // namespace
 
 std::string_view to_string(unfinished_action what) {
@@ -26,6 +35,8 @@ std::string_view to_string(unfinished_action what) {
       return "release";
     case unfinished_action::abandon:
       return "abandon";
+    case unfinished_action::leave:
+      return "leave";
   }
   return "";
 }
@@ -35,11 +46,14 @@ unfinished_verdict decide_unfinished(const unfinished_backup& seen, timestamp no
   if (seen.local_only) {
     return abandon("local_only", "it was a --no-s3 run");
   }
+  const std::string unclear = not_understood(seen);
   if (seen.set_aside) {
-    return seen.pointer_names_it || seen.manifest_is_there
-               ? verdict(unfinished_action::release, "published",
-                         "its manifest is there: nothing of it is removed")
-               : abandon("given_up", "an earlier run gave it up and could not undo it");
+    if (seen.pointer_names_it || seen.manifest_is_there) {
+      return verdict(unfinished_action::release, "published",
+                     "its manifest is there: nothing of it is removed");
+    }
+    return unclear.empty() ? abandon("given_up", "an earlier run gave it up and could not undo it")
+                           : verdict(unfinished_action::leave, "not_understood", unclear);
   }
   if (seen.pointer_names_it) {
     return verdict(unfinished_action::record, "published", "the pointer names it already");
@@ -49,12 +63,20 @@ unfinished_verdict decide_unfinished(const unfinished_backup& seen, timestamp no
     return verdict(unfinished_action::release, "superseded",
                    "it is complete, and the pointer has moved on without it");
   }
+  if (!unclear.empty()) {
+    return verdict(unfinished_action::leave, "not_understood", unclear);
+  }
   if (!seen.pointer_unmoved) {
     return abandon("pointer_moved", "the pointer was moved since by somebody else");
   }
   if (seen.manifest_is_there) {
     return verdict(unfinished_action::publish, "manifest_written",
                    "its objects and its manifest are complete");
+  }
+  if (seen.manifest_is_anothers) {
+    return abandon("second_writer",
+                   "another backup of the same second has its keys: a second writer uses this "
+                   "prefix");
   }
   if (!seen.configured) {
     return abandon("not_configured", "its subvolume is not in the configuration any more");

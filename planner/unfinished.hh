@@ -14,6 +14,12 @@ struct unfinished_backup {
   timestamp began;
   bool pointer_names_it = false;   // or its chain does
   bool manifest_is_there = false;  // and is this backup's: same snapshot
+  // A backup of another snapshot has that key: a second writer's, of the same second.
+  bool manifest_is_anothers = false;
+  // Why what is there, the same each time it was read, cannot be understood; empty when it was, or
+  // nothing is there. Not understood is neither "moved" nor "absent".
+  std::string pointer_problem;
+  std::string manifest_problem;
   // The pointer is what it was before the backup began.
   bool pointer_unmoved = false;
   bool local_only = false;  // a --no-s3 run: nothing of it is meant to stay
@@ -32,6 +38,7 @@ enum class unfinished_action {
   resume,   // send the same snapshot again and upload what is missing
   release,  // forget the journal, touch nothing: a complete backup that nobody points at
   abandon,  // undo everything
+  leave,    // touch nothing, and look again in a later run: what was read is not understood
 };
 [[nodiscard]] std::string_view to_string(unfinished_action what);
 
@@ -39,7 +46,8 @@ struct unfinished_verdict {
   unfinished_action what = unfinished_action::abandon;
   std::string reason;  // one word: published, manifest_written, resumable, local_only, expired,
                        // pointer_moved, place_changed, settings_changed, snapshot_unusable,
-                       // parent_unusable, not_configured, superseded, given_up
+                       // parent_unusable, not_configured, superseded, given_up, second_writer,
+                       // not_understood
   std::string sentence;
 };
 

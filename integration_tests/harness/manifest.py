@@ -14,7 +14,7 @@ LOCAL, FULL, POINTER = "manifest_schema.json", "manifest_schema_full.json", "cur
 STAMP = r"\d{8}T\d{6}Z"
 SNAPSHOT = re.compile(rf"(?P<subvolume>.+)__(?P<stamp>{STAMP})__(?P<kind>full|inc)")
 # Below the root of a subvolume's keys, beside current.json.
-OBJECT = re.compile(rf"(?P<kind>full|incremental)/(?:chunk-(?P<of_chunk>{STAMP})-(?P<index>\d+)\.bin"
+OBJECT = re.compile(rf"(?P<kind>full|incremental)/(?:chunk-(?P<of_chunk>{STAMP})-(?:(?P<tag>[0-9a-f]{{8}})-)?(?P<index>\d+)\.bin"
                     rf"|manifest-(?P<of_manifest>{STAMP})\.json)")
 
 
@@ -72,10 +72,13 @@ def contradictions(manifest, key, root):
         found.append(f"{key}: kind is {manifest['kind']}")
     if manifest["subvolume"] != root.rstrip("/").rpartition("/")[2]:
         found.append(f"{key}: subvolume is {manifest['subvolume']!r}")
+    tags = set()
     for index, chunk in enumerate(manifest["chunks"]):
-        name = f"{root}{place['kind']}/chunk-{place['of_manifest']}-{index}.bin"
-        if chunk["key"] != name:
-            found.append(f"{key}: chunk {index} is {chunk['key']}, expected {name}")
+        name = OBJECT.fullmatch(chunk["key"].removeprefix(root))
+        tags.add(name and name["tag"])
+        if not name or (name["kind"], name["of_chunk"], name["index"]) != (
+                place["kind"], place["of_manifest"], str(index)):
+            found.append(f"{key}: chunk {index} is {chunk['key']}, which is no name for it")
         if chunk["size"] > manifest["chunk_size"]:
             found.append(f"{chunk['key']}: {chunk['size']} bytes where chunk_size is {manifest['chunk_size']}")
         if "part_size" in chunk:
@@ -83,6 +86,8 @@ def contradictions(manifest, key, root):
             if (len(chunk["part_crc32"]), len(chunk["part_sha256_states"])) != (parts, parts - 1):
                 found.append(f"{chunk['key']}: {len(chunk['part_crc32'])} part_crc32 and "
                              f"{len(chunk['part_sha256_states'])} part_sha256_states for {parts} parts")
+    if len(tags) > 1:
+        found.append(f"{key}: its chunks have the tags {sorted(map(str, tags))}, expected one")
     total = sum(chunk["size"] for chunk in manifest["chunks"])
     if total != manifest["total_bytes"]:
         found.append(f"{key}: total_bytes is {manifest['total_bytes']}, the chunks have {total}")

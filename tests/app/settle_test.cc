@@ -267,7 +267,9 @@ BOOST_AUTO_TEST_CASE(open_uploads_are_aborted_however_the_store_lists_them) {
         // Created, and the run killed before it was noted.
         const planner::key_layout keys("host/", "data");
         auto creating = here.objects->create_multipart_upload(
-            s3::object_key(keys.chunk(record.intent.kind, record.intent.when, 2)), {}, {});
+            s3::object_key(
+                keys.chunk(record.intent.kind, record.intent.when, 2, record.intent.chunk_tag)),
+            {}, {});
         BOOST_TEST(here.rig.shared_loop->run(std::move(creating)).has_value());
       }
       here.rig.settings.part_size_bytes /= 2;  // so that it cannot be resumed

@@ -294,6 +294,9 @@ void settle(world& w) {
     case unfinished_action::release:
       w.journal.reset();
       break;
+    case unfinished_action::leave:
+      BOOST_FAIL("everything is understood here");
+      break;
     case unfinished_action::resume:
       send_and_publish(w);
       break;

@@ -18,6 +18,8 @@ BOOST_AUTO_TEST_CASE(keys_follow_the_layout_whatever_slashes_the_prefix_has) {
                "a/b/subvol/data/full/manifest-20260102T030405Z.json");
     BOOST_TEST(keys.chunk(backup_kind::incremental, when, 3) ==
                "a/b/subvol/data/incremental/chunk-20260102T030405Z-3.bin");
+    BOOST_TEST(keys.chunk(backup_kind::incremental, when, 3, "0badcafe") ==
+               "a/b/subvol/data/incremental/chunk-20260102T030405Z-0badcafe-3.bin");
   }
   for (const char* none : {"", "/", "//"}) {
     BOOST_TEST(key_layout(none, "data").pointer() == "subvol/data/current.json");
@@ -114,6 +116,28 @@ BOOST_AUTO_TEST_CASE(the_ends_of_days_years_and_centuries_go_to_text_and_back) {
   BOOST_TEST(timestamp::parse("20161231T235960Z")->compact() == "20170101T000000Z");
   BOOST_TEST(timestamp().compact() == "19700101T000000Z");
   BOOST_TEST((*timestamp::parse("20260102T030404Z") < when));
+}
+
+// With a tag, and as older versions wrote them; nothing else.
+BOOST_AUTO_TEST_CASE(keys_of_chunks_are_known_with_and_without_a_tag) {
+  const key_layout keys("a", "data");
+  const timestamp when = timestamp::parse("20260102T030405Z").value();
+  for (const char* tag : {"", "0badcafe", "00000000", "12345678"}) {
+    for (const std::uint32_t index : {0U, 7U, 12345678U, 4'000'000'000U}) {
+      const object_name name =
+          name_of(keys.root(), keys.chunk(backup_kind::full, when, index, tag));
+      BOOST_TEST((name.is == object_name::what::chunk));
+      BOOST_TEST(name.tag == tag);
+      BOOST_TEST(name.index == index);
+      BOOST_TEST(name.when.compact() == when.compact());
+    }
+  }
+  for (const char* wrong :
+       {"0badcaf-0", "0badcafe0-0", "0BADCAFE-0", "0badcafg-0", "0badcafe-", "0badcafe-00",
+        "0badcafe-0badcafe-0", "-0badcafe-0", "0badcafe--0", "0badcafe"}) {
+    const std::string key = keys.root() + "full/chunk-20260102T030405Z-" + wrong + ".bin";
+    BOOST_TEST((name_of(keys.root(), key).is == object_name::what::other), key);
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

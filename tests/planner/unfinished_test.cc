@@ -78,6 +78,36 @@ BOOST_AUTO_TEST_CASE(what_was_set_aside_is_undone_unless_its_manifest_is_there) 
   BOOST_TEST(verdict_on(seen) == "abandon given_up");
 }
 
+// Neither "moved" nor "absent": nothing is concluded from what cannot be read.
+BOOST_AUTO_TEST_CASE(what_is_not_understood_is_left_as_it_is) {
+  for (const bool set_aside : {false, true}) {
+    unfinished_backup seen = resumable();
+    seen.set_aside = set_aside;
+    seen.manifest_problem = "it is a page";
+    BOOST_TEST(verdict_on(seen) == "leave not_understood");
+    seen.pointer_unmoved = false;
+    BOOST_TEST(verdict_on(seen) == "leave not_understood");
+    seen.manifest_problem.clear();
+    seen.pointer_problem = "it was cut";
+    BOOST_TEST(verdict_on(seen) == "leave not_understood");
+    // The same damaged pointer as before the backup: nobody moved it.
+    seen.pointer_unmoved = true;
+    BOOST_TEST(verdict_on(seen) == (set_aside ? "abandon given_up" : "resume resumable"));
+    // Whatever else is understood counts.
+    seen.pointer_unmoved = false;
+    seen.manifest_is_there = true;
+    BOOST_TEST(verdict_on(seen) == (set_aside ? "release published" : "release superseded"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_whose_keys_another_has_is_not_gone_on_with) {
+  unfinished_backup seen = resumable();
+  seen.manifest_is_anothers = true;
+  BOOST_TEST(verdict_on(seen) == "abandon second_writer");
+  seen.pointer_unmoved = false;
+  BOOST_TEST(verdict_on(seen) == "abandon pointer_moved");
+}
+
 BOOST_AUTO_TEST_CASE(an_upload_expires_after_resume_for_and_not_by_a_clock_set_back) {
   BOOST_TEST(verdict_on(resumable(), "20260127T020000Z") == "resume resumable");
   BOOST_TEST(verdict_on(resumable(), "20260127T020001Z") == "abandon expired");
