@@ -35,6 +35,16 @@ constexpr std::chrono::milliseconds patience{50};
 // Less than a core's own cache holds.
 constexpr std::size_t cached_bytes = std::size_t{256} << 10;
 
+// It was there when the chunks were located.
+error vanished(const s3::object_key& key) {
+  error failure;
+  failure.what_now = disposition::not_found;
+  failure.message = "chunk " + key.str() +
+                    " was there and has been deleted since: something removes this backup while it "
+                    "is read, as `prune` or a rule of the bucket does";
+  return failure;
+}
+
 }  // namespace
 
 // What is fetched with one GET and released at once.
@@ -423,6 +433,9 @@ task<result<void>> download_link::download_range(part_pointer one, std::uint64_t
       }
       continue;
     }
+    if (got.error().what_now == disposition::not_found) {
+      co_return vanished(from.key);
+    }
     if (got.error().why != reason::precondition || !conditional) {
       co_return std::move(got.error());
     }
@@ -430,7 +443,8 @@ task<result<void>> download_link::download_range(part_pointer one, std::uint64_t
     auto asking = _store.head_object(from.key, _stop.token());
     auto info = co_await std::move(asking);
     if (!info) {
-      co_return std::move(info.error());
+      co_return info.error().what_now == disposition::not_found ? vanished(from.key)
+                                                                : std::move(info.error());
     }
     if (info->tag != from.info.tag || info->size != from.record.size) {
       error failure;

@@ -68,11 +68,13 @@ result<void> record_kept(const services& with, const std::string& path,
 }
 
 // The target's directory is reached through a mount that nobody else sees.
-error in_known_paths(const btrfs::receive_workspace& workspace, const btrfs::target_report& target,
-                     error failure) {
+error in_known_paths(const btrfs::receive_workspace& workspace, std::string target, error failure) {
   const std::string inside = workspace.directory();
   const std::string from = inside.substr(0, inside.rfind('/'));
-  const std::string to = target.parent == "/" ? "" : target.parent;
+  while (target.ends_with('/')) {
+    target.pop_back();
+  }
+  const std::string to = target.substr(0, target.rfind('/'));
   for (std::string* text : {&failure.message, &failure.remedy}) {
     for (std::size_t at = text->find(from); at != std::string::npos;
          at = text->find(from, at + to.size())) {
@@ -300,14 +302,18 @@ result<exit_status> restore_job::finish_earlier(const btrfs::target_report& targ
     kept = keep_of_earlier(wanted, *workspace);
   }
   if (published && kept) {
-    finished = _command.all ? workspace->remove_received() : workspace->remove();
+    // After a kill the target may not have reached the disk yet.
+    finished = btrfs::sync_filesystem(workspace->directory());
+    if (finished) {
+      tidy_up(*workspace);
+    }
   }
   workspace->close();
   if (!kept) {
     return std::move(kept.error());
   }
   if (!finished) {
-    return std::move(finished.error())
+    return in_known_paths(*workspace, target.path(), std::move(finished.error()))
         .within("finishing an interrupted restore to " + target.path());
   }
   if (!published) {
@@ -505,10 +511,11 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
   if (!received) {
     // Recorded links stay for the next attempt; half of one is worth nothing.
     if (auto cleaned = workspace->delete_unrecorded(); !cleaned) {
-      _with.log.write(log_level::warning, "restore", "received_subvolume_left",
-                      {{"error", in_known_paths(*workspace, target, cleaned.error()).text()}});
+      _with.log.write(
+          log_level::warning, "restore", "received_subvolume_left",
+          {{"error", in_known_paths(*workspace, target.path(), cleaned.error()).text()}});
     }
-    error failure = in_known_paths(*workspace, target, std::move(received.error()));
+    error failure = in_known_paths(*workspace, target.path(), std::move(received.error()));
     workspace->close();
     co_return failure;
   }
@@ -687,6 +694,11 @@ task<result<void>> restore_job::receive_link(planned_link& planned,
   const std::vector<located_chunk> chunks = planned.chunks;
   auto receiving = receive_once(planned, workspace, means);
   auto received = co_await std::move(receiving);
+  if (!received && received.error().what_now == disposition::not_found) {
+    received.error().remedy =
+        "choose a backup that stays (`list` shows what there is), and drop what was received of "
+        "this one with --discard";
+  }
   if (received || _lost_writes == 0 || _with.stop.stop_requested()) {
     co_return received;
   }
@@ -751,6 +763,7 @@ task<result<void>> restore_job::receive_once(planned_link& planned,
   _totals.parts += download.parts();
   _totals.damaged_parts += download.damaged_parts();
   if (!fed) {
+    report_broken_off(link, download);
     co_return fed.error().why == reason::child_process
         ? proof->explained(std::move(fed.error())).within(link.key)
         : std::move(fed.error());
@@ -772,6 +785,22 @@ task<result<void>> restore_job::receive_once(planned_link& planned,
                    {"milliseconds", std::to_string(took.count())},
                    {"pages_released_bytes", std::to_string(pages ? pages->bytes() : 0)}});
   co_return engine::ok();
+}
+
+// What was received of it is worth nothing to the next run, and that is told, with its size.
+void restore_job::report_broken_off(const chain_link& link, const download_link& download) const {
+  if (download.bytes() == 0) {
+    return;
+  }
+  const bool asked = _with.stop.stop_requested();
+  _with.log.write(asked ? log_level::info : log_level::warning, "restore", "link_broken_off",
+                  {{"manifest", link.key},
+                   {"bytes", std::to_string(download.bytes())},
+                   {"of", std::to_string(link.value.total_bytes)},
+                   {"what_now",
+                    "links that were received whole are kept; the next run downloads "
+                    "this one from its beginning, and the provider may charge for " +
+                        format_bytes(download.bytes()) + " again"}});
 }
 
 // The whole stream, and the receiver's end.
@@ -888,7 +917,22 @@ result<void> restore_job::make_target(const chain_link& last, btrfs::receive_wor
     return damaged(_command.target + " is not the writable snapshot that was made of " +
                    link.subvolume);
   }
-  return _command.all ? workspace.remove_received() : workspace.remove();
+  tidy_up(workspace);
+  return engine::ok();
+}
+
+// The target is there, whole and durable: what cannot be removed does not change that.
+void restore_job::tidy_up(btrfs::receive_workspace& workspace) const {
+  auto tidied = _command.all ? workspace.remove_received() : workspace.remove();
+  if (!tidied) {
+    _with.log.write(log_level::warning, "restore", "restore_remains_left",
+                    {{"target", _command.target},
+                     {"error", in_known_paths(workspace, _command.target, tidied.error()).text()},
+                     {"remedy",
+                      "the target is complete; the same command once more, or removing "
+                      "the subvolumes and the file in the directory beside it by hand, "
+                      "removes what is left"}});
+  }
 }
 
 }  // namespace bts3::app

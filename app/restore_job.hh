@@ -124,9 +124,11 @@ class restore_job {
                                            const chain_link& wanted) const;
   void report_earlier(const btrfs::target_report& target, const chain_link& wanted,
                       bool kept) const;
+  void report_broken_off(const chain_link& link, const download_link& download) const;
   void report_done(const restore_plan& plan, const restore_totals& before,
                    std::size_t links_kept) const;
   engine::result<void> make_target(const chain_link& last, btrfs::receive_workspace& workspace);
+  void tidy_up(btrfs::receive_workspace& workspace) const;
 
   const services& _with;
   store_connection& _connection;

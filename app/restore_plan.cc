@@ -274,6 +274,45 @@ std::string thaw_text(const planned_thaw& thaw) {
   return text;
 }
 
+namespace {
+
+// What an interruption at the worst moment repeats: links that were received whole are kept, the
+// one under way begins anew. Nothing is thawed again, while its copies live.
+struct repetition {
+  std::uint64_t bytes = 0;
+  std::chrono::seconds download{0};
+  std::optional<double> money;  // requests and transfer
+};
+
+repetition worst_repetition(const restore_plan& plan) {
+  repetition worst;
+  for (const planned_link& one : plan.links) {
+    worst.bytes = std::max(worst.bytes, one.link.value.total_bytes);
+  }
+  if (plan.time.bytes_per_sec > 0) {
+    worst.download = std::chrono::seconds(worst.bytes / plan.time.bytes_per_sec);
+  }
+  if (plan.cost && plan.cost->has_sum && plan.bytes() > 0) {
+    worst.money = (plan.cost->requests + plan.cost->transfer) * static_cast<double>(worst.bytes) /
+                  static_cast<double>(plan.bytes());
+  }
+  return worst;
+}
+
+std::string repetition_text(const restore_plan& plan) {
+  const repetition worst = worst_repetition(plan);
+  return "  again     at most " + format_bytes(worst.bytes) +
+         " after an interruption: links that were received whole are kept, the one under way is "
+         "downloaded from its beginning (" +
+         hours_text(worst.download) +
+         (worst.money ? ", about " + money_text(*worst.money, plan.cost->currency) +
+                            " of requests and transfer"
+                      : "") +
+         ")\n";
+}
+
+}  // namespace
+
 std::string plan_text(const restore_plan& plan) {
   const planner::manifest& last = plan.links.back().link.value;
   std::string text = plan.subvolume + ": would restore the backup of " + last.created_at.rfc3339() +
@@ -296,6 +335,7 @@ std::string plan_text(const restore_plan& plan) {
   if (plan.cost) {
     text += cost_text(*plan.cost);
   }
+  text += repetition_text(plan);
   const std::uint64_t needed = space_needed(plan.bytes());
   text += "  space     " + format_bytes(needed) + " needed (" + format_bytes(plan.bytes()) +
           " of streams, " + format_bytes(needed - plan.bytes()) + " for metadata), " +
@@ -432,6 +472,9 @@ std::string plan_json(const restore_plan& plan) {
   out["thaw"] = thaw_json(plan.thaw);
   out["time"] = time_json(plan.time);
   out["money"] = plan.cost ? cost_json(*plan.cost) : json(nullptr);
+  const repetition worst = worst_repetition(plan);
+  out["repeated_at_most"] = {{"bytes", worst.bytes}, {"download_seconds", worst.download.count()}};
+  out["repeated_at_most"]["money"] = worst.money ? json(rounded(*worst.money)) : json(nullptr);
   out["space"] = {{"needed_bytes", space_needed(plan.bytes())},
                   {"available_bytes", plan.available_bytes},
                   {"enough", space_needed(plan.bytes()) <= plan.available_bytes}};

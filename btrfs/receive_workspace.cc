@@ -361,10 +361,11 @@ std::optional<link_record> receive_workspace::published() const {
 
 result<void> receive_workspace::discard() {
   _records.clear();
-  _last_written.reset();
+  // Should something stay, the records stay too: they tell whose it is.
   if (auto deleted = delete_unrecorded(); !deleted) {
     return deleted;
   }
+  _last_written.reset();
   return unlink_records();
 }
 

@@ -203,7 +203,13 @@ def killer(w):
         log.unlink(missing_ok=True)
         return {"LD_PRELOAD": str(library), "KILL_AT": str(step), "KILL_LOG": str(log)}
 
+    def failing(step, names=None):
+        return {**{key: value for key, value in at(step).items() if key != "KILL_AT"}, "FAIL_AT": str(step),
+                **({"FAIL_NAMES": names} if names else {})}
+
+    at.failing = failing
     at.last = lambda: log.read_text().splitlines()[-1]
+    at.steps = lambda: [line.split(" ", 1)[1] for line in log.read_text().splitlines()]
     return at
 
 
@@ -267,6 +273,96 @@ def restore_killed_at_each_step_keeps_what_the_rerun_is_asked_to_keep(w):
     finished, not_kept = killed_at_each_step(w, keys, rerun=("--keep-received",))
     # Of a target that was there: while what it was made of was there too, and not any more.
     assert 0 < not_kept < finished, (finished, not_kept)
+
+
+@case
+def a_complete_restore_is_none_that_failed_when_tidying_up_fails(w):
+    """From the target's snapshot on, whatever fails is a warning, unless it says that the target may not last."""
+    chain_of(w, 2, large_mib=1, small_files=10)
+    at = killer(w)
+    target = w.restored / "data"
+    subvolumes = w.filesystem.subvolumes()
+    w.restore("--target", str(target), environment=at(10_000))
+    steps = at.steps()
+    made = max(number for number, step in enumerate(steps, 1) if step == "snapshot")
+    seen = 0
+    for names in (None, "delete subvolume", "unlink", "rmdir"):
+        for step in range(made + 1, len(steps) + 1) if names is None else [made + 1]:
+            os.system(f"btrfs subvolume delete {target} > /dev/null")
+            outcome = w.tool.run("restore", "--subvolume", "data", "--target", str(target),
+                                 environment=at.failing(step, names))
+            failed = names or steps[step - 1]
+            print(f"step {step}, {failed}: exit status {outcome.status}", flush=True)
+            w.same(w.data, target)
+            assert outcome.status == 0 or steps[step - 1] == "syncfs", outcome
+            assert "/proc/driver" not in outcome.stderr, outcome
+            seen += "restore_remains_left" in outcome.stderr
+            # The same command finishes it.
+            directory = w.restored / ".btrfs_to_s3.data"
+            left = directory.exists()
+            again = w.tool.run("restore", "--subvolume", "data", "--target", str(target))
+            if again.status != 0:
+                # It is gone, or so empty that nothing tells whose it was.
+                assert again.status == 2 and (not left or list(directory.iterdir()) == []), again
+                if left:
+                    directory.rmdir()
+            w.nothing_left_behind(subvolumes + ["restored/data"])
+    assert seen >= 4, seen
+
+
+@case
+def restore_beside_prune_says_that_its_chain_vanishes(w):
+    chain_of(w, 2, large_mib=30)
+    old = w.pointer()["manifest_key"]
+    w.backup("--full")
+    target = w.restored / "data"
+    subvolumes = w.filesystem.subvolumes()
+    doomed = w.bucket.get_json(old)["chunks"]
+    # When the second link is to be received, its chunks have been listed, and go.
+    counter = w.directory / "receivers"
+    counter.write_text("")
+    held = w.directory / "held"
+    fake = fake_receive(w, f"""echo >> {counter}
+if [[ $(wc -l < {counter}) == 1 ]]; then "$REAL" "$@"; touch {held}; while [[ -e {held} ]]; do sleep 0.05; done; exit 0; fi""")
+    running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), "--manifest-key", old,
+                           environment=fake)
+    deadline = time.monotonic() + 60
+    while not held.exists():
+        assert time.monotonic() < deadline and running[0].poll() is None, w.tool.finish(running)
+        time.sleep(0.02)
+    for chunk in doomed:
+        w.bucket.delete(chunk["key"])
+    held.unlink()
+    outcome = w.expect(1, w.tool.finish(running))
+    says(outcome, doomed[0]["key"], "has been deleted since", "`prune`", "--discard")
+    # Another backup, on top of what was received of this one, is refused; with --discard it is not.
+    says(w.restore("--target", str(target), expect=1), "another restore", "--discard")
+    w.restore("--target", str(target), "--discard")
+    w.same(w.data, target)
+    w.nothing_left_behind(subvolumes + ["restored/data"])
+
+
+@case
+def an_interrupted_restore_says_what_it_repeats(w):
+    chain_of(w, 1, large_mib=40)
+    target = w.restored / "data"
+    told = json.loads(w.restore("--target", str(target), "--dry-run", "--json").stdout)["repeated_at_most"]
+    assert told["bytes"] == w.manifest()["total_bytes"], told
+    says_so = w.restore("--target", str(target), "--dry-run").stdout
+    assert "downloaded from its beginning" in says_so, says_so
+    # Ctrl-C while the link is received.
+    held = w.directory / "held"
+    fake = fake_receive(w, f"head -c 6000000 > /dev/null; touch {held}; exec sleep 600")
+    running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), environment=fake)
+    deadline = time.monotonic() + 60
+    while not held.exists():
+        assert time.monotonic() < deadline and running[0].poll() is None, w.tool.finish(running)
+        time.sleep(0.02)
+    running[0].send_signal(signal.SIGINT)
+    outcome = w.expect(130, w.tool.finish(running))
+    says(outcome, "link_broken_off", "from its beginning", w.pointer()["manifest_key"])
+    says(w.restore("--target", str(target)), "link_received")
+    w.same(w.data, target)
 
 
 def killed_in_receive(w, target, link, manner):

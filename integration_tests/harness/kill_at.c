@@ -1,5 +1,6 @@
 /* Preloaded into the program under test: ends it with SIGKILL before its KILL_AT-th call that changes
- * something on disk (from 1), and appends each call to the file KILL_LOG. Other programs, such as the
+ * something on disk (from 1), and appends each call to the file KILL_LOG. With FAIL_AT that call fails
+ * instead, with EIO, and with FAIL_NAMES ("rmdir,unlink") each such call from the FAIL_AT-th call on. Other programs, such as the
  * `btrfs receive` that inherits the environment, are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,11 +17,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void about_to(const char *what) {
+/* Whether the call is to fail. */
+static int about_to(const char *what) {
   static int calls;
-  const char *limit = getenv("KILL_AT"), *log = getenv("KILL_LOG");
-  if (strcmp(program_invocation_short_name, "btrfs_to_s3") != 0 || limit == NULL) {
-    return;
+  const char *limit = getenv("KILL_AT"), *fail = getenv("FAIL_AT"), *names = getenv("FAIL_NAMES");
+  const char *log = getenv("KILL_LOG");
+  if (strcmp(program_invocation_short_name, "btrfs_to_s3") != 0 || (limit == NULL && fail == NULL)) {
+    return 0;
   }
   ++calls;
   if (log != NULL) {
@@ -30,9 +33,14 @@ static void about_to(const char *what) {
       fclose(file);
     }
   }
-  if (calls == atoi(limit)) {
+  if (limit != NULL && calls == atoi(limit)) {
     kill(getpid(), SIGKILL);
   }
+  if (fail == NULL || (names == NULL ? calls != atoi(fail) : calls < atoi(fail) || strstr(names, what) == NULL)) {
+    return 0;
+  }
+  errno = EIO;
+  return 1;
 }
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -42,58 +50,80 @@ int ioctl(int fd, unsigned long request, ...) {
   va_start(rest, request);
   void *argument = va_arg(rest, void *);
   va_end(rest);
+  int fails = 0;
   if (request == BTRFS_IOC_SNAP_CREATE_V2) {
-    about_to("snapshot");
+    fails = about_to("snapshot");
   } else if (request == BTRFS_IOC_SNAP_DESTROY || request == BTRFS_IOC_SNAP_DESTROY_V2) {
-    about_to("delete subvolume");
+    fails = about_to("delete subvolume");
   } else if (request == BTRFS_IOC_SYNC || request == BTRFS_IOC_START_SYNC) {
-    about_to("sync");
+    fails = about_to("sync");
+  }
+  if (fails) {
+    return -1;
   }
   return NEXT(ioctl)(fd, request, argument);
 }
 
 int syncfs(int fd) {
-  about_to("syncfs");
+  if (about_to("syncfs")) {
+    return -1;
+  }
   return NEXT(syncfs)(fd);
 }
 
 int fsync(int fd) {
-  about_to("fsync");
+  if (about_to("fsync")) {
+    return -1;
+  }
   return NEXT(fsync)(fd);
 }
 
 int rename(const char *from, const char *to) {
-  about_to("rename");
+  if (about_to("rename")) {
+    return -1;
+  }
   return NEXT(rename)(from, to);
 }
 
 int unlink(const char *path) {
-  about_to("unlink");
+  if (about_to("unlink")) {
+    return -1;
+  }
   return NEXT(unlink)(path);
 }
 
 int rmdir(const char *path) {
-  about_to("rmdir");
+  if (about_to("rmdir")) {
+    return -1;
+  }
   return NEXT(rmdir)(path);
 }
 
 int mkdir(const char *path, mode_t mode) {
-  about_to("mkdir");
+  if (about_to("mkdir")) {
+    return -1;
+  }
   return NEXT(mkdir)(path, mode);
 }
 
 int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data) {
-  about_to("mount");
+  if (about_to("mount")) {
+    return -1;
+  }
   return NEXT(mount)(source, target, type, flags, data);
 }
 
 int umount2(const char *target, int flags) {
-  about_to("umount");
+  if (about_to("umount")) {
+    return -1;
+  }
   return NEXT(umount2)(target, flags);
 }
 
 int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                 const posix_spawnattr_t *attributes, char *const argv[], char *const environment[]) {
-  about_to("spawn");
+  if (about_to("spawn")) {
+    return EIO;
+  }
   return NEXT(posix_spawn)(pid, path, actions, attributes, argv, environment);
 }

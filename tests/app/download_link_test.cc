@@ -44,6 +44,7 @@ class bent_store final : public s3::object_store {
   explicit bent_store(memory_store& inner) : _inner(inner) {}
   std::function<void(const s3::get_request&, std::size_t)> before;  // with the GET's number, from 1
   std::function<void(const s3::get_request&, std::size_t)> after;   // may spoil request.into
+  std::function<void()> before_head;
   std::vector<s3::get_request> gets;
 
   engine::task<engine::result<std::size_t>> get_object(s3::get_request request,
@@ -63,6 +64,9 @@ class bent_store final : public s3::object_store {
   }
   engine::task<engine::result<s3::object_info>> head_object(s3::object_key key,
                                                             engine::stop_token stop) override {
+    if (before_head) {
+      before_head();
+    }
     return _inner.head_object(std::move(key), stop);
   }
   engine::task<engine::result<s3::text_object>> get_object_text(s3::object_key key,
@@ -596,6 +600,21 @@ BOOST_AUTO_TEST_CASE(a_chunk_that_vanishes_is_an_error) {
   auto done = one.run();
   BOOST_REQUIRE(!done);
   BOOST_TEST((done.error().what_now == engine::disposition::not_found), error_text(done));
+  BOOST_TEST(has(done.error().text(), "chunk-1.bin was there and has been deleted since"));
+  BOOST_TEST(has(done.error().text(), "`prune`"));
+}
+
+BOOST_AUTO_TEST_CASE(a_chunk_that_is_replaced_and_then_vanishes_is_an_error_that_says_so) {
+  transfer one(400'000, 1, true);
+  one.store.before = [&](const s3::get_request& request, std::size_t number) {
+    if (number == 3 && request.must_match) {
+      one.objects.put("chunk-0.bin", "another");
+    }
+  };
+  one.store.before_head = [&] { one.objects.erase("chunk-0.bin"); };
+  auto done = one.run();
+  BOOST_REQUIRE(!done);
+  BOOST_TEST(has(done.error().text(), "chunk-0.bin was there and has been deleted since"));
 }
 
 BOOST_AUTO_TEST_CASE(every_request_may_be_the_one_that_fails) {

@@ -124,6 +124,34 @@ BOOST_AUTO_TEST_CASE(hours_and_money_are_told_with_what_they_rest_on) {
   BOOST_TEST(json["money"]["transfer"] == 0.45);
 }
 
+BOOST_AUTO_TEST_CASE(what_an_interruption_repeats_is_told_with_hours_and_money) {
+  restore_plan plan = two_links();  // of 4 GiB and of 1
+  plan.time.bytes_per_sec = 10'000'000;
+  plan.cost = restore_cost();
+  plan.cost->has_sum = true;
+  plan.cost->transfer = 0.40;
+  plan.cost->requests = 0.05;
+  plan.cost->copies = 7;     // live on
+  plan.cost->retrieval = 3;  // is not asked for again
+  plan.cost->currency = "USD";
+  std::string text = plan_text(plan);
+  BOOST_TEST(
+      has(text,
+          "  again     at most 4.0 GiB after an interruption: links that were received whole "
+          "are kept, the one under way is downloaded from its beginning (8 minutes, about "
+          "0.36 USD of requests and transfer)\n"),
+      text);
+  const auto json = nlohmann::json::parse(plan_json(plan))["repeated_at_most"];
+  BOOST_TEST(json["bytes"] == 4 * gib);
+  BOOST_TEST(json["download_seconds"] == 429);
+  BOOST_TEST(json["money"] == 0.36);
+  // Without prices there is no sum.
+  plan.cost->has_sum = false;
+  text = plan_text(plan);
+  BOOST_TEST(has(text, "from its beginning (8 minutes)\n"), text);
+  BOOST_TEST(nlohmann::json::parse(plan_json(plan))["repeated_at_most"]["money"].is_null());
+}
+
 BOOST_AUTO_TEST_CASE(space_is_the_streams_and_a_64th_and_16_mib) {
   BOOST_TEST(space_needed(0) == 16u << 20);
   BOOST_TEST(space_needed(64 * gib) == 65 * gib + (16 << 20));
