@@ -538,6 +538,20 @@ task<result<void>> download_link::pass_on(part_pointer one, engine::pipe_writer*
   if (pipe == nullptr) {
     co_return engine::ok();
   }
+  if (_rewriter != nullptr) {
+    auto rewritten = _rewriter->feed(bytes);
+    if (!rewritten) {
+      co_return std::move(rewritten.error());
+    }
+    for (const std::span<const std::byte> piece : *rewritten) {
+      auto writing = pipe->write_all(piece, _stop.token());
+      auto written = co_await std::move(writing);
+      if (!written) {
+        co_return written;
+      }
+    }
+    co_return engine::ok();
+  }
   auto writing = pipe->write_all(bytes, _stop.token());
   co_return co_await std::move(writing);
 }

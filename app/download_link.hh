@@ -27,6 +27,7 @@
 #include "app/restore_plan.hh"
 #include "app/services.hh"
 #include "btrfs/stream_inspector.hh"
+#include "btrfs/stream_rewriter.hh"
 #include "engine/buffer_pool.hh"
 #include "engine/channel.hh"
 #include "engine/hash_worker.hh"
@@ -60,6 +61,8 @@ class download_link {
 
   // Before run(): shown every byte before it is released.
   void show_to(received_proof& proof) { _proof = &proof; }
+  // What run() writes passes through it. Must outlive run().
+  void rewrite_by(btrfs::stream_rewriter& rewriter) { _rewriter = &rewriter; }
 
   // Writes the whole verified stream to `fd`. Reason integrity, naming chunk and part, for bytes
   // that stay wrong after three downloads and for a stream without its END. A negative `fd`: the
@@ -111,6 +114,7 @@ class download_link {
   std::optional<engine::error> _failure;
   std::unique_ptr<engine::hash_worker> _stream_hashes;  // for chunks verified while streaming
   btrfs::stream_inspector _inspector;
+  btrfs::stream_rewriter* _rewriter = nullptr;
   progress* _shown;
   received_proof* _proof = nullptr;
   chain_thaw* _thaw;

@@ -166,7 +166,6 @@ int main(int argc, char** argv) {
     return end->status;
   }
   const auto& line = std::get<app::command_line>(parsed);
-  const auto* restore = std::get_if<app::restore_command>(&line.command);
   const app::backup_selection* const selection = app::selection_of(line);
   const bool from_bucket = selection != nullptr && !selection->from.empty();
   const app::environment_lookup environment = app::environment_with_profile(
@@ -193,15 +192,10 @@ int main(int argc, char** argv) {
   engine::log_sink* const log =
       terminal.on_terminal() ? static_cast<engine::log_sink*>(&log_over) : plain_log.get();
 
-  // Both must come before the first thread.
+  // Must come before the first thread.
   auto signals = app::signal_watch::create();
   if (!signals) {
     return fail_without_run(line, signals.error(), clock);
-  }
-  if (restore != nullptr && !restore->dry_run) {
-    if (auto isolated = btrfs::receive_workspace::isolate_mounts(); !isolated) {
-      return fail(isolated.error());
-    }
   }
   auto loop = engine::reactor::create();
   if (!loop) {

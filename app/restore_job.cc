@@ -48,6 +48,8 @@ error holds_another(const btrfs::target_report& target, const std::string& manif
   error failure = btrfs::target_exists(target);
   failure.message +=
       ": it holds the backup of manifest " + manifest_key + ", which was restored before";
+  failure.remedy = "finish that restore (restore --subvolume with this target and --manifest-key " +
+                   manifest_key + "), or name another target for this backup";
   return failure;
 }
 
@@ -67,28 +69,45 @@ result<void> record_kept(const services& with, const std::string& path,
   return remember_kept(with.settings.state_path, *info);
 }
 
-// The target's directory is reached through a mount that nobody else sees.
-error in_known_paths(const btrfs::receive_workspace& workspace, std::string target, error failure) {
-  const std::string inside = workspace.directory();
-  const std::string from = inside.substr(0, inside.rfind('/'));
-  while (target.ends_with('/')) {
-    target.pop_back();
-  }
-  const std::string to = target.substr(0, target.rfind('/'));
-  for (std::string* text : {&failure.message, &failure.remedy}) {
-    for (std::size_t at = text->find(from); at != std::string::npos;
-         at = text->find(from, at + to.size())) {
-      text->replace(at, from.size(), to);
-    }
-  }
-  return failure;
-}
-
 error damaged(std::string message) {
   error failure;
   failure.why = reason::integrity;
   failure.message = std::move(message);
   return failure;
+}
+
+// Whether what an earlier attempt received is where this chain begins.
+bool is_of_chain(const restore_plan& plan, const std::vector<btrfs::link_record>& records) {
+  return std::equal(
+      records.begin(), records.end(), plan.links.begin(),
+      plan.links.begin() + static_cast<std::ptrdiff_t>(std::min(records.size(), plan.links.size())),
+      [](const btrfs::link_record& record, const planned_link& planned) {
+        return record.manifest_key == planned.link.key;
+      });
+}
+
+// For the stream of the next link, which is received onto the last one.
+result<btrfs::stream_rewriter> rewriter_for(btrfs::receive_workspace& workspace) {
+  if (workspace.records().empty()) {
+    return btrfs::stream_rewriter();
+  }
+  auto parent = workspace.stand_in_for_parent();
+  if (!parent) {
+    return std::move(parent.error()).within("making a stand-in for the link before");
+  }
+  return btrfs::stream_rewriter(parent->in_stream, parent->stand_in);
+}
+
+result<btrfs::receive_process> start_receiver(engine::reactor& loop,
+                                              btrfs::receive_workspace& workspace,
+                                              bool decompress) {
+  auto place = workspace.receiver();
+  if (!place) {
+    return std::move(place.error());
+  }
+  const auto shared = std::make_shared<btrfs::confined_receiver>(std::move(*place));
+  return btrfs::receive_process::start(loop, btrfs::confined_receiver::directory, decompress,
+                                       [shared] { return shared->enter(); });
 }
 
 }  // namespace
@@ -160,7 +179,8 @@ result<void> restore_job::check_keep_received(const btrfs::target_report& target
     failure.remedy = "create it there, or restore without --keep-received";
     return failure;
   }
-  return engine::ok();
+  return btrfs::check_mounted_writable(
+      _with.settings.base_dir, "--keep-received: snapshots.base_dir = " + _with.settings.base_dir);
 }
 
 std::string restore_job::kept_path(const chain_link& last) const {
@@ -313,7 +333,7 @@ result<exit_status> restore_job::finish_earlier(const btrfs::target_report& targ
     return std::move(kept.error());
   }
   if (!finished) {
-    return in_known_paths(*workspace, target.path(), std::move(finished.error()))
+    return workspace->in_known_paths(std::move(finished.error()))
         .within("finishing an interrupted restore to " + target.path());
   }
   if (!published) {
@@ -483,6 +503,18 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
   if (!workspace) {
     co_return std::move(workspace.error());
   }
+  if (_command.all && !is_of_chain(plan, workspace->records())) {
+    // Of a generation before: what all are restored to has moved on since.
+    _with.log.write(log_level::warning, "restore", "interrupted_restore_dropped",
+                    {{"target", plan.target},
+                     {"manifest", workspace->records().back().manifest_key},
+                     {"reason", "a backup of another chain is restored now"}});
+    workspace->close();
+    workspace = btrfs::receive_workspace::open(target, true);
+    if (!workspace) {
+      co_return std::move(workspace.error());
+    }
+  }
   if (auto fit = check_before_receiving(target, plan, *workspace); !fit) {
     workspace->close();
     co_return std::move(fit.error());
@@ -511,11 +543,10 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
   if (!received) {
     // Recorded links stay for the next attempt; half of one is worth nothing.
     if (auto cleaned = workspace->delete_unrecorded(); !cleaned) {
-      _with.log.write(
-          log_level::warning, "restore", "received_subvolume_left",
-          {{"error", in_known_paths(*workspace, target.path(), cleaned.error()).text()}});
+      _with.log.write(log_level::warning, "restore", "received_subvolume_left",
+                      {{"error", workspace->in_known_paths(cleaned.error()).text()}});
     }
-    error failure = in_known_paths(*workspace, target.path(), std::move(received.error()));
+    error failure = workspace->in_known_paths(std::move(received.error()));
     workspace->close();
     co_return failure;
   }
@@ -557,16 +588,12 @@ result<void> restore_job::check_before_receiving(const btrfs::target_report& tar
                                                  const restore_plan& plan,
                                                  const btrfs::receive_workspace& workspace) const {
   const auto& records = workspace.records();
-  bool same_chain = records.size() <= plan.links.size();
-  for (std::size_t i = 0; same_chain && i < records.size(); ++i) {
-    same_chain = records[i].manifest_key == plan.links[i].link.key;
-  }
-  if (!same_chain) {
+  if (!is_of_chain(plan, records)) {
     error failure;
     failure.message = "another restore to " + plan.target + " was interrupted";
-    failure.remedy = "finish that one (--manifest-key " + records.back().manifest_key +
-                     " or a later backup of its chain), drop what it received with --discard, or "
-                     "choose another target";
+    failure.remedy = "run the same command with --manifest-key " + records.back().manifest_key +
+                     " to finish that one, or with --discard to drop what it received and restore "
+                     "this backup, or name another target";
     return failure;
   }
   if (!records.empty()) {
@@ -578,8 +605,7 @@ result<void> restore_job::check_before_receiving(const btrfs::target_report& tar
     if (!info) {
       return std::move(info.error());
     }
-    const auto before = i == 0 ? std::nullopt : std::optional(records[i - 1]);
-    if (auto same = verify_identity(_with, plan.links[i].link, *info, before); !same) {
+    if (auto same = verify_identity(plan.links[i].link, *info); !same) {
       return same;
     }
   }
@@ -740,17 +766,18 @@ task<result<void>> restore_job::receive_once(planned_link& planned,
   if (!_decompress) {
     download.show_to(*proof);
   }
-  auto receive = btrfs::receive_process::start(_with.loop, workspace.directory(), _decompress);
+  auto rewriter = rewriter_for(workspace);
+  if (!rewriter) {
+    co_return std::move(rewriter.error());
+  }
+  download.rewrite_by(*rewriter);
+  auto receive = start_receiver(_with.loop, workspace, _decompress);
   if (!receive) {
     co_return std::move(receive.error());
   }
   std::optional<btrfs::received_pages> pages;
   if (link.value.kind == planner::backup_kind::full && !means.read_again) {
-    std::vector<std::string> others;
-    for (const btrfs::link_record& record : workspace.records()) {
-      others.push_back(record.subvolume);
-    }
-    pages.emplace(workspace.directory(), std::move(others));
+    pages.emplace(workspace.receiving_directory(), workspace.names_before());
   }
   btrfs::receive_watch watch(_with.loop, *receive, _with.log,
                              std::chrono::seconds(_with.settings.receive_stall_seconds), stop);
@@ -764,9 +791,10 @@ task<result<void>> restore_job::receive_once(planned_link& planned,
   _totals.damaged_parts += download.damaged_parts();
   if (!fed) {
     report_broken_off(link, download);
-    co_return fed.error().why == reason::child_process
-        ? proof->explained(std::move(fed.error())).within(link.key)
-        : std::move(fed.error());
+    error failure = workspace.in_known_paths(std::move(fed.error()));
+    co_return failure.why == reason::child_process
+        ? proof->explained(std::move(failure)).within(link.key)
+        : failure;
   }
   auto taking = take_received(link, workspace, *proof);
   auto taken = co_await std::move(taking);
@@ -843,18 +871,14 @@ task<result<void>> restore_job::take_received(const chain_link& link,
     co_return std::move(info.error());
   }
   if (_verify != verify_mode::none) {
-    std::optional<btrfs::link_record> before;
-    if (!workspace.records().empty()) {
-      before = workspace.records().back();
-    }
-    if (auto verified = verify_identity(_with, link, *info, before); !verified) {
+    if (auto verified = verify_identity(link, *info); !verified) {
       co_return verified;
     }
   }
   auto proving = proof.lost(workspace.directory() + "/" + record->subvolume);
   auto lost = co_await std::move(proving);
   if (!lost) {
-    co_return std::move(lost.error()).within(link.key);
+    co_return workspace.in_known_paths(std::move(lost.error())).within(link.key);
   }
   _lost_writes = *lost;
   if (*lost > 0) {
@@ -892,15 +916,14 @@ task<result<void>> restore_job::verify(const restore_plan& plan,
                      workspace.directory() + "/" + workspace.records().back().subvolume);
   auto equal = co_await std::move(comparing);
   _content_verified = equal.has_value();
+  if (!equal) {
+    co_return workspace.in_known_paths(std::move(equal.error()));
+  }
   co_return equal;
 }
 
 result<void> restore_job::make_target(const chain_link& last, btrfs::receive_workspace& workspace) {
   const btrfs::link_record link = workspace.records().back();
-  auto received = workspace.inspect(link);
-  if (!received) {
-    return std::move(received.error());
-  }
   if (_command.keep_received) {
     if (auto kept = keep_received(last, workspace); !kept) {
       return kept;
@@ -908,14 +931,6 @@ result<void> restore_job::make_target(const chain_link& last, btrfs::receive_wor
   }
   if (auto made = workspace.publish(link); !made) {
     return made;
-  }
-  auto target = btrfs::inspect_subvolume(_command.target);
-  if (!target) {
-    return std::move(target.error());
-  }
-  if (target->read_only || target->parent_uuid != received->own_uuid) {
-    return damaged(_command.target + " is not the writable snapshot that was made of " +
-                   link.subvolume);
   }
   tidy_up(workspace);
   return engine::ok();
@@ -927,7 +942,7 @@ void restore_job::tidy_up(btrfs::receive_workspace& workspace) const {
   if (!tidied) {
     _with.log.write(log_level::warning, "restore", "restore_remains_left",
                     {{"target", _command.target},
-                     {"error", in_known_paths(workspace, _command.target, tidied.error()).text()},
+                     {"error", workspace.in_known_paths(tidied.error()).text()},
                      {"remedy",
                       "the target is complete; the same command once more, or removing "
                       "the subvolumes and the file in the directory beside it by hand, "

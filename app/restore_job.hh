@@ -25,7 +25,6 @@ namespace bts3::app {
 
 // The restore command: connects, and restores one subvolume or with --all each; one that fails does
 // not stop the others (exit status 6 when some succeeded). Prints results to standard output.
-// Unless it is a dry run, receive_workspace::isolate_mounts() must have been called before.
 engine::task<engine::result<exit_status>> run_restore(const services& with,
                                                       restore_command command);
 

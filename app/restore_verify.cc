@@ -82,9 +82,7 @@ source_finding find_source(const services& with, const planner::manifest& backup
   return finding;
 }
 
-result<void> verify_identity(const services& with, const chain_link& link,
-                             const btrfs::subvolume_info& received,
-                             const std::optional<btrfs::link_record>& before) {
+result<void> verify_identity(const chain_link& link, const btrfs::subvolume_info& received) {
   const auto& expected = link.value.snapshot;
   const std::string uuid = received.received_uuid.text();
   if (expected.uuid && uuid != *expected.uuid &&
@@ -95,15 +93,6 @@ result<void> verify_identity(const services& with, const chain_link& link,
   }
   if (!received.read_only) {
     return different(link.key + ": what was received is writable", "run the restore again");
-  }
-  if (before && received.parent_uuid.text() != before->own_uuid) {
-    // `btrfs receive` takes the first copy of the parent that it finds on the filesystem.
-    with.log.write(log_level::warning, "restore", "link_received_onto_another_copy",
-                   {{"manifest", link.key},
-                    {"parent", received.parent_uuid.text()},
-                    {"reason",
-                     "an older received copy of its parent is on this filesystem; should "
-                     "that have been changed since, so is what was restored"}});
   }
   return engine::ok();
 }

@@ -1,8 +1,8 @@
 // What a restore proves beyond the digests of its parts, before the target is made.
 //
-// Identity: each received subvolume carries the UUID that its manifest records, is read-only, and
-// was made from the one before it. Content: the last one equals the backup's snapshot, where that
-// is on this host; where it is not, the log says what was proven instead.
+// Identity: each received subvolume carries the UUID that its manifest records, and is read-only.
+// Content: the last one equals the backup's snapshot, where that is on this host; where it is not,
+// the log says what was proven instead.
 #pragma once
 
 #include "app/chain_reader.hh"
@@ -31,11 +31,9 @@ struct source_finding {
 };
 [[nodiscard]] source_finding find_source(const services& with, const planner::manifest& backup);
 
-// Reason integrity when `received` is not the snapshot that `link` describes, or not made from the
-// link before it. `before` is absent for the first link.
-engine::result<void> verify_identity(const services& with, const chain_link& link,
-                                     const btrfs::subvolume_info& received,
-                                     const std::optional<btrfs::link_record>& before);
+// Reason integrity when `received` is not the snapshot that `link` describes. (What it was made
+// from is the workspace's to tell.)
+engine::result<void> verify_identity(const chain_link& link, const btrfs::subvolume_info& received);
 
 // Compares on a thread of its own, with progress. Reason integrity, naming the first difference.
 engine::task<engine::result<void>> verify_content(const services& with, verify_mode mode,

@@ -26,8 +26,13 @@ error child_failure(std::string_view what, const child_exit& end) {
   failure.why = engine::reason::child_process;
   failure.status = end.exit_code;
   failure.message = std::string(what) + " " + end.describe();
-  if (!end.stderr_tail.empty()) {
-    std::string quoted = end.stderr_tail;
+  std::string quoted = end.stderr_tail;
+  // Before btrfs-progs 6.11 `receive -C` said this in every case.
+  if (quoted.starts_with("Chroot to ")) {
+    const std::size_t line_end = quoted.find('\n');
+    quoted.erase(0, line_end == std::string::npos ? line_end : line_end + 1);
+  }
+  if (!quoted.empty()) {
     for (char& c : quoted) {
       c = c == '\n' ? '|' : c;
     }
@@ -159,7 +164,8 @@ task<void> send_process::abort() {
 }
 
 result<receive_process> receive_process::start(engine::reactor& loop, const std::string& directory,
-                                               bool decompress) {
+                                               bool decompress,
+                                               std::function<result<void>()> before_start) {
   auto ends = engine::make_pipe(pipe_bytes);
   if (!ends) {
     return std::move(ends.error());
@@ -168,12 +174,14 @@ result<receive_process> receive_process::start(engine::reactor& loop, const std:
     return std::move(nonblocking.error());
   }
   engine::child_options options;
-  // -e: stop at the END command instead of waiting for another stream.
-  options.argv = {"btrfs", "receive", "-q", "-e"};
+  // -e: stop at the END command instead of waiting for another stream. -m: it need not look for the
+  // mount, which takes a /proc that shows it.
+  options.argv = {"btrfs", "receive", "-q", "-e", "-C", "-m", directory};
   if (decompress) {
     options.argv.emplace_back("--force-decompress");
   }
   options.argv.push_back(directory);
+  options.before_start = std::move(before_start);
   options.stdin_fd = ends->read_end.get();
   auto child = engine::child_process::spawn(loop, std::move(options));
   if (!child) {

@@ -8,6 +8,7 @@
 #include "engine/unique_fd.hh"
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -76,12 +77,16 @@ class send_process {
   engine::unique_fd _pipe;
 };
 
-// A running `btrfs receive` into a directory.
+// A running `btrfs receive` into a directory, which is its root directory, too: a path in the
+// stream leads nowhere else, and none has to be longer than it was where it came from.
 class receive_process {
  public:
-  // `decompress`: what comes compressed is written as ordinary data.
-  static engine::result<receive_process> start(engine::reactor& loop, const std::string& directory,
-                                               bool decompress = false);
+  // `directory` has to be the root of a mount, or of a subvolume that is mounted nowhere else; as
+  // the thread sees it that starts the receiver, after it has called `before_start`, if there is
+  // one. `decompress`: what comes compressed is written as ordinary data.
+  static engine::result<receive_process> start(
+      engine::reactor& loop, const std::string& directory, bool decompress = false,
+      std::function<engine::result<void>()> before_start = {});
   [[nodiscard]] int fd() const { return _pipe.get(); }
   [[nodiscard]] pid_t pid() const { return _child.pid(); }
   // In the pipe, not yet read by the receiver; nullopt once our end is closed.

@@ -5,26 +5,20 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/btrfs.h>
-#include <linux/btrfs_tree.h>
 #include <linux/magic.h>
-#include <sched.h>
 #include <sys/file.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <sstream>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -39,13 +33,14 @@ using engine::system_error;
 using engine::unique_fd;
 
 constexpr char records_name[] = "links";
-constexpr char records_new_name[] = "links.new";  // write_durably()'s, before its rename
+constexpr char records_new_name[] = "links.new";
 constexpr char records_version[] = "btrfs_to_s3 links 1";
+// A record has some 200 bytes, and a chain a few dozen links.
+constexpr off_t records_bytes_max = 16 << 20;
+constexpr char receiving_name[] = "received";
+constexpr char stand_in_name[] = ".parent";
 // How long a receiver whose restore was killed may take to notice: its input has ended by then.
 constexpr std::chrono::milliseconds receiver_grace{2'000};
-// Where the top level is mounted: a directory that every /proc has and that nobody needs here. In
-// our own namespace covering it disturbs nobody, and no temporary directory can be left behind.
-constexpr char mount_point[] = "/proc/driver";
 
 error refusal(std::string message, std::string remedy) {
   error failure;
@@ -55,83 +50,110 @@ error refusal(std::string message, std::string remedy) {
   return failure;
 }
 
-// Where a restore to `parent`/`name` receives.
-std::string private_path(const std::string& parent, const std::string& name) {
-  return parent + "/.btrfs_to_s3." + name;
+std::string private_name(const std::string& name) {
+  return ".btrfs_to_s3." + name;
 }
 
-// The path of the directory open as `fd` below the filesystem's top level, with a trailing slash;
-// empty for the top level itself.
-result<std::string> path_from_top_level(int fd) {
-  btrfs_ioctl_ino_lookup_args here{};
-  here.objectid = BTRFS_FIRST_FREE_OBJECTID;
-  if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP, &here) < 0) {
-    return system_error(errno, "BTRFS_IOC_INO_LOOKUP", "this needs root");
-  }
+// Where a restore to that target receives.
+std::string private_path(const target_report& target) {
+  return (target.parent == "/" ? "" : target.parent) + "/" + private_name(target.name);
+}
+
+// What has the private directory's name and was made by somebody else.
+error planted(const target_report& target, const std::string& what) {
+  return refusal(
+      private_path(target) + " is no directory that an interrupted restore left: " + what,
+      "others can write to " + target.parent +
+          ": look at what they put there and remove it, or name a target in a directory "
+          "that only root can write to");
+}
+
+// Refused unless it is ours and nobody else can look or write into it.
+result<void> check_ours(int place, const target_report& target) {
   struct stat entry{};
-  if (::fstat(fd, &entry) != 0) {
-    return system_error(errno, "fstat");
+  if (::fstat(place, &entry) != 0) {
+    return system_error(errno, private_path(target));
   }
-  btrfs_ioctl_ino_lookup_args lookup{};
-  lookup.treeid = here.treeid;
-  lookup.objectid = entry.st_ino;
-  if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP, &lookup) < 0) {
-    return system_error(errno, "BTRFS_IOC_INO_LOOKUP", "this needs root");
+  if (entry.st_uid != ::geteuid()) {
+    return planted(target, "it belongs to user " + std::to_string(entry.st_uid));
   }
-  std::string path = lookup.name;
-  // Upwards through the references of each subvolume to its parent.
-  std::uint64_t tree = here.treeid;
-  while (tree != BTRFS_FS_TREE_OBJECTID) {
-    btrfs_ioctl_search_args search{};
-    search.key.tree_id = BTRFS_ROOT_TREE_OBJECTID;
-    search.key.min_objectid = search.key.max_objectid = tree;
-    search.key.min_type = search.key.max_type = BTRFS_ROOT_BACKREF_KEY;
-    search.key.max_offset = UINT64_MAX;
-    search.key.max_transid = UINT64_MAX;
-    search.key.nr_items = 1;
-    if (::ioctl(fd, BTRFS_IOC_TREE_SEARCH, &search) < 0) {
-      return system_error(errno, "BTRFS_IOC_TREE_SEARCH", "this needs root");
-    }
-    if (search.key.nr_items == 0) {
-      return refusal("the subvolume with id " + std::to_string(tree) + " has been deleted",
-                     "name another target");
-    }
-    btrfs_ioctl_search_header header{};
-    std::copy_n(search.buf, sizeof header, reinterpret_cast<char*>(&header));
-    btrfs_root_ref reference{};
-    std::copy_n(search.buf + sizeof header, sizeof reference, reinterpret_cast<char*>(&reference));
-    const std::string name(search.buf + sizeof header + sizeof reference, reference.name_len);
-    const std::uint64_t parent = header.offset;
-    btrfs_ioctl_ino_lookup_args above{};
-    above.treeid = parent;
-    above.objectid = reference.dirid;
-    if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP, &above) < 0) {
-      return system_error(errno, "BTRFS_IOC_INO_LOOKUP", "this needs root");
-    }
-    path = above.name + name + "/" + path;
-    tree = parent;
+  if ((entry.st_mode & 077) != 0) {
+    std::ostringstream mode;
+    mode << std::oct << (entry.st_mode & 07777);
+    return planted(target, "it is open to others (mode " + mode.str() + ")");
   }
-  return path;
+  return engine::ok();
 }
 
-// Any block device of the filesystem that is mounted at `path`.
-result<std::string> device_of(const std::string& path) {
-  auto fd = open_directory(path);
-  if (!fd) {
-    return std::move(fd.error());
-  }
-  btrfs_ioctl_fs_info_args info{};
-  if (::ioctl(fd->get(), BTRFS_IOC_FS_INFO, &info) < 0) {
-    return system_error(errno, path + ": BTRFS_IOC_FS_INFO");
-  }
-  for (std::uint64_t id = 1; id <= info.max_id; ++id) {
-    btrfs_ioctl_dev_info_args device{};
-    device.devid = id;
-    if (::ioctl(fd->get(), BTRFS_IOC_DEV_INFO, &device) == 0 && device.path[0] != '\0') {
-      return std::string(reinterpret_cast<const char*>(device.path));
+// The private directory, if there is one.
+result<std::optional<unique_fd>> open_place(int parent, const target_report& target) {
+  auto place = open_beneath(parent, private_name(target.name), private_path(target));
+  if (!place) {
+    switch (place.error().status) {
+      case ENOENT:
+        return std::nullopt;
+      case ELOOP:
+        return planted(target, "it is a symbolic link");
+      case ENOTDIR:
+        return planted(target, "it is no directory");
+      case EXDEV:
+        return planted(target, "something is mounted there");
+      default:
+        return std::move(place.error());
     }
   }
-  return refusal("no block device found for the filesystem of " + path, "is it mounted?");
+  if (auto ours = check_ours(place->get(), target); !ours) {
+    return std::move(ours.error());
+  }
+  return std::move(*place);
+}
+
+// Whether `name` in that directory is what is open as `fd`.
+bool has_entry(int directory, const std::string& name, int fd) {
+  struct stat there{};
+  struct stat here{};
+  return ::fstatat(directory, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+         ::fstat(fd, &here) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino;
+}
+
+result<std::vector<std::string>> entries_of(int directory, const std::string& shown) {
+  const int again = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, int (*)(DIR*)> reading(again < 0 ? nullptr : ::fdopendir(again),
+                                                    &::closedir);
+  if (!reading) {
+    return system_error(errno, shown);
+  }
+  std::vector<std::string> names;
+  errno = 0;
+  for (; const dirent* entry = ::readdir(reading.get()); errno = 0) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") {
+      names.push_back(name);
+    }
+  }
+  if (errno != 0) {
+    return system_error(errno, shown);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Two random halves make a UUID of version 4.
+result<uuid> random_uuid() {
+  std::uint8_t raw[16];
+  if (::getrandom(raw, sizeof raw, 0) != static_cast<ssize_t>(sizeof raw)) {
+    return system_error(errno, "getrandom");
+  }
+  raw[6] = static_cast<std::uint8_t>((raw[6] & 0x0f) | 0x40);
+  raw[8] = static_cast<std::uint8_t>((raw[8] & 0x3f) | 0x80);
+  return uuid(raw);
+}
+
+void replace_all(std::string& text, const std::string& what, const std::string& with) {
+  for (std::size_t at = text.find(what); at != std::string::npos;
+       at = text.find(what, at + with.size())) {
+    text.replace(at, what.size(), with);
+  }
 }
 
 bool lock_within(int fd, std::chrono::milliseconds limit) {
@@ -152,27 +174,83 @@ struct loaded_records {
   std::optional<link_record> last_written;  // the file's last record, there or not any more
 };
 
-// The records in the private directory at `directory`, which people know as `shown`.
-result<loaded_records> read_records(const std::string& directory, const std::string& shown) {
+error no_records(const target_report& target) {
+  return refusal(private_path(target) + "/" + records_name + " is not a list of links",
+                 "run the restore again with --discard");
+}
+
+// The file of records; empty when there is none.
+result<std::string> records_text(int place, const target_report& target) {
+  const unique_fd file(
+      ::openat(place, records_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file.valid()) {
+    if (errno == ENOENT) {
+      return std::string();
+    }
+    return errno == ELOOP ? no_records(target)
+                          : system_error(errno, private_path(target) + "/" + records_name);
+  }
+  struct stat entry{};
+  if (::fstat(file.get(), &entry) != 0) {
+    return system_error(errno, private_path(target) + "/" + records_name);
+  }
+  if (!S_ISREG(entry.st_mode) || entry.st_nlink != 1 || entry.st_uid != ::geteuid() ||
+      entry.st_size > records_bytes_max || entry.st_size == 0) {
+    return no_records(target);
+  }
+  std::string text(static_cast<std::size_t>(entry.st_size), '\0');
+  std::size_t got = 0;
+  while (got < text.size()) {
+    const ssize_t count = ::read(file.get(), text.data() + got, text.size() - got);
+    if (count < 0) {
+      return system_error(errno, private_path(target) + "/" + records_name);
+    }
+    if (count == 0) {
+      return no_records(target);
+    }
+    got += static_cast<std::size_t>(count);
+  }
+  return text;
+}
+
+// "name", where older versions received, or "received/name".
+bool is_place_of_link(std::string_view path) {
+  constexpr std::string_view below = "received/";
+  if (path.starts_with(below)) {
+    path.remove_prefix(below.size());
+  }
+  return !path.empty() && path != "." && path != ".." && path.find('/') == path.npos;
+}
+
+result<loaded_records> read_records(int place, const target_report& target) {
   loaded_records loaded;
-  std::ifstream file(directory + "/" + records_name);
-  if (!file) {
+  auto text = records_text(place, target);
+  if (!text) {
+    return std::move(text.error());
+  }
+  if (text->empty()) {
     return loaded;
   }
+  std::istringstream file(*text);
   std::string line;
   if (!std::getline(file, line) || line != records_version) {
-    return refusal(shown + "/" + records_name + " is not a list of links",
-                   "run the restore again with --discard");
+    return no_records(target);
   }
   // Three lines for each link; written whole or not at all.
   link_record link;
   bool there = true;
   while (std::getline(file, link.manifest_key) && std::getline(file, link.subvolume) &&
          std::getline(file, link.own_uuid)) {
+    if (!is_place_of_link(link.subvolume)) {
+      return no_records(target);
+    }
     loaded.last_written = link;
-    auto info = inspect_subvolume(directory + "/" + link.subvolume);
+    const std::string shown = private_path(target) + "/" + link.subvolume;
+    const auto opened = open_beneath(place, link.subvolume, shown);
+    const auto info = opened ? inspect_subvolume(opened->get(), shown)
+                             : result<subvolume_info>(error(opened.error()));
     // The first that is missing and its successors have to be received again.
-    there = there && info && info->own_uuid.text() == link.own_uuid;
+    there = there && info && info->own_uuid.text() == link.own_uuid && info->read_only;
     if (there) {
       loaded.there.push_back(link);
     }
@@ -180,12 +258,48 @@ result<loaded_records> read_records(const std::string& directory, const std::str
   return loaded;
 }
 
-// Whether the target at `path` was made of what that record is of.
-bool is_published(const std::string& path, const std::optional<link_record>& record) {
-  if (!record || !is_subvolume(path)) {
+// Replaces the file so that a power cut leaves the old content or the new.
+result<void> write_records(int place, const std::string& text, const std::string& shown) {
+  const std::string path = shown + "/" + records_new_name;
+  if (::unlinkat(place, records_new_name, 0) != 0 && errno != ENOENT) {
+    return system_error(errno, "removing " + path);
+  }
+  const unique_fd file(::openat(place, records_new_name,
+                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!file.valid()) {
+    return system_error(errno, path);
+  }
+  std::size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t count = ::write(file.get(), text.data() + written, text.size() - written);
+    if (count < 0) {
+      return system_error(errno, "writing " + path);
+    }
+    written += static_cast<std::size_t>(count);
+  }
+  if (::fsync(file.get()) != 0) {
+    return system_error(errno, "fsync of " + path);
+  }
+  if (::renameat(place, records_new_name, place, records_name) != 0) {
+    return system_error(errno, "renaming " + path);
+  }
+  if (::fsync(place) != 0) {
+    return system_error(errno, "fsync of " + shown);
+  }
+  return engine::ok();
+}
+
+// Whether the target in `parent` was made of what that record is of.
+bool is_published(int parent, const target_report& target,
+                  const std::optional<link_record>& record) {
+  if (!record) {
     return false;
   }
-  const auto info = inspect_subvolume(path);
+  const auto there = open_beneath(parent, target.name, target.path());
+  if (!there || !is_subvolume(there->get())) {
+    return false;
+  }
+  const auto info = inspect_subvolume(there->get(), target.path());
   // UUIDs are never used twice: what has this parent is a snapshot of what was received.
   return info && !info->read_only && info->parent_uuid.text() == record->own_uuid;
 }
@@ -199,6 +313,19 @@ std::string target_report::path() const {
 error target_exists(const target_report& target) {
   return refusal("target " + target.path() + " exists already",
                  "name one that does not exist; nothing is ever restored over existing data");
+}
+
+result<void> check_mounted_writable(const std::string& path, const std::string& what) {
+  struct statvfs mount{};
+  if (::statvfs(path.c_str(), &mount) != 0) {
+    return system_error(errno, path);
+  }
+  if ((mount.f_flag & ST_RDONLY) != 0) {
+    return refusal(what + " is mounted read-only",
+                   "mount it writable (mount -o remount,rw) if that is what you want, or name "
+                   "another place");
+  }
+  return engine::ok();
 }
 
 result<target_report> check_target(const std::string& target) {
@@ -219,7 +346,7 @@ result<target_report> check_target(const std::string& target) {
                    "name one that does not exist yet");
   }
   report.exists = ::lstat(path.c_str(), &entry) == 0;
-  report.interrupted = ::lstat(private_path(report.parent, report.name).c_str(), &entry) == 0;
+  report.interrupted = ::lstat(private_path(report).c_str(), &entry) == 0;
   if (report.exists && !report.interrupted) {
     return target_exists(report);
   }
@@ -235,113 +362,163 @@ result<target_report> check_target(const std::string& target) {
     return refusal("the target's parent directory " + report.parent + " is not on Btrfs",
                    "`btrfs receive` needs a Btrfs filesystem: make one (mkfs.btrfs) and mount it");
   }
+  if (auto writable =
+          check_mounted_writable(report.parent, "the target's parent directory " + report.parent);
+      !writable) {
+    return std::move(writable.error());
+  }
   report.available_bytes =
       static_cast<std::uint64_t>(info.f_bavail) * static_cast<std::uint64_t>(info.f_bsize);
   return report;
 }
 
 result<earlier_work> find_earlier_work(const target_report& target) {
-  const std::string directory = private_path(target.parent, target.name);
-  auto loaded = read_records(directory, directory);
+  earlier_work found;
+  auto parent = open_directory(target.parent);
+  if (!parent) {
+    return std::move(parent.error());
+  }
+  auto place = open_place(parent->get(), target);
+  if (!place) {
+    return std::move(place.error());
+  }
+  if (!*place) {
+    return found;
+  }
+  auto loaded = read_records((*place)->get(), target);
   if (!loaded) {
     return std::move(loaded.error());
   }
-  earlier_work found;
   found.links = std::move(loaded->there);
-  if (is_published(target.path(), loaded->last_written)) {
+  if (is_published(parent->get(), target, loaded->last_written)) {
     found.published = std::move(loaded->last_written);
   }
   return found;
 }
 
-result<void> receive_workspace::isolate_mounts() {
-  if (::unshare(CLONE_NEWNS) != 0) {
-    return system_error(errno, "making a private mount namespace", "a restore needs root");
+result<void> receive_workspace::find_place() {
+  auto there = open_place(_parent.get(), _target);
+  if (!there) {
+    return std::move(there.error());
   }
-  // The one place that is mounted on lies below /proc, which is a mount point everywhere; "/" is
-  // none in a chroot, and a restore may well run in one.
-  if (::mount(nullptr, "/proc", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-    return system_error(errno, "making the mounts below /proc private");
+  if (*there) {
+    _place = std::move(**there);
+    return engine::ok();
   }
+  const std::string name = private_name(_target.name);
+  if (auto made = create_subvolume(_parent.get(), name, shown_path()); !made) {
+    if (made.error().status == EROFS) {
+      made.error().remedy =
+          _target.parent + " is mounted read-only, or lies in a subvolume that is";
+    }
+    return made;
+  }
+  auto fresh = open_beneath(_parent.get(), name, shown_path());
+  if (!fresh) {
+    return std::move(fresh.error());
+  }
+  // An inherited access list may have opened it. From here on it is closed; what came in before
+  // shows.
+  struct stat entry{};
+  if (::fstat(fresh->get(), &entry) != 0) {
+    return system_error(errno, shown_path());
+  }
+  if (entry.st_uid != ::geteuid() || !is_subvolume(fresh->get())) {
+    return planted(_target, "it was exchanged while it was made");
+  }
+  if (::fchmod(fresh->get(), 0700) != 0) {
+    return system_error(errno, shown_path());
+  }
+  auto content = entries_of(fresh->get(), shown_path());
+  if (!content) {
+    return std::move(content.error());
+  }
+  if (!content->empty()) {
+    return planted(_target, "\"" + content->front() + "\" was put into it while it was made");
+  }
+  _place = std::move(*fresh);
   return engine::ok();
 }
 
-result<void> receive_workspace::mount_top_level() {
-  auto parent = open_directory(_target.parent);
-  if (!parent) {
-    return std::move(parent.error());
+result<void> receive_workspace::lock() {
+  // Inherited by `btrfs receive`: one that a killed restore left behind holds the lock until it has
+  // noticed the end of its input, and must not write beside its successor.
+  if (::fcntl(_place.get(), F_SETFD, 0) != 0) {
+    return system_error(errno, "fcntl");
   }
-  auto below = path_from_top_level(parent->get());
-  if (!below) {
-    return std::move(below.error());
+  const bool locked = lock_within(_place.get(), receiver_grace);
+  // One that has just finished takes the directory away.
+  if (locked && has_entry(_parent.get(), private_name(_target.name), _place.get())) {
+    return engine::ok();
   }
-  auto device = device_of(_target.parent);
-  if (!device) {
-    return std::move(device.error());
-  }
-  _mount_point = mount_point;
-  if (::mount(device->c_str(), _mount_point.c_str(), "btrfs", MS_NOATIME | MS_NOSUID | MS_NODEV,
-              "subvolid=5") != 0) {
-    return system_error(errno, "mounting the top level of " + *device);
-  }
-  _mounted = true;
-  _private_path = _mount_point + "/" + *below + ".btrfs_to_s3." + _target.name;
-  return engine::ok();
+  error failure =
+      system_error(locked ? EBUSY : errno, "another restore to " + _target.path() + " is running");
+  failure.why = engine::reason::lock_held;
+  failure.what_now = engine::disposition::fail;
+  return failure;
 }
 
 result<receive_workspace> receive_workspace::open(const target_report& target, bool anew) {
   receive_workspace made;
   made._target = target;
-  if (auto mounted = made.mount_top_level(); !mounted) {
-    return std::move(mounted.error());
+  auto parent = open_directory(target.parent);
+  if (!parent) {
+    return std::move(parent.error());
   }
-  const auto fail = [&](error failure) {
-    made.close();
-    return failure;
-  };
-  if (::mkdir(made._private_path.c_str(), 0700) != 0 && errno != EEXIST) {
-    return fail(system_error(errno, "making the private directory beside " + target.name));
+  made._parent = std::move(*parent);
+  if (auto found = made.find_place(); !found) {
+    return std::move(found.error());
   }
-  auto directory = open_directory(made._private_path);
-  if (!directory) {
-    return fail(std::move(directory.error()));
-  }
-  made._lock = std::move(*directory);
-  // Inherited by `btrfs receive`: one that a killed restore left behind holds the lock until it has
-  // noticed the end of its input, and must not write beside its successor.
-  if (::fcntl(made._lock.get(), F_SETFD, 0) != 0) {
-    return fail(system_error(errno, "fcntl"));
-  }
-  if (!lock_within(made._lock.get(), receiver_grace)) {
-    error failure = system_error(
-        errno, "another restore to " + target.parent + "/" + target.name + " is running");
-    failure.why = engine::reason::lock_held;
-    failure.what_now = engine::disposition::fail;
-    made._lock.reset();
-    // Not ours to remove.
-    (void)::umount2(made._mount_point.c_str(), MNT_DETACH);
-    made._mounted = false;
-    return failure;
+  if (auto locked = made.lock(); !locked) {
+    return std::move(locked.error());
   }
   struct stat entry{};
-  made._target.exists = ::lstat(made.target_path().c_str(), &entry) == 0;
-  if (anew) {
-    if (auto discarded = made.discard(); !discarded) {
-      return fail(std::move(discarded.error()));
+  made._target.exists =
+      ::fstatat(made._parent.get(), target.name.c_str(), &entry, AT_SYMLINK_NOFOLLOW) == 0;
+  auto ready = made.open_receiving(false);
+  if (ready && anew) {
+    ready = made.discard();
+  } else if (ready) {
+    ready = made.load_records();
+    if (!ready) {
+      return std::move(ready.error());
     }
-    return made;
+    ready = made.delete_unrecorded();
   }
-  if (auto loaded = made.load_records(); !loaded) {
-    return fail(std::move(loaded.error()));
-  }
-  if (auto cleaned = made.delete_unrecorded(); !cleaned) {
-    return fail(std::move(cleaned.error()));
+  if (!ready) {
+    made.close();
+    return std::move(ready.error());
   }
   return made;
 }
 
+result<void> receive_workspace::open_receiving(bool make) {
+  if (_receiving.valid()) {
+    return engine::ok();
+  }
+  const std::string shown = shown_path() + "/" + receiving_name;
+  auto there = open_beneath(_place.get(), receiving_name, shown);
+  if (!there && there.error().status == ENOENT) {
+    if (!make) {
+      return engine::ok();
+    }
+    if (auto made = create_subvolume(_place.get(), receiving_name, shown); !made) {
+      return made;
+    }
+    there = open_beneath(_place.get(), receiving_name, shown);
+  }
+  if (!there) {
+    return std::move(there.error());
+  }
+  if (!is_subvolume(there->get())) {
+    return refusal(shown + " is no subvolume", "remove it, and run the restore again");
+  }
+  _receiving = std::move(*there);
+  return engine::ok();
+}
+
 result<void> receive_workspace::load_records() {
-  auto loaded = read_records(_private_path, shown_path());
+  auto loaded = read_records(_place.get(), _target);
   if (!loaded) {
     return std::move(loaded.error());
   }
@@ -350,13 +527,39 @@ result<void> receive_workspace::load_records() {
   return engine::ok();
 }
 
-std::string receive_workspace::target_path() const {
-  // Beside the private directory, through the same mount.
-  return _private_path.substr(0, _private_path.rfind('/') + 1) + _target.name;
+std::string receive_workspace::directory() const {
+  return "/proc/self/fd/" + std::to_string(_place.get());
+}
+
+std::string receive_workspace::receiving_directory() const {
+  return directory() + "/" + receiving_name;
+}
+
+std::vector<std::string> receive_workspace::names_before() const {
+  std::vector<std::string> names = {stand_in_name};
+  for (const link_record& link : _records) {
+    names.push_back(link.subvolume.substr(link.subvolume.rfind('/') + 1));
+  }
+  return names;
+}
+
+result<confined_receiver> receive_workspace::receiver() {
+  if (auto ready = open_receiving(true); !ready) {
+    return std::move(ready.error());
+  }
+  return confined_receiver::of(_receiving.get());
+}
+
+error receive_workspace::in_known_paths(error failure) const {
+  for (std::string* text : {&failure.message, &failure.remedy}) {
+    replace_all(*text, directory(), shown_path());
+    replace_all(*text, confined_receiver::directory, shown_path() + "/" + receiving_name);
+  }
+  return failure;
 }
 
 std::optional<link_record> receive_workspace::published() const {
-  return is_published(target_path(), _last_written) ? _last_written : std::nullopt;
+  return is_published(_parent.get(), _target, _last_written) ? _last_written : std::nullopt;
 }
 
 result<void> receive_workspace::discard() {
@@ -371,7 +574,7 @@ result<void> receive_workspace::discard() {
 
 result<void> receive_workspace::unlink_records() const {
   for (const char* name : {records_new_name, records_name}) {
-    if (::unlink((_private_path + "/" + name).c_str()) != 0 && errno != ENOENT) {
+    if (::unlinkat(_place.get(), name, 0) != 0 && errno != ENOENT) {
       return system_error(errno, "removing the records of " + shown_path());
     }
   }
@@ -379,24 +582,79 @@ result<void> receive_workspace::unlink_records() const {
 }
 
 std::string receive_workspace::shown_path() const {
-  return private_path(_target.parent, _target.name);
+  return private_path(_target);
 }
 
+// Every subvolume in the private directory but the one in which is received, as paths below it.
 result<std::vector<std::string>> receive_workspace::received_names() const {
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(_private_path.c_str()),
-                                                      &::closedir);
-  if (!directory) {
-    return system_error(errno, _private_path);
+  auto entries = entries_of(_place.get(), shown_path());
+  if (!entries) {
+    return std::move(entries.error());
   }
   std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(directory.get())) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != ".." && is_subvolume(_private_path + "/" + name)) {
+  for (const std::string& name : *entries) {
+    if (name == receiving_name) {
+      continue;
+    }
+    const auto there = open_beneath(_place.get(), name, shown_path() + "/" + name);
+    if (there && is_subvolume(there->get())) {
       names.push_back(name);
     }
   }
-  std::sort(names.begin(), names.end());
+  if (_receiving.valid()) {
+    auto received = nested_subvolumes(_receiving.get(), shown_path() + "/" + receiving_name);
+    if (!received) {
+      return std::move(received.error());
+    }
+    for (const std::string& path : *received) {
+      names.push_back(std::string(receiving_name) + "/" + path);
+    }
+  }
   return names;
+}
+
+bool receive_workspace::recorded(const std::string& subvolume) const {
+  return std::any_of(_records.begin(), _records.end(),
+                     [&](const link_record& link) { return link.subvolume == subvolume; });
+}
+
+result<unique_fd> receive_workspace::open_link(const link_record& link) const {
+  return open_beneath(_place.get(), link.subvolume, shown_path() + "/" + link.subvolume);
+}
+
+result<parent_names> receive_workspace::stand_in_for_parent() {
+  const std::string shown = shown_path() + "/" + receiving_name + "/" + stand_in_name;
+  const link_record& before = _records.back();
+  auto parent = open_link(before);
+  auto known = inspect(before);
+  auto alias = random_uuid();
+  if (auto ready = open_receiving(true); !ready) {
+    return std::move(ready.error());
+  }
+  if (!parent || !known || !alias) {
+    return !parent ? std::move(parent.error())
+                   : (!known ? std::move(known.error()) : std::move(alias.error()));
+  }
+  if (auto made = create_snapshot(parent->get(), _receiving.get(), stand_in_name, false, shown);
+      !made) {
+    return std::move(made.error());
+  }
+  auto there = open_beneath(_receiving.get(), stand_in_name, shown);
+  if (!there) {
+    return std::move(there.error());
+  }
+  if (auto named = set_received_uuid(there->get(), *alias, shown); !named) {
+    return std::move(named.error());
+  }
+  if (auto closed = make_read_only(there->get(), shown); !closed) {
+    return std::move(closed.error());
+  }
+  auto made = inspect_subvolume(there->get(), shown);
+  if (!made) {
+    return std::move(made.error());
+  }
+  _stand_in = made->own_uuid;
+  return parent_names{known->received_uuid, *alias};
 }
 
 result<link_record> receive_workspace::identify_received(const std::string& manifest_key) const {
@@ -406,14 +664,13 @@ result<link_record> receive_workspace::identify_received(const std::string& mani
   }
   std::vector<std::string> fresh;
   for (const std::string& name : *names) {
-    if (std::none_of(_records.begin(), _records.end(),
-                     [&](const link_record& link) { return link.subvolume == name; })) {
+    if (!recorded(name) && name != std::string(receiving_name) + "/" + stand_in_name) {
       fresh.push_back(name);
     }
   }
-  if (fresh.size() != 1) {
-    error failure;
-    failure.why = engine::reason::child_process;
+  error failure;
+  failure.why = engine::reason::child_process;
+  if (fresh.size() != 1 || !is_place_of_link(fresh.front())) {
     failure.message = "`btrfs receive` made " + std::to_string(fresh.size()) +
                       " subvolumes where one was expected";
     return failure;
@@ -426,9 +683,15 @@ result<link_record> receive_workspace::identify_received(const std::string& mani
     return std::move(info.error());
   }
   if (!info->read_only || info->received_uuid.is_null()) {
-    error failure;
-    failure.why = engine::reason::child_process;
     failure.message = "`btrfs receive` left " + link.subvolume + " unfinished";
+    return failure;
+  }
+  if (info->parent_uuid != _stand_in.value_or(uuid())) {
+    failure.why = engine::reason::integrity;
+    failure.message = "`btrfs receive` built it on another subvolume than on " +
+                      (_stand_in ? "the link before it" : std::string("nothing")) + " (UUID " +
+                      info->parent_uuid.text() + ")";
+    failure.remedy = "run the restore again: what was received of this link is deleted";
     return failure;
   }
   link.own_uuid = info->own_uuid.text();
@@ -436,7 +699,7 @@ result<link_record> receive_workspace::identify_received(const std::string& mani
 }
 
 result<void> receive_workspace::record(const link_record& link) {
-  if (::syncfs(_lock.get()) != 0) {
+  if (::syncfs(_place.get()) != 0) {
     return system_error(errno, "syncing the target's filesystem");
   }
   std::ostringstream text;
@@ -445,13 +708,28 @@ result<void> receive_workspace::record(const link_record& link) {
     text << one.manifest_key << '\n' << one.subvolume << '\n' << one.own_uuid << '\n';
   }
   text << link.manifest_key << '\n' << link.subvolume << '\n' << link.own_uuid << '\n';
-  if (auto written = engine::write_durably(_private_path + "/" + records_name, text.str());
-      !written) {
+  if (auto written = write_records(_place.get(), text.str(), shown_path()); !written) {
     return written;
   }
   _records.push_back(link);
   _last_written = link;
+  if (std::exchange(_stand_in, std::nullopt)) {
+    return delete_unrecorded();
+  }
   return engine::ok();
+}
+
+result<void> receive_workspace::delete_received(const std::string& path) const {
+  const std::size_t slash = path.rfind('/');
+  const std::string shown = shown_path() + "/" + path;
+  if (slash == std::string::npos) {
+    return delete_subvolume(_place.get(), path, shown);
+  }
+  auto above = open_beneath(_place.get(), path.substr(0, slash), shown);
+  if (!above) {
+    return std::move(above.error());
+  }
+  return delete_subvolume(above->get(), path.substr(slash + 1), shown);
 }
 
 result<void> receive_workspace::delete_unrecorded() {
@@ -459,12 +737,12 @@ result<void> receive_workspace::delete_unrecorded() {
   if (!names) {
     return std::move(names.error());
   }
+  _stand_in.reset();
   for (const std::string& name : *names) {
-    if (std::any_of(_records.begin(), _records.end(),
-                    [&](const link_record& link) { return link.subvolume == name; })) {
+    if (recorded(name)) {
       continue;
     }
-    if (auto deleted = delete_subvolume(_private_path, name); !deleted) {
+    if (auto deleted = delete_received(name); !deleted) {
       return deleted;
     }
   }
@@ -472,74 +750,117 @@ result<void> receive_workspace::delete_unrecorded() {
 }
 
 result<subvolume_info> receive_workspace::inspect(const link_record& link) const {
-  return inspect_subvolume(_private_path + "/" + link.subvolume);
+  auto opened = open_link(link);
+  if (!opened) {
+    return std::move(opened.error());
+  }
+  return inspect_subvolume(opened->get(), shown_path() + "/" + link.subvolume);
 }
 
 result<void> receive_workspace::publish(const link_record& link) const {
-  const std::string source = _private_path + "/" + link.subvolume;
-  // Through the same mount: the target's parent.
-  const std::string parent = _private_path.substr(0, _private_path.rfind('/'));
-  if (auto made = create_snapshot(source, parent, _target.name, false); !made) {
+  auto source = open_link(link);
+  if (!source) {
+    return std::move(source.error());
+  }
+  if (auto made =
+          create_snapshot(source->get(), _parent.get(), _target.name, false, _target.path());
+      !made) {
     return made;
   }
-  return sync_filesystem(_private_path);
+  if (::syncfs(_place.get()) != 0) {
+    return system_error(errno, "syncing the filesystem of " + _target.path());
+  }
+  error failure;
+  failure.why = engine::reason::integrity;
+  if (!is_published(_parent.get(), _target, link)) {
+    failure.message =
+        _target.path() + " is not the writable snapshot that was made of " + link.subvolume;
+    return failure;
+  }
+  const unique_fd by_path(::open(_target.path().c_str(), O_PATH | O_CLOEXEC));
+  if (!by_path.valid() || !has_entry(_parent.get(), _target.name, by_path.get())) {
+    failure.message = _target.parent +
+                      " was exchanged during the restore: the target was made in "
+                      "the directory that had this name before";
+    failure.remedy = "find it there, and name a target in a directory that only root can rename";
+    return failure;
+  }
+  return engine::ok();
 }
 
 result<void> receive_workspace::keep(const link_record& link, const std::string& directory,
                                      const std::string& name) const {
-  auto fd = open_directory(directory);
-  if (!fd) {
-    return std::move(fd.error());
+  auto source = open_link(link);
+  if (!source) {
+    return std::move(source.error());
   }
-  auto below = path_from_top_level(fd->get());
-  if (!below) {
-    return std::move(below.error());
+  auto into = open_directory(directory);
+  if (!into) {
+    return std::move(into.error());
   }
-  const std::string parent = _mount_point + "/" + *below;
-  if (auto made = create_snapshot(_private_path + "/" + link.subvolume, parent, name, true);
+  if (auto made = create_snapshot(source->get(), into->get(), name, true, directory + "/" + name);
       !made) {
     return made;
   }
-  return sync_filesystem(_private_path);
+  if (::syncfs(_place.get()) != 0) {
+    return system_error(errno, "syncing the filesystem of " + directory);
+  }
+  return engine::ok();
 }
 
 result<void> receive_workspace::remove() {
   // After a kill the target may not have reached the disk yet, and what it was made of goes now.
-  if (auto synced = sync_filesystem(_private_path); !synced) {
-    return synced;
+  if (auto removed = remove_received(); !removed) {
+    return removed;
   }
-  // The records go last: until then they tell whose work the target is.
-  if (auto discarded = discard(); !discarded) {
-    return discarded;
+  return remove_place();
+}
+
+// Nothing that was received is in it any more.
+result<void> receive_workspace::remove_place() {
+  if (std::exchange(_receiving, unique_fd()).valid()) {
+    if (auto deleted = delete_received(receiving_name); !deleted) {
+      return deleted;
+    }
   }
-  if (::rmdir(_private_path.c_str()) != 0) {
-    return system_error(errno, "removing " + shown_path());
+  const std::string name = private_name(_target.name);
+  if (!has_entry(_parent.get(), name, _place.get())) {
+    return refusal(shown_path() + " was moved during the restore",
+                   "find and remove it: its records are in the file \"links\"");
   }
-  _lock.reset();
+  if (is_subvolume(_place.get())) {
+    // With the records in it: until then they tell whose work the target is.
+    if (auto deleted = delete_subvolume(_parent.get(), name, shown_path()); !deleted) {
+      return deleted;
+    }
+  } else {
+    if (auto unlinked = unlink_records(); !unlinked) {
+      return unlinked;
+    }
+    if (::unlinkat(_parent.get(), name.c_str(), AT_REMOVEDIR) != 0) {
+      return system_error(errno, "removing " + shown_path());
+    }
+  }
+  _place.reset();
   return engine::ok();
 }
 
 result<void> receive_workspace::remove_received() {
-  if (auto synced = sync_filesystem(_private_path); !synced) {
-    return synced;
+  if (::syncfs(_place.get()) != 0) {
+    return system_error(errno, "syncing the filesystem of " + _target.path());
   }
   _records.clear();
   return delete_unrecorded();
 }
 
 void receive_workspace::close() {
-  if (!_mounted) {
-    return;
+  if (_place.valid() && _records.empty() && !published()) {
+    // Records of what is not there any more are of no use.
+    (void)remove_place();
   }
-  if (_lock.valid() && _records.empty() && !published()) {
-    // Records of what is not there any more are of no use. Fails, harmlessly, when something is
-    // in the directory.
-    (void)unlink_records();
-    (void)::rmdir(_private_path.c_str());
-  }
-  _lock.reset();
-  (void)::umount2(_mount_point.c_str(), MNT_DETACH);
-  _mounted = false;
+  _receiving.reset();
+  _place.reset();
+  _parent.reset();
 }
 
 }  // namespace bts3::btrfs

@@ -1,11 +1,22 @@
 // Where a restore receives, and how what it received becomes the target.
 //
-// `btrfs receive` works in a private directory on the target's filesystem, reached through a mount
-// of the filesystem's top level: in a mount of a subvolume it fails when an older copy of the
-// parent lies outside that mount. The mount is in a mount namespace of this process, so that it
-// disappears with it, also after a kill, and nobody else sees it. At the end the target becomes a
+// `btrfs receive` works in a private directory beside the target. At the end the target becomes a
 // writable snapshot of the last received subvolume, whose own read-only property is never touched,
 // and the received ones are deleted.
+//
+// The directory above may be one that others can write to. So the private directory is opened
+// without following a link, has to be ours and closed to everybody else, and is reached by its
+// descriptor from then on, as are its content and the target's parent: what has been renamed or
+// replaced meanwhile is not met again. Whatever else has its name is refused and left alone.
+//
+// It is a subvolume, with the records in it and a second one, in which is received: a stream can
+// reach that one alone (confined_receiver.hh), and the records go together with the directory, in
+// one step. Older versions made an ordinary directory and received in it; that is continued.
+//
+// `btrfs receive` builds an incremental on the first subvolume of the filesystem that claims the
+// parent's received UUID, and anybody may claim one. So the link before it gets a stand-in, a
+// snapshot with a received UUID that nobody knows, and the stream is made to name that
+// (stream_rewriter.hh): older copies of the parent are in nobody's way.
 //
 // A link counts as received only when `btrfs receive` exited well, the filesystem was synced and a
 // record of it was fsynced: after a power cut a received subvolume can carry its UUID and read-only
@@ -18,6 +29,7 @@
 // them a rerun knows what it need not restore again.
 #pragma once
 
+#include "btrfs/confined_receiver.hh"
 #include "btrfs/subvolume.hh"
 #include "engine/result.hh"
 #include "engine/unique_fd.hh"
@@ -39,17 +51,20 @@ struct target_report {
   [[nodiscard]] std::string path() const;
 };
 
-// Refuses, with the remedy: a relative path, a missing parent, a parent that is not on Btrfs, and a
-// target that exists, unless an interrupted restore to it left its private directory (then the
-// caller has to ask published()). Changes nothing.
+// Refuses, with the remedy: a relative path, a missing parent, a parent that is not on Btrfs or is
+// mounted read-only, and a target that exists, unless an interrupted restore to it left its private
+// directory (then the caller has to ask published()). Changes nothing.
 engine::result<target_report> check_target(const std::string& target);
 // What is said of a target that is there already.
 engine::error target_exists(const target_report& target);
 
+// Refuses, with the remedy, a path on a mount that is read-only; errors call it `what`.
+engine::result<void> check_mounted_writable(const std::string& path, const std::string& what);
+
 // What was received for one link of the chain.
 struct link_record {
   std::string manifest_key;
-  std::string subvolume;  // its directory's name below the private directory
+  std::string subvolume;  // its path below the private directory
   std::string own_uuid;
 };
 
@@ -62,26 +77,39 @@ struct earlier_work {
 // when the records make no sense.
 engine::result<earlier_work> find_earlier_work(const target_report& target);
 
+// The parent of the next link, as its stream knows it and as it has to be named instead.
+struct parent_names {
+  uuid in_stream;
+  uuid stand_in;
+};
+
 class receive_workspace {
  public:
   // Makes or finds the private directory, locks it against another restore of the same target, and
-  // deletes what has no record. isolate_mounts() must have been called before. The lock is shared
-  // with children, so that a receiver that outlives a killed restore is waited for (2 s at most).
-  // `anew`: what an interrupted restore left is removed first, readable or not.
+  // deletes what has no record. The lock is shared with children, so that a receiver that outlives
+  // a killed restore is waited for (2 s at most). `anew`: what an interrupted restore left is
+  // removed first, readable or not; what is nobody's restore is refused all the same.
   static engine::result<receive_workspace> open(const target_report& target, bool anew = false);
 
-  // Puts the process into a mount namespace of its own (unshare(2) with CLONE_NEWNS), from whose
-  // /proc nothing propagates. Needs CAP_SYS_ADMIN; before any thread starts.
-  static engine::result<void> isolate_mounts();
+  // The private directory, for this process alone.
+  [[nodiscard]] std::string directory() const;
+  // The place below it in which subvolumes appear, and the names there that were there before.
+  [[nodiscard]] std::string receiving_directory() const;
+  [[nodiscard]] std::vector<std::string> names_before() const;
+  // The same place for one `btrfs receive`.
+  engine::result<confined_receiver> receiver();
+  // An error with the paths that people know instead of those that a process of ours sees.
+  [[nodiscard]] engine::error in_known_paths(engine::error failure) const;
 
-  // For `btrfs receive`.
-  [[nodiscard]] std::string directory() const { return _private_path; }
   [[nodiscard]] const std::vector<link_record>& records() const { return _records; }
 
   // The recorded link whose writable snapshot the existing target is: an earlier restore was ended
   // between making the target and tidying up. Nullopt for anything else at the target's place.
   [[nodiscard]] std::optional<link_record> published() const;
+  // Before a link is received onto the last recorded one.
+  engine::result<parent_names> stand_in_for_parent();
   // The subvolume that appeared since the last record; an error when there is none or several.
+  // Reason integrity when it was not made of the stand-in, or, without one, of anything.
   engine::result<link_record> identify_received(const std::string& manifest_key) const;
   // Syncs the filesystem, then makes the record durable.
   engine::result<void> record(const link_record& link);
@@ -89,36 +117,41 @@ class receive_workspace {
   engine::result<void> delete_unrecorded();
   [[nodiscard]] engine::result<subvolume_info> inspect(const link_record& link) const;
 
-  // A writable snapshot of the recorded link at the target, durable.
+  // A writable snapshot of the recorded link at the target, durable. An error also when the target
+  // is not found under its path afterwards.
   engine::result<void> publish(const link_record& link) const;
   // A read-only snapshot of it in `directory` under `name`, durable.
   engine::result<void> keep(const link_record& link, const std::string& directory,
                             const std::string& name) const;
-  // Deletes the received subvolumes, the records and the private directory.
+  // Deletes the received subvolumes and then, in one step, the private directory with its records.
   engine::result<void> remove();
   // Deletes the received subvolumes alone: the records still tell whose work the target is.
   engine::result<void> remove_received();
-  // Unmounts, in every case; without records that tell something it removes the private directory
-  // first.
+  // Without records that tell something it removes the private directory.
   void close();
 
  private:
   receive_workspace() = default;
   [[nodiscard]] engine::result<std::vector<std::string>> received_names() const;
-  engine::result<void> mount_top_level();
+  [[nodiscard]] bool recorded(const std::string& subvolume) const;
+  [[nodiscard]] engine::result<engine::unique_fd> open_link(const link_record& link) const;
+  engine::result<void> find_place();
+  engine::result<void> lock();
+  engine::result<void> delete_received(const std::string& path) const;
+  engine::result<void> open_receiving(bool make);
   engine::result<void> unlink_records() const;
   engine::result<void> discard();
-  [[nodiscard]] std::string target_path() const;  // through the mount
-  [[nodiscard]] std::string shown_path() const;   // of the private directory, as people know it
+  engine::result<void> remove_place();
+  [[nodiscard]] std::string shown_path() const;  // of the private directory, as people know it
   engine::result<void> load_records();
 
   target_report _target;
-  std::string _mount_point;                  // of the top level
-  std::string _private_path;                 // the private directory as seen below the mount
+  engine::unique_fd _parent;                 // of the target
+  engine::unique_fd _place;                  // the private directory; holds the lock
+  engine::unique_fd _receiving;              // the subvolume below it, once there is one
   std::vector<link_record> _records;         // of links that are there
   std::optional<link_record> _last_written;  // the file's last record, there or not any more
-  engine::unique_fd _lock;
-  bool _mounted = false;
+  std::optional<uuid> _stand_in;             // its own UUID
 };
 
 }  // namespace bts3::btrfs

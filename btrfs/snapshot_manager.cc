@@ -75,19 +75,6 @@ error bad_name(const std::string& name) {
   return failure;
 }
 
-// Makes the writable subvolume at `path` read-only.
-result<void> make_read_only(const std::string& path) {
-  auto fd = open_directory(path);
-  if (!fd) {
-    return std::move(fd.error());
-  }
-  std::uint64_t flags = BTRFS_SUBVOL_RDONLY;
-  if (::ioctl(fd->get(), BTRFS_IOC_SUBVOL_SETFLAGS, &flags) < 0) {
-    return system_error(errno, "making " + path + " read-only");
-  }
-  return engine::ok();
-}
-
 // Whether both paths lead to one directory.
 bool same_directory(const std::string& a, const std::string& b) {
   struct stat first{};
@@ -112,15 +99,21 @@ result<void> create_snapshot(const std::string& source, const std::string& paren
   if (!into) {
     return std::move(into.error());
   }
+  return create_snapshot(from->get(), into->get(), name, read_only,
+                         source + " at " + parent + "/" + name);
+}
+
+result<void> create_snapshot(int source, int parent, const std::string& name, bool read_only,
+                             const std::string& shown) {
   btrfs_ioctl_vol_args_v2 arguments{};
-  arguments.fd = from->get();
+  arguments.fd = source;
   arguments.flags = read_only ? BTRFS_SUBVOL_RDONLY : 0;
   if (!copy_name(arguments.name, name)) {
     return bad_name(name);
   }
-  if (::ioctl(into->get(), BTRFS_IOC_SNAP_CREATE_V2, &arguments) < 0) {
+  if (::ioctl(parent, BTRFS_IOC_SNAP_CREATE_V2, &arguments) < 0) {
     const int err = errno;
-    const std::string what = "snapshot of " + source + " at " + parent + "/" + name;
+    const std::string what = "snapshot of " + shown;
     if (err == EXDEV) {
       error failure = system_error(err, what);
       failure.why = engine::reason::configuration;
@@ -147,14 +140,51 @@ result<void> delete_subvolume(const std::string& parent, const std::string& name
   if (!directory) {
     return std::move(directory.error());
   }
+  return delete_subvolume(directory->get(), name, path);
+}
+
+result<void> delete_subvolume(int parent, const std::string& name, const std::string& shown) {
   btrfs_ioctl_vol_args arguments{};
   if (!copy_name(arguments.name, name)) {
     return bad_name(name);
   }
-  if (::ioctl(directory->get(), BTRFS_IOC_SNAP_DESTROY, &arguments) < 0) {
+  if (::ioctl(parent, BTRFS_IOC_SNAP_DESTROY, &arguments) < 0) {
     const int err = errno;
-    return system_error(err, "deleting subvolume " + path,
+    return system_error(err, "deleting subvolume " + shown,
                         err == EPERM || err == EACCES ? "this needs root" : "");
+  }
+  return engine::ok();
+}
+
+result<void> create_subvolume(int parent, const std::string& name, const std::string& shown) {
+  btrfs_ioctl_vol_args arguments{};
+  if (!copy_name(arguments.name, name)) {
+    return bad_name(name);
+  }
+  const mode_t before = ::umask(077);
+  const int code = ::ioctl(parent, BTRFS_IOC_SUBVOL_CREATE, &arguments);
+  const int err = errno;
+  ::umask(before);
+  if (code < 0) {
+    return system_error(err, "creating subvolume " + shown,
+                        err == EPERM || err == EACCES ? "this needs root" : "");
+  }
+  return engine::ok();
+}
+
+result<void> make_read_only(int directory, const std::string& shown) {
+  std::uint64_t flags = BTRFS_SUBVOL_RDONLY;
+  if (::ioctl(directory, BTRFS_IOC_SUBVOL_SETFLAGS, &flags) < 0) {
+    return system_error(errno, "making " + shown + " read-only");
+  }
+  return engine::ok();
+}
+
+result<void> set_received_uuid(int directory, const uuid& of, const std::string& shown) {
+  btrfs_ioctl_received_subvol_args arguments{};
+  of.copy_to(arguments.uuid);
+  if (::ioctl(directory, BTRFS_IOC_SET_RECEIVED_SUBVOL, &arguments) < 0) {
+    return system_error(errno, shown + ": BTRFS_IOC_SET_RECEIVED_SUBVOL");
   }
   return engine::ok();
 }
@@ -231,7 +261,10 @@ result<snapshot> snapshot_manager::create(const std::string& source, std::string
     return failure;
   };
   if (received) {
-    if (auto done = make_read_only(made->path); !done) {
+    auto writable = open_directory(made->path);
+    auto done = writable ? make_read_only(writable->get(), made->path)
+                         : result<void>(std::move(writable.error()));
+    if (!done) {
       return undo(std::move(done.error()));
     }
   }

@@ -62,8 +62,21 @@ class snapshot_manager {
 // A snapshot of `source` called `name` in directory `parent`. Not durable until a sync.
 engine::result<void> create_snapshot(const std::string& source, const std::string& parent,
                                      const std::string& name, bool read_only);
+// The same of open directories; errors call the new one `shown`.
+engine::result<void> create_snapshot(int source, int parent, const std::string& name,
+                                     bool read_only, const std::string& shown);
 // Deletes subvolume `name` in directory `parent`; symbolic links are not followed.
 engine::result<void> delete_subvolume(const std::string& parent, const std::string& name);
+// The same in an open directory; errors call the subvolume `shown`. Its entry must be one.
+engine::result<void> delete_subvolume(int parent, const std::string& name,
+                                      const std::string& shown);
+// An empty subvolume in an open directory, accessible to its owner alone. Not durable until a sync.
+engine::result<void> create_subvolume(int parent, const std::string& name,
+                                      const std::string& shown);
+// Makes the writable subvolume that is open as `directory` read-only.
+engine::result<void> make_read_only(int directory, const std::string& shown);
+// Has the writable subvolume that is open as `directory` pass for a copy of that one.
+engine::result<void> set_received_uuid(int directory, const uuid& of, const std::string& shown);
 // Commits the filesystem that holds `path`.
 engine::result<void> sync_filesystem(const std::string& path);
 

@@ -1,14 +1,17 @@
 #include "btrfs/subvolume.hh"
 
 #include "engine/files.hh"
-#include "engine/unique_fd.hh"
 
+#include <fcntl.h>
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -32,6 +35,18 @@ error not_usable(const std::string& message, std::string remedy) {
   return failure;
 }
 
+result<void> check_on_btrfs(int directory, const std::string& shown) {
+  struct statfs info{};
+  if (::fstatfs(directory, &info) != 0) {
+    return system_error(errno, shown);
+  }
+  if (static_cast<unsigned long>(info.f_type) != BTRFS_SUPER_MAGIC) {
+    return not_usable(shown + " is not on a Btrfs filesystem",
+                      "name a directory on Btrfs (`stat -f -c %T " + shown + "` tells)");
+  }
+  return engine::ok();
+}
+
 result<unique_fd> open_on_btrfs(const std::string& path) {
   auto fd = open_directory(path);
   if (!fd) {
@@ -40,22 +55,17 @@ result<unique_fd> open_on_btrfs(const std::string& path) {
         "check that it is there, its filesystem mounted, and this user allowed to read it";
     return failure;
   }
-  struct statfs info{};
-  if (::fstatfs(fd->get(), &info) != 0) {
-    return system_error(errno, path);
-  }
-  if (static_cast<unsigned long>(info.f_type) != BTRFS_SUPER_MAGIC) {
-    return not_usable(path + " is not on a Btrfs filesystem",
-                      "name a directory on Btrfs (`stat -f -c %T " + path + "` tells)");
+  if (auto fine = check_on_btrfs(fd->get(), path); !fine) {
+    return std::move(fine.error());
   }
   return fd;
 }
 
 // The path of a subvolume within the one that `fd` is the root of, by its reference there.
-result<std::string> path_of(const unique_fd& fd, std::uint64_t directory, std::uint64_t tree) {
+result<std::string> path_of(int fd, std::uint64_t directory, std::uint64_t tree) {
   btrfs_ioctl_ino_lookup_args lookup{};
   lookup.objectid = directory;
-  if (::ioctl(fd.get(), BTRFS_IOC_INO_LOOKUP, &lookup) < 0) {
+  if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP, &lookup) < 0) {
     const int err = errno;
     return system_error(err, "BTRFS_IOC_INO_LOOKUP", err == EPERM ? "this needs root" : "");
   }
@@ -63,7 +73,7 @@ result<std::string> path_of(const unique_fd& fd, std::uint64_t directory, std::u
   btrfs_ioctl_ino_lookup_user_args user{};
   user.dirid = directory;
   user.treeid = tree;
-  if (::ioctl(fd.get(), BTRFS_IOC_INO_LOOKUP_USER, &user) < 0) {
+  if (::ioctl(fd, BTRFS_IOC_INO_LOOKUP_USER, &user) < 0) {
     return system_error(errno, "BTRFS_IOC_INO_LOOKUP_USER");
   }
   return std::string(lookup.name) + user.name;  // the first ends in a slash, or is empty
@@ -129,19 +139,45 @@ bool is_subvolume(const std::string& path) {
          static_cast<unsigned long>(info.f_type) == BTRFS_SUPER_MAGIC;
 }
 
+bool is_subvolume(int directory) {
+  struct stat entry{};
+  struct statfs info{};
+  return ::fstat(directory, &entry) == 0 && S_ISDIR(entry.st_mode) &&
+         entry.st_ino == BTRFS_FIRST_FREE_OBJECTID && ::fstatfs(directory, &info) == 0 &&
+         static_cast<unsigned long>(info.f_type) == BTRFS_SUPER_MAGIC;
+}
+
+result<unique_fd> open_beneath(int directory, const std::string& path, const std::string& shown) {
+  open_how how{};
+  how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  unique_fd fd(static_cast<int>(::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how)));
+  if (!fd.valid()) {
+    return system_error(errno, shown);
+  }
+  return fd;
+}
+
 result<subvolume_info> inspect_subvolume(const std::string& path) {
   auto fd = open_on_btrfs(path);
   if (!fd) {
     return std::move(fd.error());
   }
-  if (!is_subvolume(path)) {
+  return inspect_subvolume(fd->get(), path);
+}
+
+result<subvolume_info> inspect_subvolume(int directory, const std::string& path) {
+  if (auto fine = check_on_btrfs(directory, path); !fine) {
+    return std::move(fine.error());
+  }
+  if (!is_subvolume(directory)) {
     return not_usable(path + " is an ordinary directory, not a Btrfs subvolume",
                       "name a subvolume (`btrfs subvolume list` shows them), or turn the directory "
                       "into one: `btrfs subvolume create` beside it, then move its content");
   }
   btrfs_ioctl_get_subvol_info_args raw{};
   // Returns 1, not 0, for a subvolume below the top level on some kernels (seen on 6.18).
-  if (::ioctl(fd->get(), BTRFS_IOC_GET_SUBVOL_INFO, &raw) < 0) {
+  if (::ioctl(directory, BTRFS_IOC_GET_SUBVOL_INFO, &raw) < 0) {
     return system_error(errno, path + ": BTRFS_IOC_GET_SUBVOL_INFO");
   }
   subvolume_info info;
@@ -177,16 +213,20 @@ result<std::vector<std::string>> nested_subvolumes(const std::string& path) {
   if (!fd) {
     return std::move(fd.error());
   }
+  return nested_subvolumes(fd->get(), path);
+}
+
+result<std::vector<std::string>> nested_subvolumes(int directory, const std::string& path) {
   std::vector<std::string> names;
   btrfs_ioctl_get_subvol_rootref_args refs{};
   for (;;) {
     // EOVERFLOW: 255 were returned and there are more; min_treeid has moved on by itself.
-    const int code = ::ioctl(fd->get(), BTRFS_IOC_GET_SUBVOL_ROOTREF, &refs);
+    const int code = ::ioctl(directory, BTRFS_IOC_GET_SUBVOL_ROOTREF, &refs);
     if (code < 0 && errno != EOVERFLOW) {
       return system_error(errno, path + ": BTRFS_IOC_GET_SUBVOL_ROOTREF");
     }
     for (unsigned i = 0; i < refs.num_items; ++i) {
-      auto name = path_of(*fd, refs.rootref[i].dirid, refs.rootref[i].treeid);
+      auto name = path_of(directory, refs.rootref[i].dirid, refs.rootref[i].treeid);
       if (name) {
         names.push_back(std::move(*name));
       } else if (name.error().what_now != engine::disposition::not_found) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include "engine/result.hh"
+#include "engine/unique_fd.hh"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -21,6 +23,11 @@ class uuid {
   static std::optional<uuid> parse(std::string_view text);
   [[nodiscard]] std::string text() const;
   [[nodiscard]] bool is_null() const;
+  template <typename Byte>
+  void copy_to(Byte (&raw)[16]) const {
+    std::copy(_bytes.begin(), _bytes.end(), raw);
+  }
+  [[nodiscard]] const std::array<std::uint8_t, 16>& bytes() const { return _bytes; }
   bool operator==(const uuid&) const = default;
 
  private:
@@ -49,8 +56,17 @@ struct subvolume_info {
 // each with its remedy.
 engine::result<subvolume_info> inspect_subvolume(const std::string& path);
 
+// The same of an open directory, which errors call `shown`.
+engine::result<subvolume_info> inspect_subvolume(int directory, const std::string& shown);
+
 // Whether `path` is a subvolume's root; false for anything else, missing paths included.
 bool is_subvolume(const std::string& path);
+bool is_subvolume(int directory);
+
+// The directory at `path` below an open one, never by a symbolic link, upwards, or into another
+// mount: openat2(2), which tells these by ELOOP and EXDEV.
+engine::result<engine::unique_fd> open_beneath(int directory, const std::string& path,
+                                               const std::string& shown);
 
 // The filesystem's UUID; an error with its remedy when `path` is missing or not on Btrfs.
 engine::result<uuid> filesystem_id(const std::string& path);
@@ -59,5 +75,6 @@ engine::result<uuid> filesystem_id(const std::string& path);
 // snapshot of it leaves out: nothing of them is sent, nor, depending on the kernel, the empty
 // directories where they hang. Sorted; what is deleted meanwhile is not named.
 engine::result<std::vector<std::string>> nested_subvolumes(const std::string& path);
+engine::result<std::vector<std::string>> nested_subvolumes(int directory, const std::string& shown);
 
 }  // namespace bts3::btrfs

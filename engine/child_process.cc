@@ -18,6 +18,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 extern char** environ;
@@ -66,6 +68,18 @@ std::vector<std::string> environment_with(const std::vector<std::string>& additi
     }
   }
   return merged;
+}
+
+// Waits for the end of `work`: for what changes the thread that does it.
+template <typename Work>
+result<void> run_on_a_thread(Work work) {
+  result<void> outcome = ok();
+  try {
+    std::thread([&] { outcome = work(); }).join();
+  } catch (const std::system_error& failure) {
+    return thread_error(failure.code().value());
+  }
+  return outcome;
 }
 
 }  // namespace
@@ -175,9 +189,25 @@ result<child_process> child_process::spawn(reactor& loop, child_options options)
   int code = place(state->options.stdin_fd, STDIN_FILENO);
   code = code != 0 ? code : place(state->options.stdout_fd, STDOUT_FILENO);
   code = code != 0 ? code : place(stderr_ends->write_end.get(), STDERR_FILENO);
-  code = code != 0 ? code
-                   : ::posix_spawn(&state->pid, program->c_str(), &how.actions, &how.attributes,
-                                   argv.data(), envp.data());
+  result<void> prepared = ok();
+  const auto start = [&] {
+    code = ::posix_spawn(&state->pid, program->c_str(), &how.actions, &how.attributes, argv.data(),
+                         envp.data());
+  };
+  if (code == 0 && state->options.before_start) {
+    prepared = run_on_a_thread([&] {
+      auto done = state->options.before_start();
+      if (done) {
+        start();
+      }
+      return done;
+    });
+  } else if (code == 0) {
+    start();
+  }
+  if (!prepared) {
+    return std::move(prepared.error());
+  }
   if (code != 0) {
     error failure = system_error(code, "starting " + *program);
     failure.what_now = disposition::fail;

@@ -17,6 +17,7 @@
 #include "engine/unique_fd.hh"
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <sys/types.h>
@@ -33,6 +34,9 @@ struct child_options {
   int stdin_fd = -1;                               // duplicated; stays the caller's. -1: /dev/null
   int stdout_fd = -1;                              // likewise
   std::vector<std::string> environment_additions;  // "NAME=value", override inherited ones
+  // When set, called on a thread of its own, which then starts the child and ends: what a child
+  // inherits of the thread that starts it, as namespaces, can be made there. An error is spawn()'s.
+  std::function<result<void>()> before_start;
   // Between SIGTERM and SIGKILL.
   std::chrono::milliseconds kill_after{5'000};
 };

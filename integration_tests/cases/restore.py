@@ -7,6 +7,7 @@ import re
 import signal
 import struct
 import subprocess
+import threading
 import time
 
 from world import MIB, btrfs, case, compare, dataset, says, terminal, tool
@@ -57,12 +58,43 @@ def flip(w, key, at):
 
 
 def fake_receive(w, text):
-    """An environment whose `btrfs receive` is this shell text; $REAL is the real program."""
+    """An environment whose `btrfs receive` is this shell text; $REAL is the real program. It can write into $PLACE
+    alone, which is received() of the target, and to a pipe that has a name."""
     fake = w.fake_btrfs("exit 9")
     script = pathlib.Path(fake["PATH"].split(":")[0]) / "btrfs"
     script.write_text(script.read_text().replace(
-        "if [[ $1 != send ]]", f"if [[ $1 == receive ]]; then\n{text}\nfi\nif [[ $1 != send ]]"))
+        "if [[ $1 != send ]]",
+        f'if [[ $1 == receive ]]; then\nPLACE=${{@: -1}}\n{text}\nfi\nif [[ $1 != send ]]'))
     return fake
+
+
+def received(target):
+    """Where a restore to that target receives."""
+    return target.parent / f".btrfs_to_s3.{target.name}" / "received"
+
+
+class Gathered:
+    """A pipe with a name; size() tells how many bytes were written to it, once its writers have ended."""
+
+    def __init__(self, w):
+        self.path = w.directory / f"pipe-{time.monotonic_ns()}"
+        os.mkfifo(self.path)
+        self._ours = os.open(self.path, os.O_RDWR)  # so that it has no end before ours
+        self._bytes = 0
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self):
+        with open(self.path, "rb", buffering=0) as pipe:
+            while piece := pipe.read(1 << 20):
+                self._bytes += len(piece)
+
+    def size(self):
+        if self._ours >= 0:
+            os.close(self._ours)
+            self._ours = -1
+            self._thread.join()
+        return self._bytes
 
 
 @case
@@ -74,16 +106,12 @@ def a_flipped_byte_is_caught_before_receive(w):
     at = 5 * MIB + 12345  # in the second part
     w.bucket.put(chunk["key"], body[:at] + bytes([body[at] ^ 1]) + body[at + 1:])
     subvolumes = w.filesystem.subvolumes()
-    received = w.directory / "received"
-    fake = w.fake_btrfs("exit 9")
-    script = pathlib.Path(fake["PATH"].split(":")[0]) / "btrfs"
-    script.write_text(script.read_text().replace(
-        "if [[ $1 != send ]]",
-        f'if [[ $1 == receive ]]; then tee {received} | "$REAL" "$@"; exit $?; fi\nif [[ $1 != send ]]'))
-    outcome = w.restore("--target", str(w.restored / "data"), expect=4, environment=fake)
+    seen = Gathered(w)
+    outcome = w.restore("--target", str(w.restored / "data"), expect=4,
+                        environment=fake_receive(w, f'tee {seen.path} | "$REAL" "$@"; exit $?'))
     says(outcome, chunk["key"], "part 2")
     # 12 MiB of the first chunk and 5 of this one, at most, had been released.
-    assert received.stat().st_size <= 17 * MIB, received.stat().st_size
+    assert 5 * MIB <= seen.size() <= 17 * MIB, seen.size()
     w.nothing_left_behind(subvolumes)
     assert not (w.restored / "data").exists()
     w.bucket.put(chunk["key"], body)
@@ -226,13 +254,11 @@ def killed_at_each_step(w, keys, *arguments, rerun=None):
         outcome = w.tool.run("restore", "--subvolume", "data", "--target", str(target), *arguments,
                              environment=at(step))
         done = outcome.status == 0
-        complete = lost = False
+        lost = False
         if not done:
             assert outcome.status == -signal.SIGKILL, outcome
             print(f"killed before step {at.last()}", flush=True)
-            # Once the records are gone nothing tells whose the target is: it is complete, and refused.
-            complete = at.last().split()[1] in ("rmdir", "umount") and target.exists()
-            again = w.restore("--target", str(target), *rerun, expect=2 if complete else 0)
+            again = w.restore("--target", str(target), *rerun)
             resumed += "links_kept_from_before" in again.stderr
             finished += "interrupted_restore_finished" in again.stderr
             lost = "received_snapshot_not_kept" in again.stderr
@@ -240,7 +266,7 @@ def killed_at_each_step(w, keys, *arguments, rerun=None):
             not_kept += lost
         w.same(w.data, target)
         kept = [name for name in w.snapshot_names() if name not in snapshots]
-        wanted = arguments if done or complete else rerun
+        wanted = arguments if done else rerun
         assert len(kept) == ("--keep-received" in wanted and not lost), (kept, wanted, lost)
         w.nothing_left_behind(subvolumes + ["restored/data"] + ["snapshots/" + name for name in kept])
         os.system(f"btrfs subvolume delete {target} > /dev/null")
@@ -319,11 +345,10 @@ def restore_beside_prune_says_that_its_chain_vanishes(w):
     subvolumes = w.filesystem.subvolumes()
     doomed = w.bucket.get_json(old)["chunks"]
     # When the second link is to be received, its chunks have been listed, and go.
-    counter = w.directory / "receivers"
-    counter.write_text("")
-    held = w.directory / "held"
-    fake = fake_receive(w, f"""echo >> {counter}
-if [[ $(wc -l < {counter}) == 1 ]]; then "$REAL" "$@"; touch {held}; while [[ -e {held} ]]; do sleep 0.05; done; exit 0; fi""")
+    held = received(target) / "held"
+    fake = fake_receive(w, """echo >> $PLACE/receivers
+if [[ $(wc -l < $PLACE/receivers) == 1 ]]; then "$REAL" "$@"; touch $PLACE/held
+while [[ -e $PLACE/held ]]; do sleep 0.05; done; exit 0; fi""")
     running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), "--manifest-key", old,
                            environment=fake)
     deadline = time.monotonic() + 60
@@ -351,8 +376,8 @@ def an_interrupted_restore_says_what_it_repeats(w):
     says_so = w.restore("--target", str(target), "--dry-run").stdout
     assert "downloaded from its beginning" in says_so, says_so
     # Ctrl-C while the link is received.
-    held = w.directory / "held"
-    fake = fake_receive(w, f"head -c 6000000 > /dev/null; touch {held}; exec sleep 600")
+    held = received(target) / "held"
+    fake = fake_receive(w, "head -c 6000000 > /dev/null; touch $PLACE/held; exec sleep 600")
     running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), environment=fake)
     deadline = time.monotonic() + 60
     while not held.exists():
@@ -367,10 +392,8 @@ def an_interrupted_restore_says_what_it_repeats(w):
 
 def killed_in_receive(w, target, link, manner):
     """Ends the restore with SIGKILL while link `link` (from 1) is being received."""
-    counter = w.directory / "receivers"
-    counter.write_text("")
-    text = f"""echo >> {counter}
-if [[ $(wc -l < {counter}) == {link} ]]; then {manner}; fi
+    text = f"""echo >> $PLACE/receivers
+if [[ $(wc -l < $PLACE/receivers) == {link} ]]; then {manner}; fi
 exec "$REAL" "$@" """
     outcome = w.tool.run("restore", "--subvolume", "data", "--target", str(target), environment=fake_receive(w, text))
     assert outcome.status == -signal.SIGKILL, outcome
@@ -562,7 +585,8 @@ def restoring_all_is_finished_by_running_it_again(w):
     says(w.expect(6, w.tool.run(*everything)), "subvolume_failed subvolume=other", chunk)
     w.same(w.data, w.restored / "data")
     assert sorted(path.name for path in w.restored.iterdir()) == [".btrfs_to_s3.data", "data"]
-    assert w.filesystem.subvolumes() == sorted(subvolumes + ["restored/data"])
+    assert w.filesystem.subvolumes() == sorted(subvolumes + ["restored/.btrfs_to_s3.data",
+                                                             "restored/.btrfs_to_s3.data/received", "restored/data"])
     # Again, with nothing repaired: what is there is left alone, and is not an error.
     identity = (w.restored / "data").stat().st_ino, btrfs_uuid(w.restored / "data")
     again = w.expect(6, w.tool.run(*everything, "--json"))
@@ -848,20 +872,20 @@ def restore_of_the_earlier_tools_format(w):
     w.same(w.data, w.restored / "spooled")
     assert list(spool.iterdir()) == []
     body = flip(w, chunk["key"], chunk["size"] - 5_000_000)
-    received = w.directory / "received"
+    seen = Gathered(w)
     outcome = w.restore("--target", str(w.restored / "c"), expect=4,
-                        environment=fake_receive(w, f'tee {received} | "$REAL" "$@"; exit $?'))
+                        environment=fake_receive(w, f'echo > {seen.path}; tee {seen.path} | "$REAL" "$@"; exit $?'))
     says(outcome, "chunk_damaged attempt=2", chunk["key"])
-    assert received.stat().st_size == 0, received.stat().st_size
+    assert seen.size() == 1, seen.size()  # the receiver's own line
     w.bucket.put(chunk["key"], body)
     del w.tool.tables["s3"]["spool_enabled"]
     # Damaged: nothing is received at all.
     body = flip(w, chunk["key"], chunk["size"] - 5_000_000)
-    witness = w.directory / "witness"
+    seen = Gathered(w)
     outcome = w.restore("--target", str(w.restored / "c"), "--verify-first", expect=4,
-                        environment=fake_receive(w, f'touch {witness}; exec "$REAL" "$@"'))
+                        environment=fake_receive(w, f'echo > {seen.path}; exec "$REAL" "$@"'))
     says(outcome, "chunk_damaged attempt=2", chunk["key"])
-    assert not witness.exists()
+    assert seen.size() == 0
     w.nothing_left_behind(subvolumes + ["restored/a", "restored/b", "restored/spooled"])
     w.bucket.put(chunk["key"], body)
     # Kept, killed before the target is made, and recognised without a recorded UUID.
@@ -963,22 +987,20 @@ def restore_interrupted_stops_cleanly(w):
     target = w.restored / "data"
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         for link in (1, 2):
-            counter = w.directory / "receivers"
-            counter.write_text("")
-            stuck = fake_receive(w, f"""echo >> {counter}
-if [[ $(wc -l < {counter}) == {link} ]]; then head -c 1000 | "$REAL" "$@"; echo > {counter}.stuck; sleep 60; fi
+            stuck = fake_receive(w, f"""echo >> $PLACE/receivers
+if [[ $(wc -l < $PLACE/receivers) == {link} ]]; then head -c 1000 | "$REAL" "$@"; echo > $PLACE/stuck; sleep 60; fi
 exec "$REAL" "$@" """)
             running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), environment=stuck)
-            witness = pathlib.Path(f"{counter}.stuck")
+            witness = received(target) / "stuck"
             deadline = time.monotonic() + 60
             while not witness.exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
             running[0].send_signal(number)
             outcome = w.tool.finish(running, limit=30)
-            witness.unlink()
+            witness.unlink(missing_ok=True)
             assert outcome.status == status, outcome
             # The link that was received whole stays for the next attempt.
-            kept = [path for path in w.filesystem.subvolumes() if path.startswith("restored/")]
+            kept = [path for path in w.filesystem.subvolumes() if path.startswith("restored/.btrfs_to_s3.data/received/")]
             assert len(kept) == link - 1, kept
         says(w.restore("--target", str(target)), "links_kept_from_before links=1")
         w.same(w.data, target)
@@ -1027,14 +1049,12 @@ def restore_ends_a_receiver_that_stalls(w):
     subvolumes = w.filesystem.subvolumes()
     target = w.restored / "data"
     w.tool.tables["restore"] = {"receive_stall_seconds": 2}
-    counter = w.directory / "receivers"
-    counter.write_text("")
-    stuck = fake_receive(w, f"""echo >> {counter}
-if [[ $(wc -l < {counter}) == 2 ]]; then echo waiting for Godot >&2; exec sleep 3600; fi
+    stuck = fake_receive(w, """echo >> $PLACE/receivers
+if [[ $(wc -l < $PLACE/receivers) == 2 ]]; then echo waiting for Godot >&2; exec sleep 3600; fi
 exec "$REAL" "$@" """)
     outcome = w.restore("--target", str(target), expect=1, environment=stuck)
     says(outcome, "`btrfs receive` stalled: for 2 s it read nothing", "waiting for Godot", "incremental/manifest-")
-    assert len([path for path in w.filesystem.subvolumes() if path.startswith("restored/")]) == 1
+    assert len([path for path in w.filesystem.subvolumes() if "/received/" in path]) == 1
     # One that only takes its time is left alone, and what was received before is kept.
     slow = fake_receive(w, 'for n in 1 2 3 4 5 6; do read -t 1 < /dev/zero; sleep 0.5; done\nexec "$REAL" "$@"')
     says(w.restore("--target", str(target), environment=slow), "links_kept_from_before links=1")

@@ -26,12 +26,14 @@ static int about_to(const char *what) {
     return 0;
   }
   ++calls;
-  if (log != NULL) {
-    FILE *file = fopen(log, "a");
-    if (file != NULL) {
-      fprintf(file, "%d %s\n", calls, what);
-      fclose(file);
-    }
+  /* Opened once: a thread that starts a receiver sees the file read-only. */
+  static FILE *file;
+  if (log != NULL && file == NULL) {
+    file = fopen(log, "ae");
+  }
+  if (file != NULL) {
+    fprintf(file, "%d %s\n", calls, what);
+    fflush(file);
   }
   if (limit != NULL && calls == atoi(limit)) {
     kill(getpid(), SIGKILL);
@@ -55,6 +57,10 @@ int ioctl(int fd, unsigned long request, ...) {
     fails = about_to("snapshot");
   } else if (request == BTRFS_IOC_SNAP_DESTROY || request == BTRFS_IOC_SNAP_DESTROY_V2) {
     fails = about_to("delete subvolume");
+  } else if (request == BTRFS_IOC_SUBVOL_CREATE) {
+    fails = about_to("create subvolume");
+  } else if (request == BTRFS_IOC_SET_RECEIVED_SUBVOL || request == BTRFS_IOC_SUBVOL_SETFLAGS) {
+    fails = about_to("mark subvolume");
   } else if (request == BTRFS_IOC_SYNC || request == BTRFS_IOC_START_SYNC) {
     fails = about_to("sync");
   }
@@ -90,6 +96,27 @@ int unlink(const char *path) {
     return -1;
   }
   return NEXT(unlink)(path);
+}
+
+int renameat(int from_directory, const char *from, int to_directory, const char *to) {
+  if (about_to("rename")) {
+    return -1;
+  }
+  return NEXT(renameat)(from_directory, from, to_directory, to);
+}
+
+int unlinkat(int directory, const char *path, int flags) {
+  if (about_to("unlink")) {
+    return -1;
+  }
+  return NEXT(unlinkat)(directory, path, flags);
+}
+
+int fchmod(int fd, mode_t mode) {
+  if (about_to("chmod")) {
+    return -1;
+  }
+  return NEXT(fchmod)(fd, mode);
 }
 
 int rmdir(const char *path) {

@@ -31,4 +31,5 @@ def main():
         out.write(header + body)
 
 
-main()
+if __name__ == "__main__":
+    main()

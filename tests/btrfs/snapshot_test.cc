@@ -161,8 +161,11 @@ BOOST_AUTO_TEST_CASE(a_target_counts_as_restored_only_with_the_identity_that_was
   BOOST_TEST((look() && look()->links.empty() && !look()->published));
   const std::filesystem::path place = loop.directory() / ".btrfs_to_s3.data";
   std::filesystem::create_directory(place);
-  testing::make_subvolume(place / "first");
-  testing::make_subvolume(place / "second");
+  std::filesystem::permissions(place, std::filesystem::perms::owner_all);
+  for (const char* name : {"first", "second"}) {
+    testing::make_subvolume(place / name);
+    BOOST_REQUIRE(testing::run_quietly({"btrfs", "property", "set", place / name, "ro", "true"}));
+  }
   const auto uuid_of = [](const std::filesystem::path& path) {
     return inspect_subvolume(path).value().own_uuid.text();
   };

@@ -2,7 +2,11 @@
 
 #include "tests/engine/support.hh"
 
+#include <sched.h>
+#include <unistd.h>
+
 #include <array>
+#include <cerrno>
 #include <csignal>
 
 using namespace bts3::engine;
@@ -75,6 +79,33 @@ BOOST_AUTO_TEST_CASE(death_by_signal_is_told_from_an_exit) {
   const child_exit end = outcome_of(shell("kill -9 $$"));
   BOOST_TEST(end.exit_code == -1);
   BOOST_TEST(end.signal == SIGKILL);
+}
+
+BOOST_AUTO_TEST_CASE(what_the_starting_thread_has_become_is_inherited_and_stays_its_own) {
+  const auto name_of = [](const std::string& path) {
+    std::array<char, 256> link{};
+    const ssize_t length = ::readlink(path.c_str(), link.data(), link.size());
+    BOOST_REQUIRE(length > 0);
+    return std::string(link.data(), static_cast<std::size_t>(length));
+  };
+  // The working directory of a thread that shares it with no other.
+  const std::string before = name_of("/proc/self/cwd");
+  child_options options = shell("[ \"$(pwd)\" = /proc ]");
+  options.before_start = [] {
+    const bool moved = ::unshare(CLONE_FS) == 0 && ::chdir("/proc") == 0;
+    return moved ? ok() : result<void>(system_error(errno, "chdir"));
+  };
+  BOOST_TEST(outcome_of(std::move(options)).success());
+  BOOST_TEST(name_of("/proc/self/cwd") == before);
+}
+
+BOOST_AUTO_TEST_CASE(a_child_whose_preparation_fails_is_not_started) {
+  auto loop = make_reactor();
+  child_options options = shell("exit 0");
+  options.before_start = [] { return result<void>(system_error(EPERM, "preparing")); };
+  const auto child = child_process::spawn(*loop, std::move(options));
+  BOOST_REQUIRE(!child.has_value());
+  BOOST_TEST(child.error().message == "preparing: Operation not permitted");
 }
 
 BOOST_AUTO_TEST_CASE(a_flood_of_stderr_neither_blocks_the_child_nor_grows_memory) {
