@@ -189,6 +189,10 @@ result<child_process> child_process::spawn(reactor& loop, child_options options)
   int code = place(state->options.stdin_fd, STDIN_FILENO);
   code = code != 0 ? code : place(state->options.stdout_fd, STDOUT_FILENO);
   code = code != 0 ? code : place(stderr_ends->write_end.get(), STDERR_FILENO);
+  // Ours are marked to be closed; a library's (libcurl's sockets, its wake-up pair, those of name
+  // resolution) need not be.
+  code = code != 0 ? code
+                   : ::posix_spawn_file_actions_addclosefrom_np(&how.actions, STDERR_FILENO + 1);
   result<void> prepared = ok();
   const auto start = [&] {
     code = ::posix_spawn(&state->pid, program->c_str(), &how.actions, &how.attributes, argv.data(),

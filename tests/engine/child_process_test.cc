@@ -2,7 +2,10 @@
 
 #include "tests/engine/support.hh"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -149,6 +152,27 @@ BOOST_AUTO_TEST_CASE(a_grandchild_that_holds_stderr_does_not_keep_us_waiting) {
   const child_exit end = outcome_of(shell("sleep 3 & echo gone >&2; exit 0"));
   BOOST_TEST(end.success());
   BOOST_TEST(end.stderr_tail == "gone");
+}
+
+// What a library opens is not marked as ours is.
+BOOST_AUTO_TEST_CASE(a_child_has_its_three_descriptors_and_no_others) {
+  const int file = ::fcntl(STDIN_FILENO, F_DUPFD, 200);
+  int pair[2] = {-1, -1};
+  BOOST_REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  const int event = ::eventfd(0, 0);
+  auto loop = make_reactor();
+  // The shell itself opens the directory, as one more.
+  const std::string seen =
+      loop->run(output_of(*loop,
+                          "cd /proc/$$/fd; for f in *; do [ $f -gt 9 ] || echo $f; done;"
+                          "for f in *; do readlink $f; done | grep -c 'socket:\\|eventfd';"
+                          "[ -e 200 ] && echo leaked; :"));
+  BOOST_TEST(seen.starts_with("0\n1\n2\n"), seen);
+  BOOST_TEST(seen.find("leaked") == std::string::npos, seen);
+  BOOST_TEST(seen.find("\n0\n") != std::string::npos, seen);
+  for (const int fd : {file, pair[0], pair[1], event}) {
+    ::close(fd);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(no_descriptor_is_left_behind) {
