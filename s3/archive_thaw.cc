@@ -2,6 +2,7 @@
 
 #include "engine/assert.hh"
 #include "engine/async_scope.hh"
+#include "engine/wall_time.hh"
 #include "s3/xml.hh"
 
 #include <curl/curl.h>
@@ -75,7 +76,7 @@ std::optional<wall_time> date_in(std::string_view text) {
   if (when == -1) {
     return std::nullopt;
   }
-  return std::chrono::system_clock::from_time_t(when);
+  return engine::nearest_wall_time(std::chrono::sys_seconds(std::chrono::seconds(when)));
 }
 
 // Whether the object itself has to be asked for, not only a longer life of its copy.

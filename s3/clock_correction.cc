@@ -1,5 +1,7 @@
 #include "s3/clock_correction.hh"
 
+#include "engine/wall_time.hh"
+
 #include <curl/curl.h>
 
 #include <ctime>
@@ -22,7 +24,7 @@ std::optional<std::chrono::system_clock::time_point> http_date(std::string_view 
   if (seconds == -1) {
     return std::nullopt;
   }
-  return std::chrono::system_clock::from_time_t(seconds);
+  return engine::exact_wall_time(std::chrono::sys_seconds(std::chrono::seconds(seconds)));
 }
 
 void clock_correction::note(const http_response& answer) {

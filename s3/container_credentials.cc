@@ -30,6 +30,7 @@ constexpr const char* allowed_ipv6[] = {"::1", "fd00:ec2::23"};
 constexpr std::size_t answer_bytes_max = 64 * 1024;
 // An agent on the same machine, which may have to ask STS itself first.
 constexpr std::chrono::seconds stall_timeout{5};
+constexpr std::chrono::seconds deadline{30};
 
 std::string component(CURLU* url, CURLUPart which) {
   char* text = nullptr;
@@ -124,6 +125,7 @@ task<result<credentials>> find_in_container(const source_context& with, engine::
   }
   request.collected_body_bytes_max = answer_bytes_max;
   request.stall_timeout = stall_timeout;
+  request.deadline = deadline;
   const std::string source = "the container's endpoint " + url;
   auto asking = with.transport.perform(std::move(request), stop);
   auto answer = co_await std::move(asking);

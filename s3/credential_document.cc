@@ -1,5 +1,6 @@
 #include "s3/credential_document.hh"
 
+#include "engine/wall_time.hh"
 #include "s3/xml.hh"
 
 #include <simdjson.h>
@@ -112,8 +113,9 @@ std::optional<std::chrono::system_clock::time_point> parse_iso8601(std::string_v
   if (!zone || !date.ok()) {
     return std::nullopt;
   }
-  return ch::sys_days(date) + ch::hours(values[3]) + ch::minutes(values[4]) +
-         ch::seconds(values[5]) - *zone;
+  // "9999-12-31T23:59:59Z" is how some say "never".
+  return engine::nearest_wall_time(ch::sys_days(date) + ch::hours(values[3]) +
+                                   ch::minutes(values[4]) + ch::seconds(values[5]) - *zone);
 }
 
 result<credentials> parse_credential_document(std::string_view json, credential_dialect dialect,

@@ -2,6 +2,7 @@
 
 #include "engine/assert.hh"
 #include "engine/stop.hh"
+#include "s3/foreign_answer.hh"
 
 #include <curl/curl.h>
 #include <linux/tcp.h>
@@ -47,6 +48,15 @@ constexpr long connection_idle_s_max = 4;
 
 // All header lines of an answer together. S3 sends below 2 KiB besides user metadata (2 KiB).
 constexpr std::size_t response_header_bytes_max = 64 * 1024;
+
+// An address has a key of 1 KiB and a continuation token of 8 KiB at most, percent-encoded; a
+// header what credentials may have (64 KiB of a document). libcurl takes 8 MB and refuses what is
+// longer.
+constexpr std::size_t url_bytes_max = 64 * 1024;
+constexpr std::size_t request_header_bytes_max = 256 * 1024;
+
+// What a second of a deadline is worth: a question's answer comes no slower than this.
+constexpr std::uint64_t answer_bytes_per_second_min = 1024;
 
 // The first that can be read; empty when none can.
 std::string first_readable(const std::vector<std::string>& paths) {
@@ -166,7 +176,7 @@ constexpr fault faults[] = {
      ""},
     {CURLE_RECV_ERROR, disposition::retry, reason::network, "the connection broke while receiving",
      ""},
-    {CURLE_WEIRD_SERVER_REPLY, disposition::retry, reason::protocol, "the answer is not HTTP",
+    {CURLE_WEIRD_SERVER_REPLY, disposition::retry, reason::network, "the answer is not HTTP",
      "check that the endpoint is an S3 service and its port"},
     {CURLE_UNSUPPORTED_PROTOCOL, disposition::fail, reason::configuration,
      "the address is neither http nor https, or the answer is not HTTP", "check s3.endpoint_url"},
@@ -208,15 +218,21 @@ struct curl_transport::exchange {
   std::size_t body_bytes_taken = 0;
   std::size_t header_bytes = 0;
   std::string broken_rule;  // why a callback ended the exchange
+  bool malformed = false;  // and whether its answer is none, rather than another than was asked for
   std::array<char, CURL_ERROR_SIZE> curl_text{};
   CURLcode code = CURLE_OK;
   bool finished = false;
   bool stalled = false;
+  std::string stall_text;  // why it was cut
 
   int socket = -1;                // the one libcurl last waited for on behalf of this exchange
   std::uint64_t bytes_moved = 0;  // to and from libcurl
   std::uint64_t progress_seen = 0;
   clock::time_point progress_at{};
+  clock::time_point began_at{};
+  std::uint64_t body_bytes_got = 0;
+  std::optional<std::uint64_t> window_progress;  // when the crawl_window that runs began
+  clock::time_point window_at{};
 
   // A body that comes from a source: what feed() has fetched and libcurl not taken, in order.
   struct block {
@@ -399,6 +415,7 @@ struct curl_transport::callbacks {
     work.header_bytes += line.size();
     if (work.header_bytes > response_header_bytes_max) {
       work.broken_rule = "the answer's headers are longer than 64 KiB";
+      work.malformed = true;
       return 0;
     }
     if (line.starts_with("HTTP/")) {
@@ -409,8 +426,15 @@ struct curl_transport::callbacks {
         std::from_chars(number.data(), number.data() + number.size(), work.response.status);
       }
     } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
+      const std::string_view value = trimmed(line.substr(colon + 1));
+      // RFC 9110, section 5.5: such a field is dangerous, and its message may be refused.
+      if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) {
+        work.broken_rule = "a header of the answer has a line end in it";
+        work.malformed = true;
+        return 0;
+      }
       work.response.headers.emplace_back(lower_case(trimmed(line.substr(0, colon))),
-                                         std::string(trimmed(line.substr(colon + 1))));
+                                         std::string(value));
     } else if (trimmed(line).empty() && work.response.status >= 200) {
       work.answered = work.paused;
     }
@@ -421,11 +445,13 @@ struct curl_transport::callbacks {
     auto& work = *static_cast<exchange*>(owner);
     http_response& response = work.response;
     const std::size_t bytes = size * count;
-    const bool wanted = work.request.body_target && response.status / 100 == 2;
+    const bool wanted =
+        work.request.body_target && response.status / 100 == 2 && !says_html(response);
     if (wanted && !may_receive(work, bytes)) {
       return CURL_WRITEFUNC_PAUSE;
     }
     work.bytes_moved += bytes;
+    work.body_bytes_got += bytes;
     work.counters->body_bytes_received += bytes;
     if (wanted) {
       const std::span<std::byte> target = *work.request.body_target;
@@ -452,8 +478,9 @@ struct curl_transport::callbacks {
 
 result<std::unique_ptr<curl_transport>> curl_transport::create(engine::reactor& loop,
                                                                curl_options options) {
-  BTS3_ASSERT(options.connections_max >= 1);
-  if (options.ca_bundle.empty()) {
+  BTS3_ASSERT(options.connections_max >= 1 && options.crawl_window.count() > 0);
+  const bool own_authorities = !options.ca_bundle.empty();
+  if (!own_authorities) {
     options.ca_bundle = first_readable(options.system_ca_bundles);
   } else if (::access(options.ca_bundle.c_str(), R_OK) != 0) {
     error failure = engine::system_error(errno, "s3.ca_bundle " + options.ca_bundle,
@@ -463,7 +490,9 @@ result<std::unique_ptr<curl_transport>> curl_transport::create(engine::reactor& 
     return failure;
   }
   initialise_libcurl();
-  return std::unique_ptr<curl_transport>(new curl_transport(loop, std::move(options)));
+  std::unique_ptr<curl_transport> made(new curl_transport(loop, std::move(options)));
+  made->_own_authorities = own_authorities;
+  return made;
 }
 
 curl_transport::curl_transport(engine::reactor& loop, curl_options options)
@@ -487,10 +516,42 @@ curl_transport::~curl_transport() {
   BTS3_ASSERT(_exchanges.empty() && _watches.empty());
 }
 
+namespace {
+
+// Whatever ends up in a request, a store's answer or the environment may have said first.
+result<void> check(const http_request& request) {
+  error failure;
+  failure.message = host_and_port(request.url.substr(0, url_bytes_max)) + ": " + request.method;
+  if (request.url.size() > url_bytes_max) {
+    failure.message += ": an address of " + std::to_string(request.url.size()) + " bytes";
+    return failure;
+  }
+  for (const auto& [name, value] : request.headers) {
+    constexpr std::string_view line_ends("\r\n\0", 3);
+    if (name.find_first_of(line_ends) != std::string::npos || name.find(':') != std::string::npos ||
+        value.find_first_of(line_ends) != std::string::npos) {
+      failure.message += ": the header " + name.substr(0, name.find_first_of(line_ends)) +
+                         " would have a line end in it";
+      return failure;
+    }
+    if (name.size() + value.size() > request_header_bytes_max) {
+      failure.message +=
+          ": the header " + name + " would have " + std::to_string(value.size()) + " bytes";
+      return failure;
+    }
+  }
+  return engine::ok();
+}
+
+}  // namespace
+
 task<result<http_response>> curl_transport::perform(http_request request, engine::stop_token stop) {
   BTS3_ASSERT(!_closing);
   if (stop.stop_requested()) {
     co_return engine::cancelled_error();
+  }
+  if (auto sound = check(request); !sound) {
+    co_return std::move(sound.error());
   }
   exchange work(_loop, std::move(request));
   engine::async_scope feeding(_loop);
@@ -552,9 +613,7 @@ curl_slist* header_lines(const http_request& request) {
     lines = longer;
   };
   bool expect_decided = false;
-  for (const auto& [name, value] : request.headers) {
-    BTS3_ASSERT(name.find_first_of(":\r\n") == std::string::npos &&
-                value.find_first_of("\r\n") == std::string::npos);
+  for (const auto& [name, value] : request.headers) {  // check()ed
     if (lower_case(name) == "expect") {
       expect_decided = true;
       add(value.empty() ? "Expect:" : "Expect: " + value);
@@ -587,6 +646,10 @@ void curl_transport::start(exchange& work) {
   work.headers = header_lines(request);
   CURL* easy = work.easy;
   set_conduct(easy, _options);
+  if (_own_authorities) {
+    // libcurl would trust its directory of certificates besides.
+    set(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+  }
   set(easy, CURLOPT_SHARE, _handles->share);
   set(easy, CURLOPT_PRIVATE, &work);
   set(easy, CURLOPT_ERRORBUFFER, work.curl_text.data());
@@ -630,8 +693,9 @@ void curl_transport::start(exchange& work) {
   BTS3_ASSERT(code == CURLM_OK);
   ++_counters.exchanges;
   work.progress_at = clock::now();
+  work.began_at = work.progress_at;
   _exchanges.push_back(&work);
-  _stall_check = std::min(_stall_check, work.progress_at + request.stall_timeout / 4);
+  _stall_check = std::min(_stall_check, work.progress_at + look_again_after(work));
   settle();
 }
 
@@ -675,17 +739,16 @@ result<http_response> curl_transport::outcome(exchange& work) const {
     failure.what_now = disposition::retry;
     failure.why = reason::network;
     failure.code = "stalled";
-    failure.message = where + ": " + work.request.method + " stalled: no byte moved for " +
-                      std::to_string(work.request.stall_timeout.count()) + " ms, after " +
-                      std::to_string(work.body_bytes_taken) + " of " +
+    failure.message = where + ": " + work.request.method + " stalled: " + work.stall_text +
+                      ", after " + std::to_string(work.body_bytes_taken) + " of " +
                       std::to_string(work.request.body.size()) + " bytes";
     return failure;
   }
   BTS3_ASSERT(work.finished);
   if (!work.broken_rule.empty()) {
-    failure.what_now = disposition::fail;
-    failure.why = reason::protocol;
-    failure.status = work.response.status;
+    failure.what_now = work.malformed ? disposition::retry : disposition::fail;
+    failure.why = work.malformed ? reason::network : reason::protocol;
+    failure.status = work.malformed ? 0 : work.response.status;
     failure.message = where + ": " + work.request.method + ": " + work.broken_rule;
     return failure;
   }
@@ -922,20 +985,58 @@ task<void> curl_transport::run_timer() {
   }
 }
 
+std::string curl_transport::overdue(exchange& work, std::uint64_t progress,
+                                    clock::time_point now) const {
+  const http_request& request = work.request;
+  if (progress != work.progress_seen || work.paused) {
+    work.progress_seen = progress;
+    work.progress_at = now;
+  } else if (now - work.progress_at >= request.stall_timeout) {
+    return "no byte moved for " + std::to_string(request.stall_timeout.count()) + " ms";
+  }
+  if (request.deadline) {
+    const auto allowed =
+        *request.deadline + std::chrono::seconds(work.body_bytes_got / answer_bytes_per_second_min);
+    return now - work.began_at < allowed
+               ? std::string()
+               : "no whole answer in " + std::to_string(allowed.count()) + " ms, " +
+                     std::to_string(work.body_bytes_got) + " bytes of it";
+  }
+  const bool reconnected = work.window_progress && progress < *work.window_progress;
+  if (work.paused || reconnected || !work.window_progress) {
+    work.window_progress = progress;
+    work.window_at = now;
+  } else if (now - work.window_at >= _options.crawl_window) {
+    const std::uint64_t moved = progress - *work.window_progress;
+    if (moved < _options.crawl_bytes_min) {
+      return "only " + std::to_string(moved) + " bytes moved in " +
+             std::to_string(_options.crawl_window.count()) + " ms";
+    }
+    work.window_progress = progress;
+    work.window_at = now;
+  }
+  return {};
+}
+
+std::chrono::milliseconds curl_transport::look_again_after(const exchange& work) const {
+  const http_request& request = work.request;
+  return std::max(
+      std::min(request.stall_timeout, request.deadline.value_or(_options.crawl_window)) / 4,
+      std::chrono::milliseconds(1));
+}
+
 void curl_transport::look_for_stalls(clock::time_point now) {
   _stall_check = clock::time_point::max();
   for (exchange* work : _exchanges) {
     const std::uint64_t progress = work->bytes_moved + bytes_moved_by_tcp(work->socket);
-    if (progress != work->progress_seen || work->paused) {
-      work->progress_seen = progress;
-      work->progress_at = now;
-    } else if (now - work->progress_at >= work->request.stall_timeout && !work->finished &&
-               !work->stalled) {
+    std::string why = overdue(*work, progress, now);
+    if (!why.empty() && !work->finished && !work->stalled) {
       work->stalled = true;
+      work->stall_text = std::move(why);
       ++_counters.stalls;
       work->done.set();
     }
-    _stall_check = std::min(_stall_check, now + work->request.stall_timeout / 4);
+    _stall_check = std::min(_stall_check, now + look_again_after(*work));
   }
 }
 

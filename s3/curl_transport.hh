@@ -13,6 +13,11 @@
 // over libcurl's 512 KiB buffer counts as alive. It looks four times in a stall_timeout, so the cut
 // comes after 1 to 1.5 of it.
 //
+// A byte now and then is no progress either: an exchange without a deadline of its own has to move
+// crawl_bytes_min in each crawl_window (32 KiB in five minutes, 109 bytes a second, which a modem
+// of 1,200 baud exceeds). Time in which it waits for the disk or for a limit of rate does not
+// count.
+//
 // Limits of rate are kept by pausing: whoever has had its portion goes to the end of the queue and
 // is resumed in turn, so that exchanges share a limit equally. libcurl keeps what it has read of a
 // paused download, a buffer's worth; the rest waits in the kernel, and slows the peer down.
@@ -50,8 +55,9 @@ namespace bts3::s3 {
 
 struct curl_options {
   curl_options() = default;
-  // PEM file of the certificate authorities to trust. Empty: the first readable one of the system's
-  // bundles, or else what libcurl was built with. Verification itself cannot be switched off.
+  // PEM file of the certificate authorities to trust, and no others. Empty: the first readable one
+  // of the system's bundles and the system's directory of certificates, or else what libcurl was
+  // built with. Verification itself cannot be switched off.
   std::string ca_bundle;
   // Where distributions keep their bundle, so that one static binary serves on all of them: Debian
   // and its kin, Arch and Gentoo; Fedora and RHEL, by both names; openSUSE; Alpine.
@@ -72,6 +78,9 @@ struct curl_options {
   std::uint64_t receive_bytes_per_second = 0;
   // For name resolution, TCP and TLS together.
   std::chrono::milliseconds connect_timeout{30'000};
+  // What a transfer moves at least; less is a stall.
+  std::chrono::milliseconds crawl_window{300'000};
+  std::uint64_t crawl_bytes_min = 32 * 1024;
 };
 
 // What has passed since the transport was made; read it at any time on the reactor's thread.
@@ -133,6 +142,9 @@ class curl_transport final : public http_transport {
   void collect_finished();
   void wake_timer_by(clock::time_point when);
   void look_for_stalls(clock::time_point now);
+  [[nodiscard]] std::chrono::milliseconds look_again_after(const exchange& work) const;
+  // Why the exchange is to be cut; empty: it is not.
+  std::string overdue(exchange& work, std::uint64_t progress, clock::time_point now) const;
   engine::task<void> feed(exchange& work);
   void resume(exchange& work);
   void go_on_within_limit(limited_direction& which, clock::time_point now);
@@ -141,6 +153,7 @@ class curl_transport final : public http_transport {
 
   engine::reactor& _loop;
   curl_options _options;
+  bool _own_authorities = false;  // s3.ca_bundle was given: nobody else is trusted
   std::unique_ptr<handles> _handles;
   engine::async_scope _scope;
   transfer_counters _counters;

@@ -38,13 +38,17 @@ struct http_request {
   // every perform(), and by one at a time.
   request_body body;
   // When set, a 2xx body is written here; a body longer than this is a protocol error.
-  // Otherwise, and for every other status, it is collected in http_response::body.
+  // Otherwise, for every other status, and when it says that it is HTML, it is collected in
+  // http_response::body.
   std::optional<std::span<std::byte>> body_target;
   std::size_t collected_body_bytes_max = 64 * 1024 * 1024;
   bool fresh_connection = false;  // do not reuse a pooled connection (after a failed attempt)
   // No byte in either direction for this long: the exchange is cut, disposition retry. Time in
   // which the body's source has nothing to send does not count.
   std::chrono::milliseconds stall_timeout{60'000};
+  // The exchange as a whole may take this long and a second more for each KiB of the answer: for
+  // questions, whose answers are small. Without it a minimum rate holds (curl_options::crawl_...).
+  std::optional<std::chrono::milliseconds> deadline;
 };
 
 struct http_response {
@@ -70,8 +74,9 @@ class http_transport {
   // One exchange, no retries, except that anything but a POST may be sent again when a pooled
   // connection turns out to be dead before the first byte of an answer. A complete answer of any
   // status is a value; an error means that no usable answer arrived (reason network: DNS, refused,
-  // TLS, reset, stall, truncated), and its message names host and cause; or that the
-  // body's source failed (its own error). Resumes from the reactor's
+  // TLS, reset, stall, truncated), and its message names host and cause; that the request is none
+  // (a header with a line end in it, an endless address); or that the body's source failed (its own
+  // error). Resumes from the reactor's
   // run queue. `stop` ends it at once, with `cancelled`; the request's spans are no longer touched
   // after that.
   virtual engine::task<engine::result<http_response>> perform(http_request request,

@@ -1,5 +1,6 @@
 #include "s3/instance_metadata.hh"
 
+#include "engine/plain_text.hh"
 #include "s3/credential_document.hh"
 #include "s3/endpoint.hh"
 #include "s3/sigv4_signer.hh"
@@ -25,6 +26,7 @@ constexpr const char* role_path = "/latest/meta-data/iam/security-credentials/";
 constexpr const char* token_ttl_seconds = "21600";
 // What AWS's own SDKs wait (AWS_METADATA_SERVICE_TIMEOUT).
 constexpr std::chrono::seconds stall_timeout{1};
+constexpr std::chrono::seconds deadline{10};
 constexpr std::size_t answer_bytes_max = 64 * 1024;
 
 bool is(const std::string& value, std::string_view wanted) {
@@ -61,6 +63,7 @@ http_request request_of(const char* method, const std::string& url, const char* 
   request.headers.emplace_back(header, value);
   request.collected_body_bytes_max = answer_bytes_max;
   request.stall_timeout = stall_timeout;
+  request.deadline = deadline;
   return request;
 }
 
@@ -75,8 +78,10 @@ error bad_answer(const std::string& source, const char* what, int status) {
 }
 
 std::string first_line(const std::string& text) {
-  std::string line = text.substr(0, text.find_first_of("\r\n"));
-  return line;
+  // A token goes into a header, a role into an address and into messages.
+  return engine::is_plain(text.substr(0, text.find_first_of("\r\n")))
+             ? text.substr(0, text.find_first_of("\r\n"))
+             : std::string();
 }
 
 }  // namespace

@@ -12,6 +12,13 @@
 //     refusal is final and says so. S3 answers a HEAD with an expired token by a bare 400, so that
 //     counts when the credentials are temporary ones.
 //
+// What cannot be the store's answer (foreign_answer.hh) is none: reason network, to be repeated,
+// and its message names what answered. An answer that is no HTTP, a redirect or a certificate that
+// is not accepted is a matter of configuration before the store has answered once; afterwards
+// somebody stands in between for a while, and it counts as if the network had failed, too.
+//
+// Questions have a deadline each, listings a number of pages.
+//
 // One client serves one bucket. All references must outlive it. Verbs may run concurrently.
 #pragma once
 
@@ -44,7 +51,14 @@ struct client_options {
   // No byte in either direction for this long and an exchange is cut; Complete has a time of its
   // own.
   std::chrono::milliseconds stall_timeout{60'000};
+  // For the answer to a question, besides a second for each KiB of it.
+  std::chrono::milliseconds question_deadline{120'000};
 };
+
+// Of one listing. S3 gives a thousand entries a page; some stores give fewer, and a few empty ones
+// where much was deleted.
+inline constexpr std::size_t listing_pages_max = 10'000;
+inline constexpr std::size_t empty_pages_max = 100;  // in a row
 
 class s3_client final : public object_store {
  public:
@@ -99,10 +113,16 @@ class s3_client final : public object_store {
 
  private:
   struct call;
+  class page_turner;
   engine::task<engine::result<http_response>> send(call what, engine::stop_token stop);
   // "GET key" or "GET bucket name", for messages.
   [[nodiscard]] std::string subject_of(const call& what) const;
   http_request build(const call& what, const credentials& who, std::chrono::seconds offset) const;
+  // What a failure of the exchange itself means by now.
+  engine::error in_the_middle(engine::error failure) const;
+  // Nullopt when the answer can be the store's.
+  std::optional<engine::error> foreign(const call& what, const http_response& answer) const;
+  void warn_of_token(const credentials& who);
   // `who` signed it; null: not to be named.
   engine::error explain(const call& what, const http_response& answer,
                         const credentials* who) const;
@@ -112,8 +132,11 @@ class s3_client final : public object_store {
   std::unique_ptr<credential_provider> _own;  // null when the provider is somebody else's
   credential_provider& _who;
   clock_correction _time;
+  engine::log_sink& _log;
   client_options _options;
   std::uint64_t _requests = 0;
+  bool _understood = false;  // the store has answered once
+  bool _warned_of_token = false;
 };
 
 }  // namespace bts3::s3

@@ -27,6 +27,7 @@ using engine::task;
 constexpr std::size_t answer_bytes_max = 256 * 1024;
 // STS answers within a second; nothing is sent meanwhile that could count as progress.
 constexpr std::chrono::seconds stall_timeout{10};
+constexpr std::chrono::seconds deadline{60};  // with name resolution, TCP and TLS
 
 result<endpoint> sts_endpoint(const source_context& with, const std::string& region) {
   // It becomes part of a host name and of the signature's header.
@@ -71,6 +72,7 @@ http_request request_of(const endpoint& where, const std::string& body) {
   request.body = std::as_bytes(std::span(body.data(), body.size()));
   request.collected_body_bytes_max = answer_bytes_max;
   request.stall_timeout = stall_timeout;
+  request.deadline = deadline;
   return request;
 }
 

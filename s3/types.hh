@@ -1,7 +1,9 @@
 // The nouns of S3, each with a type of its own, so that a key cannot be passed for an upload id.
 #pragma once
 
+#include <algorithm>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -31,6 +33,7 @@ class named_string {
 using bucket_name = detail::named_string<struct bucket_name_tag>;
 // A whole key, prefix included, not percent-encoded, without a leading slash.
 using object_key = detail::named_string<struct object_key_tag>;
+inline constexpr std::size_t object_key_bytes_max = 1024;
 using upload_id = detail::named_string<struct upload_id_tag>;
 // As the API spells it: STANDARD, STANDARD_IA, GLACIER_IR, GLACIER, DEEP_ARCHIVE, ... Empty: the
 // store did not say, which on AWS means STANDARD.
@@ -50,6 +53,13 @@ class etag {
   [[nodiscard]] const std::string& str() const { return _text; }
   [[nodiscard]] std::string quoted() const { return '"' + _text + '"'; }
   [[nodiscard]] bool empty() const { return _text.empty(); }
+  // Whether it can stand in a header: without control characters and not endless; empty does.
+  [[nodiscard]] bool can_be_sent() const {
+    return _text.size() <= 1024 && std::all_of(_text.begin(), _text.end(), [](char c) {
+             const auto code = static_cast<unsigned char>(c);
+             return code >= 0x20 && code != 0x7f;
+           });
+  }
   bool operator==(const etag&) const = default;
 
  private:

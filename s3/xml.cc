@@ -1,6 +1,7 @@
 #include "s3/xml.hh"
 
 #include "engine/crc32.hh"
+#include "engine/plain_text.hh"
 
 #include <openssl/evp.h>
 #include <pugixml.hpp>
@@ -28,7 +29,7 @@ error unexpected(std::string_view wanted, std::string_view xml) {
   failure.what_now = engine::disposition::retry;
   failure.why = engine::reason::protocol;
   failure.message = "the store answered with something else than " + std::string(wanted) + ": \"" +
-                    one_line(xml.substr(0, quoted_bytes_max)) + "\"";
+                    one_line(xml, quoted_bytes_max) + "\"";
   return failure;
 }
 
@@ -67,6 +68,24 @@ std::string text_of(const pugi::xml_document& document) {
   return text.str();
 }
 
+// Nullopt for what is too long for a key.
+std::optional<std::string> key_in(const pugi::xml_node& node, const char* name) {
+  std::string key = text_of(node, name);
+  return key.size() > object_key_bytes_max ? std::nullopt : std::optional(std::move(key));
+}
+
+// Empty when there is none; nullopt when it could not be sent back in a header.
+std::optional<etag> tag_in(const pugi::xml_node& node) {
+  const etag tag(text_of(node, "ETag"));
+  return tag.can_be_sent() ? std::optional(tag) : std::nullopt;
+}
+
+// Of an object or a part.
+std::optional<std::uint64_t> size_in(const pugi::xml_node& node, const char* name) {
+  const auto size = number_of(node, name);
+  return size && *size <= object_bytes_max ? size : std::nullopt;
+}
+
 bool truncated(const pugi::xml_node& root) {
   return text_of(root, "IsTruncated") == "true";
 }
@@ -81,11 +100,18 @@ error_document error_of(const pugi::xml_node& root) {
 
 }  // namespace
 
-std::string one_line(std::string_view text) {
-  std::string line(text);
+std::string one_line(std::string_view text, std::size_t bytes_max) {
+  const bool cut = text.size() > bytes_max;
+  std::string line(text.substr(0, bytes_max));
+  while (cut && !line.empty() && (static_cast<unsigned char>(line.back()) & 0xc0) == 0x80) {
+    line.pop_back();  // no half a character at the end
+  }
+  if (cut && !line.empty() && static_cast<unsigned char>(line.back()) >= 0x80) {
+    line.pop_back();
+  }
   std::replace_if(
       line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
-  return line;
+  return engine::printable(line) + (cut ? "..." : "");
 }
 
 std::optional<error_document> parse_error(std::string_view xml) {
@@ -101,7 +127,7 @@ result<upload_id> parse_create_upload(std::string_view xml) {
   pugi::xml_document document;
   const pugi::xml_node root = root_of(document, xml, "InitiateMultipartUploadResult");
   upload_id id(text_of(root, "UploadId"));
-  if (id.empty()) {
+  if (id.empty() || id.str().size() > upload_id_bytes_max) {
     return unexpected("an upload id", xml);
   }
   return id;
@@ -124,7 +150,11 @@ result<etag> parse_complete_upload(std::string_view xml, std::optional<error_doc
   if (!root) {
     return unexpected("the result of CompleteMultipartUpload", xml);
   }
-  return etag(text_of(root, "ETag"));
+  auto tag = tag_in(root);
+  if (!tag) {
+    return unexpected("an ETag that can be one", xml);
+  }
+  return std::move(*tag);
 }
 
 result<listing_page> parse_listing(std::string_view xml) {
@@ -136,23 +166,29 @@ result<listing_page> parse_listing(std::string_view xml) {
   listing_page page;
   for (const pugi::xml_node& node : root.children("Contents")) {
     listed_object object;
-    object.key = object_key(text_of(node, "Key"));
-    const auto size = number_of(node, "Size");
-    if (object.key.empty() || !size) {
-      return unexpected("objects with key and size", xml);
+    const auto key = key_in(node, "Key");
+    const auto size = size_in(node, "Size");
+    const auto tag = tag_in(node);
+    if (!key || key->empty() || !size || !tag) {
+      return unexpected("objects with key, size and ETag", xml);
     }
+    object.key = object_key(*key);
     object.size = *size;
-    object.tag = etag(text_of(node, "ETag"));
+    object.tag = *tag;
     object.stored_as = storage_class(text_of(node, "StorageClass"));
     object.last_modified = text_of(node, "LastModified");
     page.content.objects.push_back(std::move(object));
   }
   for (const pugi::xml_node& node : root.children("CommonPrefixes")) {
-    page.content.common_prefixes.push_back(text_of(node, "Prefix"));
+    auto prefix = key_in(node, "Prefix");
+    if (!prefix) {
+      return unexpected("prefixes that can be some", xml);
+    }
+    page.content.common_prefixes.push_back(std::move(*prefix));
   }
   if (truncated(root)) {
     page.next_token = text_of(root, "NextContinuationToken");
-    if (page.next_token.empty()) {
+    if (page.next_token.empty() || page.next_token.size() > token_bytes_max) {
       return unexpected("a listing that can be continued", xml);
     }
   }
@@ -169,13 +205,14 @@ result<parts_page> parse_parts(std::string_view xml) {
   for (const pugi::xml_node& node : root.children("Part")) {
     listed_part part;
     const auto number = number_of(node, "PartNumber");
-    const auto size = number_of(node, "Size");
-    if (!number || *number == 0 || *number > part_number_max || !size) {
-      return unexpected("parts with number and size", xml);
+    const auto size = size_in(node, "Size");
+    const auto tag = tag_in(node);
+    if (!number || *number == 0 || *number > part_number_max || !size || !tag) {
+      return unexpected("parts with number, size and ETag", xml);
     }
     part.number = static_cast<part_number>(*number);
     part.size = *size;
-    part.tag = etag(text_of(node, "ETag"));
+    part.tag = *tag;
     page.parts.push_back(std::move(part));
   }
   if (truncated(root)) {
@@ -197,17 +234,18 @@ result<uploads_page> parse_uploads(std::string_view xml) {
   uploads_page page;
   for (const pugi::xml_node& node : root.children("Upload")) {
     listed_upload upload;
-    upload.key = object_key(text_of(node, "Key"));
+    upload.key = object_key(key_in(node, "Key").value_or(""));
     upload.id = upload_id(text_of(node, "UploadId"));
     upload.initiated = text_of(node, "Initiated");
-    if (upload.key.empty() || upload.id.empty()) {
+    if (upload.key.empty() || upload.id.empty() || upload.id.str().size() > upload_id_bytes_max) {
       return unexpected("uploads with key and id", xml);
     }
     page.uploads.push_back(std::move(upload));
   }
   if (truncated(root)) {
-    page.next_marker.emplace(text_of(root, "NextKeyMarker"), text_of(root, "NextUploadIdMarker"));
-    if (page.next_marker->first.empty()) {
+    page.next_marker.emplace(key_in(root, "NextKeyMarker").value_or(""),
+                             text_of(root, "NextUploadIdMarker"));
+    if (page.next_marker->first.empty() || page.next_marker->second.size() > upload_id_bytes_max) {
       return unexpected("a list of uploads that can be continued", xml);
     }
   }
@@ -240,7 +278,7 @@ result<object_attributes> parse_attributes(std::string_view xml) {
     return unexpected("an object's attributes", xml);
   }
   object_attributes found;
-  found.size = number_of(root, "ObjectSize");
+  found.size = size_in(root, "ObjectSize");
   found.stored_as = storage_class(text_of(root, "StorageClass"));
   if (const auto parts = number_of(root.child("ObjectParts"), "PartsCount");
       parts && *parts >= 1 && *parts <= part_number_max) {

@@ -24,8 +24,17 @@ namespace bts3::s3 {
 // A page is at most 1,000 entries, and a key at most 1 KiB, up to six times that when escaped.
 inline constexpr std::size_t xml_bytes_max = 16 * 1024 * 1024;
 
-// The text with blanks for control characters, as it may stand in a message.
-std::string one_line(std::string_view text);
+// Of an upload id; AWS and its kin give some hundred bytes.
+inline constexpr std::size_t upload_id_bytes_max = 4096;
+// Of a continuation token, in which a key may stand.
+inline constexpr std::size_t token_bytes_max = 8192;
+// Of an object's size, 1 PiB: twenty times what S3 stores.
+inline constexpr std::uint64_t object_bytes_max = std::uint64_t{1} << 50;
+
+// The text's beginning as it may stand in a message: blanks for control characters, and what else
+// a terminal must not see spelled out.
+inline constexpr std::size_t message_bytes_max = 1024;
+std::string one_line(std::string_view text, std::size_t bytes_max = message_bytes_max);
 
 // <Error>: what the store says went wrong.
 struct error_document {

@@ -164,6 +164,16 @@ BOOST_AUTO_TEST_CASE(head_tells_whether_an_object_is_archived) {
   BOOST_TEST((until->until == start + days(1)));
 }
 
+BOOST_AUTO_TEST_CASE(a_copy_that_lives_until_the_year_9999_has_not_expired_in_1816) {
+  for (const char* date : {"Fri, 31 Dec 9999 00:00:00 GMT", "9999-12-31T00:00:00.000Z"}) {
+    const std::string header =
+        std::string("ongoing-request=\"false\", expiry-date=\"") + date + "\"";
+    const auto status = archive_status_of(object_key("k"), info_of("GLACIER", header), start);
+    BOOST_REQUIRE_MESSAGE(status.has_value(), error_text(status));
+    BOOST_TEST((status->state == archive_state::thawed), date);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_restore_header_that_makes_no_sense_is_an_error_that_quotes_it) {
   for (const char* header : {"nonsense", "ongoing-request=\"maybe\"", "ongoing-request=\"true",
                              "ongoing-request=\"false\", expiry-date=\"soon\""}) {

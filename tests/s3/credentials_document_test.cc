@@ -56,6 +56,22 @@ BOOST_AUTO_TEST_CASE(what_is_no_time_is_refused) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(an_expiry_that_clocks_cannot_count_stays_far_away) {
+  const auto year_2100 = std::chrono::sys_days(std::chrono::year(2100) / 1 / 1);
+  for (const char* text : {"9999-12-31T23:59:59Z", "9999-12-31T23:59:60-23:59",
+                           "2262-04-12T00:00:00Z", "2500-01-01T00:00:00+00:00"}) {
+    const auto when = parse_iso8601(text);
+    BOOST_REQUIRE_MESSAGE(when.has_value(), text);
+    BOOST_TEST((*when > year_2100), text);
+  }
+  const auto year_1971 = std::chrono::sys_days(std::chrono::year(1971) / 1 / 1);
+  for (const char* text : {"0000-01-01T00:00:00+23:59", "1677-09-21T00:00:00Z"}) {
+    const auto when = parse_iso8601(text);
+    BOOST_REQUIRE_MESSAGE(when.has_value(), text);
+    BOOST_TEST((*when < year_1971), text);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_metadata_document_gives_everything) {
   const auto found =
       parse_credential_document(full_metadata, credential_dialect::metadata, "the place");

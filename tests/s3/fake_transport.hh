@@ -43,12 +43,20 @@ struct sent_request {
   }
 };
 
-inline s3::http_response answer(int status, s3::header_list headers = {}, std::string body = {}) {
+// From whoever it may be.
+inline s3::http_response bare_answer(int status, s3::header_list headers = {},
+                                     std::string body = {}) {
   s3::http_response made;
   made.status = status;
   made.headers = std::move(headers);
   made.body = std::move(body);
   return made;
+}
+
+// From an object store.
+inline s3::http_response answer(int status, s3::header_list headers = {}, std::string body = {}) {
+  headers.emplace_back("x-amz-request-id", "4442587FB7D0A2F9");
+  return bare_answer(status, std::move(headers), std::move(body));
 }
 
 inline s3::http_response refusal(int status, const std::string& code,

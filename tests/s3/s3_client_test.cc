@@ -947,6 +947,23 @@ BOOST_AUTO_TEST_CASE(the_clock_of_the_store_is_known_from_its_answers) {
   BOOST_TEST((*here.client->store_time() - here.clock.now() == std::chrono::seconds(9)));
 }
 
+BOOST_AUTO_TEST_CASE(a_date_that_clocks_cannot_count_is_none) {
+  for (const char* date : {"Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 1601 00:00:00 GMT"}) {
+    scene here;
+    here.transport.then(answer(200, {{"content-length", "1"}, {"date", date}}));
+    BOOST_TEST(here.run(here.client->head_object(object_key("k"), {})).has_value());
+    BOOST_TEST(!here.client->store_time().has_value());
+    const engine::error failure = here.head_error(
+        answer(503, {{"retry-after", date}, {"date", "Fri, 24 May 2013 00:00:00 GMT"}}));
+    BOOST_TEST(failure.retry_after.count() == 0);
+  }
+  scene here;
+  const engine::error failure =
+      here.head_error(answer(503, {{"retry-after", "Fri, 24 May 2199 00:00:00 GMT"},
+                                   {"date", "Fri, 24 May 2013 00:00:00 GMT"}}));
+  BOOST_TEST(failure.retry_after.count() == 86'400);
+}
+
 BOOST_AUTO_TEST_CASE(what_a_restore_is_answered_with_is_an_outcome) {
   struct expectation {
     http_response response;

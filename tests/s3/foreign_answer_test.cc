@@ -1,0 +1,103 @@
+#include "s3/foreign_answer.hh"
+
+#include "tests/s3/fake_transport.hh"
+
+#include <string>
+
+using namespace bts3;
+using namespace bts3::s3;
+using namespace bts3::testing;
+
+namespace {
+
+std::string judged(const http_response& response, const char* method = "GET",
+                   answer_kind kind = answer_kind::object) {
+  return foreign_answer(response, method, kind).value_or("(the store's)");
+}
+
+constexpr const char* believed = "(the store's)";
+constexpr const char* no_such_key = "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code></Error>";
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(foreign_answer_suite)
+
+BOOST_AUTO_TEST_CASE(a_page_in_html_is_no_object_whatever_else_it_brings) {
+  BOOST_TEST(judged(bare_answer(200, {{"content-type", "text/html"}, {"etag", "\"1\""}},
+                                "<html>sign in</html>")) ==
+             "somebody unnamed with 200, text/html: \"<html>sign in</html>\"");
+  BOOST_TEST(judged(bare_answer(200, {{"server", "nginx/1.22.1"}, {"etag", "\"1\""}},
+                                "\n <!DOCTYPE HTML><title>x")) ==
+             "nginx/1.22.1 with 200: \"<!DOCTYPE HTML><title>x\"");
+  BOOST_TEST(judged(bare_answer(206, {{"content-type", "TEXT/HTML; charset=utf-8"}})) != believed);
+  BOOST_TEST(judged(bare_answer(204, {{"content-type", "text/html"}}), "DELETE",
+                    answer_kind::nothing) != believed);
+}
+
+BOOST_AUTO_TEST_CASE(an_object_without_an_etag_is_no_object) {
+  BOOST_TEST(judged(bare_answer(200, {}, "{}")) != believed);
+  BOOST_TEST(judged(bare_answer(200, {{"content-length", "0"}}), "HEAD") != believed);
+  BOOST_TEST(judged(bare_answer(200), "PUT") != believed);
+  BOOST_TEST(judged(bare_answer(200, {{"etag", "\"1\""}}, "{}")) == believed);
+  BOOST_TEST(judged(bare_answer(204), "DELETE", answer_kind::nothing) == believed);
+}
+
+BOOST_AUTO_TEST_CASE(a_document_that_is_no_xml_is_none) {
+  BOOST_TEST(judged(bare_answer(200, {}, "OK"), "GET", answer_kind::document) != believed);
+  BOOST_TEST(judged(bare_answer(200, {}, ""), "POST", answer_kind::document) != believed);
+  BOOST_TEST(judged(bare_answer(200, {}, "{\"login\": true}"), "GET", answer_kind::document) !=
+             believed);
+  BOOST_TEST(judged(bare_answer(200, {}, "\xef\xbb\xbf <ListBucketResult/>"), "GET",
+                    answer_kind::document) == believed);
+}
+
+BOOST_AUTO_TEST_CASE(a_refusal_without_an_error_document_is_somebody_elses) {
+  BOOST_TEST(
+      judged(bare_answer(404, {{"server", "nginx"}, {"content-type", "text/html"}},
+                         "<html><head><title>404 Not Found</title></head></html>")) ==
+      "nginx with 404, text/html: \"<html><head><title>404 Not Found</title></head></html>\"");
+  for (const int status : {400, 401, 403, 404, 405, 407, 409, 412, 451}) {
+    BOOST_TEST(judged(bare_answer(status)) != believed);
+    BOOST_TEST(judged(bare_answer(status, {}, "<Error/>"), "PUT") != believed);
+  }
+  BOOST_TEST(judged(bare_answer(404, {}, no_such_key)) == believed);
+  BOOST_TEST(judged(bare_answer(403, {{"content-type", "text/html"}}, no_such_key)) == believed);
+}
+
+BOOST_AUTO_TEST_CASE(a_refused_head_is_believed_unless_it_speaks_of_html) {
+  BOOST_TEST(judged(bare_answer(404), "HEAD") == believed);
+  BOOST_TEST(judged(bare_answer(404, {{"content-type", "application/xml"}}), "HEAD") == believed);
+  BOOST_TEST(judged(bare_answer(404, {{"content-type", "text/html"}}), "HEAD") != believed);
+}
+
+BOOST_AUTO_TEST_CASE(whoever_sends_a_stores_headers_is_the_store) {
+  for (const char* name :
+       {"x-amz-request-id", "x-amz-id-2", "x-amzn-requestid", "x-goog-generation",
+        "x-guploader-uploadid", "x-trans-id", "x-openstack-request-id", "x-minio-deployment-id"}) {
+    BOOST_TEST(judged(bare_answer(404, {{name, "1"}, {"content-type", "text/html"}}), "HEAD") ==
+               believed);
+    BOOST_TEST(judged(bare_answer(403, {{name, "1"}})) == believed);
+    BOOST_TEST(judged(bare_answer(200, {{name, "1"}}, "{}")) == believed);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_repeated_anyway_and_redirects_are_left_alone) {
+  for (const int status : {301, 302, 307, 408, 429, 500, 502, 503, 504}) {
+    BOOST_TEST(judged(bare_answer(status, {{"content-type", "text/html"}}, "<html>wait")) ==
+               believed);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_status_that_is_none_is_nobodys_word) {
+  BOOST_TEST(judged(bare_answer(0, {{"x-amz-request-id", "1"}})) != believed);
+  BOOST_TEST(judged(bare_answer(999, {{"etag", "\"1\""}})) != believed);
+}
+
+BOOST_AUTO_TEST_CASE(what_somebody_else_says_is_quoted_shortly_and_in_plain_letters) {
+  const std::string text =
+      judged(bare_answer(200, {{"server", "evil\x1b[2J"}}, "<html>" + std::string(5000, 'x')));
+  BOOST_TEST(text.find('\x1b') == std::string::npos);
+  BOOST_TEST(text.size() < 200U);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
