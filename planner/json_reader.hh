@@ -5,13 +5,26 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace bts3::planner::detail {
 
+// C0 and DEL; simdjson has seen to it that it is UTF-8.
+inline bool has_control_characters(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) {
+    const auto code = static_cast<unsigned char>(c);
+    return code < 0x20 || code == 0x7f;
+  });
+}
+
 using json_object = simdjson::dom::object;
+
+// Of any string in a document.
+inline constexpr std::size_t text_bytes_max = 4096;
 
 // Collects the first error; after one, everything reads as empty.
 class json_reader {
@@ -35,6 +48,10 @@ class json_reader {
     std::string_view text;
     if (value.get_string().get(text) != simdjson::SUCCESS) {
       fail(field, "must be a string");
+      return std::nullopt;
+    }
+    if (text.size() > text_bytes_max) {
+      fail(field, "has more than " + std::to_string(text_bytes_max) + " bytes");
       return std::nullopt;
     }
     return std::string(text);

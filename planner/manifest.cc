@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 #include <utility>
@@ -101,9 +102,12 @@ void read_parts(json_reader& reader, json_object from, chunk_record& chunk) {
   if (!chunk.part_size) {
     return;
   }
-  if (*chunk.part_size == 0 || *chunk.part_size % 64 != 0) {
-    reader.fail("part_size", "must be a multiple of 64");
+  if (*chunk.part_size == 0 || *chunk.part_size % 64 != 0 || *chunk.part_size > part_bytes_max) {
+    reader.fail("part_size", "must be a multiple of 64, and 5 GiB at most");
     return;
+  }
+  if (chunk.size > chunk_bytes_max) {
+    return;  // said by whoever read it
   }
   read_texts(reader, from, "part_crc32", [&](std::string_view text) {
     const auto crc = crc32_of(text);
@@ -138,11 +142,14 @@ outcome<chunk_record> read_chunk(const simdjson::dom::element& element, std::siz
     chunk.size = reader.number(from, "size");
     chunk.sha256 = reader.text(from, "sha256");
     chunk.etag = reader.optional_text(from, "etag");
-    if (chunk.key.empty()) {
-      reader.fail("key", "is empty");
+    if (!can_be_key(chunk.key)) {
+      reader.fail("key", chunk.key.empty() ? "is empty" : "can be no key");
     }
     if (chunk.size == 0) {
       reader.fail("size", "is zero");
+    }
+    if (chunk.size > chunk_bytes_max) {
+      reader.fail("size", "is larger than an object can be");
     }
     if (!is_digest(chunk.sha256)) {
       reader.fail("sha256", "must be 64 lower-case hexadecimal digits");
@@ -179,7 +186,11 @@ void read_additions(json_reader& reader, json_object root, manifest& value) {
   }
   if (const auto stream = reader.optional_object(root, "stream")) {
     stream_record record;
-    record.protocol = static_cast<int>(reader.optional_number(*stream, "protocol").value_or(1));
+    const std::uint64_t protocol = reader.optional_number(*stream, "protocol").value_or(1);
+    if (protocol == 0 || protocol > stream_protocol_max) {
+      reader.fail("stream.protocol", "is none");
+    }
+    record.protocol = static_cast<int>(std::min(protocol, stream_protocol_max));
     record.compressed_data = reader.flag(*stream, "compressed_data");
     record.commands = reader.optional_number(*stream, "commands").value_or(0);
     value.stream = record;
@@ -203,7 +214,11 @@ void check_whole(json_reader& reader, const manifest& value) {
   }
   std::uint64_t sum = 0;
   for (const chunk_record& chunk : value.chunks) {
-    sum += chunk.size;
+    sum += chunk.size;  // a million of 2^50 would not fit, so each step is looked at
+    if (sum > stream_bytes_max) {
+      reader.fail("chunks", "are larger together than a stream can be");
+      break;
+    }
   }
   if (sum != value.total_bytes) {
     reader.fail("total_bytes", "is " + std::to_string(value.total_bytes) +
@@ -225,6 +240,11 @@ std::string_view to_string(backup_kind kind) {
       return "incremental";
   }
   return "";
+}
+
+bool can_be_key(std::string_view text) {
+  return !text.empty() && text.size() <= manifest_key_bytes_max &&
+         !detail::has_control_characters(text);
 }
 
 outcome<manifest> parse_manifest(std::string_view json, std::uint64_t bytes_max) {
@@ -263,6 +283,9 @@ outcome<manifest> parse_manifest(std::string_view json, std::uint64_t bytes_max)
   value.created_at = created.value_or(timestamp());
   read_snapshot(reader, root, value);
   value.parent_manifest = reader.optional_text(root, "parent_manifest");
+  if (value.parent_manifest && !can_be_key(*value.parent_manifest)) {
+    reader.fail("parent_manifest", "can be no key");
+  }
   value.total_bytes = reader.number(root, "total_bytes");
   value.chunk_size = reader.optional_number(root, "chunk_size").value_or(0);
   read_additions(reader, root, value);
@@ -271,6 +294,10 @@ outcome<manifest> parse_manifest(std::string_view json, std::uint64_t bytes_max)
     reader.fail("chunks", "must be an array");
   } else {
     for (const simdjson::dom::element element : chunks) {
+      if (value.chunks.size() == chunks_max) {
+        reader.fail("chunks", "has more than " + std::to_string(chunks_max) + " entries");
+        break;
+      }
       auto chunk = read_chunk(element, value.chunks.size());
       if (!chunk) {
         return std::move(chunk.error());

@@ -87,6 +87,18 @@ struct manifest {
 // read: reading takes four times its size.
 inline constexpr std::uint64_t manifest_bytes_max = manifest_bytes_for(10'000'000, 10'000);
 
+// What a manifest may say, whoever wrote it. Everything beyond is refused while it is parsed, so
+// that nothing that works with one has to reckon with it.
+inline constexpr std::uint64_t chunks_max = 1'000'000;         // as many as a listing may have
+inline constexpr std::uint64_t part_bytes_max = 5ULL << 30;    // S3's limit
+inline constexpr std::uint64_t chunk_bytes_max = 1ULL << 50;   // twenty times S3's limit
+inline constexpr std::uint64_t stream_bytes_max = 1ULL << 60;  // of all chunks together
+inline constexpr std::size_t manifest_key_bytes_max = 1024;    // S3's limit for a key
+inline constexpr std::uint64_t stream_protocol_max = 1'000;    // there are 1, 2 and 3
+
+// Whether it can be a key: not empty, not too long, and no control characters in it.
+[[nodiscard]] bool can_be_key(std::string_view text);
+
 // Errors name the field. A higher version is refused with "written by a newer version", and more
 // than `bytes_max` unread.
 outcome<manifest> parse_manifest(std::string_view json,

@@ -17,8 +17,8 @@ outcome<pointer> parse_pointer(std::string_view json) {
   detail::json_reader reader;
   pointer value;
   value.manifest_key = reader.text(root, "manifest_key");
-  if (value.manifest_key.empty()) {
-    reader.fail("manifest_key", "is empty");
+  if (!can_be_key(value.manifest_key)) {
+    reader.fail("manifest_key", value.manifest_key.empty() ? "is empty" : "can be no key");
   }
   const std::string kind = reader.text(root, "kind");
   if (kind != "full" && kind != "incremental") {
@@ -41,7 +41,7 @@ std::string write_pointer(const pointer& value) {
   out["manifest_key"] = value.manifest_key;
   out["kind"] = to_string(value.kind);
   out["created_at"] = value.created_at.rfc3339();
-  return out.dump(2) + "\n";
+  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace bts3::planner

@@ -6,6 +6,11 @@ namespace bts3::planner {
 
 namespace {
 
+// Clocks count nanoseconds in 64 bits, which end in 2262: what is farther away is no time of a
+// backup, and nothing that calculates with times has to reckon with it.
+constexpr int year_min = 1970;
+constexpr int year_max = 2199;
+
 // Takes exactly `digits` digits from the front; nullopt when they are not there.
 std::optional<int> take_number(std::string_view& text, std::size_t digits) {
   if (text.size() < digits) {
@@ -62,7 +67,8 @@ std::optional<timestamp> timestamp::parse(std::string_view text) {
   const std::chrono::year_month_day date{std::chrono::year(*year),
                                          std::chrono::month(static_cast<unsigned>(*month)),
                                          std::chrono::day(static_cast<unsigned>(*day))};
-  if (!date.ok() || *hour > 23 || *minute > 59 || *seconds > 60) {
+  if (!date.ok() || *year < year_min || *year > year_max || *hour > 23 || *minute > 59 ||
+      *seconds > 60) {
     return std::nullopt;
   }
   return timestamp(std::chrono::sys_days(date) + std::chrono::hours(*hour) +

@@ -13,7 +13,8 @@ class timestamp {
  public:
   timestamp() = default;
   explicit timestamp(std::chrono::sys_seconds when) : _when(when) {}
-  // Either form below; fractions of a second and UTC offsets of zero ("+00:00") are accepted.
+  // Either form below, from 1970 to 2199; fractions of a second and UTC offsets of zero ("+00:00")
+  // are accepted.
   static std::optional<timestamp> parse(std::string_view text);
 
   [[nodiscard]] std::chrono::sys_seconds when() const { return _when; }

@@ -105,8 +105,8 @@ BOOST_AUTO_TEST_CASE(times_that_are_none_are_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(the_ends_of_days_years_and_centuries_go_to_text_and_back) {
-  for (const char* text : {"19691231T235959Z", "19700101T000000Z", "20240229T120000Z",
-                           "20000229T000000Z", "99991231T235959Z"}) {
+  for (const char* text :
+       {"19700101T000000Z", "20240229T120000Z", "20000229T000000Z", "21991231T235959Z"}) {
     const auto read = timestamp::parse(text);
     BOOST_REQUIRE_MESSAGE(read.has_value(), text);
     BOOST_TEST(read->compact() == text);

@@ -66,6 +66,70 @@ std::string problem_after(const std::string& from, const std::string& to) {
 
 BOOST_AUTO_TEST_SUITE(manifest_suite)
 
+BOOST_AUTO_TEST_CASE(keys_that_no_store_can_have_are_refused) {
+  const std::string endless(3'000'000, 'k');
+  const std::string parent = "p/subvol/data/full/manifest-20260101T030405Z.json";
+  const std::string chunk = "p/subvol/data/incremental/chunk-20260102T030405Z-0.bin";
+  for (const std::string& key :
+       {endless, std::string(1025, 'k'), std::string("a\\u001b[31m"), std::string("a\\nb"),
+        std::string("a\\u0000b"), std::string("a\\u007f"), std::string()}) {
+    BOOST_TEST(problem_after(parent, key) != "accepted");
+    BOOST_TEST(problem_after(chunk, key) != "accepted");
+    BOOST_TEST(!parse_pointer("{\"manifest_key\": \"" + key +
+                              "\", \"kind\": \"full\", \"created_at\": "
+                              "\"2026-01-02T03:04:05Z\"}")
+                    .has_value());
+  }
+  BOOST_TEST(problem_after(parent, std::string(1024, 'k')) == "accepted");
+  BOOST_TEST(problem_after(parent, endless).size() < 1000U);
+}
+
+BOOST_AUTO_TEST_CASE(texts_that_are_endless_are_refused) {
+  BOOST_TEST(problem_after("data__20260102", std::string(5000, 'n')) ==
+             "snapshot.name: has more than 4096 bytes");
+  BOOST_TEST(problem_after("\"etag\":\"", "\"etag\":\"" + std::string(3'000'000, 'e')) ==
+             "chunks[0].etag: has more than 4096 bytes");
+}
+
+BOOST_AUTO_TEST_CASE(numbers_that_no_backup_has_are_refused) {
+  BOOST_TEST(problem_after("\"size\":150", "\"size\":18446744073709551615") ==
+             "chunks[0].size: is larger than an object can be");
+  BOOST_TEST(problem_after("\"part_size\":64", "\"part_size\":18446744073709551552") ==
+             "chunks[0].part_size: must be a multiple of 64, and 5 GiB at most");
+  BOOST_TEST(problem_after("\"protocol\":2", "\"protocol\":4294967298") ==
+             "stream.protocol: is none");
+  BOOST_TEST(problem_after("\"protocol\":2", "\"protocol\":0") == "stream.protocol: is none");
+  // Two sizes whose sum is 150, but for 2^64.
+  const std::string one = R"({"key":"a","size":1125899906842624,"sha256":")" + digest + "\"}";
+  std::string many;
+  for (int i = 0; i < 1100; ++i) {
+    many += one + ",";
+  }
+  const std::string text = R"({"version":1,"subvolume":"d","kind":"full","created_at":)"
+                           R"("2026-01-02T03:04:05Z","snapshot":{"name":"n","path":"/p"},)"
+                           R"("total_bytes":1238489897526886400,"chunks":[)" +
+                           many + one + "]}";
+  const auto parsed = parse_manifest(text);
+  BOOST_REQUIRE(!parsed.has_value());
+  BOOST_TEST(parsed.error().text() == "chunks: are larger together than a stream can be");
+}
+
+BOOST_AUTO_TEST_CASE(deep_nesting_is_refused_and_costs_no_stack) {
+  const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+  BOOST_TEST(!parse_manifest("{\"version\":1,\"x\":" + deep + "}").has_value());
+  BOOST_TEST(!parse_pointer("{\"x\":" + deep + "}").has_value());
+  BOOST_TEST(!parse_pointer(deep).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_time_that_clocks_cannot_count_is_none) {
+  BOOST_TEST(problem_after("2026-01-02T03:04:05Z", "9999-12-31T23:59:59Z") ==
+             "created_at: is no UTC time");
+  for (const char* text : {"18160329T055608Z", "19691231T235959Z", "22000101T000000Z",
+                           "99991231T235959Z", "0000-01-01T00:00:00Z"}) {
+    BOOST_TEST(!timestamp::parse(text).has_value(), text);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_manifest_survives_writing_and_reading) {
   const std::string text = write_manifest(sample());
   const auto parsed = parse_manifest(text);
