@@ -2,6 +2,7 @@
 
 #include "app/harness_manifest.hh"
 #include "app/human_units.hh"
+#include "app/output.hh"
 #include "app/progress.hh"
 #include "app/publication.hh"
 #include "app/run_figures.hh"
@@ -301,7 +302,7 @@ void backup_job::print(const std::string& line) const {
   if (_with.line != nullptr) {
     _with.line->clear();  // of other subvolumes, still under way
   }
-  std::fputs(wrapped(printable(line), 0, terminal_columns(STDOUT_FILENO)).c_str(), stdout);
+  print_text(wrapped(printable(line), 0, terminal_columns(STDOUT_FILENO)));
 }
 
 // What the bucket says counts more than the state file.

@@ -3,6 +3,7 @@
 #include "app/backup_job.hh"
 #include "app/hooks.hh"
 #include "app/metrics.hh"
+#include "app/output.hh"
 #include "app/progress.hh"
 #include "app/run_figures.hh"
 #include "app/run_lock.hh"
@@ -154,7 +155,7 @@ task<result<exit_status>> backup_run::run() {
     }
   }
   if (_command.json) {
-    std::fputs(report_as_json(_report).c_str(), stdout);
+    print_json(report_as_json(_report));
   }
   co_return outcome;
 }

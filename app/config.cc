@@ -2,6 +2,8 @@
 
 #include "app/human_units.hh"
 #include "app/nearest_word.hh"
+#include "app/subvolume_name.hh"
+#include "engine/plain_text.hh"
 
 #include <toml++/toml.h>
 
@@ -30,8 +32,6 @@ constexpr std::size_t key_bytes_max = 1024;      // S3's limit, in UTF-8
 // What follows the prefix:
 // "/subvol/NAME/incremental/chunk-YYYYMMDDTHHMMSSZ-01234567-0000000000.bin".
 constexpr std::size_t key_bytes_beside_name = 8 + 13 + 6 + 16 + 9 + 11 + 4;
-// A file name's 255, less a snapshot's "__YYYYMMDDTHHMMSSZ__full".
-constexpr std::size_t name_bytes_max = 255 - 24;
 
 // Where to begin; the path is the package's (cmake/Install.cmake).
 constexpr const char* example =
@@ -169,21 +169,6 @@ bool has_control_characters(std::string_view text) {
                      [](unsigned char c) { return c < 0x20 || c == 0x7f; });
 }
 
-// For messages: control characters as \xNN, so that a value can forge neither lines nor colours.
-std::string printable(std::string_view text) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string shown;
-  for (const char c : text) {
-    if (has_control_characters({&c, 1})) {
-      const auto byte = static_cast<unsigned char>(c);
-      shown += {'\\', 'x', digits[byte >> 4], digits[byte & 0xf]};
-    } else {
-      shown += c;
-    }
-  }
-  return shown;
-}
-
 std::string variable_of(std::string_view key) {
   std::string variable = "BTRFS_TO_S3_" + std::string(key);
   std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) {
@@ -247,7 +232,7 @@ class reader {
     return failure;
   }
 
-  void problem(std::string_view text) { _problems.push_back(printable(text)); }
+  void problem(std::string_view text) { _problems.push_back(engine::printable(text)); }
 
   static std::string place(const toml::node& node) {
     return " (line " + std::to_string(node.source().begin.line) + ")";
@@ -471,6 +456,8 @@ class reader {
   void check_characters(const std::string& name, const std::string& text) {
     if (has_control_characters(text)) {
       problem(name + " = \"" + text + "\" holds control characters; remove them");
+    } else if (!engine::is_utf8(text)) {  // of the environment: what is no UTF-8 is no TOML
+      problem(name + " = \"" + text + "\" is no UTF-8, which keys and documents are; write it so");
     }
   }
 
@@ -547,17 +534,14 @@ class reader {
     if (!named) {
       one.name = one.path == "/" ? "root" : one.path.substr(one.path.rfind('/') + 1);
     }
-    if (one.name.empty() || one.name.find('/') != std::string::npos || one.name == "." ||
-        one.name == ".." || one.name.find("__") != std::string::npos ||
-        has_control_characters(one.name)) {
-      problem(where + ": \"" + one.name +
-              "\" cannot be a name here (no slash, no double underscore); give another with "
-              "{name = ..., path = ...}");
-    }
     if (one.name.size() > name_bytes_max) {
       problem(where + ": the name \"" + one.name + "\" has more than " +
               std::to_string(name_bytes_max) +
               " bytes, too many for a snapshot's name; give another with {name = ..., path = ...}");
+    } else if (!is_subvolume_name(one.name) || one.name.find("__") != std::string::npos) {
+      problem(where + ": \"" + one.name +
+              "\" cannot be a name here (no slash, no double underscore); give another with "
+              "{name = ..., path = ...}");
     }
     return one;
   }
@@ -749,7 +733,7 @@ result<config> load_config(const std::string& path, const environment_lookup& en
   failure.why = engine::reason::configuration;
   if (!path.starts_with('/')) {
     failure.message = path.empty() ? "--config is empty"
-                                   : "--config " + printable(path) +
+                                   : "--config " + engine::printable(path) +
                                          " cannot be made absolute: the current directory is gone";
     failure.remedy = path.empty() ? "name a file" : "name it with all its directories";
     return failure;

@@ -3,6 +3,7 @@
 #include "app/backup_job.hh"
 #include "app/doctor_host.hh"
 #include "app/doctor_store.hh"
+#include "app/output.hh"
 #include "app/text_table.hh"
 
 #include <unistd.h>
@@ -88,9 +89,11 @@ task<result<exit_status>> run_doctor(const services& with, doctor_command comman
   if (!report) {
     co_return std::move(report.error());
   }
-  const std::string text =
-      json ? doctor_as_json(*report) : doctor_as_text(*report, terminal_columns(STDOUT_FILENO));
-  std::fputs(text.c_str(), stdout);
+  if (json) {
+    print_json(doctor_as_json(*report));
+  } else {
+    print_text(doctor_as_text(*report, terminal_columns(STDOUT_FILENO)));
+  }
   co_return report->count(check_outcome::failed) == 0 ? exit_status::done : exit_status::failed;
 }
 

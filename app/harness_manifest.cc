@@ -13,7 +13,7 @@ std::string harness_manifest(planner::backup_kind kind,
     document["chunks"].push_back(
         {{"index", index}, {"key", chunks[index].key}, {"sha256", chunks[index].sha256}});
   }
-  return document.dump(2) + "\n";
+  return document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace bts3::app

@@ -2,6 +2,7 @@
 
 #include "app/human_units.hh"
 #include "app/observer.hh"
+#include "app/output.hh"
 #include "app/restore_source.hh"
 #include "app/text_table.hh"
 
@@ -268,10 +269,10 @@ task<result<exit_status>> list_connected(const services& with, s3::object_store&
   about.columns = terminal_columns(STDOUT_FILENO);
   const bool found = !all->subvolumes.empty();
   if (command.json) {
-    std::fputs(list_as_json(*all, about).c_str(), stdout);
+    print_json(list_as_json(*all, about));
   } else if (found) {
     // Under a wrong prefix lie other hosts' backups: nobody may be told that they are nobody's.
-    std::fputs(list_as_text(*all, about, system_time_zone()).c_str(), stdout);
+    print_text(list_as_text(*all, about, system_time_zone()));
   }
   if (found) {
     co_return exit_status::done;

@@ -1,5 +1,7 @@
 #include "app/logging.hh"
 
+#include "engine/plain_text.hh"
+
 #include <nlohmann/json.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -56,30 +58,17 @@ std::string utc_now() {
   return std::string(text, size);
 }
 
-// A value is quoted when it is empty or has anything but plain characters; control characters are
-// escaped, so that a line is a line.
+// A value is quoted when it is empty or has anything but plain characters; what a terminal would
+// obey is spelled out, so that a line is a line.
 std::string quoted(const std::string& value) {
-  bool plain = !value.empty();
+  bool plain = !value.empty() && engine::is_plain(value);
+  std::string escaped;
   for (const char c : value) {
-    plain = plain && c > ' ' && c != '"' && c != '\\' && c != '=' && c != 0x7f;
+    plain = plain && c != ' ' && c != '"' && c != '\\' && c != '=';
+    escaped += c == '"' || c == '\\' ? "\\" : "";
+    escaped += c;
   }
-  if (plain) {
-    return value;
-  }
-  std::string out = "\"";
-  for (const char c : value) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      char code[8];
-      std::snprintf(code, sizeof code, "\\x%02x", static_cast<unsigned char>(c));
-      out += code;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
+  return plain ? value : '"' + engine::printable(escaped) + '"';
 }
 
 class stderr_log final : public engine::log_sink {
@@ -131,7 +120,8 @@ class stderr_log final : public engine::log_sink {
     for (const log_field& field : fields) {
       out[std::string(field.key)] = field.value;
     }
-    return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    return engine::printable_json(
+        out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   }
 
   log_options _options;

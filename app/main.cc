@@ -5,6 +5,7 @@
 #include "app/exit_status.hh"
 #include "app/list_command.hh"
 #include "app/logging.hh"
+#include "app/output.hh"
 #include "app/plan_job.hh"
 #include "app/progress.hh"
 #include "app/prune_job.hh"
@@ -16,6 +17,7 @@
 #include "app/status_command.hh"
 #include "app/thaw_command.hh"
 #include "app/verify_job.hh"
+#include "engine/plain_text.hh"
 
 #include <unistd.h>
 
@@ -38,7 +40,7 @@ std::optional<std::string> from_environment(std::string_view name) {
 }
 
 int fail(const engine::error& failure) {
-  std::fprintf(stderr, "btrfs_to_s3: %s\n", failure.text().c_str());
+  std::fprintf(stderr, "btrfs_to_s3: %s\n", engine::printable_lines(failure.text()).c_str());
   return static_cast<int>(app::status_of(failure));
 }
 
@@ -134,10 +136,11 @@ int fail_without_run(const app::command_line& line, const engine::error& failure
   const int code = fail(failure);
   const auto* backup = std::get_if<app::backup_command>(&line.command);
   if (backup != nullptr && backup->json) {
-    std::fputs(app::report_of_no_run(failure, clock).c_str(), stdout);
+    app::print_json(app::report_of_no_run(failure, clock));
   }
   if (const auto* status = std::get_if<app::status_command>(&line.command)) {
-    std::fputs(app::status_of_nothing(failure, status->json, clock).c_str(), stdout);
+    const std::string text = app::status_of_nothing(failure, status->json, clock);
+    status->json ? app::print_json(text) : app::print_text(text);
     return static_cast<int>(app::health::unknown);
   }
   return code;
@@ -162,7 +165,7 @@ app::service_notifier notifier_for(engine::log_sink& log) {
 int main(int argc, char** argv) {
   const auto parsed = app::parse_command_line(argc, argv);
   if (const auto* end = std::get_if<app::early_exit>(&parsed)) {
-    std::fputs(end->text.c_str(), end->to_stderr ? stderr : stdout);
+    std::fputs(engine::printable_lines(end->text).c_str(), end->to_stderr ? stderr : stdout);
     return end->status;
   }
   const auto& line = std::get<app::command_line>(parsed);

@@ -2,6 +2,7 @@
 
 #include "app/backup_job.hh"
 #include "app/human_units.hh"
+#include "app/output.hh"
 #include "app/text_table.hh"
 #include "btrfs/size_estimate.hh"
 #include "planner/keys.hh"
@@ -249,9 +250,11 @@ task<result<exit_status>> plan_job::run_connected(std::vector<subvolume_config> 
     failed += bad ? 1 : 0;
     all.push_back(std::move(planned));
   }
-  const std::string text =
-      _command.json ? plan_as_json(all) : plan_as_text(all, _zone, terminal_columns(STDOUT_FILENO));
-  std::fputs(text.c_str(), stdout);
+  if (_command.json) {
+    print_json(plan_as_json(all));
+  } else {
+    print_text(plan_as_text(all, _zone, terminal_columns(STDOUT_FILENO)));
+  }
   if (failed == 0) {
     co_return exit_status::done;
   }

@@ -5,6 +5,7 @@
 #include "app/chain_reader.hh"
 #include "app/journal.hh"
 #include "app/observer.hh"
+#include "app/output.hh"
 #include "app/run_lock.hh"
 #include "engine/assert.hh"
 #include "engine/async_scope.hh"
@@ -476,9 +477,11 @@ task<result<exit_status>> run_prune(const services& with, prune_command command)
   auto pruned = co_await std::move(pruning);
   auto closing = (*connection)->close();
   co_await std::move(closing);
-  const std::string text =
-      command.json ? prune_as_json(reports, command.yes) : prune_as_text(reports, command.yes);
-  std::fputs(text.c_str(), stdout);
+  if (command.json) {
+    print_json(prune_as_json(reports, command.yes));
+  } else {
+    print_text(prune_as_text(reports, command.yes));
+  }
   if (!pruned) {
     co_return std::move(pruned.error());
   }

@@ -1,4 +1,5 @@
 // run_restore(): the restore command over one subvolume or all.
+#include "app/output.hh"
 #include "app/restore_job.hh"
 #include "app/restore_source.hh"
 #include "app/run_figures.hh"
@@ -170,7 +171,7 @@ void forget_all(const services& with, store_connection& connection, const restor
 
 task<result<exit_status>> restore_all(const services& with, store_connection& connection,
                                       restore_command command, restore_totals& totals) {
-  auto listing = all_subvolumes(connection.store(), with.settings, with.stop);
+  auto listing = all_subvolumes(connection.store(), with.settings, with.stop, &with.log);
   auto names = co_await std::move(listing);
   if (!names) {
     co_return std::move(names.error());
@@ -212,13 +213,16 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
     if (command.json) {
       nlohmann::ordered_json failed = {
           {"subvolume", name}, {"status", "failed"}, {"error", restored.error().text()}};
-      std::printf("%s\n",
-                  failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+      print_json(failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     }
     failures.push_back(std::move(restored.error()).within(name));
   }
   if (command.dry_run && names->size() > 1) {
-    std::fputs((command.json ? space_json(all->space) : space_text(all->space)).c_str(), stdout);
+    if (command.json) {
+      print_json(space_json(all->space));
+    } else {
+      print_text(space_text(all->space));
+    }
   }
   if (failures.size() == names->size()) {
     co_return std::move(failures.front());
@@ -230,7 +234,8 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
     co_return exit_status::done;
   }
   if (!command.json) {
-    std::printf("%zu of %zu subvolumes could not be restored\n", failures.size(), names->size());
+    print_formatted("%zu of %zu subvolumes could not be restored\n", failures.size(),
+                    names->size());
   }
   co_return exit_status::partly;
 }

@@ -3,6 +3,7 @@
 #include "app/chosen_backup.hh"
 #include "app/human_units.hh"
 #include "app/kept_copies.hh"
+#include "app/output.hh"
 #include "app/restore_source.hh"
 #include "app/run_figures.hh"
 #include "btrfs/identity.hh"
@@ -40,8 +41,7 @@ nlohmann::ordered_json result_of(const restore_command& command, const chain_lin
 }
 
 void print(const nlohmann::ordered_json& value) {
-  std::printf("%s\n",
-              value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+  print_json(value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 error holds_another(const btrfs::target_report& target, const std::string& manifest_key) {
@@ -294,13 +294,13 @@ void restore_job::report_earlier(const btrfs::target_report& target, const chain
     print(out);
     return;
   }
-  std::printf("%s: the backup of %s had been restored to %s before%s%s\n",
-              _command.subvolume.c_str(), wanted.value.created_at.rfc3339().c_str(),
-              target.path().c_str(),
-              _command.all || _command.dry_run ? "" : "; what that restore left was removed",
-              !_command.keep_received || _command.dry_run ? ""
-              : kept                                      ? "; the received snapshot is kept"
-                     : "; no snapshot could be kept: what was received had been removed");
+  print_formatted("%s: the backup of %s had been restored to %s before%s%s\n",
+                  _command.subvolume.c_str(), wanted.value.created_at.rfc3339().c_str(),
+                  target.path().c_str(),
+                  _command.all || _command.dry_run ? "" : "; what that restore left was removed",
+                  !_command.keep_received || _command.dry_run ? ""
+                  : kept                                      ? "; the received snapshot is kept"
+                         : "; no snapshot could be kept: what was received had been removed");
 }
 
 // The target is there, and so is a private directory: work of ours that was ended between making
@@ -415,8 +415,11 @@ task<result<exit_status>> restore_job::run() {
     co_return std::move(plan.error());
   }
   if (_command.dry_run) {
-    const std::string shown = _command.json ? plan_json(*plan) : plan_text(*plan);
-    std::fputs(shown.c_str(), stdout);
+    if (_command.json) {
+      print_json(plan_json(*plan));
+    } else {
+      print_text(plan_text(*plan));
+    }
     co_return exit_status::done;
   }
   auto restoring = carry_out(*target, std::move(*plan));
@@ -560,9 +563,9 @@ void restore_job::report_done(const restore_plan& plan, const restore_totals& be
                               std::size_t links_kept) const {
   const chain_link& last = plan.links.back().link;
   if (!_command.json) {
-    std::printf("%s: restored the backup of %s to %s (%zu link%s)\n", _command.subvolume.c_str(),
-                last.value.created_at.rfc3339().c_str(), plan.target.c_str(), plan.links.size(),
-                plan.links.size() == 1 ? "" : "s");
+    print_formatted("%s: restored the backup of %s to %s (%zu link%s)\n",
+                    _command.subvolume.c_str(), last.value.created_at.rfc3339().c_str(),
+                    plan.target.c_str(), plan.links.size(), plan.links.size() == 1 ? "" : "s");
     return;
   }
   nlohmann::ordered_json out = result_of(_command, last);

@@ -1,5 +1,6 @@
 #include "app/restore_source.hh"
 
+#include "app/subvolume_name.hh"
 #include "app/text_table.hh"
 #include "planner/keys.hh"
 #include "s3/credentials.hh"
@@ -85,6 +86,14 @@ std::optional<timestamp> parse_local(std::string_view text) {
     return std::nullopt;
   }
   return timestamp(std::chrono::sys_seconds(std::chrono::seconds(seconds)));
+}
+
+// "x" of "root/x/"; empty where there is nothing between.
+std::string name_below(const std::string& root, const std::string& folder) {
+  if (folder.size() <= root.size() + 1 || !folder.starts_with(root) || !folder.ends_with('/')) {
+    return {};
+  }
+  return folder.substr(root.size(), folder.size() - root.size() - 1);
 }
 
 }  // namespace
@@ -250,7 +259,8 @@ task<result<std::string>> manifest_at(s3::object_store& store, std::string prefi
 
 task<result<std::vector<std::string>>> subvolumes_in_bucket(s3::object_store& store,
                                                             std::string prefix,
-                                                            engine::stop_token stop) {
+                                                            engine::stop_token stop,
+                                                            engine::log_sink* log) {
   std::string root = planner::key_layout(prefix, "").root();
   root.pop_back();  // the slash behind the empty name
   s3::list_request request(root);
@@ -262,10 +272,14 @@ task<result<std::vector<std::string>>> subvolumes_in_bucket(s3::object_store& st
   }
   std::vector<std::string> names;
   for (const std::string& folder : found->common_prefixes) {
-    const std::string name = folder.substr(root.size(), folder.size() - root.size() - 1);
-    // Names become directories below the target base, and these would lead out of it.
-    if (!name.empty() && name != "." && name != "..") {
-      names.push_back(name);
+    // Names become directories below the target base, and others might lead out of it.
+    std::string name = name_below(root, folder);
+    if (is_subvolume_name(name)) {
+      names.push_back(std::move(name));
+    } else if (log != nullptr) {
+      log->write(engine::log_level::warning, "restore", "folder_passed_over",
+                 {{"folder", folder},
+                  {"reason", "no subvolume can be called so: it is not of this program"}});
     }
   }
   std::sort(names.begin(), names.end());
@@ -297,7 +311,7 @@ task<std::vector<std::string>> folders_below(s3::object_store& store, std::strin
   std::vector<std::string> names;
   if (found) {
     for (const std::string& folder : found->common_prefixes) {
-      names.push_back(folder.substr(root.size(), folder.size() - root.size() - 1));
+      names.push_back(name_below(root, folder));
     }
   }
   co_return names;
@@ -369,8 +383,9 @@ task<std::string> where_to_look(s3::object_store& store, const config& settings,
 
 task<result<std::vector<std::string>>> all_subvolumes(s3::object_store& store,
                                                       const config& settings,
-                                                      engine::stop_token stop) {
-  auto listing = subvolumes_in_bucket(store, settings.prefix, stop);
+                                                      engine::stop_token stop,
+                                                      engine::log_sink* log) {
+  auto listing = subvolumes_in_bucket(store, settings.prefix, stop, log);
   auto names = co_await std::move(listing);
   if (!names) {
     co_return std::move(names.error());

@@ -181,7 +181,8 @@ result<void> state_store::save(const run_state& state) {
     }
   }
   out["last_run_at"] = state.last_run_at;
-  auto written = engine::write_durably(_path, out.dump(2) + "\n");
+  auto written = engine::write_durably(
+      _path, out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
   if (!written) {
     return state_not_writable(std::move(written.error()).within("global.state_path"));
   }

@@ -3,6 +3,7 @@
 #include "app/backup_job.hh"
 #include "app/human_units.hh"
 #include "app/observer.hh"
+#include "app/output.hh"
 #include "app/run_lock.hh"
 #include "app/text_table.hh"
 
@@ -546,10 +547,11 @@ task<result<exit_status>> run_status(const services& with, status_command comman
   if (!looked) {
     report.error = looked.error().text();
   }
-  const std::string text =
-      command.json ? status_as_json(report)
-                   : status_as_text(report, system_time_zone(), terminal_columns(STDOUT_FILENO));
-  std::fputs(text.c_str(), stdout);
+  if (command.json) {
+    print_json(status_as_json(report));
+  } else {
+    print_text(status_as_text(report, system_time_zone(), terminal_columns(STDOUT_FILENO)));
+  }
   co_return static_cast<exit_status>(report.worst());
 }
 

@@ -1,6 +1,7 @@
 #include "app/text_table.hh"
 
 #include "engine/assert.hh"
+#include "engine/plain_text.hh"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -24,17 +25,7 @@ bool begins_character(char c) {
 }  // namespace
 
 std::string printable(std::string_view text) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string shown;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      shown += {'\\', 'x', digits[byte >> 4], digits[byte & 0xf]};
-    } else {
-      shown += c;
-    }
-  }
-  return shown;
+  return engine::printable(text);
 }
 
 std::size_t display_width(std::string_view text) {
@@ -92,21 +83,23 @@ std::string format_age(std::chrono::seconds age) {
   return std::to_string(duration_cast<days>(age).count()) + " d";
 }
 
-void text_table::add(std::vector<std::string> cells) {
+void text_table::add(const std::vector<std::string>& cells) {
   BTS3_ASSERT(cells.size() == _columns.size());
   row made;
-  made.cells = std::move(cells);
+  for (const std::string& cell : cells) {
+    made.cells.push_back(printable(cell));
+  }
   _rows.push_back(std::move(made));
 }
 
-void text_table::note(std::string text) {
+void text_table::note(std::string_view text) {
   row made;
-  made.note = std::move(text);
+  made.note = printable(text);
   _rows.push_back(std::move(made));
 }
 
-void text_table::heading(std::string text) {
-  note(std::move(text));
+void text_table::heading(std::string_view text) {
+  note(text);
   _rows.back().indented = false;
 }
 

@@ -9,8 +9,8 @@
 
 namespace bts3::app {
 
-// Names and keys come from file systems and buckets: control characters as \xNN, so that they forge
-// neither lines nor colours.
+// Names and keys come from file systems and buckets: what a terminal would obey is spelled out, so
+// that they forge neither lines nor colours (engine/plain_text.hh).
 std::string printable(std::string_view text);
 
 // Columns that `text` takes, one for each character of UTF-8 (wide ones are counted too low).
@@ -38,12 +38,12 @@ class text_table {
   };
   explicit text_table(std::vector<column> columns) : _columns(std::move(columns)) {}
 
-  // As many cells as there are columns.
-  void add(std::vector<std::string> cells);
+  // As many cells as there are columns. Cells and notes are made printable().
+  void add(const std::vector<std::string>& cells);
   // Text below the last row, indented.
-  void note(std::string text);
+  void note(std::string_view text);
   // The same, not indented.
-  void heading(std::string text);
+  void heading(std::string_view text);
   // An empty line below the last row.
   void gap();
   [[nodiscard]] std::size_t width() const;  // of the widest row, without notes

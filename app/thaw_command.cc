@@ -2,6 +2,7 @@
 
 #include "app/chain_thaw.hh"
 #include "app/chosen_backup.hh"
+#include "app/output.hh"
 #include "app/restore_source.hh"
 #include "app/run_lock.hh"
 
@@ -83,7 +84,7 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     if (failure != nullptr) {
       out["missing"] = failure->text();
     }
-    std::printf("%s\n", out.dump().c_str());
+    print_json(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   };
   const std::string about =
       command.subvolume + ": the backup of " + chain->back().value.created_at.rfc3339();
@@ -94,8 +95,8 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     if (command.json) {
       print_json(status, nullptr);
     } else {
-      std::printf("%s\n%s%s%s", about.c_str(), thaw_text(*plan).c_str(), time_text(time).c_str(),
-                  cost_text(*cost).c_str());
+      print_formatted("%s\n%s%s%s", about.c_str(), thaw_text(*plan).c_str(),
+                      time_text(time).c_str(), cost_text(*cost).c_str());
     }
     co_return status;
   }
@@ -109,13 +110,14 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     co_return status;
   }
   if (thawed) {
-    std::printf("%s can be read (%zu object%s)\n", about.c_str(), objects, objects == 1 ? "" : "s");
+    print_formatted("%s can be read (%zu object%s)\n", about.c_str(), objects,
+                    objects == 1 ? "" : "s");
     co_return exit_status::done;
   }
   if (!not_ready) {
     co_return std::move(thawed.error());
   }
-  std::printf("%s is archived\n  %s\n", about.c_str(), thawed.error().text().c_str());
+  print_formatted("%s is archived\n  %s\n", about.c_str(), thawed.error().text().c_str());
   co_return exit_status::not_thawed;
 }
 
@@ -123,7 +125,7 @@ task<result<exit_status>> run_connected(const services& with, s3::object_store& 
                                         thaw_command command) {
   std::vector<std::string> names;
   if (command.all) {
-    auto listing = all_subvolumes(store, with.settings, with.stop);
+    auto listing = all_subvolumes(store, with.settings, with.stop, &with.log);
     auto listed = co_await std::move(listing);
     if (!listed) {
       co_return std::move(listed.error());
@@ -160,8 +162,7 @@ task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store
                    {{"subvolume", name}, {"error", thawed.error().text()}});
     if (command.json) {
       nlohmann::ordered_json failed = {{"subvolume", name}, {"error", thawed.error().text()}};
-      std::printf("%s\n",
-                  failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+      print_json(failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     }
     failures.push_back(std::move(thawed.error()).within(name));
   }
@@ -172,7 +173,8 @@ task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store
     co_return std::move(failures.front());
   }
   if (!command.json) {
-    std::printf("%zu of %zu subvolumes could not be looked at\n", failures.size(), names.size());
+    print_formatted("%zu of %zu subvolumes could not be looked at\n", failures.size(),
+                    names.size());
   }
   co_return exit_status::partly;
 }

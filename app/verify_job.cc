@@ -5,6 +5,7 @@
 #include "app/chosen_backup.hh"
 #include "app/download_link.hh"
 #include "app/metrics.hh"
+#include "app/output.hh"
 #include "engine/assert.hh"
 #include "planner/keys.hh"
 #include "s3/archive_thaw.hh"
@@ -295,12 +296,29 @@ task<result<void>> subvolume_verifier::compare_checksum(verified_backup& one,
   co_return engine::ok();
 }
 
+// Whether what was chosen from one reading of a manifest is there in another: a store may give
+// something else each time.
+bool same_outline(const planner::manifest& before, const planner::manifest& now) {
+  return std::equal(before.chunks.begin(), before.chunks.end(), now.chunks.begin(),
+                    now.chunks.end(),
+                    [](const planner::chunk_record& a, const planner::chunk_record& b) {
+                      return a.size == b.size && a.part_size == b.part_size;
+                    });
+}
+
 // The chunks of a backup as the bucket has them; reason not_thawed when some are archived.
 task<result<std::vector<located_chunk>>> subvolume_verifier::find_chunks(verified_backup& one) {
   auto reading = read_manifest(_store, one.key, _with.stop);
   auto made = co_await std::move(reading);
   if (!made) {
     co_return std::move(made.error());
+  }
+  if (!same_outline(_all.manifests.at(one.key), *made)) {
+    error failure;
+    failure.why = reason::integrity;
+    failure.message = "manifest " + one.key + " changed while it was verified";
+    failure.remedy = "nothing but btrfs_to_s3 should write there: verify again";
+    co_return failure;
   }
   chain_link link;
   link.key = one.key;
@@ -720,9 +738,11 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
   const std::uint64_t requests = (*connection)->requests();
   auto closing = (*connection)->close();
   co_await std::move(closing);
-  const std::string text = command.json ? verify_as_json(outcomes, command, requests)
-                                        : verify_as_text(outcomes, command, requests);
-  std::fputs(text.c_str(), stdout);
+  if (command.json) {
+    print_json(verify_as_json(outcomes, command, requests));
+  } else {
+    print_text(verify_as_text(outcomes, command, requests));
+  }
   if (!with.settings.textfile.empty()) {
     if (auto written = write_metrics_file(with); !written) {
       with.log.write(log_level::warning, "verify", "metrics_not_written",

@@ -318,4 +318,14 @@ BOOST_AUTO_TEST_CASE(the_example_is_valid_and_shows_each_key_once_with_its_defau
   }
 }
 
+BOOST_AUTO_TEST_CASE(values_of_the_environment_that_are_no_utf8_are_refused) {
+  for (const char* key : {"s3.prefix", "snapshots.base_dir", "global.state_path"}) {
+    BOOST_TEST(has(problem(minimal, with_variable(key, "/caf\xe9")), "is no UTF-8"), key);
+  }
+  BOOST_TEST(
+      has(problem(minimal, with_variable("subvolumes.paths", "[\"/srv/caf\xe9\"]")), "is no list"));
+  BOOST_TEST(has(problem(minimal, with_variable("subvolumes.paths", "[\"/srv/.btrfs_to_s3.x\"]")),
+                 "cannot be a name here"));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,7 +1,9 @@
 #include "app/restore_source.hh"
 
 #include "app/chain_reader.hh"
+#include "s3/s3_client.hh"
 #include "tests/engine/support.hh"
+#include "tests/s3/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
 
@@ -231,6 +233,50 @@ BOOST_AUTO_TEST_CASE(subvolumes_are_found_by_their_folders) {
   BOOST_REQUIRE_MESSAGE(names.has_value(), error_text(names));
   const std::vector<std::string> expected = {"a", "b"};
   BOOST_TEST(*names == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(folders_that_no_subvolume_can_be_called_like_are_passed_over) {
+  auto loop = bts3::engine::testing::make_reactor();
+  bts3::testing::fake_transport transport(*loop);
+  bts3::testing::fixed_clock clock(bts3::testing::reference_time);
+  bts3::testing::line_log log;
+  bts3::s3::client_options options;
+  options.bucket = bts3::s3::bucket_name("b");
+  options.region = "us-east-1";
+  options.where.scheme = "https";
+  options.where.host = "store.example";
+  bts3::s3::credentials who;
+  who.access_key_id = "A";
+  who.secret_access_key = "S";
+  bts3::s3::s3_client store(transport, who, clock, log, options);
+  const std::vector<std::string> bad = {"..",
+                                        ".",
+                                        "",
+                                        "a/../../etc",
+                                        "../x",
+                                        "/",
+                                        "a&#10;b",
+                                        "a&#27;[m",
+                                        "caf\xe9",
+                                        ".btrfs_to_s3.good",
+                                        std::string(300, 'n')};
+  const std::vector<std::string> good = {
+      "B\xc3\xbc"
+      "cher",
+      "__", "good", "x__y"};
+  std::string text;
+  for (const auto* names : {&bad, &good}) {
+    for (const std::string& name : *names) {
+      text += "<CommonPrefixes><Prefix>p/subvol/" + name + "/</Prefix></CommonPrefixes>";
+    }
+  }
+  transport.then(
+      bts3::testing::answer(200, {}, "<ListBucketResult>" + text + "</ListBucketResult>"));
+  auto names = loop->run(subvolumes_in_bucket(store, "p", bts3::engine::stop_token(), &log));
+  BOOST_REQUIRE_MESSAGE(names.has_value(), error_text(names));
+  BOOST_TEST(*names == good, boost::test_tools::per_element());
+  BOOST_TEST(log.lines.size() == bad.size());
+  BOOST_TEST(log.contains("folder_passed_over folder=p/subvol/../"));
 }
 
 BOOST_AUTO_TEST_CASE(a_manifest_that_is_not_there_can_be_found_with_list) {

@@ -1,0 +1,16 @@
+// What goes to standard output passes here, so that nothing that a store, a manifest or a file said
+// reaches a terminal as it came (engine/plain_text.hh).
+#pragma once
+
+#include <string_view>
+
+namespace bts3::app {
+
+// Text for people; line feeds stay.
+void print_text(std::string_view text);
+// A document, or a line, in JSON.
+void print_json(std::string_view json);
+// As printf does, then as print_text().
+void print_formatted(const char* format, ...) __attribute__((format(printf, 1, 2)));
+
+}  // namespace bts3::app
