@@ -84,7 +84,7 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     if (failure != nullptr) {
       out["missing"] = failure->text();
     }
-    print_json(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    app::print_json(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   };
   const std::string about =
       command.subvolume + ": the backup of " + chain->back().value.created_at.rfc3339();
