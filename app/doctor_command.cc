@@ -33,7 +33,8 @@ task<void> check_host(const services& with, std::vector<health_check>& into) {
   auto detecting = btrfs::detect_capabilities(with.loop);
   auto host = co_await std::move(detecting);
   into.push_back(host ? judge_tools(*host, with.settings)
-                      : failed_check("btrfs_progs", "", host.error(), "install btrfs-progs"));
+                      : failed_check("btrfs_progs", "", host.error(),
+                                     "install btrfs-progs, or see what keeps it from running"));
   into.push_back(judge_memory(facts, with.settings));
   into.push_back(judge_locked_memory(facts, with.settings));
   append(check_local_files(with), into);

@@ -1,14 +1,10 @@
 #include "app/metrics.hh"
 
 #include "engine/files.hh"
-#include "engine/unique_fd.hh"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -204,34 +200,12 @@ std::string verify_metrics_path(const std::string& textfile) {
 }
 
 result<void> write_metrics(const std::string& path, std::string_view text) {
+  // By way of "{path}.new": not "*.prom", which the collector would read.
   constexpr mode_t for_everybody = 0644;
-  // Not "*.prom", which the collector would read.
-  const std::string temporary = path + ".new";
-  const auto failed = [&temporary](const char* what) {
-    const int err = errno;
-    ::unlink(temporary.c_str());
-    return system_error(err, "metrics.textfile: " + std::string(what) + " " + temporary,
-                        "name a file in a directory that exists and can be written to");
-  };
-  const engine::unique_fd file(::open(
-      temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, for_everybody));
-  if (!file.valid()) {
-    return system_error(errno, "metrics.textfile: " + temporary,
-                        "name a file in a directory that exists and can be written to");
-  }
-  for (std::size_t written = 0; written < text.size();) {
-    const ssize_t count = ::write(file.get(), text.data() + written, text.size() - written);
-    if (count < 0) {
-      return failed("writing");
-    }
-    written += static_cast<std::size_t>(count);
-  }
-  // Whatever the umask says; and on the disk before it has the name.
-  if (::fchmod(file.get(), for_everybody) != 0 || ::fsync(file.get()) != 0) {
-    return failed("finishing");
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    return failed("renaming");
+  if (auto written = engine::write_durably(path, text, for_everybody); !written) {
+    engine::error failure = std::move(written.error()).within("metrics.textfile");
+    failure.remedy = "name a file in a directory that exists and can be written to";
+    return failure;
   }
   return engine::ok();
 }

@@ -87,7 +87,10 @@ task<result<capabilities>> detect_capabilities(engine::reactor& loop) {
   auto child = engine::child_process::spawn(loop, std::move(options));
   if (!child) {
     error failure = std::move(child.error());
-    failure.remedy = "install btrfs-progs";
+    // Anything else that kept it from starting has a remedy already, or none.
+    if (failure.status == ENOENT) {
+      failure.remedy = "install btrfs-progs";
+    }
     co_return failure;
   }
   ends->write_end.reset();

@@ -30,6 +30,7 @@ namespace {
 
 constexpr std::size_t stderr_tail_bytes = 8 * 1024;
 constexpr std::chrono::milliseconds stderr_grace{500};
+constexpr std::chrono::milliseconds poll_instead{50};
 
 // posix_spawn's attribute objects, freed on every path.
 struct spawn_attributes {
@@ -89,6 +90,7 @@ struct child_process::impl {
       : loop(owner), options(std::move(given)), background(owner), drained(owner) {}
 
   static task<void> drain_stderr(impl& self);
+  static task<result<siginfo_t>> reap(impl& self);
   static task<void> kill_later(impl& self);
   static task<void> give_up_draining(impl& self);
   void send(int signal_number) const {
@@ -222,7 +224,7 @@ result<child_process> child_process::spawn(reactor& loop, child_options options)
     const int err = errno;
     ::kill(state->pid, SIGKILL);
     ::waitpid(state->pid, nullptr, 0);
-    return system_error(err, "pidfd_open", "this needs Linux 5.3 or newer");
+    return system_error(err, "pidfd_open", err == ENOSYS ? "this needs Linux 5.3 or newer" : "");
   }
   state->stderr_pipe = std::move(stderr_ends->read_end);
   if (auto nonblocking = set_nonblocking(state->stderr_pipe.get()); !nonblocking) {
@@ -274,20 +276,38 @@ void child_process::terminate() {
   _impl->background.spawn(impl::kill_later(*_impl));
 }
 
+task<result<siginfo_t>> child_process::impl::reap(impl& self) {
+  siginfo_t info{};
+  for (;;) {
+    auto polling = self.loop.poll(self.pidfd.get(), POLLIN);
+    auto ended = co_await std::move(polling);
+    if (!ended) {
+      // Then it is looked at from time to time: nobody may go on while it runs.
+      auto sleeping = self.loop.sleep_for(poll_instead);
+      (void)co_await std::move(sleeping);
+    }
+    const int code = ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(self.pidfd.get()),
+                              &info, WEXITED | WNOHANG);
+    if (code == 0 && info.si_pid != 0) {
+      co_return info;
+    }
+    if (code != 0 && errno != EINTR) {
+      // ECHILD: it has ended, and its status is lost.
+      error failure = system_error(errno, "waiting for " + self.options.argv.front(),
+                                   "whether it succeeded is not known: nothing else may wait for "
+                                   "this program's children, and SIGCHLD must not be ignored");
+      failure.what_now = disposition::fail;
+      failure.why = reason::child_process;
+      co_return failure;
+    }
+  }
+}
+
 task<result<child_exit>> child_process::wait() {
   impl& self = *_impl;
   BTS3_ASSERT(!std::exchange(self.waiting, true));
-  siginfo_t info{};
-  for (;;) {
-    auto ended = co_await self.loop.poll(self.pidfd.get(), POLLIN);
-    BTS3_ASSERT(ended.has_value());
-    const int code = ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(self.pidfd.get()),
-                              &info, WEXITED | WNOHANG);
-    BTS3_ASSERT(code == 0);
-    if (info.si_pid != 0) {
-      break;
-    }
-  }
+  auto reaping = impl::reap(self);
+  const auto reaped = co_await std::move(reaping);
   self.reaped = true;
   self.stop_kill.request_stop();
 
@@ -300,11 +320,15 @@ task<result<child_exit>> child_process::wait() {
   self.stop_drain.request_stop();
   co_await self.background.join();
 
+  if (!reaped) {
+    error failure = reaped.error();
+    co_return failure;
+  }
   child_exit outcome;
-  if (info.si_code == CLD_EXITED) {
-    outcome.exit_code = info.si_status;
+  if (reaped->si_code == CLD_EXITED) {
+    outcome.exit_code = reaped->si_status;
   } else {
-    outcome.signal = info.si_status;
+    outcome.signal = reaped->si_status;
   }
   std::string& tail = self.stderr_tail;
   if (tail.size() > stderr_tail_bytes) {

@@ -25,6 +25,23 @@ std::string error::text() const {
   return message + "; " + remedy;
 }
 
+namespace {
+
+// What helps against errors that have nothing to do with what was tried.
+const char* remedy_of_limit(int err) {
+  switch (err) {
+    case EMFILE:
+      return "too many files are open at once: raise the limit (ulimit -n, or LimitNOFILE= in the "
+             "unit), or lower s3.concurrency";
+    case ENFILE:
+      return "the whole system has too many files open: raise sysctl fs.file-max";
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
 error system_error(int err, std::string_view what, std::string remedy) {
   error failure;
   failure.why = reason::system;
@@ -40,7 +57,8 @@ error system_error(int err, std::string_view what, std::string remedy) {
   failure.message = std::string(what);
   failure.message += ": ";
   failure.message += ::strerrordesc_np(err) != nullptr ? ::strerrordesc_np(err) : "unknown error";
-  failure.remedy = std::move(remedy);
+  const char* const of_limit = remedy_of_limit(err);
+  failure.remedy = of_limit != nullptr ? of_limit : std::move(remedy);
   return failure;
 }
 

@@ -1,12 +1,14 @@
 #include "engine/reactor.hh"
 
 #include "engine/assert.hh"
+#include "engine/give_up.hh"
 #include "engine/unique_fd.hh"
 
 #include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -60,6 +62,27 @@ error ring_refused(int err) {
 
 }  // namespace
 
+// What io_uring_enter(2) refuses for the moment is asked for again, with pauses; without the ring
+// nothing can be waited for, so what it refuses for good ends the program.
+class ring_refusals {
+ public:
+  void judge(int code) {
+    if (code >= 0 || code == -EINTR || code == -EBUSY || code == -EAGAIN) {
+      _in_a_row = 0;
+      return;
+    }
+    if (code != -ENOMEM || ++_in_a_row > in_a_row_max) {
+      give_up("io_uring_enter", -code);
+    }
+    ::usleep(pause_microseconds);
+  }
+
+ private:
+  static constexpr int in_a_row_max = 3000;  // half a minute
+  static constexpr unsigned pause_microseconds = 10'000;
+  int _in_a_row = 0;
+};
+
 // What perform() puts into a submission entry.
 struct reactor::request {
   request(std::uint8_t operation_code, int descriptor) : code(operation_code), fd(descriptor) {}
@@ -85,15 +108,30 @@ struct reactor::impl {
   io_uring_sqe* entry() {
     io_uring_sqe* sqe = ::io_uring_get_sqe(&ring);
     while (sqe == nullptr) {
-      const int submitted = ::io_uring_submit(&ring);
-      BTS3_ASSERT(submitted >= 0 || submitted == -EBUSY || submitted == -EAGAIN ||
-                  submitted == -EINTR);
+      refusals.judge(::io_uring_submit(&ring));
       sqe = ::io_uring_get_sqe(&ring);
     }
     return sqe;
   }
 
+  // From any thread. The reactor may be asleep, so one try more or less is not left out.
+  void wake() const {
+    constexpr int tries = 3000;
+    constexpr unsigned pause_microseconds = 10'000;
+    const std::uint64_t one = 1;
+    for (int count = 0; count < tries; ++count) {
+      const ssize_t written = ::write(wakeup.get(), &one, sizeof one);
+      // EAGAIN means that the counter is full, and then a wake-up is certainly pending.
+      if (written == sizeof one || errno == EAGAIN) {
+        return;
+      }
+      ::usleep(pause_microseconds);
+    }
+    give_up("waking the reactor", errno);
+  }
+
   io_uring ring{};
+  ring_refusals refusals;
   bool ring_ready = false;
   unique_fd wakeup;
   detail::ring_operation wakeup_operation;
@@ -243,10 +281,7 @@ void reactor::post(std::function<void()> work) {
     _impl->posted.push_back(std::move(work));
   }
   if (first) {
-    const std::uint64_t one = 1;
-    const ssize_t written = ::write(_impl->wakeup.get(), &one, sizeof one);
-    // EAGAIN means that the counter is full, and then a wake-up is certainly pending.
-    BTS3_ASSERT(written == sizeof one || errno == EAGAIN);
+    _impl->wake();
   }
 }
 
@@ -254,7 +289,7 @@ void reactor::reap(bool wait) {
   const int code = wait ? ::io_uring_submit_and_wait(&_impl->ring, 1)
                         : ::io_uring_submit_and_get_events(&_impl->ring);
   // EBUSY: completions must be taken before more can be submitted, which is what happens next.
-  BTS3_ASSERT(code >= 0 || code == -EINTR || code == -EBUSY || code == -EAGAIN);
+  _impl->refusals.judge(code);
   unsigned head = 0;
   unsigned count = 0;
   bool woken = false;

@@ -28,6 +28,9 @@ constexpr std::string_view name_prefix = ".btrfs_to_s3-spool.";
 // Names tried before giving up: one is taken only by another run in the same instant.
 constexpr int names_max = 100;
 
+// Of 5 MiB, S3's least for a part, these are 5 TiB; their list takes 8 MiB of memory.
+constexpr std::uint64_t regions_max = std::uint64_t{1} << 20;
+
 constexpr const char* directory_remedy =
     "global.spool_dir must name an existing, writable directory on a local disk (is the disk "
     "mounted?); s3.spool_enabled = false works without";
@@ -158,7 +161,7 @@ result<void> spool::open() {
   if (!learnt) {
     return learnt;
   }
-  const std::uint64_t regions = _options.budget_bytes / region_bytes();
+  const std::uint64_t regions = std::min(_options.budget_bytes / region_bytes(), regions_max);
   if (regions == 0) {
     error failure;
     failure.why = reason::configuration;

@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -173,6 +175,46 @@ BOOST_AUTO_TEST_CASE(a_child_has_its_three_descriptors_and_no_others) {
   for (const int fd : {file, pair[0], pair[1], event}) {
     ::close(fd);
   }
+}
+
+// As under a caller that ignores SIGCHLD: the kernel forgets children as they end.
+BOOST_AUTO_TEST_CASE(a_child_whose_status_nobody_keeps_is_an_error_and_no_success) {
+  auto* const before = std::signal(SIGCHLD, SIG_IGN);
+  for (const char* script : {"exit 0", "exit 3", "echo much >&2; sleep 0.1"}) {
+    auto loop = make_reactor();
+    auto child = child_process::spawn(*loop, shell(script));
+    BOOST_REQUIRE(child.has_value());
+    auto end = loop->run(child->wait());
+    BOOST_REQUIRE(!end);
+    BOOST_TEST((end.error().why == reason::child_process));
+    BOOST_TEST(end.error().text().find("SIGCHLD") != std::string::npos, end.error().text());
+    BOOST_TEST(loop->operations_in_flight() == 0U);
+  }
+  std::signal(SIGCHLD, before);
+}
+
+// Somebody else in this process waits for every child.
+BOOST_AUTO_TEST_CASE(a_child_that_somebody_else_has_reaped_is_an_error_too) {
+  auto loop = make_reactor();
+  auto child = child_process::spawn(*loop, shell("exit 0"));
+  BOOST_REQUIRE(child.has_value());
+  BOOST_REQUIRE(::waitpid(child->pid(), nullptr, 0) == child->pid());
+  auto end = loop->run(child->wait());
+  BOOST_REQUIRE(!end);
+  BOOST_TEST(end.error().code == "ECHILD");
+}
+
+BOOST_AUTO_TEST_CASE(too_few_descriptors_are_what_the_error_is_about) {
+  auto loop = make_reactor();
+  rlimit limit{};
+  BOOST_REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  rlimit none = limit;
+  none.rlim_cur = 3;
+  BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  auto child = child_process::spawn(*loop, shell("exit 0"));
+  BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  BOOST_REQUIRE(!child);
+  BOOST_TEST(child.error().remedy.find("LimitNOFILE") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(no_descriptor_is_left_behind) {
