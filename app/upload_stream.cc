@@ -66,6 +66,11 @@ class upload_stream::part_source {
   task<result<std::optional<pending_part>>> next(engine::stop_token stop) {
     std::optional<pending_part> made;
     if (_direct) {
+      // Its end is seen without room: a stream that has ended may hold its last part until it is
+      // proven whole, and must not wait for others that do the same.
+      if (_direct->ended()) {
+        co_return std::move(made);
+      }
       auto asking = _budget.room(stop);
       auto room = co_await std::move(asking);
       if (!room) {

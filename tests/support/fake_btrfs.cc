@@ -170,7 +170,8 @@ result<snapshot> snapshot_manager::create(const std::string& source, std::string
   disk.add_subvolume(path);
   disk.known[path].read_only = true;
   disk.known[path].parent_uuid = of->own_uuid;
-  disk.change_stream_of(path, disk.stream);
+  const auto given = disk.streams_of_sources.find(source);
+  disk.change_stream_of(path, given == disk.streams_of_sources.end() ? disk.stream : given->second);
   auto made = list(subvolume);
   const auto one = std::find_if(made->begin(), made->end(),
                                 [&](const snapshot& each) { return each.path == path; });

@@ -31,6 +31,8 @@ class fake_btrfs {
 
   // What a sender prints of any snapshot made from now on.
   std::string stream;
+  // The same of snapshots of these sources, instead.
+  std::map<std::string, std::string> streams_of_sources;
   // How senders end, from now on: a shell command after the stream was printed ("exit 1").
   std::string afterwards;
   // Bytes of the stream that are printed; the rest is left out.
