@@ -7,6 +7,7 @@
 #include "app/publication.hh"
 #include "app/run_figures.hh"
 #include "app/second_look.hh"
+#include "app/signals.hh"
 #include "app/text_table.hh"
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
@@ -1255,6 +1256,7 @@ task<result<void>> backup_job::publish(made_backup& backup) {
 // done now, the journal stays and the next run does it.
 task<void> backup_job::undo(made_backup& backup) {
   engine::stop_source limit;
+  const hastened by_signal(_with.signals, limit);
   engine::stop_source finished;
   engine::async_scope timer(_with.loop);
   timer.spawn(engine::stop_after(_with.loop, clean_up_limit, limit, finished.token()));

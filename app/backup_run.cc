@@ -70,7 +70,9 @@ task<result<void>> backup_run::hook(std::string name, std::vector<std::string> a
   call.argv = std::move(argv);
   call.environment_additions = hook_environment(name, _with.config_path, _names, after);
   call.timeout = _with.settings.hook_timeout;
-  auto running = run_hook(_with.loop, _with.log, std::move(call), stop);
+  engine::linked_stop_source ending(stop);
+  const hastened by_signal(_with.signals, ending);
+  auto running = run_hook(_with.loop, _with.log, std::move(call), ending.token());
   auto ran = co_await std::move(running);
   _report.hooks.push_back({name, ran ? "" : ran.error().text()});
   co_return ran;

@@ -19,7 +19,7 @@ namespace {
 constexpr const char* footer =
     "Exit status: 0 done; 1 failed; 2 usage or configuration; 3 another run holds the lock;\n"
     "4 verification found a difference; 5 archived objects are not ready; 6 some subvolumes done,\n"
-    "others failed; 130 or 143 interrupted, after a clean stop.";
+    "others failed; 129, 130 or 143 interrupted, after a clean stop.";
 
 constexpr const char* status_footer =
     "Exit status, as monitoring plugins have it: 0 ok; 1 warning; 2 critical; 3 unknown, also for\n"
@@ -112,9 +112,10 @@ void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into) {
          "--download-rate",
          [&into](const std::string& text) {
            into = parse_bytes(text);
-           if (!into || *into == 0) {
-             throw CLI::ValidationError("--download-rate",
-                                        "\"" + text + "\" is no rate like 50MB, a second");
+           if (!into || *into < 1024 || *into > std::uint64_t{1} << 40) {
+             throw CLI::ValidationError(
+                 "--download-rate",
+                 "\"" + text + "\" is no rate like 50MB, from 1KiB to 1TiB a second");
            }
          },
          "Bytes a second, or like 50MB: estimates the time, and for how long thawed copies are "
@@ -162,7 +163,8 @@ void add_status(CLI::App& app, status_command& into) {
          [&into](const std::string& text) {
            const auto age = parse_duration(text);
            if (!age || *age < std::chrono::seconds(1)) {
-             throw CLI::ValidationError("--max-age", "\"" + text + "\" is no time like 8d or 36h");
+             throw CLI::ValidationError("--max-age",
+                                        "\"" + text + "\" is no time like 8d or 36h, up to 36500d");
            }
            into.max_age = std::chrono::ceil<std::chrono::seconds>(*age);
          },

@@ -7,6 +7,7 @@
 #include "app/logging.hh"
 #include "app/output.hh"
 #include "app/plan_job.hh"
+#include "app/process_start.hh"
 #include "app/progress.hh"
 #include "app/prune_job.hh"
 #include "app/restore_job.hh"
@@ -163,6 +164,7 @@ app::service_notifier notifier_for(engine::log_sink& log) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  app::prepare_process();
   const auto parsed = app::parse_command_line(argc, argv);
   if (const auto* end = std::get_if<app::early_exit>(&parsed)) {
     std::fputs(engine::printable_lines(end->text).c_str(), end->to_stderr ? stderr : stdout);
