@@ -2,6 +2,7 @@
 #include "app/kept_copies.hh"
 #include "app/run_lock.hh"
 #include "app/state_store.hh"
+#include "engine/files.hh"
 
 #include "tests/support/as_nobody.hh"
 #include "tests/support/outcome.hh"
@@ -18,6 +19,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <optional>
@@ -260,6 +262,121 @@ BOOST_AUTO_TEST_CASE(a_path_that_cannot_be_a_lock_is_an_error_with_its_key_and_a
   BOOST_TEST(content(directory / "file") == "mine");
 }
 
+BOOST_AUTO_TEST_CASE(the_file_is_for_its_owner_alone_and_an_old_one_is_narrowed) {
+  const scratch directory;
+  const std::string path = directory / "lock";
+  const auto mode = [&path] {
+    struct stat entry{};
+    BOOST_REQUIRE(::stat(path.c_str(), &entry) == 0);
+    return entry.st_mode & 07777;
+  };
+  BOOST_TEST(lock_problem(path) == "");
+  BOOST_TEST(mode() == 0600U);
+  BOOST_REQUIRE(::chmod(path.c_str(), 0644) == 0);
+  BOOST_TEST(lock_problem(path) == "");
+  BOOST_TEST(mode() == 0600U);
+}
+
+BOOST_AUTO_TEST_CASE(a_shared_lock_is_no_run_and_is_told_as_what_it_is) {
+  const scratch directory;
+  const std::string path = directory / "lock";
+  std::ofstream(path) << "4194000\n";  // of a run that is long dead
+  const unique_fd reader(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  for (const int command : {F_OFD_SETLK, F_SETLK}) {
+    struct flock shared{};
+    shared.l_type = F_RDLCK;
+    shared.l_whence = SEEK_SET;
+    // The second kind belongs to the process, so another one has to hold it.
+    const pid_t other = command == F_SETLK ? ::fork() : 0;
+    if (command == F_SETLK && other == 0) {
+      const int mine = ::open(path.c_str(), O_RDONLY);
+      ::_exit(::fcntl(mine, F_SETLK, &shared) == 0 && ::raise(SIGSTOP) == 0 ? 0 : 1);
+    }
+    if (command == F_SETLK) {
+      BOOST_REQUIRE(::waitpid(other, nullptr, WUNTRACED) == other);
+    } else {
+      BOOST_REQUIRE(::fcntl(reader.get(), command, &shared) == 0);
+    }
+    const auto taken = run_lock::acquire(path);
+    BOOST_REQUIRE(!taken);
+    const std::string text = taken.error().text();
+    BOOST_TEST((status_of(taken.error()) == exit_status::failed));
+    BOOST_TEST(has(text, "not by a run of this program"), text);
+    BOOST_TEST(!has(text, "4194000"), text);
+    BOOST_TEST(has(text, "by process " + std::to_string(other)) == (command == F_SETLK), text);
+    BOOST_TEST(!run_lock::holder(path).value().has_value());
+    shared.l_type = F_UNLCK;
+    if (command == F_SETLK) {
+      ::kill(other, SIGKILL);
+      ::waitpid(other, nullptr, 0);
+    } else {
+      BOOST_REQUIRE(::fcntl(reader.get(), command, &shared) == 0);
+    }
+  }
+  BOOST_TEST(lock_problem(path) == "");
+}
+
+BOOST_AUTO_TEST_CASE(what_somebody_else_put_there_is_refused_and_not_touched) {
+  const scratch directory;
+  const std::string path = directory / "lock";
+  std::ofstream(directory / "precious") << "precious";
+  std::filesystem::create_hard_link(directory / "precious", path);
+  BOOST_TEST(has(lock_problem(path), "has other names (hard links)"));
+  BOOST_TEST(content(directory / "precious") == "precious");
+  std::filesystem::remove(path);
+  BOOST_REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  // Asking does not wait for somebody to open its other end.
+  BOOST_TEST(has(error_text(run_lock::holder(path)), "is no regular file"));
+  if (::geteuid() != 0) {
+    std::cout << "skipped: giving files away needs root\n";
+    return;
+  }
+  std::filesystem::remove(path);
+  std::ofstream(path) << "1\n";
+  BOOST_REQUIRE(::chown(path.c_str(), 65534, 65534) == 0);
+  BOOST_TEST(has(lock_problem(path), "belongs to user 65534"));
+  BOOST_TEST(has(error_text(run_lock::holder(path)), "belongs to user 65534"));
+  BOOST_TEST(content(path) == "1\n");
+}
+
+BOOST_AUTO_TEST_CASE(the_default_is_where_only_root_can_write) {
+  BOOST_TEST(!has(default_lock_path, "/lock/"));
+  BOOST_TEST(has(former_lock_path, "/lock/"));
+}
+
+BOOST_AUTO_TEST_CASE(a_run_of_an_older_version_excludes_and_is_excluded) {
+  const scratch directory;
+  const std::string path = directory / "lock";
+  const std::string former = directory / "former";
+  // It was never there: nothing is made where everybody may write.
+  BOOST_TEST(run_lock::acquire_with(path, former).has_value());
+  BOOST_TEST(!std::filesystem::exists(former));
+  {
+    lock_holder older(former);
+    const auto refused = run_lock::acquire_with(path, former);
+    BOOST_REQUIRE(!refused);
+    BOOST_TEST(refused.error().message ==
+               "lock already held by pid " + std::to_string(older.pid()) + " (" + former + ")");
+  }
+  {
+    const auto held = run_lock::acquire_with(path, former);
+    BOOST_REQUIRE(held.has_value());
+    BOOST_TEST(has(lock_problem(former), "held by pid " + std::to_string(::getpid())));
+  }
+  // Whatever else is in that place is no reason to fail.
+  std::filesystem::remove(former);
+  std::filesystem::create_symlink("/etc/passwd", former);
+  BOOST_TEST(run_lock::acquire_with(path, former).has_value());
+  std::filesystem::remove(former);
+  std::ofstream(former) << "1\n";
+  const unique_fd reader(::open(former.c_str(), O_RDONLY | O_CLOEXEC));
+  struct flock shared{};
+  shared.l_type = F_RDLCK;
+  shared.l_whence = SEEK_SET;
+  BOOST_REQUIRE(::fcntl(reader.get(), F_OFD_SETLK, &shared) == 0);
+  BOOST_TEST(run_lock::acquire_with(path, former).has_value());
+}
+
 BOOST_AUTO_TEST_CASE(a_lock_that_cannot_name_its_holder_is_not_taken) {
   const scratch directory;
   const std::string path = directory / "lock";
@@ -290,6 +407,54 @@ BOOST_AUTO_TEST_CASE(a_file_of_another_user_is_an_error_with_its_key) {
   }
   BOOST_TEST(there.starts_with("global.lock_path: " + path + ": Permission denied; name"), there);
   BOOST_TEST(missing.starts_with("global.lock_path: making "), missing);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(durable_files)
+
+BOOST_AUTO_TEST_CASE(what_lies_in_wait_under_the_temporary_name_is_removed_and_not_opened) {
+  const scratch directory;
+  const std::string path = directory / "state.json";
+  const std::string temporary = path + ".new";
+  std::ofstream(directory / "precious") << "precious";
+  const std::function<void()> traps[] = {
+      [&] { std::filesystem::create_symlink(directory / "precious", temporary); },
+      [&] { std::filesystem::create_hard_link(directory / "precious", temporary); },
+      [&] { BOOST_REQUIRE(::mkfifo(temporary.c_str(), 0600) == 0); },
+      [&] { std::ofstream(temporary) << "a longer leftover of a run that was killed"; },
+      [] {},
+  };
+  for (const auto& set_trap : traps) {
+    set_trap();
+    const auto written = write_durably(path, "new");
+    BOOST_TEST(written.has_value(), error_text(written));
+    BOOST_TEST(content(path) == "new");
+    BOOST_TEST(content(directory / "precious") == "precious");
+    BOOST_TEST(!std::filesystem::exists(std::filesystem::symlink_status(temporary)));
+  }
+  struct stat entry{};
+  BOOST_REQUIRE(::stat(path.c_str(), &entry) == 0);
+  BOOST_TEST((entry.st_mode & 07777) == 0600U);
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_written_leaves_nothing_and_the_old_one_as_it_was) {
+  const scratch directory;
+  const std::string path = directory / "state.json";
+  BOOST_REQUIRE(write_durably(path, "old").has_value());
+  {
+    const no_growth full;
+    BOOST_TEST(has(error_text(write_durably(path, "new")), "File too large"));
+  }
+  BOOST_TEST(content(path) == "old");
+  BOOST_TEST(!std::filesystem::exists(path + ".new"));
+  // Nor where the name itself is in the way.
+  std::filesystem::create_directory(directory / "folder");
+  BOOST_TEST(!write_durably(directory / "folder", "new").has_value());
+  BOOST_TEST(!std::filesystem::exists(directory / "folder.new"));
+  std::filesystem::create_directory(path + ".new");
+  BOOST_TEST(!write_durably(path, "new").has_value());
+  BOOST_TEST(content(path) == "old");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
