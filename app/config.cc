@@ -2,6 +2,7 @@
 
 #include "app/human_units.hh"
 #include "app/nearest_word.hh"
+#include "app/run_lock.hh"
 #include "app/subvolume_name.hh"
 #include "engine/plain_text.hh"
 
@@ -26,6 +27,11 @@ using engine::result;
 constexpr std::uint64_t part_bytes_min = 5 << 20;  // S3's limits for parts
 constexpr std::uint64_t part_bytes_max = std::uint64_t{5} << 30;
 constexpr std::uint64_t parts_max = 10'000;
+constexpr std::uint64_t object_bytes_max = std::uint64_t{5} << 40;  // more fails when all is sent
+constexpr std::uint64_t bytes_max = std::uint64_t{1} << 50;         // more is a slip of the pen
+// Less, and a part takes longer than any store waits; a terabyte a second is no limit at all.
+constexpr std::uint64_t rate_min = 1024;
+constexpr std::uint64_t rate_max = std::uint64_t{1} << 40;
 constexpr std::uint64_t hash_block_bytes = 64;   // SHA-256 states exist there only
 constexpr std::size_t file_bytes_max = 1 << 20;  // of a configuration; the example has 6 KiB
 constexpr std::size_t key_bytes_max = 1024;      // S3's limit, in UTF-8
@@ -41,7 +47,8 @@ constexpr const char* example =
 struct bytes_value {
   std::uint64_t config::* member;
   std::uint64_t smallest = 0;
-  std::uint64_t largest = UINT64_MAX;
+  std::uint64_t largest = bytes_max;
+  bool or_none = false;  // 0 as well
 };
 struct number_value {
   std::int64_t config::* member;
@@ -50,6 +57,7 @@ struct number_value {
 };
 struct duration_value {
   std::chrono::milliseconds config::* member;
+  std::chrono::milliseconds largest = std::chrono::hours(24 * 3650);
 };
 struct seconds_value {  // whole seconds, which may be written like a duration
   std::int64_t config::* member;
@@ -112,7 +120,8 @@ const std::vector<key_rule>& rules() {
       {"s3", "bucket", text_value{&config::bucket, {}, false}},
       {"s3", "region", text_value{&config::region, {}, false}},
       {"s3", "prefix", text_value{&config::prefix}},
-      {"s3", "chunk_size_bytes", bytes_value{&config::chunk_size_bytes, part_bytes_min}},
+      {"s3", "chunk_size_bytes",
+       bytes_value{&config::chunk_size_bytes, part_bytes_min, object_bytes_max}},
       {"s3", "part_size_bytes",
        bytes_value{&config::part_size_bytes, part_bytes_min, part_bytes_max}},
       {"s3", "storage_class_chunks", text_value{&config::storage_class_chunks, write_classes}},
@@ -127,9 +136,10 @@ const std::vector<key_rule>& rules() {
       {"s3", "payload_signing",
        text_value{&config::payload_signing, {"auto", "unsigned", "sha256"}}},
       {"s3", "checksum", text_value{&config::checksum, {"auto", "crc32", "none"}}},
-      {"s3", "max_bandwidth_bytes_per_sec", bytes_value{&config::max_bandwidth_bytes_per_sec}},
-      {"s3", "retry_for", duration_value{&config::retry_for}},
-      {"s3", "resume_for", duration_value{&config::resume_for}},
+      {"s3", "max_bandwidth_bytes_per_sec",
+       bytes_value{&config::max_bandwidth_bytes_per_sec, rate_min, rate_max, true}},
+      {"s3", "retry_for", duration_value{&config::retry_for, std::chrono::hours(24 * 365)}},
+      {"s3", "resume_for", duration_value{&config::resume_for, std::chrono::hours(24 * 3650)}},
       {"s3", "ca_bundle", path_value{&config::ca_bundle, true}},
       {"btrfs", "send_protocol", text_value{&config::send_protocol, {"auto", "1", "2"}}},
       {"btrfs", "compressed_data", text_value{&config::compressed_data, {"auto", "true", "false"}}},
@@ -142,7 +152,8 @@ const std::vector<key_rule>& rules() {
       {"restore", "restore_tier",
        text_value{&config::restore_tier, {"Standard", "Bulk", "Expedited"}}},
       {"restore", "thaw_days", auto_or_number_value{&config::thaw_days, 1, 36'500}},
-      {"restore", "download_bytes_per_sec", bytes_value{&config::download_bytes_per_sec}},
+      {"restore", "download_bytes_per_sec",
+       bytes_value{&config::download_bytes_per_sec, rate_min, rate_max, true}},
       {"restore", "receive_stall_seconds",
        seconds_value{&config::receive_stall_seconds, 1, 31'536'000}},
       {"restore", "price_table", path_value{&config::price_table, true}},
@@ -151,7 +162,7 @@ const std::vector<key_rule>& rules() {
       {"hooks", "before", command_value{&config::hook_before}},
       {"hooks", "after", command_value{&config::hook_after}},
       {"hooks", "on_failure", command_value{&config::hook_on_failure}},
-      {"hooks", "timeout", duration_value{&config::hook_timeout}},
+      {"hooks", "timeout", duration_value{&config::hook_timeout, std::chrono::hours(24 * 365)}},
   };
   return all;
 }
@@ -184,6 +195,13 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
     return std::nullopt;
   }
   return value;
+}
+
+// Where only root can write; `config` has the place of before, which run_lock asks as well.
+config with_lock_of_root() {
+  config settings;
+  settings.lock_path = default_lock_path;
+  return settings;
 }
 
 // Turns a document into a config, collecting every problem on the way.
@@ -380,11 +398,13 @@ class reader {
   void assign(const command_value&, const std::string&, const std::string&) {}  // read_command()
   void assign(const bytes_value& kind, const std::string& name, const std::string& text) {
     const auto value = parse_bytes(text);
+    const std::string most = ", at most " + format_bytes(kind.largest);
     if (!value) {
-      problem(name + " = \"" + text + "\" is no size; write bytes, or like \"128MiB\"");
-    } else if (*value < kind.smallest || *value > kind.largest) {
+      problem(name + " = \"" + text + "\" is no size; write bytes, or like \"128MiB\"" + most);
+    } else if ((*value < kind.smallest && !(kind.or_none && *value == 0)) ||
+               *value > kind.largest) {
       problem(name + " = " + text + " is out of range: at least " + format_bytes(kind.smallest) +
-              (kind.largest == UINT64_MAX ? "" : ", at most " + format_bytes(kind.largest)));
+              most + (kind.or_none ? ", or 0 for no limit" : ""));
     } else {
       _config.*kind.member = *value;
     }
@@ -400,8 +420,10 @@ class reader {
   }
   void assign(const duration_value& kind, const std::string& name, const std::string& text) {
     const auto value = parse_duration(text);
-    if (!value) {
-      problem(name + " = \"" + text + "\" is no duration; write seconds, or like \"6h\"");
+    if (!value || *value > kind.largest) {
+      problem(name + " = \"" + text + "\" is no duration; write seconds, or like \"6h\", at most " +
+              std::to_string(std::chrono::floor<std::chrono::hours>(kind.largest).count() / 24) +
+              "d");
     } else {
       _config.*kind.member = *value;
     }
@@ -675,7 +697,7 @@ class reader {
 
   const environment_lookup& _environment;
   std::string _file;
-  config _config;
+  config _config = with_lock_of_root();
   std::set<std::string, std::less<>> _set;  // given in file or environment, also wrongly
   std::vector<std::string> _problems;
 };

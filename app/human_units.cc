@@ -67,7 +67,8 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text) {
 
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
   const auto value = parse(text, time_units);
-  if (!value || *value > 1e15) {
+  constexpr std::chrono::milliseconds most = std::chrono::hours(24 * 36'500);
+  if (!value || *value > static_cast<double>(most.count())) {
     return std::nullopt;
   }
   return std::chrono::milliseconds(std::llround(*value));

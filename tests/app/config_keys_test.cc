@@ -106,7 +106,7 @@ const std::vector<key_case>& other_keys() {
       {"global.state_path", member(&config::state_path),
        "/home/u/.local/state/btrfs_to_s3/state.json", "\"~/s.json\"", "/home/u/s.json",
        "\"s.json\"", " = \"s.json\" must be an absolute path (or begin with ~/)"},
-      {"global.lock_path", member(&config::lock_path), "/var/lock/btrfs_to_s3.lock", "\"/run/l\"",
+      {"global.lock_path", member(&config::lock_path), "/var/lib/btrfs_to_s3/lock", "\"/run/l\"",
        "/run/l", "\"\"", " = \"\" must be an absolute path (or begin with ~/)"},
       {"global.spool_dir", member(&config::spool_dir), "/mnt/ssd/btrfs_to_s3_spool", "\"/spool\"",
        "/spool", "\"./spool\"", " = \"./spool\" must be an absolute path (or begin with ~/)"},
@@ -244,6 +244,65 @@ BOOST_AUTO_TEST_CASE(every_bad_value_is_named_with_what_was_expected) {
           problem(minimal, with_variable(one.key, unquoted(one.bad)));
       BOOST_TEST(has(in_environment, one.problem), in_environment);
     }
+  }
+}
+
+// What a slip of the pen, or somebody else's unit, makes of a number.
+BOOST_AUTO_TEST_CASE(every_number_has_bounds_that_are_checked_where_it_is_read) {
+  const std::string digits(400, '9');
+  const std::string absurd[] = {"-1",
+                                "-9223372036854775808",
+                                "9223372036854775807",
+                                "\"9223372036854775808\"",
+                                "\"1e30\"",
+                                "\"18446744073709551616\"",
+                                "\"999999d\"",
+                                "\"9999999TiB\"",
+                                "\"inf\"",
+                                "\"nan\"",
+                                "\"0x7f\"",
+                                "\"1_000\"",
+                                "\"" + digits + "\"",
+                                "\"" + digits + "d\"",
+                                "\"36501d\""};
+  std::size_t numbers = 0;
+  for (const key_case& one : all_keys()) {
+    const bool number = !one.standard.empty() &&
+                        one.standard.find_first_not_of("0123456789ms") == std::string::npos;
+    if (!number && one.key != "restore.thaw_days") {
+      continue;
+    }
+    ++numbers;
+    for (const std::string& value : absurd) {
+      const std::string text = problem(with(one.key, value));
+      BOOST_TEST(has(text, one.key), one.key << " = " << value << ": " << text);
+      BOOST_TEST((has(text, "at most") || has(text, " to ")),
+                 one.key << " = " << value << ": " << text);
+      BOOST_TEST(has(problem(minimal, with_variable(one.key, unquoted(value))), "BTRFS_TO_S3_"),
+                 one.key << " = " << value);
+    }
+    // Nothing at all is either refused or what it says.
+    const std::string none = problem(with(one.key, "0"));
+    BOOST_TEST(
+        (none != "accepted" ||
+         one.value(parsed(with(one.key, "0"))).find_first_not_of("0ms") == std::string::npos),
+        one.key);
+  }
+  BOOST_TEST(numbers == 20U);
+}
+
+BOOST_AUTO_TEST_CASE(the_largest_values_are_taken_and_reckoned_with) {
+  BOOST_TEST(parsed(with("s3.chunk_size_bytes", "\"5TiB\"")).chunk_limit_bytes() ==
+             (std::uint64_t{128} << 20) * 10'000);
+  BOOST_TEST(
+      has(problem(with("s3.chunk_size_bytes", "\"5.1TiB\"")), "at least 5.0 MiB, at most 5.0 TiB"));
+  BOOST_TEST(has(problem(with("s3.retry_for", "\"366d\"")), "at most 365d"));
+  BOOST_TEST(has(problem(with("s3.max_bandwidth_bytes_per_sec", "5")), "or 0 for no limit"));
+  for (const char* key : {"s3.retry_for", "s3.resume_for", "hooks.timeout"}) {
+    const config settings = parsed(with(key, "\"365d\""));
+    BOOST_TEST((settings.retry_for + settings.resume_for + settings.hook_timeout).count() > 0);
+    const std::chrono::nanoseconds exactly = settings.hook_timeout;
+    BOOST_TEST(exactly.count() > 0);
   }
 }
 
