@@ -1,5 +1,6 @@
 #include "app/journal.hh"
 
+#include "app/json_number.hh"
 #include "app/state_store.hh"
 #include "engine/files.hh"
 
@@ -12,6 +13,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <utility>
 
@@ -25,7 +27,21 @@ using engine::system_error;
 using engine::task;
 using json = nlohmann::ordered_json;
 
-constexpr int journal_version = 1;
+constexpr unsigned journal_version = 1;
+
+// No manifest lists more chunks, no object has more parts: numbers beyond are damage.
+constexpr std::uint32_t chunks_max = 10'000'000;
+constexpr std::uint32_t parts_max = 10'000;
+// Of chunks, those with a line of their own apart: the parts that are in flight at a time.
+constexpr std::uint32_t chunks_ahead = 1000;
+constexpr int protocol_max = 1000;  // there are two
+
+// Throws std::bad_optional_access for what is no such number.
+template <typename Number>
+Number number_of(const json& in, const char* field,
+                 Number most = std::numeric_limits<Number>::max()) {
+  return whole_number_in<Number>(in.at(field), most).value();
+}
 
 error damaged(const std::string& path, const std::string& what) {
   error failure;
@@ -85,7 +101,8 @@ json to_json(const backup_intent& intent) {
   return out;
 }
 
-// Throws json::exception where a field is missing or of another type.
+// Throws json::exception or std::bad_optional_access where a field is missing, of another type or
+// out of bounds.
 backup_intent intent_from(const json& in) {
   backup_intent intent;
   intent.subvolume = in.at("subvolume").get<std::string>();
@@ -108,10 +125,10 @@ backup_intent intent_from(const json& in) {
   intent.endpoint_url = in.at("endpoint_url").get<std::string>();
   intent.region = in.at("region").get<std::string>();
   intent.bucket = in.at("bucket").get<std::string>();
-  intent.protocol = in.at("protocol").get<int>();
+  intent.protocol = number_of<int>(in, "protocol", protocol_max);
   intent.compressed_data = in.at("compressed_data").get<bool>();
-  intent.part_size = in.at("part_size").get<std::uint64_t>();
-  intent.chunk_size = in.at("chunk_size").get<std::uint64_t>();
+  intent.part_size = number_of<std::uint64_t>(in, "part_size");
+  intent.chunk_size = number_of<std::uint64_t>(in, "chunk_size");
   intent.local_only = in.at("local_only").get<bool>();
   return intent;
 }
@@ -124,11 +141,11 @@ engine::sha256_state state_from(const json& in, const char* field) {
 bool apply(const json& in, journal_record& to) {
   const std::string event = in.at("event").get<std::string>();
   if (event == "snapshot") {
-    to.snapshot =
-        snapshot_identity{in.at("uuid").get<std::string>(), in.at("ctransid").get<std::uint64_t>()};
+    to.snapshot = snapshot_identity{in.at("uuid").get<std::string>(),
+                                    number_of<std::uint64_t>(in, "ctransid")};
     return true;
   }
-  const auto number = in.at("chunk").get<std::uint32_t>();
+  const auto number = number_of<std::uint32_t>(in, "chunk", chunks_max);
   if (event == "discard") {
     to.chunks.erase(number);
     return true;
@@ -139,16 +156,16 @@ bool apply(const json& in, journal_record& to) {
     chunk.checksums = in.at("checksums").get<bool>();
   } else if (event == "part") {
     journalled_part part;
-    part.size = in.at("size").get<std::uint64_t>();
+    part.size = number_of<std::uint64_t>(in, "size");
     part.etag = in.at("etag").get<std::string>();
-    part.crc32 = in.at("crc32").get<std::uint32_t>();
+    part.crc32 = number_of<std::uint32_t>(in, "crc32");
     if (in.contains("state")) {
       part.state = state_from(in, "state");
     }
     part.digest = state_from(in, "digest");
-    chunk.parts[in.at("part").get<std::uint32_t>()] = std::move(part);
+    chunk.parts[number_of<std::uint32_t>(in, "part", parts_max)] = std::move(part);
   } else if (event == "whole") {
-    chunk.size = in.at("size").get<std::uint64_t>();
+    chunk.size = number_of<std::uint64_t>(in, "size");
     chunk.sha256 = in.at("sha256").get<std::string>();
   } else if (event == "stored") {
     chunk.stored = true;
@@ -314,7 +331,8 @@ result<std::optional<journal_record>> read_journal(const std::string& path) {
   journal_record record;
   std::string line;
   bool first = true;
-  for (std::size_t number = 1; std::getline(file, line); ++number) {
+  std::size_t number = 1;
+  for (; std::getline(file, line); ++number) {
     if (file.eof()) {
       break;  // torn: a whole line ends in a newline
     }
@@ -322,7 +340,7 @@ result<std::optional<journal_record>> read_journal(const std::string& path) {
     const std::string where = "line " + std::to_string(number);
     try {
       if (first) {
-        if (in.at("version").get<int>() > journal_version) {
+        if (number_of<std::uint64_t>(in, "version") > journal_version) {
           error failure = damaged(path, "written by a newer version");
           failure.remedy = "run that version to finish the backup";
           return failure;
@@ -335,11 +353,15 @@ result<std::optional<journal_record>> read_journal(const std::string& path) {
     } catch (const json::exception& problem) {
       return damaged(path, where + ": " + problem.what());
     } catch (const std::bad_optional_access&) {
-      return damaged(path, where + " holds no time or no hash where one is due");
+      return damaged(path, where + " holds no time, hash or number where one is due");
     }
   }
   if (first) {
     return std::optional<journal_record>();
+  }
+  if (!record.chunks.empty() && record.chunks.rbegin()->first > number + chunks_ahead) {
+    return damaged(path, "it names chunk " + std::to_string(record.chunks.rbegin()->first) +
+                             " and hardly any before it");
   }
   return std::optional<journal_record>(std::move(record));
 }

@@ -1,5 +1,6 @@
 #include "app/verify_record.hh"
 
+#include "app/json_number.hh"
 #include "app/state_store.hh"
 #include "engine/files.hh"
 #include "engine/unique_fd.hh"
@@ -26,7 +27,7 @@ using nlohmann::json;
 
 constexpr verification_kind kinds[] = {verification_kind::quick, verification_kind::sample,
                                        verification_kind::deep};
-constexpr int version = 1;
+constexpr unsigned version = 1;
 
 // The readers below throw json::exception or std::bad_optional_access for what is no record.
 verification verification_from(const json& in) {
@@ -54,11 +55,12 @@ verified_subvolume subvolume_from(const json& in) {
   }
   if (const auto cursor = in.find("sample"); cursor != in.end()) {
     one.cursor.manifest = cursor->at("manifest").get<std::string>();
-    one.cursor.chunk = cursor->at("chunk").get<std::uint32_t>();
-    one.cursor.part = cursor->at("part").get<std::uint32_t>();
+    one.cursor.chunk = whole_number_in<std::uint32_t>(cursor->at("chunk")).value();
+    one.cursor.part = whole_number_in<std::uint32_t>(cursor->at("part")).value();
     one.cursor.from_start = cursor->at("from_start").get<bool>();
-    one.cursor.done = cursor->value("done", std::uint64_t{0});
-    one.cursor.parts = cursor->value("parts", std::uint64_t{0});
+    const json none = 0;
+    one.cursor.done = whole_number_in<std::uint64_t>(cursor->value("done", none)).value();
+    one.cursor.parts = whole_number_in<std::uint64_t>(cursor->value("parts", none)).value();
   }
   if (const auto runs = in.find("runs"); runs != in.end()) {
     for (const verification_kind kind : kinds) {
@@ -340,7 +342,7 @@ result<verify_record> read_verify_record(const std::string& state_path) {
   text << file.rdbuf();
   try {
     const json in = json::parse(text.str());
-    if (in.at("version").get<int>() > version) {
+    if (whole_number_in<std::uint64_t>(in.at("version")).value() > version) {
       return damaged(path, "it was written by a newer version");
     }
     verify_record record;
@@ -351,7 +353,7 @@ result<verify_record> read_verify_record(const std::string& state_path) {
   } catch (const json::exception& problem) {
     return damaged(path, problem.what());
   } catch (const std::bad_optional_access&) {
-    return damaged(path, "it has a time that is none");
+    return damaged(path, "it has a time or a number that is none");
   }
 }
 

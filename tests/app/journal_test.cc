@@ -237,6 +237,35 @@ BOOST_AUTO_TEST_CASE(a_damaged_journal_is_named_with_its_line) {
   BOOST_TEST(!seen.error().remedy.empty());
 }
 
+// Cut to the size that they should have they would be other numbers, and true ones to look at.
+BOOST_AUTO_TEST_CASE(a_number_that_cannot_be_is_damage_and_not_another_number) {
+  const std::string path = directory / "state.data.journal";
+  loop->run(note_all(*begin(path)));
+  const std::string all = content_of(path);
+  for (const char* field : {"\"version\":", "\"protocol\":", "\"part_size\":", "\"ctransid\":",
+                            "\"chunk\":", "\"part\":", "\"crc32\":", "\"size\":"}) {
+    for (const char* number : {"-1", "4294967297.5", "1e30", "18446744073709551616",
+                               "-9223372036854775809", "true", "\"1\"", "null"}) {
+      const std::size_t from = all.rfind(field) + std::string(field).size();
+      const std::size_t to = all.find_first_of(",}", from);
+      write_file(path, all.substr(0, from) + number + all.substr(to));
+      const auto seen = read_journal(path);
+      BOOST_TEST(!seen.has_value(), field << number);
+      BOOST_TEST((seen || seen.error().why == reason::protocol), field << number);
+    }
+  }
+  // Within 32 bits, and still none: an object has 10,000 parts, and chunks come one after another.
+  const std::string note =
+      ",\"size\":1,\"etag\":\"\",\"crc32\":1,\"digest\":\"" + some_state(1).hex() + "\"}\n";
+  for (const char* numbers : {"\"chunk\":0,\"part\":10001", "\"chunk\":9999999,\"part\":1",
+                              "\"chunk\":4294967296,\"part\":1"}) {
+    write_file(path, all + "{\"event\":\"part\"," + numbers + note);
+    BOOST_TEST(!read_journal(path).has_value(), numbers);
+  }
+  write_file(path, all + "{\"event\":\"part\",\"chunk\":5,\"part\":10000" + note);
+  BOOST_TEST(read_journal(path).has_value(), error_text(read_journal(path)));
+}
+
 BOOST_AUTO_TEST_CASE(a_full_disk_ends_the_journal_and_not_the_backup) {
   const std::string path = directory / "state.data.journal";
   auto record = begin(path);
