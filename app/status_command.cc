@@ -68,7 +68,7 @@ std::string in_capitals(std::string text) {
 // Whether the bucket holds no backup of it that could be restored.
 bool nothing_to_restore(const planner::observation& seen) {
   return !seen.pointer_exists || !seen.last || !seen.chain_problem.empty() ||
-         !seen.chunk_problem.empty();
+         !seen.chunk_problem.empty() || !seen.refused_problem.empty();
 }
 
 std::string unfinished_text(const journalled_backup& one, const planner::time_zone& zone) {
@@ -105,12 +105,20 @@ void judge_age(const status_facts& facts, const status_rules& rules, verdict& fo
 
 // How to have it looked at again: what only reading finds, only reading refutes.
 std::string again_text(const verification_summary::damage& one, const std::string& name) {
+  if (one.kind == verification_kind::received) {
+    return "; the next backup is a full one, which replaces it (btrfs_to_s3 backup --full "
+           "--subvolume " +
+           name + ")";
+  }
   return "; btrfs_to_s3 verify" +
          std::string(one.kind == verification_kind::quick ? "" : " --deep") + " --subvolume " +
          name + " looks again";
 }
 
 std::string found_text(const verification_summary::damage& one, const planner::time_zone& zone) {
+  if (one.kind == verification_kind::received) {
+    return one.key + ": " + one.problem + " (a restore, " + planner::local_text(one.at, zone) + ")";
+  }
   return one.key + (one.problem.empty() ? "" : ": " + one.problem) + " (" +
          std::string(to_string(one.kind)) + " verification of " +
          planner::local_text(one.at, zone) + ")";

@@ -26,7 +26,7 @@ using engine::result;
 using nlohmann::json;
 
 constexpr verification_kind kinds[] = {verification_kind::quick, verification_kind::sample,
-                                       verification_kind::deep};
+                                       verification_kind::deep, verification_kind::received};
 constexpr unsigned version = 1;
 
 // The readers below throw json::exception or std::bad_optional_access for what is no record.
@@ -128,6 +128,8 @@ std::string_view to_string(verification_kind kind) {
       return "sample";
     case verification_kind::deep:
       return "deep";
+    case verification_kind::received:
+      return "received";
   }
   return "";
 }

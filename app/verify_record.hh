@@ -30,7 +30,9 @@ namespace bts3::app {
 //   quick   every object is there, with size and, where the store tells it, checksum
 //   sample  every part was read and hashed, in the course of several runs
 //   deep    everything was read and hashed, and its stream understood, in one run
-enum class verification_kind { quick, sample, deep };
+//   received  `btrfs receive` has refused it, or has taken it after all: written by `restore`, and
+//             refuted by nothing that only reads
+enum class verification_kind { quick, sample, deep, received };
 [[nodiscard]] std::string_view to_string(verification_kind kind);
 
 struct verification {

@@ -100,6 +100,10 @@ std::optional<plan> urgent(const observation& seen, const policy& by) {
     return full_because("chunk_missing",
                         "the last backup cannot be restored: " + seen.chunk_problem);
   }
+  if (!seen.refused_problem.empty()) {
+    return full_because("receive_refused",
+                        "the last backup cannot be restored: " + seen.refused_problem);
+  }
   return std::nullopt;
 }
 

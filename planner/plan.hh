@@ -3,7 +3,7 @@
 //
 // Reason words are stable and documented in README.md:
 //   full         first_backup, pointer_missing, manifest_unusable, chain_broken, chunk_missing,
-//                adopted, full_due, full_requested, parent_missing, parent_changed
+//                receive_refused, adopted, full_due, full_requested, parent_missing, parent_changed
 //   incremental  incremental_due, requested
 //   skip         not_due
 //   stop         foreign_host
@@ -37,6 +37,8 @@ struct observation {
   std::vector<timestamp> chain_times;  // of the links, full first; empty when unresolved
   std::string chain_problem;           // why the chain does not resolve to a full; empty: it does
   std::string chunk_problem;  // a chunk that is missing or has another size; empty when none
+  // A link of the chain that `btrfs receive` has refused, and why; empty when none.
+  std::string refused_problem;
 
   parent_state parent = parent_state::missing;
   std::string parent_snapshot;  // path of the local snapshot that is `last`'s, when present

@@ -163,6 +163,7 @@ BOOST_AUTO_TEST_CASE(what_could_not_be_restored_is_critical) {
       [](status_facts& facts) { facts.seen.last.reset(); },
       [](status_facts& facts) { facts.seen.chain_problem = "broken"; },
       [](status_facts& facts) { facts.seen.chunk_problem = "missing"; },
+      [](status_facts& facts) { facts.seen.refused_problem = "refused"; },
       [](status_facts& facts) { facts.plan.what = action::stop; }};
   for (const auto& spoil : spoils) {
     const subvolume_health one = judged(spoil);

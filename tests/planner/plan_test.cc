@@ -90,6 +90,8 @@ const std::vector<scenario>& scenarios() {
        [](auto& seen, auto&, auto&) {
          seen.chunk_problem = "chunk p/chunk-1-0.bin is missing from the bucket";
        }},
+      {"receive_refused",
+       [](auto& seen, auto&, auto&) { seen.refused_problem = "m2: refused: rename a -> b"; }},
       {"foreign_host",
        [](auto& seen, auto&, auto&) {
          seen.last->host_id = "elsewhere";
@@ -172,8 +174,8 @@ BOOST_AUTO_TEST_CASE(a_run_seconds_early_is_not_late) {
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_restored_is_replaced_before_it_is_due) {
-  for (const char* name :
-       {"pointer_missing", "manifest_unusable", "chain_broken", "chunk_missing"}) {
+  for (const char* name : {"pointer_missing", "manifest_unusable", "chain_broken", "chunk_missing",
+                           "receive_refused"}) {
     for (const scenario& one : scenarios()) {
       if (std::string(one.name) == name) {
         observation seen = usual();
