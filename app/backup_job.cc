@@ -7,6 +7,8 @@
 #include "app/publication.hh"
 #include "app/run_figures.hh"
 #include "app/second_look.hh"
+#include "app/send_failure.hh"
+#include "app/sent_stream.hh"
 #include "app/signals.hh"
 #include "app/text_table.hh"
 #include "btrfs/size_estimate.hh"
@@ -50,6 +52,8 @@ constexpr std::chrono::seconds clean_up_limit{6};
 constexpr std::chrono::seconds elsewhere_limit{30};
 // A stream that differs from itself this often is sent to new keys instead.
 constexpr int divergences_max = 3;
+// A stream that breaks this often in one run is left to the next.
+constexpr int breaks_max = 4;
 // What was seen of the bucket longer ago is looked at again before anything rests on it.
 constexpr std::chrono::seconds observation_lifetime{60};
 
@@ -157,8 +161,9 @@ struct backup_job::made_backup {
   std::unique_ptr<upload_stream> upload;
   std::vector<planner::chunk_record> chunks;
   std::uint64_t commands = 0;
-  double seconds = 0;    // of streaming
-  bool resumed = false;  // an earlier run had begun it
+  std::uint64_t sound_bytes = 0;  // of the last stream, as far as every command was right
+  double seconds = 0;             // of streaming
+  bool resumed = false;           // an earlier run had begun it
   publication_trace trace;
   bool worthless = false;    // nothing of it can be used by a later run
   bool start_again = false;  // and a new backup should be made at once
@@ -1006,6 +1011,7 @@ task<result<void>> backup_job::stream_and_publish(made_backup& backup) {
 // Sends the stream, again where a repeated one differs from what was uploaded before.
 task<result<void>> backup_job::stream(made_backup& backup) {
   const auto started = std::chrono::steady_clock::now();
+  int breaks = 0;
   for (int divergences = 0;;) {
     auto streaming = stream_once(backup);
     auto streamed = co_await std::move(streaming);
@@ -1013,8 +1019,14 @@ task<result<void>> backup_job::stream(made_backup& backup) {
       break;
     }
     const auto diverged = backup.upload ? backup.upload->diverged() : std::nullopt;
+    if (!diverged && backup.upload && backup.upload->stream_broken() &&
+        !_with.stop.stop_requested()) {
+      if (auto again = send_again(backup, streamed.error(), ++breaks); !again) {
+        co_return again;
+      }
+      continue;
+    }
     if (!diverged) {
-      backup.worthless = backup.upload && backup.upload->producer_failed();
       co_return streamed;
     }
     const bool dropped = backup.upload->upload_dropped();
@@ -1072,6 +1084,35 @@ task<result<void>> backup_job::stream(made_backup& backup) {
   co_return engine::ok();
 }
 
+// The sender is content, and its stream is none: the kernel begins anew in the middle when a sender
+// is stopped and continued, as a laptop's that is suspended. The same snapshot is sent again at
+// once; what has arrived of it is compared and kept.
+result<void> backup_job::send_again(made_backup& backup, const error& broken, int breaks) {
+  if (breaks == breaks_max) {
+    error failure = broken;
+    failure.message += "; it was sent " + std::to_string(breaks) + " times, and broke each time";
+    failure.remedy =
+        "run the backup again: what has arrived is kept; if the stream breaks each time, nothing "
+        "may stop and continue `btrfs send` (suspend, a paused machine, a frozen cgroup, Ctrl-Z), "
+        "and memory and kernel are worth a test";
+    return failure;
+  }
+  _with.log.write(log_level::warning, "backup", "stream_broken",
+                  {{"subvolume", backup.intent.subvolume},
+                   {"error", broken.text()},
+                   {"sound_bytes", std::to_string(backup.sound_bytes)},
+                   {"consequence", "the same snapshot is sent again; what has arrived is kept"}});
+  if (_command.no_s3) {
+    return engine::ok();
+  }
+  auto kept = read_journal(backup.record->path());
+  if (!kept) {
+    return std::move(kept.error());
+  }
+  backup.before = *kept ? std::move((*kept)->chunks) : std::map<std::uint32_t, journalled_chunk>();
+  return engine::ok();
+}
+
 task<result<void>> backup_job::stream_once(made_backup& backup) {
   btrfs::send_options options;
   options.snapshot = backup.intent.snapshot_path;
@@ -1085,6 +1126,7 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
     co_return std::move(send.error());
   }
   btrfs::stream_inspector inspector;
+  inspector.note_beyond(limits_of_receivers(backup.snapshot.name));
   upload_stream::layout where(backup.keys, backup.intent.kind, backup.intent.when,
                               backup.intent.chunk_tag);
   backup.had_before = !backup.before.empty();
@@ -1129,7 +1171,42 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
     co_await std::move(aborting);
   }
   backup.commands = inspector.commands();
+  backup.sound_bytes = inspector.sound_bytes();
+  if (ran) {
+    co_return take_sent(backup, inspector);
+  }
+  if (backup.upload->producer_failed()) {
+    auto explaining = explain_send_failure(_with, std::move(ran.error()), options.snapshot,
+                                           backup.intent.source, inspector.last_path());
+    send_failure told = co_await std::move(explaining);
+    // A new snapshot would have the same trouble, or is the way out of it.
+    backup.worthless = !told.in_source;
+    backup.start_again = told.found && !told.in_source;
+    co_return std::move(told.failure);
+  }
   co_return ran;
+}
+
+// What a whole stream said of itself.
+result<void> backup_job::take_sent(made_backup& backup, const btrfs::stream_inspector& inspector) {
+  btrfs::subvolume_info& info = backup.snapshot.info;
+  if (auto same = check_sent(inspector, info, backup.intent.snapshot_path); !same) {
+    backup.worthless = true;
+    return same;
+  }
+  // As it was sent, should it have been touched since it was made (deduplication does that).
+  info.ctransid = inspector.identity()->ctransid;
+  std::vector<std::string> told =
+      tell_what_cannot_be_received(_with.log, backup.intent.subvolume, inspector);
+  for (const std::string& line : told) {
+    print(line);
+  }
+  if (subvolume_report* const entry = report_of(backup.intent.subvolume)) {
+    for (const btrfs::oversized& one : inspector.beyond()) {
+      entry->cannot_be_received.push_back(one.path);
+    }
+  }
+  return engine::ok();
 }
 
 std::uint64_t backup_job::sent_bytes() const {

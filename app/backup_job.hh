@@ -4,8 +4,9 @@
 // Order for one subvolume: intent journalled; snapshot; its identity journalled; parts, each
 // journalled; proof that the stream is whole (END seen, exit status 0); objects completed;
 // manifest; pointer; state; journal removed; surplus snapshots removed. `current.json` is the
-// commit point. A failure of the producer undoes everything; an interruption, or a store that does
-// not answer, leaves snapshot, uploads and journal for the next run to go on with.
+// commit point. A stream that breaks although its sender is content is sent again at once. A
+// failure of the producer undoes everything; an interruption, or a store that does not answer,
+// leaves snapshot, uploads and journal for the next run to go on with.
 #pragma once
 
 #include "app/cli.hh"
@@ -90,6 +91,8 @@ class backup_job {
   engine::task<engine::result<void>> stream_and_publish(made_backup& backup);
   engine::task<engine::result<void>> stream(made_backup& backup);
   engine::task<engine::result<void>> stream_once(made_backup& backup);
+  engine::result<void> take_sent(made_backup& backup, const btrfs::stream_inspector& inspector);
+  engine::result<void> send_again(made_backup& backup, const engine::error& broken, int breaks);
   engine::task<engine::result<void>> publish(made_backup& backup);
   engine::task<void> undo(made_backup& backup);
   engine::task<void> estimate_into(const made_backup& backup, progress& shown,

@@ -29,6 +29,10 @@ constexpr std::uint64_t first_ranges = 4;
 constexpr std::uint64_t first_range_bytes_min = std::uint64_t{4} << 20;
 // Parts that are fetched or wait to be released at first: one of each.
 constexpr std::size_t parts_ahead_at_first = 2;
+// What is looked at before it is written: little, so that the receiver is never far behind, and of
+// the last commands those it may be at are kept, with a pipe of 1 MiB between.
+constexpr std::size_t look_ahead_bytes = std::size_t{1} << 20;
+constexpr std::uint64_t kept_commands_bytes = std::uint64_t{3} << 20;
 // One more for so long that the receiver was kept waiting: too short to cost a slow line anything,
 // and longer than a busy machine delays a server that is fast enough.
 constexpr std::chrono::milliseconds patience{50};
@@ -523,9 +527,25 @@ task<result<void>> download_link::pass_on(part_pointer one, engine::pipe_writer*
         _spool->write((*_into)[one->number - 1], _pool, one->slot, one->length, 0, _stop.token());
     co_return co_await std::move(storing);
   }
-  const auto bytes = one->slot.bytes().first(one->length);
-  // Both compute checksums, the second from the cache.
-  for (auto rest = bytes; !rest.empty();) {
+  auto bytes = one->slot.bytes().first(one->length);
+  while (!bytes.empty()) {
+    const std::size_t count =
+        pipe == nullptr ? bytes.size() : std::min(bytes.size(), look_ahead_bytes);
+    auto passing = pass_on_piece(bytes.first(count), pipe);
+    auto passed = co_await std::move(passing);
+    if (!passed) {
+      co_return passed;
+    }
+    bytes = bytes.subspan(count);
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> download_link::pass_on_piece(std::span<std::byte> bytes,
+                                                engine::pipe_writer* pipe) {
+  // What the receiver has been given of a command before its last byte was looked at, it does not
+  // carry out. Both compute checksums, the second from the cache.
+  for (std::span<const std::byte> rest = bytes; !rest.empty();) {
     const auto piece = rest.first(std::min(cached_bytes, rest.size()));
     rest = rest.subspan(piece.size());
     if (auto understood = _inspector.feed(piece); !understood) {
@@ -533,6 +553,12 @@ task<result<void>> download_link::pass_on(part_pointer one, engine::pipe_writer*
     }
     if (auto noted = _proof != nullptr ? _proof->feed(piece) : engine::ok(); !noted) {
       co_return noted;
+    }
+  }
+  if (_expected && _inspector.identity()) {
+    auto same = std::exchange(_expected, std::nullopt)->check(*_inspector.identity());
+    if (!same) {
+      co_return same;
     }
   }
   if (pipe == nullptr) {
@@ -560,6 +586,7 @@ task<result<void>> download_link::release(int fd) {
   std::optional<engine::pipe_writer> pipe;
   if (_receiving) {
     pipe.emplace(_with.loop, fd);
+    _inspector.keep_commands(kept_commands_bytes);
   }
   // The stream stopped making sense, or its receiver gave up, in the middle of a chunk whose bytes
   // are not verified yet. Only the rest of the chunk can tell whether it is to blame.

@@ -25,6 +25,7 @@
 #include "app/chain_thaw.hh"
 #include "app/progress.hh"
 #include "app/restore_plan.hh"
+#include "app/sent_stream.hh"
 #include "app/services.hh"
 #include "btrfs/stream_inspector.hh"
 #include "btrfs/stream_rewriter.hh"
@@ -64,10 +65,19 @@ class download_link {
   // What run() writes passes through it. Must outlive run().
   void rewrite_by(btrfs::stream_rewriter& rewriter) { _rewriter = &rewriter; }
 
+  // Before run(): reason integrity for another stream, before any of it is released.
+  void expect(expected_stream stream) { _expected = std::move(stream); }
+
   // Writes the whole verified stream to `fd`. Reason integrity, naming chunk and part, for bytes
   // that stay wrong after three downloads and for a stream without its END. A negative `fd`: the
   // stream is verified and understood, and goes nowhere.
   engine::task<engine::result<void>> run(int fd);
+
+  // The command of which a receiver that has ended says this; null: not known. For a while after
+  // run().
+  [[nodiscard]] const btrfs::stream_command* refused_command(const std::string& said) const {
+    return _inspector.command_named(said);
+  }
 
   // Released so far.
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
@@ -99,6 +109,8 @@ class download_link {
   engine::task<engine::result<void>> verify(part_pointer one);
   engine::task<engine::result<void>> verify_streaming(part_pointer one);
   engine::task<engine::result<void>> pass_on(part_pointer one, engine::pipe_writer* pipe);
+  engine::task<engine::result<void>> pass_on_piece(std::span<std::byte> bytes,
+                                                   engine::pipe_writer* pipe);
   engine::task<engine::result<void>> release(int fd);
 
   const services& _with;
@@ -115,6 +127,7 @@ class download_link {
   std::unique_ptr<engine::hash_worker> _stream_hashes;  // for chunks verified while streaming
   btrfs::stream_inspector _inspector;
   btrfs::stream_rewriter* _rewriter = nullptr;
+  std::optional<expected_stream> _expected;  // until the stream has said what it is
   progress* _shown;
   received_proof* _proof = nullptr;
   chain_thaw* _thaw;

@@ -1,6 +1,7 @@
 #include "app/observer.hh"
 
 #include "app/kept_copies.hh"
+#include "app/receive_refusal.hh"
 #include "app/second_look.hh"
 #include "engine/async_scope.hh"
 #include "planner/keys.hh"
@@ -284,10 +285,13 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
     seen.last_key = chain->back().key;
     seen.chain_problem = place_problem(*chain, keys.root());
     seen.chunk_problem = chunk_problem(*chain, view.objects);
+    std::vector<std::string> keys_of_chain;
     for (const chain_link& link : *chain) {
       view.chain.push_back(summary_of(link));
       seen.chain_times.push_back(view.chain.back().when);
+      keys_of_chain.push_back(link.key);
     }
+    seen.refused_problem = remembered_refusal(_with, view.which.name, keys_of_chain);
     observe_parent(view);
     co_return engine::ok();
   }

@@ -4,6 +4,7 @@
 #include "app/human_units.hh"
 #include "app/kept_copies.hh"
 #include "app/output.hh"
+#include "app/receive_refusal.hh"
 #include "app/restore_source.hh"
 #include "app/run_figures.hh"
 #include "btrfs/identity.hh"
@@ -67,6 +68,14 @@ result<void> record_kept(const services& with, const std::string& path,
     return engine::ok();
   }
   return remember_kept(with.settings.state_path, *info);
+}
+
+std::vector<std::string> keys_of(const restore_plan& plan) {
+  std::vector<std::string> keys;
+  for (const planned_link& one : plan.links) {
+    keys.push_back(one.link.key);
+  }
+  return keys;
 }
 
 error damaged(std::string message) {
@@ -543,6 +552,9 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
   if (received) {
     received = make_target(last, *workspace);
   }
+  if (received) {
+    remember_received(_with, _command.subvolume, keys_of(plan));
+  }
   if (!received) {
     // Recorded links stay for the next attempt; half of one is worth nothing.
     if (auto cleaned = workspace->delete_unrecorded(); !cleaned) {
@@ -680,7 +692,8 @@ task<result<void>> restore_job::receive_all(restore_plan& plan, btrfs::receive_w
   result<void> received = engine::ok();
   for (std::size_t i = first; i < plan.links.size() && received; ++i) {
     const link_means means{pool, hashes, spool.get(), thaw, shown, bytes, read_again};
-    auto receiving = receive_link(plan.links[i], workspace, means);
+    const chain_link* const before = i == 0 ? nullptr : &plan.links[i - 1].link;
+    auto receiving = receive_link(plan.links[i], before, workspace, means);
     received = co_await std::move(receiving);
   }
   _totals.transfer_seconds += seconds_since(began);
@@ -717,11 +730,11 @@ std::unique_ptr<engine::spool> restore_job::spool_for(const restore_plan& plan, 
 
 // Where encoded writes are lost, once more with ordinary ones, of which syncfs tells: it may be
 // that this kernel or filesystem took none, or that the disk failed for a moment.
-task<result<void>> restore_job::receive_link(planned_link& planned,
+task<result<void>> restore_job::receive_link(planned_link& planned, const chain_link* before,
                                              btrfs::receive_workspace& workspace,
                                              const link_means& means) {
   const std::vector<located_chunk> chunks = planned.chunks;
-  auto receiving = receive_once(planned, workspace, means);
+  auto receiving = receive_once(planned, before, workspace, means);
   auto received = co_await std::move(receiving);
   if (!received && received.error().what_now == disposition::not_found) {
     received.error().remedy =
@@ -741,11 +754,11 @@ task<result<void>> restore_job::receive_link(planned_link& planned,
   means.bytes += planned.link.value.total_bytes;
   means.shown.set_total(means.bytes);
   planned.chunks = chunks;
-  auto again = receive_once(planned, workspace, means);
+  auto again = receive_once(planned, before, workspace, means);
   co_return co_await std::move(again);
 }
 
-task<result<void>> restore_job::receive_once(planned_link& planned,
+task<result<void>> restore_job::receive_once(planned_link& planned, const chain_link* before,
                                              btrfs::receive_workspace& workspace,
                                              const link_means& means) {
   const chain_link& link = planned.link;
@@ -755,6 +768,9 @@ task<result<void>> restore_job::receive_once(planned_link& planned,
   with_stall.stop = stop.token();
   download_link download(with_stall, _connection.store(), means.pool, means.hashes,
                          std::exchange(planned.chunks, {}), &means.shown, &means.thaw, means.spool);
+  if (_verify != verify_mode::none) {
+    download.expect(expected_stream(link.value, before == nullptr ? nullptr : &before->value));
+  }
   if (_command.verify_first) {
     auto looking = download.verify_first();
     auto sound = co_await std::move(looking);
@@ -792,6 +808,12 @@ task<result<void>> restore_job::receive_once(planned_link& planned,
   _totals.bytes += download.bytes();
   _totals.parts += download.parts();
   _totals.damaged_parts += download.damaged_parts();
+  if (!fed && is_refusal(fed.error())) {
+    const btrfs::stream_command* const command = download.refused_command(fed.error().message);
+    error refused = refusal_of(std::move(fed.error()), link, command, before);
+    remember_refusal(_with, _command.subvolume, link.key, refused.message);
+    co_return refused;
+  }
   if (!fed) {
     report_broken_off(link, download);
     error failure = workspace.in_known_paths(std::move(fed.error()));

@@ -96,10 +96,10 @@ class restore_job {
   [[nodiscard]] std::unique_ptr<engine::spool> spool_for(const restore_plan& plan,
                                                          std::size_t first,
                                                          std::size_t piece_bytes) const;
-  engine::task<engine::result<void>> receive_link(planned_link& planned,
+  engine::task<engine::result<void>> receive_link(planned_link& planned, const chain_link* before,
                                                   btrfs::receive_workspace& workspace,
                                                   const link_means& means);
-  engine::task<engine::result<void>> receive_once(planned_link& planned,
+  engine::task<engine::result<void>> receive_once(planned_link& planned, const chain_link* before,
                                                   btrfs::receive_workspace& workspace,
                                                   const link_means& means);
   engine::task<engine::result<void>> feed(download_link& download, btrfs::receive_process& receive,

@@ -54,6 +54,9 @@ ordered_json json_of(const subvolume_report& one) {
   if (!one.error.empty()) {
     out["error"] = one.error;
   }
+  if (!one.cannot_be_received.empty()) {
+    out["cannot_be_received"] = one.cannot_be_received;
+  }
   out["last_backup_at"] = time_or_null(one.standing.last_backup);
   out["last_full_at"] = time_or_null(one.standing.last_full);
   out["due_at"] = time_or_null(one.due);

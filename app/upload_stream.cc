@@ -262,6 +262,19 @@ void upload_stream::diverge(const chunk& in) {
   fail(std::move(failure));
 }
 
+void upload_stream::tell_difference(const chunk& in, const pending_part& part) {
+  if (std::exchange(_differs, true)) {
+    return;
+  }
+  _with.log.write(engine::log_level::warning, "backup", "stream_differs",
+                  {{"key", in.key.str()},
+                   {"part", std::to_string(part.number)},
+                   {"reason",
+                    "the same snapshot sends other bytes than before, as after a defragmentation, "
+                    "under another kernel, or where the stream broke"},
+                   {"consequence", "from there on it is uploaded anew"}});
+}
+
 void upload_stream::drop(const chunk& of, error failure) {
   if (!_diverged) {
     _diverged = of.index;
@@ -386,7 +399,7 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
   part_source stream(_with, _budget, _hashes, fd, limits,
                      [this, &inspector](std::span<const std::byte> piece) {
                        auto accepted = inspector.feed(piece);
-                       _producer_failed = _producer_failed || !accepted;
+                       _stream_broken = _stream_broken || !accepted;
                        return accepted;
                      });
   bool ended = false;
@@ -428,7 +441,7 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
     auto proving = prove();
     auto proven = co_await std::move(proving);
     if (!proven) {
-      _producer_failed = true;
+      (proven.error().why == engine::reason::integrity ? _stream_broken : _producer_failed) = true;
       fail(std::move(proven.error()));
     }
   }
@@ -493,15 +506,14 @@ task<void> upload_stream::upload_part(chunk& of, pending_part part) {
   }
   if (of.confirmed.contains(part.number)) {
     const journalled_part& earlier = of.earlier.parts.at(part.number);
-    if (earlier.size != part.bytes || earlier.digest != digest.digest_if_last ||
-        earlier.crc32 != digest.crc32) {
-      diverge(of);
+    if (earlier.size == part.bytes && earlier.digest == digest.digest_if_last &&
+        earlier.crc32 == digest.crc32) {
+      of.upload->adopt_part(part.number, part.bytes, s3::etag(earlier.etag), earlier.crc32);
+      _acknowledged_bytes += part.bytes;
+      _resumed_bytes += part.bytes;
       co_return;
     }
-    of.upload->adopt_part(part.number, part.bytes, s3::etag(earlier.etag), earlier.crc32);
-    _acknowledged_bytes += part.bytes;
-    _resumed_bytes += part.bytes;
-    co_return;
+    tell_difference(of, part);
   }
   auto acquiring = _budget.in_flight.acquire(_stop.token());
   auto turn = co_await std::move(acquiring);

@@ -6,10 +6,11 @@
 //
 // With a journal every acknowledged part is recorded, and a stream that is sent a second time skips
 // the parts that the first attempt got across: SHA-256's state after a part proves that every byte
-// of the chunk up to there is the same. Where the repeated stream differs, diverged() says in which
-// chunk; what is in the bucket of that chunk is worthless then, and discard_from() removes it. The
-// same where the store has dropped an open upload in the middle: nothing but sending the stream
-// again brings its parts back.
+// of the chunk up to there is the same. A part that differs is uploaded in its predecessor's place.
+// Where that cannot be, because the chunk is an object already or its upload has parts that the
+// stream has no place for, diverged() says in which chunk; what is in the bucket of that chunk is
+// worthless then, and discard_from() removes it. The same where the store has dropped an open
+// upload in the middle: nothing but sending the stream again brings its parts back.
 #pragma once
 
 #include "app/journal.hh"
@@ -122,6 +123,9 @@ class upload_stream {
   [[nodiscard]] std::size_t parts() const { return _parts; }
   // The producer itself failed: the stream is worthless, and so is what was uploaded of it.
   [[nodiscard]] bool producer_failed() const { return _producer_failed; }
+  // The producer is content, and yet its stream is none: sent again it may be one, and what was
+  // uploaded of this one is good up to where it broke.
+  [[nodiscard]] bool stream_broken() const { return _stream_broken; }
 
  private:
   struct chunk;
@@ -142,6 +146,7 @@ class upload_stream {
   engine::task<engine::result<void>> check_ends();
   [[nodiscard]] std::string sha256_of(const chunk& one) const;
   void diverge(const chunk& in);
+  void tell_difference(const chunk& in, const pending_part& part);
   void drop(const chunk& of, engine::error failure);
   void fail(engine::error failure);
 
@@ -161,6 +166,8 @@ class upload_stream {
   bool _diverged_in_object = false;
   bool _dropped = false;
   bool _producer_failed = false;
+  bool _stream_broken = false;
+  bool _differs = false;
   std::uint64_t _total_bytes = 0;
   std::uint64_t _resumed_bytes = 0;
   std::uint64_t _acknowledged_bytes = 0;

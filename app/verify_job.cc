@@ -419,11 +419,15 @@ task<result<void>> subvolume_verifier::read_deep(verified_backup& one, progress&
   if (auto ready = hashes.ready(); !ready) {
     co_return std::move(ready.error());
   }
+  const planner::manifest& manifest = _all.manifests.at(one.key);
+  const auto before = _all.manifests.find(manifest.parent_manifest.value_or(""));
+  const planner::manifest* parent = before == _all.manifests.end() ? nullptr : &before->second;
   const bool by_parts = std::all_of(chunks->begin(), chunks->end(), [](const located_chunk& chunk) {
     return chunk.record.has_parts();
   });
   for (int attempt = 1;; ++attempt) {
     download_link link(_with, _store, pool, hashes, *chunks, attempt == 1 ? &shown : nullptr);
+    link.expect(expected_stream(manifest, parent));
     auto running = link.run(-1);
     auto ran = co_await std::move(running);
     if (ran) {

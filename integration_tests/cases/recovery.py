@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -137,11 +138,12 @@ def an_interrupted_upload_goes_on_where_it_stopped(w):
 def an_interrupted_upload_whose_stream_changed_is_sent_anew(w):
     """Other parts, of equal size, as a defragmentation of the live subvolume makes them: a sender that flips a byte."""
     random_file(w.data / "random", 100 * MIB)
+    spoil_stream = pathlib.Path(__file__).resolve().parent.parent / "harness" / "spoil_stream.py"
     w.tool.tables["s3"].update(chunk_size_bytes="60MiB", concurrency=2)
     with behind_proxy(w) as between:
         for differs_at in (2 * MIB, 40 * MIB, 70 * MIB):
-            # The bytes of the first attempt are damaged in a file's data; those of the second are the true ones.
-            flip = (f'"$REAL" "$@" | {{ head -c {differs_at}; head -c 1 | tr "\\000-\\377" "\\001-\\377\\000"; cat; }}')
+            # The bytes of the first attempt are changed in a file's data; those of the second are the true ones.
+            flip = f'"$REAL" "$@" | /usr/bin/python3 -B {spoil_stream} {differs_at}'
             w.kill_at(between, method="PUT", query="partNumber=5&", number=2, environment=w.fake_btrfs(flip))
             outcome = w.backup(only_when_due=True)
             says(outcome, "action=resume", "stream_differs")

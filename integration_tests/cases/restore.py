@@ -98,6 +98,35 @@ class Gathered:
 
 
 @case
+def a_refusal_by_receive_is_remembered_and_the_next_backup_is_a_full(w):
+    """An incremental that names a file that is not there, as some kernels send them: the bytes are the right ones."""
+    dataset.seed(w.data, large_mib=4, small_files=50)
+    (w.data / "before").mkdir()
+    w.backup()
+    full = w.pointer()["manifest_key"]
+    os.rename(w.data / "before", w.data / "behind")
+    w.backup()
+    incremental = w.pointer()["manifest_key"]
+    # The second receiver takes the whole stream and says what btrfs-progs say of such a command.
+    gone = w.directory / "calls"
+    refusing = fake_receive(w, f'echo >> {gone}; if [[ $(wc -l < {gone}) == 1 ]]; then exec "$REAL" "$@"; fi\n'
+                               'cat > /dev/null; echo "ERROR: rename before -> behind failed: No such file or directory" >&2; '
+                               "exit 1")
+    outcome = w.restore("--target", str(w.restored / "data"), expect=1, environment=refusing)
+    says(outcome, f"refused {incremental}", "(rename before -> behind) at byte", "backup --full", f"--manifest-key {full}")
+    assert re.search(r"command \d+ \(rename", outcome.stderr), outcome
+    status = w.tool.run("status", "--json")
+    assert status.status != 0 and json.loads(status.stdout)["subvolumes"][0]["status"] == "critical", status
+    # What only reads refutes nothing.
+    w.tool.run("verify", "--deep")
+    assert json.loads(w.tool.run("status", "--json").stdout)["subvolumes"][0]["status"] == "critical"
+    says(w.backup(only_when_due=True), "reason=receive_refused", "kind=full")
+    assert json.loads(w.tool.run("status", "--json").stdout)["subvolumes"][0]["status"] != "critical"
+    w.restore("--target", str(w.restored / "data"), "--discard")
+    w.same(w.data, w.restored / "data")
+
+
+@case
 def a_flipped_byte_is_caught_before_receive(w):
     dataset.seed(w.data, large_mib=30, small_files=50)
     w.backup()

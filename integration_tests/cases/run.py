@@ -137,12 +137,30 @@ def a_dead_send_publishes_nothing(w):
         os.system(f"btrfs subvolume delete {w.snapshots / snapshot} > /dev/null")
     dead_send(w, '"$REAL" "$@" | head -c 20000000; kill -9 $$', "killed by signal 9")
     dead_send(w, '"$REAL" "$@"; echo went wrong >&2; exit 1', "exited with status 1", "went wrong")
-    dead_send(w, '"$REAL" "$@" | head -c -10; exit 0', "END")
     dead_send(w, "exit 0", "send stream", "empty")
     dead_send(w, "head -c 30000000 /dev/urandom; exit 0", "btrfs-stream")
-    w.backup()
+    # A stream that breaks although its sender is content is sent again, and kept for the next run at last.
+    cut = w.backup(expect=1, environment=w.fake_btrfs('"$REAL" "$@" | head -c -10; exit 0'))
+    says(cut, "stream_broken", "END", "broke each time", "kept_for_the_next_run")
+    says(w.backup(), "action=resume")
     w.restore("--target", str(w.restored / "data"))
     w.same(w.data, w.restored / "data")
+
+
+@case
+def a_stream_that_begins_anew_in_the_middle_is_sent_again(w):
+    """What the kernel does when a sender is stopped and continued: a part of the stream, and then all of it."""
+    dataset.seed(w.data, large_mib=40, small_files=2000)
+    again = w.directory / "again"
+    for cut in (5_000_000, 30_000_123):
+        again.unlink(missing_ok=True)
+        broken = w.fake_btrfs(f'if [[ ! -e {again} ]]; then touch {again}; "$REAL" "$@" | head -c {cut}; fi\n'
+                              'exec "$REAL" "$@"')
+        outcome = w.backup("--full", environment=broken)
+        says(outcome, "stream_broken", "earlier_parts_found")
+        assert again.exists()
+        w.restore("--target", str(w.restored / f"cut-{cut}"))
+        w.same(w.data, w.restored / f"cut-{cut}")
 
 
 @case

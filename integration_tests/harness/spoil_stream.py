@@ -1,5 +1,8 @@
 """A filter for send streams: changes the last byte of the first file content of at least 1,000 bytes, and mends the
-command's checksum, so that `btrfs receive` takes it. Protocol 1 only."""
+command's checksum, so that `btrfs receive` takes it.
+
+  spoil_stream.py [OFFSET]   of the first that ends behind so many bytes of the stream
+"""
 import struct
 import sys
 
@@ -18,12 +21,14 @@ def crc32c(data):
 
 def main():
     source, out = sys.stdin.buffer, sys.stdout.buffer
-    out.write(source.read(17))
+    begin = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    at = out.write(source.read(17))
     spoiled = False
     while header := source.read(10):
         length, command, _ = struct.unpack("<IHI", header)
         body = bytearray(source.read(length))
-        if command == WRITE and length > 1000 and not spoiled:
+        at += 10 + length
+        if command == WRITE and length > 1000 and at > begin and not spoiled:
             spoiled = True
             body[-1] ^= 1
             header = struct.pack("<IHI", length, command, 0)

@@ -9,6 +9,7 @@
 #include "tests/engine/support.hh"
 #include "tests/s3/fake_transport.hh"
 #include "tests/support/memory_store.hh"
+#include "tests/support/send_commands.hh"
 
 #include <libdeflate.h>
 
@@ -26,26 +27,9 @@ inline std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-inline std::string number(std::uint64_t value, unsigned count) {
-  std::string text;
-  for (unsigned i = 0; i < count; ++i) {
-    text += static_cast<char>(value >> (8 * i) & 255);
-  }
-  return text;
-}
-
-// A send stream of about `bytes`: WRITEs, END. Another `seed` gives other bytes.
+// A send stream of `bytes`: SUBVOL, WRITEs, END. Another `seed` gives other bytes.
 inline std::string stream_of(std::size_t bytes, unsigned seed) {
-  constexpr unsigned each = 40;
-  std::string text = std::string("btrfs-stream\0", 13) + number(1, 4);
-  while (text.size() < bytes) {
-    text += number(each, 4) + number(15, 2) + number(0, 4);
-    for (unsigned i = 0; i < each; ++i) {
-      seed = seed * 1664525 + 1013904223;
-      text += static_cast<char>(seed >> 24);
-    }
-  }
-  return text + number(0, 4) + number(21, 2) + number(0, 4);
+  return send::stream(bytes, seed, 40);
 }
 
 class bucket_of_backups {

@@ -3,6 +3,7 @@
 #include "btrfs/processes.hh"
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
+#include "tests/support/send_commands.hh"
 
 #include <algorithm>
 #include <charconv>
@@ -18,12 +19,17 @@ fake_btrfs* instance = nullptr;
 
 constexpr const char* stream_file = "/stream";
 
-std::string number(std::uint64_t value, unsigned count) {
-  std::string text;
-  for (unsigned i = 0; i < count; ++i) {
-    text += static_cast<char>(value >> (8 * i) & 255);
+// A stream names what it is of.
+std::string sent_of(const btrfs::subvolume_info& info, const std::string& stream) {
+  std::string raw;
+  const std::string text = info.own_uuid.text();
+  for (std::size_t at = 0; at + 1 < text.size(); at += 2) {
+    at += text[at] == '-' ? 1U : 0U;
+    int byte = 0;
+    std::from_chars(text.data() + at, text.data() + at + 2, byte, 16);
+    raw += static_cast<char>(byte);
   }
-  return text;
+  return send::identified(stream, raw, info.ctransid);
 }
 
 }  // namespace
@@ -54,8 +60,9 @@ void fake_btrfs::add_subvolume(const std::string& path) {
   known[path] = info;
 }
 
-void fake_btrfs::change_stream_of(const std::string& path, const std::string& text) {
+void fake_btrfs::change_stream_of(const std::string& path, const std::string& made) {
   BTS3_ASSERT(known.contains(path));
+  const std::string text = sent_of(known.at(path), made);
   streams[known.at(path).own_uuid.text()] = text;
   std::ofstream(path + stream_file, std::ios::binary) << text;
 }
@@ -76,19 +83,7 @@ std::vector<std::string> fake_btrfs::snapshots() const {
 }
 
 std::string send_stream(std::size_t bytes, unsigned seed) {
-  constexpr std::size_t head = 10;  // of a command
-  std::string text = std::string("btrfs-stream\0", 13) + number(1, 4);
-  BTS3_ASSERT(bytes >= text.size() + 2 * head);
-  while (text.size() < bytes - head) {
-    const std::size_t room = bytes - head - text.size();
-    const std::size_t content = (room < 2 * (head + 1000) ? room : head + 1000) - head;
-    text += number(content, 4) + number(15, 2) + number(0, 4);
-    for (std::size_t i = 0; i < content; ++i) {
-      seed = seed * 1664525 + 1013904223;
-      text += static_cast<char>(seed >> 24);
-    }
-  }
-  return text + number(0, 4) + number(21, 2) + number(0, 4);
+  return send::stream(bytes, seed);
 }
 
 }  // namespace bts3::testing
@@ -245,7 +240,14 @@ result<send_process> send_process::start(engine::reactor& loop, const send_optio
   if (!disk.afterwards.empty()) {
     command += "; " + disk.afterwards;
   }
-  child_options.argv = {"/bin/sh", "-c", command, options.snapshot + testing::stream_file};
+  std::string printed = options.snapshot + testing::stream_file;
+  if (!disk.instead.empty()) {
+    printed = options.snapshot + "/instead";
+    std::ofstream(printed, std::ios::binary)
+        << testing::sent_of(disk.known.at(options.snapshot), disk.instead.front());
+    disk.instead.pop_front();
+  }
+  child_options.argv = {"/bin/sh", "-c", command, printed};
   child_options.stdout_fd = ends->write_end.get();
   auto child = engine::child_process::spawn(loop, std::move(child_options));
   if (!child) {

@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -38,11 +39,14 @@ class fake_btrfs {
   // Bytes of the stream that are printed; the rest is left out.
   std::size_t printed_max = SIZE_MAX;
 
+  // What the next senders print instead, one each, in this order; then they print theirs again.
+  std::deque<std::string> instead;
+
   // Subvolumes in each, by paths relative to it.
   std::vector<std::string> nested;
 
   // Rewrites what an existing snapshot will send: as after a defragmentation.
-  void change_stream_of(const std::string& path, const std::string& text);
+  void change_stream_of(const std::string& path, const std::string& made);
   // What the snapshot with that UUID was made to send, also when it is gone by now.
   [[nodiscard]] std::string stream_of(const std::string& uuid) const;
   // Paths of the snapshots that exist.
@@ -57,7 +61,7 @@ class fake_btrfs {
   std::uint64_t transactions = 100;
 };
 
-// A send stream of exactly `bytes`, at least 37: WRITEs whose content `seed` chooses, END.
+// A send stream of exactly `bytes`, at least 74: WRITEs whose content `seed` chooses, END.
 std::string send_stream(std::size_t bytes, unsigned seed = 1);
 
 }  // namespace bts3::testing
