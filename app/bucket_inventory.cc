@@ -1,9 +1,9 @@
 #include "app/bucket_inventory.hh"
 
 #include "app/chain_reader.hh"
+#include "app/manifest_turns.hh"
 #include "app/services.hh"
 #include "engine/async_scope.hh"
-#include "engine/semaphore.hh"
 #include "planner/keys.hh"
 
 #include <algorithm>
@@ -20,17 +20,18 @@ using engine::error;
 using engine::result;
 using engine::task;
 
-// Manifests have 1 KiB to 3 MiB: latency counts, not throughput, and eight bound the memory.
-constexpr std::size_t manifests_at_once = 8;
+// What a manifest may have when it is read, whatever was listed.
+constexpr std::uint64_t unlisted_bytes = 1024 * 1024;
 
 class inventory_reader {
  public:
   inventory_reader(engine::reactor& loop, s3::object_store& store, std::string subvolume,
-                   engine::stop_token stop)
+                   std::uint64_t manifest_bytes_max, engine::stop_token stop)
       : _store(store),
         _subvolume(std::move(subvolume)),
+        _manifest_bytes_max(manifest_bytes_max),
         _stop(stop),
-        _turns(loop, manifests_at_once),
+        _turns(loop),
         _scope(loop) {}
 
   task<result<planner::inventory>> run(std::string root) {
@@ -70,7 +71,12 @@ class inventory_reader {
 
  private:
   task<void> read(std::string key) {
-    auto waiting = _turns.acquire(_stop);
+    const std::uint64_t bytes = _found.objects.at(key).size;
+    if (bytes > _manifest_bytes_max) {
+      _found.unreadable.emplace(std::move(key), manifest_too_large(bytes, _manifest_bytes_max));
+      co_return;
+    }
+    auto waiting = _turns.acquire(bytes, _stop);
     auto turn = co_await std::move(waiting);
     if (_failure) {
       co_return;
@@ -79,7 +85,8 @@ class inventory_reader {
       _failure = std::move(turn.error());
       co_return;
     }
-    auto reading = read_manifest(_store, key, _stop);
+    // Whatever the listing said of its size.
+    auto reading = read_manifest(_store, key, _stop, std::max(bytes, unlisted_bytes));
     auto value = co_await std::move(reading);
     if (value && value->subvolume == _subvolume) {
       for (planner::chunk_record& chunk : value->chunks) {
@@ -124,10 +131,11 @@ class inventory_reader {
 
   s3::object_store& _store;
   std::string _subvolume;
+  std::uint64_t _manifest_bytes_max;
   engine::stop_token _stop;
   planner::inventory _found;
   std::optional<error> _failure;
-  engine::semaphore _turns;
+  manifest_turns _turns;
   engine::async_scope _scope;
 };
 
@@ -135,9 +143,10 @@ class inventory_reader {
 
 task<result<planner::inventory>> read_inventory(engine::reactor& loop, s3::object_store& store,
                                                 std::string prefix, std::string subvolume,
-                                                engine::stop_token stop) {
+                                                engine::stop_token stop,
+                                                std::uint64_t manifest_bytes_max) {
   const planner::key_layout keys(prefix, subvolume);
-  inventory_reader reader(loop, store, std::move(subvolume), stop);
+  inventory_reader reader(loop, store, std::move(subvolume), manifest_bytes_max, stop);
   auto running = reader.run(keys.root());
   co_return co_await std::move(running);
 }

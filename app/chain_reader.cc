@@ -90,8 +90,8 @@ task<result<std::optional<stored_pointer>>> read_pointer(s3::object_store& store
 }
 
 task<result<planner::manifest>> read_manifest(s3::object_store& store, std::string key,
-                                              engine::stop_token stop) {
-  auto getting = store.get_object_text(s3::object_key(key), planner::manifest_bytes_max, stop);
+                                              engine::stop_token stop, std::uint64_t bytes_max) {
+  auto getting = store.get_object_text(s3::object_key(key), bytes_max, stop);
   auto object = co_await std::move(getting);
   if (!object) {
     co_return std::move(object.error());

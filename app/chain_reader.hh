@@ -9,6 +9,7 @@
 #include "s3/object_store.hh"
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -30,9 +31,10 @@ engine::task<engine::result<std::optional<stored_pointer>>> read_pointer(s3::obj
                                                                          std::string key,
                                                                          engine::stop_token stop);
 
-engine::task<engine::result<planner::manifest>> read_manifest(s3::object_store& store,
-                                                              std::string key,
-                                                              engine::stop_token stop);
+// One of more than `bytes_max` is an error (reason protocol).
+engine::task<engine::result<planner::manifest>> read_manifest(
+    s3::object_store& store, std::string key, engine::stop_token stop,
+    std::uint64_t bytes_max = planner::manifest_bytes_max);
 
 struct chain_link {
   std::string key;
