@@ -327,6 +327,14 @@ void backup_job::report_standing(const subvolume_view& view) {
   standing.last_bytes = view.chain.back().bytes;
 }
 
+// Only what came to its end counts; what was uploaded besides is among the bytes sent.
+void backup_job::count_finished(const finished_backup& done) {
+  run_totals& totals = _report.totals;
+  ++totals.backups;
+  totals.bytes += done.bytes;
+  totals.resumed_bytes += done.resumed_bytes;
+}
+
 // A backup of this run has been published, or with --no-s3 thrown away again.
 void backup_job::report_finished(const made_backup& backup) {
   finished_backup done;
@@ -338,6 +346,7 @@ void backup_job::report_finished(const made_backup& backup) {
   done.resumed_bytes = backup.upload->resumed_bytes();
   done.chunks = backup.chunks.size();
   done.seconds = backup.seconds;
+  count_finished(done);
   subvolume_report* const entry = report_of(backup.intent.subvolume);
   if (entry == nullptr) {
     return;
@@ -695,7 +704,9 @@ task<result<void>> backup_job::publish_unfinished(const services& there,
       done.when = record.intent.when;
       done.manifest_key = record.intent.manifest_key;
       done.bytes = found.manifest ? found.manifest->total_bytes : 0;
+      done.resumed_bytes = done.bytes;
       done.chunks = found.manifest ? found.manifest->chunks.size() : 0;
+      count_finished(done);
       entry->backups.push_back(std::move(done));
     }
   }
@@ -1067,9 +1078,6 @@ task<result<void>> backup_job::stream(made_backup& backup) {
   }
   backup.chunks = std::move(*chunks);
   run_totals& totals = _report.totals;
-  ++totals.backups;
-  totals.bytes += backup.upload->total_bytes();
-  totals.resumed_bytes += backup.upload->resumed_bytes();
   totals.parts += backup.upload->parts();
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - started);
@@ -1463,6 +1471,12 @@ void backup_job::remove_surplus(const subvolume_view& view, const std::string& n
   for (const link_summary& link : view.chain) {
     of_chain.insert(link.snapshot_name);
   }
+  const std::vector<std::string>& of_pruned = _state.subvolumes[view.which.name].pruned_snapshots;
+  const auto pruned = [&of_pruned](const btrfs::snapshot& one) {
+    return std::any_of(of_pruned.begin(), of_pruned.end(), [&](const std::string& known) {
+      return known == one.info.own_uuid.text() || known == one.name;
+    });
+  };
   std::vector<planner::local_snapshot> all;
   for (const btrfs::snapshot& one : *snapshots) {
     planner::local_snapshot entry;
@@ -1471,7 +1485,7 @@ void backup_job::remove_surplus(const subvolume_view& view, const std::string& n
     const auto kind = one.full ? planner::backup_kind::full : planner::backup_kind::incremental;
     const auto when = planner::timestamp::parse(one.time);
     entry.needed = one.name == newest;
-    entry.published = entry.needed || of_chain.contains(one.name) ||
+    entry.published = entry.needed || of_chain.contains(one.name) || pruned(one) ||
                       (when && view.objects.contains(keys.manifest(kind, *when)));
     all.push_back(std::move(entry));
   }

@@ -113,6 +113,7 @@ class backup_job {
   [[nodiscard]] subvolume_report* report_of(const std::string& name);
   void report_standing(const subvolume_view& view);
   void report_finished(const made_backup& backup);
+  void count_finished(const finished_backup& done);
   void tell_harness(const made_backup& backup);
   [[nodiscard]] static subvolume_standing standing_after(const made_backup& backup);
   [[nodiscard]] bool parallel() const { return _with.settings.parallel_subvolumes > 1; }

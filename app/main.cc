@@ -15,6 +15,7 @@
 #include "app/service_notifier.hh"
 #include "app/services.hh"
 #include "app/signals.hh"
+#include "app/standard_output.hh"
 #include "app/status_command.hh"
 #include "app/thaw_command.hh"
 #include "app/verify_job.hh"
@@ -147,6 +148,14 @@ int fail_without_run(const app::command_line& line, const engine::error& failure
   return code;
 }
 
+// The end of every command: 0 means that what was printed can be read, too.
+int ended(int code, const app::command_line* line) {
+  const bool status = line != nullptr && std::holds_alternative<app::status_command>(line->command);
+  const int cut =
+      status ? static_cast<int>(app::health::unknown) : static_cast<int>(exit_status::failed);
+  return app::status_with_output(code, cut);
+}
+
 // Children must not speak to the service manager in our name.
 app::service_notifier notifier_for(engine::log_sink& log) {
   auto made = app::service_notifier::create(from_environment, ::getpid(), log);
@@ -168,7 +177,7 @@ int main(int argc, char** argv) {
   const auto parsed = app::parse_command_line(argc, argv);
   if (const auto* end = std::get_if<app::early_exit>(&parsed)) {
     std::fputs(engine::printable_lines(end->text).c_str(), end->to_stderr ? stderr : stdout);
-    return end->status;
+    return ended(end->status, nullptr);
   }
   const auto& line = std::get<app::command_line>(parsed);
   const app::backup_selection* const selection = app::selection_of(line);
@@ -178,7 +187,7 @@ int main(int argc, char** argv) {
   auto settings = app::settings_for(line, environment);
   const engine::system_clock_source clock;
   if (!settings) {
-    return fail_without_run(line, settings.error(), clock);
+    return ended(fail_without_run(line, settings.error(), clock), &line);
   }
   app::log_options log_options;
   log_options.level =
@@ -200,11 +209,11 @@ int main(int argc, char** argv) {
   // Must come before the first thread.
   auto signals = app::signal_watch::create();
   if (!signals) {
-    return fail_without_run(line, signals.error(), clock);
+    return ended(fail_without_run(line, signals.error(), clock), &line);
   }
   auto loop = engine::reactor::create();
   if (!loop) {
-    return fail_without_run(line, loop.error(), clock);
+    return ended(fail_without_run(line, loop.error(), clock), &line);
   }
   engine::stop_source stop;
   const app::services with{**loop,
@@ -228,6 +237,7 @@ int main(int argc, char** argv) {
   } else {
     code = status ? static_cast<int>(*status) : fail(status.error());
   }
+  code = ended(code, &line);
   manager.stopping("ended with exit status " + std::to_string(code), clean_stop_max);
   return code;
 }

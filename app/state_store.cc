@@ -63,6 +63,15 @@ std::optional<run_state> parse_state(const std::string& json) {
     one.last_bytes = number_in(from, "last_bytes");
     one.last_milliseconds = number_in(from, "last_milliseconds");
     one.chain_links = number_in(from, "chain_links");
+    simdjson::dom::array pruned;
+    if (from.at_key("pruned_snapshots").get_array().get(pruned) == simdjson::SUCCESS) {
+      for (const simdjson::dom::element entry : pruned) {
+        std::string_view text;
+        if (entry.get_string().get(text) == simdjson::SUCCESS) {
+          one.pruned_snapshots.emplace_back(text);
+        }
+      }
+    }
   }
   return state;
 }
@@ -167,6 +176,10 @@ result<void> state_store::save(const run_state& state) {
     }
     if (one.snapshot_ctransid) {
       entry["snapshot_ctransid"] = *one.snapshot_ctransid;
+    }
+    entry.erase("pruned_snapshots");
+    if (!one.pruned_snapshots.empty()) {
+      entry["pruned_snapshots"] = one.pruned_snapshots;
     }
     const std::pair<const char*, std::optional<std::uint64_t>> figures[] = {
         {"last_bytes", one.last_bytes},

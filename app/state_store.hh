@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace bts3::app {
 
@@ -24,6 +25,9 @@ struct subvolume_state {
   std::optional<std::uint64_t> last_bytes;         // of the last backup's stream
   std::optional<std::uint64_t> last_milliseconds;  // that streaming it took
   std::optional<std::uint64_t> chain_links;        // that restoring it needs
+  // Own UUIDs (names, where a manifest recorded none) of snapshots whose backups prune deleted:
+  // they are published ones, although nothing in the bucket says so any more.
+  std::vector<std::string> pruned_snapshots;
 };
 
 struct run_state {

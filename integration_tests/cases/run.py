@@ -25,6 +25,7 @@ import identity  # noqa: E402,F401
 import hostile_restore  # noqa: E402,F401
 import packaging  # noqa: E402,F401
 import process  # noqa: E402,F401
+import output  # noqa: E402,F401
 import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401
