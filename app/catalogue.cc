@@ -1,9 +1,9 @@
 #include "app/catalogue.hh"
 
 #include "app/chain_reader.hh"
+#include "app/manifest_turns.hh"
 #include "engine/assert.hh"
 #include "engine/async_scope.hh"
-#include "engine/semaphore.hh"
 #include "planner/keys.hh"
 #include "planner/plan.hh"
 
@@ -24,8 +24,8 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
-// Enough to hide the latency of a store far away; a manifest has 1 KiB to some MiB.
-constexpr std::size_t manifests_at_once = 12;
+// What a manifest may have when it is read, whatever was listed.
+constexpr std::uint64_t unlisted_bytes = 1024 * 1024;
 
 std::string class_of(const s3::listed_object& object) {
   return object.stored_as.empty() ? "STANDARD" : object.stored_as.str();
@@ -68,7 +68,7 @@ catalogued_backup backup_of(const std::string& key, const planner::manifest& val
   catalogued_backup made;
   made.key = key;
   made.kind = value.kind;
-  made.when = planner::time_of(value);
+  made.when = planner::time_of(value, key);
   made.bytes = value.total_bytes;
   made.chunks = value.chunks.size();
   made.parent = value.parent_manifest.value_or("");
@@ -227,6 +227,7 @@ struct reading {
   assembly* of = nullptr;
   std::string key;
   bool pointer = false;
+  std::uint64_t bytes = 0;  // as listed, of a manifest
   std::optional<planner::pointer> pointed;
   std::string problem;           // why it cannot be used; empty: it was read
   std::optional<error> failure;  // of the store, and so of everything
@@ -246,9 +247,13 @@ void note_failure(reading& one, error failure) {
   }
 }
 
-task<void> read_one(s3::object_store& store, reading& one, engine::semaphore& turns,
-                    engine::stop_token stop) {
-  auto acquiring = turns.acquire(stop);
+task<void> read_one(s3::object_store& store, reading& one, manifest_turns& turns,
+                    std::uint64_t bytes_max, engine::stop_token stop) {
+  if (one.bytes > bytes_max) {
+    one.problem = manifest_too_large(one.bytes, bytes_max);
+    co_return;
+  }
+  auto acquiring = turns.acquire(one.bytes, stop);
   auto turn = co_await std::move(acquiring);
   if (!turn) {
     one.failure = std::move(turn.error());
@@ -264,7 +269,7 @@ task<void> read_one(s3::object_store& store, reading& one, engine::semaphore& tu
     }
     co_return;
   }
-  auto reading_manifest = read_manifest(store, one.key, stop);
+  auto reading_manifest = read_manifest(store, one.key, stop, std::max(one.bytes, unlisted_bytes));
   auto found = co_await std::move(reading_manifest);
   if (!found) {
     note_failure(one, std::move(found.error()));
@@ -459,6 +464,7 @@ task<result<catalogue>> read_catalogue(engine::reactor& loop, s3::object_store& 
       reading next;
       next.of = &one;
       next.key = key;
+      next.bytes = one.objects.at(key).size;
       readings.push_back(std::move(next));
     }
     if (one.has_pointer) {
@@ -469,10 +475,10 @@ task<result<catalogue>> read_catalogue(engine::reactor& loop, s3::object_store& 
       readings.push_back(std::move(next));
     }
   }
-  engine::semaphore turns(loop, manifests_at_once);
+  manifest_turns turns(loop);
   engine::async_scope scope(loop);
   for (reading& one : readings) {
-    scope.spawn(read_one(store, one, turns, stop));
+    scope.spawn(read_one(store, one, turns, request.manifest_bytes_max, stop));
   }
   auto joining = scope.join();
   co_await std::move(joining);

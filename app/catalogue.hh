@@ -85,6 +85,8 @@ struct catalogue_request {
       : prefix(std::move(key_prefix)), subvolume(std::move(one)) {}
   std::string prefix;
   std::string subvolume;  // empty: all of them
+  // What a manifest may have that is read (manifest_bytes_allowed()).
+  std::uint64_t manifest_bytes_max = planner::manifest_bytes_max;
 };
 
 // Manifests are read several at a time. `store` must outlive the task. Errors: of listing, and of a

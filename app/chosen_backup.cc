@@ -1,5 +1,6 @@
 #include "app/chosen_backup.hh"
 
+#include "app/observer.hh"
 #include "app/restore_source.hh"
 #include "planner/keys.hh"
 
@@ -115,6 +116,12 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
     co_return failure;
   }
   co_return chain;
+}
+
+std::string chosen_text(const chain_link& chosen) {
+  const planner::timestamp when = planner::time_of(chosen.value, chosen.key);
+  return "the backup of " + when.rfc3339() + " (" + planner::local_text(when, system_time_zone()) +
+         " local)";
 }
 
 task<result<std::vector<located_chunk>>> locate_chunks(const services& with,

@@ -7,6 +7,7 @@
 #include "app/services.hh"
 #include "s3/object_store.hh"
 
+#include <string>
 #include <vector>
 
 namespace bts3::app {
@@ -17,6 +18,10 @@ namespace bts3::app {
 engine::task<engine::result<std::vector<chain_link>>> find_chain(const services& with,
                                                                  s3::object_store& store,
                                                                  backup_selection wanted);
+
+// "the backup of 2026-01-02T02:04:05Z (2026-01-02 03:04 local)": by both clocks, as one of them was
+// asked for.
+[[nodiscard]] std::string chosen_text(const chain_link& chosen);
 
 // HEAD of each chunk, at its places (planner::places_of()). One that is missing, or has not the
 // recorded size, is an error (reason integrity). `link` must outlive it.

@@ -1,6 +1,7 @@
 #include "app/list_command.hh"
 
 #include "app/human_units.hh"
+#include "app/manifest_turns.hh"
 #include "app/observer.hh"
 #include "app/output.hh"
 #include "app/restore_source.hh"
@@ -12,6 +13,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
+#include <set>
 #include <utility>
 
 namespace bts3::app {
@@ -65,6 +68,36 @@ std::string age_of(planner::timestamp when, planner::timestamp now) {
   return format_age(now.when() - when.when());
 }
 
+// As much of a time as tells the backups of a subvolume apart, and as --at takes it: minutes,
+// local; seconds where two were made in one minute; UTC where the clocks were set back in between.
+std::map<planner::timestamp, std::string> times_of(const catalogued_subvolume& one,
+                                                   const planner::time_zone& zone) {
+  std::map<planner::timestamp, std::string> texts;
+  for (const catalogued_generation& generation : one.generations) {
+    for (const catalogued_backup& backup : generation.backups) {
+      texts[backup.when] = planner::local_text(backup.when, zone);
+    }
+  }
+  const auto tell_apart = [&texts] {
+    std::set<std::string> all;
+    return std::all_of(texts.begin(), texts.end(),
+                       [&](const auto& entry) { return all.insert(entry.second).second; });
+  };
+  if (tell_apart()) {
+    return texts;
+  }
+  std::map<std::string, planner::timestamp> first;  // of each minute as it is shown
+  bool set_back = false;
+  for (auto& [when, text] : texts) {
+    const auto [of_minute, is_first] = first.try_emplace(text, when);
+    set_back = set_back || when.when() - of_minute->second.when() >= std::chrono::minutes(1);
+  }
+  for (auto& [when, text] : texts) {
+    text = set_back ? when.rfc3339() : planner::local_text_with_seconds(when, zone);
+  }
+  return texts;
+}
+
 text_table table_of(const catalogued_subvolume& one, const list_context& about,
                     const planner::time_zone& zone, bool with_keys) {
   using align = text_table::align;
@@ -76,6 +109,7 @@ text_table table_of(const catalogued_subvolume& one, const list_context& about,
     columns.push_back({"MANIFEST", align::left});
   }
   text_table table(std::move(columns));
+  const std::map<planner::timestamp, std::string> times = times_of(one, zone);
   bool first = true;
   for (const catalogued_generation& generation : one.generations) {
     if (!std::exchange(first, false)) {
@@ -85,7 +119,7 @@ text_table table_of(const catalogued_subvolume& one, const list_context& about,
       table.heading("these lead to no full backup:");
     }
     for (const catalogued_backup& backup : generation.backups) {
-      std::vector<std::string> cells = {planner::local_text(backup.when, zone),
+      std::vector<std::string> cells = {times.at(backup.when),
                                         age_of(backup.when, about.now),
                                         std::string(planner::to_string(backup.kind)),
                                         format_bytes(backup.bytes),
@@ -257,6 +291,7 @@ void add_configured(catalogue& all, const config& settings, const std::string& w
 task<result<exit_status>> list_connected(const services& with, s3::object_store& store,
                                          list_command command) {
   catalogue_request request(with.settings.prefix, command.subvolume);
+  request.manifest_bytes_max = manifest_bytes_allowed(with.settings);
   auto reading = read_catalogue(with.loop, store, std::move(request), with.stop);
   auto all = co_await std::move(reading);
   if (!all) {

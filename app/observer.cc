@@ -64,7 +64,7 @@ link_summary summary_of(const chain_link& link) {
   link_summary made;
   made.key = link.key;
   made.kind = link.value.kind;
-  made.when = planner::time_of(link.value);
+  made.when = planner::time_of(link.value, link.key);
   made.bytes = link.value.total_bytes;
   made.snapshot_name = link.value.snapshot.name;
   return made;
@@ -181,6 +181,27 @@ void observer::observe_parent(subvolume_view& view) const {
   view.seen.parent_snapshot = view.parent ? view.parent->path : "";
 }
 
+// What this host knows of the dates of the chain's first link, or of its last.
+std::vector<planner::date_witness> observer::witnesses_of(const subvolume_view& view,
+                                                          const chain_link& link, bool full) const {
+  std::vector<planner::date_witness> all;
+  const auto known = _state.subvolumes.find(view.which.name);
+  const bool remembered =
+      known != _state.subvolumes.end() && known->second.last_manifest == view.seen.last_key;
+  if (remembered && full) {
+    all.push_back({"the state file", planner::timestamp::parse(known->second.last_full_at)});
+  }
+  if (link.key == view.seen.last_key) {
+    if (remembered) {
+      all.push_back({"the state file", planner::timestamp::parse(known->second.last_backup_at)});
+    }
+    if (view.parent) {
+      all.push_back({"its snapshot here", planner::timestamp::parse(view.parent->time)});
+    }
+  }
+  return all;
+}
+
 task<result<subvolume_view>> observer::observe(subvolume_config which) {
   subvolume_view view;
   view.which = std::move(which);
@@ -285,14 +306,20 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
     seen.last_key = chain->back().key;
     seen.chain_problem = place_problem(*chain, keys.root());
     seen.chunk_problem = chunk_problem(*chain, view.objects);
+    observe_parent(view);
     std::vector<std::string> keys_of_chain;
     for (const chain_link& link : *chain) {
       view.chain.push_back(summary_of(link));
-      seen.chain_times.push_back(view.chain.back().when);
+      planner::backup_date date = planner::date_of(
+          link.value, link.key, witnesses_of(view, link, &link == &chain->front()));
+      view.chain.back().when = date.when;
+      seen.chain_times.push_back(date.when);
+      if (!date.problem.empty()) {
+        seen.date_problems.push_back(std::move(date.problem));
+      }
       keys_of_chain.push_back(link.key);
     }
     seen.refused_problem = remembered_refusal(_with, view.which.name, keys_of_chain);
-    observe_parent(view);
     co_return engine::ok();
   }
   const error& failure = chain.error();

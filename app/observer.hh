@@ -76,6 +76,9 @@ class observer {
   engine::task<void> observe_into(observed& one, engine::semaphore& turns);
   engine::task<engine::result<void>> observe_bucket(subvolume_view& view);
   void observe_parent(subvolume_view& view) const;
+  [[nodiscard]] std::vector<planner::date_witness> witnesses_of(const subvolume_view& view,
+                                                                const chain_link& link,
+                                                                bool full) const;
 
   const services& _with;
   store_connection* _connection;

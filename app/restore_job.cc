@@ -408,6 +408,11 @@ task<result<exit_status>> restore_job::run() {
   if (!chain) {
     co_return std::move(chain.error());
   }
+  if (!_command.json && !_command.dry_run) {
+    std::printf("%s: restoring %s\n", _command.subvolume.c_str(),
+                chosen_text(chain->back()).c_str());
+    std::fflush(stdout);
+  }
   if (target->exists) {
     co_return _command.dry_run ? find_earlier(*target, chain->back())
                                : finish_earlier(*target, chain->back());

@@ -1,13 +1,16 @@
 #include "app/restore_source.hh"
 
+#include "app/chain_reader.hh"
 #include "app/subvolume_name.hh"
 #include "app/text_table.hh"
 #include "planner/keys.hh"
+#include "planner/plan.hh"
 #include "s3/credentials.hh"
 
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <map>
 #include <utility>
 
 namespace bts3::app {
@@ -56,36 +59,106 @@ std::optional<int> take_offset(std::string_view& text) {
   return east;
 }
 
-// "2026-01-02 03:04[:05]" in the zone of TZ.
+// Local time as instants: none for the 30th of February and an hour that the clocks skip, of one
+// that comes twice the later.
+std::optional<timestamp> instant_of(const std::tm& wanted) {
+  std::optional<timestamp> latest;
+  for (const int summer : {-1, 0, 1}) {
+    std::tm normal = wanted;
+    normal.tm_isdst = summer;
+    const std::time_t seconds = std::mktime(&normal);
+    // mktime() moves what does not exist.
+    std::tm there{};
+    if (::localtime_r(&seconds, &there) == nullptr || there.tm_year != wanted.tm_year ||
+        there.tm_mon != wanted.tm_mon || there.tm_mday != wanted.tm_mday ||
+        there.tm_hour != wanted.tm_hour || there.tm_min != wanted.tm_min ||
+        there.tm_sec != wanted.tm_sec) {
+      continue;
+    }
+    const timestamp found{std::chrono::sys_seconds(std::chrono::seconds(seconds))};
+    latest = latest ? std::max(*latest, found) : found;
+  }
+  return latest;
+}
+
+// The last second of the local day.
+std::optional<timestamp> end_of_day(std::tm day) {
+  const std::chrono::year_month_day date{std::chrono::year(day.tm_year + 1900),
+                                         std::chrono::month(static_cast<unsigned>(day.tm_mon + 1)),
+                                         std::chrono::day(static_cast<unsigned>(day.tm_mday))};
+  if (!date.ok()) {
+    return std::nullopt;
+  }
+  day.tm_mday += 1;
+  day.tm_isdst = -1;
+  const std::time_t next = std::mktime(&day);  // moved on where there is no midnight
+  return timestamp(std::chrono::sys_seconds(std::chrono::seconds(next - 1)));
+}
+
+// "2026-01-02", "2026-01-02 03:04[:05]" in the zone of TZ; the last second of what is named.
 std::optional<timestamp> parse_local(std::string_view text) {
   std::tm wanted{};
-  int taken = 0;
+  int day_end = -1;
+  int minute_end = -1;
+  int second_end = -1;
   const std::string copy(text);
-  int fields = std::sscanf(copy.c_str(), "%4d-%2d-%2d %2d:%2d%n", &wanted.tm_year, &wanted.tm_mon,
-                           &wanted.tm_mday, &wanted.tm_hour, &wanted.tm_min, &taken);
-  if (fields != 5) {
-    return std::nullopt;
-  }
-  const std::string rest = copy.substr(static_cast<std::size_t>(taken));
-  if (!rest.empty()) {
-    int more = 0;
-    fields = std::sscanf(rest.c_str(), ":%2d%n", &wanted.tm_sec, &more);
-    if (fields != 1 || static_cast<std::size_t>(more) != rest.size()) {
-      return std::nullopt;
-    }
-  }
+  std::sscanf(copy.c_str(), "%4d-%2d-%2d%n %2d:%2d%n:%2d%n", &wanted.tm_year, &wanted.tm_mon,
+              &wanted.tm_mday, &day_end, &wanted.tm_hour, &wanted.tm_min, &minute_end,
+              &wanted.tm_sec, &second_end);
   wanted.tm_year -= 1900;
   wanted.tm_mon -= 1;
-  wanted.tm_isdst = -1;
-  std::tm normal = wanted;
-  const std::time_t seconds = std::mktime(&normal);
-  // mktime() moves what does not exist: the 30th of February, an hour that the clocks skip.
-  if (normal.tm_year != wanted.tm_year || normal.tm_mon != wanted.tm_mon ||
-      normal.tm_mday != wanted.tm_mday || normal.tm_hour != wanted.tm_hour ||
-      normal.tm_min != wanted.tm_min || normal.tm_sec != wanted.tm_sec) {
-    return std::nullopt;
+  const int size = static_cast<int>(copy.size());
+  if (size == day_end && wanted.tm_mon >= 0 && wanted.tm_mday > 0) {
+    return end_of_day(wanted);
   }
-  return timestamp(std::chrono::sys_seconds(std::chrono::seconds(seconds)));
+  if (size == second_end) {
+    return instant_of(wanted);
+  }
+  if (size == minute_end) {
+    const auto begin = instant_of(wanted);
+    return begin ? std::optional(timestamp(begin->when() + std::chrono::seconds(59)))
+                 : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+// "2026-01-02T03:04", of which the whole minute is meant; else `text` as it is.
+std::optional<timestamp> parse_utc(std::string text) {
+  constexpr std::size_t to_the_minute = 16;
+  if (text.size() == to_the_minute) {
+    const auto begin = timestamp::parse(text + ":00Z");
+    return begin ? std::optional(timestamp(begin->when() + std::chrono::seconds(59)))
+                 : std::nullopt;
+  }
+  return timestamp::parse(text + "Z");
+}
+
+// Of the earlier tool's backups, those whose manifests were written so much later at most are
+// looked at: so many of them.
+constexpr std::chrono::minutes written_later_max{10};
+constexpr std::size_t written_later_read_max = 4;
+
+// The newest of `later` (by keys) whose snapshot was made not after `when`, if there is any.
+task<result<std::optional<std::string>>> snapshot_before(s3::object_store& store,
+                                                         std::map<timestamp, std::string> later,
+                                                         timestamp when, engine::stop_token stop) {
+  std::size_t count = 0;
+  std::optional<std::string> best;
+  for (const auto& [written, key] : later) {
+    if (++count > written_later_read_max) {
+      break;
+    }
+    auto reading = read_manifest(store, key, stop, planner::manifest_bytes_max);
+    auto found = co_await std::move(reading);
+    if (!found && found.error().why != engine::reason::protocol &&
+        found.error().what_now != engine::disposition::not_found) {
+      co_return std::move(found.error());
+    }
+    if (found && planner::time_of(*found, key) <= when) {
+      best = key;
+    }
+  }
+  co_return best;
 }
 
 // "x" of "root/x/"; empty where there is nothing between.
@@ -203,8 +276,13 @@ result<timestamp> parse_point_in_time(std::string_view text) {
     return *exact;
   }
   std::string_view without_offset = text;
-  if (const auto east = take_offset(without_offset)) {
-    if (const auto there = timestamp::parse(std::string(without_offset) + "Z")) {
+  std::optional<int> east = take_offset(without_offset);
+  if (!east && text.find('T') != std::string_view::npos && text.ends_with('Z')) {
+    without_offset.remove_suffix(1);
+    east = 0;
+  }
+  if (east) {
+    if (const auto there = parse_utc(std::string(without_offset))) {
       return timestamp(there->when() - std::chrono::seconds(*east));
     }
   }
@@ -212,8 +290,8 @@ result<timestamp> parse_point_in_time(std::string_view text) {
     return *local;
   }
   return usage("--at \"" + std::string(text) + "\" is no point in time",
-               "write 2026-01-02T03:04:05Z, 20260102T030405Z, or local time as "
-               "\"2026-01-02 03:04\"");
+               "write 2026-01-02T03:04:05Z, 20260102T030405Z, or local time as list prints it, "
+               "\"2026-01-02 03:04\", or a day, 2026-01-02");
 }
 
 task<result<std::string>> manifest_at(s3::object_store& store, std::string prefix,
@@ -222,6 +300,7 @@ task<result<std::string>> manifest_at(s3::object_store& store, std::string prefi
   const planner::key_layout keys(prefix, subvolume);
   std::optional<std::pair<timestamp, std::string>> best;
   std::optional<timestamp> oldest;
+  std::map<timestamp, std::string> later;
   for (const char* kind : {"full", "incremental"}) {
     const std::string stem = keys.root() + kind + "/manifest-";
     auto listing = store.list_objects(s3::list_request(stem), stop);
@@ -239,8 +318,18 @@ task<result<std::string>> manifest_at(s3::object_store& store, std::string prefi
       oldest = oldest ? std::min(*oldest, *made) : *made;
       if (*made <= when && (!best || best->first < *made)) {
         best.emplace(*made, object.key.str());
+      } else if (*made > when && made->when() - when.when() <= written_later_max) {
+        later.emplace(*made, object.key.str());
       }
     }
+  }
+  auto looking = snapshot_before(store, std::move(later), when, stop);
+  auto earlier = co_await std::move(looking);
+  if (!earlier) {
+    co_return std::move(earlier.error());
+  }
+  if (*earlier) {
+    co_return std::move(**earlier);
   }
   if (best) {
     co_return std::move(best->second);

@@ -39,12 +39,16 @@ engine::result<config> settings_for(const command_line& line,
 // With --from nobody can set s3.bucket: the remedy names the options that stand for such keys.
 engine::error in_terms_of_options(engine::error failure);
 
-// "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; or, in local time,
-// "2026-01-02 03:04" with optional seconds. A local time that a change of clocks skips is refused.
+// "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; or, in local time as
+// `list` prints it, "2026-01-02 03:04:05". What is named less exactly is meant as a whole:
+// "...T03:04Z" and "2026-01-02 03:04" the minute, "2026-01-02" the local day; the last second of it
+// is returned. Of a local time that comes twice the later one. One that a change of clocks skips is
+// refused.
 engine::result<planner::timestamp> parse_point_in_time(std::string_view text);
 
 // The key of the newest manifest of `subvolume` whose backup was not made after `when`; by the
-// time in the manifests' own keys. An error names the oldest there is when all are newer.
+// time in the manifests' own keys, or their snapshots', which the earlier tool made seconds before.
+// An error names the oldest there is when all are newer.
 engine::task<engine::result<std::string>> manifest_at(s3::object_store& store, std::string prefix,
                                                       std::string subvolume,
                                                       planner::timestamp when,

@@ -33,6 +33,10 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
   if (!chain) {
     co_return std::move(chain.error());
   }
+  if (!command.json && !command.dry_run) {
+    std::printf("%s: %s\n", command.subvolume.c_str(), chosen_text(chain->back()).c_str());
+    std::fflush(stdout);
+  }
   std::vector<located_chunk> chunks;
   for (chain_link& link : *chain) {
     for (planner::chunk_record& chunk : link.value.chunks) {

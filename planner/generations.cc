@@ -46,7 +46,7 @@ chain_link link_of(const inventory& all, const std::string& key) {
   const manifest& backup = all.manifests.at(key);
   chain_link made;
   made.key = key;
-  made.when = time_of(backup);
+  made.when = time_of(backup, key);
   made.bytes = backup.total_bytes;
   if (backup.kind == backup_kind::incremental) {
     made.parent = parent_of(all, key, backup);

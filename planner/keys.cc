@@ -109,6 +109,22 @@ object_name name_of(std::string_view root, std::string_view key) {
   return found;
 }
 
+std::optional<timestamp> time_in_key(std::string_view manifest_key) {
+  const std::size_t file = manifest_key.rfind('/');
+  const std::size_t folder =
+      file == std::string_view::npos || file == 0 ? file : manifest_key.rfind('/', file - 1);
+  const std::size_t root = folder == std::string_view::npos ? 0 : folder + 1;
+  const object_name name = name_of(manifest_key.substr(0, root), manifest_key);
+  return name.is == object_name::what::manifest ? std::optional(name.when) : std::nullopt;
+}
+
+bool is_chunk_of(std::string_view root, std::string_view manifest_key, std::string_view key) {
+  const object_name manifest = name_of(root, manifest_key);
+  const object_name chunk = name_of(root, key);
+  return manifest.is == object_name::what::manifest && chunk.is == object_name::what::chunk &&
+         manifest.kind == chunk.kind && manifest.when == chunk.when;
+}
+
 std::string beside_manifest(std::string_view manifest_key, std::string_view recorded_key) {
   // Both end in {full|incremental}/{file}; what comes before is the subvolume's root.
   const auto tail_of = [](std::string_view key) {

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +56,15 @@ struct object_name {
 
 // Strict: `other` is whatever key_layout would not write, byte for byte. `root` ends in a slash.
 [[nodiscard]] object_name name_of(std::string_view root, std::string_view key);
+
+// The time in a manifest's key, whatever its root; nullopt where it is none of ours.
+[[nodiscard]] std::optional<timestamp> time_in_key(std::string_view manifest_key);
+
+// Whether the object at `key` can be a chunk of the backup whose manifest is at `manifest_key`, by
+// their names: below the same root, of the same kind and the same time. What a manifest says is not
+// asked: it may be damaged, or planted.
+[[nodiscard]] bool is_chunk_of(std::string_view root, std::string_view manifest_key,
+                               std::string_view key);
 
 // Where an object recorded as `recorded_key` lies when its bucket was copied under another prefix:
 // in the place that it had relative to its manifest, recorded as `recorded_manifest_key`'s folder

@@ -1,5 +1,7 @@
 #include "planner/plan.hh"
 
+#include "planner/keys.hh"
+
 #include <algorithm>
 
 namespace bts3::planner {
@@ -179,6 +181,9 @@ plan decide(const observation& seen, const policy& by, timestamp now, const time
                                          "wrong"});
     }
   }
+  for (const std::string& problem : seen.date_problems) {
+    warnings.push_back({"backup_date_contradicts", problem + "; the earliest counts"});
+  }
   if (!decided) {
     // `urgent` has covered every chain that does not resolve, so there are dates (or value()
     // throws).
@@ -207,6 +212,29 @@ timestamp time_of(const manifest& backup) {
     }
   }
   return backup.created_at;
+}
+
+timestamp time_of(const manifest& backup, std::string_view key) {
+  return date_of(backup, key, {}).when;
+}
+
+backup_date date_of(const manifest& backup, std::string_view key,
+                    const std::vector<date_witness>& others) {
+  constexpr std::chrono::hours tolerance{1};
+  std::vector<date_witness> all = {{"its manifest", time_of(backup)},
+                                   {"its key", time_in_key(key)}};
+  all.insert(all.end(), others.begin(), others.end());
+  std::erase_if(all, [](const date_witness& one) { return !one.when; });
+  const auto [first, last] = std::minmax_element(
+      all.begin(), all.end(),
+      [](const date_witness& a, const date_witness& b) { return *a.when < *b.when; });
+  backup_date made;
+  made.when = *first->when;
+  if (last->when->when() - first->when->when() > tolerance) {
+    made.problem = "the backup " + std::string(key) + " is of " + first->when->rfc3339() + " by " +
+                   first->who + ", and of " + last->when->rfc3339() + " by " + last->who;
+  }
+  return made;
 }
 
 }  // namespace bts3::planner

@@ -34,8 +34,9 @@ struct observation {
   std::string pointer_problem;   // why pointer or manifest cannot be read; empty when they can
   std::optional<manifest> last;  // the manifest that the pointer names
   std::string last_key;
-  std::vector<timestamp> chain_times;  // of the links, full first; empty when unresolved
-  std::string chain_problem;           // why the chain does not resolve to a full; empty: it does
+  std::vector<timestamp> chain_times;      // of the links, full first; empty when unresolved
+  std::vector<std::string> date_problems;  // of links, where what tells their dates contradicts
+  std::string chain_problem;  // why the chain does not resolve to a full; empty: it does
   std::string chunk_problem;  // a chunk that is missing or has another size; empty when none
   // A link of the chain that `btrfs receive` has refused, and why; empty when none.
   std::string refused_problem;
@@ -84,5 +85,22 @@ plan decide(const observation& seen, const policy& by, timestamp now, const time
 // When the backup's snapshot was made: from the snapshot's name, {name}__{TIME}__{kind}, or else
 // what the manifest says of itself (the earlier tool wrote that seconds or hours later).
 [[nodiscard]] timestamp time_of(const manifest& backup);
+// The same, or what its key says where that is earlier: a manifest can be rewritten in its place.
+[[nodiscard]] timestamp time_of(const manifest& backup, std::string_view key);
+
+// Something else that tells when a backup was made: "the state file", and what it says.
+struct date_witness {
+  std::string who;
+  std::optional<timestamp> when;  // nullopt: it says nothing
+};
+// When the backup was made by manifest, key and witnesses: the earliest counts, so that no single
+// one of them can put off the next backup. The earlier tool's keys are seconds later than its
+// snapshots; `problem` tells where more than an hour lies between two.
+struct backup_date {
+  timestamp when;
+  std::string problem;
+};
+[[nodiscard]] backup_date date_of(const manifest& backup, std::string_view key,
+                                  const std::vector<date_witness>& others);
 
 }  // namespace bts3::planner

@@ -88,4 +88,12 @@ std::string local_text(timestamp when, const time_zone& zone) {
   return text;
 }
 
+std::string local_text_with_seconds(timestamp when, const time_zone& zone) {
+  const sys_seconds local = when.when() + zone.offset_at(when.when());
+  char text[8];
+  std::snprintf(text, sizeof text, ":%02d",
+                static_cast<int>((local - std::chrono::floor<minutes>(local)).count()));
+  return local_text(when, zone) + text;
+}
+
 }  // namespace bts3::planner

@@ -42,5 +42,7 @@ struct schedule {
 
 // "2026-11-21 02:00", local.
 [[nodiscard]] std::string local_text(timestamp when, const time_zone& zone);
+// "2026-11-21 02:00:03", local.
+[[nodiscard]] std::string local_text_with_seconds(timestamp when, const time_zone& zone);
 
 }  // namespace bts3::planner

@@ -355,4 +355,36 @@ BOOST_AUTO_TEST_CASE(the_screens_are_the_golden_ones) {
   BOOST_TEST((parser.parse(files.front().second).error() == simdjson::SUCCESS));
 }
 
+BOOST_AUTO_TEST_CASE(a_list_shows_as_much_of_times_as_tells_backups_apart) {
+  const auto shown = [](std::vector<const char*> times) {
+    catalogue all;
+    all.subvolumes.emplace_back();
+    catalogued_subvolume& one = all.subvolumes.back();
+    one.name = "data";
+    one.generations.emplace_back();
+    for (const char* time : times) {
+      catalogued_backup backup;
+      backup.key = std::string("k") + time;
+      backup.when = *bts3::planner::timestamp::parse(time);
+      one.generations.back().full = "k";
+      one.generations.back().backups.push_back(backup);
+    }
+    list_context about;
+    about.now = *bts3::planner::timestamp::parse("20261101T000000Z");
+    return list_as_text(all, about, central_europe());
+  };
+  const auto has = [](const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+  };
+  const std::string minutes = shown({"20260101T020003Z", "20260108T020005Z"});
+  BOOST_TEST(has(minutes, "2026-01-01 03:00 "), minutes);
+  const std::string seconds = shown({"20260101T020003Z", "20260101T020041Z"});
+  BOOST_TEST(has(seconds, "2026-01-01 03:00:03 "), seconds);
+  BOOST_TEST(has(seconds, "2026-01-01 03:00:41 "), seconds);
+  // 02:30 comes twice when the clocks are set back.
+  const std::string twice = shown({"20261025T003000Z", "20261025T013000Z"});
+  BOOST_TEST(has(twice, "2026-10-25T00:30:00Z "), twice);
+  BOOST_TEST(has(twice, "2026-10-25T01:30:00Z "), twice);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -70,9 +70,20 @@ BOOST_AUTO_TEST_CASE(a_point_in_time_is_read_in_every_form) {
   BOOST_TEST(meant("20260102T030405Z") == "2026-01-02T03:04:05Z");
   BOOST_TEST(meant("2026-01-02T03:04:05+05:30") == "2026-01-01T21:34:05Z");
   BOOST_TEST(meant("2026-01-02T03:04:05-0800") == "2026-01-02T11:04:05Z");
-  BOOST_TEST(meant("2026-01-02 03:04") == "2026-01-02T02:04:00Z");
+  // What is named to the minute, or to the day, is meant as a whole.
+  BOOST_TEST(meant("2026-01-02 03:04") == "2026-01-02T02:04:59Z");
+  BOOST_TEST(meant("2026-01-02T03:04Z") == "2026-01-02T03:04:59Z");
+  BOOST_TEST(meant("2026-01-02T03:04+05:30") == "2026-01-01T21:34:59Z");
+  BOOST_TEST(meant("2026-01-02") == "2026-01-02T22:59:59Z");
+  BOOST_TEST(meant("2026-03-29") == "2026-03-29T21:59:59Z");
+  BOOST_TEST(meant("2026-12-31") == "2026-12-31T22:59:59Z");
+  // An hour that comes twice: the later.
+  BOOST_TEST(meant("2026-10-25 02:30") == "2026-10-25T01:30:59Z");
+  BOOST_TEST(meant("2026-10-25 02:30:01") == "2026-10-25T01:30:01Z");
   BOOST_TEST(meant("2026-07-02 03:04:05") == "2026-07-02T01:04:05Z");
-  for (const char* wrong : {"", "now", "2026-01-02", "2026-01-02 03", "2026-01-02 03:04 ",
+  for (const char* wrong : {"", "now", "2026-01", "2026-02-30", "2026-13-01", "2026-00-01",
+                            "2026-01-00", "2026-01-02 ", "2026-01-02 03", "2026-01-02 03:04 ",
+                            "2026-01-02T03:04", "2026-01-02 03:04:", "2026-01-02 03:60",
                             "2026-02-30 01:00", "2026-01-02 24:00", "2026-03-29 02:30",
                             "2026-01-02T03:04:05+25:00", "2026-01-02T03:04:05", "-2026-1-2 3:4"}) {
     BOOST_TEST(meant(wrong) == "refused", wrong);
@@ -220,6 +231,32 @@ BOOST_AUTO_TEST_CASE(the_newest_backup_not_after_a_time_is_chosen_over_both_kind
   BOOST_TEST(at("2030-01-01T00:00:00Z") == "incremental/manifest-20260105T000000Z.json");
   BOOST_TEST(at("2025-12-31T23:59:59Z").find("the oldest is of 2026-01-01T00:00:00Z") !=
              std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_of_the_earlier_tool_is_found_by_the_time_of_its_snapshot) {
+  auto loop = bts3::engine::testing::make_reactor();
+  memory_store store(*loop);
+  const auto put = [&](const char* written, const char* snapshot) {
+    bts3::planner::manifest made;
+    made.subvolume = "data";
+    made.created_at = *timestamp::parse(written);
+    made.snapshot.name = std::string("data__") + snapshot + "__full";
+    made.snapshot.path = "/s/" + made.snapshot.name;
+    store.put("p/subvol/data/full/manifest-" + std::string(written) + ".json",
+              bts3::planner::write_manifest(made));
+  };
+  put("20260101T020000Z", "20260101T020000Z");
+  put("20260108T020107Z", "20260108T020058Z");  // list prints 02:00
+  put("20260108T020300Z", "20260108T020200Z");
+  const auto at = [&](const char* text) {
+    auto found = loop->run(
+        manifest_at(store, "p", "data", *timestamp::parse(text), bts3::engine::stop_token()));
+    return found ? found->substr(std::string("p/subvol/data/full/manifest-").size(), 16)
+                 : error_text(found);
+  };
+  BOOST_TEST(at("2026-01-08T02:00:59Z") == "20260108T020107Z");
+  BOOST_TEST(at("2026-01-08T02:00:57Z") == "20260101T020000Z");
+  BOOST_TEST(at("2026-01-08T02:02:59Z") == "20260108T020300Z");
 }
 
 BOOST_AUTO_TEST_CASE(subvolumes_are_found_by_their_folders) {

@@ -298,4 +298,41 @@ BOOST_AUTO_TEST_CASE(a_backup_is_as_old_as_its_snapshot) {
   }
 }
 
+// A manifest can be rewritten in its place, by anybody who may write to the bucket.
+BOOST_AUTO_TEST_CASE(the_earliest_of_what_tells_a_backups_date_counts) {
+  manifest backup;
+  backup.snapshot.name = "data__20260120T020005Z__inc";  // rewritten
+  backup.created_at = at("20260120T020005Z");
+  const std::string key = "p/subvol/data/incremental/manifest-20260114T020005Z.json";
+  BOOST_TEST(time_of(backup, key).compact() == "20260114T020005Z");
+  const backup_date by_key = date_of(backup, key, {});
+  BOOST_TEST(by_key.problem.find("2026-01-14T02:00:05Z by its key") != std::string::npos,
+             by_key.problem);
+  BOOST_TEST(by_key.problem.find("2026-01-20T02:00:05Z by its manifest") != std::string::npos,
+             by_key.problem);
+  // Put under a new key as well, it is told by what this host knows.
+  const backup_date by_state =
+      date_of(backup, "p/subvol/data/incremental/manifest-20260120T020005Z.json",
+              {{"the state file", at("20260114T020005Z")}, {"its snapshot here", std::nullopt}});
+  BOOST_TEST(by_state.when.compact() == "20260114T020005Z");
+  BOOST_TEST(by_state.problem.find("by the state file") != std::string::npos, by_state.problem);
+  // The earlier tool wrote manifests seconds after its snapshots.
+  backup.snapshot.name = "data__20260114T015958Z__inc";
+  BOOST_TEST(date_of(backup, key, {}).problem == "");
+  BOOST_TEST(time_of(backup, key).compact() == "20260114T015958Z");
+  // A name without a time, and a key that is none of ours: what the manifest says of itself.
+  backup.snapshot.name = "snapshot";
+  BOOST_TEST(time_of(backup, "p/manifest-2.json").compact() == "20260120T020005Z");
+  BOOST_TEST(time_of(backup, key).compact() == "20260114T020005Z");
+}
+
+BOOST_AUTO_TEST_CASE(dates_that_contradict_are_warned_of) {
+  observation seen = usual();
+  seen.date_problems = {"the backup is of two dates"};
+  const plan made = decided(seen);
+  BOOST_REQUIRE(made.warnings.size() == 1U);
+  BOOST_TEST(made.warnings[0].event == "backup_date_contradicts");
+  BOOST_TEST(made.clock_suspect);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
