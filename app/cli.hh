@@ -102,6 +102,7 @@ struct verify_command {
   std::string manifest_key;             // only this backup and its chain; empty: everything
   verify_depth depth = verify_depth::quick;
   std::uint64_t sample_parts = 0;  // for `sample`
+  bool forget_missing = false;     // what is gone was meant to go
   bool json = false;
 };
 

@@ -4,9 +4,11 @@
 #include "app/bucket_inventory.hh"
 #include "app/chain_reader.hh"
 #include "app/journal.hh"
+#include "app/manifest_turns.hh"
 #include "app/observer.hh"
 #include "app/output.hh"
 #include "app/run_lock.hh"
+#include "app/state_store.hh"
 #include "engine/assert.hh"
 #include "engine/async_scope.hh"
 #include "engine/semaphore.hh"
@@ -30,6 +32,8 @@ using engine::task;
 // A DELETE is a request without a body: latency counts. More than this many answers at once are
 // not worth the connections (curl_options::connections_max is the concurrency and four).
 constexpr std::size_t deletions_at_once = 8;
+// Of more snapshots than that, whose backups were deleted, the later ones are remembered.
+constexpr std::ptrdiff_t pruned_snapshots_max = 10'000;
 // Clocks that differ by less agree.
 constexpr std::chrono::minutes clock_tolerance{15};
 
@@ -149,7 +153,7 @@ task<result<void>> subvolume_pruner::observe_uploads(planner::prune_observation&
   co_return engine::ok();
 }
 
-// Whether the full of the current backup has been verified.
+// Which fulls have been verified, and how the current one was.
 void subvolume_pruner::observe_proof(planner::prune_observation& seen,
                                      const verify_record& verified) {
   const verified_subvolume* known = verified.find(_report.name, place_of(_with, _report.name));
@@ -157,13 +161,15 @@ void subvolume_pruner::observe_proof(planner::prune_observation& seen,
     return;
   }
   for (const planner::generation& one : planner::generations_of(seen.all).all) {
-    const bool current =
-        std::any_of(one.links.begin(), one.links.end(),
-                    [&](const planner::chain_link& link) { return link.key == seen.current; });
     const auto link = known->links.find(one.full().key);
-    if (current && link != known->links.end()) {
-      _report.proof = link->second.proven();
-      seen.current_full_verified = _report.proof.has_value();
+    const auto proof = link == known->links.end() ? std::nullopt : link->second.proven();
+    if (!proof) {
+      continue;
+    }
+    seen.verified.insert(one.full().key);
+    if (std::any_of(one.links.begin(), one.links.end(),
+                    [&](const planner::chain_link& part) { return part.key == seen.current; })) {
+      _report.proof = proof;
     }
   }
 }
@@ -183,8 +189,8 @@ task<result<planner::prune_observation>> subvolume_pruner::observe(
   if (!listed) {
     co_return std::move(listed.error());
   }
-  auto reading =
-      read_inventory(_with.loop, _store, _with.settings.prefix, _report.name, _with.stop);
+  auto reading = read_inventory(_with.loop, _store, _with.settings.prefix, _report.name, _with.stop,
+                                manifest_bytes_allowed(_with.settings));
   auto all = co_await std::move(reading);
   if (!all) {
     co_return std::move(all.error());
@@ -194,14 +200,7 @@ task<result<planner::prune_observation>> subvolume_pruner::observe(
     // In a bucket copied under another prefix, the pointer names the old place.
     seen.current = planner::found_key(seen.all, _root + "full/manifest", seen.current);
   }
-  if (const auto current = seen.all.manifests.find(seen.current);
-      current != seen.all.manifests.end()) {
-    const std::string here = this_host().id;
-    const planner::manifest& made = current->second;
-    if (!made.host_id.empty() && made.host_id != here) {
-      seen.other_host = made.host_name.empty() ? made.host_id : made.host_name;
-    }
-  }
+  seen.own_host_id = this_host().id;
   observe_proof(seen, verified);
   co_return seen;
 }
@@ -221,7 +220,45 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
   policy.minimum_days = minimum_days_of(_prices, endpoint);
   _report.plan = planner::judge_bucket(*seen, policy, now());
   _report.money = estimate_early(_prices, _report.plan.early, _with.settings.region, endpoint);
+  for (const planner::removal& one : _report.plan.removals) {
+    if (const auto made = seen->all.manifests.find(one.key); made != seen->all.manifests.end()) {
+      const planner::snapshot_record& snapshot = made->second.snapshot;
+      _going[one.key] = snapshot.uuid.value_or(snapshot.name);
+    }
+  }
   _report.judged = true;
+}
+
+result<void> subvolume_pruner::note_what_goes() {
+  if (_going.empty()) {
+    return engine::ok();
+  }
+  const std::string& path = _with.settings.state_path;
+  verified_subvolume before;
+  before.place = place_of(_with, _report.name);
+  verified_subvolume mine = before;
+  const planner::timestamp now(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
+  for (const auto& [key, snapshot] : _going) {
+    mine.pruned[key] = now;
+  }
+  if (auto noted = merge_into_record(path, _report.name, before, mine); !noted) {
+    return noted;
+  }
+  state_store states(path, _with.clock, _with.log);
+  auto state = states.load();
+  if (!state) {
+    return std::move(state.error());
+  }
+  std::vector<std::string>& known = state->subvolumes[_report.name].pruned_snapshots;
+  for (const auto& [key, snapshot] : _going) {
+    if (std::find(known.begin(), known.end(), snapshot) == known.end()) {
+      known.push_back(snapshot);
+    }
+  }
+  if (std::ssize(known) > pruned_snapshots_max) {
+    known.erase(known.begin(), known.end() - pruned_snapshots_max);
+  }
+  return states.save(*state);
 }
 
 // In the order of the plan: a generation's removals are next to each other.
@@ -269,6 +306,9 @@ task<result<void>> subvolume_pruner::act() {
 }
 
 task<result<void>> subvolume_pruner::delete_all() {
+  if (auto noted = note_what_goes(); !noted) {
+    co_return noted;
+  }
   for (group& one : groups()) {
     auto looking = pointer_unmoved();
     auto unmoved = co_await std::move(looking);

@@ -9,6 +9,10 @@
 // before each step, and when it has changed since it was looked at, nothing more is deleted: what
 // was judged is not what is there.
 //
+// What goes is noted before the first of it does: in the record of verifications, so that verify
+// does not miss it, and in the state, so that the next backup knows its snapshot for one that was
+// published, and keeps or removes it by snapshots.retain.
+//
 // Object Lock and policies: what the store refuses to delete is named, and stops nothing else. In
 // a bucket with versioning a deletion adds a delete marker, and the bytes stay, and are charged,
 // until a lifecycle rule removes noncurrent versions.
@@ -28,6 +32,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -73,6 +78,7 @@ class subvolume_pruner {
   [[nodiscard]] planner::timestamp now() const;
   [[nodiscard]] std::vector<group> groups() const;
   engine::task<engine::result<void>> pointer_unmoved();
+  engine::result<void> note_what_goes();
   engine::task<engine::result<void>> delete_all();
   engine::task<engine::result<void>> delete_group(group one);
   engine::task<engine::result<void>> delete_chunks(std::vector<planner::removal> chunks);
@@ -88,6 +94,8 @@ class subvolume_pruner {
   const price_table& _prices;
   std::string _root;
   std::optional<std::string> _pointer_text;  // as it was when all was judged
+  // Of the manifests that go: keys, and what says which snapshot each is of.
+  std::map<std::string, std::string> _going;
   pruned_subvolume _report;
 };
 

@@ -160,6 +160,10 @@ std::string deletions_text(const pruned_subvolume& one) {
     text += "  nothing to delete\n";
   }
   text += early_text(one);
+  if (!one.plan.wrong_clock.empty() && one.plan.held_back.empty()) {
+    text += "  a clock is or was wrong: " + one.plan.wrong_clock +
+            "; what either the dates or the store's times would keep stays\n";
+  }
   if (!one.plan.held_back.empty()) {
     text += "  nothing is deleted: " + one.plan.held_back + "\n";
   }
@@ -245,6 +249,7 @@ json plan_json(const pruned_subvolume& one) {
   const planner::prune_plan& plan = one.plan;
   json out;
   out["held_back"] = plan.held_back.empty() ? json() : json(plan.held_back);
+  out["wrong_clock"] = plan.wrong_clock.empty() ? json() : json(plan.wrong_clock);
   out["generations"] = generations_json(plan);
   out["removals"] = json::array();
   for (const planner::removal& one : plan.removals) {

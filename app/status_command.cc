@@ -6,6 +6,7 @@
 #include "app/output.hh"
 #include "app/run_lock.hh"
 #include "app/text_table.hh"
+#include "planner/keys.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -128,6 +129,13 @@ std::string found_text(const verification_summary::damage& one, const planner::t
 void judge_verification(const status_facts& facts, const planner::time_zone& zone, verdict& found) {
   if (!facts.verified_problem.empty()) {
     found.add(health::warning, facts.verified_problem);
+  }
+  if (!facts.gone.empty()) {
+    const std::size_t more = facts.gone.size() - 1;
+    found.add(health::warning, "a backup that was there is gone, and prune did not delete it: " +
+                                   facts.gone.front() +
+                                   (more == 0 ? "" : ", and " + std::to_string(more) + " more") +
+                                   "; btrfs_to_s3 verify --subvolume " + facts.name + " tells");
   }
   if (!facts.verified) {
     return;
@@ -364,6 +372,7 @@ ordered_json json_of(const subvolume_health& one, timestamp now) {
     out["next_reason"] = one.facts.plan.reason;
   }
   out["verified"] = one.facts.verified ? json_of(*one.facts.verified) : ordered_json();
+  out["gone"] = one.facts.gone;
   out["unfinished"] = ordered_json();
   if (one.facts.unfinished) {
     out["unfinished"] = {{"kind", planner::to_string(one.facts.unfinished->kind)},
@@ -450,6 +459,22 @@ void look_at_journals(const services& with, status_facts& facts) {
   }
 }
 
+// What verify would miss.
+void look_for_gone(const services& with, const result<verify_record>& record,
+                   const subvolume_view& view, status_facts& facts) {
+  const verified_subvolume* const known =
+      record ? record->find(facts.name, place_of(with, facts.name)) : nullptr;
+  if (known != nullptr) {
+    facts.gone = known->missing_from(view.objects);
+  }
+  const std::string& last = view.seen.remembered_manifest;
+  const std::string root = planner::key_layout(with.settings.prefix, facts.name).root();
+  if (last.starts_with(root) && !view.objects.contains(last) &&
+      (known == nullptr || (!known->links.contains(last) && !known->pruned.contains(last)))) {
+    facts.gone.push_back(last);
+  }
+}
+
 void look_at_verifications(const services& with, const result<verify_record>& record,
                            status_facts& facts) {
   if (!record) {
@@ -481,9 +506,10 @@ status_facts facts_of(const services& with, observed one, const result<verify_re
       facts.chain.insert(link.key);
     }
   } else if (view.seen.last) {
-    facts.standing.last_backup = planner::time_of(*view.seen.last);
+    facts.standing.last_backup = planner::time_of(*view.seen.last, view.seen.last_key);
     facts.standing.last_bytes = view.seen.last->total_bytes;
   }
+  look_for_gone(with, verified, view, facts);
   if (facts.verified) {
     // What has been deleted since, damages nothing any more.
     std::erase_if(facts.verified->damaged, [&](const verification_summary::damage& damaged) {

@@ -47,7 +47,8 @@ struct status_facts {
   std::size_t given_up = 0;     // journals set aside: remains that could not be removed yet
   std::set<std::string> chain;  // keys of the manifests that a restore of the last backup needs
   std::optional<verification_summary> verified;  // nullopt: never at this place, as far as known
-  std::string verified_problem;  // why the record cannot be read; empty: it can, or there is none
+  std::vector<std::string> gone;  // manifests that record or state know, and prune did not delete
+  std::string verified_problem;   // why the record cannot be read; empty: it can, or there is none
 };
 
 struct status_rules {

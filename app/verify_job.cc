@@ -4,8 +4,10 @@
 #include "app/chain_reader.hh"
 #include "app/chosen_backup.hh"
 #include "app/download_link.hh"
+#include "app/manifest_turns.hh"
 #include "app/metrics.hh"
 #include "app/output.hh"
+#include "app/state_store.hh"
 #include "engine/assert.hh"
 #include "planner/keys.hh"
 #include "s3/archive_thaw.hh"
@@ -47,6 +49,39 @@ bool is_found(const verify_finding& finding) {
 
 bool found_damaged(const verified_backup& one) {
   return std::any_of(one.findings.begin(), one.findings.end(), is_found);
+}
+
+std::string is_gone(const std::string& known) {
+  return "it is gone, and prune did not delete it: " + known +
+         " (when that was meant: verify --forget-missing)";
+}
+
+error nothing_there(const services& with, const std::string& subvolume) {
+  error failure;
+  failure.message = "there are no backups at s3://" + with.settings.bucket + "/" +
+                    planner::key_layout(with.settings.prefix, subvolume).root() +
+                    ": nothing was verified";
+  failure.remedy =
+      "btrfs_to_s3 backup makes the first; where there should be some, check s3.bucket "
+      "and s3.prefix";
+  return failure;
+}
+
+// Of the entries whose keys are `counted`, the newest so many; keys of one kind are in the order of
+// time.
+template <typename Value, typename Counted>
+void keep_newest(std::map<std::string, Value>& all, Counted counted) {
+  std::vector<std::pair<planner::timestamp, std::string>> keys;
+  for (const auto& [key, value] : all) {
+    if (counted(key)) {
+      const std::size_t folder = key.rfind('/', key.rfind('/') - 1);
+      keys.emplace_back(planner::name_of(key.substr(0, folder + 1), key).when, key);
+    }
+  }
+  std::sort(keys.begin(), keys.end());
+  for (std::size_t i = 0; i + remembered_gone_max < keys.size(); ++i) {
+    all.erase(keys[i].second);
+  }
 }
 
 // A manifest's chunks as the inventory counts parts, which leaves their states out.
@@ -92,6 +127,11 @@ task<result<void>> subvolume_verifier::run() {
     _outcome.failure = std::move(looked.error());
     co_return engine::ok();
   }
+  if (_outcome.backups.empty() && !_outcome.differs()) {
+    _outcome.failure = nothing_there(_with, _outcome.name);
+    conclude();
+    co_return save();
+  }
   for (verified_backup& one : _outcome.backups) {
     compare_listing(one);
   }
@@ -122,13 +162,14 @@ task<result<void>> subvolume_verifier::look() {
   if (!pointer && pointer.error().why != reason::protocol) {
     co_return std::move(pointer.error());
   }
-  auto listing =
-      read_inventory(_with.loop, _store, _with.settings.prefix, _outcome.name, _with.stop);
+  auto listing = read_inventory(_with.loop, _store, _with.settings.prefix, _outcome.name,
+                                _with.stop, manifest_bytes_allowed(_with.settings));
   auto all = co_await std::move(listing);
   if (!all) {
     co_return std::move(all.error());
   }
   _all = std::move(*all);
+  find_gone();
   std::string current;
   if (!pointer) {
     _outcome.pointer_problem = pointer.error().text();
@@ -141,6 +182,48 @@ task<result<void>> subvolume_verifier::look() {
         planner::found_key(_all, keys.root() + "full/manifest", (*pointer)->value.manifest_key);
   }
   co_return choose(current);
+}
+
+// What was there by the record or by the state, and is there no longer without prune's doing.
+void subvolume_verifier::find_gone() {
+  // Read anew: whatever prune has begun to delete since, it noted there before.
+  const auto record = read_verify_record(_with.settings.state_path);
+  const verified_subvolume* const now = record ? record->find(_outcome.name, _place) : nullptr;
+  if (now != nullptr) {
+    _known.pruned = now->pruned;
+    _saved.pruned = now->pruned;
+  }
+  for (const std::string& key : _known.missing_from(_all.objects)) {
+    const verified_link& link = _known.links.at(key);
+    std::string seen;
+    for (const auto& [kind, found] : link.by_kind) {
+      seen = "the " + std::string(to_string(kind)) + " verification of " + found.at.rfc3339();
+    }
+    _gone[key] = seen + " found it";
+  }
+  auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
+  if (!state) {
+    _with.log.write(log_level::warning, "verify", "state_not_read",
+                    {{"error", state.error().text()}});
+    return;
+  }
+  const std::string& last = state->subvolumes[_outcome.name].last_manifest;
+  if (last.starts_with(_all.root) && !_all.objects.contains(last) &&
+      !_known.pruned.contains(last)) {
+    _gone.try_emplace(last, "it is the last backup by the state file");
+  }
+}
+
+// Whoever asked for it says that their loss was meant.
+void subvolume_verifier::forget_gone() {
+  const planner::timestamp now(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
+  for (const auto& [key, known] : _gone) {
+    _known.pruned[key] = now;
+    _outcome.forgotten.push_back(key);
+    _with.log.write(log_level::warning, "verify", "missing_backup_forgotten",
+                    {{"subvolume", _outcome.name}, {"manifest", key}, {"known", known}});
+  }
+  _gone.clear();
 }
 
 result<void> subvolume_verifier::choose(const std::string& current) {
@@ -169,6 +252,12 @@ result<void> subvolume_verifier::choose(const std::string& current) {
       _outcome.backups.push_back(std::move(by_key.at(key)));
     }
     _outcome.lost = std::move(found.lost);
+    if (_command.forget_missing) {
+      forget_gone();
+    }
+    for (const auto& [key, known] : _gone) {
+      _outcome.lost.push_back({key, is_gone(known)});
+    }
     return engine::ok();
   }
   // One chain; what is wrong elsewhere is not asked about.
@@ -181,6 +270,10 @@ result<void> subvolume_verifier::choose(const std::string& current) {
                        [&](const planner::lost_link& link) { return link.key == key; });
       if (lost != found.lost.end()) {
         _outcome.lost.push_back(*lost);
+        return engine::ok();
+      }
+      if (const auto gone = _gone.find(key); gone != _gone.end()) {
+        _outcome.lost.push_back({key, is_gone(gone->second)});
         return engine::ok();
       }
       error failure;
@@ -619,12 +712,20 @@ void subvolume_verifier::remember_listing() {
 void subvolume_verifier::conclude() {
   const planner::timestamp now(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
   _known.at = now;
-  std::erase_if(_known.links,
-                [&](const auto& entry) { return !_all.objects.contains(entry.first); });
+  const auto there = [&](const std::string& key) { return _all.objects.contains(key); };
+  std::erase_if(_known.links, [&](const auto& entry) {
+    return !there(entry.first) && _known.pruned.contains(entry.first);
+  });
+  // What prune meant to delete long ago and is still there is missed again when it goes.
+  std::erase_if(_known.pruned, [&](const auto& entry) {
+    return there(entry.first) && now.when() - entry.second.when() > std::chrono::days(1);
+  });
+  keep_newest(_known.pruned, [](const auto&) { return true; });
+  keep_newest(_known.links, [&](const std::string& key) { return !there(key); });
   if (!_command.manifest_key.empty()) {
     return;
   }
-  if (_outcome.unverified() == nullptr && !_outcome.incomplete()) {
+  if (_outcome.unverified() == nullptr && !_outcome.incomplete() && !_outcome.backups.empty()) {
     _known.runs[kind_of(_command.depth)] = now;
   }
   _known.elsewhere = _outcome.pointer_problem;

@@ -7,9 +7,12 @@
 //   --sample  so many parts downloaded and hashed, beginning behind those of the run before, the
 //             oldest backup first and around again, so that everything is read in time.
 //
-// Every mode begins with the comparison of the listing. Changes nothing in the bucket and takes no
-// lock; a backup that is made meanwhile is verified by the next run. Archived objects are named,
-// and not read. What was found is kept in the local record (verify_record.hh), after each backup.
+// Every mode begins with the comparison of the listing, and with that of the manifests in it with
+// what the record and the state know: a backup that was there, is gone, and was not deleted by
+// prune is a difference, and where there is nothing at all, nothing was verified. Changes nothing
+// in the bucket and takes no lock; a backup that is made meanwhile is verified by the next run.
+// Archived objects are named, and not read. What was found is kept in the local record
+// (verify_record.hh), after each backup.
 #pragma once
 
 #include "app/bucket_inventory.hh"
@@ -54,6 +57,8 @@ class subvolume_verifier {
 
  private:
   engine::task<engine::result<void>> look();
+  void find_gone();
+  void forget_gone();
   engine::result<void> choose(const std::string& current);
   void compare_listing(verified_backup& one) const;
   engine::task<engine::result<void>> compare_checksums(verified_backup& one);
@@ -81,7 +86,8 @@ class subvolume_verifier {
   std::string _place;
   planner::inventory _all;
   verified_subvolume _known;
-  verified_subvolume _saved;  // as much of it as is in the record
+  verified_subvolume _saved;                 // as much of it as is in the record
+  std::map<std::string, std::string> _gone;  // keys of manifests, and what was known of them
   verify_outcome _outcome;
 };
 

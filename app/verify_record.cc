@@ -70,6 +70,11 @@ verified_subvolume subvolume_from(const json& in) {
     }
   }
   one.elsewhere = in.value("elsewhere", "");
+  if (const auto pruned = in.find("pruned"); pruned != in.end()) {
+    for (const auto& [key, when] : pruned->items()) {
+      one.pruned[key] = planner::timestamp::parse(when.get<std::string>()).value();
+    }
+  }
   return one;
 }
 
@@ -106,6 +111,9 @@ json json_of(const verified_subvolume& one) {
   }
   if (!one.elsewhere.empty()) {
     out["elsewhere"] = one.elsewhere;
+  }
+  for (const auto& [key, when] : one.pruned) {
+    out["pruned"][key] = when.rfc3339();
   }
   return out;
 }
@@ -308,6 +316,16 @@ verified_subvolume merged(const verified_subvolume& before, const verified_subvo
       theirs.runs[kind] = when;
     }
   }
+  for (const auto& [key, when] : before.pruned) {
+    if (!mine.pruned.contains(key)) {
+      theirs.pruned.erase(key);
+    }
+  }
+  for (const auto& [key, when] : mine.pruned) {
+    if (!before.pruned.contains(key)) {
+      theirs.pruned[key] = when;
+    }
+  }
   if (mine.at != before.at) {
     theirs.at = mine.at;
   }
@@ -342,6 +360,9 @@ result<verify_record> read_verify_record(const std::string& state_path) {
   }
   std::stringstream text;
   text << file.rdbuf();
+  if (file.bad()) {  // half of it would pass for nonsense, and be replaced
+    return engine::system_error(errno != 0 ? errno : EIO, "reading " + path);
+  }
   try {
     const json in = json::parse(text.str());
     if (whole_number_in<std::uint64_t>(in.at("version")).value() > version) {

@@ -9,7 +9,10 @@
 //     "quick":{"at":...,"sound":true},"deep":{"at":...,"sound":false,"problem":...},...}},
 //     (and "listed":true where the listing alone showed the problem)
 //     "sample":{"manifest":...,"chunk":0,"part":7,"from_start":true,"done":8,"parts":12},
-//     "runs":{"quick":...,"sample":...},"elsewhere":...}}}
+//     "runs":{"quick":...,"sample":...},"elsewhere":...,"pruned":{MANIFEST KEY:WHEN}}}}
+//
+// It is also the memory of what was there: a manifest that has a link here, is no longer in the
+// bucket and was not pruned is a difference.
 #pragma once
 
 #include "app/services.hh"
@@ -88,7 +91,25 @@ struct verified_subvolume {
   // Damage that is no backup's own (a lost manifest, the pointer), as the last run about all of
   // them found it; empty: none.
   std::string elsewhere;
+  // Manifests that are not missed when they are gone, and since when: prune was about to delete
+  // them, or a person said that their loss was meant.
+  std::map<std::string, planner::timestamp> pruned;
+
+  // Keys of links that `objects` (by key) lacks and that are not pruned.
+  template <typename Objects>
+  [[nodiscard]] std::vector<std::string> missing_from(const Objects& objects) const {
+    std::vector<std::string> keys;
+    for (const auto& [key, link] : links) {
+      if (!objects.contains(key) && !pruned.contains(key)) {
+        keys.push_back(key);
+      }
+    }
+    return keys;
+  }
 };
+
+// So many manifests that are gone are remembered, pruned or missed; of more, the newest.
+inline constexpr std::size_t remembered_gone_max = 10'000;
 
 // What there is to tell about a subvolume.
 struct verification_summary {

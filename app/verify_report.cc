@@ -105,12 +105,17 @@ std::string restorable_text(const verify_outcome& one) {
   return text;
 }
 
+std::string forgotten_text(const verify_outcome& one) {
+  std::string text;
+  for (const std::string& key : one.forgotten) {
+    text += "  gone, and missed no longer: " + key + "\n";
+  }
+  return text;
+}
+
 std::string outcome_text(const verify_outcome& one, verify_depth depth) {
   if (one.failure) {
-    return one.name + ": " + one.failure->text() + "\n";
-  }
-  if (one.backups.empty() && one.lost.empty() && one.pointer_problem.empty()) {
-    return one.name + ": no backups\n";
+    return one.name + ": " + one.failure->text() + "\n" + forgotten_text(one);
   }
   std::uint64_t objects = 0;
   std::uint64_t bytes = 0;
@@ -131,6 +136,7 @@ std::string outcome_text(const verify_outcome& one, verify_depth depth) {
   for (const planner::lost_link& lost : one.lost) {
     text += "  lost: " + lost.key + ": " + lost.problem + "\n";
   }
+  text += forgotten_text(one);
   if (!one.pointer_problem.empty()) {
     text += "  " + one.pointer_problem + "\n";
   }
@@ -207,6 +213,9 @@ std::string verify_as_json(const std::vector<verify_outcome>& all, const verify_
   for (const verify_outcome& one : all) {
     json entry;
     entry["name"] = one.name;
+    if (!one.forgotten.empty()) {
+      entry["forgotten"] = one.forgotten;
+    }
     if (one.failure) {
       entry["error"] = one.failure->text();
       out["subvolumes"].push_back(std::move(entry));

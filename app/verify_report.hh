@@ -43,6 +43,7 @@ struct verify_outcome {
   std::optional<engine::error> failure;  // why it could not be looked at
   std::vector<verified_backup> backups;  // oldest generation first; parents before children
   std::vector<planner::lost_link> lost;  // manifests that lead to no full
+  std::vector<std::string> forgotten;    // manifests that are gone, and are missed no longer
   std::string pointer_problem;
   std::uint64_t checksums = 0;   // of the store's, compared with the manifests'
   std::string no_checksums;      // why none were compared; empty: they were, or were not to be

@@ -3,7 +3,7 @@
 #include "planner/keys.hh"
 
 #include <algorithm>
-#include <optional>
+#include <utility>
 
 namespace bts3::planner {
 
@@ -12,7 +12,7 @@ namespace {
 using std::chrono::days;
 using std::chrono::seconds;
 
-// The store's clock and this host's differ by less, or signatures would have been refused.
+// The store's clock and a host's differ by less, or signatures would have been refused.
 constexpr seconds clock_tolerance = std::chrono::minutes(15);
 
 bool is_whole(const generation& one) {
@@ -25,8 +25,28 @@ bool holds(const generation& one, const std::string& key) {
                      [&](const chain_link& part) { return part.key == key; });
 }
 
+// Whether each of its manifests names nothing but chunks of that very backup.
+bool keeps_to_itself(const inventory& all, const generation& one) {
+  return std::all_of(one.links.begin(), one.links.end(), [&](const chain_link& part) {
+    const std::vector<chunk_place> chunks = chunks_of(all, part.key);
+    return std::all_of(chunks.begin(), chunks.end(), [&](const chunk_place& chunk) {
+      return is_chunk_of(all.root, part.key, chunk.key);
+    });
+  });
+}
+
+// "of host alpha", when the backup is not known to be this one's; empty: it is.
+std::string whose(const manifest& backup, const std::string& own_host_id) {
+  if (backup.host_id == own_host_id) {
+    return {};
+  }
+  return backup.host_id.empty()     ? "of an unknown host"
+         : backup.host_name.empty() ? "of host " + backup.host_id
+                                    : "of host " + backup.host_name;
+}
+
 // Rule 1, without the policy; empty when nothing contradicts.
-std::string contradiction(const prune_observation& seen, const generations& found, timestamp now) {
+std::string contradiction(const prune_observation& seen, const generations& found) {
   if (seen.current.empty()) {
     return "the pointer cannot be followed (" + seen.pointer_problem +
            "): what is current is not known";
@@ -44,30 +64,38 @@ std::string contradiction(const prune_observation& seen, const generations& foun
            " is not restorable: chunks are missing or have other sizes; the next backup makes a "
            "full";
   }
-  for (const generation& one : found.all) {
-    std::map<std::string, timestamp> times;
-    for (const chain_link& part : one.links) {
-      if (part.when.when() > now.when() + clock_tolerance) {
-        return part.key + " is dated in the future: a clock is or was wrong";
-      }
-      if (!part.parent.empty() && part.when < times.at(part.parent)) {
-        return part.key + " is dated before its parent: a clock is or was wrong";
-      }
-      times[part.key] = part.when;
-    }
-  }
-  if (!seen.other_host.empty()) {
-    return "the current backup " + seen.current + " is of host " + seen.other_host +
+  const manifest& backup = seen.all.manifests.at(seen.current);
+  if (!backup.host_id.empty() && backup.host_id != seen.own_host_id) {
+    return "the current backup " + seen.current + " is " + whose(backup, seen.own_host_id) +
            ", which may be writing now: run prune on that host, with a key that may delete; "
            "only if that host is gone and this one replaces it, take over with "
            "btrfs_to_s3 backup --adopt";
   }
-  if (!seen.current_full_verified) {
+  if (!seen.verified.contains(current->full().key)) {
     return "the current full " + current->full().key +
            " has not been verified, or not found sound: run btrfs_to_s3 verify";
   }
   return {};
 }
+
+// The first date that cannot be; empty: none.
+std::string wrong_date(const inventory& all, const generations& found) {
+  for (const generation& one : found.all) {
+    std::map<std::string, timestamp> times;
+    for (const chain_link& part : one.links) {
+      if (part.when.when() > all.objects.at(part.key).modified.when() + clock_tolerance) {
+        return part.key + " is dated after the store got it";
+      }
+      if (!part.parent.empty() && part.when < times.at(part.parent)) {
+        return part.key + " is dated before its parent";
+      }
+      times[part.key] = part.when;
+    }
+  }
+  return {};
+}
+
+const std::string superseded = "superseded";
 
 class judge {
  public:
@@ -77,7 +105,7 @@ class judge {
   prune_plan run() {
     _plan.held_back = _by.keep_generations == 0
                           ? "retention.keep_generations is 0: nothing in the bucket is deleted"
-                          : contradiction(_seen, _found, _now);
+                          : contradiction(_seen, _found);
     _plan.lost = _found.lost;
     judge_generations();
     protect();
@@ -89,31 +117,69 @@ class judge {
 
  private:
   void judge_generations() {
+    std::vector<const generation*> order;
+    for (const generation& one : _found.all) {
+      order.push_back(&one);
+    }
+    std::map<std::string, std::string> reasons = reasons_in(order);
+    _plan.wrong_clock = wrong_date(_seen.all, _found);
+    if (!_plan.wrong_clock.empty()) {
+      const auto came = [this](const generation* one) {
+        return _seen.all.objects.at(one->full().key).modified;
+      };
+      std::stable_sort(order.begin(), order.end(),
+                       [&](const generation* a, const generation* b) { return came(a) > came(b); });
+      for (const auto& [full, reason] : reasons_in(order)) {
+        std::string& by_date = reasons.at(full);
+        by_date = by_date == superseded ? reason : by_date;
+      }
+    }
+    for (const generation& one : _found.all) {
+      const std::string& reason = reasons.at(one.full().key);
+      _plan.generations.push_back({one, reason != superseded, reason});
+    }
+  }
+
+  // Rules 2 and 3 for generations in this order, the newest first; by their fulls' keys.
+  [[nodiscard]] std::map<std::string, std::string> reasons_in(
+      const std::vector<const generation*>& order) const {
+    std::map<std::string, std::string> reasons;
     bool after_current = false;
     std::size_t counted = 0;
-    for (const generation& one : _found.all) {
-      judged_generation judged;
-      judged.what = one;
-      const bool more_wanted = counted < _by.keep_generations;
-      if (holds(one, _seen.current)) {
-        judged.reason = "current";
+    for (const generation* one : order) {
+      std::string& reason = reasons[one->full().key];
+      if (holds(*one, _seen.current)) {
+        reason = "current";
         after_current = true;
-        counted += is_whole(one) ? 1 : 0;
+        counted += is_whole(*one) && keeps_to_itself(_seen.all, *one) ? 1 : 0;
       } else if (!_plan.held_back.empty()) {
-        judged.reason = "held";
+        reason = "held";
       } else if (!after_current) {
-        judged.reason = "newer";
-      } else if (more_wanted && is_whole(one)) {
-        judged.reason = "retained";
+        reason = "newer";
+      } else if (counted == _by.keep_generations) {
+        reason = superseded;
+      } else if (reason = why_not_counted(*one); reason.empty()) {
+        reason = "retained";
         ++counted;
-      } else if (more_wanted) {
-        judged.reason = "damaged";
-      } else {
-        judged.reason = "superseded";
-        judged.kept = false;
       }
-      _plan.generations.push_back(std::move(judged));
     }
+    return reasons;
+  }
+
+  [[nodiscard]] std::string why_not_counted(const generation& one) const {
+    if (!is_whole(one)) {
+      return "damaged";
+    }
+    if (!keeps_to_itself(_seen.all, one)) {
+      return "names what is not its own";
+    }
+    for (const chain_link& part : one.links) {
+      if (std::string other = whose(_seen.all.manifests.at(part.key), _seen.own_host_id);
+          !other.empty()) {
+        return other;
+      }
+    }
+    return _seen.verified.contains(one.full().key) ? "" : "not verified";
   }
 
   // Every key that something which stays may name.
@@ -153,7 +219,9 @@ class judge {
       }
       for (const chain_link& one : links) {
         for (const chunk_place& chunk : chunks_of(_seen.all, one.key)) {
-          remove(chunk.key, full);
+          if (is_chunk_of(_seen.all.root, one.key, chunk.key)) {
+            remove(chunk.key, full);
+          }
         }
       }
     }
@@ -186,7 +254,15 @@ class judge {
 
   // Chunks that no manifest names, and what is not ours.
   void judge_the_rest() {
-    // A manifest that cannot be read may name any of them.
+    // A manifest that cannot be read may name any of them, and one that can be read may have named
+    // more of its own before somebody changed it.
+    std::set<std::pair<backup_kind, timestamp>> told;
+    for (const auto& [key, what] : _seen.all.objects) {
+      const object_name name = name_of(_seen.all.root, key);
+      if (name.is == object_name::what::manifest) {
+        told.emplace(name.kind, name.when);
+      }
+    }
     const bool may_go = _plan.held_back.empty() && _seen.all.unreadable.empty();
     for (const auto& [key, what] : _seen.all.objects) {
       const object_name name = name_of(_seen.all.root, key);
@@ -200,7 +276,8 @@ class judge {
           _removed.contains(key)) {
         continue;
       }
-      if (may_go && is_old(what.modified) && !_seen.in_the_making.contains(name.when)) {
+      if (may_go && is_old(what.modified) && !_seen.in_the_making.contains(name.when) &&
+          !told.contains({name.kind, name.when})) {
         remove(key, {});
       } else {
         ++_plan.orphans_kept;

@@ -2,21 +2,29 @@
 //
 // The rules, in the order in which they win:
 //   1. Nothing goes while something contradicts: the pointer is missing or names what does not
-//      resolve to a full, dates lie in the future or before their parent's (a wrong clock makes old
-//      what is new), the current backup is another host's, which may be writing now, or the current
-//      generation's full has not been verified.
+//      resolve to a full, the current backup is another host's, which may be writing now, or the
+//      current generation's full has not been verified.
 //   2. The current generation (the pointer's) stays, with every link of it, and so does any newer
-//   one.
-//   3. Of the older ones the newest stay until `keep_generations` whole ones stay in all (whole:
-//   every
-//      chunk of every link is there). Damaged ones that are met on the way stay and do not count.
+//      one.
+//   3. Of the older ones the newest stay until `keep_generations` that count stay in all. One
+//      counts that is whole (every chunk of every link is there), whose full was verified, that
+//      this host made, and whose manifests name nothing but chunks of their own. Those that do not
+//      count and are met on the way stay.
 //   4. A manifest that resolves to no full, or cannot be read, stays, and so does every chunk that
 //      it may name: it is reported, for a person to judge.
-//   5. Chunks and open uploads that no manifest names go when they are older than `grace` and no
-//      backup in the making is theirs. What is not named as this program names its objects is not
-//      this program's, and is reported.
+//   5. Of a backup go its manifest and its own chunks: those whose names say that they are
+//      (is_chunk_of()). Whatever else its manifest names stays, as a manifest may be damaged, or
+//      planted.
+//   6. Chunks and open uploads that no manifest names go when they are older than `grace`, no
+//      backup in the making is theirs, and no manifest of their kind and time is there. What is
+//      not named as this program names its objects is not this program's, and is reported.
 // Order: a generation's manifests before its chunks, children before parents, oldest generation
-// first. Whatever is left when it is interrupted resolves, and the rest are orphans (rule 5).
+// first. Whatever is left when it is interrupted resolves, and the rest are orphans (rule 6).
+//
+// Which generation is the newer one their dates say. Where dates contradict (one lies after the
+// time at which the store got its manifest, or before its parent's: a clock was wrong), what either
+// the dates or the store's times would keep stays. So a wrong clock costs room and deletes nothing,
+// and does not hold back everything until its dates have passed.
 #pragma once
 
 #include "planner/generations.hh"
@@ -38,7 +46,7 @@ struct listed_upload {
   timestamp initiated;
 };
 
-// Rule 5 for one upload below `root`.
+// Rule 6 for one upload below `root`.
 [[nodiscard]] bool is_forgotten(const listed_upload& one, std::string_view root,
                                 const std::set<timestamp>& in_the_making,
                                 std::chrono::seconds grace, timestamp now);
@@ -49,9 +57,8 @@ struct prune_observation {
   // The manifest that the pointer names, as found_key() finds it; empty with the reason why.
   std::string current;
   std::string pointer_problem;
-  // Its host, when that is not this one; empty: it is, or the manifest does not tell.
-  std::string other_host;
-  bool current_full_verified = false;
+  std::string own_host_id;
+  std::set<std::string> verified;  // keys of fulls' manifests that were found sound
   // Times in the keys of backups in the making on this host, by their journals.
   std::set<timestamp> in_the_making;
 };
@@ -79,7 +86,9 @@ struct upload_removal {
 struct judged_generation {
   generation what;
   bool kept = true;
-  // Kept: current, newer (than the current), retained, damaged, held (rule 1). Or superseded.
+  // Kept: current, newer (than the current), retained, held (rule 1), or why it does not count:
+  // damaged, not verified, names what is not its own, of another host, of an unknown host. Else
+  // superseded.
   std::string reason;
 };
 
@@ -97,10 +106,11 @@ struct prune_plan {
   std::vector<removal> removals;
   std::vector<upload_removal> uploads;
   std::vector<lost_link> lost;       // rule 4
-  std::vector<std::string> foreign;  // rule 5: keys that this program does not write
+  std::vector<std::string> foreign;  // rule 6: keys that this program does not write
   // Chunks that no manifest names and that stay for now: too young, or in the making.
   std::size_t orphans_kept = 0;
-  std::string held_back;  // the sentence of rule 1 or `keep_generations` = 0; empty: nothing is
+  std::string wrong_clock;  // the first date that contradicts; empty: none
+  std::string held_back;    // the sentence of rule 1 or `keep_generations` = 0; empty: nothing is
   std::map<std::string, early_deletion> early;  // by storage class
 
   [[nodiscard]] std::uint64_t bytes() const;  // of all removals

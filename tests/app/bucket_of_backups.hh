@@ -1,6 +1,7 @@
 // A memory store with generations of backups in it, for tests of prune and verify.
 #pragma once
 
+#include "app/observer.hh"
 #include "app/services.hh"
 #include "engine/sha256.hh"
 #include "planner/keys.hh"
@@ -60,6 +61,7 @@ class bucket_of_backups {
     made.snapshot.name = "data__" + when.compact();
     made.snapshot.path = "/s/" + made.snapshot.name;
     made.storage_class = "STANDARD";
+    made.host_id = app::this_host().id;
     made.chunk_size = 1024;
     if (!parent.empty()) {
       made.parent_manifest = parent;

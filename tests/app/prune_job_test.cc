@@ -4,6 +4,8 @@
 #include "app/bucket_inventory.hh"
 #include "app/journal.hh"
 #include "app/run_lock.hh"
+#include "app/state_store.hh"
+#include "app/verify_job.hh"
 #include "engine/async_scope.hh"
 #include "tests/app/bucket_of_backups.hh"
 #include "tests/support/outcome.hh"
@@ -58,7 +60,9 @@ struct scene : bucket_of_backups {
 
   void verify(verification_kind kind, bool sound) {
     verified.subvolumes["data"].place = place;
-    verified.subvolumes["data"].links[newest[0]].by_kind[kind] = {now, sound, ""};
+    for (const std::string& full : {middle[0], newest[0]}) {
+      verified.subvolumes["data"].links[full].by_kind[kind] = {now, sound, ""};
+    }
   }
 
   // A whole run, as after a kill: nothing is left from the one before.
@@ -327,6 +331,73 @@ BOOST_AUTO_TEST_CASE(backups_in_the_making_are_left_alone) {
   const auto times = backups_in_the_making(damaged.with);
   BOOST_REQUIRE(!times.has_value());
   BOOST_TEST(has(times.error().text(), "run btrfs_to_s3 backup"), times.error().text());
+}
+
+BOOST_AUTO_TEST_CASE(what_prune_deletes_is_not_missed_afterwards) {
+  scene made;
+  const auto verify = [&made] {
+    store_abilities abilities;
+    subvolume_verifier verifier(made.with, made.store, abilities, {}, "data");
+    BOOST_REQUIRE(made.loop->run(verifier.run()).has_value());
+    return status_of({verifier.outcome()});
+  };
+  BOOST_TEST((verify() == exit_status::done));
+  made.run();
+  BOOST_TEST(!made.there(made.oldest[0]));
+  BOOST_TEST((verify() == exit_status::done));
+  const auto record = *read_verify_record(made.settings.state_path)->find("data", place);
+  BOOST_TEST(!record.links.contains(made.oldest[0]));
+  BOOST_TEST(record.pruned.size() == 5U);
+  // Nor when it is interrupted before, or after, any deletion.
+  scene killed;
+  killed.run(false);
+  const std::size_t looking = killed.store.steps();
+  killed.store.forget_calls();
+  killed.store.fail_from(looking + 4, memory_store::lost_connection());
+  killed.run();
+  killed.store.never_fail();
+  BOOST_TEST(!killed.there(killed.oldest[2]));
+  BOOST_TEST(!read_verify_record(killed.settings.state_path)
+                  ->find("data", place)
+                  ->missing_from(killed.store.objects())
+                  .size());
+}
+
+BOOST_AUTO_TEST_CASE(snapshots_of_what_prune_deletes_are_known_for_published_ones) {
+  scene made;
+  made.run();
+  const auto state = state_store(made.settings.state_path, made.clock, made.log).peek();
+  BOOST_REQUIRE(state.has_value());
+  const auto& known = state->subvolumes.at("data").pruned_snapshots;
+  BOOST_TEST(known.size() == 5U);
+  BOOST_TEST(
+      (std::find(known.begin(), known.end(), "data__" + made.ago(400).compact()) != known.end()));
+  made.run();
+  BOOST_TEST(state_store(made.settings.state_path, made.clock, made.log)
+                 .peek()
+                 ->subvolumes.at("data")
+                 .pruned_snapshots.size() == 5U);
+}
+
+// A manifest may be damaged, or planted: what it names is not its own for that.
+BOOST_AUTO_TEST_CASE(a_planted_manifest_makes_nothing_go_but_its_own_chunks) {
+  scene made;
+  const std::string notes = made.keys.root() + "full/notes.txt";
+  made.store.put(notes, "mine");
+  planner::manifest planted = *planner::parse_manifest(made.store.find(made.oldest[0])->body);
+  for (const std::string& key : {notes, made.keys.pointer(), made.middle[1], made.newest[0]}) {
+    planner::chunk_record chunk = planted.chunks.front();
+    chunk.key = key;
+    chunk.size = made.store.find(key)->body.size();
+    planted.chunks.push_back(std::move(chunk));
+  }
+  made.store.put(made.oldest[0], planner::write_manifest(planted));
+  const pruned_subvolume done = made.run();
+  BOOST_REQUIRE_MESSAGE(made.outcome.has_value(), error_text(made.outcome));
+  BOOST_TEST(done.deleted_objects == 16U);
+  BOOST_TEST(made.there(notes));
+  BOOST_TEST(made.there(made.keys.pointer()));
+  BOOST_TEST((made.restorable() == std::set(made.newest.begin(), made.newest.end())));
 }
 
 // The store lost sight of a manifest, and may find it again: its chunks are no orphans.

@@ -32,10 +32,7 @@ timestamp ago(seconds past) {
 struct bucket {
   prune_observation seen;
 
-  bucket() {
-    seen.all.root = keys.root();
-    seen.current_full_verified = true;
-  }
+  bucket() { seen.all.root = keys.root(); }
 
   std::string add(backup_kind kind, timestamp when, const std::string& parent = {}, int chunks = 1,
                   const std::string& storage_class = "STANDARD") {
@@ -89,6 +86,7 @@ struct three_generations : bucket {
       const std::string first = add(backup_kind::incremental, ago(days(age - 7)), full);
       seen.current = add(backup_kind::incremental, ago(days(age - 14)), first);
       object(keys.pointer(), 5, ago(days(age - 14)));
+      seen.verified.insert(full);
       fulls.push_back(full);
     }
   }
@@ -158,7 +156,7 @@ BOOST_AUTO_TEST_CASE(nothing_goes_by_default) {
 
 BOOST_AUTO_TEST_CASE(an_unverified_full_holds_everything_back) {
   three_generations made;
-  made.seen.current_full_verified = false;
+  made.seen.verified.erase(made.fulls[2]);
   const prune_plan plan = made.judge(1);
   BOOST_TEST(plan.held_back.find(made.fulls[2]) != std::string::npos);
   BOOST_TEST(plan.held_back.find("verify") != std::string::npos);
@@ -186,7 +184,9 @@ BOOST_AUTO_TEST_CASE(a_pointer_that_leads_nowhere_holds_everything_back) {
 
 BOOST_AUTO_TEST_CASE(another_hosts_backups_are_its_own_to_prune) {
   three_generations made;
-  made.seen.other_host = "beta";
+  made.seen.own_host_id = "11";
+  made.seen.all.manifests.at(made.seen.current).host_id = "22";
+  made.seen.all.manifests.at(made.seen.current).host_name = "beta";
   const prune_plan plan = made.judge(1);
   BOOST_TEST(plan.removals.empty());
   BOOST_TEST(plan.held_back.find("of host beta") != std::string::npos);
@@ -197,16 +197,110 @@ BOOST_AUTO_TEST_CASE(another_hosts_backups_are_its_own_to_prune) {
              plan.held_back);
 }
 
-BOOST_AUTO_TEST_CASE(dates_that_contradict_hold_everything_back) {
-  three_generations future;
-  future.add(backup_kind::full, timestamp(now.when() + days(30)));
-  BOOST_TEST(future.judge(1).removals.empty());
-  BOOST_TEST(future.judge(1).held_back.find("in the future") != std::string::npos);
+BOOST_AUTO_TEST_CASE(one_step_backwards_of_a_clock_does_not_hold_prune_for_ever) {
+  // Dual boot: an incremental is dated hours before its parent.
+  three_generations made;
+  made.add(backup_kind::incremental, ago(days(101)), made.fulls[1]);
+  made.object(keys.manifest(backup_kind::incremental, ago(days(101))), 10, ago(days(99)));
+  const prune_plan plan = made.judge(2);
+  BOOST_TEST(plan.held_back == "");
+  BOOST_TEST(plan.wrong_clock.find("before its parent") != std::string::npos, plan.wrong_clock);
+  check_words(plan, {"current", "retained", "superseded"});
+  BOOST_TEST(plan.removals.size() == 7U);
+  BOOST_TEST(three_generations().judge(2).wrong_clock == "");
+}
 
-  three_generations backwards;
-  backwards.add(backup_kind::incremental, ago(days(110)), backwards.fulls[1]);
-  BOOST_TEST(backwards.judge(1).removals.empty());
-  BOOST_TEST(backwards.judge(1).held_back.find("before its parent") != std::string::npos);
+BOOST_AUTO_TEST_CASE(what_either_the_dates_or_the_stores_times_keep_stays) {
+  // A full by a clock that was a year ahead, the newest but one by the store's time.
+  three_generations made;
+  const timestamp ahead(now.when() + days(300));
+  const std::string wrong = made.add(backup_kind::full, ahead);
+  made.seen.verified.insert(wrong);
+  made.object(wrong, 10, ago(days(60)));
+  const prune_plan plan = made.judge(2);
+  BOOST_TEST(plan.held_back == "");
+  BOOST_TEST(plan.wrong_clock.find("after the store got it") != std::string::npos);
+  // By dates it is newer than the current one, and the middle one the second; by the store's times
+  // it is the second itself.
+  check_words(plan, {"newer", "current", "retained", "superseded"});
+  // Behind the current one by both, once its year has passed.
+  made.object(wrong, 10, ago(days(150)));
+  check_words(made.judge(1), {"newer", "current", "superseded", "superseded"});
+  // By a clock that was behind: the store got it last but one, and keeps it.
+  three_generations behind;
+  const std::string old = behind.add(backup_kind::full, ago(days(9000)));
+  behind.seen.verified.insert(old);
+  behind.object(old, 10, ago(days(50)));
+  behind.add(backup_kind::incremental, ago(days(9001)), old);
+  check_words(behind.judge(2), {"current", "retained", "superseded", "retained"});
+}
+
+BOOST_AUTO_TEST_CASE(of_a_backup_only_its_own_chunks_go) {
+  three_generations made;
+  const std::string newer = keys.root() + "full/chunk-20260101T000000Z-zst-0.bin";
+  const std::string notes = keys.root() + "full/notes.txt";
+  const std::string orphan = keys.chunk(backup_kind::full, ago(days(3)), 0);
+  const std::string other_kind = keys.chunk(backup_kind::incremental, ago(days(200)), 0);
+  for (const std::string& key : {newer, notes, orphan, other_kind}) {
+    made.object(key, 100, ago(days(3)));
+  }
+  manifest& planted = made.seen.all.manifests.at(made.fulls[0]);
+  for (const std::string& key : {newer, notes, orphan, other_kind, keys.pointer(), made.fulls[1],
+                                 keys.chunk(backup_kind::full, ago(days(100)), 0)}) {
+    chunk_record chunk;
+    chunk.key = key;
+    chunk.size = made.seen.all.objects.at(key).size;
+    planted.chunks.push_back(chunk);
+  }
+  const prune_plan plan = made.judge(1);
+  BOOST_TEST(plan.held_back == "");
+  const std::set<std::string> gone = removed(plan);
+  for (const std::string& key : {newer, notes, orphan, other_kind, keys.pointer()}) {
+    BOOST_TEST(!gone.contains(key), key);
+  }
+  BOOST_TEST(gone.contains(keys.chunk(backup_kind::full, ago(days(200)), 1)));
+  BOOST_TEST(gone.size() == 14U);
+  // What names others' chunks counts for nothing, whole or not.
+  check_words(made.judge(3), {"current", "retained", "names what is not its own"});
+  three_generations middle;
+  middle.seen.all.manifests.at(middle.fulls[1])
+      .chunks.push_back(middle.seen.all.manifests.at(middle.fulls[0]).chunks[0]);
+  check_words(middle.judge(2), {"current", "names what is not its own", "retained"});
+}
+
+BOOST_AUTO_TEST_CASE(a_generation_that_was_never_verified_pushes_none_out) {
+  three_generations made;
+  const std::string planted = made.add(backup_kind::full, ago(days(50)));
+  check_words(made.judge(2), {"current", "not verified", "retained", "superseded"});
+  made.seen.verified.insert(planted);
+  check_words(made.judge(2), {"current", "retained", "superseded", "superseded"});
+}
+
+BOOST_AUTO_TEST_CASE(generations_of_other_hosts_push_none_out) {
+  three_generations made;
+  made.seen.own_host_id = "11";
+  for (auto& [key, what] : made.seen.all.manifests) {
+    what.host_id = "11";
+  }
+  made.seen.all.manifests.at(made.fulls[1]).host_id = "22";
+  made.seen.all.manifests.at(made.fulls[1]).host_name = "beta";
+  check_words(made.judge(2), {"current", "of host beta", "retained"});
+  // Nor does one that does not tell, nor one with a single link of another host.
+  made.seen.all.manifests.at(made.fulls[1]).host_id = "";
+  check_words(made.judge(2), {"current", "of an unknown host", "retained"});
+  made.seen.all.manifests.at(made.fulls[1]).host_id = "11";
+  check_words(made.judge(2), {"current", "retained", "superseded"});
+  made.seen.all.manifests.at(keys.manifest(backup_kind::incremental, ago(days(93)))).host_id = "22";
+  check_words(made.judge(2), {"current", "of host 22", "retained"});
+}
+
+// Whoever replaces a manifest by one that names less has not made the rest of it orphans.
+BOOST_AUTO_TEST_CASE(chunks_beside_a_manifest_of_their_time_are_no_orphans) {
+  three_generations made;
+  made.seen.all.manifests.at(made.fulls[1]).chunks.clear();
+  const prune_plan plan = made.judge(2);
+  BOOST_TEST(!removed(plan).contains(keys.chunk(backup_kind::full, ago(days(100)), 0)));
+  BOOST_TEST(plan.orphans_kept == 2U);
 }
 
 BOOST_AUTO_TEST_CASE(damaged_generations_do_not_count) {
@@ -317,6 +411,7 @@ BOOST_AUTO_TEST_CASE(early_deletion_is_counted) {
   bucket made;
   made.add(backup_kind::full, ago(days(60)), {}, 2, "DEEP_ARCHIVE");
   made.seen.current = made.add(backup_kind::full, ago(days(10)), {}, 1, "DEEP_ARCHIVE");
+  made.seen.verified.insert(made.seen.current);
   const prune_plan plan = made.judge(1);
   BOOST_REQUIRE(plan.early.contains("DEEP_ARCHIVE"));
   BOOST_TEST(plan.early.size() == 1U);
@@ -385,7 +480,14 @@ struct random_bucket : bucket {
   }
 
   void meddle(const std::vector<std::string>& links) {
-    seen.current_full_verified = !chance(10);
+    for (const std::string& key : links) {
+      if (chance(90)) {
+        seen.verified.insert(key);
+      }
+      if (chance(3)) {
+        seen.all.manifests.at(key).host_id = "another";
+      }
+    }
     for (int left = pick(3); left > 0; --left) {
       const std::string key = keys.chunk(chance(50) ? backup_kind::full : backup_kind::incremental,
                                          ago(hours(pick(1000))), 7);
@@ -415,6 +517,17 @@ struct random_bucket : bucket {
   bool chance(int percent) { return pick(100) < percent; }
   std::mt19937_64 random;
 };
+
+bool current_is_proven(const bucket& made) {
+  for (const generation& one : generations_of(made.seen.all).all) {
+    for (const chain_link& part : one.links) {
+      if (part.key == made.seen.current) {
+        return made.seen.verified.contains(one.full().key);
+      }
+    }
+  }
+  return false;
+}
 
 // The most generations that are whole and no newer than anything else: what must stay at least.
 std::size_t whole_generations(const bucket& made) {
@@ -490,7 +603,7 @@ BOOST_AUTO_TEST_CASE(ten_thousand_buckets_keep_what_must_be_kept) {
           BOOST_TEST((left.seen.all.objects.contains(key) || may_stay));
         }
       }
-      if (keep == 0 || !made.seen.current_full_verified || !current_was) {
+      if (keep == 0 || !current_was || !current_is_proven(made)) {
         BOOST_TEST(plan.removals.empty());
       }
     }
