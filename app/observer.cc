@@ -60,6 +60,15 @@ std::string chunk_problem(const std::vector<chain_link>& chain,
   return "";
 }
 
+std::uint64_t manifest_bytes(const std::map<std::string, std::uint64_t>& objects,
+                             const std::string& root) {
+  std::uint64_t sum = 0;
+  for (const auto& [key, size] : objects) {
+    sum += planner::name_of(root, key).is == planner::object_name::what::manifest ? size : 0;
+  }
+  return sum;
+}
+
 link_summary summary_of(const chain_link& link) {
   link_summary made;
   made.key = link.key;
@@ -161,7 +170,11 @@ parent_finding find_parent(const planner::snapshot_record& record,
 
 observer::observer(const services& with, store_connection* connection, const run_state& state,
                    host_identity host)
-    : _with(with), _connection(connection), _state(state), _host(std::move(host)) {}
+    : _with(with),
+      _connection(connection),
+      _state(state),
+      _host(std::move(host)),
+      _manifests(with.loop) {}
 
 void observer::observe_parent(subvolume_view& view) const {
   const auto known = _state.subvolumes.find(view.which.name);
@@ -299,6 +312,12 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
   seen.last_key = view.pointer->value.manifest_key;
   const std::vector<std::string> places =
       planner::places_of(keys.root() + "full/manifest", seen.last_key);
+  // Beside the chains of other subvolumes; this one's has no more than all manifests together.
+  auto waiting = _manifests.acquire(manifest_bytes(view.objects, keys.root()), _with.stop);
+  const auto turn = co_await std::move(waiting);
+  if (!turn) {
+    co_return turn.error();
+  }
   auto chaining = read_chain(careful_reader(_with, store, _with.stop), places);
   auto chain = co_await std::move(chaining);
   if (chain) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "app/chain_reader.hh"
+#include "app/manifest_turns.hh"
 #include "app/services.hh"
 #include "app/state_store.hh"
 #include "btrfs/identity.hh"
@@ -84,6 +85,7 @@ class observer {
   store_connection* _connection;
   const run_state& _state;
   host_identity _host;
+  manifest_turns _manifests;
 };
 
 // The local snapshot among `snapshots` that `record` describes, by the identity rule; an

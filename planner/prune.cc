@@ -25,13 +25,24 @@ bool holds(const generation& one, const std::string& key) {
                      [&](const chain_link& part) { return part.key == key; });
 }
 
+// Those chunks that a manifest names and that are its own by their names: of one tag, too, as two
+// writers of one second have different ones.
+std::vector<chunk_place> own_chunks_of(const inventory& all, const std::string& manifest_key) {
+  std::vector<chunk_place> own;
+  for (chunk_place& chunk : chunks_of(all, manifest_key)) {
+    const auto tag = [&all](const chunk_place& one) { return name_of(all.root, one.key).tag; };
+    if (is_chunk_of(all.root, manifest_key, chunk.key) &&
+        (own.empty() || tag(own.front()) == tag(chunk))) {
+      own.push_back(std::move(chunk));
+    }
+  }
+  return own;
+}
+
 // Whether each of its manifests names nothing but chunks of that very backup.
 bool keeps_to_itself(const inventory& all, const generation& one) {
   return std::all_of(one.links.begin(), one.links.end(), [&](const chain_link& part) {
-    const std::vector<chunk_place> chunks = chunks_of(all, part.key);
-    return std::all_of(chunks.begin(), chunks.end(), [&](const chunk_place& chunk) {
-      return is_chunk_of(all.root, part.key, chunk.key);
-    });
+    return own_chunks_of(all, part.key).size() == all.manifests.at(part.key).chunks.size();
   });
 }
 
@@ -218,10 +229,8 @@ class judge {
         remove(one->key, full);
       }
       for (const chain_link& one : links) {
-        for (const chunk_place& chunk : chunks_of(_seen.all, one.key)) {
-          if (is_chunk_of(_seen.all.root, one.key, chunk.key)) {
-            remove(chunk.key, full);
-          }
+        for (const chunk_place& chunk : own_chunks_of(_seen.all, one.key)) {
+          remove(chunk.key, full);
         }
       }
     }

@@ -240,13 +240,14 @@ BOOST_AUTO_TEST_CASE(of_a_backup_only_its_own_chunks_go) {
   const std::string newer = keys.root() + "full/chunk-20260101T000000Z-zst-0.bin";
   const std::string notes = keys.root() + "full/notes.txt";
   const std::string orphan = keys.chunk(backup_kind::full, ago(days(3)), 0);
+  const std::string other_writer = keys.chunk(backup_kind::full, ago(days(200)), 0, "0123abcd");
   const std::string other_kind = keys.chunk(backup_kind::incremental, ago(days(200)), 0);
-  for (const std::string& key : {newer, notes, orphan, other_kind}) {
+  for (const std::string& key : {newer, notes, orphan, other_writer, other_kind}) {
     made.object(key, 100, ago(days(3)));
   }
   manifest& planted = made.seen.all.manifests.at(made.fulls[0]);
-  for (const std::string& key : {newer, notes, orphan, other_kind, keys.pointer(), made.fulls[1],
-                                 keys.chunk(backup_kind::full, ago(days(100)), 0)}) {
+  for (const std::string& key : {newer, notes, orphan, other_writer, other_kind, keys.pointer(),
+                                 made.fulls[1], keys.chunk(backup_kind::full, ago(days(100)), 0)}) {
     chunk_record chunk;
     chunk.key = key;
     chunk.size = made.seen.all.objects.at(key).size;
@@ -255,7 +256,7 @@ BOOST_AUTO_TEST_CASE(of_a_backup_only_its_own_chunks_go) {
   const prune_plan plan = made.judge(1);
   BOOST_TEST(plan.held_back == "");
   const std::set<std::string> gone = removed(plan);
-  for (const std::string& key : {newer, notes, orphan, other_kind, keys.pointer()}) {
+  for (const std::string& key : {newer, notes, orphan, other_writer, other_kind, keys.pointer()}) {
     BOOST_TEST(!gone.contains(key), key);
   }
   BOOST_TEST(gone.contains(keys.chunk(backup_kind::full, ago(days(200)), 1)));
