@@ -409,8 +409,8 @@ task<result<exit_status>> restore_job::run() {
     co_return std::move(chain.error());
   }
   if (!_command.json && !_command.dry_run) {
-    std::printf("%s: restoring %s\n", _command.subvolume.c_str(),
-                chosen_text(chain->back()).c_str());
+    print_formatted("%s: restoring %s\n", _command.subvolume.c_str(),
+                    chosen_text(chain->back()).c_str());
     std::fflush(stdout);
   }
   if (target->exists) {

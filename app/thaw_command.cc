@@ -34,7 +34,7 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     co_return std::move(chain.error());
   }
   if (!command.json && !command.dry_run) {
-    std::printf("%s: %s\n", command.subvolume.c_str(), chosen_text(chain->back()).c_str());
+    print_formatted("%s: %s\n", command.subvolume.c_str(), chosen_text(chain->back()).c_str());
     std::fflush(stdout);
   }
   std::vector<located_chunk> chunks;
