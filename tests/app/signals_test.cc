@@ -2,6 +2,7 @@
 #include "app/process_start.hh"
 #include "engine/async_scope.hh"
 #include "tests/app/support.hh"
+#include "tests/s3/fake_transport.hh"
 
 #include <boost/test/unit_test.hpp>
 
