@@ -14,6 +14,7 @@
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
 #include "engine/files.hh"
+#include "engine/offload.hh"
 #include "engine/semaphore.hh"
 #include "engine/stop_after.hh"
 #include "planner/keys.hh"
@@ -791,7 +792,8 @@ void backup_job::report(const planner::plan& plan, const subvolume_view& view) {
     _with.log.write(log_level::warning, "backup", warning.event,
                     {{"subvolume", view.which.name},
                      {"because", warning.sentence},
-                     {"consequence", "no snapshot is removed in this run"}});
+                     {"consequence", plan.clock_suspect ? "no snapshot is removed in this run"
+                                                        : "the next backup is a full one"}});
   }
   _with.log.write(plan.is_fallback() ? log_level::warning : log_level::info, "backup", "planned",
                   {{"subvolume", view.which.name},
@@ -808,6 +810,7 @@ void backup_job::report(const planner::plan& plan, const subvolume_view& view) {
 
 task<result<void>> backup_job::back_up(subvolume_view view) {
   planner::plan plan = planner::decide(view.seen, _policy, now(), _zone);
+  _clock_correction = plan.clock_correction;
   report_standing(view);
   report(plan, view);
   if (plan.what == planner::action::stop) {
@@ -820,7 +823,8 @@ task<result<void>> backup_job::back_up(subvolume_view view) {
     print(view.which.name + ": nothing due until " + planner::local_text(*plan.due, _zone));
     if (!plan.clock_suspect) {
       // What a resumed backup, or a lower snapshots.retain, has made superfluous.
-      remove_surplus(view, view.parent ? view.parent->name : "");
+      auto removing = remove_surplus(view, view.parent ? view.parent->name : "");
+      co_await std::move(removing);
     }
     co_return engine::ok();
   }
@@ -857,7 +861,7 @@ void backup_job::report_nested(const subvolume_config& which) {
 // taken.
 task<result<std::string>> backup_job::free_time(const subvolume_view& view, std::string given_up) {
   for (;;) {
-    std::string time = now().compact();
+    std::string time = planner::timestamp(now().when() + _clock_correction).compact();
     if (time != given_up && !view.time_is_taken(time)) {
       co_return time;
     }
@@ -902,6 +906,30 @@ backup_intent backup_job::intent_for(const subvolume_view& view, const planner::
   return intent;
 }
 
+// On a thread of its own: the dirty data of the whole filesystem has to reach the disk first, and
+// other subvolumes' uploads go on meanwhile.
+task<result<btrfs::snapshot>> backup_job::create_snapshot(const subvolume_view& view,
+                                                          std::string time, bool full) {
+  std::function<result<btrfs::snapshot>()> call = [snapshots = _snapshots, which = view.which, time,
+                                                   full] {
+    return snapshots.create(which.path, which.name, time, full);
+  };
+  auto creating = engine::offload(_with.loop, std::move(call));
+  auto made = co_await std::move(creating);
+  if (!made || !view.source || made->info.parent_uuid == *view.source) {
+    co_return made;
+  }
+  error failure;
+  failure.message = view.which.path + " became another subvolume while its backup was planned";
+  failure.remedy = "run the backup again";
+  auto removing = remove_snapshot(_with, made->path);
+  auto removed = co_await std::move(removing);
+  if (!removed) {
+    failure.message += "; " + removed.error().text();
+  }
+  co_return failure;
+}
+
 task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
   std::string given_up;
   for (int attempt = 1;; ++attempt) {
@@ -919,8 +947,8 @@ task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
       co_return std::move(record.error());
     }
     backup.record = std::move(*record);
-    auto snapshot = _snapshots.create(view.which.path, view.which.name, *time,
-                                      plan.what == planner::action::full);
+    auto creating = create_snapshot(view, *time, plan.what == planner::action::full);
+    auto snapshot = co_await std::move(creating);
     if (!snapshot) {
       // The journal stays when even its removal fails: the next run then finds nothing to undo.
       if (auto removed = backup.record->remove(); !removed) {
@@ -942,7 +970,8 @@ task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
     }
     if (*finished == made::done) {
       if (!_command.no_s3 && !plan.clock_suspect) {
-        remove_surplus(view, backup.intent.snapshot_name);
+        auto removing = remove_surplus(view, backup.intent.snapshot_name);
+        co_await std::move(removing);
       }
       co_return engine::ok();
     }
@@ -1423,7 +1452,7 @@ result<void> backup_job::remember(const backup_intent& intent, const snapshot_id
     entry.last_milliseconds =
         static_cast<std::uint64_t>(std::llround(*standing.last_seconds * 1000));
   }
-  _state.last_run_at = now().rfc3339();
+  _state.last_run_at = planner::timestamp(now().when() + _clock_correction).rfc3339();
   return _states->save(_state);
 }
 
@@ -1459,12 +1488,12 @@ void backup_job::adopt_into_state(const subvolume_view& view) {
 
 // Keeps the newest `retain` snapshots that a manifest describes, and `newest`, which is the next
 // backup's parent. What no backup explains is reported.
-void backup_job::remove_surplus(const subvolume_view& view, const std::string& newest) {
+task<void> backup_job::remove_surplus(const subvolume_view& view, std::string newest) {
   auto snapshots = _snapshots.list(view.which.name);
   if (!snapshots) {
     _with.log.write(log_level::warning, "backup", "snapshots_not_listed",
                     {{"error", snapshots.error().text()}});
-    return;
+    co_return;
   }
   const planner::key_layout keys(_with.settings.prefix, view.which.name);
   std::set<std::string> of_chain;
@@ -1497,7 +1526,11 @@ void backup_job::remove_surplus(const subvolume_view& view, const std::string& n
         {{"path", _snapshots.path_of(name)}, {"remedy", "delete it if nobody needs it"}});
   }
   for (const std::string& name : verdict.remove) {
-    auto removed = _snapshots.remove(name);
+    std::function<result<void>()> call = [manager = _snapshots, name] {
+      return manager.remove(name);
+    };
+    auto removing = engine::offload(_with.loop, std::move(call));
+    auto removed = co_await std::move(removing);
     if (removed) {
       _with.log.write(log_level::info, "backup", "snapshot_removed",
                       {{"path", _snapshots.path_of(name)}});

@@ -83,6 +83,8 @@ class backup_job {
                                       const std::string& why);
 
   engine::task<engine::result<void>> make(subvolume_view view, planner::plan plan);
+  engine::task<engine::result<btrfs::snapshot>> create_snapshot(const subvolume_view& view,
+                                                                std::string time, bool full);
   engine::task<engine::result<std::string>> free_time(const subvolume_view& view,
                                                       std::string given_up);
   [[nodiscard]] backup_intent intent_for(const subvolume_view& view, const planner::plan& plan,
@@ -107,7 +109,7 @@ class backup_job {
   engine::result<void> remember(const backup_intent& intent, const snapshot_identity& identity,
                                 const subvolume_standing& standing);
   void adopt_into_state(const subvolume_view& view);
-  void remove_surplus(const subvolume_view& view, const std::string& newest);
+  engine::task<void> remove_surplus(const subvolume_view& view, std::string newest);
   void report(const planner::plan& plan, const subvolume_view& view);
   // Of a selected subvolume, else null.
   [[nodiscard]] subvolume_report* report_of(const std::string& name);
@@ -134,6 +136,7 @@ class backup_job {
   std::unique_ptr<state_store> _states;
   std::unique_ptr<upload_budget> _budget;
   run_state _state;
+  std::chrono::seconds _clock_correction{0};  // of the last plan, to be added to now()
 };
 
 // Enters every configured subvolume into the report, as the state file remembers it.

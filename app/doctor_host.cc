@@ -4,6 +4,7 @@
 #include "app/prune_job.hh"
 #include "app/restore_prices.hh"
 #include "app/run_lock.hh"
+#include "app/source_path.hh"
 #include "app/state_store.hh"
 #include "app/unfinished.hh"
 #include "btrfs/snapshot_manager.hh"
@@ -356,7 +357,7 @@ void check_source(const subvolume_config& one, const config& settings,
   result<void> usable = engine::ok();
   if (base_usable) {
     usable = snapshots.check(one.path);
-  } else if (auto info = btrfs::inspect_subvolume(one.path); !info) {
+  } else if (auto info = btrfs::inspect_source(one.path); !info) {
     usable = std::move(info.error());
   }
   if (!usable) {
@@ -366,7 +367,13 @@ void check_source(const subvolume_config& one, const config& settings,
         skipped("nested_subvolumes", one.name, "because " + one.path + " cannot be backed up"));
     return;
   }
-  into.push_back(ok_check("subvolume", one.name, one.path));
+  const std::string others = who_may_exchange(steps_to(one.path), ::geteuid());
+  into.push_back(
+      others.empty()
+          ? ok_check("subvolume", one.name, one.path)
+          : warned("subvolume", one.name,
+                   "what " + one.path + " is, and so what is backed up, may be chosen by " + others,
+                   "name a path whose directories are root's and not writable by others"));
   std::vector<std::string> configured;
   for (const subvolume_config& other : settings.subvolumes) {
     configured.push_back(other.path);

@@ -119,7 +119,7 @@ health_check judge_backups(const std::string& name, const result<subvolume_view>
                         "make a full one now: `btrfs_to_s3 backup --full --subvolume " + name +
                             "`; `btrfs_to_s3 list` shows what else there is");
   }
-  if (!plan.warnings.empty()) {
+  if (plan.clock_suspect) {
     return warned(check, name, plan.warnings.front().sentence, "set this machine's clock (NTP)");
   }
   const std::string last = "the last of " + std::to_string(view->chain.size()) +
@@ -129,6 +129,11 @@ health_check judge_backups(const std::string& name, const result<subvolume_view>
     return warned(check, name, last + "; the next will be a full one: " + seen.parent_problem,
                   "nothing has to be done; leave the snapshots in snapshots.base_dir to this "
                   "program");
+  }
+  if (!seen.source_problem.empty()) {
+    return warned(check, name, last + "; the next will be a full one: " + seen.source_problem,
+                  "mount what belongs there; nothing has to be done where it was replaced on "
+                  "purpose");
   }
   return ok_check(check, name, last);
 }

@@ -192,6 +192,24 @@ void observer::observe_parent(subvolume_view& view) const {
   view.seen.parent_problem = std::move(found.problem);
   view.parent = std::move(found.snapshot);
   view.seen.parent_snapshot = view.parent ? view.parent->path : "";
+  observe_source(view);
+}
+
+// What cannot be looked at is an error of the backup itself, which looks first.
+void observer::observe_source(subvolume_view& view) const {
+  const auto source = btrfs::inspect_source(view.which.path);
+  if (!source) {
+    return;
+  }
+  view.source = source->own_uuid;
+  const auto& recorded = view.seen.last->snapshot.parent_uuid;
+  const auto before = recorded ? btrfs::uuid::parse(*recorded) : std::nullopt;
+  view.seen.source_problem = btrfs::compare_source(before, *source, view.which.path,
+                                                   view.parent ? &view.parent->info : nullptr);
+  if (before && *before != source->own_uuid && view.seen.source_problem.empty()) {
+    _with.log.write(log_level::info, "backup", "source_made_from_the_last_snapshot",
+                    {{"source", view.which.path}, {"snapshot", view.parent->path}});
+  }
 }
 
 // What this host knows of the dates of the chain's first link, or of its last.
@@ -235,6 +253,9 @@ task<result<subvolume_view>> observer::observe(subvolume_config which) {
     auto observed = co_await std::move(observing);
     if (!observed) {
       co_return std::move(observed.error());
+    }
+    if (const auto store = _connection->store_time()) {
+      view.seen.store_ahead = std::chrono::round<std::chrono::seconds>(*store - _with.clock.now());
     }
   }
   co_return std::move(view);

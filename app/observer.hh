@@ -51,6 +51,7 @@ struct subvolume_view {
   std::map<std::string, std::uint64_t> objects;  // under the subvolume's keys: size
   std::vector<btrfs::snapshot> snapshots;        // of this subvolume by name, oldest name first
   std::optional<btrfs::snapshot> parent;         // the one that is the last backup's
+  std::optional<btrfs::uuid> source;             // what would be backed up; absent: not known
 
   // Whether a key or a snapshot carries this time (compact form) already.
   [[nodiscard]] bool time_is_taken(const std::string& time) const;
@@ -80,6 +81,7 @@ class observer {
   [[nodiscard]] std::vector<planner::date_witness> witnesses_of(const subvolume_view& view,
                                                                 const chain_link& link,
                                                                 bool full) const;
+  void observe_source(subvolume_view& view) const;
 
   const services& _with;
   store_connection* _connection;

@@ -1,6 +1,7 @@
 #include "app/unfinished.hh"
 
 #include "app/second_look.hh"
+#include "engine/offload.hh"
 #include "planner/keys.hh"
 
 #include <algorithm>
@@ -399,7 +400,11 @@ task<result<void>> remove_unfinished_objects(const services& with, store_connect
 task<result<void>> remove_snapshot(const services& with, std::string path) {
   const std::filesystem::path where(path);
   for (int attempt = 0;; ++attempt) {
-    auto removed = btrfs::delete_subvolume(where.parent_path().string(), where.filename().string());
+    std::function<result<void>()> call = [where] {
+      return btrfs::delete_subvolume(where.parent_path().string(), where.filename().string());
+    };
+    auto removing = engine::offload(with.loop, std::move(call));
+    auto removed = co_await std::move(removing);
     if (removed || removed.error().status != EPERM || attempt == 20) {
       co_return removed;
     }

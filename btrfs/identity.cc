@@ -68,6 +68,24 @@ std::string was_changed(const subvolume_info& found, std::uint64_t was) {
          "programs out of snapshots.base_dir";
 }
 
+std::string compare_source(const std::optional<uuid>& recorded, const subvolume_info& source,
+                           const std::string& path, const subvolume_info* parent) {
+  if (!recorded || recorded->is_null() || *recorded == source.own_uuid) {
+    return "";
+  }
+  if (parent != nullptr && !source.parent_uuid.is_null()) {
+    const bool of_parent = source.parent_uuid == parent->own_uuid;
+    const bool sibling =
+        !parent->received_uuid.is_null() && source.parent_uuid == parent->parent_uuid;
+    if (of_parent || sibling) {
+      return "";
+    }
+  }
+  return path + " is another subvolume (UUID " + source.own_uuid.text() +
+         ") than the one that the last backup was made of (UUID " + recorded->text() +
+         "): it was replaced, or its volume is not mounted there now";
+}
+
 identity_finding compare_identity(const recorded_identity& recorded, const subvolume_info& found) {
   if (!recorded.own_uuid) {
     return {identity_verdict::unknown, "the manifest records no UUID of its snapshot"};

@@ -46,6 +46,14 @@ struct identity_finding {
 // `unknown`: the manifest records no UUID, and whoever asks needs other evidence.
 identity_finding compare_identity(const recorded_identity& recorded, const subvolume_info& found);
 
+// Empty where `source`, at `path`, is what the last backup was made of, whose snapshot is `parent`
+// and has recorded `recorded` as the UUID of its source; else a sentence. A source that was made
+// from that very snapshot goes on with its backups: a snapshot of it, or, of a received copy, a
+// sibling, as a restore that keeps a copy makes its target.
+[[nodiscard]] std::string compare_source(const std::optional<uuid>& recorded,
+                                         const subvolume_info& source, const std::string& path,
+                                         const subvolume_info* parent);
+
 // That the content of a read-only snapshot is not what it was: what may have done that, and how it
 // is kept away. `was`: its ctransid then.
 [[nodiscard]] std::string was_changed(const subvolume_info& found, std::uint64_t was);

@@ -214,12 +214,12 @@ result<uuid> snapshot_manager::base_filesystem(const std::string& source) const 
 }
 
 result<void> snapshot_manager::check(const std::string& source) const {
+  if (auto info = inspect_source(source); !info) {
+    return std::move(info.error());
+  }
   auto there = filesystem_id(source);
   if (!there) {
     return std::move(there.error());
-  }
-  if (auto info = inspect_subvolume(source); !info) {
-    return std::move(info.error());
   }
   auto here = base_filesystem(source);
   if (!here) {
@@ -243,14 +243,25 @@ result<snapshot> snapshot_manager::create(const std::string& source, std::string
     return bad_name(name);
   }
   made->path = path_of(name);
-  auto origin = inspect_subvolume(source);
+  // Opened once: what is looked at is what the snapshot is of.
+  auto from = open_source(source);
+  if (!from) {
+    return std::move(from.error());
+  }
+  auto origin = inspect_subvolume(from->get(), source);
   if (!origin) {
     return std::move(origin.error());
+  }
+  auto base = open_directory(_base);
+  if (!base) {
+    return std::move(base.error()).within("snapshots.base_dir");
   }
   // A read-only snapshot keeps its source's received UUID, which would then stand for all snapshots
   // of this source alike, here and in their streams; a writable one has none.
   const bool received = !origin->received_uuid.is_null();
-  if (auto done = create_snapshot(source, _base, name, !received); !done) {
+  if (auto done = create_snapshot(from->get(), base->get(), name, !received,
+                                  source + " at " + _base + "/" + name);
+      !done) {
     return std::move(done.error());
   }
   // From here on there is a snapshot, which nobody would know of.

@@ -15,6 +15,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
+#include <cstdlib>
 #include <cstring>
 
 namespace bts3::btrfs {
@@ -59,6 +61,24 @@ result<unique_fd> open_on_btrfs(const std::string& path) {
     return std::move(fine.error());
   }
   return fd;
+}
+
+// The path without what would make the kernel follow a link at its end: slashes, and dots.
+std::string without_tail(std::string path) {
+  while (path.size() > 1 && (path.ends_with('/') || path.ends_with("/."))) {
+    path.pop_back();
+  }
+  return path;
+}
+
+error is_a_link(const std::string& path) {
+  char real[PATH_MAX];
+  const std::string to = ::realpath(path.c_str(), real) != nullptr ? real : "nothing";
+  const std::string name = path.substr(path.rfind('/') + 1);
+  return not_usable(path + " is a symbolic link, to " + to +
+                        ": what is behind it may become something else at any time",
+                    "name the subvolume itself, {name = \"" + name + "\", path = \"" + to +
+                        "\"} in subvolumes.paths, so that its backups go on");
 }
 
 // The path of a subvolume within the one that `fd` is the root of, by its reference there.
@@ -156,6 +176,30 @@ result<unique_fd> open_beneath(int directory, const std::string& path, const std
     return system_error(errno, shown);
   }
   return fd;
+}
+
+result<unique_fd> open_source(const std::string& path) {
+  const std::string plain = without_tail(path);
+  unique_fd fd(::open(plain.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (fd.valid()) {
+    return fd;
+  }
+  const int err = errno;
+  struct stat entry{};
+  if (::lstat(plain.c_str(), &entry) == 0 && S_ISLNK(entry.st_mode)) {
+    return is_a_link(plain);
+  }
+  return system_error(
+      err, path,
+      "check that it is there, its filesystem mounted, and this user allowed to read it");
+}
+
+result<subvolume_info> inspect_source(const std::string& path) {
+  auto fd = open_source(path);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  return inspect_subvolume(fd->get(), path);
 }
 
 result<subvolume_info> inspect_subvolume(const std::string& path) {

@@ -52,12 +52,22 @@ struct subvolume_info {
   bool read_only = false;
 };
 
-// Errors: the path is missing or cannot be opened, is not on Btrfs, or is an ordinary directory;
-// each with its remedy.
+// Errors: the path is missing or cannot be opened, is a symbolic link (its last component is not
+// followed: whoever may change the link would choose), is not on Btrfs, or is an ordinary
+// directory; each with its remedy.
 engine::result<subvolume_info> inspect_subvolume(const std::string& path);
+// The same in two steps, for whoever goes on with what was looked at. `path` is for errors.
+engine::result<engine::unique_fd> open_subvolume(const std::string& path);
+engine::result<subvolume_info> inspect_subvolume(const engine::unique_fd& subvolume,
+                                                 const std::string& path);
 
 // The same of an open directory, which errors call `shown`.
 engine::result<subvolume_info> inspect_subvolume(int directory, const std::string& shown);
+
+// What is to be backed up: the last component of its path is not followed where it is a symbolic
+// link, since whoever may change the link would choose. Errors as above, with the remedy.
+engine::result<engine::unique_fd> open_source(const std::string& path);
+engine::result<subvolume_info> inspect_source(const std::string& path);
 
 // Whether `path` is a subvolume's root; false for anything else, missing paths included.
 bool is_subvolume(const std::string& path);

@@ -9,7 +9,11 @@ namespace bts3::planner {
 namespace {
 
 using std::chrono::days;
+using std::chrono::seconds;
 using std::chrono::sys_days;
+
+// What right clocks never differ by, whatever a store's proxy makes of its answers.
+constexpr seconds clocks_differ_max = days(1);
 
 plan made(action what, std::string reason, std::string sentence) {
   plan decided;
@@ -66,6 +70,31 @@ class cadence {
   // Never, where no link counts.
   sys_days _full_due = sys_days::max();
 };
+
+// What is to be added to `here`, this machine's time; a warning where the clocks differ.
+seconds judge_clocks(const observation& seen, timestamp here, std::vector<notice>& warnings) {
+  const seconds ahead = seen.store_ahead.value_or(seconds(0));
+  if (std::chrono::abs(ahead) <= clocks_differ_max) {
+    return seconds(0);
+  }
+  std::optional<timestamp> latest = seen.last_run;
+  if (!seen.chain_times.empty() && (!latest || *latest < seen.chain_times.back())) {
+    latest = seen.chain_times.back();
+  }
+  const timestamp store(here.when() + ahead);
+  const auto before_what_was = [&](timestamp time) {
+    return latest && time.when() + clocks_differ_max < latest->when();
+  };
+  const bool believed = !before_what_was(store) || before_what_was(here);
+  warnings.push_back({"clocks_differ",
+                      "this machine's clock says " + here.rfc3339() + ", and the store's " +
+                          store.rfc3339() + "; " +
+                          (believed ? "the store's counts"
+                                    : "the last backup or run, of " + latest->rfc3339() +
+                                          ", is later than the store's, so this machine's counts") +
+                          "; set the one that is wrong (NTP)"});
+  return believed ? ahead : seconds(0);
+}
 
 // Fulls for which dates do not matter: there is no backup, or none that could be restored.
 std::optional<plan> urgent(const observation& seen, const policy& by) {
@@ -128,6 +157,9 @@ plan decide_by_date(const observation& seen, const policy& by, const cadence& da
         seen.parent == parent_state::changed ? "parent_changed" : "parent_missing",
         "the snapshot of the last backup cannot be its parent: " + seen.parent_problem);
   }
+  if (!seen.source_problem.empty()) {
+    return full_because("source_changed", seen.source_problem);
+  }
   plan incremental =
       due ? made(action::incremental, "incremental_due",
                  dates.last_in_future()
@@ -161,9 +193,13 @@ bool plan::is_fallback() const {
          reason != "full_requested";
 }
 
-plan decide(const observation& seen, const policy& by, timestamp now, const time_zone& zone) {
+plan decide(const observation& seen, const policy& by, timestamp here, const time_zone& zone) {
   std::vector<notice> warnings;
-  const std::string clock = "this machine's clock says " + now.rfc3339();
+  const seconds correction = judge_clocks(seen, here, warnings);
+  const timestamp now(here.when() + correction);
+  const std::string clock =
+      (correction == seconds(0) ? "this machine's clock says " : "the store's clock says ") +
+      now.rfc3339();
   if (seen.last_run && slot_of(*seen.last_run, by.when_due.run_at, zone) >
                            slot_of(now, by.when_due.run_at, zone) + days(1)) {
     warnings.push_back(
@@ -196,6 +232,10 @@ plan decide(const observation& seen, const policy& by, timestamp now, const time
     decided->due = now;
   }
   decided->clock_suspect = !warnings.empty();
+  decided->clock_correction = correction;
+  if (!seen.source_problem.empty() && decided->reason != "source_changed") {
+    warnings.push_back({"source_changed", seen.source_problem});
+  }
   decided->warnings = std::move(warnings);
   return std::move(*decided);
 }

@@ -3,17 +3,23 @@
 //
 // Reason words are stable and documented in README.md:
 //   full         first_backup, pointer_missing, manifest_unusable, chain_broken, chunk_missing,
-//                receive_refused, adopted, full_due, full_requested, parent_missing, parent_changed
+//                receive_refused, adopted, full_due, full_requested, source_changed,
+//                parent_missing, parent_changed
 //   incremental  incremental_due, requested
 //   skip         not_due
 //   stop         foreign_host
 // A last backup that cannot be restored is replaced by a full at once; a parent that is missing or
-// was changed leads to a full when the next backup is due.
+// was changed, or a source that is another subvolume, leads to a full when the next backup is due.
+//
+// The time. Where the store's clock and this machine's differ by more than a day, one of them is
+// wrong, which is said; the store's counts, for what is due and for the names of a backup, unless
+// it is earlier than what has happened (the last run, the last backup) and this machine's is not.
 #pragma once
 
 #include "planner/manifest.hh"
 #include "planner/schedule.hh"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,6 +46,10 @@ struct observation {
   std::string chunk_problem;  // a chunk that is missing or has another size; empty when none
   // A link of the chain that `btrfs receive` has refused, and why; empty when none.
   std::string refused_problem;
+
+  // How far the store's clock was ahead of this machine's when it answered; absent: not known.
+  std::optional<std::chrono::seconds> store_ahead;
+  std::string source_problem;  // why the source is not that of `last`; empty when it is
 
   parent_state parent = parent_state::missing;
   std::string parent_snapshot;  // path of the local snapshot that is `last`'s, when present
@@ -69,6 +79,8 @@ struct plan {
   std::string parent_manifest;  // key, for an incremental
   // When the next backup begins to be due: for a skip, the instant; else now.
   std::optional<timestamp> due;
+  // To be added to this machine's time: what was reckoned with. 0 but for a clock that is wrong.
+  std::chrono::seconds clock_correction{0};
   std::vector<notice> warnings;
   // Dates contradict the clock: nothing may be deleted in this run.
   bool clock_suspect = false;
@@ -80,7 +92,8 @@ struct plan {
   [[nodiscard]] bool is_fallback() const;
 };
 
-plan decide(const observation& seen, const policy& by, timestamp now, const time_zone& zone);
+// `here`: this machine's time.
+plan decide(const observation& seen, const policy& by, timestamp here, const time_zone& zone);
 
 // When the backup's snapshot was made: from the snapshot's name, {name}__{TIME}__{kind}, or else
 // what the manifest says of itself (the earlier tool wrote that seconds or hours later).

@@ -1,8 +1,11 @@
 """Cases of identity: what a snapshot's name, UUID and path promise is compared with what lies there now."""
 import fcntl
 import os
+import pathlib
+import signal
 import struct
 import subprocess
+import time
 
 from doctor import examined
 from world import btrfs, case, dataset, says
@@ -154,3 +157,137 @@ def deduplication_inside_a_snapshot_is_told_by_its_name(w):
     os.close(second)
     subprocess.run(["sync"], check=True)
     full_that_restores(w, "bees", "duperemove", "docs/operations.md")
+
+
+def source_changed(w):
+    """The next backup is a full of what is there now, and says why; doctor said so before."""
+    found = examined(w)["backups", "data"]
+    assert found["outcome"] == "warning" and "another subvolume" in found["found"], found
+    says(w.backup(), "kind=full", "reason=source_changed", "another subvolume")
+    assert w.manifest()["kind"] == "full"
+    says(w.backup(), "kind=incremental", "reason=requested")
+
+
+@case
+def another_subvolume_in_the_sources_place_is_said_and_makes_a_full(w):
+    w.tool.tables["snapshots"]["retain"] = 9
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.backup()
+    w.data.rename(w.mount / "away")
+    w.filesystem.subvolume("data")
+    (w.data / "other").write_text("somebody else's\n")
+    # Nothing due: it is said all the same.
+    says(w.backup(only_when_due=True), "event=source_changed", "not_due")
+    source_changed(w)
+    # Put back what was there before, also by the name of a snapshot of it: another one than the last.
+    w.data.rename(w.mount / "other")
+    btrfs.snapshot(w.mount / "away", w.data, writable=True)
+    source_changed(w)
+
+
+@case
+def a_volume_that_is_not_mounted_is_not_backed_up_as_what_lies_below(w):
+    point = w.filesystem.subvolume("point")
+    volume = w.filesystem.subvolume("volume")
+    dataset.seed(volume, large_mib=1, small_files=5)
+    w.tool.tables["subvolumes"]["paths"] = [{"name": "data", "path": str(point)}]
+    btrfs.run("mount", "-o", "subvol=volume", w.filesystem.device, str(point))
+    w.backup()
+    btrfs.run("umount", str(point))
+    source_changed(w)
+    btrfs.run("mount", "-o", "subvol=volume", w.filesystem.device, str(point))
+    source_changed(w)
+    w.restore("--target", str(w.restored / "again"))
+    w.same(volume, w.restored / "again")
+
+
+@case
+def a_source_made_from_the_last_snapshot_goes_on(w):
+    """A rollback by hand: what was backed up is what it began as."""
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.backup()
+    btrfs.delete_subvolume(w.data)
+    btrfs.snapshot(w.snapshots / w.snapshot_names()[0], w.data, writable=True)
+    (w.data / "more").write_text("since then\n")
+    says(w.backup(), "kind=incremental", "source_made_from_the_last_snapshot")
+    w.restore("--target", str(w.restored / "again"))
+    w.same(w.data, w.restored / "again")
+
+
+@case
+def a_source_that_became_a_link_is_not_followed(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.backup()
+    key = w.pointer()["manifest_key"]
+    w.data.rename(w.mount / "away")
+    other = w.filesystem.subvolume("other")
+    (other / "secret").write_text("not to be sent\n")
+    w.data.symlink_to(other)
+    before = w.filesystem.subvolumes()
+    for path in (str(w.data), f"{w.data}/", f"{w.data}/."):
+        w.tool.tables["subvolumes"]["paths"] = [{"name": "data", "path": path}]
+        outcome = w.backup(expect=2)
+        says(outcome, "is a symbolic link", str(other), "subvolumes.paths")
+        assert w.pointer()["manifest_key"] == key and w.filesystem.subvolumes() == before
+        assert examined(w, expect=1)["subvolume", "data"]["outcome"] == "failed"
+    # As the remedy says, under the name that its backups have.
+    w.tool.tables["subvolumes"]["paths"] = [{"name": "data", "path": str(w.mount / "away")}]
+    says(w.backup(), "kind=incremental")
+
+
+@case
+def doctor_tells_who_may_exchange_a_source(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    theirs = w.mount / "theirs"
+    theirs.mkdir()
+    inner = w.filesystem.subvolume("theirs/inner")
+    w.tool.tables["subvolumes"]["paths"] = [{"name": "data", "path": str(inner)}]
+    assert examined(w)["subvolume", "data"]["outcome"] == "ok"
+    for owner, mode, who in ((1234, 0o755, "user 1234"), (0, 0o777, "everybody")):
+        os.chown(theirs, owner, 0)
+        theirs.chmod(mode)
+        found = examined(w)["subvolume", "data"]
+        assert found["outcome"] == "warning" and who in found["found"] and str(theirs) in found["found"], found
+
+
+def holding_syncs(w):
+    """Compiles harness/hold_sync.c; returns an environment, and the files that tell and that release."""
+    source = pathlib.Path(__file__).resolve().parent.parent / "harness" / "hold_sync.c"
+    library = w.directory / "hold_sync.so"
+    assert os.system(f"cc -shared -fPIC -o {library} {source} -ldl") == 0, "harness/hold_sync.c does not compile"
+    stem = w.directory / "sync"
+    environment = {"LD_PRELOAD": str(library), "HOLD_SYNC": str(stem)}
+    return environment, w.directory / "sync.held", w.directory / "sync.release"
+
+
+def wait_for(condition, running, w):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert running[0].poll() is None and time.monotonic() < deadline, w.tool.finish(running)
+        time.sleep(0.02)
+
+
+@case
+def a_snapshot_that_waits_for_its_disk_stops_neither_others_nor_signals(w):
+    paths = [w.data, w.filesystem.subvolume("second")]
+    for path in paths:
+        dataset.seed(path, large_mib=1, small_files=5)
+    w.tool.tables["subvolumes"]["paths"] = [str(path) for path in paths]
+    w.tool.tables["global"]["parallel_subvolumes"] = 2
+    environment, held, release = holding_syncs(w)
+    running = w.tool.start("backup", "--once", environment=environment)
+    try:
+        wait_for(held.exists, running, w)
+        wait_for(lambda: any(key.endswith("current.json") for key in w.bucket.list()), running, w)
+        running[0].send_signal(signal.SIGTERM)
+        running[1].seek(0)
+        wait_for(lambda: b"event=stopping" in os.pread(running[2].fileno(), 1 << 20, 0), running, w)
+    finally:
+        release.touch()
+    outcome = w.tool.finish(running)
+    assert outcome.status == 143, outcome
+    published = [key for key in w.bucket.list() if key.endswith("current.json")]
+    assert len(published) == 1, published
+    # What was being made when the signal came is gone again: nothing of it had been uploaded.
+    assert len(w.snapshot_names()) == 1 and w.journals() == [], (w.snapshot_names(), w.journals())
+    says(w.backup(), "run_finished backups=2")

@@ -19,12 +19,14 @@ class Outcome:
 
 
 def toml(tables):
-    """Strings, numbers, booleans and lists of strings are all that the tests need."""
+    """Strings, numbers, booleans, lists and inline tables are all that the tests need."""
     def value(item):
         if isinstance(item, bool):
             return "true" if item else "false"
         if isinstance(item, list):
             return "[" + ", ".join(value(one) for one in item) + "]"
+        if isinstance(item, dict):
+            return "{" + ", ".join(f"{key} = {value(one)}" for key, one in item.items()) + "}"
         # JSON's escapes are TOML's as well.
         return str(item) if isinstance(item, (int, float)) else json.dumps(str(item), ensure_ascii=False)
     return "".join(f"[{name}]\n" + "".join(f"{key} = {value(item)}\n" for key, item in keys.items()) + "\n"

@@ -214,6 +214,38 @@ BOOST_AUTO_TEST_CASE(a_mismatch_is_explained_with_both_sides) {
              "11111111-2222-3333-4444-555555555555");
 }
 
+BOOST_AUTO_TEST_CASE(a_source_is_the_recorded_one_or_was_made_from_the_last_snapshot) {
+  const uuid before = *uuid::parse("00000000-0000-0000-0000-00000000000b");
+  const uuid link = *uuid::parse("00000000-0000-0000-0000-00000000000c");
+  subvolume_info source;
+  source.own_uuid = before;
+  subvolume_info parent = snapshot();
+  parent.parent_uuid = before;
+  BOOST_TEST(compare_source(before, source, "/d", &parent) == "");
+  BOOST_TEST(compare_source(before, source, "/d", nullptr) == "");
+  // Manifests of the earlier tool record none.
+  BOOST_TEST(compare_source(std::nullopt, source, "/d", &parent) == "");
+  BOOST_TEST(compare_source(uuid(), source, "/d", &parent) == "");
+  source.own_uuid = other;
+  const std::string replaced = compare_source(before, source, "/d", &parent);
+  BOOST_TEST(replaced.starts_with("/d is another subvolume"));
+  BOOST_TEST(replaced.find("not mounted") != std::string::npos);
+  // A snapshot of the old source is not what was backed up; one of the parent is.
+  source.parent_uuid = before;
+  BOOST_TEST(compare_source(before, source, "/d", &parent) != "");
+  source.parent_uuid = parent.own_uuid;
+  BOOST_TEST(compare_source(before, source, "/d", &parent) == "");
+  BOOST_TEST(compare_source(before, source, "/d", nullptr) != "");
+  // After a restore that kept a copy, target and copy are snapshots of one link.
+  parent = received_copy();
+  parent.parent_uuid = link;
+  source.parent_uuid = link;
+  BOOST_TEST(compare_source(before, source, "/d", &parent) == "");
+  source.parent_uuid = uuid();
+  parent.parent_uuid = uuid();
+  BOOST_TEST(compare_source(before, source, "/d", &parent) != "");
+}
+
 BOOST_AUTO_TEST_CASE(a_uuid_goes_to_text_and_back_and_malformed_text_is_refused) {
   BOOST_TEST(original.text() == "11111111-2222-3333-4444-555555555555");
   BOOST_TEST((uuid::parse("AAAAAAAA-BBBB-CCCC-DDDD-EEEEEEEEEEEE") == other));

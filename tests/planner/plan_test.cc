@@ -4,6 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
@@ -119,6 +120,10 @@ const std::vector<scenario>& scenarios() {
          seen.parent = parent_state::changed;
          seen.parent_problem = "/s/x: it is writable";
        }},
+      {"source_changed",
+       [](auto& seen, auto&, auto&) {
+         seen.source_problem = "/srv/data is another subvolume than that of the last backup";
+       }},
       {"incremental_due", [](auto&, auto&, auto&) {}},
       {"requested",
        [](auto&, auto& by, auto& now) {
@@ -130,6 +135,12 @@ const std::vector<scenario>& scenarios() {
        [](auto& seen, auto&, auto&) { seen.chain_times.back() = at("20990101T020000Z"); }},
       {"incremental_due, clock set back a year",
        [](auto&, auto&, auto& now) { now = at("20250121T020003Z"); }},
+      {"not_due, clock a year ahead of the store's",
+       [](auto& seen, auto&, auto& now) {
+         now = at("20270115T020003Z");
+         seen.store_ahead = std::chrono::days(-365);
+         seen.last_run = at("20260114T020005Z");
+       }},
   };
   return all;
 }
@@ -262,6 +273,83 @@ BOOST_AUTO_TEST_CASE(a_run_from_the_future_is_reported) {
   BOOST_REQUIRE(made.warnings.size() == 1U);
   BOOST_TEST(made.warnings.front().event == "clock_went_back");
   BOOST_TEST(made.clock_suspect);
+}
+
+BOOST_AUTO_TEST_CASE(a_source_that_is_another_subvolume_is_said_and_makes_a_full_when_one_is_due) {
+  observation seen = usual();
+  seen.source_problem = "/srv/data is another subvolume";
+  seen.last_run = at("20260114T020005Z");
+  const plan full = decided(seen);
+  BOOST_TEST((full.what == action::full));
+  BOOST_TEST(full.reason == "source_changed");
+  BOOST_TEST(full.is_fallback());
+  BOOST_TEST(full.warnings.empty());
+  const plan skip = decided(seen, {}, at("20260115T030000Z"));
+  BOOST_TEST(skip.reason == "not_due");
+  BOOST_REQUIRE(skip.warnings.size() == 1U);
+  BOOST_TEST(skip.warnings.front().event == "source_changed");
+  // That is no matter of clocks: what retention says is removed is.
+  BOOST_TEST(!skip.clock_suspect);
+  // Said as well where the full has another cause.
+  policy by;
+  by.full = true;
+  BOOST_TEST(decided(seen, by).warnings.size() == 1U);
+  by.full = false;
+  by.when_due.full_every_days = 20;
+  BOOST_TEST(decided(seen, by).reason == "full_due");
+  BOOST_TEST(decided(seen, by).warnings.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(clocks_that_differ_by_a_day_or_less_change_nothing) {
+  for (const auto ahead : {std::chrono::hours(24), std::chrono::hours(-24)}) {
+    observation seen = usual();
+    seen.store_ahead = ahead;
+    const plan made = decided(seen);
+    BOOST_TEST(made.reason == "incremental_due");
+    BOOST_TEST(made.warnings.empty());
+    BOOST_TEST((made.clock_correction == std::chrono::seconds(0)));
+  }
+}
+
+// A clock that is a year ahead makes a full without it, and one that is behind makes none.
+BOOST_AUTO_TEST_CASE(the_stores_time_counts_where_this_machines_is_far_from_it) {
+  observation seen = usual();
+  seen.store_ahead = -std::chrono::days(365);
+  const plan made = decided(seen, {}, at("20270121T020003Z"));
+  BOOST_TEST(made.reason == "incremental_due");
+  BOOST_TEST((made.due == today));
+  BOOST_TEST((made.clock_correction == -std::chrono::days(365)));
+  BOOST_REQUIRE(made.warnings.size() == 1U);
+  BOOST_TEST(made.warnings.front().event == "clocks_differ");
+  BOOST_TEST(made.clock_suspect);
+  // Behind: by its own time the last backup would be from the future.
+  seen.store_ahead = std::chrono::days(365);
+  const plan behind = decided(seen, {}, at("20250121T020003Z"));
+  BOOST_TEST(behind.reason == "incremental_due");
+  BOOST_TEST((behind.due == today));
+  BOOST_TEST(behind.warnings.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_store_whose_time_is_before_what_has_happened_is_not_believed) {
+  observation seen = usual();
+  seen.store_ahead = -std::chrono::days(365);
+  const plan made = decided(seen);
+  BOOST_TEST(made.reason == "incremental_due");
+  BOOST_TEST((made.due == today));
+  BOOST_TEST((made.clock_correction == std::chrono::seconds(0)));
+  BOOST_REQUIRE(made.warnings.size() == 1U);
+  BOOST_TEST(made.warnings.front().sentence.find("this machine's counts") != std::string::npos);
+  BOOST_TEST(made.clock_suspect);
+  // Where both are before it, what happened is what was dated wrongly.
+  seen.chain_times.back() = at("20990101T020000Z");
+  BOOST_TEST((decided(seen).clock_correction == -std::chrono::days(365)));
+  // Without history the store's counts.
+  observation first;
+  first.subvolume = "data";
+  first.store_ahead = std::chrono::days(30);
+  const plan full = decided(first);
+  BOOST_TEST(full.reason == "first_backup");
+  BOOST_TEST((full.due == at("20260220T020003Z")));
 }
 
 BOOST_AUTO_TEST_CASE(a_foreign_chain_whose_snapshot_is_here_goes_on) {

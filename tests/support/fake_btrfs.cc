@@ -9,6 +9,7 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <utility>
 
 namespace bts3::testing {
@@ -30,6 +31,12 @@ std::string sent_of(const btrfs::subvolume_info& info, const std::string& stream
     raw += static_cast<char>(byte);
   }
   return send::identified(stream, raw, info.ctransid);
+}
+
+std::recursive_mutex& disk_mutex() {
+  // Snapshots are made and deleted on a thread beside that of the reactor.
+  static std::recursive_mutex mutex;
+  return mutex;
 }
 
 }  // namespace
@@ -131,11 +138,16 @@ bool uuid::is_null() const {
 }
 
 result<subvolume_info> inspect_subvolume(const std::string& path) {
+  const std::lock_guard lock(testing::disk_mutex());
   const auto found = fake_btrfs::current().known.find(path);
   if (found == fake_btrfs::current().known.end()) {
     return engine::system_error(ENOENT, path);
   }
   return found->second;
+}
+
+result<subvolume_info> inspect_source(const std::string& path) {
+  return inspect_subvolume(path);
 }
 
 result<std::vector<std::string>> nested_subvolumes(const std::string&) {
@@ -153,6 +165,7 @@ result<void> snapshot_manager::check(const std::string& source) const {
 
 result<snapshot> snapshot_manager::create(const std::string& source, std::string_view subvolume,
                                           std::string_view time, bool full) const {
+  const std::lock_guard lock(testing::disk_mutex());
   fake_btrfs& disk = fake_btrfs::current();
   auto of = inspect_subvolume(source);
   if (!of) {
@@ -175,6 +188,7 @@ result<snapshot> snapshot_manager::create(const std::string& source, std::string
 }
 
 result<std::vector<snapshot>> snapshot_manager::list(std::string_view subvolume) const {
+  const std::lock_guard lock(testing::disk_mutex());
   std::vector<snapshot> found;
   for (const auto& [path, info] : fake_btrfs::current().known) {
     const std::string stem = _base + "/" + std::string(subvolume) + "__";
@@ -207,6 +221,7 @@ result<void> snapshot_manager::remove(const std::string& name) const {
 }
 
 result<void> delete_subvolume(const std::string& parent, const std::string& name) {
+  const std::lock_guard lock(testing::disk_mutex());
   const std::string path = parent + "/" + name;
   if (fake_btrfs::current().known.erase(path) == 0) {
     return engine::system_error(ENOENT, path);
@@ -224,7 +239,10 @@ task<result<capabilities>> detect_capabilities(engine::reactor&) {
 
 result<send_process> send_process::start(engine::reactor& loop, const send_options& options) {
   fake_btrfs& disk = fake_btrfs::current();
-  BTS3_ASSERT(disk.known.contains(options.snapshot));
+  {
+    const std::lock_guard lock(testing::disk_mutex());
+    BTS3_ASSERT(disk.known.contains(options.snapshot));
+  }
   ++disk.sends;
   auto ends = engine::make_pipe();
   if (!ends) {
