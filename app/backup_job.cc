@@ -624,8 +624,11 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
     found.facts.place_problem = place_problem(_with, record);
   }
   found.facts.set_aside = is_set_aside(path);
+  const auto store_time = connection != nullptr ? connection->store_time() : std::nullopt;
   const planner::unfinished_verdict verdict = planner::decide_unfinished(
-      found.facts, now(),
+      found.facts,
+      store_time ? planner::timestamp(std::chrono::floor<std::chrono::seconds>(*store_time))
+                 : now(),
       std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
   const bool given_up = verdict.what == planner::unfinished_action::abandon ||
                         verdict.what == planner::unfinished_action::release ||
@@ -1158,6 +1161,8 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
   }
   options.protocol = backup.intent.protocol;
   options.compressed_data = backup.intent.compressed_data;
+  // What an earlier sending of it found out is not asked again, whatever comes of this one.
+  backup.upload.reset();
   auto send = btrfs::send_process::start(_with.loop, options);
   if (!send) {
     co_return std::move(send.error());

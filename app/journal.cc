@@ -2,6 +2,7 @@
 
 #include "app/json_number.hh"
 #include "app/state_store.hh"
+#include "app/whole_file.hh"
 #include "engine/files.hh"
 
 #include <nlohmann/json.hpp>
@@ -12,9 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <limits>
-#include <sstream>
 #include <utility>
 
 namespace bts3::app {
@@ -137,9 +136,19 @@ engine::sha256_state state_from(const json& in, const char* field) {
   return engine::sha256_state::from_hex(in.at(field).get<std::string>()).value();
 }
 
+void note_written_as(const json& in, journalled_chunk& chunk) {
+  if (in.contains("written_as")) {
+    chunk.written_as = in.at("written_as").get<std::string>();
+  }
+}
+
 // Applies one line after the intent. Throws as intent_from() does; false for an unknown event.
 bool apply(const json& in, journal_record& to) {
   const std::string event = in.at("event").get<std::string>();
+  if (in.contains("at")) {
+    const auto at = planner::timestamp::parse(in.at("at").get<std::string>()).value();
+    to.last_progress = std::max(to.last_progress.value_or(at), at);
+  }
   if (event == "snapshot") {
     to.snapshot = snapshot_identity{in.at("uuid").get<std::string>(),
                                     number_of<std::uint64_t>(in, "ctransid")};
@@ -154,6 +163,7 @@ bool apply(const json& in, journal_record& to) {
   if (event == "upload") {
     chunk.upload_id = in.at("id").get<std::string>();
     chunk.checksums = in.at("checksums").get<bool>();
+    note_written_as(in, chunk);
   } else if (event == "part") {
     journalled_part part;
     part.size = number_of<std::uint64_t>(in, "size");
@@ -167,6 +177,7 @@ bool apply(const json& in, journal_record& to) {
   } else if (event == "whole") {
     chunk.size = number_of<std::uint64_t>(in, "size");
     chunk.sha256 = in.at("sha256").get<std::string>();
+    note_written_as(in, chunk);
   } else if (event == "stored") {
     chunk.stored = true;
     chunk.etag = in.at("etag").get<std::string>();
@@ -227,12 +238,12 @@ struct journal_subject {
   bool local_only = false;
 };
 std::optional<journal_subject> subject_of(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  if (!std::getline(file, line) || file.eof()) {
+  const auto text = read_whole(path);
+  const std::size_t end = text && *text ? (*text)->find('\n') : std::string::npos;
+  if (end == std::string::npos) {
     return std::nullopt;
   }
-  const json in = json::parse(line, nullptr, false);
+  const json in = json::parse((*text)->substr(0, end), nullptr, false);
   try {
     return journal_subject{in.at("subvolume").get<std::string>(), in.at("local_only").get<bool>()};
   } catch (const json::exception&) {
@@ -321,22 +332,24 @@ result<std::string> set_damaged_journal_aside(const std::string& path, planner::
 }
 
 result<std::optional<journal_record>> read_journal(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) {
-    if (errno == ENOENT) {
-      return std::optional<journal_record>();
-    }
-    return system_error(errno, "reading journal " + path);
+  auto text = read_whole(path);
+  if (!text) {
+    return std::move(text.error()).within("the journal of an unfinished backup");
   }
+  if (!*text) {
+    return std::optional<journal_record>();
+  }
+  std::string_view rest = **text;
   journal_record record;
-  std::string line;
   bool first = true;
   std::size_t number = 1;
-  for (; std::getline(file, line); ++number) {
-    if (file.eof()) {
-      break;  // torn: a whole line ends in a newline
+  for (;; ++number) {
+    const std::size_t end = rest.find('\n');
+    if (end == std::string_view::npos) {
+      break;  // torn, or the end: a whole line ends in a newline
     }
-    const json in = json::parse(line, nullptr, false);
+    const json in = json::parse(rest.substr(0, end), nullptr, false);
+    rest.remove_prefix(end + 1);
     const std::string where = "line " + std::to_string(number);
     try {
       if (first) {
@@ -406,10 +419,11 @@ result<std::unique_ptr<journal>> journal::reopen(engine::reactor& loop, engine::
   if (!file.valid()) {
     return system_error(errno, "journal " + path);
   }
-  std::ifstream in(path);
-  std::stringstream text;
-  text << in.rdbuf();
-  const std::string all = text.str();
+  auto text = read_whole(path);
+  if (!text) {
+    return std::move(text.error()).within("journal");
+  }
+  const std::string all = std::move(*text).value_or("");
   const std::size_t last = all.rfind('\n');
   const std::size_t whole = last == std::string::npos ? 0 : last + 1;
   if (whole != all.size() && ::ftruncate(file.get(), static_cast<off_t>(whole)) != 0) {
@@ -459,12 +473,14 @@ task<void> journal::note_snapshot(snapshot_identity identity) {
   co_await std::move(appending);
 }
 
-task<void> journal::note_upload(std::uint32_t chunk, std::string id, bool checksums) {
+task<void> journal::note_upload(std::uint32_t chunk, std::string id, bool checksums,
+                                std::string written_as) {
   json out;
   out["event"] = "upload";
   out["chunk"] = chunk;
   out["id"] = id;
   out["checksums"] = checksums;
+  out["written_as"] = written_as;
   auto appending = append(text_of(out));
   co_await std::move(appending);
 }
@@ -481,17 +497,22 @@ task<void> journal::note_part(std::uint32_t chunk, std::uint32_t number, journal
     out["state"] = part.state->hex();
   }
   out["digest"] = part.digest.hex();
+  if (part.at) {
+    out["at"] = part.at->compact();
+  }
   ++_parts_noted;
   auto appending = append(text_of(out));
   co_await std::move(appending);
 }
 
-task<void> journal::note_whole(std::uint32_t chunk, std::uint64_t size, std::string sha256) {
+task<void> journal::note_whole(std::uint32_t chunk, std::uint64_t size, std::string sha256,
+                               std::string written_as) {
   json out;
   out["event"] = "whole";
   out["chunk"] = chunk;
   out["size"] = size;
   out["sha256"] = sha256;
+  out["written_as"] = written_as;
   auto appending = append(text_of(out));
   co_await std::move(appending);
 }

@@ -8,9 +8,11 @@
 //
 //   {"version":1,"event":"intent", ...}
 //   {"event":"snapshot","uuid":...,"ctransid":...}
-//   {"event":"upload","chunk":0,"id":...,"checksums":true}
-//   {"event":"part","chunk":0,"part":1,"size":...,"etag":...,"crc32":...,"state":...,"digest":...}
-//   {"event":"whole","chunk":0,"size":...,"sha256":...}    the stream has ended and was proven
+//   {"event":"upload","chunk":0,"id":...,"checksums":true,"written_as":...}
+//   {"event":"part","chunk":0,"part":1,"size":...,"etag":...,"crc32":...,"state":...,"digest":...,
+//    "at":...}                                             by the store's clock where it is known
+//   {"event":"whole","chunk":0,"size":...,"sha256":...,"written_as":...}
+//                                                          the stream has ended and was proven
 //   {"event":"stored","chunk":0,"etag":...}                the object exists
 //   {"event":"discard","chunk":0}                          its upload and parts count no more
 #pragma once
@@ -69,11 +71,15 @@ struct journalled_part {
   std::uint32_t crc32 = 0;
   std::optional<engine::sha256_state> state;  // of the chunk after this part
   engine::sha256_state digest;                // of the chunk, if it ends with this part
+  std::optional<planner::timestamp> at;       // when it was acknowledged
 };
 
 struct journalled_chunk {
   std::string upload_id;   // empty: none was recorded
   bool checksums = false;  // the upload was created with CRC32 declared
+  // Storage class and encryption that it was or is to be written with, as one text; nullopt in
+  // journals of older versions.
+  std::optional<std::string> written_as;
   std::map<std::uint32_t, journalled_part> parts;
   std::optional<std::uint64_t> size;  // known once the stream was proven whole
   std::string sha256;
@@ -85,6 +91,8 @@ struct journal_record {
   backup_intent intent;
   std::optional<snapshot_identity> snapshot;
   std::map<std::uint32_t, journalled_chunk> chunks;
+  // When the last part was acknowledged, also of a chunk that was discarded since.
+  std::optional<planner::timestamp> last_progress;
 };
 
 class journal {
@@ -101,9 +109,11 @@ class journal {
   // Each returns when its line is durable. A line that cannot be written is the last one, and a
   // warning says so: what is recorded stays true, and a later run repeats more than it had to.
   engine::task<void> note_snapshot(snapshot_identity identity);
-  engine::task<void> note_upload(std::uint32_t chunk, std::string id, bool checksums);
+  engine::task<void> note_upload(std::uint32_t chunk, std::string id, bool checksums,
+                                 std::string written_as = {});
   engine::task<void> note_part(std::uint32_t chunk, std::uint32_t number, journalled_part part);
-  engine::task<void> note_whole(std::uint32_t chunk, std::uint64_t size, std::string sha256);
+  engine::task<void> note_whole(std::uint32_t chunk, std::uint64_t size, std::string sha256,
+                                std::string written_as = {});
   engine::task<void> note_stored(std::uint32_t chunk, std::string etag);
   engine::task<void> note_discarded(std::uint32_t chunk);
 
@@ -153,7 +163,8 @@ engine::result<std::string> set_journal_aside(const std::string& path, planner::
 engine::result<std::string> set_damaged_journal_aside(const std::string& path,
                                                       planner::timestamp when);
 
-// Reason protocol when the file makes no sense: its first line is damaged, or a newer version
+// A file that cannot be read is an error of reason system: nothing follows from it. Reason protocol
+// when the file makes no sense: its first line is damaged, or a newer version
 // wrote it. Nullopt when there is no file, or it is empty: a crash came before the intent was
 // written, so nothing was done.
 engine::result<std::optional<journal_record>> read_journal(const std::string& path);

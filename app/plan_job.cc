@@ -203,8 +203,11 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
     } else {
       found.facts.pointer_unmoved = true;  // that place is looked at when it is cleaned up
     }
+    const auto store_time = _connection->store_time();
     planned.unfinished = planner::decide_unfinished(
-        found.facts, now,
+        found.facts,
+        store_time ? planner::timestamp(std::chrono::floor<std::chrono::seconds>(*store_time))
+                   : now,
         std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
   }
   planned.plan = planner::decide(view.seen, _policy, now, _zone);

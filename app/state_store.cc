@@ -1,18 +1,15 @@
 #include "app/state_store.hh"
 
+#include "app/whole_file.hh"
 #include "engine/files.hh"
 #include "planner/timestamp.hh"
 
 #include <nlohmann/json.hpp>
 #include <simdjson.h>
 
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 namespace bts3::app {
@@ -76,19 +73,6 @@ std::optional<run_state> parse_state(const std::string& json) {
   return state;
 }
 
-std::optional<std::string> read_file(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) {
-    return std::nullopt;
-  }
-  std::stringstream text;
-  text << file.rdbuf();
-  if (file.bad()) {
-    return std::nullopt;  // half a file would pass for a damaged one
-  }
-  return text.str();
-}
-
 }  // namespace
 
 state_store::state_store(std::string path, const engine::clock& clock, engine::log_sink& log)
@@ -96,18 +80,11 @@ state_store::state_store(std::string path, const engine::clock& clock, engine::l
 
 // Nullopt when the file is damaged.
 result<std::optional<run_state>> state_store::read() const {
-  struct stat entry{};
-  if (::stat(_path.c_str(), &entry) != 0) {
-    if (errno == ENOENT) {
-      return std::optional<run_state>(run_state());
-    }
-    return system_error(errno, "global.state_path " + _path);
-  }
-  const auto text = read_file(_path);
+  auto text = read_whole(_path);
   if (!text) {
-    return system_error(errno, "reading " + _path);
+    return std::move(text.error()).within("global.state_path");
   }
-  return parse_state(*text);
+  return *text ? parse_state(**text) : std::optional<run_state>(run_state());
 }
 
 result<bool> state_store::is_damaged() const {
@@ -156,8 +133,12 @@ result<void> state_store::save(const run_state& state) {
         system_error(code.value(), "global.state_path: making the directory of " + _path));
   }
   nlohmann::ordered_json out = nlohmann::ordered_json::object();
-  if (const auto before = read_file(_path)) {
-    auto parsed = nlohmann::ordered_json::parse(*before, nullptr, false);
+  auto before = read_whole(_path);
+  if (!before) {
+    return std::move(before.error()).within("global.state_path");
+  }
+  if (*before) {
+    auto parsed = nlohmann::ordered_json::parse(**before, nullptr, false);
     if (parsed.is_object()) {
       out = std::move(parsed);
     }

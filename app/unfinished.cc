@@ -317,6 +317,7 @@ task<result<unfinished_finding>> examine_unfinished(const services& with,
   const backup_intent& intent = record.intent;
   unfinished_finding found;
   found.facts.began = intent.when;
+  found.facts.last_progress = record.last_progress;
   found.facts.local_only = intent.local_only;
   found.facts.configured = view != nullptr;
   found.facts.place_problem = place_problem(with, record);

@@ -298,6 +298,42 @@ s3::write_options upload_stream::chunk_options() const {
                            "application/octet-stream");
 }
 
+// What a chunk's journal compares: everything that an object keeps of how it was written.
+std::string upload_stream::written_as() const {
+  const s3::write_options options = chunk_options();
+  return options.stored_as.str() + " " + options.sse + " " + options.sse_kms_key_id;
+}
+
+planner::timestamp upload_stream::store_time() const {
+  const auto known = _connection != nullptr ? _connection->store_time() : std::nullopt;
+  return planner::timestamp(
+      std::chrono::floor<std::chrono::seconds>(known.value_or(_with.clock.now())));
+}
+
+// Its upload is of no use any more. An object that exists already is written over.
+task<result<void>> upload_stream::begin_anew(chunk& one) {
+  _with.log.write(engine::log_level::warning, "backup", "chunk_begun_anew",
+                  {{"key", one.key.str()},
+                   {"reason", "s3.storage_class_chunks, s3.sse or s3.sse_kms_key_id have changed"},
+                   {"before", *one.earlier.written_as},
+                   {"now", written_as()}});
+  if (!one.earlier.upload_id.empty()) {
+    auto aborting = _connection->store().abort_multipart_upload(
+        one.key, s3::upload_id(one.earlier.upload_id), _stop.token());
+    auto aborted = co_await std::move(aborting);
+    if (!aborted) {
+      co_return aborted;
+    }
+  }
+  if (_journal != nullptr) {
+    auto noting = _journal->note_discarded(one.index);
+    co_await std::move(noting);
+  }
+  one.exists = one.earlier.stored || one.earlier.size;  // perhaps
+  one.earlier = journalled_chunk();
+  co_return engine::ok();
+}
+
 task<result<bool>> upload_stream::is_stored(chunk& one) {
   auto asking = _connection->store().head_object(one.key, _stop.token());
   auto info = co_await std::move(asking);
@@ -318,6 +354,10 @@ task<result<bool>> upload_stream::is_stored(chunk& one) {
 
 // What the store still has of a chunk that an earlier attempt began.
 task<result<void>> upload_stream::look_at(chunk& one) {
+  if (one.earlier.written_as && *one.earlier.written_as != written_as()) {
+    auto beginning = begin_anew(one);
+    co_return co_await std::move(beginning);
+  }
   if (one.earlier.stored || one.earlier.size) {
     // Complete may have been carried out although its answer was lost.
     auto asking = is_stored(one);
@@ -567,8 +607,8 @@ task<result<void>> upload_stream::send_part(chunk& of, pending_part& part,
     co_return std::move(created.error()).within("uploading " + of.key.str());
   }
   if (_journal != nullptr && !std::exchange(of.id_noted, true)) {
-    auto noting =
-        _journal->note_upload(of.index, of.upload->id()->str(), of.upload->declared_checksums());
+    auto noting = _journal->note_upload(of.index, of.upload->id()->str(),
+                                        of.upload->declared_checksums(), written_as());
     co_await std::move(noting);
   }
   part_body from;
@@ -592,6 +632,7 @@ task<result<void>> upload_stream::send_part(chunk& of, pending_part& part,
     note.crc32 = digest.crc32;
     note.state = digest.state;
     note.digest = digest.digest_if_last;
+    note.at = store_time();
     auto noting = _journal->note_part(of.index, part.number, std::move(note));
     co_await std::move(noting);
   }
@@ -680,7 +721,7 @@ task<result<std::vector<planner::chunk_record>>> upload_stream::complete() {
       co_return std::move(hashed.error());
     }
     if (_journal != nullptr && !one->stored_before) {
-      auto noting = _journal->note_whole(one->index, one->bytes, sha256_of(*one));
+      auto noting = _journal->note_whole(one->index, one->bytes, sha256_of(*one), written_as());
       co_await std::move(noting);
     }
   }

@@ -11,6 +11,9 @@
 // stream has no place for, diverged() says in which chunk; what is in the bucket of that chunk is
 // worthless then, and discard_from() removes it. The same where the store has dropped an open
 // upload in the middle: nothing but sending the stream again brings its parts back.
+// A chunk that was begun with another storage class or encryption than is configured now is begun
+// anew: what the manifest says of a backup holds for each of its chunks, and who turns encryption
+// on wants nothing stored without.
 #pragma once
 
 #include "app/journal.hh"
@@ -134,8 +137,11 @@ class upload_stream {
   class part_source;
   chunk& chunk_at(std::uint32_t index);
   s3::write_options chunk_options() const;
+  std::string written_as() const;
+  planner::timestamp store_time() const;
   engine::task<engine::result<void>> look_at_earlier();
   engine::task<engine::result<void>> look_at(chunk& one);
+  engine::task<engine::result<void>> begin_anew(chunk& one);
   engine::task<engine::result<bool>> is_stored(chunk& one);
   engine::task<void> upload_part(chunk& of, pending_part part);
   engine::task<engine::result<void>> send_part(chunk& of, pending_part& part,

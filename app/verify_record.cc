@@ -2,6 +2,7 @@
 
 #include "app/json_number.hh"
 #include "app/state_store.hh"
+#include "app/whole_file.hh"
 #include "engine/files.hh"
 #include "engine/unique_fd.hh"
 #include "planner/keys.hh"
@@ -13,8 +14,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 namespace bts3::app {
@@ -351,20 +350,18 @@ std::string place_of(const services& with, const std::string& subvolume) {
 
 result<verify_record> read_verify_record(const std::string& state_path) {
   const std::string path = verify_record_path(state_path);
-  std::ifstream file(path);
-  if (!file) {
-    if (errno == ENOENT || errno == ENOTDIR) {
+  auto text = read_whole(path);
+  if (!text) {
+    if (text.error().status == ENOTDIR) {
       return verify_record();
     }
-    return engine::system_error(errno, "reading " + path);
+    return std::move(text.error());
   }
-  std::stringstream text;
-  text << file.rdbuf();
-  if (file.bad()) {  // half of it would pass for nonsense, and be replaced
-    return engine::system_error(errno != 0 ? errno : EIO, "reading " + path);
+  if (!*text) {
+    return verify_record();
   }
   try {
-    const json in = json::parse(text.str());
+    const json in = json::parse(**text);
     if (whole_number_in<std::uint64_t>(in.at("version")).value() > version) {
       return damaged(path, "it was written by a newer version");
     }

@@ -88,9 +88,11 @@ unfinished_verdict decide_unfinished(const unfinished_backup& seen, timestamp no
     return abandon("settings_changed", seen.settings_problem);
   }
   // A clock that went backwards makes nothing old.
-  if (now.when() - seen.began.when() > resume_for) {
-    return abandon("expired", "it began at " + seen.began.rfc3339() +
-                                  ", longer ago than s3.resume_for allows");
+  if (now.when() - seen.last_progress.value_or(seen.began).when() > resume_for) {
+    return abandon("expired",
+                   (seen.last_progress ? "its last part arrived at " + seen.last_progress->rfc3339()
+                                       : "it began at " + seen.began.rfc3339()) +
+                       ", longer ago than s3.resume_for allows");
   }
   if (!seen.snapshot_problem.empty()) {
     return abandon("snapshot_unusable", seen.snapshot_problem);

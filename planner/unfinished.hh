@@ -4,6 +4,7 @@
 #include "planner/timestamp.hh"
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,8 @@ namespace bts3::planner {
 // What is known of it, from its journal and from the place (endpoint, bucket) that it names.
 struct unfinished_backup {
   timestamp began;
+  // When the store last acknowledged a part of it; nullopt: not known (older journals), or none.
+  std::optional<timestamp> last_progress;
   bool pointer_names_it = false;   // or its chain does
   bool manifest_is_there = false;  // and is this backup's: same snapshot
   // A backup of another snapshot has that key: a second writer's, of the same second.
@@ -51,7 +54,8 @@ struct unfinished_verdict {
   std::string sentence;
 };
 
-// `resume_for`: how long an upload may stay open before it is given up.
+// `resume_for`: how long an upload may go without a new part before it is given up. However long a
+// first full takes, it is not thrown away while it gets on. `now` had best be the store's clock.
 [[nodiscard]] unfinished_verdict decide_unfinished(const unfinished_backup& seen, timestamp now,
                                                    std::chrono::seconds resume_for);
 

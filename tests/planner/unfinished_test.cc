@@ -114,6 +114,18 @@ BOOST_AUTO_TEST_CASE(an_upload_expires_after_resume_for_and_not_by_a_clock_set_b
   BOOST_TEST(verdict_on(resumable(), "20250101T000000Z") == "resume resumable");
 }
 
+// A first full that takes weeks of nights; and a clock that was wrong when it began.
+BOOST_AUTO_TEST_CASE(an_upload_expires_by_its_last_progress_and_not_by_its_beginning) {
+  unfinished_backup seen = resumable();
+  seen.last_progress = at("20260210T050000Z");
+  BOOST_TEST(verdict_on(seen, "20260217T050000Z") == "resume resumable");
+  BOOST_TEST(verdict_on(seen, "20260217T050001Z") == "abandon expired");
+  seen.began = at("19700101T000100Z");
+  BOOST_TEST(verdict_on(seen, "20260217T050000Z") == "resume resumable");
+  seen.began = at("20990101T000000Z");
+  BOOST_TEST(verdict_on(seen, "20260217T050001Z") == "abandon expired");
+}
+
 BOOST_AUTO_TEST_CASE(the_newest_snapshots_stay_whatever_their_names_say) {
   // The clock was wrong when the second was made.
   const std::vector<local_snapshot> all = {

@@ -243,7 +243,12 @@ result<send_process> send_process::start(engine::reactor& loop, const send_optio
     const std::lock_guard lock(testing::disk_mutex());
     BTS3_ASSERT(disk.known.contains(options.snapshot));
   }
-  ++disk.sends;
+  if (++disk.sends >= disk.refused_from) {
+    engine::error failure;
+    failure.why = engine::reason::system;
+    failure.message = "starting btrfs: no more processes";
+    return failure;
+  }
   auto ends = engine::make_pipe();
   if (!ends) {
     return std::move(ends.error());

@@ -53,6 +53,8 @@ class fake_btrfs {
   [[nodiscard]] std::vector<std::string> snapshots() const;
   // Senders started so far.
   std::size_t sends = 0;
+  // The number of the first that cannot be started, as where no more processes may run.
+  std::size_t refused_from = SIZE_MAX;
 
   // For the functions that stand in for btrfs/.
   static fake_btrfs& current();

@@ -1,0 +1,197 @@
+// What makes an interrupted upload worth going on with: until when, with which settings, and what
+// a failure that is none of the stream's must not cost.
+#include "app/journal.hh"
+#include "planner/keys.hh"
+#include "tests/app/backup_rig.hh"
+#include "tests/support/memory_store.hh"
+#include "tests/support/scripted_s3_server.hh"
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+using namespace bts3;
+using namespace bts3::testing;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct scene {
+  scene() {
+    rig.shared_loop = std::move(*engine::reactor::create());
+    objects = std::make_unique<memory_store>(*rig.shared_loop);
+    rig.tuning.store = objects.get();
+  }
+
+  // A run that loses the store for good at its `step`th request.
+  void interrupt_at(std::size_t step) {
+    engine::error gone = memory_store::lost_connection();
+    gone.what_now = engine::disposition::fail;
+    objects->fail_from(objects->steps() + step, gone);
+    BOOST_TEST(rig.run_text() != "done");
+    objects->never_fail();
+    rig.log.lines.clear();
+  }
+
+  [[nodiscard]] std::string journal() const {
+    return app::journal_path(rig.settings.state_path, "data", false);
+  }
+
+  [[nodiscard]] app::journal_record journalled() const {
+    auto record = app::read_journal(journal());
+    BOOST_REQUIRE((record.has_value() && record->has_value()));
+    return **record;
+  }
+
+  bucket_contents contents() const {
+    bucket_contents there;
+    for (const auto& [key, object] : objects->objects()) {
+      there.objects[key] = object.body;
+    }
+    for (const auto& [id, upload] : objects->uploads()) {
+      there.uploads[upload.key.str() + " " + id];
+    }
+    return there;
+  }
+
+  backup_rig rig;
+  std::unique_ptr<memory_store> objects;
+};
+
+std::size_t parts_of(const app::journal_record& record) {
+  std::size_t parts = 0;
+  for (const auto& [index, chunk] : record.chunks) {
+    parts += chunk.parts.size();
+  }
+  return parts;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(resumption_suite)
+
+// A first full that takes longer than a week of nights.
+BOOST_AUTO_TEST_CASE(an_upload_that_gets_on_is_never_too_old) {
+  scene here;
+  here.interrupt_at(8);
+  const std::size_t first = parts_of(here.journalled());
+  here.rig.clock.time += 24h * 6;
+  here.interrupt_at(11);  // after looking at what there is, a part or two
+  BOOST_TEST(parts_of(here.journalled()) > first);
+  here.rig.clock.time += 24h * 6;
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.log.contains("action=resume"));
+  BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+}
+
+BOOST_AUTO_TEST_CASE(an_upload_without_a_new_part_for_so_long_is_given_up) {
+  for (const bool with_times : {true, false}) {
+    scene here;
+    here.interrupt_at(8);
+    if (!with_times) {
+      // As older versions wrote it.
+      std::string text = content_of(here.journal());
+      for (std::size_t at; (at = text.find(",\"at\":\"")) != std::string::npos;) {
+        text.erase(at, text.find('"', at + 7) + 1 - at);
+      }
+      write_file(here.journal(), text);
+    }
+    here.rig.clock.time += 24h * 8;
+    BOOST_TEST(here.rig.run_text() == "done");
+    BOOST_TEST(here.rig.log.contains("action=abandon reason=expired"));
+    BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+  }
+}
+
+// This host's clock starts in 1970, and the store's Date tells better.
+BOOST_AUTO_TEST_CASE(the_stores_clock_counts_where_it_is_known) {
+  scripted_s3_options options;
+  options.enforce_part_minimum = false;
+  scripted_s3_server server(options);
+  backup_rig rig;
+  rig.settings.endpoint_url = server.url();
+  rig.settings.concurrency = 1;
+  rig.settings.retry_for = 0ms;
+  const auto now = rig.clock.time;
+  rig.clock.time = std::chrono::system_clock::from_time_t(86'400);
+  server.script(request_match(s3_verb::upload_part, 4, 0),
+                scripted_action::answer(403, "AccessDenied"));
+  BOOST_TEST(rig.run_text() != "done");
+  BOOST_TEST(rig.journal_text() != "none");
+  server.clear_script();
+  rig.log.lines.clear();
+  rig.clock.time = now;  // NTP has set it
+  BOOST_TEST(rig.run_text() == "done");
+  BOOST_TEST(rig.log.contains("action=resume"));
+}
+
+// Whenever the first run ended: what the manifest says of storage class holds for every chunk, and
+// after a change of the encryption nothing lies there without it.
+BOOST_AUTO_TEST_CASE(what_is_uploaded_is_what_the_manifest_says_after_settings_changed) {
+  struct change {
+    const char* what;
+    std::function<void(app::config&)> make;
+  };
+  const change changes[] = {
+      {"storage class", [](app::config& to) { to.storage_class_chunks = "GLACIER_IR"; }},
+      {"encryption", [](app::config& to) { to.sse = "AES256"; }},
+      {"key",
+       [](app::config& to) {
+         to.sse = "aws:kms";
+         to.sse_kms_key_id = "key-2";
+       }},
+  };
+  std::size_t steps = 0;
+  {
+    scene undisturbed;
+    BOOST_TEST(undisturbed.rig.run_text() == "done");
+    steps = undisturbed.objects->steps();
+  }
+  for (const change& one : changes) {
+    for (std::size_t step = 6; step <= steps; ++step) {
+      BOOST_TEST_CONTEXT(one.what << ", interrupted at " << step) {
+        scene here;
+        here.rig.settings.sse = "none";
+        here.interrupt_at(step);
+        one.make(here.rig.settings);
+        BOOST_TEST(here.rig.run_text() == "done");
+        BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+        const bool published_before =
+            here.rig.log.contains("action=publish") || here.rig.log.contains("action=record");
+        for (const planner::manifest& link : here.rig.chain_in(here.contents())) {
+          for (const planner::chunk_record& chunk : link.chunks) {
+            const auto* object = here.objects->find(chunk.key);
+            BOOST_REQUIRE(object != nullptr);
+            BOOST_TEST(object->options.stored_as.str() == link.storage_class);
+            if (!published_before) {
+              const std::string sse = here.rig.settings.sse;
+              BOOST_TEST(object->options.sse == (sse == "none" ? "" : sse));
+              BOOST_TEST(object->options.sse_kms_key_id == here.rig.settings.sse_kms_key_id);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// The repeated stream differs; and then no sender can be started.
+BOOST_AUTO_TEST_CASE(a_sender_that_cannot_be_started_is_no_divergence) {
+  scene here;
+  here.interrupt_at(8);
+  const auto snapshots = here.rig.disk.snapshots();
+  BOOST_REQUIRE(snapshots.size() == 1U);
+  here.rig.disk.change_stream_of(snapshots[0], send_stream(6 * backup_rig::part_bytes + 1000, 77));
+  here.rig.disk.refused_from = here.rig.disk.sends + 2;
+  const std::string said = here.rig.run_text();
+  BOOST_TEST(said.find("no more processes") != std::string::npos, said);
+  BOOST_TEST((here.rig.disk.snapshots() == snapshots));
+  BOOST_TEST(here.rig.journal_text() != "none");
+  BOOST_TEST(!here.rig.log.contains("begins anew"));
+  here.rig.disk.refused_from = SIZE_MAX;
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.log.contains("action=resume"));
+  BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
