@@ -83,6 +83,16 @@ result<void> run_on_a_thread(Work work) {
   return outcome;
 }
 
+// It runs no more, and whether it succeeded nobody knows.
+error status_lost(int err, const std::string& program) {
+  error failure = system_error(err, "waiting for " + program,
+                               "whether it succeeded is not known: nothing else may wait for "
+                               "this program's children, and SIGCHLD must not be ignored");
+  failure.what_now = disposition::fail;
+  failure.why = reason::child_process;
+  return failure;
+}
+
 }  // namespace
 
 struct child_process::impl {
@@ -224,6 +234,9 @@ result<child_process> child_process::spawn(reactor& loop, child_options options)
     const int err = errno;
     ::kill(state->pid, SIGKILL);
     ::waitpid(state->pid, nullptr, 0);
+    if (err == ESRCH) {
+      return status_lost(err, state->options.argv.front());
+    }
     return system_error(err, "pidfd_open", err == ENOSYS ? "this needs Linux 5.3 or newer" : "");
   }
   state->stderr_pipe = std::move(stderr_ends->read_end);
@@ -292,13 +305,7 @@ task<result<siginfo_t>> child_process::impl::reap(impl& self) {
       co_return info;
     }
     if (code != 0 && errno != EINTR) {
-      // ECHILD: it has ended, and its status is lost.
-      error failure = system_error(errno, "waiting for " + self.options.argv.front(),
-                                   "whether it succeeded is not known: nothing else may wait for "
-                                   "this program's children, and SIGCHLD must not be ignored");
-      failure.what_now = disposition::fail;
-      failure.why = reason::child_process;
-      co_return failure;
+      co_return status_lost(errno, self.options.argv.front());  // ECHILD: it has ended
     }
   }
 }
