@@ -118,6 +118,7 @@ BOOST_AUTO_TEST_CASE(a_refusal_is_remembered_until_the_link_is_received_after_al
   BOOST_REQUIRE(write_verify_record(here.settings.state_path, *record).has_value());
   BOOST_TEST(remembered_refusal(here.with, "data", chain) != "");
 
+  here.clock.time += std::chrono::minutes(1);
   remember_received(here.with, "data", chain);
   BOOST_TEST(remembered_refusal(here.with, "data", chain) == "");
 }
