@@ -33,7 +33,7 @@ constexpr std::uint32_t chunks_max = 10'000'000;
 constexpr std::uint32_t parts_max = 10'000;
 // Of chunks, those with a line of their own apart: the parts that are in flight at a time.
 constexpr std::uint32_t chunks_ahead = 1000;
-constexpr int protocol_max = 1000;  // there are two
+constexpr std::uint16_t protocol_max = 1000;  // there are two
 
 // Throws std::bad_optional_access for what is no such number.
 template <typename Number>
@@ -124,7 +124,7 @@ backup_intent intent_from(const json& in) {
   intent.endpoint_url = in.at("endpoint_url").get<std::string>();
   intent.region = in.at("region").get<std::string>();
   intent.bucket = in.at("bucket").get<std::string>();
-  intent.protocol = number_of<int>(in, "protocol", protocol_max);
+  intent.protocol = number_of<std::uint16_t>(in, "protocol", protocol_max);
   intent.compressed_data = in.at("compressed_data").get<bool>();
   intent.part_size = number_of<std::uint64_t>(in, "part_size");
   intent.chunk_size = number_of<std::uint64_t>(in, "chunk_size");

@@ -69,7 +69,7 @@ std::string outcome_of(const shape& of) {
 
 // Of every stream the same size, and one run of all sizes beside each other.
 std::vector<std::vector<std::size_t>> stream_sizes(std::size_t count) {
-  const std::size_t least = send_stream(0).size();
+  const std::size_t least = 74;  // of send_stream()
   const std::vector<std::size_t> sizes = {least,    part / 2, part,
                                           part + 1, 3 * part, 3 * part + part / 2};
   std::vector<std::vector<std::size_t>> all;
