@@ -928,10 +928,10 @@ def restore_of_the_earlier_tools_format(w):
     while True:
         steps += 1
         outcome = w.tool.run("restore", "--subvolume", "data", "--target", str(w.restored / "d"), "--keep-received",
-                             environment=at(steps))
+                             "--discard", environment=at(steps))
         if w.snapshot_names():
             break
-        assert outcome.status == -signal.SIGKILL and steps < 40, outcome
+        assert outcome.status == -signal.SIGKILL and steps < 60, outcome
     assert not (w.restored / "d").exists()
     w.restore("--target", str(w.restored / "d"), "--keep-received")
     w.same(w.data, w.restored / "d")
