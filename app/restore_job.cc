@@ -115,8 +115,9 @@ result<btrfs::receive_process> start_receiver(engine::reactor& loop,
     return std::move(place.error());
   }
   const auto shared = std::make_shared<btrfs::confined_receiver>(std::move(*place));
-  return btrfs::receive_process::start(loop, btrfs::confined_receiver::directory, decompress,
-                                       [shared] { return shared->enter(); });
+  return btrfs::receive_process::start(
+      loop, btrfs::confined_receiver::directory, decompress, [shared] { return shared->enter(); },
+      workspace.lock_descriptor());
 }
 
 }  // namespace

@@ -168,7 +168,8 @@ task<void> send_process::abort() {
 
 result<receive_process> receive_process::start(engine::reactor& loop, const std::string& directory,
                                                bool decompress,
-                                               std::function<result<void>()> before_start) {
+                                               std::function<result<void>()> before_start,
+                                               int lock) {
   auto ends = engine::make_pipe(pipe_bytes);
   if (!ends) {
     return std::move(ends.error());
@@ -185,6 +186,7 @@ result<receive_process> receive_process::start(engine::reactor& loop, const std:
   }
   options.argv.push_back(directory);
   options.before_start = std::move(before_start);
+  options.kept_fd = lock;
   options.stdin_fd = ends->read_end.get();
   auto child = engine::child_process::spawn(loop, std::move(options));
   if (!child) {

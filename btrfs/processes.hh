@@ -83,10 +83,11 @@ class receive_process {
  public:
   // `directory` has to be the root of a mount, or of a subvolume that is mounted nowhere else; as
   // the thread sees it that starts the receiver, after it has called `before_start`, if there is
-  // one. `decompress`: what comes compressed is written as ordinary data.
+  // one. `decompress`: what comes compressed is written as ordinary data. `lock`: a locked
+  // descriptor that it shall hold as long as it lives.
   static engine::result<receive_process> start(
       engine::reactor& loop, const std::string& directory, bool decompress = false,
-      std::function<engine::result<void>()> before_start = {});
+      std::function<engine::result<void>()> before_start = {}, int lock = -1);
   [[nodiscard]] int fd() const { return _pipe.get(); }
   [[nodiscard]] pid_t pid() const { return _child.pid(); }
   // In the pipe, not yet read by the receiver; nullopt once our end is closed.

@@ -441,11 +441,8 @@ result<void> receive_workspace::find_place() {
 }
 
 result<void> receive_workspace::lock() {
-  // Inherited by `btrfs receive`: one that a killed restore left behind holds the lock until it has
+  // Shared with `btrfs receive`: one that a killed restore left behind holds the lock until it has
   // noticed the end of its input, and must not write beside its successor.
-  if (::fcntl(_place.get(), F_SETFD, 0) != 0) {
-    return system_error(errno, "fcntl");
-  }
   const bool locked = lock_within(_place.get(), receiver_grace);
   // One that has just finished takes the directory away.
   if (locked && has_entry(_parent.get(), private_name(_target.name), _place.get())) {

@@ -96,6 +96,8 @@ class receive_workspace {
   // The place below it in which subvolumes appear, and the names there that were there before.
   [[nodiscard]] std::string receiving_directory() const;
   [[nodiscard]] std::vector<std::string> names_before() const;
+  // Held by whoever works in it; for the receiver, which may outlive a restore that is killed.
+  [[nodiscard]] int lock_descriptor() const { return _place.get(); }
   // The same place for one `btrfs receive`.
   engine::result<confined_receiver> receiver();
   // An error with the paths that people know instead of those that a process of ours sees.

@@ -203,8 +203,11 @@ result<child_process> child_process::spawn(reactor& loop, child_options options)
   code = code != 0 ? code : place(stderr_ends->write_end.get(), STDERR_FILENO);
   // Ours are marked to be closed; a library's (libcurl's sockets, its wake-up pair, those of name
   // resolution) need not be.
-  code = code != 0 ? code
-                   : ::posix_spawn_file_actions_addclosefrom_np(&how.actions, STDERR_FILENO + 1);
+  int first_closed = STDERR_FILENO + 1;
+  if (code == 0 && state->options.kept_fd >= 0) {
+    code = place(state->options.kept_fd, first_closed++);
+  }
+  code = code != 0 ? code : ::posix_spawn_file_actions_addclosefrom_np(&how.actions, first_closed);
   result<void> prepared = ok();
   const auto start = [&] {
     code = ::posix_spawn(&state->pid, program->c_str(), &how.actions, &how.attributes, argv.data(),

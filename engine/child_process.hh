@@ -30,9 +30,10 @@ namespace bts3::engine {
 result<std::string> find_program(const std::string& name);
 
 struct child_options {
-  std::vector<std::string> argv;                   // argv[0]: see find_program()
-  int stdin_fd = -1;                               // duplicated; stays the caller's. -1: /dev/null
-  int stdout_fd = -1;                              // likewise
+  std::vector<std::string> argv;  // argv[0]: see find_program()
+  int stdin_fd = -1;              // duplicated; stays the caller's. -1: /dev/null
+  int stdout_fd = -1;             // likewise
+  int kept_fd = -1;  // stays open in the child, as descriptor 3: for a lock that it shares
   std::vector<std::string> environment_additions;  // "NAME=value", override inherited ones
   // When set, called on a thread of its own, which then starts the child and ends: what a child
   // inherits of the thread that starts it, as namespaces, can be made there. An error is spawn()'s.

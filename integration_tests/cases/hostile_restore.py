@@ -11,7 +11,7 @@ import uuid
 
 from world import case, dataset, says
 
-from restore import chain_of, fake_receive, killed_in_receive
+from restore import chain_of, fake_receive, killed_in_receive, received
 
 NOBODY = 65534
 SET_RECEIVED_SUBVOL = 0xC0C89425  # _IOWR(0x94, 37, struct btrfs_ioctl_received_subvol_args)
@@ -246,3 +246,20 @@ exec "$REAL" "$@" """))
         w.same(w.data, target)
         assert [path.name for path in w.restored.iterdir()] == ["data"]
         btrfs("subvolume", "delete", target)
+
+
+@case
+def a_receiver_that_outlives_its_restore_is_waited_for(w):
+    chain_of(w, 1, large_mib=1)
+    target = w.restored / "data"
+    told = w.tool.run("restore", "--subvolume", "data", "--target", str(target), environment=fake_receive(
+        w, "echo $$ > $PLACE/pid; kill -9 $PPID; exec sleep 600 2> /dev/null"))
+    assert told.status < 0, told
+    receiver = int((received(target) / "pid").read_text())
+    try:
+        says(w.restore("--target", str(target), expect=3), "another restore to", "is running")
+    finally:
+        os.kill(receiver, 9)
+    w.restore("--target", str(target))
+    w.same(w.data, target)
+    assert [path.name for path in w.restored.iterdir()] == ["data"]
