@@ -144,7 +144,7 @@ def a_link_that_builds_on_something_else_is_refused(w):
     manifest["snapshot"]["parent_uuid"] = w.bucket.get_json(keys[0])["snapshot"]["uuid"]
     w.bucket.put(keys[2], json.dumps(manifest).encode())
     told = w.restore("--target", str(w.restored / "data"), expect=4)
-    says(told, "builds on the snapshot", "the link before it")
+    says(told, "builds on the snapshot", "another backup")
     left = [path for path in w.filesystem.subvolumes() if "/received/" in path]
     assert len(left) == 1, left
     w.restore("--target", str(w.restored / "data"), "--manifest-key", keys[1])
