@@ -70,15 +70,14 @@ std::string outcome_of(const shape& of) {
 // Of every stream the same size, and one run of all sizes beside each other.
 std::vector<std::vector<std::size_t>> stream_sizes(std::size_t count) {
   const std::size_t least = 74;  // of send_stream()
-  const std::vector<std::size_t> sizes = {least,    part / 2, part,
-                                          part + 1, 3 * part, 3 * part + part / 2};
+  const std::vector<std::size_t> sizes = {least, part, 3 * part + part / 2};
   std::vector<std::vector<std::size_t>> all;
   for (const std::size_t bytes : sizes) {
     all.emplace_back(count, bytes);
   }
   std::vector<std::size_t> mixed;
   while (mixed.size() < count) {
-    mixed.push_back(sizes[(mixed.size() * 5 + 1) % sizes.size()]);
+    mixed.push_back(sizes[(mixed.size() * 2 + 1) % sizes.size()]);
   }
   all.push_back(std::move(mixed));
   return all;
@@ -108,11 +107,11 @@ BOOST_AUTO_TEST_CASE(more_short_streams_than_slots_end) {
 }
 
 BOOST_AUTO_TEST_CASE(every_product_of_small_limits_ends) {
-  for (const std::int64_t parallel : {1, 2, 4}) {
-    for (const std::int64_t concurrency : {1, 2, 3}) {
+  for (const std::int64_t parallel : {2, 4}) {
+    for (const std::int64_t concurrency : {1, 3}) {
       // Without a spool memory is short, with one places are.
       for (const auto& [memory, spool] :
-           std::vector<std::pair<std::uint64_t, std::uint64_t>>{{0, 0}, {2, 0}, {0, 1}, {0, 3}}) {
+           std::vector<std::pair<std::uint64_t, std::uint64_t>>{{0, 0}, {2, 0}, {0, 1}}) {
         for (auto& streams : stream_sizes(static_cast<std::size_t>(parallel) + 1)) {
           shape one;
           one.parallel = parallel;
