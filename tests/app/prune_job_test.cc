@@ -386,9 +386,11 @@ BOOST_AUTO_TEST_CASE(a_planted_manifest_makes_nothing_go_but_its_own_chunks) {
   made.store.put(notes, "mine");
   planner::manifest planted = *planner::parse_manifest(made.store.find(made.oldest[0])->body);
   for (const std::string& key : {notes, made.keys.pointer(), made.middle[1], made.newest[0]}) {
-    planner::chunk_record chunk = planted.chunks.front();
+    planner::chunk_record chunk;
+    chunk.sha256 = planted.chunks.front().sha256;
     chunk.key = key;
     chunk.size = made.store.find(key)->body.size();
+    planted.total_bytes += chunk.size;
     planted.chunks.push_back(std::move(chunk));
   }
   made.store.put(made.oldest[0], planner::write_manifest(planted));

@@ -242,6 +242,12 @@ BOOST_AUTO_TEST_CASE(a_backup_of_the_earlier_tool_is_found_by_the_time_of_its_sn
     made.created_at = *timestamp::parse(written);
     made.snapshot.name = std::string("data__") + snapshot + "__full";
     made.snapshot.path = "/s/" + made.snapshot.name;
+    bts3::planner::chunk_record chunk;
+    chunk.key = "p/subvol/data/full/chunk-" + std::string(written) + "-0.bin";
+    chunk.size = 4;
+    chunk.sha256 = std::string(64, '0');
+    made.chunks.push_back(chunk);
+    made.total_bytes = chunk.size;
     store.put("p/subvol/data/full/manifest-" + std::string(written) + ".json",
               bts3::planner::write_manifest(made));
   };
