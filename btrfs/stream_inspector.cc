@@ -392,6 +392,9 @@ engine::result<void> stream_inspector::end_command() {
     return fail_command("lacks an attribute");
   }
   if (_command == command_end) {
+    if (!_identity) {
+      return fail_command("comes before the subvolume that it is about");
+    }
     _state = state::ended;
   } else {
     _state = state::command_header;
