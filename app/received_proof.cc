@@ -2,13 +2,11 @@
 
 #include "btrfs/processes.hh"
 #include "btrfs/snapshot_manager.hh"
-#include "engine/event.hh"
+#include "engine/offload.hh"
 
 #include <sys/utsname.h>
 
-#include <optional>
-#include <system_error>
-#include <thread>
+#include <functional>
 #include <utility>
 
 namespace bts3::app {
@@ -96,29 +94,16 @@ result<std::uint64_t> received_proof::look(const std::string& received) {
 }
 
 task<result<std::uint64_t>> received_proof::lost(std::string received) {
-  engine::event done(_with.loop);
-  std::optional<result<std::uint64_t>> outcome;
-  std::thread worker;
-  try {
-    worker = std::thread([&] {
-      outcome.emplace(look(received));
-      _with.loop.post([&done] { done.set(); });
-    });
-  } catch (const std::system_error& failure) {
-    outcome.emplace(engine::thread_error(failure.code().value()));
+  std::function<result<std::uint64_t>()> call = [this, &received] { return look(received); };
+  auto looking = engine::offload(_with.loop, std::move(call));
+  auto missing = co_await std::move(looking);
+  if (!missing) {
+    co_return std::move(missing);
   }
-  if (worker.joinable()) {
-    auto waiting = done.wait();
-    (void)co_await std::move(waiting);
-    worker.join();
-  }
-  if (!*outcome) {
-    co_return std::move(*outcome);
-  }
-  if (auto sound = judge_devices(**outcome == 0); !sound) {
+  if (auto sound = judge_devices(*missing == 0); !sound) {
     co_return std::move(sound.error());
   }
-  co_return std::move(*outcome);
+  co_return std::move(missing);
 }
 
 }  // namespace bts3::app

@@ -4,11 +4,11 @@
 #include "app/kept_copies.hh"
 #include "app/progress.hh"
 #include "btrfs/content_compare.hh"
-#include "engine/event.hh"
+#include "engine/offload.hh"
 
 #include <atomic>
-#include <system_error>
-#include <thread>
+#include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -110,27 +110,17 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   options.stop = &stop;
   options.bytes = &compared;
 
-  engine::event done(with.loop);
   std::optional<result<btrfs::compare_report>> outcome;
   progress shown(with.loop, with.log, with.line, "restore", "verifying " + subvolume);
   shown.follow([&compared] { return compared.load(std::memory_order_relaxed); });
   shown.start();
   {
     const engine::stop_callback<set_flag> on_stop(with.stop, set_flag{&stop});
-    std::thread worker;
-    try {
-      worker = std::thread([&] {
-        outcome.emplace(btrfs::compare_trees(source, received, options));
-        with.loop.post([&done] { done.set(); });
-      });
-    } catch (const std::system_error& failure) {
-      outcome.emplace(engine::thread_error(failure.code().value()));
-    }
-    if (worker.joinable()) {
-      auto waiting = done.wait();
-      (void)co_await std::move(waiting);
-      worker.join();
-    }
+    std::function<result<btrfs::compare_report>()> call = [&] {
+      return btrfs::compare_trees(source, received, options);
+    };
+    auto comparing = engine::offload(with.loop, std::move(call));
+    outcome = co_await std::move(comparing);
   }
   auto stopping = shown.stop();
   co_await std::move(stopping);
