@@ -114,10 +114,9 @@ void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into) {
          "--download-rate",
          [&into](const std::string& text) {
            into = parse_bytes(text);
-           if (!into || *into < 1024 || *into > std::uint64_t{1} << 40) {
+           if (!into || *into < 1 || *into > std::uint64_t{1} << 40) {
              throw CLI::ValidationError(
-                 "--download-rate",
-                 "\"" + text + "\" is no rate like 50MB, from 1KiB to 1TiB a second");
+                 "--download-rate", "\"" + text + "\" is no rate like 50MB, up to 1TiB a second");
            }
          },
          "Bytes a second, or like 50MB: estimates the time, and for how long thawed copies are "

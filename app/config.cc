@@ -153,7 +153,7 @@ const std::vector<key_rule>& rules() {
        text_value{&config::restore_tier, {"Standard", "Bulk", "Expedited"}}},
       {"restore", "thaw_days", auto_or_number_value{&config::thaw_days, 1, 36'500}},
       {"restore", "download_bytes_per_sec",
-       bytes_value{&config::download_bytes_per_sec, rate_min, rate_max, true}},
+       bytes_value{&config::download_bytes_per_sec, 1, rate_max, true}},
       {"restore", "receive_stall_seconds",
        seconds_value{&config::receive_stall_seconds, 1, 31'536'000}},
       {"restore", "price_table", path_value{&config::price_table, true}},

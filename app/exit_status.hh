@@ -13,8 +13,9 @@ enum class exit_status {
   verification = 4,
   not_thawed = 5,
   partly = 6,
-  interrupted = 130,  // SIGINT; SIGTERM gives 143
-  terminated = 143,
+  hung_up = 129,      // 128 and the signal's number, as a shell has it: SIGHUP
+  interrupted = 130,  // SIGINT
+  terminated = 143,   // SIGTERM
 };
 
 // For a command that ended with `failure`. `cancelled` is for the caller, who knows the signal.

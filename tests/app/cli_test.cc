@@ -185,8 +185,8 @@ BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
   BOOST_TEST(thaw.json);
   BOOST_TEST(thaw.download_rate.value() == 50'000'000u);
   BOOST_TEST(std::get<restore_command>(
-                 accepted({"restore", "--subvolume", "d", "--download-rate", "1KiB"}).command)
-                 .download_rate.value() == 1024u);
+                 accepted({"restore", "--subvolume", "d", "--download-rate", "1"}).command)
+                 .download_rate.value() == 1u);
   BOOST_TEST(!thaw.tier);
   BOOST_TEST(
       std::get<thaw_command>(accepted({"thaw", "--subvolume", "d", "--tier", "Bulk"}).command)
@@ -195,7 +195,7 @@ BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
                  accepted({"restore", "--subvolume", "d", "--tier", "Expedited"}).command)
                  .tier.value() == "Expedited");
   BOOST_TEST(ended({"restore", "--subvolume", "d", "--tier", "Fast"}).status == 2);
-  for (const char* rate : {"0", "fast", "-1", "1", "999999999999999999"}) {
+  for (const char* rate : {"0", "fast", "-1", "999999999999999999"}) {
     const auto refused = ended({"restore", "--subvolume", "d", "--download-rate", rate});
     BOOST_TEST(refused.status == 2);
     BOOST_TEST(refused.text.find("is no rate like 50MB") != std::string::npos);
