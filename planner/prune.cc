@@ -138,8 +138,10 @@ class judge {
       const auto came = [this](const generation* one) {
         return _seen.all.objects.at(one->full().key).modified;
       };
-      std::stable_sort(order.begin(), order.end(),
-                       [&](const generation* a, const generation* b) { return came(a) > came(b); });
+      // Those that came at one time stay in their order, which is that of the vector.
+      std::sort(order.begin(), order.end(), [&](const generation* a, const generation* b) {
+        return came(a) == came(b) ? a < b : came(a) > came(b);
+      });
       for (const auto& [full, reason] : reasons_in(order)) {
         std::string& by_date = reasons.at(full);
         by_date = by_date == superseded ? reason : by_date;
