@@ -134,8 +134,9 @@ task<result<reading>> read_until_believed(const services& with, s3::object_store
       co_return std::move(*seen);
     }
     problem = seen->absent ? "it is absent" : seen->problem;
-    with.log.write(engine::log_level::warning, "s3", "read_again",
-                   {{"document", what}, {"reason", problem}});
+    // A first backup's pointer is absent, as it should be.
+    with.log.write(seen->absent ? engine::log_level::info : engine::log_level::warning, "s3",
+                   "read_again", {{"document", what}, {"reason", problem}});
     before = std::move(*seen);
   }
   co_return not_believed(what, problem);

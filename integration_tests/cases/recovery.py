@@ -242,12 +242,13 @@ def an_interrupt_keeps_what_was_uploaded(w):
     random_file(w.data / "random", 60 * MIB)
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         # The stream stays open after its first 40 MB: the run is in the middle of an upload.
-        slow = w.fake_btrfs('"$REAL" "$@" | { head -c 40000000; sleep 60; }')
+        sending = w.directory / f"sending-{status}"
+        slow = w.fake_btrfs(f'touch {sending}; "$REAL" "$@" | {{ head -c 40000000; sleep 60; }}')
         running = w.tool.start("backup", environment=slow)
         deadline = time.monotonic() + 20
-        journal, lock = w.directory / "state" / "state.data.journal", w.directory / "lock" / "lock"
+        journal = w.directory / "state" / "state.data.journal"
         while time.monotonic() < deadline and not (
-                journal.exists() and '"part"' in journal.read_text() and lock.read_text() == f"{running[0].pid}\n"):
+                sending.exists() and journal.exists() and '"part"' in journal.read_text()):
             time.sleep(0.05)
         time.sleep(1)  # the second run has to look at what the first left
         running[0].send_signal(number)

@@ -108,8 +108,7 @@ def a_refusal_by_receive_is_remembered_and_the_next_backup_is_a_full(w):
     w.backup()
     incremental = w.pointer()["manifest_key"]
     # The second receiver takes the whole stream and says what btrfs-progs say of such a command.
-    gone = w.directory / "calls"
-    refusing = fake_receive(w, f'echo >> {gone}; if [[ $(wc -l < {gone}) == 1 ]]; then exec "$REAL" "$@"; fi\n'
+    refusing = fake_receive(w, 'echo >> $PLACE/calls; if [[ $(wc -l < $PLACE/calls) == 1 ]]; then exec "$REAL" "$@"; fi\n'
                                'cat > /dev/null; echo "ERROR: rename before -> behind failed: No such file or directory" >&2; '
                                "exit 1")
     outcome = w.restore("--target", str(w.restored / "data"), expect=1, environment=refusing)
