@@ -775,7 +775,8 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
   download_link download(with_stall, _connection.store(), means.pool, means.hashes,
                          std::exchange(planned.chunks, {}), &means.shown, &means.thaw, means.spool);
   if (_verify != verify_mode::none) {
-    download.expect(expected_stream(link.value, before == nullptr ? nullptr : &before->value));
+    download.expect(
+        expected_stream(link.value, before == nullptr ? nullptr : &before->value, link.key));
   }
   if (_command.verify_first) {
     auto looking = download.verify_first();

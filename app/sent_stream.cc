@@ -43,8 +43,9 @@ result<void> check_sent(const btrfs::stream_inspector& inspector,
                  "something has taken the snapshot's place: see what uses snapshots.base_dir");
 }
 
-expected_stream::expected_stream(const planner::manifest& link, const planner::manifest* parent)
-    : _snapshot(link.snapshot), _kind(link.kind) {
+expected_stream::expected_stream(const planner::manifest& link, const planner::manifest* parent,
+                                 std::string name)
+    : _name(std::move(name)), _snapshot(link.snapshot), _kind(link.kind) {
   if (parent != nullptr) {
     _parent = parent->snapshot;
   }
@@ -57,6 +58,14 @@ bool expected_stream::is(const planner::snapshot_record& record, const btrfs::uu
 }
 
 result<void> expected_stream::check(const btrfs::stream_identity& found) const {
+  auto same = compare(found);
+  if (same || _name.empty()) {
+    return same;
+  }
+  return std::move(same.error()).within(_name);
+}
+
+result<void> expected_stream::compare(const btrfs::stream_identity& found) const {
   const std::string remedy =
       "a chunk or the manifest belongs to another backup, or was replaced: restore another backup";
   if (!is(_snapshot, found.sent)) {

@@ -23,11 +23,15 @@ engine::result<void> check_sent(const btrfs::stream_inspector& inspector,
 // integrity. What older manifests do not record is not compared.
 class expected_stream {
  public:
-  expected_stream(const planner::manifest& link, const planner::manifest* parent);
+  // `name`: what errors call it, as its key; may be empty where the caller names it.
+  expected_stream(const planner::manifest& link, const planner::manifest* parent,
+                  std::string name = "");
   [[nodiscard]] engine::result<void> check(const btrfs::stream_identity& found) const;
 
  private:
+  [[nodiscard]] engine::result<void> compare(const btrfs::stream_identity& found) const;
   [[nodiscard]] static bool is(const planner::snapshot_record& record, const btrfs::uuid& found);
+  std::string _name;
   planner::snapshot_record _snapshot;
   planner::backup_kind _kind;
   std::optional<planner::snapshot_record> _parent;
