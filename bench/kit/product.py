@@ -94,8 +94,9 @@ class Product:
         subprocess.run([self.real, "subvolume", "delete", "-c", str(subvolume)], check=True, capture_output=True)
 
     def small_stream(self, path):
-        """A real protocol 1 stream of a snapshot of the data, which bench_stream makes longer."""
-        snapshot = self.filesystem.snapshot(self.data, "small-stream-source")
+        """A real protocol 1 stream of a snapshot of the data, which bench_stream makes longer. The name is as long as
+        those of the program's own, so that their first commands can stand in its place."""
+        snapshot = self.filesystem.snapshot(self.data, "data__20260101T000000Z__full")
         try:
             with open(path, "wb") as out:
                 subprocess.run([self.real, "send", "-q", "--proto", "1", str(snapshot)], check=True, stdout=out,

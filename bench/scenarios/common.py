@@ -34,12 +34,17 @@ def s3_tables(context, endpoint, ca_file=None, **more):
 
 
 class PipeUpload:
-    """Backups of a prepared stream: the program with a `btrfs` whose `send` emits it."""
+    """Backups of a prepared stream: the program with a `btrfs` whose `send` emits it, but for its first command."""
 
     def __init__(self, program, stream, after="", name="pipe"):
         self.program, self.stream = program, stream
-        cat = "cat " + " ".join(stream.pieces)
-        self.environment = program.wrapper(name, send=f"{cat}; {after}" if after else f"exec {cat}")
+        pieces = [str(piece) for piece in stream.pieces]
+        # A stream begins with the UUID of its snapshot, which the program compares: that command is the real sender's.
+        with open(pieces[0], "rb") as first:
+            begin = 27 + int.from_bytes(first.read(21)[17:], "little")
+        cat = (f'"$REAL" "$@" 2> /dev/null | head -c {begin}; '
+               f'{{ head -c {begin} > /dev/null; cat - {" ".join(pieces[1:])}; }} < {pieces[0]}')
+        self.environment = program.wrapper(name, send=f"{cat}; {after}" if after else cat)
 
     def config(self, s3, **tables):
         return self.program.configure(s3=s3, btrfs={"send_protocol": 1}, **tables)
