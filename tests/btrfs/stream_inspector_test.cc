@@ -26,7 +26,6 @@ constexpr unsigned command_link = 10;
 constexpr unsigned command_set_xattr = 13;
 constexpr unsigned command_write = 15;
 constexpr unsigned command_clone = 16;
-constexpr unsigned command_end = 21;
 
 // With no checksum at all.
 std::string command_header(unsigned number, std::uint64_t length) {
