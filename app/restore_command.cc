@@ -154,15 +154,17 @@ task<result<void>> request_all(const services& with, store_connection& connectio
 }
 
 // All targets are there: the records, which have told that of each, are of no use any more. A run
-// that is killed here leaves what is complete, and a rerun says of some that they exist already.
-void forget_all(const services& with, store_connection& connection, const restore_command& command,
-                const outlook& all) {
+// that is killed here leaves what is complete, and a rerun knows it by the marks of the targets.
+task<void> forget_all(const services& with, store_connection& connection, restore_command command,
+                      const outlook& all) {
   for (const awaited& next : all.each) {
     restore_command one = command;
     one.subvolume = next.name;
     restore_totals none;
     restore_job job(with, connection, with_target(with, std::move(one)), none);
-    if (auto forgotten = job.forget(); !forgotten) {
+    auto forgetting = job.forget();
+    auto forgotten = co_await std::move(forgetting);
+    if (!forgotten) {
       with.log.write(log_level::warning, "restore", "restore_record_left",
                      {{"subvolume", next.name}, {"error", forgotten.error().text()}});
     }
@@ -229,7 +231,8 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
   }
   if (failures.empty()) {
     if (!command.dry_run) {
-      forget_all(with, connection, command, *all);
+      auto forgetting = forget_all(with, connection, command, *all);
+      co_await std::move(forgetting);
     }
     co_return exit_status::done;
   }

@@ -1,23 +1,25 @@
 #include "app/restore_job.hh"
 
 #include "app/chosen_backup.hh"
+#include "app/disk_call.hh"
 #include "app/human_units.hh"
 #include "app/kept_copies.hh"
 #include "app/output.hh"
 #include "app/receive_refusal.hh"
 #include "app/restore_source.hh"
 #include "app/run_figures.hh"
+#include "btrfs/confined_receiver.hh"
 #include "btrfs/identity.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/received_pages.hh"
 #include "btrfs/snapshot_manager.hh"
 
-#include <nlohmann/json.hpp>
-
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <utility>
 
 namespace bts3::app {
@@ -30,29 +32,6 @@ using engine::log_level;
 using engine::reason;
 using engine::result;
 using engine::task;
-
-// What every result begins with.
-nlohmann::ordered_json result_of(const restore_command& command, const chain_link& backup) {
-  nlohmann::ordered_json out;
-  out["subvolume"] = command.subvolume;
-  out["target"] = command.target;
-  out["manifest_key"] = backup.key;
-  out["created_at"] = backup.value.created_at.rfc3339();
-  return out;
-}
-
-void print(const nlohmann::ordered_json& value) {
-  print_json(value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
-}
-
-error holds_another(const btrfs::target_report& target, const std::string& manifest_key) {
-  error failure = btrfs::target_exists(target);
-  failure.message +=
-      ": it holds the backup of manifest " + manifest_key + ", which was restored before";
-  failure.remedy = "finish that restore (restore --subvolume with this target and --manifest-key " +
-                   manifest_key + "), or name another target for this backup";
-  return failure;
-}
 
 // What the copy at `path` is now goes beside the state: the next backup, whose parent it is, sees
 // by that whether it was changed. The original, which may be there as well, needs none; without a
@@ -95,29 +74,48 @@ bool is_of_chain(const restore_plan& plan, const std::vector<btrfs::link_record>
       });
 }
 
-// For the stream of the next link, which is received onto the last one.
-result<btrfs::stream_rewriter> rewriter_for(btrfs::receive_workspace& workspace) {
-  if (workspace.records().empty()) {
-    return btrfs::stream_rewriter();
-  }
-  auto parent = workspace.stand_in_for_parent();
-  if (!parent) {
-    return std::move(parent.error()).within("making a stand-in for the link before");
-  }
-  return btrfs::stream_rewriter(parent->in_stream, parent->stand_in);
-}
+// What a receiver and its stream need, made on disk.
+struct prepared_receiver {
+  btrfs::stream_rewriter rewriter;  // for a link that is received onto the last one
+  std::shared_ptr<btrfs::confined_receiver> place;
+};
 
-result<btrfs::receive_process> start_receiver(engine::reactor& loop,
-                                              btrfs::receive_workspace& workspace,
-                                              bool decompress) {
+result<prepared_receiver> prepare_receiver(btrfs::receive_workspace& workspace) {
+  prepared_receiver made;
+  if (!workspace.records().empty()) {
+    auto parent = workspace.stand_in_for_parent();
+    if (!parent) {
+      return std::move(parent.error()).within("making a stand-in for the link before");
+    }
+    made.rewriter = btrfs::stream_rewriter(parent->in_stream, parent->stand_in);
+  }
   auto place = workspace.receiver();
   if (!place) {
     return std::move(place.error());
   }
-  const auto shared = std::make_shared<btrfs::confined_receiver>(std::move(*place));
-  return btrfs::receive_process::start(
-      loop, btrfs::confined_receiver::directory, decompress, [shared] { return shared->enter(); },
-      workspace.lock_descriptor());
+  made.place = std::make_shared<btrfs::confined_receiver>(std::move(*place));
+  return made;
+}
+
+// They walk behind a receiver until it has ended; when all was `received`, to the end of that.
+// Returns the bytes that were let go of.
+task<std::uint64_t> end_pages(engine::reactor& loop, std::optional<btrfs::received_pages>& pages,
+                              bool received) {
+  std::uint64_t released = 0;
+  if (!pages) {
+    co_return released;
+  }
+  std::function<result<void>()> call = [&pages, &released, received] {
+    if (received) {
+      pages->finish();
+    }
+    released = pages->bytes();
+    pages.reset();
+    return engine::ok();
+  };
+  auto ending = disk_call(loop, std::move(call));
+  (void)co_await std::move(ending);
+  co_return released;
 }
 
 }  // namespace
@@ -229,31 +227,39 @@ result<bool> restore_job::kept_before(const chain_link& last,
 }
 
 // A read-only snapshot of the last link, which has been received, unless there is one.
-result<void> restore_job::keep_received(const chain_link& last,
-                                        const btrfs::receive_workspace& workspace) const {
-  const btrfs::link_record& link = workspace.records().back();
+task<result<void>> restore_job::keep_received(const chain_link& last,
+                                              const btrfs::receive_workspace& workspace) {
+  const btrfs::link_record link = workspace.records().back();
   auto received = workspace.inspect(link);
   if (!received) {
-    return std::move(received.error());
+    co_return std::move(received.error());
   }
   const std::string path = kept_path(last);
   auto there = kept_before(last, received->received_uuid);
   if (!there) {
-    return std::move(there.error());
+    co_return std::move(there.error());
   }
-  const std::string& state = _with.settings.state_path;
   result<void> noted = engine::ok();
-  if (!*there) {
-    if (!kept_copies(state, last.value.snapshot).empty()) {
-      noted = forget_kept(state, received->received_uuid);
+  std::function<result<void>()> call = [&] {
+    const std::string& state = _with.settings.state_path;
+    if (!*there) {
+      if (!kept_copies(state, last.value.snapshot).empty()) {
+        noted = forget_kept(state, received->received_uuid);
+      }
+      auto kept = workspace.keep(link, _with.settings.base_dir, path.substr(path.rfind('/') + 1));
+      if (!kept) {
+        return result<void>(std::move(kept.error()).within("--keep-received: " + path));
+      }
     }
-    auto kept = workspace.keep(link, _with.settings.base_dir, path.substr(path.rfind('/') + 1));
-    if (!kept) {
-      return std::move(kept.error()).within("--keep-received: " + path);
+    if (noted) {
+      noted = record_kept(_with, path, last.value.snapshot);
     }
-  }
-  if (noted) {
-    noted = record_kept(_with, path, last.value.snapshot);
+    return engine::ok();
+  };
+  auto keeping = disk_call(_with.loop, std::move(call));
+  auto kept = co_await std::move(keeping);
+  if (!kept) {
+    co_return kept;
   }
   if (!noted) {
     _with.log.write(log_level::warning, "restore", "kept_snapshot_not_recorded",
@@ -262,135 +268,7 @@ result<void> restore_job::keep_received(const chain_link& last,
                      {"consequence", "the next backup may be a full one"}});
   }
   _with.log.write(log_level::info, "restore", "received_snapshot_kept", {{"path", path}});
-  return engine::ok();
-}
-
-// The same for a target that an earlier run made, if what it was made of is still there: whether
-// there is a snapshot now.
-result<bool> restore_job::keep_of_earlier(const chain_link& wanted,
-                                          const btrfs::receive_workspace& workspace) const {
-  if (!_command.keep_received) {
-    return false;
-  }
-  const auto published = workspace.published();
-  const auto& records = workspace.records();
-  if (published && !records.empty() && records.back().own_uuid == published->own_uuid) {
-    if (auto kept = keep_received(wanted, workspace); !kept) {
-      return std::move(kept.error());
-    }
-    return true;
-  }
-  const auto there = kept_before(wanted, {});
-  if (there && *there) {
-    _with.log.write(log_level::info, "restore", "received_snapshot_kept",
-                    {{"path", kept_path(wanted)}});
-    return true;
-  }
-  _with.log.write(log_level::warning, "restore", "received_snapshot_not_kept",
-                  {{"path", kept_path(wanted)},
-                   {"reason", "what had been received was removed by the restore before" +
-                                  (there ? "" : "; " + there.error().message)}});
-  return false;
-}
-
-void restore_job::report_earlier(const btrfs::target_report& target, const chain_link& wanted,
-                                 bool kept) const {
-  if (_command.json) {
-    nlohmann::ordered_json out = result_of(_command, wanted);
-    out["status"] = _command.all ? "restored_before" : "finished";
-    if (_command.keep_received) {
-      out["kept"] = kept ? nlohmann::ordered_json(kept_path(wanted)) : nlohmann::ordered_json();
-    }
-    print(out);
-    return;
-  }
-  print_formatted("%s: the backup of %s had been restored to %s before%s%s\n",
-                  _command.subvolume.c_str(), wanted.value.created_at.rfc3339().c_str(),
-                  target.path().c_str(),
-                  _command.all || _command.dry_run ? "" : "; what that restore left was removed",
-                  !_command.keep_received || _command.dry_run ? ""
-                  : kept                                      ? "; the received snapshot is kept"
-                         : "; no snapshot could be kept: what was received had been removed");
-}
-
-// The target is there, and so is a private directory: work of ours that was ended between making
-// the target and tidying up, or of a run that restored all and could not restore others?
-result<exit_status> restore_job::finish_earlier(const btrfs::target_report& target,
-                                                const chain_link& wanted) {
-  // What --discard is about is not finished.
-  const auto earlier = btrfs::find_earlier_work(target);
-  const bool complete = _command.all && earlier && earlier->published;
-  auto workspace = btrfs::receive_workspace::open(target, _command.discard && !complete);
-  if (!workspace) {
-    return std::move(workspace.error());
-  }
-  const auto published = workspace->published();
-  const bool same = published && published->manifest_key == wanted.key;
-  result<bool> kept = false;
-  result<void> finished = engine::ok();
-  if (same) {
-    kept = keep_of_earlier(wanted, *workspace);
-  }
-  if (published && kept) {
-    // After a kill the target may not have reached the disk yet.
-    finished = btrfs::sync_filesystem(workspace->directory());
-    if (finished) {
-      tidy_up(*workspace);
-    }
-  }
-  workspace->close();
-  if (!kept) {
-    return std::move(kept.error());
-  }
-  if (!finished) {
-    return workspace->in_known_paths(std::move(finished.error()))
-        .within("finishing an interrupted restore to " + target.path());
-  }
-  if (!published) {
-    return btrfs::target_exists(target);
-  }
-  if (!same) {
-    return holds_another(target, published->manifest_key);
-  }
-  _with.log.write(log_level::info, "restore",
-                  _command.all ? "restored_before" : "interrupted_restore_finished",
-                  {{"manifest", published->manifest_key}, {"target", target.path()}});
-  report_earlier(target, wanted, *kept);
-  return exit_status::done;
-}
-
-// The same for a dry run, which changes nothing.
-result<exit_status> restore_job::find_earlier(const btrfs::target_report& target,
-                                              const chain_link& wanted) const {
-  auto earlier = btrfs::find_earlier_work(target);
-  if (!earlier) {
-    return std::move(earlier.error());
-  }
-  if (!earlier->published) {
-    return btrfs::target_exists(target);
-  }
-  if (earlier->published->manifest_key != wanted.key) {
-    return holds_another(target, earlier->published->manifest_key);
-  }
-  report_earlier(target, wanted, false);
-  return exit_status::done;
-}
-
-result<void> restore_job::forget() {
-  const auto target = btrfs::check_target(_command.target);
-  if (!target || !target->exists) {
-    return engine::ok();  // nothing is left of it, or nothing was restored
-  }
-  auto workspace = btrfs::receive_workspace::open(*target);
-  if (!workspace) {
-    return std::move(workspace.error());
-  }
-  result<void> removed = engine::ok();
-  if (workspace->published()) {
-    removed = workspace->remove();
-  }
-  workspace->close();
-  return removed;
+  co_return engine::ok();
 }
 
 task<result<exit_status>> restore_job::run() {
@@ -414,10 +292,15 @@ task<result<exit_status>> restore_job::run() {
                     chosen_text(chain->back()).c_str());
     std::fflush(stdout);
   }
-  if (target->exists) {
-    co_return _command.dry_run ? find_earlier(*target, chain->back())
-                               : finish_earlier(*target, chain->back());
+  if (target->exists && _command.dry_run) {
+    auto looking = find_earlier(*target, chain->back());
+    co_return co_await std::move(looking);
   }
+  if (target->exists) {
+    auto finishing = finish_earlier(*target, chain->back());
+    co_return co_await std::move(finishing);
+  }
+  _mark = mark_of(chain->back());
   // Without a recorded UUID, what an earlier attempt kept is known only by what it received.
   if (identity_of(chain->back().value.snapshot).own_uuid || !target->interrupted) {
     if (auto kept = kept_before(chain->back(), {}); !kept) {
@@ -517,7 +400,8 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
   if (auto able = check_protocol(plan); !able) {
     co_return std::move(able.error());
   }
-  auto workspace = btrfs::receive_workspace::open(target, _command.discard);
+  auto opening = open_workspace(target, _command.discard);
+  auto workspace = co_await std::move(opening);
   if (!workspace) {
     co_return std::move(workspace.error());
   }
@@ -527,14 +411,17 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
                     {{"target", plan.target},
                      {"manifest", workspace->records().back().manifest_key},
                      {"reason", "a backup of another chain is restored now"}});
-    workspace->close();
-    workspace = btrfs::receive_workspace::open(target, true);
+    auto closing = close_workspace(*workspace);
+    co_await std::move(closing);
+    auto reopening = open_workspace(target, true);
+    workspace = co_await std::move(reopening);
     if (!workspace) {
       co_return std::move(workspace.error());
     }
   }
   if (auto fit = check_before_receiving(target, plan, *workspace); !fit) {
-    workspace->close();
+    auto closing = close_workspace(*workspace);
+    co_await std::move(closing);
     co_return std::move(fit.error());
   }
   const chain_link& last = plan.links.back().link;
@@ -556,52 +443,30 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
     received = co_await std::move(verifying);
   }
   if (received) {
-    received = make_target(last, *workspace);
+    auto making = make_target(last, *workspace);
+    received = co_await std::move(making);
   }
   if (received) {
     remember_received(_with, _command.subvolume, keys_of(plan));
   }
   if (!received) {
     // Recorded links stay for the next attempt; half of one is worth nothing.
-    if (auto cleaned = workspace->delete_unrecorded(); !cleaned) {
+    auto cleaning = clean_workspace(*workspace);
+    auto cleaned = co_await std::move(cleaning);
+    if (!cleaned) {
       _with.log.write(log_level::warning, "restore", "received_subvolume_left",
                       {{"error", workspace->in_known_paths(cleaned.error()).text()}});
     }
     error failure = workspace->in_known_paths(std::move(received.error()));
-    workspace->close();
+    auto closing = close_workspace(*workspace);
+    co_await std::move(closing);
     co_return failure;
   }
-  workspace->close();
+  auto closing = close_workspace(*workspace);
+  co_await std::move(closing);
   ++_totals.restored;
   report_done(plan, before, links_kept);
   co_return exit_status::done;
-}
-
-void restore_job::report_done(const restore_plan& plan, const restore_totals& before,
-                              std::size_t links_kept) const {
-  const chain_link& last = plan.links.back().link;
-  if (!_command.json) {
-    print_formatted("%s: restored the backup of %s to %s (%zu link%s)\n",
-                    _command.subvolume.c_str(), last.value.created_at.rfc3339().c_str(),
-                    plan.target.c_str(), plan.links.size(), plan.links.size() == 1 ? "" : "s");
-    return;
-  }
-  nlohmann::ordered_json out = result_of(_command, last);
-  out["status"] = "restored";
-  out["links"] = plan.links.size();
-  out["links_kept_from_before"] = links_kept;
-  out["bytes"] = _totals.bytes - before.bytes;
-  out["parts"] = _totals.parts - before.parts;
-  out["damaged_parts"] = _totals.damaged_parts - before.damaged_parts;
-  out["transfer_seconds"] = _totals.transfer_seconds - before.transfer_seconds;
-  out["thaw_wait_seconds"] = (_totals.thaw_wait - before.thaw_wait).count();
-  out["verified"] = _content_verified              ? "content"
-                    : _verify == verify_mode::none ? "parts"
-                                                   : "parts and identity";
-  if (_command.keep_received) {
-    out["kept"] = kept_path(last);
-  }
-  print(out);
 }
 
 // What an earlier attempt received must be of this chain, and the rest must fit.
@@ -752,7 +617,9 @@ task<result<void>> restore_job::receive_link(planned_link& planned, const chain_
   }
   _with.log.write(log_level::warning, "restore", "link_received_again",
                   {{"manifest", planned.link.key}, {"reason", received.error().message}});
-  if (auto cleaned = workspace.delete_unrecorded(); !cleaned) {
+  auto cleaning = clean_workspace(workspace);
+  auto cleaned = co_await std::move(cleaning);
+  if (!cleaned) {
     co_return cleaned;
   }
   _decompress = true;
@@ -792,12 +659,18 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
   if (!_decompress) {
     download.show_to(*proof);
   }
-  auto rewriter = rewriter_for(workspace);
-  if (!rewriter) {
-    co_return std::move(rewriter.error());
+  std::function<result<prepared_receiver>()> prepare = [&workspace] {
+    return prepare_receiver(workspace);
+  };
+  auto preparing = disk_call(_with.loop, std::move(prepare));
+  auto prepared = co_await std::move(preparing);
+  if (!prepared) {
+    co_return std::move(prepared.error());
   }
-  download.rewrite_by(*rewriter);
-  auto receive = start_receiver(_with.loop, workspace, _decompress);
+  download.rewrite_by(prepared->rewriter);
+  auto receive = btrfs::receive_process::start(
+      _with.loop, btrfs::confined_receiver::directory, _decompress,
+      [place = prepared->place] { return place->enter(); }, workspace.lock_descriptor());
   if (!receive) {
     co_return std::move(receive.error());
   }
@@ -815,6 +688,10 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
   _totals.bytes += download.bytes();
   _totals.parts += download.parts();
   _totals.damaged_parts += download.damaged_parts();
+  if (!fed) {
+    auto ending = end_pages(_with.loop, pages, false);
+    co_await std::move(ending);
+  }
   if (!fed && is_refusal(fed.error())) {
     const btrfs::stream_command* const command = download.refused_command(fed.error().message);
     error refused = refusal_of(std::move(fed.error()), link, command, before);
@@ -830,11 +707,10 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
   }
   auto taking = take_received(link, workspace, *proof);
   auto taken = co_await std::move(taking);
+  auto ending = end_pages(_with.loop, pages, taken.has_value());
+  const std::uint64_t released = co_await std::move(ending);
   if (!taken) {
     co_return taken;
-  }
-  if (pages) {
-    pages->finish();
   }
   ++_totals.links;
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -843,24 +719,8 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
                   {{"manifest", link.key},
                    {"bytes", std::to_string(download.bytes())},
                    {"milliseconds", std::to_string(took.count())},
-                   {"pages_released_bytes", std::to_string(pages ? pages->bytes() : 0)}});
+                   {"pages_released_bytes", std::to_string(released)}});
   co_return engine::ok();
-}
-
-// What was received of it is worth nothing to the next run, and that is told, with its size.
-void restore_job::report_broken_off(const chain_link& link, const download_link& download) const {
-  if (download.bytes() == 0) {
-    return;
-  }
-  const bool asked = _with.stop.stop_requested();
-  _with.log.write(asked ? log_level::info : log_level::warning, "restore", "link_broken_off",
-                  {{"manifest", link.key},
-                   {"bytes", std::to_string(download.bytes())},
-                   {"of", std::to_string(link.value.total_bytes)},
-                   {"what_now",
-                    "links that were received whole are kept; the next run downloads "
-                    "this one from its beginning, and the provider may charge for " +
-                        format_bytes(download.bytes()) + " again"}});
 }
 
 // The whole stream, and the receiver's end.
@@ -917,7 +777,9 @@ task<result<void>> restore_job::take_received(const chain_link& link,
     co_return damaged(std::to_string(*lost) + " compressed writes of " + link.key +
                       " are not on the target's disk, although the kernel accepted them");
   }
-  co_return workspace.record(*record);
+  std::function<result<void>()> call = [&workspace, &record] { return workspace.record(*record); };
+  auto recording = disk_call(_with.loop, std::move(call));
+  co_return co_await std::move(recording);
 }
 
 task<result<void>> restore_job::verify(const restore_plan& plan,
@@ -954,23 +816,61 @@ task<result<void>> restore_job::verify(const restore_plan& plan,
   co_return equal;
 }
 
-result<void> restore_job::make_target(const chain_link& last, btrfs::receive_workspace& workspace) {
-  const btrfs::link_record link = workspace.records().back();
+task<result<void>> restore_job::make_target(const chain_link& last,
+                                            btrfs::receive_workspace& workspace) {
   if (_command.keep_received) {
-    if (auto kept = keep_received(last, workspace); !kept) {
-      return kept;
+    auto keeping = keep_received(last, workspace);
+    auto kept = co_await std::move(keeping);
+    if (!kept) {
+      co_return kept;
     }
   }
-  if (auto made = workspace.publish(link); !made) {
-    return made;
+  std::function<result<void>()> call = [&workspace] {
+    return workspace.publish(workspace.records().back());
+  };
+  auto publishing = disk_call(_with.loop, std::move(call));
+  auto made = co_await std::move(publishing);
+  if (!made) {
+    co_return made;
   }
-  tidy_up(workspace);
-  return engine::ok();
+  auto tidying = tidy_up(workspace, _mark);
+  co_await std::move(tidying);
+  co_return engine::ok();
 }
 
-// The target is there, whole and durable: what cannot be removed does not change that.
-void restore_job::tidy_up(btrfs::receive_workspace& workspace) const {
-  auto tidied = _command.all ? workspace.remove_received() : workspace.remove();
+task<result<btrfs::receive_workspace>> restore_job::open_workspace(btrfs::target_report target,
+                                                                   bool anew) {
+  std::function<result<btrfs::receive_workspace>()> call = [target, anew] {
+    return btrfs::receive_workspace::open(target, anew);
+  };
+  auto opening = disk_call(_with.loop, std::move(call));
+  co_return co_await std::move(opening);
+}
+
+task<result<void>> restore_job::clean_workspace(btrfs::receive_workspace& workspace) {
+  std::function<result<void>()> call = [&workspace] { return workspace.delete_unrecorded(); };
+  auto cleaning = disk_call(_with.loop, std::move(call));
+  co_return co_await std::move(cleaning);
+}
+
+task<void> restore_job::close_workspace(btrfs::receive_workspace& workspace) {
+  std::function<result<void>()> call = [&workspace] {
+    workspace.close();
+    return engine::ok();
+  };
+  auto closing = disk_call(_with.loop, std::move(call));
+  (void)co_await std::move(closing);
+}
+
+// The target is there, whole and durable: what cannot be removed does not change that. The mark
+// comes first: where it cannot be made, the records stay, and tell instead of it.
+task<void> restore_job::tidy_up(btrfs::receive_workspace& workspace, btrfs::restored_mark mark) {
+  std::function<result<void>()> call = [this, &workspace, &mark] {
+    auto sealed = workspace.seal(mark);
+    return !sealed ? sealed : _command.all ? workspace.remove_received() : workspace.remove();
+  };
+  auto tidying = disk_call(_with.loop, std::move(call));
+  auto tidied = co_await std::move(tidying);
   if (!tidied) {
     _with.log.write(log_level::warning, "restore", "restore_remains_left",
                     {{"target", _command.target},

@@ -13,6 +13,7 @@
 #include "app/services.hh"
 #include "btrfs/receive_watch.hh"
 #include "btrfs/receive_workspace.hh"
+#include "btrfs/restored_mark.hh"
 
 #include <chrono>
 #include <cstdint>
@@ -46,6 +47,9 @@ struct restore_outlook {
   bool interrupted = false;           // what an earlier restore left may still go
 };
 
+// What a target is marked with that holds this backup; of the manifest with its chunks.
+[[nodiscard]] btrfs::restored_mark mark_of(const chain_link& backup);
+
 class restore_job {
  public:
   // For command.subvolume and command.target, which must be set. References must outlive it.
@@ -57,7 +61,7 @@ class restore_job {
   // run again when others fail: a target that they prove to be of the wanted backup counts as
   // restored. forget() removes them when all are there.
   engine::task<engine::result<exit_status>> run();
-  engine::result<void> forget();
+  engine::task<engine::result<void>> forget();
 
   // Where several are restored: what run() will take. Nothing for a target that is there; errors
   // are run()'s.
@@ -113,21 +117,29 @@ class restore_job {
   [[nodiscard]] std::string kept_path(const chain_link& last) const;
   [[nodiscard]] engine::result<bool> kept_before(const chain_link& last,
                                                  const std::optional<btrfs::uuid>& received) const;
-  engine::result<void> keep_received(const chain_link& last,
-                                     const btrfs::receive_workspace& workspace) const;
-  [[nodiscard]] engine::result<bool> keep_of_earlier(
-      const chain_link& wanted, const btrfs::receive_workspace& workspace) const;
-  engine::result<exit_status> finish_earlier(const btrfs::target_report& target,
-                                             const chain_link& wanted);
-  engine::result<exit_status> find_earlier(const btrfs::target_report& target,
-                                           const chain_link& wanted) const;
+  engine::task<engine::result<void>> keep_received(const chain_link& last,
+                                                   const btrfs::receive_workspace& workspace);
+  engine::task<engine::result<bool>> keep_of_earlier(const chain_link& wanted,
+                                                     btrfs::receive_workspace* workspace);
+  engine::task<engine::result<exit_status>> finish_earlier(btrfs::target_report target,
+                                                           const chain_link& wanted);
+  engine::task<engine::result<exit_status>> recognise(btrfs::target_report target,
+                                                      const chain_link& wanted);
+  engine::task<engine::result<exit_status>> find_earlier(btrfs::target_report target,
+                                                         const chain_link& wanted);
   void report_earlier(const btrfs::target_report& target, const chain_link& wanted,
                       bool kept) const;
   void report_broken_off(const chain_link& link, const download_link& download) const;
   void report_done(const restore_plan& plan, const restore_totals& before,
                    std::size_t links_kept) const;
-  engine::result<void> make_target(const chain_link& last, btrfs::receive_workspace& workspace);
-  void tidy_up(btrfs::receive_workspace& workspace) const;
+  engine::task<engine::result<void>> make_target(const chain_link& last,
+                                                 btrfs::receive_workspace& workspace);
+  engine::task<void> tidy_up(btrfs::receive_workspace& workspace, btrfs::restored_mark mark);
+  // The workspace's own, beside the event loop.
+  engine::task<engine::result<btrfs::receive_workspace>> open_workspace(btrfs::target_report target,
+                                                                        bool anew);
+  engine::task<engine::result<void>> clean_workspace(btrfs::receive_workspace& workspace);
+  engine::task<void> close_workspace(btrfs::receive_workspace& workspace);
 
   const services& _with;
   store_connection& _connection;
@@ -135,6 +147,7 @@ class restore_job {
   thaw_policy _thaw;
   verify_mode _verify;
   restore_totals& _totals;
+  btrfs::restored_mark _mark;  // of the backup that is restored
   bool _content_verified = false;
   bool _decompress = false;        // encoded writes are not to be had, or not to be trusted
   std::uint64_t _lost_writes = 0;  // of the link that was received last

@@ -347,7 +347,11 @@ result<target_report> check_target(const std::string& target) {
   }
   report.exists = ::lstat(path.c_str(), &entry) == 0;
   report.interrupted = ::lstat(private_path(report).c_str(), &entry) == 0;
-  if (report.exists && !report.interrupted) {
+  if (report.exists) {
+    const auto there = inspect_subvolume(path);
+    report.may_be_finished = there && may_be_marked(*there);
+  }
+  if (report.exists && !report.interrupted && !report.may_be_finished) {
     return target_exists(report);
   }
   if (::stat(report.parent.c_str(), &entry) != 0 || !S_ISDIR(entry.st_mode)) {
@@ -783,6 +787,14 @@ result<void> receive_workspace::publish(const link_record& link) const {
     return failure;
   }
   return engine::ok();
+}
+
+result<void> receive_workspace::seal(const restored_mark& mark) const {
+  if (!published()) {
+    return engine::ok();
+  }
+  const auto there = open_beneath(_parent.get(), _target.name, _target.path());
+  return there ? set_mark(there->get(), mark, _target.path()) : there.error();
 }
 
 result<void> receive_workspace::keep(const link_record& link, const std::string& directory,

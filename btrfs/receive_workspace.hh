@@ -26,10 +26,16 @@
 // {parent of target}/.btrfs_to_s3.{name of target}. A restore that was killed after it had made the
 // target leaves both; published() recognises that, and remove() finishes the work. Where several
 // targets are restored, remove_received() leaves the records in it until all of them are there: by
-// them a rerun knows what it need not restore again.
+// them a rerun knows what it need not restore again. Before records go, seal() has marked the
+// target (restored_mark.hh), which is known by that afterwards.
+//
+// All that waits for a disk or for the lock (open, receiver, stand_in_for_parent, record, publish,
+// keep, seal, delete_unrecorded, remove, remove_received, close) may be called on another thread
+// than the rest, as long as nothing else of it is called meanwhile.
 #pragma once
 
 #include "btrfs/confined_receiver.hh"
+#include "btrfs/restored_mark.hh"
 #include "btrfs/subvolume.hh"
 #include "engine/result.hh"
 #include "engine/unique_fd.hh"
@@ -48,12 +54,14 @@ struct target_report {
   std::uint64_t available_bytes = 0;  // free on its filesystem, as statfs tells
   bool exists = false;                // something has the target's name
   bool interrupted = false;           // the private directory of an earlier restore is there
+  bool may_be_finished = false;       // it looks like what a restore has marked as its own
   [[nodiscard]] std::string path() const;
 };
 
 // Refuses, with the remedy: a relative path, a missing parent, a parent that is not on Btrfs or is
 // mounted read-only, and a target that exists, unless an interrupted restore to it left its private
-// directory (then the caller has to ask published()). Changes nothing.
+// directory (then the caller has to ask published()) or it may be what a restore has finished (then
+// find_mark()). Changes nothing.
 engine::result<target_report> check_target(const std::string& target);
 // What is said of a target that is there already.
 engine::error target_exists(const target_report& target);
@@ -122,6 +130,9 @@ class receive_workspace {
   // A writable snapshot of the recorded link at the target, durable. An error also when the target
   // is not found under its path afterwards.
   engine::result<void> publish(const link_record& link) const;
+  // Marks the target that is there as what the last recorded link makes it, durably; nothing where
+  // that is not published().
+  engine::result<void> seal(const restored_mark& mark) const;
   // A read-only snapshot of it in `directory` under `name`, durable.
   engine::result<void> keep(const link_record& link, const std::string& directory,
                             const std::string& name) const;

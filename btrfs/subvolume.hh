@@ -48,6 +48,8 @@ struct subvolume_info {
   // received UUID (rtransid). A read-only snapshot of a received one has these of its source.
   std::uint64_t sent_ctransid = 0;
   std::uint64_t received_in = 0;
+  std::int64_t received_at = 0;  // when that was, in seconds of Unix time, and the rest
+  std::uint32_t received_at_nanoseconds = 0;
   std::int64_t changed_at = 0;  // when `ctransid` moved last, in seconds of Unix time
   bool read_only = false;
 };

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 from doctor import examined
+from restore import chain_of
 from world import btrfs, case, dataset, says
 
 SUBVOL_SETFLAGS = 1 << 30 | 8 << 16 | 0x94 << 8 | 26
@@ -260,6 +261,48 @@ def holding_syncs(w):
     return environment, w.directory / "sync.held", w.directory / "sync.release"
 
 
+def held_at_each_sync(w, *arguments, after):
+    """Runs the program with each of its syncfs and fsync calls held in turn, and a SIGTERM meanwhile, which has to be seen.
+    `after`: called with each outcome, to put things back."""
+    environment, held, release = holding_syncs(w)
+    count = w.directory / "sync.count"
+    after(w.expect(0, w.tool.run(*arguments, environment={**environment, "HOLD_SYNC_AT": "1000"})))
+    syncs = count.stat().st_size
+    for number in range(1, syncs + 1):
+        for path in (held, release, count):
+            path.unlink(missing_ok=True)
+        running = w.tool.start(*arguments, environment={**environment, "HOLD_SYNC_AT": str(number)})
+        try:
+            wait_for(held.exists, running, w)
+            running[0].send_signal(signal.SIGTERM)
+            wait_for(lambda: b"event=stopping" in os.pread(running[2].fileno(), 1 << 20, 0), running, w)
+        finally:
+            release.touch()
+        outcome = w.tool.finish(running)
+        print(f"sync {number} of {syncs}: exit status {outcome.status}", flush=True)
+        assert outcome.status in (0, 143), outcome
+        after(outcome)
+    return syncs
+
+
+@case
+def a_restore_that_waits_for_its_disk_sees_signals(w):
+    chain_of(w, 2, large_mib=1, small_files=10)
+    subvolumes = w.filesystem.subvolumes()
+    target = w.restored / "data"
+    name = w.snapshot_names()[-1]
+    os.system(f"btrfs subvolume delete {w.snapshots / name} > /dev/null")
+
+    def put_back(outcome):
+        if outcome.status != 0:
+            w.restore("--target", str(target), "--keep-received")
+        w.same(w.data, target)
+        w.nothing_left_behind(subvolumes + ["restored/data"])
+        os.system(f"btrfs subvolume delete {target} {w.snapshots / name} > /dev/null")
+
+    # Both links' proof and record, the kept snapshot and its record, the target, what goes in the end.
+    assert held_at_each_sync(w, "restore", "--subvolume", "data", "--target", str(target), "--keep-received",
+                             after=put_back) >= 8
 def wait_for(condition, running, w):
     deadline = time.monotonic() + 60
     while not condition():
@@ -291,3 +334,16 @@ def a_snapshot_that_waits_for_its_disk_stops_neither_others_nor_signals(w):
     # What was being made when the signal came is gone again: nothing of it had been uploaded.
     assert len(w.snapshot_names()) == 1 and w.journals() == [], (w.snapshot_names(), w.journals())
     says(w.backup(), "run_finished backups=2")
+
+
+@case
+def a_backup_that_waits_for_its_disk_sees_signals(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+
+    def put_back(outcome):
+        if outcome.status != 0:
+            w.backup()
+        assert w.journals() == [] and w.bucket.open_uploads() == [], w.journals()
+
+    # The journal and its directory, the snapshot, the state and its directory, the journal's removal.
+    assert held_at_each_sync(w, "backup", "--once", after=put_back) >= 6

@@ -294,6 +294,10 @@ def killed_at_each_step(w, keys, *arguments, rerun=None):
             not_kept += lost
         w.same(w.data, target)
         kept = [name for name in w.snapshot_names() if name not in snapshots]
+        # As a kill behind the very last step leaves it: nothing tells of the restore but the target itself.
+        once_more = w.restore("--target", str(target), *rerun)
+        says(once_more, "restored_before")
+        assert w.snapshot_names() == sorted(snapshots + kept), (w.snapshot_names(), kept)
         wanted = arguments if done else rerun
         assert len(kept) == ("--keep-received" in wanted and not lost), (kept, wanted, lost)
         w.nothing_left_behind(subvolumes + ["restored/data"] + ["snapshots/" + name for name in kept])
@@ -335,7 +339,6 @@ def a_complete_restore_is_none_that_failed_when_tidying_up_fails(w):
     chain_of(w, 2, large_mib=1, small_files=10)
     at = killer(w)
     target = w.restored / "data"
-    directory = w.restored / ".btrfs_to_s3.data"
     subvolumes = w.filesystem.subvolumes()
     w.restore("--target", str(target), environment=at(10_000))
     steps = at.steps()
@@ -354,14 +357,9 @@ def a_complete_restore_is_none_that_failed_when_tidying_up_fails(w):
             else:
                 assert not target.exists() or failed == "syncfs", outcome
             seen += "restore_remains_left" in outcome.stderr
-            # The same command finishes it.
-            again = w.tool.run("restore", "--subvolume", "data", "--target", str(target))
+            # The same command finishes it, or knows that nothing is left to be done.
+            again = w.restore("--target", str(target))
             finished += "interrupted_restore_finished" in again.stderr
-            if again.status != 0:
-                # Nothing is left, or a directory so empty that nothing tells whose it was.
-                assert outcome.status == 0 and again.status == 2, again
-                if directory.exists():
-                    directory.rmdir()
             w.same(w.data, target)
             w.nothing_left_behind(subvolumes + ["restored/data"])
     assert seen >= 3 and finished >= 2, (seen, finished)
@@ -644,10 +642,69 @@ def restoring_all_is_finished_by_running_it_again(w):
     w.same(w.snapshots / [name for name in w.snapshot_names() if name.startswith("data__")][0], w.restored / "data")
     w.same(other, w.restored / "other")
     assert sorted(path.name for path in w.restored.iterdir()) == ["data", "other"]
-    # Finished: from now on these targets are somebody's data.
+    # The same once more, as after a kill behind the last step: reading them changes nothing about it.
+    says(w.expect(0, w.tool.run(*everything, "--at", created)), "restored_before")
+    # What has been written to is somebody's data.
+    for name in ("data", "other"):
+        (w.restored / name / "mine").write_text("mine")
     refused = w.expect(2, w.tool.run(*everything, "--at", created))
-    says(refused, "exists already")
+    says(refused, "exists already", "written to since")
     assert "restored_before" not in refused.stderr, refused
+    assert [(w.restored / name / "mine").read_text() for name in ("data", "other")] == ["mine", "mine"]
+
+
+@case
+def restoring_all_killed_at_its_last_steps_is_finished_by_running_it_again(w):
+    two_subvolumes(w)
+    subvolumes = w.filesystem.subvolumes()
+    targets = [w.restored / name for name in ("data", "other")]
+    everything = ("restore", "--all", "--target-base", str(w.restored))
+    at = killer(w)
+    w.expect(0, w.tool.run(*everything, environment=at(10_000)))
+    steps = at.steps()
+    made = max(number for number, step in enumerate(steps, 1) if step == "snapshot")
+    assert len(steps) > made + 8, steps[made:]
+    for step in range(made + 1, len(steps) + 2):
+        for target in targets:
+            os.system(f"btrfs subvolume delete {target} > /dev/null")
+        outcome = w.tool.run(*everything, environment=at(step))
+        assert outcome.status == (-signal.SIGKILL if step <= len(steps) else 0), outcome
+        print(f"killed before step {at.last()}", flush=True)
+        identities = [btrfs_uuid(target) for target in targets]
+        again = w.expect(0, w.tool.run(*everything))
+        says(again, "restored_before")
+        assert [btrfs_uuid(target) for target in targets] == identities
+        w.same(w.data, targets[0])
+        w.same(w.mount / "other", targets[1])
+        w.nothing_left_behind(subvolumes + ["restored/data", "restored/other"])
+
+
+@case
+def a_finished_restore_is_known_and_nothing_else_is_taken_for_one(w):
+    keys = chain_of(w, 2, large_mib=1, small_files=10)
+    target = w.restored / "data"
+    subvolumes = w.filesystem.subvolumes() + ["restored/data"]
+    w.restore("--target", str(target))
+    identity = btrfs_uuid(target)
+    again = w.restore("--target", str(target), "--json")
+    assert json.loads(again.stdout)["status"] == "finished", again
+    # An empty directory beside it, as one leaves that cannot be removed.
+    (w.restored / ".btrfs_to_s3.data").mkdir(mode=0o700)
+    says(w.restore("--target", str(target)), "restored_before")
+    w.nothing_left_behind(subvolumes)
+    # Another backup, --discard, and what somebody wrote to it: refused, and it stays as it is.
+    says(w.restore("--target", str(target), "--manifest-key", keys[0], expect=2), "exists already")
+    says(w.restore("--target", str(target), "--discard", expect=2), "exists already")
+    (target / "mine").write_text("mine")
+    says(w.restore("--target", str(target), expect=2), "exists already", "written to since")
+    assert (target / "mine").read_text() == "mine" and btrfs_uuid(target) == identity
+    # A copy of it, an empty subvolume, a directory, a file.
+    for make in (f"btrfs subvolume snapshot {target} {w.restored}/copy", f"btrfs subvolume create {w.restored}/copy",
+                 f"mkdir {w.restored}/copy", f"touch {w.restored}/copy"):
+        assert os.system(make + " > /dev/null") == 0
+        says(w.restore("--target", str(w.restored / "copy"), expect=2), "exists already")
+        os.system(f"btrfs subvolume delete {w.restored}/copy > /dev/null 2>&1 || rm -r {w.restored}/copy")
+    w.nothing_left_behind(subvolumes)
 
 
 def btrfs_uuid(path):
