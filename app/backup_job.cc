@@ -1,5 +1,6 @@
 #include "app/backup_job.hh"
 
+#include "app/disk_call.hh"
 #include "app/harness_manifest.hh"
 #include "app/human_units.hh"
 #include "app/output.hh"
@@ -179,7 +180,8 @@ backup_job::backup_job(const services& with, backup_command command,
       _report(report),
       _snapshots(with.settings.base_dir),
       _identity(this_host()),
-      _policy(policy_of(with.settings, _command.once || _command.no_s3, _command.adopt)) {
+      _policy(policy_of(with.settings, _command.once || _command.no_s3, _command.adopt)),
+      _saving(with.loop, 1) {
   _policy.full = _command.full;
 }
 
@@ -640,14 +642,18 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
                    {"reason", verdict.reason},
                    {"because", verdict.sentence}});
   switch (verdict.what) {
-    case planner::unfinished_action::record:
-      co_return record_published(path, record, found);
+    case planner::unfinished_action::record: {
+      auto recording = record_published(path, record, found);
+      co_return co_await std::move(recording);
+    }
     case planner::unfinished_action::publish: {
       auto publishing = publish_unfinished(there, *connection, path, record, found);
       co_return co_await std::move(publishing);
     }
-    case planner::unfinished_action::release:
-      co_return remove_journal(path);
+    case planner::unfinished_action::release: {
+      auto removing = remove_journal_at(path);
+      co_return co_await std::move(removing);
+    }
     case planner::unfinished_action::leave:
       co_return leave_to_later(path, record.intent, verdict.sentence);
     case planner::unfinished_action::resume: {
@@ -663,19 +669,22 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
 }
 
 // The pointer names it already: only this host's memory of it is missing.
-result<void> backup_job::record_published(const std::string& path, const journal_record& record,
-                                          const unfinished_finding& found) {
+task<result<void>> backup_job::record_published(std::string path, const journal_record& record,
+                                                const unfinished_finding& found) {
   snapshot_identity identity = record.snapshot.value_or(snapshot_identity());
   if (!record.snapshot && found.manifest) {
     identity.uuid = found.manifest->snapshot.uuid.value_or("");
     identity.ctransid = found.manifest->snapshot.ctransid.value_or(0);
   }
   if (found.pointer && found.pointer->value.manifest_key == record.intent.manifest_key) {
-    if (auto remembered = remember(record.intent, identity, {}); !remembered) {
-      return remembered;
+    auto remembering = remember(record.intent, identity, {});
+    auto remembered = co_await std::move(remembering);
+    if (!remembered) {
+      co_return remembered;
     }
   }
-  return remove_journal(path);
+  auto removing = remove_journal_at(path);
+  co_return co_await std::move(removing);
 }
 
 task<result<void>> backup_job::publish_unfinished(const services& there,
@@ -697,7 +706,8 @@ task<result<void>> backup_job::publish_unfinished(const services& there,
   unfinished_finding published = found;
   published.pointer.emplace();
   published.pointer->value.manifest_key = record.intent.manifest_key;
-  auto recorded = record_published(path, record, published);
+  auto recording = record_published(path, record, published);
+  auto recorded = co_await std::move(recording);
   if (recorded) {
     print(record.intent.subvolume + ": finished publishing the backup of " +
           record.intent.when.rfc3339() + ", " + record.intent.manifest_key);
@@ -761,7 +771,8 @@ task<result<void>> backup_job::abandon(const services& there, store_connection* 
     left += (left.empty() ? "" : "; ") + gone.error().text();
   }
   if (left.empty()) {
-    co_return remove_journal(path);
+    auto removing = remove_journal_at(path);
+    co_return co_await std::move(removing);
   }
   co_return leave_to_later(path, record.intent, left);
 }
@@ -821,7 +832,8 @@ task<result<void>> backup_job::back_up(subvolume_view view) {
     failure.message = plan.sentence;
     co_return failure;
   }
-  adopt_into_state(view);
+  auto adopting = adopt_into_state(view);
+  co_await std::move(adopting);
   if (plan.what == planner::action::skip) {
     print(view.which.name + ": nothing due until " + planner::local_text(*plan.due, _zone));
     if (!plan.clock_suspect) {
@@ -943,9 +955,8 @@ task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
     }
     given_up = *time;
     made_backup backup(view, intent_for(view, plan, *time), _with.settings.prefix);
-    auto record = journal::begin(
-        _with.loop, _with.log,
-        journal_path(_with.settings.state_path, view.which.name, _command.no_s3), backup.intent);
+    auto beginning = begin_journal(backup.intent);
+    auto record = co_await std::move(beginning);
     if (!record) {
       co_return std::move(record.error());
     }
@@ -954,7 +965,9 @@ task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
     auto snapshot = co_await std::move(creating);
     if (!snapshot) {
       // The journal stays when even its removal fails: the next run then finds nothing to undo.
-      if (auto removed = backup.record->remove(); !removed) {
+      auto removing = remove_record(*backup.record);
+      auto removed = co_await std::move(removing);
+      if (!removed) {
         _with.log.write(log_level::warning, "backup", "journal_left",
                         {{"error", removed.error().text()}});
       }
@@ -1041,11 +1054,15 @@ task<result<void>> backup_job::stream_and_publish(made_backup& backup) {
   snapshot_identity identity;
   identity.uuid = backup.snapshot.info.own_uuid.text();
   identity.ctransid = backup.snapshot.info.ctransid;
-  if (auto remembered = remember(backup.intent, identity, standing_after(backup)); !remembered) {
+  auto remembering = remember(backup.intent, identity, standing_after(backup));
+  auto remembered = co_await std::move(remembering);
+  if (!remembered) {
     // The backup is complete and the bucket says so; the journal makes the next run catch up.
     co_return std::move(remembered.error()).within("the backup is complete, but");
   }
-  if (auto removed = backup.record->remove(); !removed) {
+  auto removing = remove_record(*backup.record);
+  auto removed = co_await std::move(removing);
+  if (!removed) {
     co_return std::move(removed.error()).within("the backup is complete, but");
   }
   co_return engine::ok();
@@ -1419,7 +1436,9 @@ task<void> backup_job::undo(made_backup& backup) {
     }
   }
   if (clean) {
-    if (auto removed = backup.record->remove(); !removed) {
+    auto removing = remove_record(*backup.record);
+    auto removed = co_await std::move(removing);
+    if (!removed) {
       _with.log.write(log_level::warning, "backup", "journal_left",
                       {{"error", removed.error().text()}});
     }
@@ -1439,8 +1458,44 @@ task<void> backup_job::undo(made_backup& backup) {
                   {{"subvolume", backup.intent.subvolume}, {"journal", backup.record->path()}});
 }
 
-result<void> backup_job::remember(const backup_intent& intent, const snapshot_identity& identity,
-                                  const subvolume_standing& standing) {
+task<result<std::unique_ptr<journal>>> backup_job::begin_journal(const backup_intent& intent) {
+  std::function<result<std::unique_ptr<journal>>()> call = [this, &intent] {
+    return journal::begin(_with.loop, _with.log,
+                          journal_path(_with.settings.state_path, intent.subvolume, _command.no_s3),
+                          intent);
+  };
+  auto beginning = disk_call(_with.loop, std::move(call));
+  co_return co_await std::move(beginning);
+}
+
+task<result<void>> backup_job::remove_record(journal& record) {
+  std::function<result<void>()> call = [&record] { return record.remove(); };
+  auto removing = disk_call(_with.loop, std::move(call));
+  co_return co_await std::move(removing);
+}
+
+task<result<void>> backup_job::remove_journal_at(std::string path) {
+  std::function<result<void>()> call = [path] { return remove_journal(path); };
+  auto removing = disk_call(_with.loop, std::move(call));
+  co_return co_await std::move(removing);
+}
+
+// One at a time, each with all that is known by then: none puts back what a later one has written.
+task<result<void>> backup_job::save_state() {
+  auto waiting = _saving.acquire();
+  auto turn = co_await std::move(waiting);
+  if (!turn) {
+    co_return std::move(turn.error());
+  }
+  std::function<result<void>()> call = [states = &*_states, known = _state] {
+    return states->save(known);
+  };
+  auto saving = disk_call(_with.loop, std::move(call));
+  co_return co_await std::move(saving);
+}
+
+task<result<void>> backup_job::remember(const backup_intent& intent, snapshot_identity identity,
+                                        subvolume_standing standing) {
   subvolume_state& entry = _state.subvolumes[intent.subvolume];
   entry.last_snapshot = intent.snapshot_path;
   entry.last_manifest = intent.manifest_key;
@@ -1458,18 +1513,19 @@ result<void> backup_job::remember(const backup_intent& intent, const snapshot_id
         static_cast<std::uint64_t>(std::llround(*standing.last_seconds * 1000));
   }
   _state.last_run_at = planner::timestamp(now().when() + _clock_correction).rfc3339();
-  return _states->save(_state);
+  auto saving = save_state();
+  co_return co_await std::move(saving);
 }
 
 // The bucket knows a newer backup than the state file, and its snapshot is here.
-void backup_job::adopt_into_state(const subvolume_view& view) {
+task<void> backup_job::adopt_into_state(const subvolume_view& view) {
   if (_command.no_s3 || view.chain.empty() || !view.parent) {
-    return;
+    co_return;
   }
   subvolume_state& entry = _state.subvolumes[view.which.name];
   // The earlier tool's state and manifest know no UUID: from now on this one does.
   if (view.seen.remembered_manifest == view.seen.last_key && entry.snapshot_uuid) {
-    return;
+    co_return;
   }
   entry.last_snapshot = view.parent->path;
   entry.last_manifest = view.seen.last_key;
@@ -1484,7 +1540,9 @@ void backup_job::adopt_into_state(const subvolume_view& view) {
                   {{"subvolume", view.which.name},
                    {"manifest", entry.last_manifest},
                    {"snapshot", entry.last_snapshot}});
-  if (auto saved = _states->save(_state); !saved) {
+  auto saving = save_state();
+  auto saved = co_await std::move(saving);
+  if (!saved) {
     // It is a cache: this run knows, and the next one finds out again.
     _with.log.write(log_level::warning, "backup", "state_not_written",
                     {{"error", saved.error().text()}});

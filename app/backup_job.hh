@@ -20,6 +20,7 @@
 #include "app/upload_stream.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/snapshot_manager.hh"
+#include "engine/semaphore.hh"
 #include "planner/plan.hh"
 
 #include <memory>
@@ -67,8 +68,9 @@ class backup_job {
   engine::task<engine::result<void>> settle_at(const services& there, store_connection* connection,
                                                std::string path, journal_record record,
                                                subvolume_view* view);
-  engine::result<void> record_published(const std::string& path, const journal_record& record,
-                                        const unfinished_finding& found);
+  engine::task<engine::result<void>> record_published(std::string path,
+                                                      const journal_record& record,
+                                                      const unfinished_finding& found);
   engine::task<engine::result<void>> publish_unfinished(const services& there,
                                                         store_connection& connection,
                                                         std::string path,
@@ -106,9 +108,15 @@ class backup_job {
 
   void report_nested(const subvolume_config& which);
   // `standing`: what is known of the backup beside that; may be empty.
-  engine::result<void> remember(const backup_intent& intent, const snapshot_identity& identity,
-                                const subvolume_standing& standing);
-  void adopt_into_state(const subvolume_view& view);
+  engine::task<engine::result<void>> remember(const backup_intent& intent,
+                                              snapshot_identity identity,
+                                              subvolume_standing standing);
+  engine::task<void> adopt_into_state(const subvolume_view& view);
+  // What waits for the state's disk, beside the event loop.
+  engine::task<engine::result<std::unique_ptr<journal>>> begin_journal(const backup_intent& intent);
+  engine::task<engine::result<void>> remove_record(journal& record);
+  engine::task<engine::result<void>> remove_journal_at(std::string path);
+  engine::task<engine::result<void>> save_state();
   engine::task<void> remove_surplus(const subvolume_view& view, std::string newest);
   void report(const planner::plan& plan, const subvolume_view& view);
   // Of a selected subvolume, else null.
@@ -136,6 +144,7 @@ class backup_job {
   std::unique_ptr<state_store> _states;
   std::unique_ptr<upload_budget> _budget;
   run_state _state;
+  engine::semaphore _saving;                  // of the state, by one at a time
   std::chrono::seconds _clock_correction{0};  // of the last plan, to be added to now()
 };
 
