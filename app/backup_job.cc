@@ -116,6 +116,8 @@ planner::policy policy_of(const config& settings, bool regardless_of_due, bool a
   planner::policy made;
   made.when_due.full_every_days = static_cast<int>(settings.full_every_days);
   made.when_due.incremental_every_days = static_cast<int>(settings.incremental_every_days);
+  made.when_due.incremental_every =
+      std::chrono::floor<std::chrono::minutes>(settings.incremental_every);
   const auto run_at = planner::parse_time_of_day(settings.run_at);
   BTS3_ASSERT(run_at.has_value());  // the configuration was checked
   made.when_due.run_at = *run_at;
@@ -435,6 +437,14 @@ task<result<void>> backup_job::run_one(observed& one) {
   const subvolume_config which = one.which;
   if (auto usable = _snapshots.check(which.path); !usable) {
     co_return std::move(usable.error());
+  }
+  auto made = _snapshots.make_base(which.path);
+  if (!made) {
+    co_return std::move(made.error());
+  }
+  if (*made) {
+    _with.log.write(log_level::info, "backup", "directory_made",
+                    {{"path", _with.settings.base_dir}, {"key", "snapshots.base_dir"}});
   }
   result<subvolume_view> view = std::move(one.view);
   if (view && std::chrono::steady_clock::now() - one.when > observation_lifetime) {

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <sstream>
 
@@ -33,6 +34,9 @@ void add_common(CLI::App& app, common_options& into) {
   app.add_option("--log-level", into.log_level, "debug, info, warning, error or critical")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "critical"}))
       ->type_name("LEVEL");
+  app.add_flag("-q,--quiet", into.quiet,
+               "Nothing but warnings and errors; results only where the exit status is not 0");
+  app.add_flag("-v,--verbose", into.verbose, "What is done in detail, too: --log-level debug");
   app.add_option("--log-format", into.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->type_name("FORMAT");
@@ -170,7 +174,7 @@ void add_status(CLI::App& app, status_command& into) {
            into.max_age = std::chrono::ceil<std::chrono::seconds>(*age);
          },
          "A last backup older than this is critical (default: schedule.incremental_every_days "
-         "and a day)")
+         "and a day, or three times schedule.incremental_every)")
       ->type_name("TIME");
   app.add_flag("--json", into.json, "As JSON");
   app.footer(status_footer);
@@ -263,6 +267,32 @@ void make_absolute(std::string& path) {
   if (!code) {
     path = absolute.string();
   }
+}
+
+// The option that somebody may have meant by one that is none; empty where nothing is near.
+std::string nearest_option(const CLI::App& app, const std::string& word) {
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      known.push_back("--" + name);
+    }
+  }
+  const std::string wanted = word.substr(0, word.find('='));
+  const std::string found = known.empty() ? "" : nearest(wanted, known);
+  return edit_distance(wanted, found) <= std::max<std::size_t>(2, wanted.size() / 4) ? found : "";
+}
+
+std::optional<std::string> unknown_option(const CLI::App& app) {
+  for (const CLI::App* command : app.get_subcommands()) {
+    for (const std::string& word : command->remaining()) {
+      if (word.starts_with("--")) {
+        const std::string meant = nearest_option(*command, word);
+        return command->get_name() + " has no option " + word +
+               (meant.empty() ? "" : "; did you mean " + meant + "?");
+      }
+    }
+  }
+  return std::nullopt;
 }
 
 // What the parser makes of a word in a command's place is that there is no command.
@@ -373,6 +403,12 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     const auto unknown = unknown_command(app);
     if (unknown && problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
       return misused(*unknown);
+    }
+    const auto option = unknown_option(app);
+    if (option && problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+      early_exit end = misused(*option);
+      end.status = status_app->parsed() ? 3 : 2;
+      return end;
     }
     std::ostringstream out;
     std::ostringstream err;

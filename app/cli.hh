@@ -14,6 +14,8 @@ struct common_options {
   std::string config_path =
       "/etc/btrfs_to_s3/config.toml";  // absolute after parsing, where it can be
   std::optional<std::string> log_level;
+  bool quiet = false;    // nothing at all where the exit status is 0, but warnings
+  bool verbose = false;  // what is usually of no interest, too
   std::string log_format = "text";
 };
 

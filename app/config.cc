@@ -39,6 +39,18 @@ constexpr std::size_t key_bytes_max = 1024;      // S3's limit, in UTF-8
 // "/subvol/NAME/incremental/chunk-YYYYMMDDTHHMMSSZ-01234567-0000000000.bin".
 constexpr std::size_t key_bytes_beside_name = 8 + 13 + 6 + 16 + 9 + 11 + 4;
 
+// Tables of the earlier tool that this program has no use for, and what to do with them.
+struct former_table {
+  std::string_view name;
+  std::string_view remedy;
+};
+constexpr former_table former_tables[] = {
+    {"filesystem", "Btrfs is all that is backed up; remove the table"},
+    {"zfs",
+     "ZFS is not backed up by this program; remove the table, and list the subvolumes in "
+     "subvolumes.paths"},
+};
+
 // Where to begin; the path is the package's (cmake/Install.cmake).
 constexpr const char* example =
     "/usr/share/doc/btrfs-to-s3/config.toml (in the sources config.example.toml) shows every key";
@@ -76,6 +88,7 @@ struct text_value {
   std::string config::* member;
   std::vector<std::string> allowed = {};  // empty: anything
   bool may_be_empty = true;
+  bool any_case = false;  // "INFO" is "info"
 };
 struct path_value {
   std::string config::* member;
@@ -106,7 +119,8 @@ const std::vector<key_rule>& rules() {
       {"global", "parallel_subvolumes", number_value{&config::parallel_subvolumes, 1, 64}},
       {"global", "memory_limit_bytes", bytes_value{&config::memory_limit_bytes}},
       {"global", "log_level",
-       text_value{&config::log_level, {"debug", "info", "warning", "error", "critical"}}},
+       text_value{
+           &config::log_level, {"debug", "info", "warning", "error", "critical"}, true, true}},
       {"global", "state_path", path_value{&config::state_path}},
       {"global", "lock_path", path_value{&config::lock_path}},
       {"global", "spool_dir", path_value{&config::spool_dir}},
@@ -114,6 +128,7 @@ const std::vector<key_rule>& rules() {
       {"schedule", "full_every_days", number_value{&config::full_every_days, 1, 36'500}},
       {"schedule", "incremental_every_days",
        number_value{&config::incremental_every_days, 1, 36'500}},
+      {"schedule", "incremental_every", duration_value{&config::incremental_every}},
       {"schedule", "run_at", text_value{&config::run_at}},
       {"snapshots", "base_dir", path_value{&config::base_dir}},
       {"snapshots", "retain", number_value{&config::retain, 1, 10'000}},
@@ -178,6 +193,12 @@ std::string joined(const std::vector<std::string>& words) {
 bool has_control_characters(std::string_view text) {
   return std::any_of(text.begin(), text.end(),
                      [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
 }
 
 std::string variable_of(std::string_view key) {
@@ -263,6 +284,13 @@ class reader {
     }
     for (const auto& [name, node] : document) {
       const std::string table(name.str());
+      const auto* former = std::find_if(std::begin(former_tables), std::end(former_tables),
+                                        [&](const former_table& one) { return one.name == table; });
+      if (former != std::end(former_tables)) {
+        problem("[" + table + "]" + place(node) +
+                ", of the earlier tool, is not used any more: " + std::string(former->remedy));
+        continue;
+      }
       if (std::find(tables.begin(), tables.end(), table) == tables.end()) {
         problem("[" + table + "]" + place(node) +
                 " is no table of this configuration; did you mean [" + nearest(table, tables) +
@@ -456,7 +484,8 @@ class reader {
       _config.*kind.member = text == "true";
     }
   }
-  void assign(const text_value& kind, const std::string& name, const std::string& text) {
+  void assign(const text_value& kind, const std::string& name, const std::string& given) {
+    const std::string text = kind.any_case ? lower_case(given) : given;
     if (!kind.allowed.empty() &&
         std::find(kind.allowed.begin(), kind.allowed.end(), text) == kind.allowed.end()) {
       problem(name + " = \"" + text + "\" must be one of " + joined(kind.allowed));
@@ -545,6 +574,15 @@ class reader {
         }
       }
     }
+    if (one.path == "~" || one.path.starts_with("~/")) {
+      const auto home = home_directory();
+      if (!home) {
+        problem(where + ": \"" + one.path +
+                "\" cannot be expanded: HOME is no absolute path; give one here");
+        return std::nullopt;
+      }
+      one.path = *home + one.path.substr(1);
+    }
     while (one.path.size() > 1 && one.path.ends_with('/')) {
       one.path.pop_back();
     }
@@ -560,10 +598,13 @@ class reader {
       problem(where + ": the name \"" + one.name + "\" has more than " +
               std::to_string(name_bytes_max) +
               " bytes, too many for a snapshot's name; give another with {name = ..., path = ...}");
-    } else if (!is_subvolume_name(one.name) || one.name.find("__") != std::string::npos) {
+    } else if (!is_subvolume_name(one.name)) {
       problem(where + ": \"" + one.name +
-              "\" cannot be a name here (no slash, no double underscore); give another with "
-              "{name = ..., path = ...}");
+              "\" cannot be a name here (no slash); give another with {name = ..., path = ...}");
+    } else if (one.name.ends_with(local_journal_suffix)) {
+      problem(where + ": \"" + one.name + "\" ends in \"" + std::string(local_journal_suffix) +
+              "\", as the journals of backup --no-s3 do; give another name with {name = ..., path "
+              "= ...}");
     }
     return one;
   }
@@ -587,8 +628,22 @@ class reader {
     check_values();
   }
 
+  // A part that nobody asked for is no larger than what it has to fit into. Whole hash blocks: the
+  // limits of both are far above one.
+  void fit_part_size() {
+    if (_set.contains("s3.part_size_bytes")) {
+      return;
+    }
+    std::uint64_t bytes = std::min(_config.part_size_bytes, _config.chunk_size_bytes);
+    if (_config.spool_enabled) {
+      bytes = std::min(bytes, _config.spool_size_bytes);
+    }
+    _config.part_size_bytes = bytes - bytes % hash_block_bytes;
+  }
+
   // What holds wherever the bucket is named.
   void check_values() {
+    fit_part_size();
     if (_config.part_size_bytes % hash_block_bytes != 0) {
       problem("s3.part_size_bytes = " + std::to_string(_config.part_size_bytes) +
               " must be a multiple of " + std::to_string(hash_block_bytes));
@@ -614,6 +669,7 @@ class reader {
       problem("hooks.timeout must be at least a second");
     }
     check_time();
+    check_interval();
     expand_home();
   }
 
@@ -669,7 +725,10 @@ class reader {
   }
 
   void check_time() {
-    const std::string& at = _config.run_at;
+    std::string& at = _config.run_at;
+    if (at.size() == 4 && at[1] == ':') {
+      at.insert(0, "0");  // "2:00"
+    }
     const auto digit = [&](std::size_t i) { return at[i] >= '0' && at[i] <= '9'; };
     const bool form =
         at.size() == 5 && at[2] == ':' && digit(0) && digit(1) && digit(3) && digit(4);
@@ -678,16 +737,46 @@ class reader {
     }
   }
 
+  void check_interval() {
+    const std::chrono::milliseconds every = _config.incremental_every;
+    if (every.count() == 0) {
+      return;
+    }
+    if (every < std::chrono::minutes(15) || every >= std::chrono::hours(24) ||
+        every % std::chrono::minutes(1) != std::chrono::milliseconds(0)) {
+      problem(
+          "schedule.incremental_every must be whole minutes, from \"15m\" to less than a day; for "
+          "longer there is schedule.incremental_every_days");
+    }
+    if (_set.contains("schedule.incremental_every_days")) {
+      problem(
+          "schedule.incremental_every and schedule.incremental_every_days contradict each other; "
+          "remove one of them");
+    }
+  }
+
+  // Without a slash at its end: "" for "/".
+  std::optional<std::string> home_directory() const {
+    auto home = _environment("HOME");
+    if (!home || !home->starts_with('/')) {
+      return std::nullopt;
+    }
+    while (home->ends_with('/')) {
+      home->pop_back();
+    }
+    return home;
+  }
+
   void expand_home() {
-    const auto home = _environment("HOME");
+    const auto home = home_directory();
     for (const key_rule& rule : rules()) {
       const auto* kind = std::get_if<path_value>(&rule.value);
       if (kind == nullptr || !(_config.*kind->member).starts_with("~/")) {
         continue;
       }
       std::string& path = _config.*kind->member;
-      if (home && home->starts_with('/')) {
-        path = (home->ends_with('/') ? home->substr(0, home->size() - 1) : *home) + path.substr(1);
+      if (home) {
+        path = *home + path.substr(1);
       } else {
         problem(rule.name() + " = \"" + path +
                 "\" cannot be expanded: HOME is no absolute path; give one here");
@@ -728,6 +817,24 @@ std::vector<std::string> config_keys() {
   }
   keys.emplace_back("subvolumes.paths");
   return keys;
+}
+
+std::vector<unknown_variable> unknown_variables(const std::vector<std::string>& names) {
+  // The program's own, and those of the harness and of the earlier tool's.
+  std::vector<std::string> known = {"BTRFS_TO_S3_HARNESS_RUN_DIR", "BTRFS_TO_S3_BACKUP_TYPE",
+                                    "BTRFS_TO_S3_CMD"};
+  for (const std::string& key : config_keys()) {
+    known.push_back(variable_of(key));
+  }
+  std::vector<unknown_variable> found;
+  for (const std::string& name : names) {
+    // Hooks have variables that begin so, and may start this program.
+    if (name.starts_with("BTRFS_TO_S3_") && !name.starts_with("BTRFS_TO_S3_HOOK_") &&
+        name != "BTRFS_TO_S3_HOOK" && std::find(known.begin(), known.end(), name) == known.end()) {
+      found.push_back({name, nearest(name, known)});
+    }
+  }
+  return found;
 }
 
 result<config> parse_config(std::string_view text, const std::string& name,

@@ -39,6 +39,7 @@ struct config {
   // [schedule]
   std::int64_t full_every_days = 180;
   std::int64_t incremental_every_days = 7;
+  std::chrono::milliseconds incremental_every{0};  // less than a day; 0: by days
   std::string run_at = "02:00";
   // [snapshots]
   std::string base_dir = "/srv/snapshots";
@@ -113,6 +114,13 @@ engine::result<config> parse_config(std::string_view text, const std::string& na
 // subvolumes.paths, and "~" put in. Errors as load_config()'s.
 engine::result<config> with_environment(config settings, const std::vector<std::string>& except,
                                         const environment_lookup& environment);
+
+// A variable that begins as those of keys do, and is none of them nor of this program's others.
+struct unknown_variable {
+  std::string name;
+  std::string nearest;  // of the known ones
+};
+std::vector<unknown_variable> unknown_variables(const std::vector<std::string>& names);
 
 // All keys as "table.key", in the order of the documentation.
 std::vector<std::string> config_keys();

@@ -105,6 +105,11 @@ result<void> can_be_made(const std::string& path) {
   return can_be_written(directory.string());
 }
 
+bool is_there(const std::string& path) {
+  struct stat entry{};
+  return ::lstat(path.c_str(), &entry) == 0;
+}
+
 result<disk_space> space_at(const std::string& path) {
   struct statvfs info{};
   if (::statvfs(path.c_str(), &info) != 0) {
@@ -291,12 +296,15 @@ health_check check_lock(const std::string& path) {
 
 health_check check_spool(const config& settings) {
   const std::string remedy =
-      "global.spool_dir must name an existing, writable directory on a local disk (is the disk "
-      "mounted?)";
-  if (auto usable = can_be_written(settings.spool_dir); !usable) {
+      "global.spool_dir must name a writable directory on a local disk (is the disk mounted?)";
+  // A run makes the last directory of the path, and no other.
+  const bool there = is_there(settings.spool_dir);
+  const std::string place =
+      there ? settings.spool_dir : std::filesystem::path(settings.spool_dir).parent_path().string();
+  if (auto usable = can_be_written(place); !usable) {
     return failed_check("spool", "", std::move(usable.error()).within("global.spool_dir"), remedy);
   }
-  auto space = space_at(settings.spool_dir);
+  auto space = space_at(place);
   return space ? judge_spool_space(settings, *space)
                : failed_check("spool", "", space.error(), remedy);
 }
@@ -428,12 +436,15 @@ std::vector<health_check> check_subvolumes(const config& settings,
     made.push_back(skipped("free_space", "", "because snapshots.base_dir cannot be used"));
   } else {
     base_usable = true;
-    auto usable = can_be_written(base);
-    made.push_back(usable ? ok_check("snapshots", "", base + " is on Btrfs and can be written to")
+    const bool there = is_there(base);
+    auto usable = there ? can_be_written(base) : can_be_made(base);
+    made.push_back(usable ? ok_check("snapshots", "",
+                                     there ? base + " is on Btrfs and can be written to"
+                                           : base + " is not there yet: the first backup makes it")
                           : failed_check("snapshots", "",
                                          std::move(usable.error()).within("snapshots.base_dir"),
                                          remedy));
-    auto space = space_at(base);
+    auto space = space_at(there ? base : chosen.front().path);
     made.push_back(space ? judge_free_space(base, *space)
                          : failed_check("free_space", "", space.error(), remedy));
   }

@@ -2,6 +2,7 @@
 
 #include "app/json_number.hh"
 #include "app/state_store.hh"
+#include "app/subvolume_name.hh"
 #include "app/whole_file.hh"
 #include "engine/files.hh"
 
@@ -267,9 +268,8 @@ std::string free_name(const std::string& stem, planner::timestamp when) {
 
 std::string journal_path(const std::string& state_path, const std::string& subvolume,
                          bool local_only) {
-  // No subvolume's name holds two underscores.
-  const std::string name =
-      stem_of(state_path) + subvolume + (local_only ? "__no-s3.journal" : ".journal");
+  const std::string name = stem_of(state_path) + subvolume +
+                           (local_only ? std::string(local_journal_suffix) : "") + ".journal";
   return (std::filesystem::path(state_path).parent_path() / name).string();
 }
 

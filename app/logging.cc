@@ -49,6 +49,26 @@ const char* level_name(log_level level) {
   return "INFO";
 }
 
+// Select Graphic Rendition of ECMA-48: yellow, red, bold red.
+std::string coloured(log_level level) {
+  const char* colour = "";
+  switch (level) {
+    case log_level::debug:
+    case log_level::info:
+      return level_name(level);
+    case log_level::warning:
+      colour = "33";
+      break;
+    case log_level::error:
+      colour = "31";
+      break;
+    case log_level::critical:
+      colour = "1;31";
+      break;
+  }
+  return std::string("\x1b[") + colour + "m" + level_name(level) + "\x1b[0m";
+}
+
 std::string utc_now() {
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   std::tm utc{};
@@ -97,7 +117,7 @@ class stderr_log final : public engine::log_sink {
                                       std::string_view event,
                                       std::span<const log_field> fields) const {
     std::string line = _options.with_time ? utc_now() + " " : "";
-    line += level_name(level);
+    line += _options.colours ? coloured(level) : level_name(level);
     line += " ";
     line += component;
     line += " event=";
@@ -132,6 +152,14 @@ class stderr_log final : public engine::log_sink {
 
 std::unique_ptr<engine::log_sink> make_log(const log_options& options) {
   return std::make_unique<stderr_log>(options);
+}
+
+bool colours_wanted(const std::function<std::optional<std::string>(std::string_view)>& environment,
+                    bool terminal) {
+  const auto no_colour = environment("NO_COLOR");
+  const auto kind = environment("TERM");
+  return terminal && (!no_colour || no_colour->empty()) && kind && !kind->empty() &&
+         *kind != "dumb";
 }
 
 log_level log_level_of(const std::string& name) {

@@ -27,7 +27,9 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
+#include <vector>
 
 namespace {
 
@@ -39,6 +41,15 @@ using engine::task;
 std::optional<std::string> from_environment(std::string_view name) {
   const char* value = std::getenv(std::string(name).c_str());
   return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+}
+
+std::vector<std::string> environment_names() {
+  std::vector<std::string> names;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    names.emplace_back(text.substr(0, text.find('=')));
+  }
+  return names;
 }
 
 int fail(const engine::error& failure) {
@@ -121,9 +132,23 @@ task<result<exit_status>> run_watched(const app::services& with, const app::comm
   co_return status;
 }
 
-// Whoever reads standard output must learn of it there.
+// Commands whose text is a report of what they did; of others it is what was asked for.
+bool reports(const app::command_line& line) {
+  return std::holds_alternative<app::backup_command>(line.command) ||
+         std::holds_alternative<app::restore_command>(line.command) ||
+         std::holds_alternative<app::thaw_command>(line.command) ||
+         std::holds_alternative<app::verify_command>(line.command) ||
+         std::holds_alternative<app::prune_command>(line.command);
+}
+
 // Between a question and its answer stand warnings at most.
 std::string usual_log_level(const app::command_line& line, const app::config& settings) {
+  if (line.common.verbose) {
+    return "debug";
+  }
+  if (line.common.quiet) {
+    return "warning";
+  }
   const auto* backup = std::get_if<app::backup_command>(&line.command);
   const bool question = std::holds_alternative<app::list_command>(line.command) ||
                         std::holds_alternative<app::status_command>(line.command) ||
@@ -133,6 +158,7 @@ std::string usual_log_level(const app::command_line& line, const app::config& se
   return question && settings.log_level == "info" ? "warning" : settings.log_level;
 }
 
+// Whoever reads standard output must learn of it there.
 int fail_without_run(const app::command_line& line, const engine::error& failure,
                      const engine::clock& clock) {
   const int code = fail(failure);
@@ -194,8 +220,17 @@ int main(int argc, char** argv) {
       app::log_level_of(line.common.log_level.value_or(usual_log_level(line, *settings)));
   log_options.format =
       line.common.log_format == "json" ? app::log_format::json : app::log_format::text;
+  log_options.colours = app::colours_wanted(from_environment, ::isatty(STDERR_FILENO) == 1);
   log_options.with_time = !from_environment("JOURNAL_STREAM").has_value();
   const auto plain_log = app::make_log(log_options);
+  for (const app::unknown_variable& one : app::unknown_variables(environment_names())) {
+    plain_log->write(engine::log_level::warning, "app", "unknown_variable",
+                     {{"variable", one.name}, {"nearest", one.nearest}});
+  }
+  const bool quiet = line.common.quiet;
+  if (quiet && reports(line)) {
+    app::hold_text();
+  }
   app::service_notifier manager = notifier_for(*plain_log);
   app::live_line::mirror to_manager;
   if (manager.active()) {
@@ -216,15 +251,16 @@ int main(int argc, char** argv) {
     return ended(fail_without_run(line, loop.error(), clock), &line);
   }
   engine::stop_source stop;
-  const app::services with{**loop,
-                           *log,
-                           clock,
-                           *settings,
-                           environment,
-                           stop.token(),
-                           terminal.usable() ? &terminal : nullptr,
-                           &*signals,
-                           from_bucket ? std::string() : line.common.config_path};
+  const app::services with{
+      **loop,
+      *log,
+      clock,
+      *settings,
+      environment,
+      stop.token(),
+      terminal.usable() && !(quiet && terminal.on_terminal()) ? &terminal : nullptr,
+      &*signals,
+      from_bucket ? std::string() : line.common.config_path};
   manager.ready("started");
   auto status = (*loop)->run(run_watched(with, line, *signals, manager, stop));
   if (!status && from_bucket) {
@@ -236,6 +272,9 @@ int main(int argc, char** argv) {
     code = 128 + signals->received();
   } else {
     code = status ? static_cast<int>(*status) : fail(status.error());
+  }
+  if (code != 0) {
+    app::show_held_text();
   }
   code = ended(code, &line);
   manager.stopping("ended with exit status " + std::to_string(code), clean_stop_max);

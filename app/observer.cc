@@ -88,6 +88,16 @@ std::optional<btrfs::known_copy> known_by_state(const subvolume_state* remembere
   return id ? std::optional(btrfs::known_copy{*id, *remembered->snapshot_ctransid}) : std::nullopt;
 }
 
+// Whether it was made of `source`, when its name says. The earlier tool took the time and then made
+// the snapshot, as this program does; syncing a busy disk can take a while.
+bool made_of(const std::optional<btrfs::uuid>& source, const btrfs::snapshot& found) {
+  constexpr std::int64_t seconds_apart_max = 60;
+  const auto named = planner::timestamp::parse(found.time);
+  const std::int64_t apart =
+      named ? found.info.made_at - named->when().time_since_epoch().count() : -1;
+  return source && found.info.parent_uuid == *source && apart >= 0 && apart <= seconds_apart_max;
+}
+
 // A snapshot that has the recorded name, of a manifest without UUIDs.
 btrfs::identity_finding compare_by_name(const std::optional<btrfs::known_copy>& by_state,
                                         const btrfs::subvolume_info& found) {
@@ -126,7 +136,7 @@ bool subvolume_view::time_is_taken(const std::string& time) const {
 parent_finding find_parent(const planner::snapshot_record& record,
                            const std::vector<btrfs::snapshot>& snapshots,
                            const subvolume_state* remembered, std::vector<btrfs::known_copy> copies,
-                           const std::string& base_dir) {
+                           const std::optional<btrfs::uuid>& source, const std::string& base_dir) {
   btrfs::recorded_identity recorded;
   if (record.uuid) {
     recorded.own_uuid = btrfs::uuid::parse(*record.uuid);
@@ -147,9 +157,9 @@ parent_finding find_parent(const planner::snapshot_record& record,
   }
   for (const btrfs::snapshot& snapshot : snapshots) {
     btrfs::identity_finding finding = btrfs::compare_identity(recorded, snapshot.info);
-    if (finding.verdict == btrfs::identity_verdict::unknown && remembered != nullptr &&
-        snapshot.name == record.name && snapshot.path == record.path) {
-      // The earlier tool recorded no UUIDs: name, path and our own memory have to agree.
+    if (finding.verdict == btrfs::identity_verdict::unknown && snapshot.name == record.name &&
+        ((remembered != nullptr && snapshot.path == record.path) || made_of(source, snapshot))) {
+      // The earlier tool recorded no UUIDs: the name, and our own memory or the kernel's, agree.
       finding = compare_by_name(known, snapshot.info);
       found.by_name = finding.matches();
     }
@@ -180,13 +190,18 @@ void observer::observe_parent(subvolume_view& view) const {
   const auto known = _state.subvolumes.find(view.which.name);
   const bool remembered =
       known != _state.subvolumes.end() && known->second.last_manifest == view.seen.last_key;
-  parent_finding found = find_parent(
-      view.seen.last->snapshot, view.snapshots, remembered ? &known->second : nullptr,
-      kept_copies(_with.settings.state_path, view.seen.last->snapshot), _with.settings.base_dir);
+  const auto source = btrfs::inspect_source(view.which.path);
+  parent_finding found =
+      find_parent(view.seen.last->snapshot, view.snapshots, remembered ? &known->second : nullptr,
+                  kept_copies(_with.settings.state_path, view.seen.last->snapshot),
+                  source ? std::optional(source->own_uuid) : std::nullopt, _with.settings.base_dir);
   if (found.by_name) {
-    _with.log.write(log_level::info, "backup", "parent_matched_by_name",
-                    {{"snapshot", found.snapshot->path},
-                     {"reason", "its manifest records no UUID, the state file names both"}});
+    _with.log.write(
+        log_level::info, "backup", "parent_matched_by_name",
+        {{"snapshot", found.snapshot->path},
+         {"reason", remembered ? "its manifest records no UUID, the state file names both"
+                               : "its manifest records no UUID; it was made of this source at "
+                                 "that time and not changed since"}});
   }
   view.seen.parent = found.state;
   view.seen.parent_problem = std::move(found.problem);
@@ -203,7 +218,10 @@ void observer::observe_source(subvolume_view& view) const {
   }
   view.source = source->own_uuid;
   const auto& recorded = view.seen.last->snapshot.parent_uuid;
-  const auto before = recorded ? btrfs::uuid::parse(*recorded) : std::nullopt;
+  auto before = recorded ? btrfs::uuid::parse(*recorded) : std::nullopt;
+  if (!recorded && view.parent) {
+    before = view.parent->info.parent_uuid;  // the earlier tool recorded none; the kernel did
+  }
   view.seen.source_problem = btrfs::compare_source(before, *source, view.which.path,
                                                    view.parent ? &view.parent->info : nullptr);
   if (before && *before != source->own_uuid && view.seen.source_problem.empty()) {

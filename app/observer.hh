@@ -92,8 +92,10 @@ class observer {
 
 // The local snapshot among `snapshots` that `record` describes, by the identity rule; an
 // explanation in `problem` otherwise. `remembered` is what the state file says of it, where that
-// names the manifest: a record without UUIDs goes by it, and a received copy must not contradict
-// it, nor `copies`, those that restores kept.
+// names the manifest: a received copy must not contradict it, nor `copies`, those that restores
+// kept. A record without UUIDs goes by name, by that state, or by what the kernel knows: a
+// read-only snapshot of `source`, the subvolume that is backed up now, made at the second that its
+// name tells and not changed since.
 struct parent_finding {
   std::optional<btrfs::snapshot> snapshot;
   planner::parent_state state = planner::parent_state::missing;
@@ -103,6 +105,6 @@ struct parent_finding {
 parent_finding find_parent(const planner::snapshot_record& record,
                            const std::vector<btrfs::snapshot>& snapshots,
                            const subvolume_state* remembered, std::vector<btrfs::known_copy> copies,
-                           const std::string& base_dir);
+                           const std::optional<btrfs::uuid>& source, const std::string& base_dir);
 
 }  // namespace bts3::app

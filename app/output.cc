@@ -5,6 +5,7 @@
 #include <cstdarg>
 #include <cstddef>
 #include <cstdio>
+#include <optional>
 #include <string>
 
 namespace bts3::app {
@@ -15,10 +16,28 @@ void put(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
+// Text that is held back; nullopt while none is.
+std::optional<std::string>& held() {
+  static std::optional<std::string> text;
+  return text;
+}
+
 }  // namespace
 
+void hold_text() {
+  held().emplace();
+}
+
+void show_held_text() {
+  if (held()) {
+    put(*held());
+    held().reset();
+  }
+}
+
 void print_text(std::string_view text) {
-  put(engine::printable_lines(text));
+  const std::string printable = engine::printable_lines(text);
+  held() ? void(*held() += printable) : put(printable);
 }
 
 void print_json(std::string_view json) {

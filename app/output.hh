@@ -8,6 +8,10 @@ namespace bts3::app {
 
 // Text for people; line feeds stay.
 void print_text(std::string_view text);
+// From here on text is kept until show_held_text(), which is for whoever asked to see nothing of
+// what goes well. JSON is not: whoever asked for it reads it.
+void hold_text();
+void show_held_text();
 // A document, or a line, in JSON.
 void print_json(std::string_view json);
 // As printf does, then as print_text().

@@ -6,7 +6,12 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <ctime>
 #include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -66,11 +71,72 @@ result<void> check_file(const unique_fd& fd, const std::string& path) {
                    "see who made it and remove it, or name a file in a directory where only this "
                    "user can write");
   }
-  if (entry.st_nlink != 1) {
+  if (entry.st_nlink > 1) {
     return strange(path + " has other names (hard links)",
                    "remove it, or name a file in a directory where only this user can write");
   }
   return engine::ok();
+}
+
+// When a process began, in the ticks of /proc; nullopt when there is none of that number.
+std::optional<std::uint64_t> started_at(const std::string& pid) {
+  std::ifstream file("/proc/" + pid + "/stat");
+  std::string line;
+  std::getline(file, line);
+  const std::size_t name_end = line.rfind(')');  // the name may hold anything
+  if (name_end == std::string::npos) {
+    return std::nullopt;
+  }
+  std::istringstream fields(line.substr(name_end + 1));
+  std::string field;
+  constexpr int start_time = 22 - 2;  // proc(5); two fields came before
+  for (int count = 0; count < start_time && fields >> field; ++count) {
+  }
+  std::uint64_t ticks = 0;
+  const auto parsed = std::from_chars(field.data(), field.data() + field.size(), ticks);
+  return fields && parsed.ec == std::errc() ? std::optional(ticks) : std::nullopt;
+}
+
+bool is_python_running_the_earlier_tool(const std::string& pid) {
+  std::ifstream file("/proc/" + pid + "/cmdline", std::ios::binary);
+  std::string line;
+  constexpr std::size_t enough = 4096;
+  line.resize(enough);
+  file.read(line.data(), static_cast<std::streamsize>(line.size()));
+  line.resize(static_cast<std::size_t>(file.gcount()));
+  const std::string program = line.substr(0, line.find('\0'));
+  return program.substr(program.rfind('/') + 1).starts_with("python") &&
+         line.find("btrfs_to_s3") != std::string::npos;
+}
+
+// The earlier tool locks by the file's existence: it writes its PID there, holds no lock of the
+// kernel's, and removes the file in the end. Its PID when that process still runs: a Python that
+// was told to run it, and that began before the file was written, so that a number which was given
+// to another process since does not count.
+std::optional<std::string> earlier_tool_in(const unique_fd& fd) {
+  const std::string pid = owner_of(fd);
+  struct stat entry{};
+  const auto started = started_at(pid);
+  if (!started || pid == std::to_string(::getpid()) || ::fstat(fd.get(), &entry) != 0 ||
+      !is_python_running_the_earlier_tool(pid)) {
+    return std::nullopt;
+  }
+  struct timespec booted{};  // since then, as started_at() counts
+  struct timespec now{};
+  if (::clock_gettime(CLOCK_BOOTTIME, &booted) != 0 || ::clock_gettime(CLOCK_REALTIME, &now) != 0) {
+    return std::nullopt;
+  }
+  const std::int64_t age = now.tv_sec - entry.st_mtim.tv_sec;
+  const std::int64_t running =
+      booted.tv_sec - static_cast<std::int64_t>(*started) / ::sysconf(_SC_CLK_TCK);
+  constexpr std::int64_t slack = 2;  // both are rounded to seconds
+  return running + slack >= age ? std::optional(pid) : std::nullopt;
+}
+
+// Whether the name that the file was opened by is gone since: the earlier tool removes its lock.
+bool is_removed(const unique_fd& fd) {
+  struct stat entry{};
+  return ::fstat(fd.get(), &entry) == 0 && entry.st_nlink == 0;
 }
 
 // Nobody else may open it, and so lock it, from here on. What is not ours cannot be narrowed.
@@ -87,6 +153,13 @@ error held_by(const std::string& pid, const std::string& path) {
   failure.why = engine::reason::lock_held;
   failure.message = "lock already held by pid " + pid + " (" + path + ")";
   failure.remedy = "wait for that run to end";
+  return failure;
+}
+
+error held_by_earlier_tool(const std::string& pid, const std::string& path) {
+  error failure = held_by(pid, path);
+  failure.message += ", a run of the earlier tool (Python)";
+  failure.remedy = "wait for that run to end, and disable its timer: docs/moving.md";
   return failure;
 }
 
@@ -152,6 +225,9 @@ result<unique_fd> take_former(const std::string& path) {
     return std::move(taken.error());
   }
   if (taken) {
+    if (const auto earlier = earlier_tool_in(fd)) {
+      return held_by_earlier_tool(*earlier, path);
+    }
     (void)write_pid(fd, path);
   }
   return fd;
@@ -177,7 +253,7 @@ result<std::optional<std::string>> holder_of(const std::string& path) {
   if (!held) {
     return std::move(held.error());
   }
-  return *held ? std::optional<std::string>(owner_of(fd)) : std::nullopt;
+  return *held ? std::optional<std::string>(owner_of(fd)) : earlier_tool_in(fd);
 }
 
 }  // namespace
@@ -193,16 +269,22 @@ result<run_lock> run_lock::acquire_with(const std::string& path, const std::stri
   if (code) {
     return unusable(code.value(), "making " + directory.string());
   }
-  unique_fd fd(::open(path.c_str(), O_RDWR | O_CREAT | safely, for_its_owner));
-  if (!fd.valid()) {
-    return unusable(errno, path);
-  }
-  if (auto usable = check_file(fd, path); !usable) {
-    return std::move(usable.error());
-  }
-  narrow(fd);
-  if (auto taken = take(fd, path); !taken) {
-    return std::move(taken.error());
+  unique_fd fd;
+  do {
+    fd.reset(::open(path.c_str(), O_RDWR | O_CREAT | safely, for_its_owner));
+    if (!fd.valid()) {
+      return unusable(errno, path);
+    }
+    if (auto usable = check_file(fd, path); !usable) {
+      return std::move(usable.error());
+    }
+    narrow(fd);
+    if (auto taken = take(fd, path); !taken) {
+      return std::move(taken.error());
+    }
+  } while (is_removed(fd));
+  if (const auto earlier = earlier_tool_in(fd)) {
+    return held_by_earlier_tool(*earlier, path);
   }
   if (auto written = write_pid(fd, path); !written) {
     return std::move(written.error());

@@ -91,13 +91,13 @@ std::optional<planner::timestamp> next_due(const subvolume_standing& standing,
   if (!standing.last_backup) {
     return std::nullopt;
   }
-  std::chrono::sys_days date = planner::slot_of(*standing.last_backup, when.run_at, zone) +
-                               days(when.incremental_every_days);
+  planner::timestamp due = planner::incremental_due_after(*standing.last_backup, when, zone);
   if (standing.last_full) {
-    date = std::min(date, planner::slot_of(*standing.last_full, when.run_at, zone) +
-                              days(when.full_every_days));
+    const auto full =
+        planner::slot_of(*standing.last_full, when.run_at, zone) + days(when.full_every_days);
+    due = std::min(due, planner::slot_begin(full, when.run_at, zone));
   }
-  return planner::slot_begin(date, when.run_at, zone);
+  return due;
 }
 
 std::string report_as_json(const run_report& report) {

@@ -562,6 +562,13 @@ task<result<void>> look_with(const services& with, const status_command& command
   co_return looked;
 }
 
+// Without --max-age: a day more than the schedule has between backups, or twice as much again.
+std::chrono::seconds backup_age_max(const config& settings) {
+  return settings.incremental_every.count() > 0
+             ? std::chrono::ceil<std::chrono::seconds>(3 * settings.incremental_every)
+             : std::chrono::seconds(std::chrono::days(settings.incremental_every_days + 1));
+}
+
 }  // namespace
 
 task<result<exit_status>> run_status(const services& with, status_command command) {
@@ -572,8 +579,7 @@ task<result<exit_status>> run_status(const services& with, status_command comman
   status_report report;
   report.rules.now = timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));
   report.rules.when_due = policy_of(settings, false, false).when_due;
-  report.rules.max_age =
-      command.max_age.value_or(std::chrono::days(settings.incremental_every_days + 1));
+  report.rules.max_age = command.max_age.value_or(backup_age_max(settings));
   auto looking = look_with(here, command, report);
   auto looked = co_await std::move(looking);
   if (with.stop.stop_requested()) {

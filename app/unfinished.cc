@@ -34,7 +34,7 @@ std::string snapshot_problem(const journal_record& record,
   recorded.uuid = record.snapshot->uuid;
   recorded.ctransid = record.snapshot->ctransid;
   parent_finding finding =
-      find_parent(recorded, snapshots, nullptr, {},
+      find_parent(recorded, snapshots, nullptr, {}, std::nullopt,
                   std::filesystem::path(record.intent.snapshot_path).parent_path().string());
   found = std::move(finding.snapshot);
   return finding.problem;

@@ -12,8 +12,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <tuple>
 
 namespace bts3::btrfs {
@@ -73,6 +75,16 @@ error bad_name(const std::string& name) {
   error failure;
   failure.message = "\"" + name + "\" cannot be a subvolume's name";
   return failure;
+}
+
+// The directory that a missing one would be made in, or the first that leads there and exists.
+std::string nearest_existing(const std::string& path) {
+  std::filesystem::path at(path);
+  struct stat entry{};
+  while (::lstat(at.c_str(), &entry) != 0 && errno == ENOENT && at.has_relative_path()) {
+    at = at.parent_path();
+  }
+  return at.string();
 }
 
 // Whether both paths lead to one directory.
@@ -202,15 +214,40 @@ result<void> sync_filesystem(const std::string& path) {
 
 result<uuid> snapshot_manager::base_filesystem(const std::string& source) const {
   auto here = filesystem_id(_base);
-  if (!here) {
-    error failure = std::move(here.error());
-    failure.why = engine::reason::configuration;
-    if (failure.what_now == engine::disposition::not_found) {
-      failure.remedy = "create it (`mkdir -p " + _base + "`) on the filesystem of " + source;
+  if (here) {
+    return here;
+  }
+  error failure = std::move(here.error());
+  failure.why = engine::reason::configuration;
+  if (failure.what_now == engine::disposition::not_found) {
+    const auto above = filesystem_id(nearest_existing(_base));
+    const auto there = filesystem_id(source);
+    if (above && there && *above == *there) {
+      return *above;
     }
+    failure.remedy = "create it (`mkdir -p " + _base + "`) on the filesystem of " + source;
+  }
+  return std::move(failure).within("snapshots.base_dir");
+}
+
+result<bool> snapshot_manager::make_base(const std::string& source) const {
+  struct stat entry{};
+  if (::lstat(_base.c_str(), &entry) == 0 || errno != ENOENT) {
+    return false;  // whatever is there, check() judges it
+  }
+  if (auto usable = check(source); !usable) {
+    return std::move(usable.error());
+  }
+  const mode_t before = ::umask(077);
+  std::error_code code;
+  std::filesystem::create_directories(_base, code);
+  ::umask(before);
+  if (code) {
+    error failure = system_error(code.value(), "making " + _base);
+    failure.remedy = "create it (`mkdir -p " + _base + "`) on the filesystem of " + source;
     return std::move(failure).within("snapshots.base_dir");
   }
-  return here;
+  return true;
 }
 
 result<void> snapshot_manager::check(const std::string& source) const {
@@ -293,6 +330,9 @@ result<snapshot> snapshot_manager::create(const std::string& source, std::string
 
 result<std::vector<snapshot>> snapshot_manager::list(std::string_view subvolume) const {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(_base.c_str()), &::closedir);
+  if (!directory && errno == ENOENT) {
+    return std::vector<snapshot>();
+  }
   if (!directory) {
     return system_error(errno, "snapshots.base_dir " + _base);
   }

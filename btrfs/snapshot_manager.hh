@@ -29,11 +29,15 @@ class snapshot_manager {
  public:
   explicit snapshot_manager(std::string base_directory) : _base(std::move(base_directory)) {}
 
-  // Whether snapshots of `source` can be made here: it is a subvolume, the base directory exists
-  // and is on the same filesystem. Errors carry the remedy.
+  // Whether snapshots of `source` can be made here: it is a subvolume, the base directory is on the
+  // same filesystem, or missing and make_base() can make it. Errors carry the remedy.
   [[nodiscard]] engine::result<void> check(const std::string& source) const;
-  // The filesystem of the base directory. Errors name snapshots.base_dir and carry the remedy,
-  // which is to have it where `source` is.
+  // Makes the base directory, with those that lead to it, for its owner alone; true when it was
+  // missing. Not on another filesystem than `source` (a volume that is not mounted has a mount
+  // point on another one): there it is left to a person.
+  [[nodiscard]] engine::result<bool> make_base(const std::string& source) const;
+  // The filesystem of the base directory, or that on which make_base() would make it. Errors name
+  // snapshots.base_dir and carry the remedy, which is to have it where `source` is.
   [[nodiscard]] engine::result<uuid> base_filesystem(const std::string& source) const;
 
   // A read-only snapshot of `source`, durable when this returns. It never has a received UUID, even
@@ -41,7 +45,8 @@ class snapshot_manager {
   engine::result<snapshot> create(const std::string& source, std::string_view subvolume,
                                   std::string_view time, bool full) const;
 
-  // Snapshots of that subvolume by name, oldest first. Fails when one cannot be looked at.
+  // Snapshots of that subvolume by name, oldest first; none where there is no base directory. Fails
+  // when one cannot be looked at.
   [[nodiscard]] engine::result<std::vector<snapshot>> list(std::string_view subvolume) const;
 
   // Paths, relative to `source`, of the subvolumes directly inside it, without the snapshots in the

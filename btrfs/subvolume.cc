@@ -237,6 +237,7 @@ result<subvolume_info> inspect_subvolume(int directory, const std::string& path)
   info.received_in = raw.rtransid;
   info.received_at = static_cast<std::int64_t>(raw.rtime.sec);
   info.received_at_nanoseconds = raw.rtime.nsec;
+  info.made_at = static_cast<std::int64_t>(raw.otime.sec);
   info.changed_at = static_cast<std::int64_t>(raw.ctime.sec);
   info.read_only = (raw.flags & BTRFS_ROOT_SUBVOL_RDONLY) != 0;
   return info;

@@ -50,6 +50,7 @@ struct subvolume_info {
   std::uint64_t received_in = 0;
   std::int64_t received_at = 0;  // when that was, in seconds of Unix time, and the rest
   std::uint32_t received_at_nanoseconds = 0;
+  std::int64_t made_at = 0;     // in seconds of Unix time
   std::int64_t changed_at = 0;  // when `ctransid` moved last, in seconds of Unix time
   bool read_only = false;
 };

@@ -32,8 +32,8 @@ constexpr int names_max = 100;
 constexpr std::uint64_t regions_max = std::uint64_t{1} << 20;
 
 constexpr const char* directory_remedy =
-    "global.spool_dir must name an existing, writable directory on a local disk (is the disk "
-    "mounted?); s3.spool_enabled = false works without";
+    "global.spool_dir must name a writable directory on a local disk (is the disk mounted?); "
+    "s3.spool_enabled = false works without";
 constexpr const char* space_remedy =
     "free space there, lower global.spool_size_bytes, or set s3.spool_enabled = false";
 constexpr const char* disk_remedy =
@@ -143,6 +143,12 @@ error spool::trouble(error failure, const char* doing) const {
 }
 
 result<void> spool::open() {
+  // Only the last directory: a path that is missing further up is a disk that is not mounted, and
+  // the spool would fill another one.
+  if (::mkdir(_options.directory.c_str(), 0700) == 0) {
+    _log.write(log_level::info, "engine", "directory_made",
+               {{"path", _options.directory}, {"key", "global.spool_dir"}});
+  }
   auto directory = open_directory(_options.directory);
   if (!directory) {
     error failure = std::move(directory.error());

@@ -82,9 +82,10 @@ class spool_lease {
 
 class spool {
  public:
-  // Makes the file and tries it out; blocks for as long as the disk takes for one block. Refuses,
-  // with a remedy, a budget below one part, a directory that is missing or not writable, and a
-  // disk without room for one part. References must outlive the spool.
+  // Makes the file, and the last directory of its path where that is missing, and tries it out;
+  // blocks for as long as the disk takes for one block. Refuses, with a remedy, a budget below one
+  // part, a directory that cannot be made or is not writable, and a disk without room for one part.
+  // References must outlive the spool.
   static result<std::unique_ptr<spool>> create(reactor& loop, spool_options options, log_sink& log);
   // Every lease must have come back.
   ~spool();

@@ -36,7 +36,11 @@ class cadence {
  public:
   cadence(const std::vector<timestamp>& chain, const schedule& when, timestamp now,
           const time_zone& zone)
-      : _when(when), _zone(zone), _today(slot_of(now, when.run_at, zone)) {
+      : _when(when),
+        _zone(zone),
+        _now(now),
+        _last_backup(chain.back()),
+        _today(slot_of(now, when.run_at, zone)) {
     _last = slot(chain.back());
     // Fulls count from the first link that the clock does not contradict: one from the future must
     // neither put off the next full for ever nor cost a full at once.
@@ -51,11 +55,17 @@ class cadence {
   [[nodiscard]] bool last_in_future() const { return in_future(_last); }
   [[nodiscard]] bool full_due() const { return _today >= _full_due; }
   [[nodiscard]] bool incremental_due() const {
+    if (_when.incremental_every.count() > 0) {
+      return last_in_future() ||
+             turn_begin(_now, _when, _zone) > turn_begin(_last_backup, _when, _zone);
+    }
     return last_in_future() || _today - _last >= days(_when.incremental_every_days);
   }
   [[nodiscard]] timestamp next() const {
-    const sys_days incremental = _last + days(_when.incremental_every_days);
-    return slot_begin(std::min(incremental, _full_due), _when.run_at, _zone);
+    const timestamp incremental = incremental_due_after(_last_backup, _when, _zone);
+    return _full_due == sys_days::max()
+               ? incremental
+               : std::min(incremental, slot_begin(_full_due, _when.run_at, _zone));
   }
 
  private:
@@ -65,6 +75,8 @@ class cadence {
 
   const schedule& _when;
   const time_zone& _zone;
+  timestamp _now;
+  timestamp _last_backup;
   sys_days _today;
   sys_days _last;
   // Never, where no link counts.
@@ -148,9 +160,8 @@ plan decide_by_date(const observation& seen, const policy& by, const cadence& da
   }
   const bool due = dates.incremental_due();
   if (!due && !by.regardless_of_due) {
-    return made(
-        action::skip, "not_due",
-        "the last backup is not " + in_days(by.when_due.incremental_every_days) + " old yet");
+    return made(action::skip, "not_due",
+                "the last backup is not " + incremental_interval(by.when_due) + " old yet");
   }
   if (seen.parent != parent_state::present) {
     return full_because(
@@ -164,8 +175,7 @@ plan decide_by_date(const observation& seen, const policy& by, const cadence& da
       due ? made(action::incremental, "incremental_due",
                  dates.last_in_future()
                      ? "the last backup is dated in the future"
-                     : "the last backup is " + in_days(by.when_due.incremental_every_days) +
-                           " old or older")
+                     : "the last backup is " + incremental_interval(by.when_due) + " old or older")
           : made(action::incremental, "requested", "it was asked for and the parent is here");
   incremental.parent_snapshot = seen.parent_snapshot;
   incremental.parent_manifest = seen.last_key;

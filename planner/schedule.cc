@@ -76,6 +76,38 @@ timestamp slot_begin(sys_days date, minutes run_at, const time_zone& zone) {
   return timestamp(change_between(early, late, zone));  // skipped
 }
 
+std::string incremental_interval(const schedule& when) {
+  const auto counted = [](std::int64_t count, const std::string& unit) {
+    return std::to_string(count) + " " + unit + (count == 1 ? "" : "s");
+  };
+  const std::int64_t count = when.incremental_every.count();
+  if (count == 0) {
+    return counted(when.incremental_every_days, "day");
+  }
+  return count % 60 == 0 ? counted(count / 60, "hour") : counted(count, "minute");
+}
+
+timestamp turn_begin(timestamp when, const schedule& by, const time_zone& zone) {
+  const timestamp begin = slot_begin(slot_of(when, by.run_at, zone), by.run_at, zone);
+  // Where the clock is set back, a slot goes on before its own beginning.
+  const auto passed = std::max(when.when() - begin.when(), seconds(0));
+  return timestamp(begin.when() + passed / by.incremental_every * by.incremental_every);
+}
+
+timestamp next_turn_begin(timestamp when, const schedule& by, const time_zone& zone) {
+  const timestamp next_slot = slot_begin(slot_of(when, by.run_at, zone) + days(1), by.run_at, zone);
+  const timestamp next(turn_begin(when, by, zone).when() + by.incremental_every);
+  return std::min(next, next_slot);
+}
+
+timestamp incremental_due_after(timestamp last, const schedule& by, const time_zone& zone) {
+  if (by.incremental_every.count() > 0) {
+    return next_turn_begin(last, by, zone);
+  }
+  return slot_begin(slot_of(last, by.run_at, zone) + days(by.incremental_every_days), by.run_at,
+                    zone);
+}
+
 std::string local_text(timestamp when, const time_zone& zone) {
   const sys_seconds local = when.when() + zone.offset_at(when.when());
   const sys_days date = std::chrono::floor<days>(local);

@@ -27,8 +27,13 @@ std::optional<std::chrono::minutes> parse_time_of_day(std::string_view text);
 struct schedule {
   int full_every_days = 180;
   int incremental_every_days = 7;
+  // Less than a day, and then in place of the days; 0: by days.
+  std::chrono::minutes incremental_every{0};
   std::chrono::minutes run_at{120};  // after local midnight
 };
+
+// "7 days", "6 hours", "90 minutes": between incrementals.
+[[nodiscard]] std::string incremental_interval(const schedule& when);
 
 // The date of the slot that `when` belongs to. Never decreases as time goes on: where a clock that
 // is set back repeats an hour, the slot that has begun goes on.
@@ -39,6 +44,16 @@ struct schedule {
 // that it has twice, the first counts.
 [[nodiscard]] timestamp slot_begin(std::chrono::sys_days date, std::chrono::minutes run_at,
                                    const time_zone& zone);
+
+// With an interval of less than a day a slot has turns of that length, counted from its beginning;
+// the last one is cut where the next slot begins. When the turn that `when` belongs to begins, and
+// when the one after it does.
+[[nodiscard]] timestamp turn_begin(timestamp when, const schedule& by, const time_zone& zone);
+[[nodiscard]] timestamp next_turn_begin(timestamp when, const schedule& by, const time_zone& zone);
+
+// When the next incremental after a backup at `last` is due.
+[[nodiscard]] timestamp incremental_due_after(timestamp last, const schedule& by,
+                                              const time_zone& zone);
 
 // "2026-11-21 02:00", local.
 [[nodiscard]] std::string local_text(timestamp when, const time_zone& zone);

@@ -101,7 +101,7 @@ void refreshing_credentials::keep(credentials fresh) {
   if (changed) {
     const std::string expires_in_s =
         fresh.expiration ? seconds_until(*fresh.expiration, now) : "never";
-    _log.write(log_level::info, "s3", "credentials_obtained",
+    _log.write(log_level::debug, "s3", "credentials_obtained",
                {{"source", fresh.source},
                 {"access_key", fresh.access_key_id},
                 {"expires_in_s", expires_in_s}});

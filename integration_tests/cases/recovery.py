@@ -10,7 +10,7 @@ import time
 
 from world import MIB, case, dataset, says
 
-from harness import proxy
+from harness import btrfs, proxy
 
 
 @contextlib.contextmanager
@@ -339,7 +339,7 @@ def a_deleted_state_file_is_rebuilt_from_the_bucket(w):
 
 @case
 def a_chain_of_the_earlier_tool_goes_on(w):
-    """Null UUIDs: the snapshot is the parent by name and path, because the state file names both."""
+    """Null UUIDs: the snapshot is the parent by its name, as the state file or the kernel vouches for it."""
     dataset.seed(w.data, large_mib=1, small_files=5)
     w.backup()
     key = w.pointer()["manifest_key"]
@@ -361,10 +361,30 @@ def a_chain_of_the_earlier_tool_goes_on(w):
     dataset.mutate(w.data)
     says(w.backup(), "kind=incremental", "parent_matched_by_name")
     recovered(w, ["incremental", "full"])
-    # Without the state file nothing vouches for the name.
-    w.bucket.put(w.root + "current.json", json.dumps(
-        {"manifest_key": key, "kind": "full", "created_at": manifest["created_at"]}).encode())
-    state.unlink()
+
+    def as_left_by_that_tool():
+        """The pointer on its backup, and no state file: moved, lost, or at another path."""
+        w.bucket.put(w.root + "current.json", json.dumps(
+            {"manifest_key": key, "kind": "full", "created_at": manifest["created_at"]}).encode())
+        state.unlink()
+
+    # The kernel knows what the snapshot was made of, and when.
+    as_left_by_that_tool()
+    dataset.mutate(w.data)
+    says(w.backup(), "kind=incremental", "parent_matched_by_name")
+    recovered(w, ["incremental", "full"])
+    # A snapshot of another subvolume under that name is none; nor is one that was made at another time.
+    name = manifest["snapshot"]["name"]
+    btrfs.delete_subvolume(w.snapshots / name)
+    w.filesystem.subvolume("other")
+    btrfs.snapshot(w.filesystem.mount / "other", w.snapshots / name)
+    as_left_by_that_tool()
+    says(w.backup(), "kind=full", "records no UUID")
+    stamp = "20200102T030405Z"
+    btrfs.snapshot(w.data, w.snapshots / f"data__{stamp}__full")
+    manifest["snapshot"].update(name=f"data__{stamp}__full", path=str(w.snapshots / f"data__{stamp}__full"))
+    w.bucket.put(key, json.dumps(manifest).encode())
+    as_left_by_that_tool()
     says(w.backup(), "kind=full", "records no UUID")
 
 

@@ -63,6 +63,37 @@ early_exit ended(std::vector<const char*> words) {
 
 BOOST_AUTO_TEST_SUITE(cli_suite)
 
+BOOST_AUTO_TEST_CASE(quiet_and_verbose_may_stand_before_or_after_any_command) {
+  for (const char* command : commands) {
+    for (const char* option : {"-q", "--quiet"}) {
+      std::vector<const char*> words = with_config(command, "/c");
+      words.push_back(option);
+      BOOST_TEST(accepted(words).common.quiet, command << " " << option);
+      words.pop_back();
+      words.insert(words.begin(), option);
+      BOOST_TEST(accepted(words).common.quiet, option << " " << command);
+    }
+    std::vector<const char*> words = with_config(command, "/c");
+    words.push_back("-v");
+    BOOST_TEST(accepted(words).common.verbose, command);
+    BOOST_TEST(!accepted(words).common.quiet, command);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_option_that_does_not_exist_is_told_with_the_nearest) {
+  const early_exit end = ended({"backup", "--subvolum", "data"});
+  BOOST_TEST(end.status == 2);
+  BOOST_TEST(end.to_stderr);
+  BOOST_TEST(end.text.starts_with("backup has no option --subvolum; did you mean --subvolume?\n"),
+             end.text);
+  BOOST_TEST(ended({"restore", "--all", "--targetbase=/x"})
+                 .text.starts_with("restore has no option --targetbase=/x; did you mean "
+                                   "--target-base?\n"));
+  BOOST_TEST(ended({"status", "--maxage", "3d"}).status == 3);  // as all its errors of usage
+  const std::string far = ended({"backup", "--frobnicate"}).text;
+  BOOST_TEST(far.starts_with("backup has no option --frobnicate\n"), far);
+}
+
 BOOST_AUTO_TEST_CASE(global_options_stand_before_or_after_the_command) {
   for (const auto& line :
        {accepted({"--config", "/c", "backup"}), accepted({"backup", "--config", "/c"})}) {

@@ -377,6 +377,72 @@ BOOST_AUTO_TEST_CASE(a_run_of_an_older_version_excludes_and_is_excluded) {
   BOOST_TEST(run_lock::acquire_with(path, former).has_value());
 }
 
+// A process whose command line begins so, until this goes.
+class process_called {
+ public:
+  explicit process_called(const char* name) {
+    std::array<int, 2> ends{};
+    BOOST_REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    _pid = ::fork();
+    BOOST_REQUIRE(_pid >= 0);
+    if (_pid == 0) {
+      ::dup2(ends[0], STDIN_FILENO);
+      ::execl("/bin/sh", name, "-c", "read line # -m btrfs_to_s3 backup", nullptr);
+      ::_exit(127);
+    }
+    ::close(ends[0]);
+    _end = unique_fd(ends[1]);
+    std::string line;
+    while (line.find("btrfs_to_s3") == std::string::npos) {  // until it is what it is to be
+      std::getline(std::ifstream("/proc/" + std::to_string(_pid) + "/cmdline"), line);
+    }
+  }
+  ~process_called() {
+    _end.reset();
+    ::waitpid(_pid, nullptr, 0);
+  }
+  process_called(const process_called&) = delete;
+  process_called& operator=(const process_called&) = delete;
+  [[nodiscard]] std::string pid() const { return std::to_string(_pid); }
+
+ private:
+  pid_t _pid = -1;
+  unique_fd _end;
+};
+
+BOOST_AUTO_TEST_CASE(a_run_of_the_earlier_tool_excludes_by_its_pid_alone) {
+  const scratch directory;
+  const std::string path = directory / "lock";
+  {
+    const process_called earlier("python3.11");
+    std::ofstream(path) << earlier.pid();  // as it writes it, without an end of line
+    const auto refused = run_lock::acquire(path);
+    BOOST_REQUIRE(!refused);
+    BOOST_TEST((refused.error().why == reason::lock_held));
+    BOOST_TEST(has(refused.error().text(), "held by pid " + earlier.pid()));
+    BOOST_TEST(has(refused.error().text(), "of the earlier tool"));
+    BOOST_TEST(run_lock::holder(path).value().value_or("") == earlier.pid());
+    const auto by_former = run_lock::acquire_with(directory / "other", path);
+    BOOST_REQUIRE(!by_former);
+    BOOST_TEST((by_former.error().why == reason::lock_held));
+    std::string left;
+    std::getline(std::ifstream(path), left);
+    BOOST_TEST(left == earlier.pid());
+    // The number went to another process since the file was written.
+    const auto old = std::filesystem::last_write_time(path) - std::chrono::hours(1);
+    std::filesystem::last_write_time(path, old);
+    BOOST_TEST(!run_lock::holder(path).value().has_value());
+    BOOST_TEST(run_lock::acquire(path).has_value());
+  }
+  const process_called other("backup-of-something");
+  for (const std::string& text :
+       {other.pid(), std::string("1"), std::string("99999999999999999999"), std::string("-1"),
+        std::string("../self"), std::string()}) {
+    std::ofstream(path) << text;
+    BOOST_TEST(run_lock::acquire(path).has_value(), text);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_lock_that_cannot_name_its_holder_is_not_taken) {
   const scratch directory;
   const std::string path = directory / "lock";

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace bts3;
@@ -88,6 +90,49 @@ BOOST_AUTO_TEST_CASE(a_log_line_is_one_line_and_steers_no_terminal) {
     check_harmless(text);
     BOOST_TEST(text.find('\n') == text.size() - 1);
   }
+}
+
+BOOST_AUTO_TEST_CASE(text_that_is_held_back_comes_when_it_is_asked_for_and_json_at_once) {
+  BOOST_TEST(written_to(STDOUT_FILENO, stdout, [] {
+               hold_text();
+               print_text("one\n");
+               print_json("{}\n");
+               print_formatted("%s\n", "two");
+             }) == "{}\n");
+  BOOST_TEST(written_to(STDOUT_FILENO, stdout, [] { show_held_text(); }) == "one\ntwo\n");
+  BOOST_TEST(written_to(STDOUT_FILENO, stdout, [] {
+               show_held_text();
+               print_text("three\n");
+             }) == "three\n");
+}
+
+BOOST_AUTO_TEST_CASE(warnings_and_worse_are_coloured_where_that_is_wanted) {
+  const auto line = [](engine::log_level level, bool colours) {
+    return written_to(STDERR_FILENO, stderr, [&] {
+      log_options options;
+      options.with_time = false;
+      options.colours = colours;
+      make_log(options)->write(level, "s3", "event", {});
+    });
+  };
+  BOOST_TEST(line(engine::log_level::warning, true) == "\x1b[33mWARNING\x1b[0m s3 event=event\n");
+  BOOST_TEST(line(engine::log_level::error, true) == "\x1b[31mERROR\x1b[0m s3 event=event\n");
+  BOOST_TEST(line(engine::log_level::info, true) == "INFO s3 event=event\n");
+  BOOST_TEST(line(engine::log_level::warning, false) == "WARNING s3 event=event\n");
+  const auto wanted = [](const char* no_colour, const char* kind, bool terminal) {
+    return colours_wanted(
+        [&](std::string_view name) {
+          const char* value = name == "NO_COLOR" ? no_colour : name == "TERM" ? kind : nullptr;
+          return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+        },
+        terminal);
+  };
+  BOOST_TEST(wanted(nullptr, "xterm", true));
+  BOOST_TEST(wanted("", "xterm", true));
+  BOOST_TEST(!wanted("1", "xterm", true));
+  BOOST_TEST(!wanted(nullptr, "xterm", false));
+  BOOST_TEST(!wanted(nullptr, "dumb", true));
+  BOOST_TEST(!wanted(nullptr, nullptr, true));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -220,7 +220,8 @@ BOOST_AUTO_TEST_CASE(a_base_directory_that_cannot_serve_is_named_with_its_key_an
   BTS3_LOOP_FILESYSTEM(loop);
   const testing::loop_filesystem second;
   const prepared here(loop);
-  const std::string base = here.base / "new";
+  // A volume that is not mounted looks like this: the path leads to another filesystem.
+  const std::string base = second.directory() / "new";
   const auto missing = snapshot_manager(base).check(here.source);
   BOOST_REQUIRE(!missing);
   BOOST_TEST((missing.error().why == bts3::engine::reason::configuration));
@@ -241,7 +242,38 @@ BOOST_AUTO_TEST_CASE(a_base_directory_that_cannot_serve_is_named_with_its_key_an
   BOOST_TEST(has(problem(crossing), "; both must be on the same Btrfs filesystem"));
   BOOST_TEST(has(problem(snapshot_manager(base).create(here.source, "data", day_1, true)),
                  base + ": No such file"));
-  BOOST_TEST(has(problem(snapshot_manager(base).list("data")), "snapshots.base_dir " + base));
+  BOOST_TEST(has(problem(snapshot_manager(base).make_base(here.source)), "create it (`mkdir -p "));
+  BOOST_TEST(!std::filesystem::exists(base));
+  BOOST_TEST(
+      has(problem(snapshot_manager("/proc/1/mem").list("data")), "snapshots.base_dir /proc"));
+}
+
+BOOST_AUTO_TEST_CASE(a_missing_base_directory_is_made_where_the_source_lies) {
+  BTS3_LOOP_FILESYSTEM(loop);
+  const prepared here(loop);
+  const snapshot_manager deep((loop.directory() / "a/b/snapshots").string());
+  BOOST_TEST(problem(deep.check(here.source)) == "accepted");
+  const auto none = deep.list("data");
+  BOOST_REQUIRE(none.has_value());
+  BOOST_TEST(none->empty());
+  const auto made = deep.make_base(here.source);
+  BOOST_REQUIRE(made.has_value());
+  BOOST_TEST(*made);
+  const auto mode = std::filesystem::status(loop.directory() / "a/b/snapshots").permissions();
+  BOOST_TEST(((mode & std::filesystem::perms::all) == std::filesystem::perms::owner_all));
+  const auto again = deep.make_base(here.source);
+  BOOST_TEST((again.has_value() && !*again));
+  BOOST_TEST(problem(deep.create(here.source, "data", day_1, true)) == "accepted");
+  // A link that leads nowhere, and a file, are no places to make anything in.
+  std::filesystem::create_symlink("nowhere", loop.directory() / "link");
+  testing::write_file(loop.directory() / "file", "");
+  for (const char* wrong : {"link", "link/deeper", "file", "file/deeper"}) {
+    const snapshot_manager bad((loop.directory() / wrong).string());
+    const auto refused = bad.make_base(here.source);
+    BOOST_TEST((!refused || !*refused), wrong);
+    BOOST_TEST(problem(bad.check(here.source)) != "accepted", wrong);
+  }
+  BOOST_TEST(!std::filesystem::exists(loop.directory() / "nowhere"));
 }
 
 BOOST_AUTO_TEST_CASE(a_snapshot_is_made_once_and_only_of_what_can_be_named) {

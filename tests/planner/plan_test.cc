@@ -241,6 +241,28 @@ BOOST_AUTO_TEST_CASE(a_full_is_due_before_an_incremental) {
   BOOST_TEST((decided(usual(), by, at("20260114T030000Z")).due == at("20260115T020000Z")));
 }
 
+BOOST_AUTO_TEST_CASE(an_interval_of_hours_makes_several_incrementals_a_day) {
+  observation seen = usual();
+  seen.chain_times.back() = at("20260121T020500Z");  // in the turn that begins at 02:00
+  policy by;
+  by.when_due.incremental_every = std::chrono::hours(6);
+  const plan skip = decided(seen, by, at("20260121T075959Z"));
+  BOOST_TEST(skip.reason == "not_due");
+  BOOST_TEST(skip.sentence.find("is not 6 hours old yet") != std::string::npos, skip.sentence);
+  BOOST_TEST((skip.due == at("20260121T080000Z")));
+  BOOST_TEST(decided(seen, by, at("20260121T080000Z")).reason == "incremental_due");
+  // The slot ends, and with it the turn.
+  seen.chain_times.back() = at("20260121T200500Z");
+  BOOST_TEST(decided(seen, by, at("20260122T015959Z")).reason == "not_due");
+  BOOST_TEST(decided(seen, by, at("20260122T020000Z")).reason == "incremental_due");
+  // A full that is due comes first, and is told when it comes next.
+  by.when_due.full_every_days = 20;
+  BOOST_TEST(decided(seen, by, at("20260121T210000Z")).reason == "full_due");
+  by.when_due.full_every_days = 22;
+  seen.chain_times.back() = at("20260122T220500Z");
+  BOOST_TEST((decided(seen, by, at("20260122T221000Z")).due == at("20260123T020000Z")));
+}
+
 BOOST_AUTO_TEST_CASE(one_slot_ahead_is_no_broken_clock) {
   observation seen = usual();
   seen.chain_times.back() = at("20260122T020000Z");

@@ -45,6 +45,51 @@ BOOST_AUTO_TEST_CASE(a_slot_begins_at_run_at_and_lasts_until_the_next) {
   BOOST_TEST((slot_begin(date("20260110T000000Z"), hours(2), utc) == at("20260110T020000Z")));
 }
 
+BOOST_AUTO_TEST_CASE(an_interval_of_less_than_a_day_cuts_slots_into_turns) {
+  const fixed_zone utc;
+  schedule by;
+  by.run_at = hours(2);
+  by.incremental_every = hours(6);
+  BOOST_TEST((turn_begin(at("20260110T020000Z"), by, utc) == at("20260110T020000Z")));
+  BOOST_TEST((turn_begin(at("20260110T075959Z"), by, utc) == at("20260110T020000Z")));
+  BOOST_TEST((turn_begin(at("20260110T080000Z"), by, utc) == at("20260110T080000Z")));
+  BOOST_TEST((turn_begin(at("20260110T015959Z"), by, utc) == at("20260109T200000Z")));
+  BOOST_TEST((next_turn_begin(at("20260110T081500Z"), by, utc) == at("20260110T140000Z")));
+  BOOST_TEST((incremental_due_after(at("20260110T200001Z"), by, utc) == at("20260111T020000Z")));
+  // One that does not divide the day: each slot begins anew.
+  by.incremental_every = hours(7);
+  BOOST_TEST((turn_begin(at("20260111T000000Z"), by, utc) == at("20260110T230000Z")));
+  BOOST_TEST((next_turn_begin(at("20260111T000000Z"), by, utc) == at("20260111T020000Z")));
+  BOOST_TEST(incremental_interval(by) == "7 hours");
+  by.incremental_every = minutes(90);
+  BOOST_TEST(incremental_interval(by) == "90 minutes");
+  by.incremental_every = minutes(0);
+  BOOST_TEST((incremental_due_after(at("20260110T030000Z"), by, utc) == at("20260117T020000Z")));
+  BOOST_TEST(incremental_interval(by) == "7 days");
+}
+
+BOOST_AUTO_TEST_CASE(turns_never_go_back_where_the_clock_does) {
+  const central_europe zone;  // 25 October 2026: 03:00 becomes 02:00, at 01:00 UTC
+  for (const auto run_at : {minutes(0), minutes(120), minutes(150), minutes(179), minutes(1410)}) {
+    for (const auto every : {minutes(15), minutes(60), minutes(420), minutes(1439)}) {
+      schedule by;
+      by.run_at = run_at;
+      by.incremental_every = every;
+      timestamp before = turn_begin(at("20261024T000000Z"), by, zone);
+      for (const char* start : {"20261024T000000Z", "20260328T000000Z"}) {
+        before = turn_begin(at(start), by, zone);
+        for (auto when = at(start).when(); when < at(start).when() + days(3); when += minutes(5)) {
+          const timestamp turn = turn_begin(timestamp(when), by, zone);
+          BOOST_REQUIRE((turn >= before));
+          BOOST_REQUIRE((turn.when() <= when));
+          BOOST_REQUIRE((next_turn_begin(timestamp(when), by, zone).when() > when));
+          before = turn;
+        }
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(slots_are_local) {
   const fixed_zone tokyo(hours(9));
   // 17:30 UTC is half past two in the morning of the next day.
