@@ -239,7 +239,8 @@ task<result<exit_status>> backup_job::run() {
 
 // What concurrent subvolumes report to.
 struct backup_job::run_share {
-  explicit run_share(engine::reactor& loop, std::size_t at_once) : turns(loop, at_once) {}
+  explicit run_share(engine::reactor& loop, std::size_t at_once)
+      : turns(loop, at_once, "the turn of a subvolume") {}
   engine::semaphore turns;
   std::size_t done = 0;
   bool cancelled = false;

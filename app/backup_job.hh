@@ -45,7 +45,7 @@ class backup_job {
   engine::task<engine::result<exit_status>> run();
 
   // Memory, spool and parts in flight of the run; null before it. For whoever counts what is left.
-  [[nodiscard]] const upload_budget* budget() const { return _budget.get(); }
+  [[nodiscard]] upload_budget* budget() const { return _budget.get(); }
 
  private:
   struct made_backup;

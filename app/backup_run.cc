@@ -9,6 +9,7 @@
 #include "app/run_lock.hh"
 #include "app/run_report.hh"
 #include "app/signals.hh"
+#include "app/standstill.hh"
 
 #include <cstdio>
 #include <string>
@@ -106,6 +107,7 @@ task<result<exit_status>> backup_run::run_locked() {
   backup_job job(_with, _command, std::move(*chosen), _report);
   auto running = job.run();
   result<exit_status> outcome = co_await std::move(running);
+  outcome = ended_by(_with.standstill, std::move(outcome));
   conclude(outcome);
   // Also after a stop: what "before" has stopped must be started again.
   auto after = hook("after", _with.settings.hook_after, &_report, {});

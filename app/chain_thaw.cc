@@ -129,7 +129,7 @@ class thaw_wait {
   }
   task<void> tick() {
     for (;;) {
-      auto sleeping = _with.loop.sleep_for(seconds(1), _stop.token());
+      auto sleeping = _with.loop.sleep_aside(seconds(1), _stop.token());
       auto slept = co_await std::move(sleeping);
       if (!slept) {
         co_return;
@@ -260,7 +260,7 @@ chain_thaw::chain_thaw(const services& with, s3::object_store& store, std::strin
       _subvolume(std::move(subvolume)),
       _chunks(std::move(chunks)),
       _policy(std::move(policy)),
-      _ended(with.loop) {}
+      _ended(with.loop, "the end of a thaw") {}
 
 std::vector<s3::thaw_object> chain_thaw::objects(heads from) const {
   std::vector<s3::thaw_object> wanted;

@@ -53,7 +53,7 @@ error vanished(const s3::object_key& key) {
 
 // What is fetched with one GET and released at once.
 struct download_link::part {
-  explicit part(engine::reactor& loop) : ready(loop) {}
+  explicit part(engine::reactor& loop) : ready(loop, "a part that is downloaded") {}
   std::size_t chunk = 0;
   std::uint32_t number = 1;  // within the chunk
   std::uint64_t offset = 0;
@@ -86,8 +86,8 @@ download_link::download_link(const services& with, s3::object_store& store,
       _chunks(std::move(chunks)),
       _stop(with.stop),
       _scope(with.loop),
-      _ahead(with.loop, std::min(parts_ahead_at_first, pool.slots())),
-      _order(with.loop, pool.slots()),
+      _ahead(with.loop, std::min(parts_ahead_at_first, pool.slots()), "a part to be released"),
+      _order(with.loop, pool.slots(), "the next part in order"),
       _shown(shown),
       _thaw(thaw),
       _spool(spool) {}
@@ -158,7 +158,7 @@ namespace {
 task<void> stop_when_smaller(engine::reactor& loop, const engine::spool& spool, std::size_t pieces,
                              engine::stop_source& waiting, engine::stop_token finished) {
   while (spool.parts() >= pieces) {
-    auto sleeping = loop.sleep_for(std::chrono::seconds(1), finished);
+    auto sleeping = loop.sleep_aside(std::chrono::seconds(1), finished);
     auto slept = co_await std::move(sleeping);
     if (!slept) {
       co_return;
@@ -263,7 +263,7 @@ task<result<void>> download_link::run(int fd) {
 // waits for, tells nothing yet.
 task<void> download_link::reach_further(engine::stop_token finished) {
   for (std::size_t reach = parts_ahead_at_first; reach < _pool.slots();) {
-    auto sleeping = _with.loop.sleep_for(patience, finished);
+    auto sleeping = _with.loop.sleep_aside(patience, finished);
     auto slept = co_await std::move(sleeping);
     if (!slept) {
       co_return;

@@ -16,6 +16,7 @@
 #include "app/services.hh"
 #include "app/signals.hh"
 #include "app/standard_output.hh"
+#include "app/standstill.hh"
 #include "app/status_command.hh"
 #include "app/thaw_command.hh"
 #include "app/verify_job.hh"
@@ -114,9 +115,11 @@ struct tell_of_stop {
   void operator()() const { manager->stopping("stopping on request", at_most); }
 };
 
-// The command beside the signal watch and the keep-alives, which end with it.
+// The command beside the signal watch, the keep-alives and the watch for a standstill, which end
+// with it.
 task<result<exit_status>> run_watched(const app::services& with, const app::command_line& line,
                                       app::signal_watch& signals, app::service_notifier& manager,
+                                      app::standstill_watch& standstill,
                                       engine::stop_source& stop) {
   engine::stop_source watch_end;
   engine::async_scope scope(with.loop);
@@ -124,12 +127,13 @@ task<result<exit_status>> run_watched(const app::services& with, const app::comm
                                       tell_of_stop{&manager, stop_max(line, with.settings)});
   scope.spawn(signals.run(with.loop, stop, with.log, watch_end.token()));
   scope.spawn(manager.keep_alive(with.loop, watch_end.token()));
+  scope.spawn(standstill.run(stop, watch_end.token()));
   auto running = run_command(with, line);
   auto status = co_await std::move(running);
   watch_end.request_stop();
   auto joining = scope.join();
   co_await std::move(joining);
-  co_return status;
+  co_return app::ended_by(with.standstill, std::move(status));
 }
 
 // Commands whose text is a report of what they did; of others it is what was asked for.
@@ -251,6 +255,7 @@ int main(int argc, char** argv) {
     return ended(fail_without_run(line, loop.error(), clock), &line);
   }
   engine::stop_source stop;
+  app::standstill_watch standstill(**loop, *log);
   const app::services with{
       **loop,
       *log,
@@ -260,14 +265,16 @@ int main(int argc, char** argv) {
       stop.token(),
       terminal.usable() && !(quiet && terminal.on_terminal()) ? &terminal : nullptr,
       &*signals,
-      from_bucket ? std::string() : line.common.config_path};
+      from_bucket ? std::string() : line.common.config_path,
+      nullptr,
+      &standstill};
   manager.ready("started");
-  auto status = (*loop)->run(run_watched(with, line, *signals, manager, stop));
+  auto status = (*loop)->run(run_watched(with, line, *signals, manager, standstill, stop));
   if (!status && from_bucket) {
     status = app::in_terms_of_options(std::move(status.error()));
   }
   int code = 0;
-  if (signals->received() != 0 && !status) {
+  if (signals->received() != 0 && !status && !standstill.found()) {
     std::fputs("btrfs_to_s3: stopped on request\n", stderr);
     code = 128 + signals->received();
   } else {

@@ -130,7 +130,7 @@ progress::progress(engine::reactor& loop, engine::log_sink& log, live_line* line
 
 task<void> progress::tick() {
   for (int ticks = 1;; ++ticks) {
-    auto sleeping = _loop.sleep_for(_cadence.tick, _stop.token());
+    auto sleeping = _loop.sleep_aside(_cadence.tick, _stop.token());
     auto slept = co_await std::move(sleeping);
     if (!slept) {
       co_return;

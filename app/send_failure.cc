@@ -84,6 +84,7 @@ task<send_failure> explain_send_failure(const services& with, error failure, std
   engine::event done(with.loop);
   {
     const engine::stop_callback<set_flag> on_stop(with.stop, set_flag{&looking.stop});
+    const engine::outside_work under_way(with.loop);
     std::thread worker;
     try {
       worker = std::thread([&looking, &done, &with] {

@@ -130,7 +130,7 @@ task<void> service_notifier::keep_alive(engine::reactor& loop, engine::stop_toke
   }
   for (;;) {
     send("WATCHDOG=1", patience::none);
-    auto sleeping = loop.sleep_for(_watchdog / 2, until);
+    auto sleeping = loop.sleep_aside(_watchdog / 2, until);
     auto slept = co_await std::move(sleeping);
     if (!slept) {
       co_return;

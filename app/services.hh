@@ -25,6 +25,7 @@ namespace bts3::app {
 
 class live_line;
 class signal_watch;
+class standstill_watch;
 
 // What a test of a whole job changes about the store and its limits; the program itself never does.
 struct store_tuning {
@@ -45,8 +46,9 @@ struct services {
   engine::stop_token stop;    // SIGINT and SIGTERM
   live_line* line = nullptr;  // for progress; null where nobody would see it
   const signal_watch* signals = nullptr;
-  std::string config_path = {};          // empty: there was none
-  const store_tuning* tuning = nullptr;  // null: as the configuration says
+  std::string config_path = {};                  // empty: there was none
+  const store_tuning* tuning = nullptr;          // null: as the configuration says
+  const standstill_watch* standstill = nullptr;  // null: nobody looks
 };
 
 // What s3.retry_for bounds: the time without success of a request, or of all of them together.

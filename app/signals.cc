@@ -54,7 +54,7 @@ engine::task<void> signal_watch::run(engine::reactor& loop, engine::stop_source&
                                      engine::log_sink& log, engine::stop_token until) {
   for (;;) {
     signalfd_siginfo info{};
-    auto reading = loop.read(_fd.get(), std::as_writable_bytes(std::span(&info, 1)), until);
+    auto reading = loop.read_aside(_fd.get(), std::as_writable_bytes(std::span(&info, 1)), until);
     auto got = co_await std::move(reading);
     if (!got || *got != sizeof info) {
       co_return;

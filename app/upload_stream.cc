@@ -137,12 +137,12 @@ struct upload_stream::chunk {
 upload_budget::upload_budget(const services& with, std::size_t slot_bytes, std::size_t slot_count,
                              std::size_t uploads)
     : slots(with.loop, slot_bytes, slot_count, with.log),
-      in_flight(with.loop, uploads),
+      in_flight(with.loop, uploads, "a turn to upload"),
       _loop(with.loop),
       _log(with.log),
       _parts_with_room(
           std::min(slot_count, static_cast<std::size_t>(with.settings.parallel_subvolumes) + 1)),
-      _room(with.loop, _parts_with_room),
+      _room(with.loop, _parts_with_room, "room for a part"),
       _patience(slot_bytes),
       _control(uploads) {}
 

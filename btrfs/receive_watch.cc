@@ -96,7 +96,7 @@ task<void> receive_watch::run() {
   clock::time_point for_the_disk_since = clock::now();
   std::optional<process_signs> before;
   for (;;) {
-    auto sleeping = _loop.sleep_for(pause, _stop.token());
+    auto sleeping = _loop.sleep_aside(pause, _stop.token());
     auto slept = co_await std::move(sleeping);
     if (!slept) {
       co_return;

@@ -83,7 +83,7 @@ buffer_pool::buffer_pool(reactor& loop, std::size_t slot_bytes, std::size_t slot
       _slot_bytes(whole_pages(slot_bytes)),
       _piece_bytes(piece_bytes_for(_slot_bytes, slots)),
       _slots(slots),
-      _waiting(loop) {
+      _waiting(loop, "a slot of memory") {
   BTS3_ASSERT(slot_bytes > 0 && slots > 0);
   for (std::size_t index = slots; index > 0; --index) {
     _free.push_back(index - 1);

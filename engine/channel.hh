@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <deque>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 namespace bts3::engine {
@@ -18,8 +19,9 @@ namespace bts3::engine {
 template <typename T>
 class channel {
  public:
-  channel(reactor& loop, std::size_t capacity)
-      : _capacity(capacity), _not_full(loop), _not_empty(loop) {
+  // `what` is in it, for whoever asks what is waited for: see wait_queue.
+  channel(reactor& loop, std::size_t capacity, std::string_view what = {})
+      : _capacity(capacity), _not_full(loop, what), _not_empty(loop, what) {
     BTS3_ASSERT(capacity > 0);
   }
 

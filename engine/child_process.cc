@@ -256,7 +256,8 @@ result<child_process> child_process::spawn(reactor& loop, child_options options)
 task<void> child_process::impl::drain_stderr(impl& self) {
   std::array<std::byte, 4096> piece;
   for (;;) {
-    auto got = co_await self.loop.read(self.stderr_pipe.get(), piece, self.stop_drain.token());
+    auto reading = self.loop.read_aside(self.stderr_pipe.get(), piece, self.stop_drain.token());
+    auto got = co_await std::move(reading);
     if (!got || *got == 0) {
       self.drained.set();
       co_return;

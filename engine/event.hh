@@ -3,13 +3,15 @@
 
 #include "engine/wait_queue.hh"
 
+#include <string_view>
 #include <utility>
 
 namespace bts3::engine {
 
 class event {
  public:
-  explicit event(reactor& loop) : _waiting(loop) {}
+  // `what` it is, for whoever asks what is waited for: see wait_queue.
+  explicit event(reactor& loop, std::string_view what = {}) : _waiting(loop, what) {}
 
   void set() {
     _set = true;

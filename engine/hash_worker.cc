@@ -65,6 +65,7 @@ task<part_digest> part_hash::finish() {
   seal();
   // Kept alive here: the job's owner may move while this waits.
   const std::shared_ptr<detail::hash_job> job = std::move(_job);
+  const outside_work under_way(_worker->_loop);  // a sealed part waits for nothing else
   auto waiting = job->done->wait();
   auto finished = co_await std::move(waiting);
   BTS3_ASSERT(finished.has_value());
@@ -139,7 +140,7 @@ part_hash hash_worker::more(std::span<const std::byte> memory, bool want_payload
 
 part_hash hash_worker::enqueue(std::shared_ptr<detail::hash_job> job) {
   BTS3_ASSERT(!_not_started);
-  job->done = std::make_shared<event>(_loop);
+  job->done = std::make_shared<event>(_loop, "a part's digest");
   part_hash handle;
   handle._worker = this;
   handle._job = job;

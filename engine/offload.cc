@@ -52,6 +52,7 @@ result<std::thread> start(errand& one) {
 task<result<void>> run_beside(reactor& loop, std::function<void()> work) {
   errand one(loop);
   one.work = std::move(work);
+  const outside_work under_way(loop);
   auto thread = start(one);
   if (!thread) {
     co_return std::move(thread.error());

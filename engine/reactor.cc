@@ -94,6 +94,7 @@ struct reactor::request {
   unsigned buffer_index = 0;
   unsigned poll_events = 0;
   unsigned flags = 0;  // of sync_file_range, the advice of fadvise
+  bool aside = false;
   __kernel_timespec deadline{};
 };
 
@@ -224,7 +225,9 @@ task<result<int>> reactor::perform(request what, stop_token stop) {
   }
   ::io_uring_sqe_set_data(sqe, &operation);
   operation.submitted = true;
+  operation.aside = what.aside;
   ++_in_flight;
+  _aside_in_flight += what.aside ? 1 : 0;
 
   struct request_cancel {
     reactor* owner;
@@ -268,6 +271,7 @@ void reactor::take_posted() {
     const std::lock_guard lock(_impl->posted_mutex);
     work.swap(_impl->posted);
   }
+  _moves += work.size();
   for (auto& function : work) {
     function();
   }
@@ -307,6 +311,11 @@ void reactor::reap(bool wait) {
     }
     BTS3_ASSERT(_in_flight > 0 && !operation->completed);
     --_in_flight;
+    if (operation->aside) {
+      --_aside_in_flight;
+    } else {
+      ++_moves;
+    }
     operation->result = cqe->res;
     operation->completed = true;
     if (operation->waiter) {
@@ -363,15 +372,25 @@ result<void> as_nothing(result<int> outcome, const char* what) {
 }  // namespace
 
 task<result<std::size_t>> reactor::read(int fd, std::span<std::byte> into, stop_token stop) {
+  return read_pipe(fd, into, false, std::move(stop));
+}
+
+task<result<std::size_t>> reactor::read_aside(int fd, std::span<std::byte> into, stop_token stop) {
+  return read_pipe(fd, into, true, std::move(stop));
+}
+
+task<result<std::size_t>> reactor::read_pipe(int fd, std::span<std::byte> into, bool aside,
+                                             stop_token stop) {
   into = limited(into);
   for (;;) {
     request what(IORING_OP_READ, fd);
     what.address = into.data();
     what.length = static_cast<unsigned>(into.size());
     what.offset = static_cast<std::uint64_t>(-1);  // the file's own position
+    what.aside = aside;
     auto outcome = co_await perform(what, stop);
     if (outcome && *outcome == -EAGAIN) {
-      auto ready = co_await poll(fd, POLLIN, stop);
+      auto ready = co_await poll_once(fd, POLLIN, aside, stop);
       if (!ready) {
         co_return std::move(ready.error());
       }
@@ -531,7 +550,12 @@ task<result<void>> reactor::sync_data(int fd) {
 }
 
 task<result<unsigned>> reactor::poll(int fd, unsigned events, stop_token stop) {
+  return poll_once(fd, events, false, std::move(stop));
+}
+
+task<result<unsigned>> reactor::poll_once(int fd, unsigned events, bool aside, stop_token stop) {
   request what(IORING_OP_POLL_ADD, fd);
+  what.aside = aside;
   what.poll_events = events;
   auto outcome = co_await perform(what, stop);
   if (!outcome) {
@@ -545,11 +569,17 @@ task<result<unsigned>> reactor::poll(int fd, unsigned events, stop_token stop) {
 
 task<result<void>> reactor::sleep_until(std::chrono::steady_clock::time_point when,
                                         stop_token stop) {
+  return sleep(when, false, std::move(stop));
+}
+
+task<result<void>> reactor::sleep(std::chrono::steady_clock::time_point when, bool aside,
+                                  stop_token stop) {
   // std::chrono::steady_clock is CLOCK_MONOTONIC, which is what IORING_OP_TIMEOUT counts in.
   const auto since_boot =
       std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count();
   const auto nanoseconds = std::max<std::int64_t>(since_boot, 0);
   request what(IORING_OP_TIMEOUT, -1);
+  what.aside = aside;
   what.deadline.tv_sec = nanoseconds / 1'000'000'000;
   what.deadline.tv_nsec = nanoseconds % 1'000'000'000;
   auto outcome = co_await perform(what, stop);
@@ -562,11 +592,22 @@ task<result<void>> reactor::sleep_until(std::chrono::steady_clock::time_point wh
   co_return ok();
 }
 
-task<result<void>> reactor::sleep_for(std::chrono::nanoseconds duration, stop_token stop) {
+namespace {
+
+std::chrono::steady_clock::time_point after(std::chrono::nanoseconds duration) {
   const auto now = std::chrono::steady_clock::now();
   const auto rest = std::chrono::steady_clock::time_point::max() - now;
-  auto sleeping = sleep_until(duration < rest ? now + duration : now + rest, stop);
-  co_return co_await std::move(sleeping);
+  return duration < rest ? now + duration : now + rest;
+}
+
+}  // namespace
+
+task<result<void>> reactor::sleep_for(std::chrono::nanoseconds duration, stop_token stop) {
+  return sleep(after(duration), false, std::move(stop));
+}
+
+task<result<void>> reactor::sleep_aside(std::chrono::nanoseconds duration, stop_token stop) {
+  return sleep(after(duration), true, std::move(stop));
 }
 
 task<void> reactor::yield() {
@@ -578,6 +619,37 @@ task<void> reactor::yield() {
   };
   requeue here{this};
   co_await here;
+}
+
+std::string reactor::waits_text() const {
+  std::string text;
+  for (const auto& [what, waiters] : _waits) {
+    if (waiters > 0) {
+      text += (text.empty() ? "" : ", ") + std::to_string(waiters) + " for " + std::string(what);
+    }
+  }
+  return text;
+}
+
+named_wait::named_wait(reactor& loop, std::string_view what) : _loop(loop), _what(what) {
+  if (_what.empty()) {
+    return;
+  }
+  for (auto& [name, waiters] : _loop._waits) {
+    if (name == _what) {
+      ++waiters;
+      return;
+    }
+  }
+  _loop._waits.emplace_back(_what, 1);
+}
+
+named_wait::~named_wait() {
+  for (auto& [name, waiters] : _loop._waits) {
+    if (name == _what) {
+      --waiters;
+    }
+  }
 }
 
 bool reactor::reserve_buffers(unsigned slots) {

@@ -26,6 +26,9 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace bts3::engine {
@@ -46,6 +49,7 @@ struct ring_operation {
   int result = 0;
   bool submitted = false;
   bool completed = false;
+  bool aside = false;
 };
 
 }  // namespace detail
@@ -68,7 +72,10 @@ class reactor {
   void post(std::function<void()> work);
 
   // Puts a suspended coroutine into the run queue.
-  void resume_later(std::coroutine_handle<> coroutine) { _ready.push_back(coroutine); }
+  void resume_later(std::coroutine_handle<> coroutine) {
+    ++_moves;
+    _ready.push_back(coroutine);
+  }
 
   // Bytes read, 0 at the end of file. Short reads are normal.
   task<result<std::size_t>> read(int fd, std::span<std::byte> into, stop_token stop = {});
@@ -79,6 +86,9 @@ class reactor {
                                        stop_token stop = {});
   task<result<std::size_t>> read_fixed_at(int fd, std::span<std::byte> into, unsigned buffer_index,
                                           std::uint64_t offset, stop_token stop = {});
+  // A read that is no part of the work, and of which the run may be without for ever: a signal, a
+  // child's complaints. See waits_for_nothing().
+  task<result<std::size_t>> read_aside(int fd, std::span<std::byte> into, stop_token stop = {});
   // Bytes written; short writes are normal. A pipe without readers gives EPIPE (the program
   // ignores SIGPIPE).
   task<result<std::size_t>> write(int fd, std::span<const std::byte> from, stop_token stop = {});
@@ -106,6 +116,9 @@ class reactor {
   task<result<unsigned>> poll(int fd, unsigned events, stop_token stop = {});
   task<result<void>> sleep_until(std::chrono::steady_clock::time_point when, stop_token stop = {});
   task<result<void>> sleep_for(std::chrono::nanoseconds duration, stop_token stop = {});
+  // The pause of what looks, counts or tells beside the work, again and again, and of which no work
+  // comes.
+  task<result<void>> sleep_aside(std::chrono::nanoseconds duration, stop_token stop = {});
   // Goes to the back of the run queue.
   task<void> yield();
 
@@ -120,13 +133,31 @@ class reactor {
   // Operations that the kernel still holds; 0 when nothing was leaked.
   [[nodiscard]] std::size_t operations_in_flight() const { return _in_flight; }
 
+  // Whether nothing is under way that could bring the run on: no operation in the ring but those
+  // aside, nothing on another thread (outside_work). Where that stays so while moves() stays the
+  // same, every coroutine waits for another one. See engine/standstill.hh.
+  [[nodiscard]] bool waits_for_nothing() const {
+    return _in_flight == _aside_in_flight && _outside == 0;
+  }
+  // Grows with everything that goes on, but for what is aside.
+  [[nodiscard]] std::uint64_t moves() const { return _moves; }
+  // What coroutines wait for within the program, by the names of what they wait at: "2 for room for
+  // a part, 1 for a turn to upload". Empty when nobody waits for anything that has a name.
+  [[nodiscard]] std::string waits_text() const;
+
  private:
+  friend class outside_work;
+  friend class named_wait;
   struct impl;
   class operation_awaiter;
   struct request;
 
   explicit reactor(std::unique_ptr<impl> ring);
   task<result<int>> perform(request what, stop_token stop);
+  task<result<std::size_t>> read_pipe(int fd, std::span<std::byte> into, bool aside,
+                                      stop_token stop);
+  task<result<unsigned>> poll_once(int fd, unsigned events, bool aside, stop_token stop);
+  task<result<void>> sleep(std::chrono::steady_clock::time_point when, bool aside, stop_token stop);
   void drive(const bool& done);
   void run_ready();
   void reap(bool wait);
@@ -143,6 +174,37 @@ class reactor {
   std::vector<std::coroutine_handle<>> _ready;
   std::vector<std::coroutine_handle<>> _running;
   std::size_t _in_flight = 0;
+  std::size_t _aside_in_flight = 0;
+  std::size_t _outside = 0;
+  std::uint64_t _moves = 0;
+  // Who waits, by what for; at most as many as there are names in the program.
+  std::vector<std::pair<std::string_view, std::size_t>> _waits;
+};
+
+// Held on the reactor's thread while another thread does something that the run goes on with.
+class outside_work {
+ public:
+  explicit outside_work(reactor& loop) : _loop(loop) { ++_loop._outside; }
+  ~outside_work() { --_loop._outside; }
+  outside_work(const outside_work&) = delete;
+  outside_work& operator=(const outside_work&) = delete;
+
+ private:
+  reactor& _loop;
+};
+
+// While it exists, somebody waits for `what` ("room for a part"), a constant; empty: for something
+// that is not worth a name.
+class named_wait {
+ public:
+  named_wait(reactor& loop, std::string_view what);
+  ~named_wait();
+  named_wait(const named_wait&) = delete;
+  named_wait& operator=(const named_wait&) = delete;
+
+ private:
+  reactor& _loop;
+  std::string_view _what;
 };
 
 template <typename T>

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string_view>
 #include <utility>
 
 namespace bts3::engine {
@@ -35,7 +36,9 @@ class permit {
 
 class semaphore {
  public:
-  semaphore(reactor& loop, std::size_t permits) : _free(permits), _waiting(loop) {}
+  // `what` its permits are, for whoever asks what is waited for: see wait_queue.
+  semaphore(reactor& loop, std::size_t permits, std::string_view what = {})
+      : _free(permits), _waiting(loop, what) {}
 
   // Suspends while none is free; `cancelled` when stopped before.
   task<result<permit>> acquire(stop_token stop = {}) {

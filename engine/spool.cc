@@ -113,7 +113,11 @@ void spool_lease::release() {
 }
 
 spool::spool(reactor& loop, spool_options options, log_sink& log)
-    : _loop(loop), _options(std::move(options)), _log(log), _turn(loop, 1), _freed(loop) {}
+    : _loop(loop),
+      _options(std::move(options)),
+      _log(log),
+      _turn(loop, 1, "a place in the spool"),
+      _freed(loop, "a place in the spool") {}
 
 spool::~spool() {
   BTS3_ASSERT(_free.size() == _parts);

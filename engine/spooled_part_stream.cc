@@ -61,7 +61,7 @@ spooled_part_stream::spooled_part_stream(reactor& loop, spool& disk, buffer_pool
       _limits(limits),
       _cutter(limits),
       _watch(std::move(watch)),
-      _slots(loop, stream_slots),
+      _slots(loop, stream_slots, "a small slot of its stream"),
       _writes(loop) {
   BTS3_ASSERT(limits.part_bytes <= disk.part_bytes());
   BTS3_ASSERT(pool.slot_bytes() % disk.block_bytes() == 0);

@@ -2,7 +2,8 @@
 // channel and buffer_pool share.
 //
 // A waiter lives in its coroutine's frame. Waking one puts it into the run queue; stopping one
-// takes it off the list and resumes it, through the run queue as well, with `stopped`.
+// takes it off the list and resumes it, through the run queue as well, with `stopped`. Where the
+// queue has a name (a constant, "room for a part"), the reactor can tell who waits for what.
 #pragma once
 
 #include "engine/assert.hh"
@@ -11,13 +12,14 @@
 
 #include <coroutine>
 #include <list>
+#include <string_view>
 #include <utility>
 
 namespace bts3::engine {
 
 class wait_queue {
  public:
-  explicit wait_queue(reactor& loop) : _loop(loop) {}
+  explicit wait_queue(reactor& loop, std::string_view what = {}) : _loop(loop), _what(what) {}
   wait_queue(const wait_queue&) = delete;
   wait_queue& operator=(const wait_queue&) = delete;
   ~wait_queue() { BTS3_ASSERT(_waiters.empty()); }
@@ -46,6 +48,7 @@ class wait_queue {
     if (stop.stop_requested()) {
       co_return false;
     }
+    const named_wait named(_loop, _what);
     waiter self;
     stop_callback<leave> on_stop(stop, leave{this, &self});
     enter here{this, &self};
@@ -83,6 +86,7 @@ class wait_queue {
   };
 
   reactor& _loop;
+  std::string_view _what;
   std::list<waiter*> _waiters;
 };
 

@@ -35,7 +35,7 @@ task<result<credentials>> fixed_credentials::get(engine::stop_token) {
 
 // One question to the source and those who wait for its outcome.
 struct refreshing_credentials::flight {
-  explicit flight(engine::reactor& loop) : landed(loop) {}
+  explicit flight(engine::reactor& loop) : landed(loop, "credentials") {}
   engine::event landed;
   std::optional<result<credentials>> outcome;
 };

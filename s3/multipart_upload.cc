@@ -33,7 +33,7 @@ multipart_upload::multipart_upload(engine::reactor& loop, object_store& store,
       _checksums(checksums),
       _key(std::move(key)),
       _options(std::move(options)),
-      _created(loop) {}
+      _created(loop, "the id of an upload") {}
 
 void multipart_upload::resume(upload_id id, bool checksums) {
   BTS3_ASSERT(!_creating);

@@ -1,5 +1,7 @@
 #include "tests/app/backup_rig.hh"
 
+#include "app/standstill.hh"
+#include "engine/async_scope.hh"
 #include "engine/sha256.hh"
 #include "planner/keys.hh"
 #include "planner/manifest.hh"
@@ -43,6 +45,20 @@ std::string digest_of(const std::string& text) {
   engine::sha256_hasher hasher;
   hasher.update(std::as_bytes(std::span(text.data(), text.size())));
   return hasher.digest().hex();
+}
+
+// The job and the watch over it, which ends with it.
+engine::task<engine::result<app::exit_status>> beside(
+    app::standstill_watch& watch, engine::stop_source& stop, engine::reactor& loop,
+    engine::task<engine::result<app::exit_status>> job) {
+  engine::stop_source end;
+  engine::async_scope scope(loop);
+  scope.spawn(watch.run(stop, end.token()));
+  auto outcome = co_await std::move(job);
+  end.request_stop();
+  auto joining = scope.join();
+  co_await std::move(joining);
+  co_return outcome;
 }
 
 }  // namespace
@@ -141,15 +157,20 @@ engine::result<app::exit_status> backup_rig::run(const preparation& before) {
     const auto found = environment.find(std::string(name));
     return value || found == environment.end() ? value : std::optional(found->second);
   };
-  const app::services with{*loop,           log,     clock,   settings, lookup,
-                           stopper.token(), nullptr, nullptr, {},       &tuning};
+  app::standstill_watch watch(*loop, log, standstill.value_or(engine::standstill_limits()));
+  const app::services with{*loop,   log,     clock, settings, lookup, stopper.token(),
+                           nullptr, nullptr, {},    &tuning,  &watch};
   engine::result<app::exit_status> outcome = app::exit_status::failed;
   {
     app::run_report report;
-    app::backup_job job(with, app::backup_command(), settings.subvolumes, report);
-    outcome = loop->run(job.run());
-    if (job.budget() != nullptr) {
-      for (std::string& held : held_of(*job.budget())) {
+    app::backup_job one(with, app::backup_command(), settings.subvolumes, report);
+    job = &one;
+    outcome =
+        standstill ? loop->run(beside(watch, stopper, *loop, one.run())) : loop->run(one.run());
+    outcome = app::ended_by(with.standstill, std::move(outcome));
+    job = nullptr;
+    if (one.budget() != nullptr) {
+      for (std::string& held : held_of(*one.budget())) {
         left.push_back(std::move(held));
       }
     }

@@ -8,6 +8,7 @@
 
 #include "app/backup_job.hh"
 #include "app/run_report.hh"
+#include "engine/standstill.hh"
 #include "engine/stop.hh"
 #include "planner/manifest.hh"
 #include "tests/app/support.hh"
@@ -82,8 +83,11 @@ class backup_rig {
   std::map<std::string, std::string> environment;
   // Asked before `environment` where it is set.
   std::function<std::optional<std::string>(std::string_view)> look_up;
+  // Set: the run ends when it stands still for that long.
+  std::optional<engine::standstill_limits> standstill;
   engine::stop_source* stop = nullptr;  // of the run under way, on its reactor's thread
   engine::reactor* loop = nullptr;      // likewise
+  app::backup_job* job = nullptr;       // likewise
   std::thread helper;                   // of the run under way: joined before its reactor goes
   std::vector<std::string> left;        // by runs so far, what their job or ring still held
   // Used by every run when set: for a store that is bound to a reactor.

@@ -1,6 +1,7 @@
 // Whatever the parts, slots, turns and places: no run waits for itself.
 #include "tests/app/backup_rig.hh"
 #include "tests/support/memory_store.hh"
+#include "tests/support/scripted_s3_server.hh"
 
 #include <chrono>
 #include <map>
@@ -124,6 +125,51 @@ BOOST_AUTO_TEST_CASE(every_product_of_small_limits_ends) {
       }
     }
   }
+}
+
+// Turns that are never given back: a circle of the simplest kind.
+BOOST_AUTO_TEST_CASE(a_run_that_waits_for_itself_ends_and_says_for_what) {
+  backup_rig rig;
+  rig.shared_loop = std::move(*engine::reactor::create());
+  memory_store store(*rig.shared_loop);
+  rig.tuning.store = &store;
+  rig.standstill = engine::standstill_limits{std::chrono::milliseconds(100), 5};
+  store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    if (call.verb == "UploadPart" && !rig.log.contains("standstill")) {
+      rig.job->budget()->in_flight.take_out(2);
+    }
+    return std::nullopt;
+  });
+  const std::string outcome = rig.run_text();
+  store.judge_by({});
+  BOOST_TEST(outcome.find("the run waits for itself (") != std::string::npos, outcome);
+  BOOST_TEST(outcome.find("for a turn to upload") != std::string::npos, outcome);
+  BOOST_TEST(outcome.find("report it") != std::string::npos, outcome);
+  BOOST_TEST(rig.left.empty());
+  // What was acknowledged is kept, and the next run goes on with it.
+  BOOST_TEST(rig.journal_text() != "none");
+  BOOST_TEST(rig.run_text() == "done");
+  BOOST_TEST(rig.log.contains("action=resume"));
+}
+
+// A store that answers later than a run may stand still, and a sender that is as slow.
+BOOST_AUTO_TEST_CASE(a_slow_store_and_a_slow_sender_are_no_standstill) {
+  scripted_s3_options options;
+  options.enforce_part_minimum = false;
+  scripted_s3_server server(options);
+  server.script(s3_verb::upload_part, scripted_action::read_slowly(backup_rig::part_bytes / 4,
+                                                                   std::chrono::milliseconds(80)));
+  server.script(s3_verb::list_objects,
+                scripted_action::answer_slowly(100, std::chrono::milliseconds(80)));
+  server.script(s3_verb::create_upload, scripted_action::answer(503, "SlowDown"));
+  backup_rig rig;
+  rig.settings.endpoint_url = server.url();
+  rig.tuning.retries.backoff_first = std::chrono::milliseconds(200);
+  rig.tuning.retries.backoff_max = std::chrono::milliseconds(200);
+  rig.disk.afterwards = "sleep 0.2";
+  rig.standstill = engine::standstill_limits{std::chrono::milliseconds(40), 4};
+  BOOST_TEST(rig.run_text() == "done");
+  BOOST_TEST(!rig.log.contains("standstill"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,8 @@
 #include "app/signals.hh"
 #include "app/process_start.hh"
+#include "app/standstill.hh"
 #include "engine/async_scope.hh"
+#include "engine/semaphore.hh"
 #include "tests/app/support.hh"
 #include "tests/s3/fake_transport.hh"
 
@@ -198,6 +200,57 @@ BOOST_AUTO_TEST_CASE(memory_that_is_refused_ends_the_program_with_a_status_and_n
                const std::vector<char> much(std::size_t{1} << 30);
                return much.empty() ? 3 : 4;
              }) == 1);
+}
+
+namespace {
+
+// A wait that no stop reaches.
+engine::task<void> wait_for_ever(engine::reactor& loop, standstill_watch& watch,
+                                 engine::stop_source& stop) {
+  engine::async_scope scope(loop);
+  engine::stop_source end;
+  scope.spawn(watch.run(stop, end.token()));
+  engine::semaphore none(loop, 0, "what nobody has");
+  auto waiting = none.acquire();
+  (void)co_await std::move(waiting);
+  auto joining = scope.join();
+  co_await std::move(joining);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_run_that_waits_for_itself_in_spite_of_a_stop_is_ended_where_it_is) {
+  const bts3::testing::scratch_directory place;
+  const std::string said = place / "said";
+  const int status = status_in_a_child([&] {
+    const int to = ::open(said.c_str(), O_WRONLY | O_CREAT, 0600);
+    ::dup2(to, STDERR_FILENO);
+    auto loop = std::move(*engine::reactor::create());
+    line_log log;
+    engine::stop_source stop;
+    standstill_watch watch(*loop, log, {std::chrono::milliseconds(20), 4});
+    loop->run(wait_for_ever(*loop, watch, stop));
+    return 0;
+  });
+  BOOST_TEST(status == 1);
+  const std::string text = bts3::testing::content_of(said);
+  BOOST_TEST(text.find("does not stop: 1 for what nobody has") != std::string::npos, text);
+}
+
+BOOST_AUTO_TEST_CASE(only_a_stop_is_explained_by_a_standstill) {
+  auto loop = std::move(*engine::reactor::create());
+  line_log log;
+  standstill_watch watch(*loop, log, {std::chrono::milliseconds(20), 4});
+  engine::stop_source stop;
+  engine::result<int> cancelled = engine::cancelled_error();
+  BOOST_TEST((ended_by(&watch, cancelled).error().what_now == engine::disposition::cancelled));
+  BOOST_TEST((ended_by(nullptr, cancelled).error().what_now == engine::disposition::cancelled));
+  loop->run(watch.run(stop, stop.token()));
+  BOOST_REQUIRE(watch.found().has_value());
+  BOOST_TEST(ended_by(&watch, cancelled).error().message == watch.found()->message);
+  engine::result<int> other = engine::system_error(EIO, "a disk");
+  BOOST_TEST(ended_by(&watch, other).error().status == EIO);
+  BOOST_TEST(ended_by(&watch, engine::result<int>(3)).value() == 3);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
