@@ -1,5 +1,6 @@
 #include "s3/container_credentials.hh"
 
+#include "engine/secret_string.hh"
 #include "s3/credential_document.hh"
 #include "s3/small_file.hh"
 
@@ -118,12 +119,14 @@ task<result<credentials>> find_in_container(const source_context& with, engine::
   if (!token) {
     co_return std::move(token.error());
   }
+  const engine::wiped token_afterwards(*token);
   http_request request("GET", url);
   request.headers.emplace_back("Accept", "application/json");
   if (!token->empty()) {
     request.headers.emplace_back("Authorization", *token);
   }
   request.collected_body_bytes_max = answer_bytes_max;
+  request.secret_answer = true;
   request.stall_timeout = stall_timeout;
   request.deadline = deadline;
   const std::string source = "the container's endpoint " + url;
@@ -132,6 +135,7 @@ task<result<credentials>> find_in_container(const source_context& with, engine::
   if (!answer) {
     co_return std::move(answer.error()).within(source);
   }
+  const engine::wiped answer_afterwards(answer->body);
   if (answer->status != 200) {
     error failure = unusable(source + " answered " + std::to_string(answer->status),
                              "check the role of the task or pod and the AWS_CONTAINER_ variables");

@@ -1,11 +1,15 @@
 #include "s3/credential_document.hh"
 
+#include "engine/secret_string.hh"
 #include "engine/wall_time.hh"
 #include "s3/xml.hh"
 
 #include <simdjson.h>
 
+#include <array>
 #include <charconv>
+#include <cstddef>
+#include <span>
 #include <utility>
 
 namespace bts3::s3 {
@@ -60,16 +64,51 @@ std::optional<std::chrono::minutes> take_zone(std::string_view text) {
   return east ? offset : -offset;
 }
 
-// A string field; "" when it is absent or null. `malformed` is set when it is something else.
-std::string text_in(const simdjson::dom::object& from, const char* field, bool& malformed) {
+// A string field; empty when it is absent or null. `malformed` is set when it is something else.
+std::string_view text_in(const simdjson::dom::object& from, const char* field, bool& malformed) {
   simdjson::dom::element value;
   if (from.at_key(field).get(value) != simdjson::SUCCESS || value.is_null()) {
-    return "";
+    return {};
   }
   std::string_view text;
   malformed = malformed || value.get_string().get(text) != simdjson::SUCCESS;
-  return std::string(text);
+  return text;
 }
+
+// Overwrites what functions that have returned left on the stack: simdjson works on 64 bytes of the
+// text at a time, in vectors that it may put there, and copies its last bytes there as well.
+[[gnu::noinline]] void wipe_stack_below() {
+  std::array<std::byte, std::size_t{32} << 10> left;
+  engine::wipe(left);
+}
+
+// A document and what simdjson has made of it, wiped when it goes.
+class parsed_secrets {
+ public:
+  explicit parsed_secrets(std::string_view json) : _padded(json) {}
+  ~parsed_secrets() {
+    engine::wipe(std::as_writable_bytes(std::span(_padded.data(), _padded.size())));
+    // Its strings, each with its length before and a NUL behind: no longer than five thirds of the
+    // text, which is how simdjson allocates.
+    if (_parser.doc.string_buf) {
+      engine::wipe(std::as_writable_bytes(
+          std::span(_parser.doc.string_buf.get(), 5 * _parser.doc.capacity() / 3)));
+    }
+  }
+  parsed_secrets(const parsed_secrets&) = delete;
+  parsed_secrets& operator=(const parsed_secrets&) = delete;
+
+  // What it says points into this.
+  bool object(simdjson::dom::object& root) {
+    const bool parsed = _parser.parse(_padded).get_object().get(root) == simdjson::SUCCESS;
+    wipe_stack_below();
+    return parsed;
+  }
+
+ private:
+  simdjson::padded_string _padded;
+  simdjson::dom::parser _parser;
+};
 
 error bad_document(const std::string& source, const std::string& what, const char* remedy) {
   return unusable(source + ": " + what, remedy);
@@ -122,10 +161,9 @@ result<credentials> parse_credential_document(std::string_view json, credential_
                                               std::string source) {
   const bool process = dialect == credential_dialect::process;
   const char* remedy = process ? process_remedy : metadata_remedy;
-  simdjson::dom::parser parser;
+  parsed_secrets document(json);
   simdjson::dom::object root;
-  const simdjson::padded_string padded(json);  // outlives what was parsed of it
-  if (parser.parse(padded).get_object().get(root) != simdjson::SUCCESS) {
+  if (!document.object(root)) {
     return bad_document(source, "the answer is no JSON object", remedy);
   }
   bool malformed = false;
@@ -134,7 +172,7 @@ result<credentials> parse_credential_document(std::string_view json, credential_
     if (root.at_key("Version").get_int64().get(version) != simdjson::SUCCESS || version != 1) {
       return bad_document(source, "\"Version\" is not 1", remedy);
     }
-  } else if (const std::string code = text_in(root, "Code", malformed);
+  } else if (const std::string code(text_in(root, "Code", malformed));
              !code.empty() && code != "Success") {
     return bad_document(source, "it says " + one_line(code.substr(0, code_bytes_max)),
                         "check the role that is attached and its trust policy");
@@ -145,7 +183,7 @@ result<credentials> parse_credential_document(std::string_view json, credential_
   found.secret_access_key = text_in(root, names.secret, malformed);
   found.session_token = text_in(root, names.token, malformed);
   trim_keys(found);
-  const std::string expiration = text_in(root, "Expiration", malformed);
+  const std::string expiration(text_in(root, "Expiration", malformed));
   if (malformed) {
     return bad_document(source, "a field of the answer is not a string", remedy);
   }

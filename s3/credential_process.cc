@@ -2,6 +2,7 @@
 
 #include "engine/async_scope.hh"
 #include "engine/child_process.hh"
+#include "engine/secret_string.hh"
 #include "engine/stop_after.hh"
 #include "s3/credential_document.hh"
 #include "s3/xml.hh"
@@ -57,19 +58,23 @@ error bad_command(std::string what) {
 // Everything until the end of the pipe.
 task<result<std::string>> read_output(reactor& loop, int fd, std::string source,
                                       engine::stop_token stop) {
-  std::string text;
   std::array<std::byte, 4096> piece;
+  std::string text;
+  text.reserve(output_bytes_max + piece.size());  // growing would leave copies behind
   for (;;) {
     auto reading = loop.read(fd, piece, stop);
     auto got = co_await std::move(reading);
     if (!got) {
+      engine::wipe(text);
       co_return std::move(got.error());
     }
     if (*got == 0) {
-      co_return text;
+      co_return std::move(text);
     }
     text.append(reinterpret_cast<const char*>(piece.data()), *got);
+    engine::wipe(piece);
     if (text.size() > output_bytes_max) {
+      engine::wipe(text);
       co_return unusable(source + " prints more than 64 KiB",
                          "it must print one JSON object of credentials");
     }
@@ -174,6 +179,8 @@ task<result<credentials>> run_credential_process(reactor& loop, std::string comm
   finished.request_stop();
   auto joining = timer.join();
   co_await std::move(joining);
+  std::string printed = *output ? std::move(**output) : std::string();
+  const engine::wiped afterwards(printed);
 
   if (stop.stop_requested()) {
     co_return engine::cancelled_error();
@@ -192,7 +199,7 @@ task<result<credentials>> run_credential_process(reactor& loop, std::string comm
   if (!(*end)->success()) {
     co_return failed_child(source, **end);
   }
-  co_return parse_credential_document(**output, credential_dialect::process, source);
+  co_return parse_credential_document(printed, credential_dialect::process, source);
 }
 
 }  // namespace bts3::s3

@@ -34,6 +34,7 @@ shared_profiles::file read_shared_file(std::string path) {
   shared_profiles::file file;
   auto text = read_small_file(path);
   if (text) {
+    const engine::wiped afterwards(*text);
     file.profiles = parse_profiles(*text);
   } else {
     file.trouble = std::move(text.error().message);
@@ -50,8 +51,12 @@ result<std::optional<credentials>> pair_of(const std::function<std::string(const
                                            const key_names& names, std::string source) {
   credentials found;
   found.access_key_id = lookup(names.id);
-  found.secret_access_key = lookup(names.secret);
-  found.session_token = lookup(names.token);
+  for (const auto& [name, into] : {std::pair(names.secret, &found.secret_access_key),
+                                   std::pair(names.token, &found.session_token)}) {
+    std::string text = lookup(name);
+    const engine::wiped afterwards(text);
+    *into = text;
+  }
   found.source = std::move(source);
   trim_keys(found);
   const bool has_id = !found.access_key_id.empty();
@@ -80,7 +85,7 @@ std::string setting_in(const shared_profiles::file& file, const std::string& pro
     return "";
   }
   const auto found = section->second.find(key);
-  return found == section->second.end() ? "" : found->second;
+  return found == section->second.end() ? "" : std::string(found->second.view());
 }
 
 }  // namespace
@@ -91,19 +96,20 @@ bool credentials::same_keys(const credentials& other) const {
 }
 
 void trim_keys(credentials& found) {
-  for (std::string* text : {&found.access_key_id, &found.secret_access_key, &found.session_token}) {
-    *text = std::string(trimmed(*text));
+  found.access_key_id = std::string(trimmed(found.access_key_id));
+  for (engine::secret_string* text : {&found.secret_access_key, &found.session_token}) {
+    *text = engine::secret_string(trimmed(text->view()));
   }
 }
 
 result<credentials> checked_keys(credentials found, const key_names& names) {
   const struct {
     const char* name;
-    const std::string& text;
+    std::string_view text;
     unsigned char lowest;
   } fields[] = {{names.id, found.access_key_id, '!'},
-                {names.secret, found.secret_access_key, ' '},
-                {names.token, found.session_token, '!'}};
+                {names.secret, found.secret_access_key.view(), ' '},
+                {names.token, found.session_token.view(), '!'}};
   for (const auto& [name, text, lowest] : fields) {
     if (has_any_below(text, lowest)) {
       return unusable(found.source + ": " + name + " has " + (lowest > ' ' ? "a blank, " : "") +
@@ -136,7 +142,7 @@ error unusable(std::string message, std::string remedy) {
 
 profile_map parse_profiles(std::string_view text) {
   profile_map profiles;
-  std::map<std::string, std::string>* section = nullptr;
+  profile_map::mapped_type* section = nullptr;
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
     const std::string_view raw = text.substr(0, end);

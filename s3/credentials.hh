@@ -7,6 +7,7 @@
 #pragma once
 
 #include "engine/result.hh"
+#include "engine/secret_string.hh"
 
 #include <chrono>
 #include <functional>
@@ -20,9 +21,9 @@ namespace bts3::s3 {
 
 struct credentials {
   std::string access_key_id;
-  std::string secret_access_key;
-  std::string session_token;  // empty for long-term credentials
-  std::string source;         // for messages: "the environment", "profile \"x\" in /…"
+  engine::secret_string secret_access_key;
+  engine::secret_string session_token;  // empty for long-term credentials
+  std::string source;                   // for messages: "the environment", "profile \"x\" in /…"
   // When they run out; nullopt: never, or nobody knows.
   std::optional<std::chrono::system_clock::time_point> expiration;
 
@@ -48,7 +49,7 @@ engine::result<credentials> checked_keys(credentials found, const key_names& nam
 // Looks up a variable of the environment; nullopt when it is not set.
 using environment_lookup = std::function<std::optional<std::string>(std::string_view)>;
 
-// The variable's value, "" when it is not set.
+// The variable's value, "" when it is not set; where it is a secret, the caller's to wipe.
 std::string value_of(const environment_lookup& environment, std::string_view name);
 
 // The two errors of everything that looks for credentials, both with reason access.
@@ -63,7 +64,7 @@ engine::error unusable(std::string message, std::string remedy);
 // are trimmed; lines that begin with '#' or ';' and nested (indented) settings are left out. The
 // dialect allows what INI readers refuse: repeated sections and keys (the last one counts) and
 // settings whose value is a nested block.
-using profile_map = std::map<std::string, std::map<std::string, std::string>>;
+using profile_map = std::map<std::string, std::map<std::string, engine::secret_string>>;
 profile_map parse_profiles(std::string_view text);
 
 // Both shared files, as they stood when they were read.

@@ -1,6 +1,8 @@
 #include "s3/curl_transport.hh"
 
 #include "engine/assert.hh"
+#include "engine/give_up.hh"
+#include "engine/secret_string.hh"
 #include "engine/stop.hh"
 #include "s3/foreign_answer.hh"
 
@@ -14,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <cstring>
@@ -79,19 +82,50 @@ std::string no_authorities_remedy(const std::vector<std::string>& looked_at) {
          "AWS_CA_BUNDLE or s3.ca_bundle";
 }
 
+// Memory that libcurl cannot have in the middle of a call ends the program, as memory of its own
+// does (engine/give_up.hh); whatever else it refuses is a mistake here.
+void must(CURLcode code) {
+  if (code == CURLE_OUT_OF_MEMORY) {
+    engine::give_up("libcurl", ENOMEM);
+  }
+  BTS3_ASSERT(code == CURLE_OK);
+}
+
+void must(CURLMcode code) {
+  if (code == CURLM_OUT_OF_MEMORY) {
+    engine::give_up("libcurl", ENOMEM);
+  }
+  BTS3_ASSERT(code == CURLM_OK);
+}
+
 template <typename Value>
 void set(CURL* easy, CURLoption option, Value value) {
-  BTS3_ASSERT(curl_easy_setopt(easy, option, value) == CURLE_OK);
+  must(curl_easy_setopt(easy, option, value));
 }
 
 template <typename Value>
 void set(CURLM* multi, CURLMoption option, Value value) {
-  BTS3_ASSERT(curl_multi_setopt(multi, option, value) == CURLM_OK);
+  must(curl_multi_setopt(multi, option, value));
 }
 
-void initialise_libcurl() {
-  static const bool done = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
-  BTS3_ASSERT(done);
+// What libcurl did not give.
+error not_given(const std::string& what, const std::string& why) {
+  error failure;
+  failure.what_now = disposition::retry;
+  failure.why = reason::system;
+  failure.message = what + ": libcurl: " + why;
+  failure.remedy = "end other programs, or raise MemoryMax= of the unit";
+  return failure;
+}
+
+result<void> initialise_libcurl() {
+  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (code != CURLE_OK) {
+    error failure = not_given("setting it up", curl_easy_strerror(code));
+    failure.what_now = disposition::fail;
+    return failure;
+  }
+  return engine::ok();
 }
 
 std::string lower_case(std::string_view text) {
@@ -114,7 +148,9 @@ std::string_view trimmed(std::string_view text) {
 // "host:port" of an address, for messages.
 std::string host_and_port(const std::string& url) {
   CURLU* parts = curl_url();
-  BTS3_ASSERT(parts != nullptr);
+  if (parts == nullptr) {
+    return url;
+  }
   char* host = nullptr;
   char* port = nullptr;
   std::string text = url;
@@ -199,12 +235,22 @@ const fault& fault_of(CURLcode code) {
 // One perform(): lives in its coroutine's frame.
 struct curl_transport::exchange {
   exchange(engine::reactor& loop, http_request what)
-      : request(std::move(what)), done(loop), buffer_freed(loop) {}
+      : request(std::move(what)), done(loop, "an answer of the store"), buffer_freed(loop) {}
   exchange(const exchange&) = delete;
   exchange& operator=(const exchange&) = delete;
   ~exchange() {
     BTS3_ASSERT(easy == nullptr);
+    // A token is sent as a header: there it is written down twice.
+    for (const curl_slist* line = headers; line != nullptr; line = line->next) {
+      engine::wipe(std::as_writable_bytes(std::span(line->data, std::strlen(line->data))));
+    }
     curl_slist_free_all(headers);
+    for (auto& [name, value] : request.headers) {
+      engine::wipe(value);
+    }
+    if (request.secret_answer) {
+      engine::wipe(response.body);
+    }
   }
 
   http_request request;
@@ -264,7 +310,9 @@ struct curl_transport::socket_watch {
 // Everything of libcurl's that has to be cleaned up, in that order.
 struct curl_transport::handles {
   handles() : share(curl_share_init()), multi(curl_multi_init()) {
-    BTS3_ASSERT(share != nullptr && multi != nullptr);
+    if (share == nullptr || multi == nullptr) {
+      engine::give_up("libcurl", ENOMEM);
+    }
     curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
   }
@@ -471,6 +519,9 @@ struct curl_transport::callbacks {
                          std::to_string(work.request.collected_body_bytes_max) + " bytes";
       return 0;
     }
+    if (work.request.secret_answer) {
+      response.body.reserve(work.request.collected_body_bytes_max);
+    }
     response.body.append(data, bytes);
     return bytes;
   }
@@ -489,7 +540,9 @@ result<std::unique_ptr<curl_transport>> curl_transport::create(engine::reactor& 
     failure.why = reason::configuration;
     return failure;
   }
-  initialise_libcurl();
+  if (auto ready = initialise_libcurl(); !ready) {
+    return std::move(ready.error());
+  }
   std::unique_ptr<curl_transport> made(new curl_transport(loop, std::move(options)));
   made->_own_authorities = own_authorities;
   return made;
@@ -562,11 +615,15 @@ task<result<http_response>> curl_transport::perform(http_request request, engine
     }
     feeding.spawn(feed(work));
   }
-  start(work);
-  auto waiting = work.done.wait(stop);
-  auto ended = co_await std::move(waiting);
-  auto answer = ended ? outcome(work) : result<http_response>(std::move(ended.error()));
-  finish(work);
+  result<http_response> answer = engine::cancelled_error();
+  if (auto started = start(work); started) {
+    auto waiting = work.done.wait(stop);
+    auto ended = co_await std::move(waiting);
+    answer = ended ? outcome(work) : result<http_response>(std::move(ended.error()));
+    finish(work);
+  } else {
+    answer = std::move(started.error());
+  }
   // The kernel may still write to the source's buffers.
   work.feed_stop.request_stop();
   co_await feeding.join();
@@ -604,13 +661,15 @@ void set_conduct(CURL* easy, const curl_options& options) {
   set(easy, CURLOPT_QUICK_EXIT, 1L);
 }
 
-// libcurl's list of header lines for `request`; none of its own additions but Expect.
-curl_slist* header_lines(const http_request& request) {
-  curl_slist* lines = nullptr;
-  const auto add = [&lines](const std::string& line) {
-    curl_slist* longer = curl_slist_append(lines, line.c_str());
-    BTS3_ASSERT(longer != nullptr);
-    lines = longer;
+// Into `lines` libcurl's list of header lines for `request`, none of its own additions but Expect;
+// false when it has no memory for them, and then some are there.
+bool add_header_lines(const http_request& request, curl_slist*& lines) {
+  bool complete = true;
+  const auto add = [&](std::string line) {
+    const engine::wiped afterwards(line);
+    curl_slist* longer = complete ? curl_slist_append(lines, line.c_str()) : nullptr;
+    complete = longer != nullptr;
+    lines = complete ? longer : lines;
   };
   bool expect_decided = false;
   for (const auto& [name, value] : request.headers) {  // check()ed
@@ -626,24 +685,32 @@ curl_slist* header_lines(const http_request& request) {
     add("Expect:");
   }
   add("Accept:");
-  return lines;
+  return complete;
 }
 
 }  // namespace
 
-void curl_transport::start(exchange& work) {
+// Takes the exchange to libcurl; an error leaves nothing of it there.
+result<void> curl_transport::start(exchange& work) {
   const http_request& request = work.request;
   BTS3_ASSERT(request.stall_timeout.count() > 0);
+  const auto refused = [&request](const char* why) {
+    return not_given(host_and_port(request.url) + ": " + request.method, why);
+  };
+  if (!add_header_lines(request, work.headers)) {
+    return refused("no memory for the request's headers");
+  }
   if (_handles->idle.empty()) {
     work.easy = curl_easy_init();
-    BTS3_ASSERT(work.easy != nullptr);
+    if (work.easy == nullptr) {
+      return refused("no handle for a request");
+    }
   } else {
     work.easy = _handles->idle.back();
     _handles->idle.pop_back();
   }
   work.counters = &_counters;
   work.owner = this;
-  work.headers = header_lines(request);
   CURL* easy = work.easy;
   set_conduct(easy, _options);
   if (_own_authorities) {
@@ -690,13 +757,17 @@ void curl_transport::start(exchange& work) {
   _inside_curl = true;
   const CURLMcode code = curl_multi_add_handle(_handles->multi, easy);
   _inside_curl = false;
-  BTS3_ASSERT(code == CURLM_OK);
+  if (code != CURLM_OK) {
+    curl_easy_cleanup(std::exchange(work.easy, nullptr));
+    return refused(curl_multi_strerror(code));
+  }
   ++_counters.exchanges;
   work.progress_at = clock::now();
   work.began_at = work.progress_at;
   _exchanges.push_back(&work);
   _stall_check = std::min(_stall_check, work.progress_at + look_again_after(work));
   settle();
+  return engine::ok();
 }
 
 // Takes the exchange away from libcurl: an unfinished one's connection is closed, a finished one's
@@ -715,7 +786,7 @@ void curl_transport::finish(exchange& work) {
   _inside_curl = true;
   const CURLMcode code = curl_multi_remove_handle(_handles->multi, work.easy);
   _inside_curl = false;
-  BTS3_ASSERT(code == CURLM_OK);
+  must(code);
   // A handle that failed may have kept its buffers (7.88 does after a malformed address) and then
   // refuses to have their sizes set.
   const bool reusable = work.finished && work.code == CURLE_OK;
@@ -785,7 +856,7 @@ void curl_transport::act(int fd, int readiness) {
   _inside_curl = true;
   const CURLMcode code = curl_multi_socket_action(_handles->multi, fd, readiness, &running);
   _inside_curl = false;
-  BTS3_ASSERT(code == CURLM_OK);
+  must(code);
   settle();
 }
 

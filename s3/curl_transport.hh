@@ -132,7 +132,7 @@ class curl_transport final : public http_transport {
 
   curl_transport(engine::reactor& loop, curl_options options);
 
-  void start(exchange& work);
+  engine::result<void> start(exchange& work);
   void finish(exchange& work);
   engine::result<http_response> outcome(exchange& work) const;
 

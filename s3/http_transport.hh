@@ -42,6 +42,9 @@ struct http_request {
   // http_response::body.
   std::optional<std::span<std::byte>> body_target;
   std::size_t collected_body_bytes_max = 64 * 1024 * 1024;
+  // The answer has secrets in it: it is collected in memory that is reserved at once, so that no
+  // shorter copy is left behind, and the caller wipes it.
+  bool secret_answer = false;
   bool fresh_connection = false;  // do not reuse a pooled connection (after a failed attempt)
   // No byte in either direction for this long: the exchange is cut, disposition retry. Time in
   // which the body's source has nothing to send does not count.

@@ -1,6 +1,7 @@
 #include "s3/instance_metadata.hh"
 
 #include "engine/plain_text.hh"
+#include "engine/secret_string.hh"
 #include "s3/credential_document.hh"
 #include "s3/endpoint.hh"
 #include "s3/sigv4_signer.hh"
@@ -62,6 +63,7 @@ http_request request_of(const char* method, const std::string& url, const char* 
   http_request request(method, url);
   request.headers.emplace_back(header, value);
   request.collected_body_bytes_max = answer_bytes_max;
+  request.secret_answer = true;
   request.stall_timeout = stall_timeout;
   request.deadline = deadline;
   return request;
@@ -105,7 +107,9 @@ task<result<credentials>> find_in_instance_metadata(const source_context& with,
     failure.remedy = "in a container on EC2, let the metadata service's hop limit be 2";
     co_return failure;
   }
-  const std::string token = first_line(answer->body);
+  std::string token = first_line(answer->body);
+  const engine::wiped token_afterwards(token);
+  engine::wipe(answer->body);
   if (answer->status != 200 || token.empty()) {
     co_return bad_answer(source, "no token", answer->status);
   }
@@ -129,6 +133,7 @@ task<result<credentials>> find_in_instance_metadata(const source_context& with,
   if (!answer) {
     co_return std::move(answer.error()).within(source);
   }
+  const engine::wiped keys_afterwards(answer->body);
   if (answer->status != 200) {
     co_return bad_answer(source, "no credentials", answer->status);
   }

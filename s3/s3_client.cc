@@ -10,6 +10,7 @@
 #include <array>
 #include <charconv>
 #include <functional>
+#include <iterator>
 #include <unordered_set>
 #include <utility>
 
@@ -349,11 +350,11 @@ http_request s3_client::build(const call& what, const credentials& who,
   }
   signing_scope scope;
   scope.region = _options.region;
-  const header_list signature = sign(input, who, scope, _time.now_with(offset));
+  header_list signature = sign(input, who, scope, _time.now_with(offset));
 
   http_request request(what.method, _options.where.url(input.path, canonical_query(what.query)));
   request.headers = input.headers;
-  request.headers.insert(request.headers.end(), signature.begin(), signature.end());
+  std::move(signature.begin(), signature.end(), std::back_inserter(request.headers));
   if (what.body.size() < expect_bytes_min) {
     request.headers.emplace_back("Expect", "");
   }

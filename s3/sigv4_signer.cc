@@ -1,6 +1,7 @@
 #include "s3/sigv4_signer.hh"
 
 #include "engine/assert.hh"
+#include "engine/secret_string.hh"
 #include "engine/sha256.hh"
 
 #include <openssl/evp.h>
@@ -27,6 +28,7 @@ std::string lower(std::string_view text) {
 // Leading and trailing blanks go, runs of blanks inside become one.
 std::string folded(std::string_view value) {
   std::string out;
+  out.reserve(value.size());
   for (const char c : value) {
     const bool blank = c == ' ' || c == '\t' || c == '\n' || c == '\r';
     if (!blank) {
@@ -41,14 +43,16 @@ std::string folded(std::string_view value) {
   return out;
 }
 
-std::string hmac(std::string_view key, std::string_view text) {
+engine::secret_string hmac(const engine::secret_string& key, std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> out{};
   unsigned int size = 0;
   const auto* made =
-      ::HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+      ::HMAC(EVP_sha256(), key.view().data(), static_cast<int>(key.size()),
              reinterpret_cast<const unsigned char*>(text.data()), text.size(), out.data(), &size);
   BTS3_ASSERT(made != nullptr && size == 32);
-  return std::string(reinterpret_cast<const char*>(out.data()), size);
+  engine::secret_string digest(std::string_view(reinterpret_cast<const char*>(out.data()), size));
+  engine::wipe(std::as_writable_bytes(std::span(out)));
+  return digest;
 }
 
 std::string hex(std::string_view bytes) {
@@ -71,8 +75,9 @@ std::string basic_format(std::chrono::system_clock::time_point when) {
 }
 
 // Lower-case names in order; values folded, those of one name joined by a comma as they came.
-std::map<std::string, std::string> canonical_headers(const header_list& headers) {
-  std::map<std::string, std::string> canonical;
+using canonical_map = std::map<std::string, std::string>;
+canonical_map canonical_headers(const header_list& headers) {
+  canonical_map canonical;
   for (const auto& [name, value] : headers) {
     const auto [place, added] = canonical.emplace(lower(name), folded(value));
     if (!added) {
@@ -88,6 +93,7 @@ std::map<std::string, std::string> canonical_headers(const header_list& headers)
 std::string uri_encode(std::string_view text, bool keep_slash) {
   static constexpr char digits[] = "0123456789ABCDEF";
   std::string out;
+  out.reserve(3 * text.size());
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
@@ -132,28 +138,43 @@ header_list sign(const signing_input& input, const credentials& who, const signi
     added.emplace_back("x-amz-content-sha256", input.payload);
   }
   if (!who.session_token.empty()) {
-    added.emplace_back("x-amz-security-token", who.session_token);
+    added.emplace_back("x-amz-security-token", who.session_token.view());
   }
   header_list all = input.headers;
   all.insert(all.end(), added.begin(), added.end());
-  std::string header_lines;
+  canonical_map canonical = canonical_headers(all);
   std::string names;
-  for (const auto& [name, value] : canonical_headers(all)) {
-    header_lines += name + ":" + value + "\n";
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : canonical) {
     names += (names.empty() ? "" : ";") + name;
+    bytes += name.size() + value.size() + 2;
   }
-  const std::string request = input.method + "\n" + input.path + "\n" +
-                              canonical_query(input.query) + "\n" + header_lines + "\n" + names +
-                              "\n" + input.payload;
+  // The token is in it: written once, in one place. What hashing leaves behind is of its last
+  // bytes.
+  const std::string begin =
+      input.method + "\n" + input.path + "\n" + canonical_query(input.query) + "\n";
+  const std::string end = "\n" + names + "\n" + input.payload;
+  std::string request;
+  const engine::wiped request_afterwards(request);
+  request.reserve(begin.size() + bytes + end.size());
+  request += begin;
+  for (auto& [name, value] : canonical) {
+    request.append(name).append(":").append(value).append("\n");
+    engine::wipe(value);
+  }
+  request += end;
+  for (auto& [name, value] : all) {
+    engine::wipe(value);
+  }
   const std::string place = day + "/" + scope.region + "/" + scope.service + "/aws4_request";
   const std::string to_sign =
       "AWS4-HMAC-SHA256\n" + time + "\n" + place + "\n" + sha256_hex(request);
-  const std::string key =
-      hmac(hmac(hmac(hmac("AWS4" + who.secret_access_key, day), scope.region), scope.service),
-           "aws4_request");
+  const engine::secret_string root("AWS4", who.secret_access_key.view());
+  const engine::secret_string key =
+      hmac(hmac(hmac(hmac(root, day), scope.region), scope.service), "aws4_request");
   added.emplace_back("Authorization", "AWS4-HMAC-SHA256 Credential=" + who.access_key_id + "/" +
                                           place + ", SignedHeaders=" + names +
-                                          ", Signature=" + hex(hmac(key, to_sign)));
+                                          ", Signature=" + hex(hmac(key, to_sign).view()));
   return added;
 }
 

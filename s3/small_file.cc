@@ -1,5 +1,7 @@
 #include "s3/small_file.hh"
 
+#include "engine/secret_string.hh"
+
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -23,11 +25,14 @@ engine::error unreadable(const char* why) {
 
 engine::result<std::string> read_small_file(const std::string& path) {
   errno = 0;
-  std::ifstream stream(path, std::ios::binary);
+  std::ifstream stream;
+  stream.rdbuf()->pubsetbuf(nullptr, 0);  // or a copy would stay behind there
+  stream.open(path, std::ios::binary);
   if (!stream) {
     return unreadable(errno != 0 ? ::strerrordesc_np(errno) : "cannot be opened");
   }
   std::string text(file_bytes_max + 1, '\0');
+  const engine::wiped afterwards(text);
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(stream.gcount()));
   if (stream.bad()) {

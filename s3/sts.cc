@@ -1,5 +1,6 @@
 #include "s3/sts.hh"
 
+#include "engine/secret_string.hh"
 #include "s3/clock_correction.hh"
 #include "s3/credential_document.hh"
 #include "s3/endpoint.hh"
@@ -9,7 +10,9 @@
 
 #include <pugixml.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -71,6 +74,7 @@ http_request request_of(const endpoint& where, const std::string& body) {
   request.headers = {{"Content-Type", "application/x-www-form-urlencoded; charset=utf-8"}};
   request.body = std::as_bytes(std::span(body.data(), body.size()));
   request.collected_body_bytes_max = answer_bytes_max;
+  request.secret_answer = true;
   request.stall_timeout = stall_timeout;
   request.deadline = deadline;
   return request;
@@ -110,10 +114,12 @@ error refusal(const role_request& wanted, const endpoint& where, const http_resp
   return failure;
 }
 
+// Spends the answer: what it says is parsed where it is, so that there is one place to wipe.
 result<credentials> credentials_in(const role_request& wanted, const char* action,
-                                   const http_response& answer) {
+                                   http_response& answer) {
+  const engine::wiped afterwards(answer.body);
   pugi::xml_document document;
-  const bool parsed = static_cast<bool>(document.load_buffer(
+  const bool parsed = static_cast<bool>(document.load_buffer_inplace(
       answer.body.data(), answer.body.size(), pugi::parse_default, pugi::encoding_utf8));
   const std::string name = action;
   const pugi::xml_node node = document.child((name + "Response").c_str())
@@ -155,8 +161,15 @@ task<result<credentials>> assume_role_with_web_identity(const source_context& wi
   }
   constexpr const char* action = "AssumeRoleWithWebIdentity";
   query_list form = form_of(with, action, wanted);
-  form.emplace_back("WebIdentityToken", *token);
-  const std::string body = canonical_query(std::move(form));
+  const engine::wiped token_afterwards(*token);
+  std::string body = canonical_query(std::move(form));
+  // The last field in order, which is the one to wipe.
+  constexpr std::string_view token_field = "&WebIdentityToken=";
+  std::string encoded = uri_encode(*token, false);
+  const engine::wiped encoded_afterwards(encoded);
+  body.reserve(body.size() + token_field.size() + encoded.size());
+  body.append(token_field).append(encoded);
+  const engine::wiped body_afterwards(body);
   http_request request = request_of(*where, body);
   auto asking = with.transport.perform(std::move(request), stop);
   auto answer = co_await std::move(asking);
@@ -195,8 +208,8 @@ task<result<credentials>> assume_role(const source_context& with, role_request w
     signing_scope scope;
     scope.region = region;
     scope.service = "sts";
-    const header_list signature = sign(input, who, scope, time.now_with(offset));
-    request.headers.insert(request.headers.end(), signature.begin(), signature.end());
+    header_list signature = sign(input, who, scope, time.now_with(offset));
+    std::move(signature.begin(), signature.end(), std::back_inserter(request.headers));
     auto asking = with.transport.perform(std::move(request), stop);
     auto answer = co_await std::move(asking);
     if (!answer) {

@@ -86,7 +86,8 @@ class credential_scene {
     if (!outcome) {
       return outcome.error().text();
     }
-    return outcome->access_key_id + "/" + outcome->secret_access_key + "/" + outcome->session_token;
+    return outcome->access_key_id + "/" + std::string(outcome->secret_access_key.view()) + "/" +
+           std::string(outcome->session_token.view());
   }
   engine::error failure() {
     auto outcome = find();

@@ -198,11 +198,12 @@ BOOST_AUTO_TEST_CASE(credentials_are_the_same_when_all_their_keys_are) {
   credentials other = one;
   other.source = "elsewhere";
   BOOST_TEST(one.same_keys(other));
-  for (std::string credentials::* member :
-       {&credentials::access_key_id, &credentials::secret_access_key,
-        &credentials::session_token}) {
+  other.access_key_id += "x";
+  BOOST_TEST(!one.same_keys(other));
+  for (engine::secret_string credentials::* member :
+       {&credentials::secret_access_key, &credentials::session_token}) {
     other = one;
-    other.*member += "x";
+    other.*member = engine::secret_string((one.*member).view(), "x");
     BOOST_TEST(!one.same_keys(other));
   }
 }
