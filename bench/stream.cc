@@ -9,6 +9,8 @@
 // DIRECTORY/first, m - 1 times DIRECTORY/middle, DIRECTORY/last. The data is pseudo-random; each
 // repetition writes the same range again. The stream is valid, checksums included: `btrfs receive`
 // takes it.
+#include "btrfs/send_format.hh"
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -22,16 +24,9 @@
 
 namespace {
 
-// fs/btrfs/send.h: magic and version, then commands (length, command, CRC32C) of attributes (type,
-// length), all little-endian; 48 KiB of data at most in one WRITE (BTRFS_SEND_READ_SIZE).
-constexpr std::size_t stream_header_bytes = 17;
-constexpr std::size_t command_header_bytes = 10;
-constexpr std::size_t attribute_header_bytes = 4;
-constexpr std::uint16_t command_write = 15;
-constexpr std::uint16_t command_end = 21;
-constexpr std::uint16_t attribute_path = 15;
-constexpr std::uint16_t attribute_offset = 18;
-constexpr std::uint16_t attribute_data = 19;
+using namespace bts3::btrfs::send_format;
+
+// In one WRITE (BTRFS_SEND_READ_SIZE).
 constexpr std::size_t data_bytes_max = 48 * 1024;
 
 [[noreturn]] void fail(const std::string& what) {
@@ -132,7 +127,7 @@ std::string write_command(std::string_view path, std::uint64_t offset, std::size
   append_number(body, attribute_path, 2);
   append_number(body, path.size(), 2);
   body += path;
-  append_number(body, attribute_offset, 2);
+  append_number(body, attribute_file_offset, 2);
   append_number(body, 8, 2);
   append_number(body, offset, 8);
   append_number(body, attribute_data, 2);

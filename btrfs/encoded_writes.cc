@@ -1,5 +1,6 @@
 #include "btrfs/encoded_writes.hh"
 
+#include "btrfs/send_format.hh"
 #include "btrfs/subvolume.hh"
 #include "engine/assert.hh"
 #include "engine/crc32.hh"
@@ -28,16 +29,7 @@ using engine::error;
 using engine::result;
 using engine::system_error;
 
-// The stream format, as in stream_inspector.
-constexpr std::size_t stream_header_bytes = 17;
-constexpr std::size_t command_header_bytes = 10;
-constexpr unsigned command_encoded_write = 25;
-constexpr unsigned attribute_file_offset = 18;
-constexpr unsigned attribute_data = 19;
-constexpr unsigned attribute_unencoded_file_len = 27;
-constexpr unsigned attribute_unencoded_len = 28;
-constexpr unsigned attribute_unencoded_offset = 29;
-constexpr unsigned attribute_compression = 30;
+using namespace send_format;
 
 // Words in memory before they go to a file: a MiB.
 constexpr std::size_t words_in_memory = std::size_t{128} << 10;

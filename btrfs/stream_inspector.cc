@@ -1,5 +1,6 @@
 #include "btrfs/stream_inspector.hh"
 
+#include "btrfs/send_format.hh"
 #include "engine/assert.hh"
 #include "engine/crc32.hh"
 
@@ -12,24 +13,7 @@ namespace bts3::btrfs {
 
 namespace {
 
-// The stream format: fs/btrfs/send.h of the kernel, and "Btrfs send stream format" of its
-// documentation. Numbers are little-endian.
-constexpr char magic[] = "btrfs-stream";  // 13 bytes with its final zero
-static_assert(sizeof magic == 13);
-
-constexpr std::uint32_t version_max = 3;
-
-enum command : std::uint16_t {
-  command_subvol = 1,
-  command_snapshot = 2,
-  command_symlink = 8,
-  command_rename = 9,
-  command_link = 10,
-  command_set_xattr = 13,
-  command_write = 15,
-  command_clone = 16,
-  command_end = 21
-};
+using namespace send_format;
 
 constexpr const char* command_names[] = {
     "",         "subvol",        "snapshot",     "mkfile", "mkdir",         "mknod",
@@ -40,20 +24,6 @@ constexpr const char* command_names[] = {
 constexpr std::size_t command_count = std::size(command_names);
 static_assert(command_count == 27);
 
-enum attribute : unsigned {
-  attribute_uuid = 1,
-  attribute_ctransid = 2,
-  attribute_xattr_name = 13,
-  attribute_xattr_data = 14,
-  attribute_path = 15,
-  attribute_path_to = 16,
-  attribute_path_link = 17,
-  attribute_data = 19,
-  attribute_clone_uuid = 20,
-  attribute_clone_ctransid = 21,
-  attribute_clone_path = 22,
-  attribute_max = 35
-};
 constexpr unsigned kept[] = {attribute_uuid,       attribute_ctransid,       attribute_xattr_name,
                              attribute_path,       attribute_path_to,        attribute_path_link,
                              attribute_clone_uuid, attribute_clone_ctransid, attribute_clone_path};

@@ -1,5 +1,6 @@
 #include "btrfs/stream_rewriter.hh"
 
+#include "btrfs/send_format.hh"
 #include "engine/crc32.hh"
 
 #include <algorithm>
@@ -15,13 +16,8 @@ namespace {
 using engine::error;
 using engine::result;
 
-// fs/btrfs/send.h.
-constexpr std::uint16_t command_subvol = 1;
-constexpr std::uint16_t command_snapshot = 2;
-constexpr std::uint16_t command_clone = 16;
-constexpr std::uint16_t attribute_uuid = 1;
-constexpr std::uint16_t attribute_clone_uuid = 20;
-constexpr std::size_t uuid_bytes = 16;
+using namespace send_format;
+
 // Two paths and some numbers.
 constexpr std::uint32_t whole_command_bytes_max = 16 << 10;
 
