@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import stat
 import struct
 import subprocess
 import threading
@@ -123,6 +124,68 @@ def a_refusal_by_receive_is_remembered_and_the_next_backup_is_a_full(w):
     assert json.loads(w.tool.run("status", "--json").stdout)["subvolumes"][0]["status"] != "critical"
     w.restore("--target", str(w.restored / "data"), "--discard")
     w.same(w.data, w.restored / "data")
+
+
+def deep_path(top, length):
+    """Makes a file whose path below `top` has that many bytes, each step relative to the one before; its content."""
+    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    left = length
+    while left > 255:
+        # Never a rest of one byte, for which there would be no name behind the slash.
+        name = "d" * min(200, left - 2)
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+        os.close(fd)
+        fd, left = below, left - len(name) - 1
+    content = os.urandom(5000)
+    file = os.open("f" * left, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=fd)
+    os.write(file, content)
+    os.close(file)
+    os.close(fd)
+    return content
+
+
+def deep_content(top):
+    """What the only file below `top` holds, however long its path is."""
+    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    while True:
+        (name,) = [entry for entry in os.listdir(fd) if entry != "plain"]
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            break
+    with open(fd, "rb") as file:
+        return file.read()
+
+
+@case
+def a_path_that_has_hardly_room_is_told_by_backup_and_restored_at_the_shortest_place(w):
+    (w.data / "plain").write_text("beside it", encoding="ascii")
+    content = deep_path(w.data, 3900)
+    kept = w.backup()
+    assert "cannot_be_received" not in kept.stderr, kept
+    w.restore("--target", str(w.restored / "kept"))
+    assert deep_content(w.restored / "kept") == content
+    assert (w.restored / "kept/plain").read_text(encoding="ascii") == "beside it"
+
+
+@case
+def a_path_that_cannot_be_received_is_named_by_backup_and_by_restore(w):
+    (w.data / "plain").write_text("beside it", encoding="ascii")
+    content = deep_path(w.data, 4090)
+    told = w.backup()
+    says(told, "cannot_be_received")
+    report = json.loads(w.backup("--full", "--json").stdout)
+    (long,) = report["subvolumes"][0]["cannot_be_received"]
+    assert len(long) >= 4000 and set(long) <= set("df/"), long
+    target = w.restored / "data"
+    restored = w.tool.run("restore", "--subvolume", "data", "--target", str(target))
+    if restored.status == 0:
+        assert deep_content(target) == content
+        return
+    says(w.expect(1, restored), "dddddddd")
+    assert not target.exists(), restored
 
 
 @case

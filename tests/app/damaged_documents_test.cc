@@ -1,11 +1,9 @@
 // What a run makes of answers that are not what the bucket holds: pages of proxies, documents that
 // were cut, other backups' documents, refusals. Unreadable is neither "moved" nor "absent": nothing
 // is deleted for it, and nothing is sent again.
-#include "app/journal.hh"
 #include "planner/keys.hh"
 #include "planner/pointer.hh"
-#include "tests/app/backup_rig.hh"
-#include "tests/support/memory_store.hh"
+#include "tests/app/memory_scene.hh"
 
 #include <algorithm>
 #include <deque>
@@ -59,11 +57,9 @@ std::vector<false_answer> pages(std::size_t count) {
 }
 
 // A rig over a store in memory, between which somebody answers GETs in the store's place.
-struct scene {
-  explicit scene(std::size_t stream_bytes = 6 * backup_rig::part_bytes + 1000) : rig(stream_bytes) {
-    rig.shared_loop = std::move(*engine::reactor::create());
-    objects = std::make_unique<memory_store>(*rig.shared_loop);
-    rig.tuning.store = objects.get();
+struct scene : memory_scene {
+  explicit scene(std::size_t stream_bytes = 6 * backup_rig::part_bytes + 1000)
+      : memory_scene(stream_bytes) {
     objects->judge_by([this](const memory_store::recorded_call& call) { return judge(call); });
   }
 
@@ -106,14 +102,7 @@ struct scene {
 
   bucket_contents contents() {
     put_back();
-    bucket_contents there;
-    for (const auto& [key, object] : objects->objects()) {
-      there.objects[key] = object.body;
-    }
-    for (const auto& [id, upload] : objects->uploads()) {
-      there.uploads[upload.key.str() + " " + id];
-    }
-    return there;
+    return memory_scene::contents();
   }
 
   std::string manifest_key() {
@@ -144,19 +133,6 @@ struct scene {
     rig.log.lines.clear();
   }
 
-  // A first full of which some parts of both chunks have arrived.
-  void interrupt_at(std::size_t step) {
-    engine::error gone = memory_store::lost_connection();
-    gone.what_now = engine::disposition::fail;
-    objects->forget_calls();
-    objects->fail_from(step, gone);
-    BOOST_TEST(rig.run_text() != "done");
-    BOOST_TEST(rig.journal_text() != "none");
-    objects->never_fail();
-    objects->forget_calls();
-    rig.log.lines.clear();
-  }
-
   // Whether what was published is there as it was, the journal too, and nothing was deleted.
   void expect_untouched(const bucket_contents& before) {
     const bucket_contents now = contents();
@@ -170,8 +146,6 @@ struct scene {
     }
   }
 
-  backup_rig rig;
-  std::unique_ptr<memory_store> objects;
   std::map<std::string, std::deque<false_answer>> answers;  // to GETs, by key
   std::optional<std::pair<std::string, std::optional<std::string>>> truth;
   int refuses = 0;  // writes of the pointer, as if a condition did not hold
@@ -366,6 +340,99 @@ BOOST_AUTO_TEST_CASE(a_backup_over_a_pointer_that_is_too_large_is_resumed) {
     BOOST_TEST(here.rig.run_text() == "done");
     BOOST_TEST(here.rig.log.contains("action=resume"));
     BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+  }
+}
+
+// Too large for the memory that this host may use is no damage: nothing rests on what was not read.
+BOOST_AUTO_TEST_CASE(a_chain_that_this_host_has_no_memory_to_read_fails_and_keeps_everything) {
+  scene here;
+  BOOST_TEST(here.rig.run_text() == "done");
+  here.rig.clock.time += 24h * 8;
+  const std::string key = here.manifest_key();
+  const std::string small = here.contents().objects.at(key);
+  std::string large = small;
+  large.resize((20 << 20), ' ');
+  here.objects->put(key, large);
+  const bucket_contents before = here.contents();
+  here.objects->forget_calls();
+  here.rig.settings.memory_limit_bytes = app::other_memory_bytes + 3 * backup_rig::part_bytes;
+  const std::string said = here.rig.run_text();
+  BOOST_TEST(has(said, "manifest " + key + ": it has 20.0 MiB"), said);
+  BOOST_TEST(has(said, "set global.memory_limit_bytes = \"80MiB\" or more"), said);
+  here.expect_untouched(before);
+  BOOST_TEST((here.contents().objects == before.objects));
+  here.rig.settings.memory_limit_bytes = 80 << 20;
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.chain_in(here.contents()).size() == 2U);
+}
+
+namespace {
+
+// As on a store part of which is away while a backup is planned: no request shows the pointer until
+// the new manifest is written, and then it is what `comes_back` says.
+void take_the_pointer_away(scene& here, const std::string& comes_back) {
+  here.objects->erase(pointer_key);
+  here.objects->judge_by(
+      [&here, comes_back](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+        if (call.verb == "PutObject" && has(call.key, "/manifest-")) {
+          here.objects->put(pointer_key, comes_back);
+        }
+        return std::nullopt;
+      });
+}
+
+}  // namespace
+
+// A full that was planned without the pointer meets the true one when it publishes: it names a
+// backup that was known, so nobody else wrote here, and the full takes its place.
+BOOST_AUTO_TEST_CASE(a_full_moves_the_pointer_that_was_away_when_it_was_planned) {
+  for (const bool known_by_state_alone : {false, true}) {
+    BOOST_TEST_CONTEXT((known_by_state_alone ? "its manifest was away too" : "")) {
+      scene here;
+      BOOST_TEST(here.rig.run_text() == "done");
+      here.rig.clock.time += 24h * 8;
+      const bucket_contents before = here.contents();
+      const std::string first = here.manifest_key();
+      take_the_pointer_away(here, before.objects.at(pointer_key));
+      if (known_by_state_alone) {
+        here.objects->erase(first);
+      }
+      here.objects->forget_calls();
+      BOOST_TEST(here.rig.run_text() == "done");
+      BOOST_TEST(here.manifest_key() != first);
+      BOOST_TEST(has(here.manifest_key(), "/full/"));
+      BOOST_TEST(!here.rig.log.contains("second_writer"));
+      BOOST_TEST(here.objects->count("DeleteObject") == 0U);
+      BOOST_TEST(here.objects->count("AbortMultipartUpload") == 0U);
+      BOOST_TEST(here.rig.journal_text() == "none");
+      BOOST_TEST(here.rig.chain_in(here.contents()).size() == 1U);
+      // And it is built upon.
+      here.objects->judge_by({});
+      here.rig.clock.time += 24h * 8;
+      BOOST_TEST(here.rig.run_text() == "done");
+      BOOST_TEST(here.rig.chain_in(here.contents()).size() == 2U);
+    }
+  }
+}
+
+// One that names what nobody here has heard of is another writer's, and stays.
+BOOST_AUTO_TEST_CASE(a_pointer_that_comes_back_as_anothers_is_not_moved) {
+  scene here;
+  BOOST_TEST(here.rig.run_text() == "done");
+  here.rig.clock.time += 24h * 8;
+  const bucket_contents before = here.contents();
+  planner::pointer others;
+  others.manifest_key = "host/subvol/data/full/manifest-20260101T000000Z.json";
+  others.created_at = planner::timestamp::parse("20260101T000000Z").value();
+  const std::string text = planner::write_pointer(others);
+  take_the_pointer_away(here, text);
+  const std::string said = here.rig.run_text();
+  BOOST_TEST(has(said, "moved by somebody else"), said);
+  BOOST_TEST(here.objects->find(pointer_key)->body == text);
+  const bucket_contents now = here.contents();
+  for (const auto& [key, body] : before.objects) {
+    BOOST_TEST((now.objects.contains(key) && (key == pointer_key || now.objects.at(key) == body)),
+               key);
   }
 }
 

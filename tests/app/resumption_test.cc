@@ -1,9 +1,7 @@
 // What makes an interrupted upload worth going on with: until when, with which settings, and what
 // a failure that is none of the stream's must not cost.
-#include "app/journal.hh"
 #include "planner/keys.hh"
-#include "tests/app/backup_rig.hh"
-#include "tests/support/memory_store.hh"
+#include "tests/app/memory_scene.hh"
 #include "tests/support/scripted_s3_server.hh"
 
 #include <filesystem>
@@ -16,47 +14,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct scene {
-  scene() {
-    rig.shared_loop = std::move(*engine::reactor::create());
-    objects = std::make_unique<memory_store>(*rig.shared_loop);
-    rig.tuning.store = objects.get();
-  }
-
-  // A run that loses the store for good at its `step`th request.
-  void interrupt_at(std::size_t step) {
-    engine::error gone = memory_store::lost_connection();
-    gone.what_now = engine::disposition::fail;
-    objects->fail_from(objects->steps() + step, gone);
-    BOOST_TEST(rig.run_text() != "done");
-    objects->never_fail();
-    rig.log.lines.clear();
-  }
-
-  [[nodiscard]] std::string journal() const {
-    return app::journal_path(rig.settings.state_path, "data", false);
-  }
-
-  [[nodiscard]] app::journal_record journalled() const {
-    auto record = app::read_journal(journal());
-    BOOST_REQUIRE((record.has_value() && record->has_value()));
-    return **record;
-  }
-
-  bucket_contents contents() const {
-    bucket_contents there;
-    for (const auto& [key, object] : objects->objects()) {
-      there.objects[key] = object.body;
-    }
-    for (const auto& [id, upload] : objects->uploads()) {
-      there.uploads[upload.key.str() + " " + id];
-    }
-    return there;
-  }
-
-  backup_rig rig;
-  std::unique_ptr<memory_store> objects;
-};
+using scene = memory_scene;
 
 std::size_t parts_of(const app::journal_record& record) {
   std::size_t parts = 0;
@@ -193,6 +151,82 @@ BOOST_AUTO_TEST_CASE(a_sender_that_cannot_be_started_is_no_divergence) {
   BOOST_TEST(here.rig.run_text() == "done");
   BOOST_TEST(here.rig.log.contains("action=resume"));
   BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+}
+
+// Nor one that starts and ends before it has said anything, or is killed: what is uploaded says
+// nothing against it.
+BOOST_AUTO_TEST_CASE(a_sender_that_ends_before_its_stream_is_no_divergence) {
+  for (const std::string& end : {std::string("exit 127"), std::string("kill -9 $$")}) {
+    for (const std::size_t printed : {std::size_t{0}, std::size_t{1000}}) {
+      BOOST_TEST_CONTEXT(end << " after " << printed) {
+        scene here;
+        here.interrupt_at(8);
+        const std::string kept = here.rig.journal_text();
+        BOOST_TEST(kept != "none");
+        here.rig.disk.printed_max = printed;
+        here.rig.disk.afterwards = end;
+        BOOST_TEST(here.rig.run_text() != "done");
+        BOOST_TEST(!here.rig.log.contains("begins anew"));
+        BOOST_TEST(here.objects->count("AbortMultipartUpload") == 0U);
+        BOOST_TEST(here.rig.journal_text() == kept);
+        here.rig.disk.printed_max = SIZE_MAX;
+        here.rig.disk.afterwards.clear();
+        here.rig.log.lines.clear();
+        BOOST_TEST(here.rig.run_text() == "done");
+        BOOST_TEST(here.rig.log.contains("action=resume"));
+        BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+      }
+    }
+  }
+}
+
+namespace {
+
+// What the run says of itself at its end.
+std::string finished(const scene& here) {
+  for (const std::string& line : here.rig.log.lines) {
+    if (line.starts_with("run_finished ")) {
+      return line.substr(0, line.find(" resumed_bytes"));
+    }
+  }
+  return "nothing";
+}
+
+// Refuses these writes.
+void deny(scene& here, const std::string& what) {
+  here.objects->judge_by(
+      [what](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+        const bool meant = call.verb == "PutObject" && call.key.find(what) != std::string::npos;
+        return meant ? std::optional(memory_store::denied(call.key)) : std::nullopt;
+      });
+}
+
+}  // namespace
+
+// The totals count what was published, and nothing else.
+BOOST_AUTO_TEST_CASE(a_backup_counts_when_its_pointer_has_moved) {
+  for (const char* what : {"manifest-", "current.json"}) {
+    scene here;
+    deny(here, what);
+    BOOST_TEST(here.rig.run_text() != "done");
+    BOOST_TEST(finished(here) == "run_finished backups=0 bytes=0", what);
+    here.objects->judge_by({});
+    here.rig.log.lines.clear();
+    BOOST_TEST(here.rig.run_text() == "done");
+    BOOST_TEST(finished(here) ==
+               "run_finished backups=1 bytes=" + std::to_string(here.rig.disk.stream.size()));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(of_two_backups_the_one_that_was_published_counts) {
+  scene here;
+  const std::string other = here.rig.place / "other";
+  here.rig.disk.add_subvolume(other);
+  here.rig.disk.streams_of_sources[other] = send_stream(5000, 3);
+  here.rig.settings.subvolumes.push_back({"other", other});
+  deny(here, "subvol/data/current.json");
+  BOOST_TEST(here.rig.run_text() != "done");
+  BOOST_TEST(finished(here) == "run_finished backups=1 bytes=5000");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

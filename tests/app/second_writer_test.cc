@@ -1,12 +1,10 @@
 // Two hosts on one prefix whose backups carry one second: whose a backup is, its snapshot's UUID
 // says, and nothing of the other's is recorded, deleted or aborted.
-#include "app/journal.hh"
 #include "engine/sha256.hh"
 #include "planner/keys.hh"
 #include "planner/manifest.hh"
 #include "planner/pointer.hh"
-#include "tests/app/backup_rig.hh"
-#include "tests/support/memory_store.hh"
+#include "tests/app/memory_scene.hh"
 
 #include <filesystem>
 #include <set>
@@ -36,13 +34,7 @@ std::string time_in(const std::string& key) {
   return key.substr(key.find('-', at) + 1, 16);
 }
 
-struct scene {
-  scene() {
-    rig.shared_loop = std::move(*engine::reactor::create());
-    objects = std::make_unique<memory_store>(*rig.shared_loop);
-    rig.tuning.store = objects.get();
-  }
-
+struct scene : memory_scene {
   // The other host's full of that second, its chunks under keys that go on with `names`; and an
   // upload of it that is still open under the first of them.
   void write_others(const std::string& time, const std::string& names) {
@@ -107,8 +99,6 @@ struct scene {
         });
   }
 
-  backup_rig rig;
-  std::unique_ptr<memory_store> objects;
   std::set<std::string> others;  // keys
   std::map<std::string, std::string> texts;
   std::string others_upload;

@@ -1,11 +1,9 @@
 // A disk that does not give back what was written. A read error is an error: it is neither an empty
 // file nor a damaged one, and nothing is deleted, truncated, replaced or moved aside for it.
-#include "app/journal.hh"
 #include "app/state_store.hh"
 #include "app/verify_record.hh"
-#include "tests/app/backup_rig.hh"
+#include "tests/app/memory_scene.hh"
 #include "tests/support/failing_read.hh"
-#include "tests/support/memory_store.hh"
 
 #include <cerrno>
 #include <filesystem>
@@ -20,40 +18,7 @@ bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-struct scene {
-  scene() {
-    rig.shared_loop = std::move(*engine::reactor::create());
-    objects = std::make_unique<memory_store>(*rig.shared_loop);
-    rig.tuning.store = objects.get();
-  }
-
-  void interrupt_at(std::size_t step) {
-    engine::error gone = memory_store::lost_connection();
-    gone.what_now = engine::disposition::fail;
-    objects->fail_from(objects->steps() + step, gone);
-    BOOST_TEST(rig.run_text() != "done");
-    objects->never_fail();
-    rig.log.lines.clear();
-  }
-
-  [[nodiscard]] std::string journal() const {
-    return app::journal_path(rig.settings.state_path, "data", false);
-  }
-
-  bucket_contents contents() const {
-    bucket_contents there;
-    for (const auto& [key, object] : objects->objects()) {
-      there.objects[key] = object.body;
-    }
-    for (const auto& [id, upload] : objects->uploads()) {
-      there.uploads[upload.key.str() + " " + id];
-    }
-    return there;
-  }
-
-  backup_rig rig;
-  std::unique_ptr<memory_store> objects;
-};
+using scene = memory_scene;
 
 }  // namespace
 
@@ -155,6 +120,75 @@ BOOST_AUTO_TEST_CASE(a_record_of_verifications_that_cannot_be_read_is_not_replac
     BOOST_TEST((merged.error().why == engine::reason::system));
   }
   BOOST_TEST(content_of(app::verify_record_path(state)) == text);
+}
+
+namespace {
+
+// As btrfs send ends at a file of the source that cannot be read.
+void send_breaks_off(scene& here, const std::string& code) {
+  here.rig.disk.printed_max = 4 * backup_rig::part_bytes + 1000;
+  here.rig.disk.afterwards =
+      "echo 'ERROR: send ioctl failed with " + code + ": it says' >&2; exit 1";
+}
+
+void send_is_whole(scene& here) {
+  here.rig.disk.printed_max = SIZE_MAX;
+  here.rig.disk.afterwards.clear();
+}
+
+}  // namespace
+
+// A file of the source that cannot be read is named, and what was uploaded before it is kept: once
+// it is gone or readable, only the rest is sent.
+BOOST_AUTO_TEST_CASE(an_upload_before_a_file_that_cannot_be_read_is_kept_and_gone_on_with) {
+  scene here;
+  // In the snapshot and in the source: the only file that a played snapshot has.
+  write_file(here.rig.place / "data/stream", std::string(5000, 'p'));
+  send_breaks_off(here, "-5");
+  std::string kept;
+  for (int night = 0; night < 2; ++night) {
+    const failing_read broken("*/stream");
+    const std::string said = here.rig.run_text();
+    BOOST_TEST(broken.happened());
+    BOOST_TEST(has(said, ", stream: Input/output error at byte 0"), said);
+    BOOST_TEST(has(said, "what is uploaded is kept until then"), said);
+    BOOST_TEST(!here.objects->uploads().empty());
+    BOOST_TEST(here.objects->count("AbortMultipartUpload") == 0U);
+    // Nothing is uploaded twice: the second night finds all of the first one's.
+    kept = kept.empty() ? here.rig.journal_text() : kept;
+    BOOST_TEST(here.rig.journal_text() == kept);
+  }
+  BOOST_TEST(has(kept, "parts 1 2 3"), kept);
+  const std::size_t parts = here.objects->count("UploadPart");
+  send_is_whole(here);
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+  BOOST_TEST(here.objects->count("UploadPart") < parts + 6U);
+}
+
+// Where the file was mended or deleted meanwhile in the source, the snapshot's is not: a new one is
+// sent, in the same run where that is known.
+BOOST_AUTO_TEST_CASE(a_sender_that_fails_with_minus_5_and_no_file_that_does_is_told_as_it_is) {
+  scene here;
+  send_breaks_off(here, "-5");
+  const std::string said = here.rig.run_text();
+  BOOST_TEST(has(said, "failed with -5"), said);
+  BOOST_TEST(!has(said, "; it is "), said);
+  send_is_whole(here);
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+}
+
+// Another failure of the sender names no file and reads none.
+BOOST_AUTO_TEST_CASE(a_sender_that_fails_otherwise_has_no_file_looked_for) {
+  scene here;
+  send_breaks_off(here, "-12");
+  const std::string said = here.rig.run_text();
+  BOOST_TEST(has(said, "failed with -12"), said);
+  BOOST_TEST(!here.rig.log.contains("looking_for_unsendable_files"));
+  send_is_whole(here);
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.published_problem(here.contents()) == "");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

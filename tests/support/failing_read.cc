@@ -29,7 +29,8 @@ bool is_of_plan(int fd) {
     return false;
   }
   target[length] = '\0';
-  return std::string_view(target) == plan.path;
+  const std::string_view found(target);
+  return plan.path[0] == '*' ? found.ends_with(plan.path + 1) : found == plan.path;
 }
 
 }  // namespace
@@ -53,15 +54,30 @@ bool failing_read::happened() const {
 
 }  // namespace bts3::testing
 
-extern "C" ssize_t read(int fd, void* buffer, size_t count) {
+namespace {
+
+// Whether this read is to fail.
+bool fails(int fd) {
   using bts3::testing::is_of_plan;
   using bts3::testing::plan;
   if (plan.armed && is_of_plan(fd) && plan.before-- <= 0) {
     plan.happened = true;
     errno = EIO;
-    return -1;
+    return true;
   }
-  static const auto real =
-      reinterpret_cast<ssize_t (*)(int, void*, size_t)>(::dlsym(RTLD_NEXT, "read"));
-  return real(fd, buffer, count);
+  return false;
+}
+
+}  // namespace
+
+extern "C" ssize_t read(int fd, void* buffer, size_t count) {
+  using function = ssize_t(int, void*, size_t);
+  static auto* const real = reinterpret_cast<function*>(::dlsym(RTLD_NEXT, "read"));
+  return fails(fd) ? -1 : real(fd, buffer, count);
+}
+
+extern "C" ssize_t pread(int fd, void* buffer, size_t count, off_t at) {
+  using function = ssize_t(int, void*, size_t, off_t);
+  static auto* const real = reinterpret_cast<function*>(::dlsym(RTLD_NEXT, "pread"));
+  return fails(fd) ? -1 : real(fd, buffer, count, at);
 }

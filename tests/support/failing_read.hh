@@ -1,12 +1,13 @@
-// Reads of one file that fail with EIO, as on a broken disk.
+// Reads of a file that fail with EIO, as on a broken disk.
 #pragma once
 
 #include <string>
 
 namespace bts3::testing {
 
-// While one lives, read() of the file at `path` fails in this process, after `before` reads of it
-// went through. One at a time.
+// While one lives, read() and pread() of the file at `path` fail in this process, after `before`
+// reads of it went through; with a star in front of it, of all files whose path ends so. One at a
+// time.
 class failing_read {
  public:
   explicit failing_read(const std::string& path, int before = 0);
