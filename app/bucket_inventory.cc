@@ -26,10 +26,10 @@ constexpr std::uint64_t unlisted_bytes = 1024 * 1024;
 class inventory_reader {
  public:
   inventory_reader(engine::reactor& loop, s3::object_store& store, std::string subvolume,
-                   std::uint64_t manifest_bytes_max, engine::stop_token stop)
+                   manifest_bound bound, engine::stop_token stop)
       : _store(store),
         _subvolume(std::move(subvolume)),
-        _manifest_bytes_max(manifest_bytes_max),
+        _bound(bound),
         _stop(stop),
         _turns(loop),
         _scope(loop) {}
@@ -72,8 +72,8 @@ class inventory_reader {
  private:
   task<void> read(std::string key) {
     const std::uint64_t bytes = _found.objects.at(key).size;
-    if (bytes > _manifest_bytes_max) {
-      _found.unreadable.emplace(std::move(key), manifest_too_large(bytes, _manifest_bytes_max));
+    if (bytes > _bound.bytes_max) {
+      _found.unreadable.emplace(std::move(key), manifest_too_large(bytes, _bound));
       co_return;
     }
     auto waiting = _turns.acquire(bytes, _stop);
@@ -86,7 +86,8 @@ class inventory_reader {
       co_return;
     }
     // Whatever the listing said of its size.
-    auto reading = read_manifest(_store, key, _stop, std::max(bytes, unlisted_bytes));
+    auto reading = read_manifest(
+        _store, key, manifest_bound::of_listing(std::max(bytes, unlisted_bytes)), _stop);
     auto value = co_await std::move(reading);
     if (value && value->subvolume == _subvolume) {
       for (planner::chunk_record& chunk : value->chunks) {
@@ -131,7 +132,7 @@ class inventory_reader {
 
   s3::object_store& _store;
   std::string _subvolume;
-  std::uint64_t _manifest_bytes_max;
+  manifest_bound _bound;
   engine::stop_token _stop;
   planner::inventory _found;
   std::optional<error> _failure;
@@ -143,10 +144,9 @@ class inventory_reader {
 
 task<result<planner::inventory>> read_inventory(engine::reactor& loop, s3::object_store& store,
                                                 std::string prefix, std::string subvolume,
-                                                engine::stop_token stop,
-                                                std::uint64_t manifest_bytes_max) {
+                                                engine::stop_token stop, manifest_bound bound) {
   const planner::key_layout keys(prefix, subvolume);
-  inventory_reader reader(loop, store, std::move(subvolume), manifest_bytes_max, stop);
+  inventory_reader reader(loop, store, std::move(subvolume), bound, stop);
   auto running = reader.run(keys.root());
   co_return co_await std::move(running);
 }

@@ -248,9 +248,9 @@ void note_failure(reading& one, error failure) {
 }
 
 task<void> read_one(s3::object_store& store, reading& one, manifest_turns& turns,
-                    std::uint64_t bytes_max, engine::stop_token stop) {
-  if (one.bytes > bytes_max) {
-    one.problem = manifest_too_large(one.bytes, bytes_max);
+                    manifest_bound bound, engine::stop_token stop) {
+  if (one.bytes > bound.bytes_max) {
+    one.problem = manifest_too_large(one.bytes, bound);
     co_return;
   }
   auto acquiring = turns.acquire(one.bytes, stop);
@@ -269,7 +269,8 @@ task<void> read_one(s3::object_store& store, reading& one, manifest_turns& turns
     }
     co_return;
   }
-  auto reading_manifest = read_manifest(store, one.key, stop, std::max(one.bytes, unlisted_bytes));
+  auto reading_manifest = read_manifest(
+      store, one.key, manifest_bound::of_listing(std::max(one.bytes, unlisted_bytes)), stop);
   auto found = co_await std::move(reading_manifest);
   if (!found) {
     note_failure(one, std::move(found.error()));
@@ -478,7 +479,7 @@ task<result<catalogue>> read_catalogue(engine::reactor& loop, s3::object_store& 
   manifest_turns turns(loop);
   engine::async_scope scope(loop);
   for (reading& one : readings) {
-    scope.spawn(read_one(store, one, turns, request.manifest_bytes_max, stop));
+    scope.spawn(read_one(store, one, turns, request.bound, stop));
   }
   auto joining = scope.join();
   co_await std::move(joining);

@@ -5,6 +5,7 @@
 // person's worst day, when some of it may be damaged.
 #pragma once
 
+#include "app/manifest_turns.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
 #include "engine/stop.hh"
@@ -81,12 +82,11 @@ struct catalogue {
 };
 
 struct catalogue_request {
-  catalogue_request(std::string key_prefix, std::string one)
-      : prefix(std::move(key_prefix)), subvolume(std::move(one)) {}
+  catalogue_request(std::string key_prefix, std::string one, manifest_bound largest)
+      : prefix(std::move(key_prefix)), subvolume(std::move(one)), bound(largest) {}
   std::string prefix;
   std::string subvolume;  // empty: all of them
-  // What a manifest may have that is read (manifest_bytes_allowed()).
-  std::uint64_t manifest_bytes_max = planner::manifest_bytes_max;
+  manifest_bound bound;
 };
 
 // Manifests are read several at a time. `store` must outlive the task. Errors: of listing, and of a

@@ -48,8 +48,11 @@ task<result<chain_link>> read_at(const manifest_reader& reader, std::vector<std:
   co_return last;
 }
 
-manifest_reader plain_reader(s3::object_store& store, engine::stop_token stop) {
-  return [&store, stop](std::string key) { return read_manifest(store, std::move(key), stop); };
+manifest_reader plain_reader(s3::object_store& store, manifest_bound bound,
+                             engine::stop_token stop) {
+  return [&store, bound, stop](std::string key) {
+    return read_manifest(store, std::move(key), bound, stop);
+  };
 }
 
 }  // namespace
@@ -90,9 +93,16 @@ task<result<std::optional<stored_pointer>>> read_pointer(s3::object_store& store
 }
 
 task<result<planner::manifest>> read_manifest(s3::object_store& store, std::string key,
-                                              engine::stop_token stop, std::uint64_t bytes_max) {
-  auto getting = store.get_object_text(s3::object_key(key), bytes_max, stop);
+                                              manifest_bound bound, engine::stop_token stop) {
+  auto getting = store.get_object_text(s3::object_key(key), bound.bytes_max, stop);
   auto object = co_await std::move(getting);
+  if (!object && bound.of_memory && object.error().why == engine::reason::protocol) {
+    auto asking = store.head_object(s3::object_key(key), stop);
+    auto info = co_await std::move(asking);
+    if (info && info->size > bound.bytes_max) {
+      co_return manifest_too_large(key, info->size, bound);
+    }
+  }
   if (!object) {
     co_return std::move(object.error());
   }
@@ -106,12 +116,6 @@ task<result<planner::manifest>> read_manifest(s3::object_store& store, std::stri
 task<result<chain_link>> read_link(manifest_reader reader, std::vector<std::string> places) {
   std::string missing = "there is no manifest at " + places.front();
   auto reading = read_at(reader, std::move(places), std::move(missing));
-  co_return co_await std::move(reading);
-}
-
-task<result<chain_link>> read_link(s3::object_store& store, std::vector<std::string> places,
-                                   engine::stop_token stop) {
-  auto reading = read_link(plain_reader(store, stop), std::move(places));
   co_return co_await std::move(reading);
 }
 
@@ -153,16 +157,8 @@ task<result<std::vector<chain_link>>> read_chain(manifest_reader reader,
 
 task<result<std::vector<chain_link>>> read_chain(s3::object_store& store,
                                                  std::vector<std::string> places,
-                                                 engine::stop_token stop) {
-  auto reading = read_chain(plain_reader(store, stop), std::move(places));
-  co_return co_await std::move(reading);
-}
-
-task<result<std::vector<chain_link>>> read_chain(s3::object_store& store, std::string key,
-                                                 engine::stop_token stop) {
-  std::vector<std::string> places;
-  places.push_back(std::move(key));
-  auto reading = read_chain(store, std::move(places), stop);
+                                                 manifest_bound bound, engine::stop_token stop) {
+  auto reading = read_chain(plain_reader(store, bound, stop), std::move(places));
   co_return co_await std::move(reading);
 }
 

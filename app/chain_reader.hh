@@ -1,6 +1,7 @@
 // Reading what the bucket knows about a subvolume: pointer, manifests, the chain behind one.
 #pragma once
 
+#include "app/manifest_turns.hh"
 #include "engine/result.hh"
 #include "engine/stop.hh"
 #include "engine/task.hh"
@@ -31,10 +32,12 @@ engine::task<engine::result<std::optional<stored_pointer>>> read_pointer(s3::obj
                                                                          std::string key,
                                                                          engine::stop_token stop);
 
-// One of more than `bytes_max` is an error (reason protocol).
-engine::task<engine::result<planner::manifest>> read_manifest(
-    s3::object_store& store, std::string key, engine::stop_token stop,
-    std::uint64_t bytes_max = planner::manifest_bytes_max);
+// One that is larger than its bound is not read: an error, of reason configuration with its size
+// and the remedy where the bound is this host's memory (see manifest_turns.hh), else of reason
+// protocol.
+engine::task<engine::result<planner::manifest>> read_manifest(s3::object_store& store,
+                                                              std::string key, manifest_bound bound,
+                                                              engine::stop_token stop);
 
 struct chain_link {
   std::string key;
@@ -47,27 +50,20 @@ struct chain_link {
 // `sentence`, with what the store said of the last place where that was a refusal.
 [[nodiscard]] std::string absent_text(std::string sentence, const engine::error& last);
 
-// The manifest at the first of `places` where one is; not_found when none is anywhere.
-engine::task<engine::result<chain_link>> read_link(s3::object_store& store,
-                                                   std::vector<std::string> places,
-                                                   engine::stop_token stop);
-
 // From the full backup to the one at `places`, in the order of restoring. Parents are looked for at
 // their places. Errors name the link: a missing or unreadable parent, another subvolume's, a loop,
 // more than 10,000 links.
 engine::task<engine::result<std::vector<chain_link>>> read_chain(s3::object_store& store,
                                                                  std::vector<std::string> places,
+                                                                 manifest_bound bound,
                                                                  engine::stop_token stop);
 // The same, each manifest read by `reader`, which answers as read_manifest() does.
 using manifest_reader =
     std::function<engine::task<engine::result<planner::manifest>>(std::string key)>;
 engine::task<engine::result<std::vector<chain_link>>> read_chain(manifest_reader reader,
                                                                  std::vector<std::string> places);
+// The manifest at the first of `places` where one is; not_found when none is anywhere.
 engine::task<engine::result<chain_link>> read_link(manifest_reader reader,
                                                    std::vector<std::string> places);
-// The same of the one at `key` and nowhere else.
-engine::task<engine::result<std::vector<chain_link>>> read_chain(s3::object_store& store,
-                                                                 std::string key,
-                                                                 engine::stop_token stop);
 
 }  // namespace bts3::app

@@ -35,7 +35,8 @@ task<result<std::string>> find_manifest(const services& with, s3::object_store& 
     if (!when) {
       co_return std::move(when.error());
     }
-    auto looking = manifest_at(store, with.settings.prefix, wanted.subvolume, *when, with.stop);
+    auto looking = manifest_at(store, with.settings.prefix, wanted.subvolume, *when,
+                               manifest_bound::of_host(with.settings), with.stop);
     auto found = co_await std::move(looking);
     if (found) {
       with.log.write(log_level::info, "restore", "backup_chosen",
@@ -105,7 +106,8 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
   } else {
     places.push_back(std::move(*key));  // that one and no other
   }
-  auto chaining = read_chain(store, std::move(places), with.stop);
+  auto chaining =
+      read_chain(store, std::move(places), manifest_bound::of_host(with.settings), with.stop);
   auto chain = co_await std::move(chaining);
   if (chain && chain->back().value.subvolume != wanted.subvolume) {
     error failure;

@@ -2,7 +2,6 @@
 
 #include "app/human_units.hh"
 #include "app/nearest_word.hh"
-#include "app/run_lock.hh"
 #include "app/subvolume_name.hh"
 #include "engine/plain_text.hh"
 
@@ -216,13 +215,6 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
     return std::nullopt;
   }
   return value;
-}
-
-// Where only root can write; `config` has the place of before, which run_lock asks as well.
-config with_lock_of_root() {
-  config settings;
-  settings.lock_path = default_lock_path;
-  return settings;
 }
 
 // Turns a document into a config, collecting every problem on the way.
@@ -786,7 +778,7 @@ class reader {
 
   const environment_lookup& _environment;
   std::string _file;
-  config _config = with_lock_of_root();
+  config _config;
   std::set<std::string, std::less<>> _set;  // given in file or environment, also wrongly
   std::vector<std::string> _problems;
 };

@@ -27,13 +27,16 @@ struct subvolume_config {
 inline constexpr std::uint64_t other_memory_bytes = std::uint64_t{64} << 20;
 inline constexpr std::uint64_t spool_memory_bytes = std::uint64_t{160} << 20;
 
+// Where the lock lies by default: where only root can write.
+inline constexpr char default_lock_path[] = "/var/lib/btrfs_to_s3/lock";
+
 struct config {
   // [global]
   std::int64_t parallel_subvolumes = 1;
   std::uint64_t memory_limit_bytes = 0;
   std::string log_level = "info";
   std::string state_path = "~/.local/state/btrfs_to_s3/state.json";
-  std::string lock_path = "/var/lock/btrfs_to_s3.lock";
+  std::string lock_path = default_lock_path;
   std::string spool_dir = "/mnt/ssd/btrfs_to_s3_spool";
   std::uint64_t spool_size_bytes = std::uint64_t{200} << 30;
   // [schedule]

@@ -290,8 +290,8 @@ void add_configured(catalogue& all, const config& settings, const std::string& w
 
 task<result<exit_status>> list_connected(const services& with, s3::object_store& store,
                                          list_command command) {
-  catalogue_request request(with.settings.prefix, command.subvolume);
-  request.manifest_bytes_max = manifest_bytes_allowed(with.settings);
+  catalogue_request request(with.settings.prefix, command.subvolume,
+                            manifest_bound::of_host(with.settings));
   auto reading = read_catalogue(with.loop, store, std::move(request), with.stop);
   auto all = co_await std::move(reading);
   if (!all) {

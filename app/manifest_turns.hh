@@ -24,7 +24,9 @@ class manifest_turns {
  public:
   using turn = std::vector<engine::permit>;
 
-  explicit manifest_turns(engine::reactor& loop) : _door(loop, 1), _units(loop, units) {}
+  explicit manifest_turns(engine::reactor& loop)
+      : _door(loop, 1, "a turn to read a manifest"),
+        _units(loop, units, "a turn to read a manifest") {}
 
   // In the order of asking, so that a large one is not passed for ever. `cancelled` when stopped.
   engine::task<engine::result<turn>> acquire(std::uint64_t bytes, engine::stop_token stop) {
@@ -53,11 +55,22 @@ class manifest_turns {
   engine::semaphore _units;
 };
 
-// How large a manifest may be to be read here: a quarter of global.memory_limit_bytes or, where
-// there is none, of half of this host's memory; at most what a manifest may be at all.
-[[nodiscard]] std::uint64_t manifest_bytes_allowed(const config& settings);
+// What a manifest may have that is read.
+struct manifest_bound {
+  // Of this host: a quarter of global.memory_limit_bytes or, where there is none, of half of its
+  // memory; at most what a manifest may be at all. Whoever reads a manifest keeps to it.
+  [[nodiscard]] static manifest_bound of_host(const config& settings);
+  // Of a listing, within which a turn was had.
+  [[nodiscard]] static manifest_bound of_listing(std::uint64_t bytes) { return {bytes, false}; }
 
-// Why one of `bytes` is not read.
-[[nodiscard]] std::string manifest_too_large(std::uint64_t bytes, std::uint64_t allowed);
+  std::uint64_t bytes_max = 0;
+  bool of_memory = true;
+};
+
+// Why one of `bytes` is not read, and what to do about it.
+[[nodiscard]] std::string manifest_too_large(std::uint64_t bytes, manifest_bound bound);
+// The same as an error about the manifest at `key` (reason configuration).
+[[nodiscard]] engine::error manifest_too_large(const std::string& key, std::uint64_t bytes,
+                                               manifest_bound bound);
 
 }  // namespace bts3::app

@@ -297,7 +297,7 @@ task<std::vector<observed>> observer::observe_all(std::vector<subvolume_config> 
   for (subvolume_config& one : all) {
     seen.push_back(observed{std::move(one), engine::cancelled_error(), {}});
   }
-  engine::semaphore turns(_with.loop, observed_at_once);
+  engine::semaphore turns(_with.loop, observed_at_once, "a turn to look at a subvolume");
   engine::async_scope scope(_with.loop);
   for (observed& one : seen) {
     scope.spawn(observe_into(one, turns));

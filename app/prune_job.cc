@@ -190,7 +190,7 @@ task<result<planner::prune_observation>> subvolume_pruner::observe(
     co_return std::move(listed.error());
   }
   auto reading = read_inventory(_with.loop, _store, _with.settings.prefix, _report.name, _with.stop,
-                                manifest_bytes_allowed(_with.settings));
+                                manifest_bound::of_host(_with.settings));
   auto all = co_await std::move(reading);
   if (!all) {
     co_return std::move(all.error());
@@ -367,7 +367,7 @@ task<void> subvolume_pruner::delete_into(planner::removal one, engine::permit tu
 
 task<result<void>> subvolume_pruner::delete_chunks(std::vector<planner::removal> chunks) {
   std::optional<error> failure;
-  engine::semaphore turns(_with.loop, deletions_at_once);
+  engine::semaphore turns(_with.loop, deletions_at_once, "a turn to delete");
   engine::async_scope scope(_with.loop);
   for (planner::removal& one : chunks) {
     auto waiting = turns.acquire(_with.stop);

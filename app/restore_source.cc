@@ -141,14 +141,15 @@ constexpr std::size_t written_later_read_max = 4;
 // The newest of `later` (by keys) whose snapshot was made not after `when`, if there is any.
 task<result<std::optional<std::string>>> snapshot_before(s3::object_store& store,
                                                          std::map<timestamp, std::string> later,
-                                                         timestamp when, engine::stop_token stop) {
+                                                         timestamp when, manifest_bound bound,
+                                                         engine::stop_token stop) {
   std::size_t count = 0;
   std::optional<std::string> best;
   for (const auto& [written, key] : later) {
     if (++count > written_later_read_max) {
       break;
     }
-    auto reading = read_manifest(store, key, stop, planner::manifest_bytes_max);
+    auto reading = read_manifest(store, key, bound, stop);
     auto found = co_await std::move(reading);
     if (!found && found.error().why != engine::reason::protocol &&
         found.error().what_now != engine::disposition::not_found) {
@@ -295,7 +296,7 @@ result<timestamp> parse_point_in_time(std::string_view text) {
 }
 
 task<result<std::string>> manifest_at(s3::object_store& store, std::string prefix,
-                                      std::string subvolume, timestamp when,
+                                      std::string subvolume, timestamp when, manifest_bound bound,
                                       engine::stop_token stop) {
   const planner::key_layout keys(prefix, subvolume);
   std::optional<std::pair<timestamp, std::string>> best;
@@ -323,7 +324,7 @@ task<result<std::string>> manifest_at(s3::object_store& store, std::string prefi
       }
     }
   }
-  auto looking = snapshot_before(store, std::move(later), when, stop);
+  auto looking = snapshot_before(store, std::move(later), when, bound, stop);
   auto earlier = co_await std::move(looking);
   if (!earlier) {
     co_return std::move(earlier.error());

@@ -4,6 +4,7 @@
 
 #include "app/cli.hh"
 #include "app/config.hh"
+#include "app/manifest_turns.hh"
 #include "engine/log_sink.hh"
 #include "engine/result.hh"
 #include "engine/stop.hh"
@@ -48,10 +49,10 @@ engine::result<planner::timestamp> parse_point_in_time(std::string_view text);
 
 // The key of the newest manifest of `subvolume` whose backup was not made after `when`; by the
 // time in the manifests' own keys, or their snapshots', which the earlier tool made seconds before.
-// An error names the oldest there is when all are newer.
+// An error names the oldest there is when all are newer. Those that are read keep to `bound`.
 engine::task<engine::result<std::string>> manifest_at(s3::object_store& store, std::string prefix,
                                                       std::string subvolume,
-                                                      planner::timestamp when,
+                                                      planner::timestamp when, manifest_bound bound,
                                                       engine::stop_token stop);
 
 // Names of the subvolumes that have anything below `prefix`, sorted. Folders with names that no

@@ -1,5 +1,7 @@
 #include "app/run_lock.hh"
 
+#include "app/config.hh"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

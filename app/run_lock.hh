@@ -18,9 +18,8 @@
 
 namespace bts3::app {
 
-// Where the lock lies by default, and where it did until 0.1: there every user may write. A run of
-// an older version may still hold it, so it is asked as well.
-inline constexpr char default_lock_path[] = "/var/lib/btrfs_to_s3/lock";
+// Where the lock lay by default until 0.1: there every user may write. A run of an older version
+// may still hold it, so it is asked as well where the lock lies at today's default.
 inline constexpr char former_lock_path[] = "/var/lock/btrfs_to_s3.lock";
 
 class run_lock {

@@ -142,6 +142,22 @@ task<result<reading>> read_until_believed(const services& with, s3::object_store
   co_return not_believed(what, problem);
 }
 
+// The same of a manifest, whose absence is asked for twice. One that this host has too little
+// memory to read says nothing of itself: that is an error.
+task<result<reading>> read_manifest_until_believed(const services& with, s3::object_store& store,
+                                                   std::string key, judgement judge,
+                                                   engine::stop_token stop) {
+  const manifest_bound bound = manifest_bound::of_host(with.settings);
+  auto reading_it =
+      read_until_believed(with, store, "manifest " + key, s3::object_key(key), bound.bytes_max,
+                          std::move(judge), absence::asked_for_twice, stop);
+  auto seen = co_await std::move(reading_it);
+  if (seen && seen->too_large && seen->bytes <= planner::manifest_bytes_max) {
+    co_return manifest_too_large(key, seen->bytes, bound);
+  }
+  co_return seen;
+}
+
 std::string problem_of(const planner::manifest& value, const manifest_place& of) {
   if (value.subvolume == of.subvolume && value.kind == of.kind &&
       planner::time_of(value) == of.when) {
@@ -203,9 +219,7 @@ task<result<manifest_sight>> look_at_manifest(const services& with, s3::object_s
     return problem;
   };
   const std::string what = "manifest " + key;
-  auto reading_it =
-      read_until_believed(with, store, what, s3::object_key(key), planner::manifest_bytes_max,
-                          std::move(judge), absence::asked_for_twice, stop);
+  auto reading_it = read_manifest_until_believed(with, store, key, std::move(judge), stop);
   auto seen = co_await std::move(reading_it);
   if (!seen) {
     co_return std::move(seen.error());
@@ -236,10 +250,8 @@ result<void> check_by_listing(const std::map<std::string, std::uint64_t>& object
 
 namespace {
 
-task<result<planner::manifest>> read_manifest_until_believed(const services& with,
-                                                             s3::object_store& store,
-                                                             std::string key,
-                                                             engine::stop_token stop) {
+task<result<planner::manifest>> read_carefully(const services& with, s3::object_store& store,
+                                               std::string key, engine::stop_token stop) {
   std::optional<planner::manifest> value;
   judgement judge = [&value](const std::string& body) -> std::string {
     auto parsed = planner::parse_manifest(body);
@@ -247,9 +259,7 @@ task<result<planner::manifest>> read_manifest_until_believed(const services& wit
     return value ? "" : parsed.error().text();
   };
   const std::string what = "manifest " + key;
-  auto reading_it =
-      read_until_believed(with, store, what, s3::object_key(key), planner::manifest_bytes_max,
-                          std::move(judge), absence::asked_for_twice, stop);
+  auto reading_it = read_manifest_until_believed(with, store, key, std::move(judge), stop);
   auto seen = co_await std::move(reading_it);
   if (!seen) {
     co_return std::move(seen.error());
@@ -272,7 +282,7 @@ task<result<planner::manifest>> read_manifest_until_believed(const services& wit
 manifest_reader careful_reader(const services& with, s3::object_store& store,
                                engine::stop_token stop) {
   return [&with, &store, stop](std::string key) {
-    return read_manifest_until_believed(with, store, std::move(key), stop);
+    return read_carefully(with, store, std::move(key), stop);
   };
 }
 

@@ -163,7 +163,7 @@ task<result<void>> subvolume_verifier::look() {
     co_return std::move(pointer.error());
   }
   auto listing = read_inventory(_with.loop, _store, _with.settings.prefix, _outcome.name,
-                                _with.stop, manifest_bytes_allowed(_with.settings));
+                                _with.stop, manifest_bound::of_host(_with.settings));
   auto all = co_await std::move(listing);
   if (!all) {
     co_return std::move(all.error());
@@ -331,7 +331,8 @@ task<result<void>> subvolume_verifier::run_quick() {
 
 task<result<void>> subvolume_verifier::compare_checksums(verified_backup& one) {
   // The inventory has no checksums, which are much of a manifest's memory.
-  auto reading = read_manifest(_store, one.key, _with.stop);
+  auto reading =
+      read_manifest(_store, one.key, manifest_bound::of_host(_with.settings), _with.stop);
   auto made = co_await std::move(reading);
   if (!made) {
     co_return std::move(made.error());
@@ -401,7 +402,8 @@ bool same_outline(const planner::manifest& before, const planner::manifest& now)
 
 // The chunks of a backup as the bucket has them; reason not_thawed when some are archived.
 task<result<std::vector<located_chunk>>> subvolume_verifier::find_chunks(verified_backup& one) {
-  auto reading = read_manifest(_store, one.key, _with.stop);
+  auto reading =
+      read_manifest(_store, one.key, manifest_bound::of_host(_with.settings), _with.stop);
   auto made = co_await std::move(reading);
   if (!made) {
     co_return std::move(made.error());

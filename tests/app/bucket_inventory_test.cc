@@ -42,6 +42,8 @@ std::string manifest_text(planner::backup_kind kind, const std::string& parent,
   return planner::write_manifest(made);
 }
 
+const app::manifest_bound bound = app::manifest_bound::of_host(app::config());
+
 struct bucket {
   std::unique_ptr<engine::reactor> loop = engine::testing::make_reactor();
   memory_store store{*loop};
@@ -56,7 +58,7 @@ struct bucket {
   }
 
   engine::result<planner::inventory> read() {
-    return loop->run(app::read_inventory(*loop, store, "p/", "data", {}));
+    return loop->run(app::read_inventory(*loop, store, "p/", "data", {}, bound));
   }
 };
 

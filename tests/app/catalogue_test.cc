@@ -24,6 +24,8 @@ using planner::timestamp;
 
 namespace {
 
+const manifest_bound bound = manifest_bound::of_host(config());
+
 timestamp at(const std::string& text) {
   return timestamp::parse(text).value();
 }
@@ -66,7 +68,7 @@ class scene {
     store.put("p/subvol/" + name + "/current.json", planner::write_pointer(value));
   }
   engine::result<catalogue> read(const std::string& name = {}, const std::string& prefix = "p") {
-    return loop->run(read_catalogue(*loop, store, catalogue_request(prefix, name), {}));
+    return loop->run(read_catalogue(*loop, store, catalogue_request(prefix, name, bound), {}));
   }
   catalogue seen(const std::string& name = {}) {
     auto all = read(name);

@@ -2,6 +2,8 @@
 // order.
 #include "app/download_link.hh"
 
+#include "app/standstill.hh"
+#include "engine/async_scope.hh"
 #include "engine/sha256.hh"
 #include "tests/app/send_stream.hh"
 #include "tests/app/support.hh"
@@ -622,6 +624,41 @@ BOOST_AUTO_TEST_CASE(a_chunk_that_is_replaced_and_then_vanishes_is_an_error_that
   BOOST_TEST(has(done.error().text(), "chunk-0.bin was there and has been deleted since"));
 }
 
+// Between its two downloads, and where it waits in a spool for the link before it.
+BOOST_AUTO_TEST_CASE(a_chunk_that_vanishes_once_it_was_verified_is_an_error_that_says_so) {
+  transfer one(400'000, 1, false);
+  std::size_t verified = 0;
+  {
+    transfer undisturbed(400'000, 1, false);
+    BOOST_REQUIRE(undisturbed.run(true).has_value());
+    verified = undisturbed.store.gets.size() / 2;
+  }
+  one.store.before = [&](const s3::get_request&, std::size_t number) {
+    if (number == verified + 1) {
+      one.objects.erase("chunk-0.bin");
+    }
+  };
+  auto done = one.run(true);
+  BOOST_REQUIRE(!done);
+  BOOST_TEST(has(done.error().text(), "chunk-0.bin was there and has been deleted since"),
+             error_text(done));
+}
+
+BOOST_AUTO_TEST_CASE(a_chunk_that_vanishes_on_its_way_into_the_spool_is_an_error_that_says_so) {
+  transfer one(400'000, 1, false);
+  one.spool_parts = 10;
+  one.store.before = [&](const s3::get_request&, std::size_t number) {
+    if (number == 3) {
+      one.objects.erase("chunk-0.bin");
+    }
+  };
+  auto done = one.run();
+  BOOST_REQUIRE(!done);
+  BOOST_TEST(has(done.error().text(), "chunk-0.bin was there and has been deleted since"),
+             error_text(done));
+  BOOST_TEST(one.released.empty());
+}
+
 BOOST_AUTO_TEST_CASE(every_request_may_be_the_one_that_fails) {
   std::size_t gets = 0;
   {
@@ -774,6 +811,57 @@ BOOST_AUTO_TEST_CASE(a_stream_of_another_snapshot_is_not_released) {
   old.snapshot.uuid.reset();
   old.snapshot.ctransid.reset();
   BOOST_TEST(outcome_of(sent_as('\x22', 8, 0), old, nullptr) == "released");
+}
+
+namespace {
+
+engine::task<void> watched(app::standstill_watch& watch, engine::stop_source& stop,
+                           engine::reactor& loop, download_link& link, int to,
+                           engine::result<void>& outcome) {
+  engine::stop_source end;
+  engine::async_scope scope(loop);
+  scope.spawn(watch.run(stop, end.token()));
+  auto running = link.run(to);
+  outcome = co_await std::move(running);
+  end.request_stop();
+  auto joining = scope.join();
+  co_await std::move(joining);
+}
+
+engine::task<void> keep_one(engine::buffer_pool& pool, std::vector<engine::slot_lease>& kept) {
+  auto taking = pool.acquire();
+  auto lease = co_await std::move(taking);
+  kept.push_back(std::move(lease.value()));
+}
+
+}  // namespace
+
+// Slots that somebody keeps for ever: a restore's circle.
+BOOST_AUTO_TEST_CASE(a_restore_that_waits_for_itself_ends_and_says_for_what) {
+  transfer one(4 * part_bytes, 1, true);
+  auto ends = engine::make_pipe();
+  BOOST_REQUIRE(ends.has_value());
+  engine::buffer_pool pool(*one.loop, part_bytes, 2, one.log);
+  engine::hash_worker hashes(*one.loop);
+  std::vector<engine::slot_lease> kept;
+  one.loop->run(keep_one(pool, kept));
+  one.loop->run(keep_one(pool, kept));
+  engine::stop_source stop;
+  services with = one.with;
+  with.stop = stop.token();
+  app::standstill_watch watch(*one.loop, one.log, {std::chrono::milliseconds(100), 5});
+  engine::result<void> outcome = engine::ok();
+  {
+    download_link link(with, one.store, pool, hashes, one.located, nullptr, nullptr, nullptr);
+    one.loop->run(watched(watch, stop, *one.loop, link, ends->write_end.get(), outcome));
+  }
+  outcome = app::ended_by(&watch, std::move(outcome));
+  BOOST_REQUIRE(!outcome.has_value());
+  const std::string text = outcome.error().text();
+  BOOST_TEST(text.find("for a slot of memory") != std::string::npos, text);
+  BOOST_TEST(text.find("for the next part in order") != std::string::npos, text);
+  BOOST_TEST((outcome.error().what_now == engine::disposition::fail));
+  kept.clear();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

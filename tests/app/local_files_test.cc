@@ -1,3 +1,4 @@
+#include "app/config.hh"
 #include "app/exit_status.hh"
 #include "app/kept_copies.hh"
 #include "app/run_lock.hh"

@@ -80,7 +80,8 @@ struct scene : bucket_of_backups {
 
   [[nodiscard]] std::set<std::string> restorable() {
     memory_store copy(*loop);
-    auto all = loop->run(read_inventory(*loop, store, "p", "data", {}));
+    auto all =
+        loop->run(read_inventory(*loop, store, "p", "data", {}, manifest_bound::of_host({})));
     BOOST_REQUIRE_MESSAGE(all.has_value(), error_text(all));
     std::set<std::string> links;
     for (const planner::generation& one : planner::generations_of(*all).all) {

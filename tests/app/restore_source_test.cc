@@ -221,8 +221,9 @@ BOOST_AUTO_TEST_CASE(the_newest_backup_not_after_a_time_is_chosen_over_both_kind
   }
   store.put("p/subvol/data2/full/manifest-20260103T120000Z.json", "x");
   const auto at = [&](const char* text) {
-    auto found = loop->run(
-        manifest_at(store, "p/", "data", *timestamp::parse(text), bts3::engine::stop_token()));
+    auto found =
+        loop->run(manifest_at(store, "p/", "data", *timestamp::parse(text),
+                              manifest_bound::of_host(config()), bts3::engine::stop_token()));
     return found ? found->substr(root.size()) : error_text(found);
   };
   BOOST_TEST(at("2026-01-03T00:00:00Z") == "incremental/manifest-20260103T000000Z.json");
@@ -255,8 +256,9 @@ BOOST_AUTO_TEST_CASE(a_backup_of_the_earlier_tool_is_found_by_the_time_of_its_sn
   put("20260108T020107Z", "20260108T020058Z");  // list prints 02:00
   put("20260108T020300Z", "20260108T020200Z");
   const auto at = [&](const char* text) {
-    auto found = loop->run(
-        manifest_at(store, "p", "data", *timestamp::parse(text), bts3::engine::stop_token()));
+    auto found =
+        loop->run(manifest_at(store, "p", "data", *timestamp::parse(text),
+                              manifest_bound::of_host(config()), bts3::engine::stop_token()));
     return found ? found->substr(std::string("p/subvol/data/full/manifest-").size(), 16)
                  : error_text(found);
   };
@@ -325,7 +327,8 @@ BOOST_AUTO_TEST_CASE(folders_that_no_subvolume_can_be_called_like_are_passed_ove
 BOOST_AUTO_TEST_CASE(a_manifest_that_is_not_there_can_be_found_with_list) {
   auto loop = bts3::engine::testing::make_reactor();
   memory_store store(*loop);
-  const auto chain = loop->run(read_chain(store, "p/no-such", bts3::engine::stop_token()));
+  const auto chain = loop->run(read_chain(store, {"p/no-such"}, manifest_bound::of_host(config()),
+                                          bts3::engine::stop_token()));
   BOOST_TEST(error_text(chain) ==
              "there is no manifest at p/no-such; btrfs_to_s3 list shows the keys");
 }
