@@ -1087,7 +1087,13 @@ task<result<void>> backup_job::stream(made_backup& backup) {
     auto streaming = stream_once(backup);
     auto streamed = co_await std::move(streaming);
     if (streamed) {
-      break;
+      auto completing = backup.upload->complete();
+      auto chunks = co_await std::move(completing);
+      if (chunks) {
+        backup.chunks = std::move(*chunks);
+        break;
+      }
+      streamed = std::move(chunks.error());
     }
     const auto diverged = backup.upload ? backup.upload->diverged() : std::nullopt;
     if (!diverged && backup.upload && backup.upload->stream_broken() &&
@@ -1109,7 +1115,7 @@ task<result<void>> backup_job::stream(made_backup& backup) {
     _with.log.write(log_level::warning, "backup", dropped ? "upload_gone" : "stream_differs",
                     {{"subvolume", backup.intent.subvolume},
                      {"chunk", std::to_string(*diverged)},
-                     {"reason", dropped ? "the store has dropped the open upload"
+                     {"reason", dropped ? "the store has not got all of the open upload any more"
                                         : "the same snapshot sends other bytes than before, as "
                                           "after a defragmentation or under another kernel"},
                      {"consequence", hopeless ? "the backup begins anew, with a new snapshot"
@@ -1131,12 +1137,6 @@ task<result<void>> backup_job::stream(made_backup& backup) {
     backup.before =
         *kept ? std::move((*kept)->chunks) : std::map<std::uint32_t, journalled_chunk>();
   }
-  auto completing = backup.upload->complete();
-  auto chunks = co_await std::move(completing);
-  if (!chunks) {
-    co_return std::move(chunks.error());
-  }
-  backup.chunks = std::move(*chunks);
   run_totals& totals = _report.totals;
   totals.parts += backup.upload->parts();
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -1350,7 +1350,7 @@ planner::manifest backup_job::describe(made_backup& backup) const {
   value.chunks = std::exchange(backup.chunks, without_parts(backup.chunks));
   value.total_bytes = backup.upload->total_bytes();
   value.chunk_size = backup.intent.chunk_size;
-  value.storage_class = _with.settings.storage_class_chunks;
+  value.storage_class = backup.upload->stored_as().value_or(_with.settings.storage_class_chunks);
   planner::stream_record stream;
   stream.protocol = backup.intent.protocol;
   stream.compressed_data = backup.intent.compressed_data;

@@ -230,6 +230,7 @@ struct reading {
   std::uint64_t bytes = 0;  // as listed, of a manifest
   std::optional<planner::pointer> pointed;
   std::string problem;           // why it cannot be used; empty: it was read
+  bool denied = false;           // that is, these credentials may not
   std::optional<error> failure;  // of the store, and so of everything
 };
 
@@ -244,6 +245,7 @@ void note_failure(reading& one, error failure) {
     one.failure = std::move(failure);
   } else {
     one.problem = failure.text();
+    one.denied = failure.why == engine::reason::access;
   }
 }
 
@@ -488,6 +490,7 @@ task<result<catalogue>> read_catalogue(engine::reactor& loop, s3::object_store& 
     if (one.failure) {
       co_return std::move(*one.failure);
     }
+    one.of->made.denied = one.of->made.denied || one.denied;
     if (!one.problem.empty() && !one.pointer) {
       unreadable.emplace(one.key, one.problem);
     }

@@ -68,6 +68,7 @@ struct catalogued_subvolume {
   std::string name;
   std::string current;          // key that the pointer names; empty: there is none, or a problem
   std::string pointer_problem;  // empty: none
+  bool denied = false;          // the pointer or a manifest may not be read
   std::vector<catalogued_generation> generations;  // oldest first; what leads to no full is last
   std::vector<stray_object> strays;
   class_totals classes;  // of all objects, strays included

@@ -25,7 +25,11 @@ using engine::result;
 
 constexpr std::uint64_t part_bytes_min = 5 << 20;  // S3's limits for parts
 constexpr std::uint64_t part_bytes_max = std::uint64_t{5} << 30;
-constexpr std::uint64_t parts_max = 10'000;
+constexpr std::int64_t parts_max_max = 10'000;
+constexpr std::size_t tags_max = 10;  // of an object, and of the key and value of one
+constexpr std::size_t tag_key_bytes_max = 128;
+constexpr std::size_t tag_value_bytes_max = 256;
+constexpr std::size_t class_bytes_max = 64;                         // of a storage class's name
 constexpr std::uint64_t object_bytes_max = std::uint64_t{5} << 40;  // more fails when all is sent
 constexpr std::uint64_t bytes_max = std::uint64_t{1} << 50;         // more is a slip of the pen
 // Less, and a part takes longer than any store waits; a terabyte a second is no limit at all.
@@ -94,6 +98,11 @@ struct path_value {
   bool may_be_empty = false;
 };
 
+// "project=backup, host=alpha"
+struct tags_value {
+  std::vector<std::pair<std::string, std::string>> config::* member;
+};
+
 // A program as text, or a program and its arguments as a list.
 struct command_value {
   std::vector<std::string> config::* member;
@@ -103,7 +112,7 @@ struct key_rule {
   std::string_view table;
   std::string_view key;
   std::variant<bytes_value, number_value, duration_value, seconds_value, auto_or_number_value,
-               flag_value, text_value, path_value, command_value>
+               flag_value, text_value, path_value, tags_value, command_value>
       value;
 
   [[nodiscard]] std::string name() const { return std::string(table) + "." + std::string(key); }
@@ -138,11 +147,12 @@ const std::vector<key_rule>& rules() {
        bytes_value{&config::chunk_size_bytes, part_bytes_min, object_bytes_max}},
       {"s3", "part_size_bytes",
        bytes_value{&config::part_size_bytes, part_bytes_min, part_bytes_max}},
-      {"s3", "storage_class_chunks", text_value{&config::storage_class_chunks, write_classes}},
-      {"s3", "storage_class_manifest", text_value{&config::storage_class_manifest, write_classes}},
+      {"s3", "parts_max", number_value{&config::parts_max, 1, parts_max_max}},
+      {"s3", "storage_class_chunks", text_value{&config::storage_class_chunks, {}, false}},
+      {"s3", "storage_class_manifest", text_value{&config::storage_class_manifest, {}, false}},
       {"s3", "concurrency", number_value{&config::concurrency, 1, 64}},
       {"s3", "spool_enabled", flag_value{&config::spool_enabled}},
-      {"s3", "sse", text_value{&config::sse, {"AES256", "aws:kms", "none"}}},
+      {"s3", "sse", text_value{&config::sse, {"auto", "AES256", "aws:kms", "none"}}},
       {"s3", "sse_kms_key_id", text_value{&config::sse_kms_key_id}},
       {"s3", "endpoint_url", text_value{&config::endpoint_url}},
       {"s3", "addressing_style",
@@ -150,6 +160,11 @@ const std::vector<key_rule>& rules() {
       {"s3", "payload_signing",
        text_value{&config::payload_signing, {"auto", "unsigned", "sha256"}}},
       {"s3", "checksum", text_value{&config::checksum, {"auto", "crc32", "none"}}},
+      {"s3", "acl",
+       text_value{&config::acl,
+                  {"none", "private", "bucket-owner-read", "bucket-owner-full-control"}}},
+      {"s3", "tags", tags_value{&config::tags}},
+      {"s3", "request_payer", flag_value{&config::request_payer}},
       {"s3", "max_bandwidth_bytes_per_sec",
        bytes_value{&config::max_bandwidth_bytes_per_sec, rate_min, rate_max, true}},
       {"s3", "retry_for", duration_value{&config::retry_for, std::chrono::hours(24 * 365)}},
@@ -198,6 +213,20 @@ std::string lower_case(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
+}
+
+std::string without_blanks(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(' ');
+  return first == std::string_view::npos
+             ? std::string()
+             : std::string(text.substr(first, text.find_last_not_of(' ') - first + 1));
+}
+
+bool can_be_tag(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view(" +-=._:/@").find(static_cast<char>(c)) != std::string_view::npos;
+  });
 }
 
 std::string variable_of(std::string_view key) {
@@ -322,6 +351,7 @@ class reader {
     }
     const auto* words = std::get_if<text_value>(&rule.value);
     const bool only_text = std::holds_alternative<path_value>(rule.value) ||
+                           std::holds_alternative<tags_value>(rule.value) ||
                            (words != nullptr && words->allowed.empty());
     if (const auto string = node->value_exact<std::string>()) {
       return *string;
@@ -496,6 +526,37 @@ class reader {
     }
     check_characters(name, text);
   }
+  // What S3 takes ("Tagging", Amazon S3 User Guide): ten of them, and among letters and digits only
+  // these marks, so that a comma ends one.
+  void assign(const tags_value& kind, const std::string& name, const std::string& text) {
+    std::vector<std::pair<std::string, std::string>> tags;
+    std::string_view rest = text;
+    while (!rest.empty()) {
+      const std::size_t end = std::min(rest.find(','), rest.size());
+      const std::string one = without_blanks(rest.substr(0, end));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+      const std::size_t sign = one.find('=');
+      const std::string key = without_blanks(one.substr(0, sign));
+      const std::string value =
+          sign == std::string::npos ? "" : without_blanks(one.substr(sign + 1));
+      const bool twice = std::any_of(tags.begin(), tags.end(),
+                                     [&](const auto& other) { return other.first == key; });
+      if (key.empty() || sign == std::string::npos || twice || key.size() > tag_key_bytes_max ||
+          value.size() > tag_value_bytes_max || !can_be_tag(one)) {
+        problem(name + " = \"" + text + "\": \"" + one +
+                "\" is no tag, or its key is there twice; write \"project=backup, "
+                "host=alpha\", of letters, digits, blanks and + - = . _ : / @");
+        return;
+      }
+      tags.emplace_back(key, value);
+    }
+    if (tags.size() > tags_max) {
+      problem(name + " has " + std::to_string(tags.size()) + " tags; S3 takes " +
+              std::to_string(tags_max));
+      return;
+    }
+    _config.*kind.member = std::move(tags);
+  }
   void check_characters(const std::string& name, const std::string& text) {
     if (has_control_characters(text)) {
       problem(name + " = \"" + text + "\" holds control characters; remove them");
@@ -612,6 +673,8 @@ class reader {
               "\" is no bucket name; the path goes to s3.prefix");
     }
     check_prefix();
+    check_class("s3.storage_class_chunks", _config.storage_class_chunks);
+    check_class("s3.storage_class_manifest", _config.storage_class_manifest);
     if (_config.restore_tier == "Expedited" && _config.storage_class_chunks == "DEEP_ARCHIVE") {
       problem(
           "restore.restore_tier = \"Expedited\" does not exist for DEEP_ARCHIVE; use Standard "
@@ -663,6 +726,28 @@ class reader {
     check_time();
     check_interval();
     expand_home();
+  }
+
+  // AWS's names are known; another store has its own.
+  void check_class(const std::string& name, const std::string& stored_as) {
+    const auto set = [this](const char* variable) {
+      return !_environment(variable).value_or("").empty();
+    };
+    const bool elsewhere =
+        !_config.endpoint_url.empty() || set("AWS_ENDPOINT_URL_S3") || set("AWS_ENDPOINT_URL");
+    const bool known = stored_as == "none" || std::find(write_classes.begin(), write_classes.end(),
+                                                        stored_as) != write_classes.end();
+    const bool can_be_one =
+        stored_as.size() <= class_bytes_max &&
+        std::all_of(stored_as.begin(), stored_as.end(), [](unsigned char c) {
+          return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.' || c == ':';
+        });
+    if (known || stored_as.empty() || (elsewhere && can_be_one)) {
+      return;
+    }
+    problem(name + " = \"" + stored_as + "\" must be one of " + joined(write_classes) +
+            ", or none for no header" +
+            (elsewhere ? "" : "; other stores' names are taken where s3.endpoint_url names one"));
   }
 
   // Clients and proxies take ".." and empty segments out of a path, the signature then fits no
@@ -786,7 +871,7 @@ class reader {
 }  // namespace
 
 std::uint64_t config::chunk_limit_bytes() const {
-  return std::min(chunk_size_bytes, parts_max * part_size_bytes);
+  return std::min(chunk_size_bytes, static_cast<std::uint64_t>(parts_max) * part_size_bytes);
 }
 
 std::uint64_t config::memory_for(std::size_t parts_in_flight, std::uint64_t part_bytes) {

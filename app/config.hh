@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace bts3::app {
@@ -55,16 +56,21 @@ struct config {
   std::string prefix;
   std::uint64_t chunk_size_bytes = std::uint64_t{200} << 30;
   std::uint64_t part_size_bytes = std::uint64_t{128} << 20;
+  // "none": no header, as the bucket wants it. Names that AWS lacks only where another store is.
   std::string storage_class_chunks = "DEEP_ARCHIVE";
   std::string storage_class_manifest = "STANDARD";
   std::int64_t concurrency = 4;
   bool spool_enabled = false;
-  std::string sse = "AES256";
+  std::int64_t parts_max = 10'000;
+  std::string sse = "auto";  // AES256 on AWS, nothing asked elsewhere
   std::string sse_kms_key_id;
   std::string endpoint_url;
   std::string addressing_style = "auto";
   std::string payload_signing = "auto";
   std::string checksum = "auto";
+  std::string acl = "none";
+  std::vector<std::pair<std::string, std::string>> tags;
+  bool request_payer = false;
   std::uint64_t max_bandwidth_bytes_per_sec = 0;
   std::chrono::milliseconds retry_for{3'600'000};
   std::chrono::milliseconds resume_for{7 * 86'400'000};
@@ -93,7 +99,7 @@ struct config {
   std::vector<std::string> hook_on_failure;
   std::chrono::milliseconds hook_timeout{600'000};
 
-  // A chunk as it is made: at most 10,000 parts, S3's limit.
+  // A chunk as it is made: at most s3.parts_max parts.
   [[nodiscard]] std::uint64_t chunk_limit_bytes() const;
   // Parts of `part_bytes` in flight at a time: concurrency, or what global.memory_limit_bytes
   // leaves room for beside one part that fills and other_memory_bytes. 0: not even one.

@@ -2,20 +2,18 @@
 
 #include "app/backup_job.hh"
 #include "app/chain_reader.hh"
+#include "app/doctor_probe.hh"
 #include "app/human_units.hh"
+#include "app/journal.hh"
 #include "app/prune_job.hh"
 #include "app/state_store.hh"
+#include "app/unfinished.hh"
 #include "engine/assert.hh"
-#include "engine/async_scope.hh"
-#include "engine/crc32.hh"
-#include "engine/stop_after.hh"
 #include "planner/keys.hh"
 #include "s3/endpoint.hh"
-#include "s3/multipart_upload.hh"
 
 #include <algorithm>
 #include <iterator>
-#include <span>
 #include <string_view>
 #include <utility>
 
@@ -32,24 +30,10 @@ using time_point = std::chrono::system_clock::time_point;
 
 // What Dates and clocks differ by that are right: they have whole seconds, and answers travel.
 constexpr std::chrono::seconds clock_tolerance{60};
-// For the probe's own end after a stop, as backup_job has for its uploads.
-constexpr std::chrono::seconds clean_up_limit{10};
 // Another doctor's probe, which lasts for seconds, is not taken from it.
 constexpr std::chrono::minutes probe_age_max{10};
-constexpr std::string_view probe_text =
-    "btrfs_to_s3 doctor: whether a chunk could be written here. Never part of a backup.\n";
-
-constexpr const char* rights_remedy =
-    "give its key the rights that a backup needs (\"Rights\" in docs/security.md)";
-
 planner::timestamp seconds_of(time_point when) {
   return planner::timestamp(std::chrono::floor<std::chrono::seconds>(when));
-}
-
-std::string class_text(const config& settings) {
-  return (settings.storage_class_chunks.empty() ? "the bucket's storage class"
-                                                : settings.storage_class_chunks) +
-         (settings.sse == "none" ? "" : ", sse " + settings.sse);
 }
 
 }  // namespace
@@ -101,7 +85,7 @@ health_check judge_backups(const std::string& name, const result<subvolume_view>
                            const planner::time_zone& zone) {
   const char* check = "backups";
   if (!view) {
-    return failed_check(check, name, view.error(), rights_remedy);
+    return failed_check(check, name, view.error(), backup_rights_remedy);
   }
   const planner::observation& seen = view->seen;
   const planner::plan plan = planner::decide(seen, by, now, zone);
@@ -148,6 +132,8 @@ std::vector<health_check> skipped_store_checks(const std::vector<subvolume_confi
   }
   made.push_back(skipped("uploads", "", because));
   made.push_back(skipped("write", "", because));
+  made.push_back(skipped("limits", "", because));
+  made.push_back(skipped("documents", "", because));
   for (const subvolume_config& one : chosen) {
     made.push_back(skipped("backups", one.name, because));
   }
@@ -194,7 +180,11 @@ task<std::vector<health_check>> store_doctor::run() {
     co_await std::move(writing);
   } else {
     _made.push_back(skipped("write", "", "as --no-write asks"));
+    _made.push_back(skipped("limits", "", "as --no-write asks"));
+    _made.push_back(skipped("documents", "", "as --no-write asks"));
   }
+  auto unfinished = check_unfinished();
+  co_await std::move(unfinished);
   auto backups = check_backups();
   co_await std::move(backups);
   co_return std::move(_made);
@@ -289,7 +279,7 @@ task<void> store_doctor::check_uploads() {
       co_return;
     }
     if (!listed) {
-      _made.push_back(failed_check("uploads", "", listed.error(), rights_remedy));
+      _made.push_back(failed_check("uploads", "", listed.error(), backup_rights_remedy));
       co_return;
     }
     std::move(listed->begin(), listed->end(), std::back_inserter(open));
@@ -297,7 +287,7 @@ task<void> store_doctor::check_uploads() {
   auto judging = judge_uploads(std::move(open), std::move(*in_the_making));
   auto found = co_await std::move(judging);
   if (!found) {
-    _made.push_back(failed_check("uploads", "", found.error(), rights_remedy));
+    _made.push_back(failed_check("uploads", "", found.error(), backup_rights_remedy));
   } else if (found->forgotten > 0) {
     const bool one = found->forgotten == 1;
     _made.push_back(warned(
@@ -316,52 +306,43 @@ task<void> store_doctor::check_uploads() {
   }
 }
 
+// What the next backup asks of an interrupted one, before anything else.
+task<void> store_doctor::check_unfinished() {
+  const auto paths = list_journals(_with.settings.state_path);
+  for (const std::string& path : paths ? *paths : std::vector<std::string>()) {
+    const auto record = read_journal(path);
+    if (!record || !*record || (*record)->intent.local_only ||
+        !place_problem(_with, **record).empty()) {
+      continue;  // what is wrong with the file, another check says
+    }
+    const backup_intent& intent = (*record)->intent;
+    const planner::key_layout keys(_with.settings.prefix, intent.subvolume);
+    std::vector<std::string> places = {intent.manifest_key};
+    for (const auto& [index, chunk] : (*record)->chunks) {
+      places.push_back(keys.chunk(intent.kind, intent.when, index, intent.chunk_tag));
+    }
+    std::optional<error> problem;
+    for (const std::string& place : places) {
+      auto asking = _connection.store().head_object(s3::object_key(place), _with.stop);
+      auto info = co_await std::move(asking);
+      if (!info && info.error().what_now != disposition::not_found && !problem) {
+        problem = std::move(info.error()).within(place);
+      }
+    }
+    const std::string what = "the backup of " + intent.when.rfc3339() + " is unfinished";
+    _made.push_back(problem ? failed_check("unfinished", intent.subvolume,
+                                           std::move(*problem).within(what), backup_rights_remedy)
+                            : noted("unfinished", intent.subvolume,
+                                    what + ", and the next run can look at what there is of it"));
+  }
+}
+
 task<void> store_doctor::check_writing() {
   const planner::key_layout keys(_with.settings.prefix, _chosen.front().name);
-  const std::string key = keys.probe(seconds_of(_with.clock.now()));
-  s3::multipart_upload upload(_with.loop, _connection.store(), _with.log, _connection.checksums(),
-                              s3::object_key(key),
-                              write_options_for(_with.settings, _with.settings.storage_class_chunks,
-                                                "application/octet-stream"));
-  const auto bytes = std::as_bytes(std::span(probe_text.data(), probe_text.size()));
-  s3::body_digests digests;
-  digests.crc32 = engine::crc32(0, bytes);
-  auto putting = upload.put_part(1, s3::request_body(bytes), digests, _with.stop);
-  auto put = co_await std::move(putting);
-
-  // Whatever became of it, and also after a stop.
-  engine::stop_source limit;
-  engine::stop_source finished;
-  engine::async_scope timer(_with.loop);
-  timer.spawn(engine::stop_after(_with.loop, clean_up_limit, limit, finished.token()));
-  auto aborting = upload.abort(limit.token());
-  auto aborted = co_await std::move(aborting);
-  finished.request_stop();
-  auto joining = timer.join();
-  co_await std::move(joining);
-
-  const std::string how = class_text(_with.settings) +
-                          (upload.declared_checksums() ? ", with CRC32" : ", without CRC32");
-  if (!aborted && (put || upload.id())) {
-    error failure = std::move(aborted.error());
-    if (failure.what_now == disposition::cancelled) {
-      failure.message = "no answer in time";
-    }
-    if (_with.stop.stop_requested()) {
-      // Nobody will see the check.
-      _with.log.write(engine::log_level::warning, "doctor", "probe_left",
-                      {{"key", key}, {"error", failure.text()}});
-    }
-    _made.push_back(failed_check(
-        "write", "",
-        "the upload that was begun as " + key + " cannot be aborted: " + failure.message,
-        "check s3:AbortMultipartUpload; the next doctor, or prune, tries again"));
-  } else if (!put) {
-    _made.push_back(failed_check("write", "", std::move(put.error()).within(key), rights_remedy));
-  } else {
-    _made.push_back(
-        ok_check("write", "", "a part was uploaded (" + how + ") and aborted again, as " + key));
-  }
+  write_probe probe(_with, _connection, keys.probe(seconds_of(_with.clock.now())));
+  auto probing = probe.run();
+  auto found = co_await std::move(probing);
+  std::move(found.begin(), found.end(), std::back_inserter(_made));
 }
 
 // For when local snapshots cannot be looked at.
@@ -370,7 +351,7 @@ task<void> store_doctor::check_pointer(const subvolume_config& one) {
   auto reading = read_pointer(_connection.store(), keys.pointer(), _with.stop);
   auto pointer = co_await std::move(reading);
   if (!pointer) {
-    _made.push_back(failed_check("backups", one.name, pointer.error(), rights_remedy));
+    _made.push_back(failed_check("backups", one.name, pointer.error(), backup_rights_remedy));
   } else if (!*pointer) {
     _made.push_back(noted("backups", one.name, "there is none yet"));
   } else {

@@ -1,8 +1,6 @@
 // doctor's checks of the bucket: endpoint, credentials, clock, rights, uploads left open, backups.
 //
-// They read, but for the write check: it begins a multipart upload under a key of its own
-// (planner::key_layout::probe), sends one small part and aborts it, also after a stop. Nothing
-// becomes visible, nothing is overwritten, and it needs no right that a backup does not need.
+// They read, but for the write check (doctor_probe.hh), which uses a key of its own.
 #pragma once
 
 #include "app/doctor_report.hh"
@@ -52,6 +50,7 @@ class store_doctor {
   struct open_uploads;
   engine::task<engine::result<open_uploads>> judge_uploads(
       std::vector<s3::listed_upload> open, std::set<planner::timestamp> in_the_making);
+  engine::task<void> check_unfinished();
   engine::task<void> check_writing();
   engine::task<void> check_backups();
   engine::task<void> check_pointer(const subvolume_config& one);

@@ -177,7 +177,7 @@ std::string text_of(const catalogued_subvolume& one, const list_context& about,
   const catalogued_backup* const newest = one.newest();
   std::string head = printable(one.name) + ": ";
   if (newest == nullptr) {
-    head += "no backup";
+    head += one.denied ? "cannot be read" : "no backup";
   } else {
     std::uint64_t fulls = 0;
     for (const catalogued_generation& generation : one.generations) {
@@ -309,10 +309,19 @@ task<result<exit_status>> list_connected(const services& with, s3::object_store&
     // Under a wrong prefix lie other hosts' backups: nobody may be told that they are nobody's.
     print_text(list_as_text(*all, about, system_time_zone()));
   }
+  error failure;
+  for (const catalogued_subvolume& one : all->subvolumes) {
+    if (one.denied) {
+      failure.why = engine::reason::access;
+      failure.message = "the backups of subvolume \"" + one.name + "\" cannot all be read" +
+                        (one.pointer_problem.empty() ? "" : ": " + one.pointer_problem);
+      failure.remedy = "\"Rights\" in docs/security.md says what reading needs";
+      co_return failure;
+    }
+  }
   if (found) {
     co_return exit_status::done;
   }
-  error failure;
   failure.message =
       "there are no backups " +
       (command.subvolume.empty() ? "" : "of subvolume \"" + command.subvolume + "\" ") + "at " +

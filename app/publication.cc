@@ -4,6 +4,7 @@
 #include "planner/plan.hh"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -126,89 +127,134 @@ task<result<void>> put_manifest(const services& with, store_connection& connecti
                                  "the manifest has " + std::to_string(text.size()) + " bytes");
   }
   s3::put_request request(key, bytes_of(text));
-  request.options =
-      write_options_for(with.settings, with.settings.storage_class_manifest, "application/json");
-  request.options.content_md5 = true;
-  request.condition = s3::precondition::absent();
+  request.options = document_options(with);
   trace.manifest_may_exist = true;  // from here an answer may be lost
   constexpr int refusals_max = 3;   // of a key that is free
+  s3::optional_features& features = connection.features();
+  bool conditional = features.sends(s3::feature::absent_condition);
+  std::optional<error> refused;  // of the condition itself
   for (int refusals = 0;;) {
+    if (!conditional || refusals > 0) {
+      // 412 may be the echo of our own first attempt. Where the store knows no condition, what is
+      // there is not written over either.
+      auto looking = is_written(with, connection, name, value, trace);
+      auto written = co_await std::move(looking);
+      if (!written) {
+        co_return std::move(written.error());
+      }
+      if (*written) {
+        co_return engine::ok();
+      }
+    }
     s3::put_request copy = request;
+    copy.condition = conditional ? s3::precondition::absent() : s3::precondition();
     auto putting = connection.store().put_object(std::move(copy), with.stop);
     auto put = co_await std::move(putting);
     if (put) {
+      if (refused) {
+        features.note_refused(with.log, {s3::feature::absent_condition}, *refused);
+      }
       co_return engine::ok();
     }
-    const error& failure = put.error();
-    const bool unconditional =
-        failure.why == reason::unsupported && request.condition.must_be_absent;
-    if (failure.why != reason::precondition && !unconditional) {
+    if (conditional && put.error().why == reason::unsupported) {
+      refused = std::move(put.error());
+      conditional = false;
+      continue;
+    }
+    if (put.error().why != reason::precondition || ++refusals == refusals_max) {
       co_return std::move(put.error());
-    }
-    // 412 may be the echo of our own first attempt. Where the store knows no condition, what is
-    // there is not written over either.
-    auto looking = is_written(with, connection, name, value, trace);
-    auto written = co_await std::move(looking);
-    if (!written) {
-      co_return std::move(written.error());
-    }
-    if (*written) {
-      co_return engine::ok();
-    }
-    if (!unconditional && ++refusals == refusals_max) {
-      co_return std::move(put.error());
-    }
-    if (unconditional) {
-      request.condition = s3::precondition();
     }
   }
 }
 
+namespace {
+
+// The pointer as it is to be written, and what is to be there before.
+struct pointer_move {
+  s3::object_key key;
+  std::string text;
+  std::optional<stored_pointer> before;
+};
+
+// What is there now: nullopt, what was there before; else what becomes of the move.
+task<result<std::optional<result<void>>>> compare_pointer(const services& with,
+                                                          store_connection& connection,
+                                                          const pointer_move& move,
+                                                          publication_trace& trace) {
+  auto looking = look_at_pointer(with, connection.store(), move.key.str(), absence::asked_for_twice,
+                                 with.stop);
+  auto sight = co_await std::move(looking);
+  if (!sight) {
+    co_return std::move(sight.error());
+  }
+  std::optional<result<void>> outcome;
+  const std::optional<stored_pointer>& there = sight->there;
+  if (there && there->text == move.text) {
+    outcome = engine::ok();
+    co_return outcome;
+  }
+  const bool unchanged = there.has_value() == move.before.has_value() &&
+                         (!move.before || there->text == move.before->text);
+  if (!unchanged) {
+    outcome = pointer_moved(*sight, trace);
+  }
+  co_return outcome;
+}
+
+}  // namespace
+
 // Compare and swap. Stores differ in how they compare, and answers get lost, so a refusal is
-// examined: our own bytes mean success, unchanged content means a store that compares badly.
+// examined: our own bytes mean success, unchanged content means a store that compares badly. A
+// store that takes no condition is asked what is there right before.
 task<result<void>> move_pointer(const services& with, store_connection& connection,
                                 std::string name, planner::pointer value,
                                 std::optional<stored_pointer> before, publication_trace& trace) {
-  const s3::object_key key(name);
-  const std::string text = planner::write_pointer(value);
-  s3::put_request request(key, bytes_of(text));
-  request.options =
-      write_options_for(with.settings, with.settings.storage_class_manifest, "application/json");
-  request.options.content_md5 = true;
-  request.condition = before ? s3::precondition::matches(before->tag) : s3::precondition::absent();
+  const pointer_move move{s3::object_key(name), planner::write_pointer(value), std::move(before)};
+  s3::put_request request(move.key, bytes_of(move.text));
+  request.options = document_options(with);
+  s3::optional_features& features = connection.features();
+  const s3::feature guard =
+      move.before ? s3::feature::match_condition : s3::feature::absent_condition;
+  bool conditional = features.sends(guard);
+  if (conditional) {
+    request.condition =
+        move.before ? s3::precondition::matches(move.before->tag) : s3::precondition::absent();
+  }
+  std::optional<error> refused;  // of the condition itself
+  bool look = !conditional;
   trace.pointer_may_have_moved = true;
   for (int conflicts = 0; conflicts < 8;) {
+    if (look) {
+      auto comparing = compare_pointer(with, connection, move, trace);
+      auto compared = co_await std::move(comparing);
+      if (!compared) {
+        co_return std::move(compared.error());
+      }
+      if (*compared) {
+        co_return std::move(**compared);
+      }
+    }
     s3::put_request copy = request;
     auto putting = connection.store().put_object(std::move(copy), with.stop);
     auto put = co_await std::move(putting);
     if (put) {
+      if (refused) {
+        features.note_refused(with.log, {guard}, *refused);
+      }
       co_return engine::ok();
     }
     const error failure = std::move(put.error());
-    if (failure.why == reason::unsupported) {
+    ++conflicts;
+    look = true;
+    if (conditional && failure.why == reason::unsupported) {
+      refused = failure;
+      conditional = false;
       request.condition = s3::precondition();
-      ++conflicts;
       continue;
     }
     if (failure.why != reason::precondition) {
       co_return failure;
     }
-    auto looking =
-        look_at_pointer(with, connection.store(), key.str(), absence::asked_for_twice, with.stop);
-    auto sight = co_await std::move(looking);
-    if (!sight) {
-      co_return std::move(sight.error());
-    }
-    const std::optional<stored_pointer>& there = sight->there;
-    if (there && there->text == text) {
-      co_return engine::ok();
-    }
-    const bool unchanged =
-        there.has_value() == before.has_value() && (!before || there->text == before->text);
-    if (!unchanged) {
-      co_return pointer_moved(*sight, trace);
-    }
-    ++conflicts;
     if (failure.status == 409) {
       continue;  // a concurrent request that did not win either: compare and try again
     }
@@ -216,10 +262,21 @@ task<result<void>> move_pointer(const services& with, store_connection& connecti
       request.condition.unquoted = true;
       continue;
     }
-    with.log.write(log_level::warning, "backup", "pointer_moved_unconditionally",
-                   {{"key", key.str()},
-                    {"reason", "the store refuses a condition that holds: " + failure.message}});
-    request.condition = s3::precondition();
+    if (std::exchange(conditional, false)) {
+      auto comparing = compare_pointer(with, connection, move, trace);
+      auto compared = co_await std::move(comparing);
+      if (!compared) {
+        co_return std::move(compared.error());
+      }
+      if (*compared) {
+        co_return std::move(**compared);
+      }
+      look = false;
+      with.log.write(log_level::warning, "backup", "pointer_moved_unconditionally",
+                     {{"key", move.key.str()},
+                      {"reason", "the store refuses a condition that holds: " + failure.message}});
+      request.condition = s3::precondition();
+    }
   }
   error failure;
   failure.message = "the store refuses to replace the pointer";

@@ -1,5 +1,7 @@
 #include "app/services.hh"
 
+#include "s3/sigv4_signer.hh"
+
 #include <algorithm>
 #include <random>
 #include <utility>
@@ -30,6 +32,22 @@ s3::payload_signing signing_of(const std::string& name) {
   return name == "sha256" ? s3::payload_signing::sha256 : s3::payload_signing::automatic;
 }
 
+// What the configuration says by name is not left out.
+void set_features(const config& settings, s3::optional_features& features) {
+  if (settings.checksum == "none") {
+    features.switch_off(s3::feature::checksum);
+    features.switch_off(s3::feature::checksum_type);
+  } else if (settings.checksum == "crc32") {
+    features.ask_for(s3::feature::checksum);
+  }
+  if (settings.sse != "auto") {
+    features.ask_for(s3::feature::sse);
+  }
+  if (settings.payload_signing != "auto") {
+    features.ask_for(s3::feature::unsigned_payload);
+  }
+}
+
 // The configuration's value, else the first of these variables that is set.
 std::string or_environment(std::string value, const environment_lookup& environment,
                            std::initializer_list<const char*> variables) {
@@ -53,14 +71,19 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
                                                                  persistence waits) {
   if (with.tuning != nullptr && with.tuning->store != nullptr) {
     std::unique_ptr<store_connection> given(new store_connection());
-    given->_store = with.tuning->store;
-    given->_checksums.crc32 = with.settings.checksum != "none";
+    s3::adaptive_store::client_habits none;
+    none.expect_bytes_min = SIZE_MAX;
+    set_features(with.settings, given->_features);
+    given->_adaptive =
+        std::make_unique<s3::adaptive_store>(*with.tuning->store, given->_features, with.log, none);
+    given->_store = given->_adaptive.get();
     return given;
   }
   s3::client_options client;
   client.bucket = s3::bucket_name(with.settings.bucket);
   client.region = with.settings.region;
   client.signing = signing_of(with.settings.payload_signing);
+  client.request_payer = with.settings.request_payer;
   auto where = s3::make_endpoint(configured_endpoint(with), client.region, client.bucket,
                                  addressing_of(with.settings.addressing_style));
   if (!where) {
@@ -106,10 +129,14 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
       std::make_unique<s3::refreshing_credentials>(with.loop, *made->_chain, with.clock, with.log);
   made->_client = std::make_unique<s3::s3_client>(*made->_transport, *made->_credentials,
                                                   with.clock, with.log, std::move(client));
-  made->_retrying =
-      std::make_unique<s3::retrying_store>(with.loop, *made->_client, with.log, std::move(policy));
+  set_features(with.settings, made->_features);
+  s3::adaptive_store::client_habits habits;
+  habits.unsigned_payload = !made->_client->signs_payload();
+  made->_adaptive =
+      std::make_unique<s3::adaptive_store>(*made->_client, made->_features, with.log, habits);
+  made->_retrying = std::make_unique<s3::retrying_store>(with.loop, *made->_adaptive, with.log,
+                                                         std::move(policy));
   made->_store = made->_retrying.get();
-  made->_checksums.crc32 = with.settings.checksum != "none";
   return made;
 }
 
@@ -120,13 +147,48 @@ task<void> store_connection::close() {
   }
 }
 
-s3::write_options write_options_for(const config& settings, const std::string& storage_class,
-                                    const std::string& content_type) {
+namespace {
+
+// What the configuration says without naming a header.
+std::string named(const std::string& value) {
+  return value == "none" ? "" : value;
+}
+
+// AWS encrypts whatever it is asked; other stores may lack the key for it, and refuse.
+std::string sse_of(const services& with) {
+  if (with.settings.sse != "auto") {
+    return named(with.settings.sse);
+  }
+  return configured_endpoint(with).empty() ? "AES256" : "";
+}
+
+s3::write_options common_options(const services& with) {
   s3::write_options options;
-  options.stored_as = s3::storage_class(storage_class);
-  options.sse = settings.sse == "none" ? "" : settings.sse;
-  options.sse_kms_key_id = settings.sse_kms_key_id;
-  options.content_type = content_type;
+  options.sse = sse_of(with);
+  options.sse_kms_key_id = with.settings.sse_kms_key_id;
+  options.acl = named(with.settings.acl);
+  for (const auto& [key, value] : with.settings.tags) {
+    options.tags += (options.tags.empty() ? "" : "&") + s3::uri_encode(key, false) + "=" +
+                    s3::uri_encode(value, false);
+  }
+  return options;
+}
+
+}  // namespace
+
+s3::write_options chunk_options(const services& with) {
+  s3::write_options options = common_options(with);
+  options.stored_as = s3::storage_class(named(with.settings.storage_class_chunks));
+  options.content_type = "application/octet-stream";
+  return options;
+}
+
+s3::write_options document_options(const services& with) {
+  s3::write_options options = common_options(with);
+  options.stored_as = s3::storage_class(named(with.settings.storage_class_manifest));
+  options.content_type = "application/json";
+  options.content_md5 = true;
+  options.class_key = "s3.storage_class_manifest";
   return options;
 }
 

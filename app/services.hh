@@ -8,6 +8,7 @@
 #include "engine/result.hh"
 #include "engine/stop.hh"
 #include "planner/manifest.hh"
+#include "s3/adaptive_store.hh"
 #include "s3/credential_chain.hh"
 #include "s3/credential_provider.hh"
 #include "s3/curl_transport.hh"
@@ -30,7 +31,7 @@ class standstill_watch;
 // What a test of a whole job changes about the store and its limits; the program itself never does.
 struct store_tuning {
   store_tuning() = default;
-  s3::object_store* store = nullptr;  // used instead of HTTP and as it is, without retries
+  s3::object_store* store = nullptr;  // used instead of HTTP, without retries
   s3::retry_policy retries;           // for its backoff alone
   std::chrono::milliseconds stall_timeout{60'000};
   std::uint64_t manifest_bytes_max = planner::manifest_bytes_max;
@@ -62,8 +63,11 @@ class store_connection {
       const services& with, persistence waits = persistence::of_each_request);
 
   [[nodiscard]] s3::object_store& store() { return *_store; }
-  [[nodiscard]] s3::checksum_support& checksums() { return _checksums; }
-  [[nodiscard]] bool signs_payload() const { return _client && _client->signs_payload(); }
+  // What the store was found to refuse.
+  [[nodiscard]] s3::optional_features& features() { return _features; }
+  [[nodiscard]] bool signs_payload() const {
+    return _client && (_client->signs_payload() || !_features.sends(s3::feature::unsigned_payload));
+  }
   // Of bodies, repeated ones included.
   [[nodiscard]] std::uint64_t bytes_sent() const {
     return _transport ? _transport->counters().body_bytes_sent : 0;
@@ -87,17 +91,18 @@ class store_connection {
   std::unique_ptr<s3::credential_chain> _chain;
   std::unique_ptr<s3::credential_provider> _credentials;
   std::unique_ptr<s3::s3_client> _client;
+  std::unique_ptr<s3::adaptive_store> _adaptive;
   std::unique_ptr<s3::retrying_store> _retrying;
   s3::object_store* _store = nullptr;
-  s3::checksum_support _checksums;
+  s3::optional_features _features;
 };
 
 // The endpoint's URL, from the configuration or else the environment; empty: AWS's own.
 std::string configured_endpoint(const services& with);
 
-// Storage class, encryption and checksums of new objects, as configured.
-s3::write_options write_options_for(const config& settings, const std::string& storage_class,
-                                    const std::string& content_type);
+// How chunks are stored, as configured; and manifests and pointers.
+s3::write_options chunk_options(const services& with);
+s3::write_options document_options(const services& with);
 
 // A planner's document error as the program's.
 engine::error document_failure(const std::string& document, const std::string& text);

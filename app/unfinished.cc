@@ -141,6 +141,14 @@ task<result<void>> abort_all(const services& with, s3::object_store& store,
   for (const s3::listed_upload& upload : uploads) {
     auto aborting = store.abort_multipart_upload(upload.key, upload.id, with.stop);
     auto aborted = co_await std::move(aborting);
+    if (!aborted && aborted.error().why == reason::unsupported) {
+      // No later run can do better.
+      with.log.write(log_level::warning, "backup", "upload_left_open",
+                     {{"key", upload.key.str()},
+                      {"error", aborted.error().text()},
+                      {"remedy", "let a lifecycle rule end incomplete uploads"}});
+      continue;
+    }
     if (!aborted) {
       co_return std::move(aborted.error()).within("aborting the upload of " + upload.key.str());
     }

@@ -14,6 +14,14 @@ using engine::error;
 using engine::result;
 using engine::task;
 
+namespace {
+
+bool is_refused(const error& failure) {
+  return failure.why == engine::reason::access || failure.why == engine::reason::unsupported;
+}
+
+}  // namespace
+
 // A part that will not change any more, in a slot or in the spool.
 struct upload_stream::pending_part {
   pending_part(engine::permit has_room, engine::sealed_part part)
@@ -131,6 +139,7 @@ struct upload_stream::chunk {
   journalled_chunk earlier;
   std::set<std::uint32_t> confirmed;  // parts that the journal and the store both have
   std::uint32_t listed_last = 0;      // the highest part that the store has
+  bool believed = false;              // the store did not tell: confirmed by the journal alone
   bool stored_before = false;         // it is an object already
 };
 
@@ -293,14 +302,9 @@ upload_stream::chunk& upload_stream::chunk_at(std::uint32_t index) {
   return *_chunks[index];
 }
 
-s3::write_options upload_stream::chunk_options() const {
-  return write_options_for(_with.settings, _with.settings.storage_class_chunks,
-                           "application/octet-stream");
-}
-
 // What a chunk's journal compares: everything that an object keeps of how it was written.
 std::string upload_stream::written_as() const {
-  const s3::write_options options = chunk_options();
+  const s3::write_options options = chunk_options(_with);
   return options.stored_as.str() + " " + options.sse + " " + options.sse_kms_key_id;
 }
 
@@ -318,8 +322,8 @@ task<result<void>> upload_stream::begin_anew(chunk& one) {
                    {"before", *one.earlier.written_as},
                    {"now", written_as()}});
   if (!one.earlier.upload_id.empty()) {
-    auto aborting = _connection->store().abort_multipart_upload(
-        one.key, s3::upload_id(one.earlier.upload_id), _stop.token());
+    auto aborting = s3::end_upload(_connection->store(), _with.log, one.key,
+                                   s3::upload_id(one.earlier.upload_id), _stop.token());
     auto aborted = co_await std::move(aborting);
     if (!aborted) {
       co_return aborted;
@@ -349,6 +353,7 @@ task<result<bool>> upload_stream::is_stored(chunk& one) {
   one.stored_before = true;
   one.exists = true;
   one.tag = info->tag;
+  note_class(info->stored_as);
   co_return true;
 }
 
@@ -376,6 +381,10 @@ task<result<void>> upload_stream::look_at(chunk& one) {
   auto listing = _connection->store().list_parts(one.key, id, _stop.token());
   auto parts = co_await std::move(listing);
   if (!parts) {
+    if (is_refused(parts.error())) {
+      believe_journal(one, parts.error());
+      co_return engine::ok();
+    }
     if (parts.error().what_now != disposition::not_found) {
       co_return std::move(parts.error());
     }
@@ -394,12 +403,31 @@ task<result<void>> upload_stream::look_at(chunk& one) {
       one.confirmed.insert(part.number);
     }
   }
-  one.upload =
-      std::make_unique<s3::multipart_upload>(_with.loop, _connection->store(), _with.log,
-                                             _connection->checksums(), one.key, chunk_options());
-  one.upload->resume(id, one.earlier.checksums);
-  one.id_noted = true;
+  go_on_with(one);
   co_return engine::ok();
+}
+
+void upload_stream::go_on_with(chunk& one) {
+  one.upload = std::make_unique<s3::multipart_upload>(_with.loop, _connection->store(), _with.log,
+                                                      one.key, chunk_options(_with));
+  one.upload->resume(s3::upload_id(one.earlier.upload_id), one.earlier.checksums);
+  one.id_noted = true;
+}
+
+// The store does not tell which parts it has.
+void upload_stream::believe_journal(chunk& one, const error& refused) {
+  _with.log.write(engine::log_level::warning, "backup", "parts_not_listed",
+                  {{"key", one.key.str()},
+                   {"error", refused.text()},
+                   {"consequence",
+                    "the parts that the journal has are taken to be there; if they are not, they "
+                    "are uploaded again"}});
+  for (const auto& [number, noted] : one.earlier.parts) {
+    one.confirmed.insert(number);
+    one.listed_last = std::max(one.listed_last, number);
+  }
+  one.believed = true;
+  go_on_with(one);
 }
 
 task<result<void>> upload_stream::look_at_earlier() {
@@ -470,9 +498,8 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
       continue;
     }
     if (_connection != nullptr && !of.upload && !of.stored_before) {
-      of.upload =
-          std::make_unique<s3::multipart_upload>(_with.loop, _connection->store(), _with.log,
-                                                 _connection->checksums(), of.key, chunk_options());
+      of.upload = std::make_unique<s3::multipart_upload>(_with.loop, _connection->store(),
+                                                         _with.log, of.key, chunk_options(_with));
     }
     _scope.spawn(upload_part(of, std::move(part)));
   }
@@ -656,6 +683,40 @@ std::string upload_stream::sha256_of(const chunk& one) const {
   return one.digests.rbegin()->second.digest_if_last.hex();
 }
 
+// Stores map classes to others that they have; what they report is what verify will meet.
+void upload_stream::note_class(const s3::storage_class& reported) {
+  const std::string name = reported.empty() ? "STANDARD" : reported.str();
+  const std::string asked_for = chunk_options(_with).stored_as.str();
+  if (!_stored_as && !asked_for.empty() && name != asked_for) {
+    _with.log.write(engine::log_level::warning, "backup", "stored_in_another_class",
+                    {{"asked_for", asked_for},
+                     {"stored_as", name},
+                     {"consequence", "the manifest says so, and prices are that class's"}});
+  }
+  _stored_as = name;
+}
+
+// An object that was put whole came with no HEAD. Its siblings' class is its own.
+task<result<void>> upload_stream::ask_for_class(const chunk& one) {
+  if (_stored_as) {
+    co_return engine::ok();
+  }
+  auto asking = _connection->store().head_object(one.key, _with.stop);
+  auto info = co_await std::move(asking);
+  if (!info) {
+    co_return std::move(info.error()).within("looking at " + one.key.str());
+  }
+  note_class(info->stored_as);
+  co_return engine::ok();
+}
+
+// Whether completing failed because the upload, or parts of it, are not there.
+bool upload_stream::is_incomplete(const chunk& one, const error& failure) const {
+  const bool refused = failure.what_now == disposition::fail &&
+                       (failure.status == 400 || failure.why == engine::reason::unsupported);
+  return failure.what_now == disposition::not_found || (one.believed && refused);
+}
+
 task<result<void>> upload_stream::finish_chunk(chunk& one) {
   if (_connection == nullptr) {
     co_return engine::ok();
@@ -687,23 +748,32 @@ task<result<void>> upload_stream::finish_chunk(chunk& one) {
       co_return opened;
     }
     s3::put_request request(one.key, from.body);
-    request.options = chunk_options();
+    request.options = chunk_options(_with);
     request.digests.crc32 = digest.crc32;
     request.digests.payload_sha256 = digest.payload_sha256;
-    auto putting = s3::put_whole(_connection->store(), _with.log, _connection->checksums(),
-                                 std::move(request), _with.stop);
-    auto stored = co_await std::move(putting);
-    if (!stored) {
-      co_return std::move(stored.error()).within("uploading " + one.key.str());
+    auto putting = _connection->store().put_object(std::move(request), _with.stop);
+    auto tag = co_await std::move(putting);
+    if (!tag) {
+      co_return std::move(tag.error()).within("uploading " + one.key.str());
     }
-    one.tag = stored->tag;
+    one.tag = std::move(*tag);
+    auto asking = ask_for_class(one);
+    auto asked = co_await std::move(asking);
+    if (!asked) {
+      co_return asked;
+    }
   } else {
     auto completing = one.upload->complete(_with.stop);
     auto stored = co_await std::move(completing);
+    if (!stored && is_incomplete(one, stored.error())) {
+      one.exists = false;
+      drop(one, stored.error());
+    }
     if (!stored) {
       co_return std::move(stored.error()).within("completing " + one.key.str());
     }
     one.tag = stored->tag;
+    note_class(stored->stored_as);
   }
   if (_journal != nullptr) {
     auto noting = _journal->note_stored(one.index, one.tag.str());
@@ -759,10 +829,15 @@ task<result<void>> upload_stream::discard_from(std::uint32_t index) {
     if (one->index < index) {
       continue;
     }
-    auto aborting = s3::abort_uploads(_connection->store(), one->key, std::nullopt, _with.stop);
-    auto aborted = co_await std::move(aborting);
-    if (!aborted) {
-      co_return std::move(aborted.error()).within("aborting the upload of " + one->key.str());
+    std::optional<s3::upload_id> known;
+    if (one->upload) {
+      known = one->upload->id();
+    }
+    auto ending =
+        s3::end_uploads(_connection->store(), _with.log, one->key, std::move(known), _with.stop);
+    auto ended = co_await std::move(ending);
+    if (!ended) {
+      co_return std::move(ended.error()).within("aborting the upload of " + one->key.str());
     }
     if (_journal != nullptr) {
       auto noting = _journal->note_discarded(one->index);
@@ -780,7 +855,8 @@ task<bool> upload_stream::abandon(engine::stop_token limit) {
       auto aborting = one->upload->abort(limit);
       auto aborted = co_await std::move(aborting);
       if (!aborted) {
-        all = false;
+        // Where the store has no such verb, no later run can do better.
+        all = all && aborted.error().why == engine::reason::unsupported;
         _with.log.write(engine::log_level::warning, "backup", "upload_left_open",
                         {{"key", one->key.str()}, {"error", aborted.error().text()}});
       }

@@ -11,6 +11,8 @@
 // stream has no place for, diverged() says in which chunk; what is in the bucket of that chunk is
 // worthless then, and discard_from() removes it. The same where the store has dropped an open
 // upload in the middle: nothing but sending the stream again brings its parts back.
+// A store that does not list parts is believed to have those that the journal has: completing them
+// shows whether that is so, and where it is not, the chunk is sent again.
 // A chunk that was begun with another storage class or encryption than is configured now is begun
 // anew: what the manifest says of a backup holds for each of its chunks, and who turns encryption
 // on wants nothing stored without.
@@ -120,6 +122,8 @@ class upload_stream {
   [[nodiscard]] std::uint64_t total_bytes() const { return _total_bytes; }
   // Of these, what an earlier attempt had uploaded.
   [[nodiscard]] std::uint64_t resumed_bytes() const { return _resumed_bytes; }
+  // The class in which the store has its chunks, as it reports it; nullopt before complete().
+  [[nodiscard]] const std::optional<std::string>& stored_as() const { return _stored_as; }
   // What the store has acknowledged so far, resumed parts included.
   [[nodiscard]] std::uint64_t acknowledged_bytes() const { return _acknowledged_bytes; }
   [[nodiscard]] std::size_t parts_in_flight() const { return _parts_in_flight; }
@@ -136,18 +140,22 @@ class upload_stream {
   struct part_body;
   class part_source;
   chunk& chunk_at(std::uint32_t index);
-  s3::write_options chunk_options() const;
   std::string written_as() const;
   planner::timestamp store_time() const;
   engine::task<engine::result<void>> look_at_earlier();
   engine::task<engine::result<void>> look_at(chunk& one);
   engine::task<engine::result<void>> begin_anew(chunk& one);
+  void go_on_with(chunk& one);
+  void believe_journal(chunk& one, const engine::error& refused);
+  bool is_incomplete(const chunk& one, const engine::error& failure) const;
   engine::task<engine::result<bool>> is_stored(chunk& one);
   engine::task<void> upload_part(chunk& of, pending_part part);
   engine::task<engine::result<void>> send_part(chunk& of, pending_part& part,
                                                const engine::part_digest& digest);
   engine::task<engine::result<void>> open_body(pending_part& part, part_body& into);
   engine::task<engine::result<void>> finish_chunk(chunk& one);
+  engine::task<engine::result<void>> ask_for_class(const chunk& one);
+  void note_class(const s3::storage_class& reported);
   engine::task<engine::result<void>> hash_whole(chunk& one);
   engine::task<engine::result<void>> check_ends();
   [[nodiscard]] std::string sha256_of(const chunk& one) const;
@@ -179,6 +187,7 @@ class upload_stream {
   std::uint64_t _acknowledged_bytes = 0;
   std::size_t _parts_in_flight = 0;
   std::size_t _parts = 0;  // of the stream
+  std::optional<std::string> _stored_as;
 };
 
 }  // namespace bts3::app

@@ -61,7 +61,7 @@ std::optional<timestamp> timestamp::parse(std::string_view text) {
       text.remove_prefix(1);
     }
   }
-  if (text != "Z" && text != "+00:00") {
+  if (text != "Z" && text != "+00:00" && text != "+0000") {
     return std::nullopt;
   }
   const std::chrono::year_month_day date{std::chrono::year(*year),

@@ -15,22 +15,16 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
-void note_refused_checksums(engine::log_sink& log, checksum_support& checksums,
-                            const error& failure) {
-  if (std::exchange(checksums.crc32, false)) {
-    log.write(engine::log_level::info, "s3", "checksums_refused",
-              {{"error", failure.message}, {"consequence", "parts go without CRC32 headers"}});
-  }
+bool is_refused(const error& failure) {
+  return failure.why == reason::access || failure.why == reason::unsupported;
 }
 
 }  // namespace
 
 multipart_upload::multipart_upload(engine::reactor& loop, object_store& store,
-                                   engine::log_sink& log, checksum_support& checksums,
-                                   object_key key, write_options options)
+                                   engine::log_sink& log, object_key key, write_options options)
     : _store(store),
       _log(log),
-      _checksums(checksums),
       _key(std::move(key)),
       _options(std::move(options)),
       _created(loop, "the id of an upload") {}
@@ -51,32 +45,17 @@ void multipart_upload::adopt_part(part_number number, std::uint64_t size, etag t
   _bytes += size;
 }
 
-task<result<upload_id>> multipart_upload::create(engine::stop_token stop) {
-  for (;;) {
-    write_options options = _options;
-    const bool declared = _checksums.crc32;
-    options.checksum_crc32 = declared;
-    auto creating = _store.create_multipart_upload(_key, std::move(options), stop);
-    auto id = co_await std::move(creating);
-    if (!id && declared && id.error().why == reason::unsupported && !_checksums.taken_with_create) {
-      note_refused_checksums(_log, _checksums, id.error());
-      continue;
-    }
-    _declared_crc32 = id.has_value() && declared;
-    _checksums.taken_with_create = _checksums.taken_with_create || _declared_crc32;
-    co_return id;
-  }
-}
-
 // The first part creates the upload; the others wait for that.
 task<result<void>> multipart_upload::open(engine::stop_token stop) {
   if (!std::exchange(_creating, true)) {
-    auto creating = create(stop);
-    auto id = co_await std::move(creating);
-    if (id) {
-      _id = std::move(*id);
+    write_options options = _options;
+    auto creating = _store.create_multipart_upload(_key, std::move(options), stop);
+    auto made = co_await std::move(creating);
+    if (made) {
+      _id = std::move(made->id);
+      _declared_crc32 = made->checksums;
     } else {
-      _create_failure = std::move(id.error());
+      _create_failure = std::move(made.error());
     }
     _created.set();
   }
@@ -100,29 +79,21 @@ task<result<void>> multipart_upload::put_part(part_number number, request_body b
     co_return std::move(created.error());
   }
   BTS3_ASSERT(!_parts.contains(number));
-  for (;;) {
-    upload_part_request request(_key, *_id, number, body);
-    request.digests = digests;
-    if (!_declared_crc32 || !_checksums.crc32) {
-      request.digests.crc32.reset();
-    }
-    const bool with_checksum = request.digests.crc32.has_value();
-    const std::optional<std::uint32_t> crc32 = request.digests.crc32;
-    auto uploading = _store.upload_part(std::move(request), stop);
-    auto tag = co_await std::move(uploading);
-    if (!tag && with_checksum && tag.error().why == reason::unsupported &&
-        !_checksums.taken_with_bytes) {
-      note_refused_checksums(_log, _checksums, tag.error());
-      continue;
-    }
-    if (!tag) {
-      co_return std::move(tag.error()).within("part " + std::to_string(number));
-    }
-    _checksums.taken_with_bytes = _checksums.taken_with_bytes || with_checksum;
-    _parts[number] = finished_part{std::move(*tag), crc32};
-    _bytes += body.size();
-    co_return engine::ok();
+  upload_part_request request(_key, *_id, number, body);
+  request.digests = digests;
+  request.form = _form;
+  if (!_declared_crc32) {
+    request.digests.crc32.reset();
   }
+  const std::optional<std::uint32_t> crc32 = request.digests.crc32;
+  auto uploading = _store.upload_part(std::move(request), stop);
+  auto tag = co_await std::move(uploading);
+  if (!tag) {
+    co_return std::move(tag.error()).within("part " + std::to_string(number));
+  }
+  _parts[number] = finished_part{std::move(*tag), crc32};
+  _bytes += body.size();
+  co_return engine::ok();
 }
 
 task<result<stored_object>> multipart_upload::complete(engine::stop_token stop) {
@@ -135,15 +106,20 @@ task<result<stored_object>> multipart_upload::complete(engine::stop_token stop) 
   }
   auto completing = _store.complete_multipart_upload(_key, *_id, std::move(parts), stop);
   auto tag = co_await std::move(completing);
-  const bool perhaps_done = !tag && tag.error().what_now == disposition::not_found;
+  // NoSuchUpload after a repeated request usually means that the first one was carried out; and
+  // some stores answer 500 to each repetition then.
+  const bool perhaps_done =
+      !tag && (tag.error().what_now == disposition::not_found || tag.error().status >= 500);
   if (!tag && !perhaps_done) {
     co_return std::move(tag.error());
   }
-  // NoSuchUpload after a repeated request usually means that the first one was carried out.
   auto asking = _store.head_object(_key, stop);
   auto info = co_await std::move(asking);
   if (!info) {
     co_return perhaps_done ? std::move(tag.error()) : std::move(info.error());
+  }
+  if (info->size != _bytes && !tag && tag.error().status >= 500) {
+    co_return std::move(tag.error());  // of another upload
   }
   if (info->size != _bytes) {
     error failure;
@@ -162,6 +138,7 @@ task<result<stored_object>> multipart_upload::complete(engine::stop_token stop) 
   stored_object stored;
   stored.tag = info->tag;
   stored.size = info->size;
+  stored.stored_as = info->stored_as;
   co_return stored;
 }
 
@@ -180,8 +157,7 @@ task<result<void>> multipart_upload::abort(engine::stop_token stop) {
   auto swept = co_await std::move(sweeping);
   // Credentials that may not list are common, as are stores that cannot, and the known upload is
   // gone.
-  if (!swept && _id &&
-      (swept.error().why == reason::access || swept.error().why == reason::unsupported)) {
+  if (!swept && _id && is_refused(swept.error())) {
     co_return engine::ok();
   }
   co_return swept;
@@ -207,6 +183,55 @@ task<result<void>> abort_uploads(object_store& store, object_key key,
   co_return engine::ok();
 }
 
+task<result<void>> end_upload(object_store& store, engine::log_sink& log, object_key key,
+                              upload_id id, engine::stop_token stop) {
+  auto aborting = store.abort_multipart_upload(key, id, stop);
+  auto aborted = co_await std::move(aborting);
+  if (aborted || !is_refused(aborted.error())) {
+    co_return aborted;
+  }
+  log.write(
+      engine::log_level::warning, "backup", "upload_left_open",
+      {{"key", key.str()},
+       {"error", aborted.error().text()},
+       {"remedy",
+        "allow s3:AbortMultipartUpload, or let a lifecycle rule end incomplete uploads: until "
+        "then its parts are paid for"}});
+  co_return engine::ok();
+}
+
+task<result<void>> end_uploads(object_store& store, engine::log_sink& log, object_key key,
+                               std::optional<upload_id> known, engine::stop_token stop) {
+  if (known) {
+    auto ending = end_upload(store, log, key, *known, stop);
+    auto ended = co_await std::move(ending);
+    if (!ended) {
+      co_return ended;
+    }
+  }
+  auto listing = store.list_multipart_uploads(key.str(), stop);
+  auto open = co_await std::move(listing);
+  if (!open && is_refused(open.error())) {
+    log.write(engine::log_level::debug, "s3", "open_uploads_not_listed",
+              {{"key", key.str()}, {"error", open.error().message}});
+    co_return engine::ok();
+  }
+  if (!open) {
+    co_return std::move(open.error());
+  }
+  for (const listed_upload& upload : *open) {
+    if (upload.key != key || (known && upload.id == *known)) {
+      continue;
+    }
+    auto ending = end_upload(store, log, key, upload.id, stop);
+    auto ended = co_await std::move(ending);
+    if (!ended) {
+      co_return ended;
+    }
+  }
+  co_return engine::ok();
+}
+
 task<result<void>> sweep_uploads(object_store& store, engine::log_sink& log, object_key key,
                                  std::optional<upload_id> except, engine::stop_token stop) {
   const std::string name = key.str();
@@ -221,31 +246,6 @@ task<result<void>> sweep_uploads(object_store& store, engine::log_sink& log, obj
               {{"key", name}, {"error", swept.error().message}});
   }
   co_return engine::ok();
-}
-
-task<result<stored_object>> put_whole(object_store& store, engine::log_sink& log,
-                                      checksum_support& checksums, put_request request,
-                                      engine::stop_token stop) {
-  for (;;) {
-    put_request copy = request;
-    copy.options.checksum_crc32 = checksums.crc32;
-    const bool with_checksum = checksums.crc32 && request.digests.crc32.has_value();
-    auto putting = store.put_object(std::move(copy), stop);
-    auto tag = co_await std::move(putting);
-    if (!tag && with_checksum && tag.error().why == reason::unsupported &&
-        !checksums.taken_with_bytes) {
-      note_refused_checksums(log, checksums, tag.error());
-      continue;
-    }
-    if (!tag) {
-      co_return std::move(tag.error());
-    }
-    checksums.taken_with_bytes = checksums.taken_with_bytes || with_checksum;
-    stored_object stored;
-    stored.tag = std::move(*tag);
-    stored.size = request.body.size();
-    co_return stored;
-  }
 }
 
 }  // namespace bts3::s3

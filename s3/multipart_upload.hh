@@ -7,10 +7,8 @@
 // open upload behind under this key: creating one again after an answer was lost makes a second.
 // (Where the store does not let us look for such, they are left to the bucket's own rules.)
 //
-// CRC32 of each part is declared and sent as AWS's multipart rules want; a store that refuses that
-// is met without, for the rest of the run (checksum_support is shared by all uploads). Only the
-// first requests of a run can have that outcome: what a store has taken with a checksum once it
-// knows, and bytes that it refuses afterwards are never sent again without.
+// CRC32 of each part is declared and sent as AWS's multipart rules want, unless the store turns out
+// to have created the upload without (adaptive_store.hh).
 #pragma once
 
 #include "engine/event.hh"
@@ -25,31 +23,26 @@
 
 namespace bts3::s3 {
 
-// Whether the store takes CRC32 headers; starts as configured, and only ever turns off, which it
-// cannot any more where the store has taken them.
-struct checksum_support {
-  bool crc32 = true;
-  bool taken_with_bytes = false;  // a whole object or a part
-  bool taken_with_create =
-      false;  // an upload that declares them; stores differ in what they ignore
-};
-
 struct stored_object {
   etag tag;
   std::uint64_t size = 0;
+  storage_class stored_as;  // as HEAD reports it; empty: it does not
 };
 
 class multipart_upload {
  public:
-  // References must outlive the upload. `options.checksum_crc32` is overruled by `checksums`.
+  // References must outlive the upload.
   multipart_upload(engine::reactor& loop, object_store& store, engine::log_sink& log,
-                   checksum_support& checksums, object_key key, write_options options);
+                   object_key key, write_options options);
 
   // Goes on with an upload that an earlier run left open, before anything else is called.
   // `checksums`: it was created with CRC32 declared.
   void resume(upload_id id, bool checksums);
   // A part that this upload has already, by list_parts().
   void adopt_part(part_number number, std::uint64_t size, etag tag, std::uint32_t crc32);
+
+  // How the bodies of parts are sent.
+  void send_as(body_form form) { _form = form; }
 
   // Creates it; id() is set when this has succeeded. Once for all callers.
   engine::task<engine::result<void>> open(engine::stop_token stop);
@@ -76,13 +69,11 @@ class multipart_upload {
     etag tag;
     std::optional<std::uint32_t> crc32;
   };
-  engine::task<engine::result<upload_id>> create(engine::stop_token stop);
-
   object_store& _store;
   engine::log_sink& _log;
-  checksum_support& _checksums;
   object_key _key;
   write_options _options;
+  body_form _form;
   bool _creating = false;
   bool _declared_crc32 = false;
   engine::event _created;
@@ -97,15 +88,21 @@ engine::task<engine::result<void>> abort_uploads(object_store& store, object_key
                                                  std::optional<upload_id> except,
                                                  engine::stop_token stop);
 
+// Ends an upload that is given up. Where aborting is refused it stays, and a warning names it: its
+// parts are paid for until a lifecycle rule ends it, and nothing else depends on that.
+engine::task<engine::result<void>> end_upload(object_store& store, engine::log_sink& log,
+                                              object_key key, upload_id id,
+                                              engine::stop_token stop);
+
+// `known`, and every open upload under exactly `key` that the store tells of, ended in that way.
+engine::task<engine::result<void>> end_uploads(object_store& store, engine::log_sink& log,
+                                               object_key key, std::optional<upload_id> known,
+                                               engine::stop_token stop);
+
 // The same where it is a precaution: a store that answers, but does not let us look or does not
 // know how, is no failure and a line in the log. One that does not answer is a failure.
 engine::task<engine::result<void>> sweep_uploads(object_store& store, engine::log_sink& log,
                                                  object_key key, std::optional<upload_id> except,
                                                  engine::stop_token stop);
-
-// Uploads a whole small object in one request, with a checksum where the store takes one.
-engine::task<engine::result<stored_object>> put_whole(object_store& store, engine::log_sink& log,
-                                                      checksum_support& checksums,
-                                                      put_request request, engine::stop_token stop);
 
 }  // namespace bts3::s3

@@ -42,11 +42,24 @@ struct write_options {
   storage_class stored_as;  // empty: the bucket's default
   std::string sse;          // "AES256", "aws:kms"; empty: no header
   std::string sse_kms_key_id;
+  std::string acl;   // canned, "bucket-owner-full-control"; empty: no header
+  std::string tags;  // "project=backup&host=alpha", percent-encoded; empty: no header
   std::string content_type = "application/octet-stream";
   bool checksum_crc32 = true;  // declare and send CRC32 of what is uploaded
+  bool checksum_type = true;   // of an upload in parts: say that the object's is one of theirs
   // put_object of bytes: send their MD5. Buckets with Object Lock demand a digest of some kind, and
   // this one every store knows.
   bool content_md5 = false;
+  // What says so in the configuration, for messages.
+  const char* class_key = "s3.storage_class_chunks";
+};
+
+// How a body is sent.
+struct body_form {
+  body_form() = default;
+  enum class asking { by_size, always, never };
+  asking asks_first = asking::by_size;  // Expect: 100-continue
+  bool sign_payload = false;            // also where the client is to leave it unsigned
 };
 
 // What is known of a body before it is sent.
@@ -82,6 +95,7 @@ struct put_request {
   write_options options;
   body_digests digests;
   precondition condition;
+  body_form form;
   bool fresh_connection = false;  // not on a connection that was used before
 };
 
@@ -138,6 +152,7 @@ struct upload_part_request {
   part_number number;
   request_body body;     // as in put_request
   body_digests digests;  // crc32 only when the upload was created with it
+  body_form form;
   bool fresh_connection = false;
 };
 
@@ -147,6 +162,14 @@ struct completed_part {
   part_number number;
   etag tag;
   std::optional<std::uint32_t> crc32;
+};
+
+// A new multipart upload.
+struct created_upload {
+  created_upload() = default;
+  created_upload(upload_id of, bool declared) : id(std::move(of)), checksums(declared) {}
+  upload_id id;
+  bool checksums = false;  // CRC32 was declared: each part brings one
 };
 
 struct listed_part {
@@ -220,7 +243,7 @@ class object_store {
   virtual engine::task<engine::result<void>> delete_object(object_key key,
                                                            engine::stop_token stop) = 0;
   // Repeating makes another upload: the caller aborts what it does not use.
-  virtual engine::task<engine::result<upload_id>> create_multipart_upload(
+  virtual engine::task<engine::result<created_upload>> create_multipart_upload(
       object_key key, write_options options, engine::stop_token stop) = 0;
   // Repeating replaces the part.
   virtual engine::task<engine::result<etag>> upload_part(upload_part_request request,
@@ -238,13 +261,13 @@ class object_store {
   virtual engine::task<engine::result<std::vector<listed_upload>>> list_multipart_uploads(
       std::string prefix, engine::stop_token stop) = 0;
   // Asks for a readable copy of an archived object, for `days` (at least 1) from when it is there;
-  // without `days` for the archive tiers of INTELLIGENT_TIERING, which move back for good.
+  // without `days` for the archive tiers of INTELLIGENT_TIERING, which move back for good. Without
+  // `tier` the store chooses, which on S3 is Standard.
   // Repeating gives in_progress, or thawed_already with the days counted from now. A store without
   // this verb (405, 501): `unsupported`, with the remedy.
-  virtual engine::task<engine::result<restore_outcome>> restore_object(object_key key,
-                                                                       std::optional<unsigned> days,
-                                                                       retrieval_tier tier,
-                                                                       engine::stop_token stop) = 0;
+  virtual engine::task<engine::result<restore_outcome>> restore_object(
+      object_key key, std::optional<unsigned> days, std::optional<retrieval_tier> tier,
+      engine::stop_token stop) = 0;
   // Size, class and checksums, of archived objects too; reads nothing of the object. A store that
   // does not know the verb: `unsupported`, also when it answers with something else (Ceph 16 sends
   // the object itself, of which 64 KiB are taken at most).

@@ -187,10 +187,10 @@ task<result<void>> retrying_store::delete_object(object_key key, engine::stop_to
       "DeleteObject", [=, this](bool) { return _inner.delete_object(key, stop); }, stop);
 }
 
-task<result<upload_id>> retrying_store::create_multipart_upload(object_key key,
-                                                                write_options options,
-                                                                engine::stop_token stop) {
-  return repeat<upload_id>(
+task<result<created_upload>> retrying_store::create_multipart_upload(object_key key,
+                                                                     write_options options,
+                                                                     engine::stop_token stop) {
+  return repeat<created_upload>(
       "CreateMultipartUpload",
       [=, this](bool) { return _inner.create_multipart_upload(key, options, stop); }, stop);
 }
@@ -237,7 +237,7 @@ task<result<std::vector<listed_upload>>> retrying_store::list_multipart_uploads(
 
 task<result<restore_outcome>> retrying_store::restore_object(object_key key,
                                                              std::optional<unsigned> days,
-                                                             retrieval_tier tier,
+                                                             std::optional<retrieval_tier> tier,
                                                              engine::stop_token stop) {
   return repeat<restore_outcome>(
       "RestoreObject", [=, this](bool) { return _inner.restore_object(key, days, tier, stop); },

@@ -70,9 +70,8 @@ class retrying_store final : public object_store {
                                                      engine::stop_token stop) override;
   engine::task<engine::result<void>> delete_object(object_key key,
                                                    engine::stop_token stop) override;
-  engine::task<engine::result<upload_id>> create_multipart_upload(object_key key,
-                                                                  write_options options,
-                                                                  engine::stop_token stop) override;
+  engine::task<engine::result<created_upload>> create_multipart_upload(
+      object_key key, write_options options, engine::stop_token stop) override;
   engine::task<engine::result<etag>> upload_part(upload_part_request request,
                                                  engine::stop_token stop) override;
   engine::task<engine::result<etag>> complete_multipart_upload(object_key key, upload_id id,
@@ -86,7 +85,7 @@ class retrying_store final : public object_store {
       std::string prefix, engine::stop_token stop) override;
   engine::task<engine::result<restore_outcome>> restore_object(object_key key,
                                                                std::optional<unsigned> days,
-                                                               retrieval_tier tier,
+                                                               std::optional<retrieval_tier> tier,
                                                                engine::stop_token stop) override;
   engine::task<engine::result<object_attributes>> get_object_attributes(
       object_key key, engine::stop_token stop) override;

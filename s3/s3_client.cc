@@ -113,6 +113,12 @@ void add_write_headers(header_list& headers, const write_options& options) {
   if (!options.sse_kms_key_id.empty()) {
     headers.emplace_back("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key_id);
   }
+  if (!options.acl.empty()) {
+    headers.emplace_back("x-amz-acl", options.acl);
+  }
+  if (!options.tags.empty()) {
+    headers.emplace_back("x-amz-tagging", options.tags);
+  }
 }
 
 // In the form of Content-MD5; empty where OpenSSL has no MD5 (FIPS).
@@ -152,6 +158,16 @@ bool blames_credentials(const error& failure, const std::string& method, const c
          failure.code == "InvalidToken";
 }
 
+constexpr const char* too_large_remedy =
+    "the store, or a proxy before it, takes no body of that size: lower s3.part_size_bytes, or "
+    "raise "
+    "the proxy's limit (client_max_body_size)";
+
+// A bare 403 does not say which.
+constexpr const char* denied_remedy =
+    "these credentials may not do this: check the policies of user and bucket; a bucket may also "
+    "demand s3.acl (another account's: \"bucket-owner-full-control\"), s3.tags or s3.request_payer";
+
 // What S3's error codes mean here ("Error responses", Amazon S3 API Reference). Codes that are
 // absent are judged by their HTTP status.
 constexpr error_class known_codes[] = {
@@ -162,9 +178,12 @@ constexpr error_class known_codes[] = {
     {"InvalidAccessKeyId", disposition::fail, reason::access,
      "the store does not know this access key: check the credentials and s3.endpoint_url"},
     {"SignatureDoesNotMatch", disposition::fail, reason::access,
-     "the secret access key does not belong to the access key: check the credentials"},
-    {"AccessDenied", disposition::fail, reason::access,
-     "these credentials may not do this: check the policies of user and bucket"},
+     "the secret access key does not belong to the access key, or a proxy changes requests on "
+     "their "
+     "way (a rewritten Host header): check the credentials, and that s3.endpoint_url names the "
+     "host "
+     "that the store sees"},
+    {"AccessDenied", disposition::fail, reason::access, denied_remedy},
     {"InvalidObjectState", disposition::fail, reason::not_thawed,
      "the object is archived: thaw it (RestoreObject) first"},
     {"ExpiredToken", disposition::fail, reason::expired_token,
@@ -237,7 +256,7 @@ void judge_by_status(error& failure) {
       break;
     case 403:
       failure.why = reason::access;
-      failure.remedy = "check the credentials and the policies of user and bucket";
+      failure.remedy = denied_remedy;
       break;
     case 408:
       failure.what_now = disposition::retry;
@@ -246,6 +265,10 @@ void judge_by_status(error& failure) {
     case 409:
     case 412:
       failure.why = reason::precondition;
+      break;
+    case 413:
+      failure.why = reason::configuration;
+      failure.remedy = too_large_remedy;
       break;
     case 429:
     case 503:
@@ -282,6 +305,7 @@ struct s3_client::call {
   header_list headers;
   request_body body;
   std::optional<engine::sha256_state> payload_sha256;
+  body_form form;
   std::optional<std::span<std::byte>> into;
   std::size_t answer_bytes_max = xml_bytes_max;
   bool fresh_connection = false;
@@ -337,14 +361,19 @@ http_request s3_client::build(const call& what, const credentials& who,
   input.query = what.query;
   input.headers = what.headers;
   input.headers.emplace_back("Host", _options.where.host);
+  // What a source holds is hashed by whoever filled it, or by nobody.
+  const bool can_sign = what.payload_sha256 || what.body.source() == nullptr;
+  const bool signs = signs_payload() || (what.form.sign_payload && can_sign);
+  if (_options.request_payer) {
+    input.headers.emplace_back("x-amz-request-payer", "requester");
+  }
   if (what.body.empty()) {
     input.payload = empty_payload;
-  } else if (!signs_payload()) {
+  } else if (!signs) {
     input.payload = unsigned_payload;
   } else if (what.payload_sha256) {
     input.payload = what.payload_sha256->hex();
   } else {
-    // What a source holds is hashed by whoever filled it.
     BTS3_ASSERT(what.body.source() == nullptr);
     input.payload = sha256_hex(as_text(what.body.bytes()));
   }
@@ -355,7 +384,13 @@ http_request s3_client::build(const call& what, const credentials& who,
   http_request request(what.method, _options.where.url(input.path, canonical_query(what.query)));
   request.headers = input.headers;
   std::move(signature.begin(), signature.end(), std::back_inserter(request.headers));
-  if (what.body.size() < expect_bytes_min) {
+  // By itself curl asks for large bodies.
+  using asking = body_form::asking;
+  const bool by_size =
+      what.form.asks_first == asking::by_size && what.body.size() >= expect_bytes_min;
+  if (what.form.asks_first == asking::always) {
+    request.headers.emplace_back("Expect", "100-continue");
+  } else if (!by_size) {
     request.headers.emplace_back("Expect", "");
   }
   request.body = what.body;
@@ -394,6 +429,14 @@ std::optional<error> s3_client::foreign(const call& what, const http_response& a
   failure.remedy =
       "a proxy, a web server or a portal answers on the way to the store: check s3.endpoint_url "
       "and the network";
+  if (answer.status == 413) {
+    // It is meant for us all the same, and stays.
+    failure.what_now = disposition::fail;
+    failure.why = reason::configuration;
+    failure.code = "EntityTooLarge";
+    failure.status = answer.status;
+    failure.remedy = too_large_remedy;
+  }
   return failure;
 }
 
@@ -547,6 +590,7 @@ task<result<etag>> s3_client::put_object(put_request request, engine::stop_token
   }
   what.body = request.body;
   what.payload_sha256 = request.digests.payload_sha256;
+  what.form = request.form;
   what.fresh_connection = request.fresh_connection;
   auto sending = send(std::move(what), stop);
   auto answer = co_await std::move(sending);
@@ -703,7 +747,7 @@ task<result<listing>> s3_client::list_objects(list_request request, engine::stop
   page_turner pages;
   for (;;) {
     call what("GET", object_key(), answer_kind::document);
-    what.query = {{"list-type", "2"}, {"prefix", request.prefix}};
+    what.query = {{"encoding-type", "url"}, {"list-type", "2"}, {"prefix", request.prefix}};
     if (!request.delimiter.empty()) {
       what.query.emplace_back("delimiter", request.delimiter);
     }
@@ -763,14 +807,17 @@ task<result<void>> s3_client::delete_object(object_key key, engine::stop_token s
   co_return engine::ok();
 }
 
-task<result<upload_id>> s3_client::create_multipart_upload(object_key key, write_options options,
-                                                           engine::stop_token stop) {
+task<result<created_upload>> s3_client::create_multipart_upload(object_key key,
+                                                                write_options options,
+                                                                engine::stop_token stop) {
   call what("POST", key, answer_kind::document);
   what.query = {{"uploads", ""}};
   add_write_headers(what.headers, options);
   if (options.checksum_crc32) {
     what.headers.emplace_back("x-amz-checksum-algorithm", "CRC32");
-    what.headers.emplace_back("x-amz-checksum-type", "COMPOSITE");
+    if (options.checksum_type) {
+      what.headers.emplace_back("x-amz-checksum-type", "COMPOSITE");
+    }
   }
   auto sending = send(std::move(what), stop);
   auto answer = co_await std::move(sending);
@@ -781,7 +828,7 @@ task<result<upload_id>> s3_client::create_multipart_upload(object_key key, write
   if (!id) {
     co_return std::move(id.error()).within(key.str());
   }
-  co_return id;
+  co_return created_upload(std::move(*id), options.checksum_crc32);
 }
 
 task<result<etag>> s3_client::upload_part(upload_part_request request, engine::stop_token stop) {
@@ -795,6 +842,7 @@ task<result<etag>> s3_client::upload_part(upload_part_request request, engine::s
   what.headers.emplace_back("content-type", "application/octet-stream");
   what.body = request.body;
   what.payload_sha256 = request.digests.payload_sha256;
+  what.form = request.form;
   what.fresh_connection = request.fresh_connection;
   auto sending = send(std::move(what), stop);
   auto answer = co_await std::move(sending);
@@ -817,6 +865,7 @@ task<result<etag>> s3_client::complete_multipart_upload(object_key key, upload_i
   what.deadline = complete_deadline;
   what.query = {{"uploadId", id.str()}};
   what.headers.emplace_back("content-type", "application/xml");
+  what.form.sign_payload = true;  // it is small, and every store understands that
   what.body = std::as_bytes(std::span(body.data(), body.size()));
   what.stall_timeout = complete_timeout;
   call copy = what;
@@ -895,7 +944,7 @@ task<result<std::vector<listed_upload>>> s3_client::list_multipart_uploads(
   page_turner pages;
   for (;;) {
     call what("GET", object_key(), answer_kind::document);
-    what.query = {{"uploads", ""}, {"prefix", prefix}};
+    what.query = {{"encoding-type", "url"}, {"prefix", prefix}, {"uploads", ""}};
     if (marker) {
       what.query.emplace_back("key-marker", marker->first);
       what.query.emplace_back("upload-id-marker", marker->second);
@@ -934,13 +983,14 @@ task<result<std::vector<listed_upload>>> s3_client::list_multipart_uploads(
 
 task<result<restore_outcome>> s3_client::restore_object(object_key key,
                                                         std::optional<unsigned> days,
-                                                        retrieval_tier tier,
+                                                        std::optional<retrieval_tier> tier,
                                                         engine::stop_token stop) {
   BTS3_ASSERT(!days || *days >= 1);
   const std::string body = write_restore_request(days, tier);
   call what("POST", key, answer_kind::nothing);
   what.query = {{"restore", ""}};
   what.headers.emplace_back("content-type", "application/xml");
+  what.form.sign_payload = true;  // it is small, and every store understands that
   what.body = std::as_bytes(std::span(body.data(), body.size()));
   auto sending = send(std::move(what), stop);
   auto answer = co_await std::move(sending);

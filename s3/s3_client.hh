@@ -48,6 +48,7 @@ struct client_options {
   std::string region;
   endpoint where;
   payload_signing signing = payload_signing::automatic;
+  bool request_payer = false;  // x-amz-request-payer: requester, with every request
   // No byte in either direction for this long and an exchange is cut; Complete has a time of its
   // own.
   std::chrono::milliseconds stall_timeout{60'000};
@@ -80,9 +81,8 @@ class s3_client final : public object_store {
                                                      engine::stop_token stop) override;
   engine::task<engine::result<void>> delete_object(object_key key,
                                                    engine::stop_token stop) override;
-  engine::task<engine::result<upload_id>> create_multipart_upload(object_key key,
-                                                                  write_options options,
-                                                                  engine::stop_token stop) override;
+  engine::task<engine::result<created_upload>> create_multipart_upload(
+      object_key key, write_options options, engine::stop_token stop) override;
   engine::task<engine::result<etag>> upload_part(upload_part_request request,
                                                  engine::stop_token stop) override;
   engine::task<engine::result<etag>> complete_multipart_upload(object_key key, upload_id id,
@@ -96,7 +96,7 @@ class s3_client final : public object_store {
       std::string prefix, engine::stop_token stop) override;
   engine::task<engine::result<restore_outcome>> restore_object(object_key key,
                                                                std::optional<unsigned> days,
-                                                               retrieval_tier tier,
+                                                               std::optional<retrieval_tier> tier,
                                                                engine::stop_token stop) override;
   engine::task<engine::result<object_attributes>> get_object_attributes(
       object_key key, engine::stop_token stop) override;

@@ -33,14 +33,36 @@ error unexpected(std::string_view wanted, std::string_view xml) {
   return failure;
 }
 
+// Some stores write every element's namespace as a prefix. Only where the root has one is it worth
+// a walk, which needs no stack.
+void take_prefixes_off(pugi::xml_document& document) {
+  const pugi::xml_node root = document.document_element();
+  if (std::string_view(root.name()).find(':') == std::string_view::npos) {
+    return;
+  }
+  for (pugi::xml_node node = root; node;) {
+    const std::string name = node.name();
+    if (const std::size_t colon = name.find(':'); colon != std::string::npos) {
+      node.set_name(name.c_str() + colon + 1);
+    }
+    pugi::xml_node next = node.first_child();
+    while (!next && node && node != root) {
+      next = node.next_sibling();
+      node = next ? node : node.parent();
+    }
+    node = next;
+  }
+}
+
 // True when the text is a whole, well-formed document; a cut answer has no end tag and is none.
 // What was parsed of such a one stays in `document` and must not be looked at.
 bool load(pugi::xml_document& document, std::string_view xml) {
-  if (xml.size() > xml_bytes_max) {
+  if (xml.size() > xml_bytes_max ||
+      !document.load_buffer(xml.data(), xml.size(), pugi::parse_default, pugi::encoding_utf8)) {
     return false;
   }
-  return static_cast<bool>(
-      document.load_buffer(xml.data(), xml.size(), pugi::parse_default, pugi::encoding_utf8));
+  take_prefixes_off(document);
+  return true;
 }
 
 // The root element of such a document, when it has that name.
@@ -68,9 +90,30 @@ std::string text_of(const pugi::xml_document& document) {
   return text.str();
 }
 
+bool is_encoded(const pugi::xml_node& root) {
+  return text_of(root, "EncodingType") == "url";
+}
+
+// As forms do it: AWS and MinIO give '+' for a blank, Ceph %20, and all of them %2B for '+'.
+std::string decoded(std::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned char value = 0;
+    const char* const digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
+      plain += static_cast<char>(value);
+      i += 2;
+    } else {
+      plain += text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return plain;
+}
+
 // Nullopt for what is too long for a key.
-std::optional<std::string> key_in(const pugi::xml_node& node, const char* name) {
-  std::string key = text_of(node, name);
+std::optional<std::string> key_in(const pugi::xml_node& node, const char* name, bool encoded) {
+  std::string key = encoded ? decoded(text_of(node, name)) : text_of(node, name);
   return key.size() > object_key_bytes_max ? std::nullopt : std::optional(std::move(key));
 }
 
@@ -116,7 +159,10 @@ std::string one_line(std::string_view text, std::size_t bytes_max) {
 
 std::optional<error_document> parse_error(std::string_view xml) {
   pugi::xml_document document;
-  const pugi::xml_node root = root_of(document, xml, "Error");
+  pugi::xml_node root = root_of(document, xml, "Error");
+  if (!root) {
+    root = document.child("ErrorResponse").child("Error");  // as AWS's other services say it
+  }
   if (!root) {
     return std::nullopt;
   }
@@ -164,9 +210,10 @@ result<listing_page> parse_listing(std::string_view xml) {
     return unexpected("a listing", xml);
   }
   listing_page page;
+  const bool encoded = is_encoded(root);
   for (const pugi::xml_node& node : root.children("Contents")) {
     listed_object object;
-    const auto key = key_in(node, "Key");
+    const auto key = key_in(node, "Key", encoded);
     const auto size = size_in(node, "Size");
     const auto tag = tag_in(node);
     if (!key || key->empty() || !size || !tag) {
@@ -180,7 +227,7 @@ result<listing_page> parse_listing(std::string_view xml) {
     page.content.objects.push_back(std::move(object));
   }
   for (const pugi::xml_node& node : root.children("CommonPrefixes")) {
-    auto prefix = key_in(node, "Prefix");
+    auto prefix = key_in(node, "Prefix", encoded);
     if (!prefix) {
       return unexpected("prefixes that can be some", xml);
     }
@@ -232,9 +279,10 @@ result<uploads_page> parse_uploads(std::string_view xml) {
     return unexpected("a list of uploads", xml);
   }
   uploads_page page;
+  const bool encoded = is_encoded(root);
   for (const pugi::xml_node& node : root.children("Upload")) {
     listed_upload upload;
-    upload.key = object_key(key_in(node, "Key").value_or(""));
+    upload.key = object_key(key_in(node, "Key", encoded).value_or(""));
     upload.id = upload_id(text_of(node, "UploadId"));
     upload.initiated = text_of(node, "Initiated");
     if (upload.key.empty() || upload.id.empty() || upload.id.str().size() > upload_id_bytes_max) {
@@ -243,7 +291,7 @@ result<uploads_page> parse_uploads(std::string_view xml) {
     page.uploads.push_back(std::move(upload));
   }
   if (truncated(root)) {
-    page.next_marker.emplace(key_in(root, "NextKeyMarker").value_or(""),
+    page.next_marker.emplace(key_in(root, "NextKeyMarker", encoded).value_or(""),
                              text_of(root, "NextUploadIdMarker"));
     if (page.next_marker->first.empty() || page.next_marker->second.size() > upload_id_bytes_max) {
       return unexpected("a list of uploads that can be continued", xml);
@@ -311,14 +359,17 @@ std::string write_complete_upload(const std::vector<completed_part>& parts) {
   return text_of(document);
 }
 
-std::string write_restore_request(std::optional<unsigned> days, retrieval_tier tier) {
+std::string write_restore_request(std::optional<unsigned> days,
+                                  std::optional<retrieval_tier> tier) {
   pugi::xml_document document;
   pugi::xml_node root = document.append_child("RestoreRequest");
   root.append_attribute("xmlns") = s3_namespace;
   if (days) {
     root.append_child("Days").text() = *days;
   }
-  root.append_child("GlacierJobParameters").append_child("Tier").text() = name_of(tier);
+  if (tier) {
+    root.append_child("GlacierJobParameters").append_child("Tier").text() = name_of(*tier);
+  }
   return text_of(document);
 }
 

@@ -4,8 +4,9 @@
 // references stay as they stand. Documents above xml_bytes_max are refused; nesting costs neither
 // stack nor time, as parsing does not recurse and only fixed paths are read.
 //
-// Keys are expected as plain UTF-8: the requests do not ask for encoding-type, because the
-// program's own keys are ASCII.
+// Names are understood with a prefix ("<ns2:ListBucketResult>") as without. Keys in listings are
+// decoded where the document says that they are percent-encoded, which the requests ask for: other
+// programs' keys may hold what XML cannot.
 #pragma once
 
 #include "engine/result.hh"
@@ -77,7 +78,7 @@ std::string write_complete_upload(const std::vector<completed_part>& parts);
 engine::result<object_attributes> parse_attributes(std::string_view xml);
 
 // <RestoreRequest>.
-std::string write_restore_request(std::optional<unsigned> days, retrieval_tier tier);
+std::string write_restore_request(std::optional<unsigned> days, std::optional<retrieval_tier> tier);
 
 // CRC32 in the form of x-amz-checksum-crc32: base64 of four bytes, big-endian.
 std::string crc32_base64(std::uint32_t crc);

@@ -20,6 +20,13 @@ std::string shown(const T& value) {
   text << std::boolalpha << value;
   return text.str();
 }
+std::string shown(const std::vector<std::pair<std::string, std::string>>& pairs) {
+  std::string text;
+  for (const auto& [key, value] : pairs) {
+    text += (text.empty() ? "" : "|") + key + "=" + value;
+  }
+  return text;
+}
 std::string shown(std::chrono::milliseconds value) {
   return std::to_string(value.count()) + "ms";
 }
@@ -63,6 +70,8 @@ const std::vector<key_case>& keys_of_s3() {
       {"s3.storage_class_chunks", member(&config::storage_class_chunks), "DEEP_ARCHIVE",
        "\"STANDARD\"", "STANDARD", "\"COLD\"",
        " = \"COLD\" must be one of STANDARD, STANDARD_IA, "},
+      {"s3.parts_max", member(&config::parts_max), "10000", "1000", "1000", "10001",
+       " = 10001 must be a whole number from 1 to 10000"},
       {"s3.storage_class_manifest", member(&config::storage_class_manifest), "STANDARD",
        "\"GLACIER_IR\"", "GLACIER_IR", "\"GLACIER\"",
        " = \"GLACIER\" would have to be thawed before anything can be planned; use STANDARD"},
@@ -70,8 +79,8 @@ const std::vector<key_case>& keys_of_s3() {
        " = -1 must be a whole number from 1 to 64"},
       {"s3.spool_enabled", member(&config::spool_enabled), "false", "", "", "\"yes\"",
        " = yes must be true or false"},
-      {"s3.sse", member(&config::sse), "AES256", "\"none\"", "none", "\"aes\"",
-       " = \"aes\" must be one of AES256, aws:kms, none"},
+      {"s3.sse", member(&config::sse), "auto", "\"none\"", "none", "\"aes\"",
+       " = \"aes\" must be one of auto, AES256, aws:kms, none"},
       {"s3.sse_kms_key_id", member(&config::sse_kms_key_id), "", "", "", "\"k\"",
        " needs s3.sse = \"aws:kms\""},
       {"s3.endpoint_url", member(&config::endpoint_url), "", "\"https://s3.example.org\"",
@@ -83,6 +92,13 @@ const std::vector<key_case>& keys_of_s3() {
        "\"md5\"", " = \"md5\" must be one of auto, unsigned, sha256"},
       {"s3.checksum", member(&config::checksum), "auto", "\"none\"", "none", "\"crc64\"",
        " = \"crc64\" must be one of auto, crc32, none"},
+      {"s3.acl", member(&config::acl), "none", "\"bucket-owner-full-control\"",
+       "bucket-owner-full-control", "\"public-read\"",
+       " = \"public-read\" must be one of none, private, bucket-owner-read, "},
+      {"s3.tags", member(&config::tags), "", "\"project=a b, host=x=y\"", "project=a b|host=x=y",
+       "\"a\"", " = \"a\": \"a\" is no tag"},
+      {"s3.request_payer", member(&config::request_payer), "false", "true", "true", "\"requester\"",
+       " = requester must be true or false"},
       {"s3.max_bandwidth_bytes_per_sec", member(&config::max_bandwidth_bytes_per_sec), "0",
        "\"1MB\"", "1000000", "\"fast\"", " = \"fast\" is no size"},
       {"s3.retry_for", member(&config::retry_for), "3600000ms", "\"250ms\"", "250ms", "\"soon\"",
@@ -290,7 +306,7 @@ BOOST_AUTO_TEST_CASE(every_number_has_bounds_that_are_checked_where_it_is_read) 
          one.value(parsed(with(one.key, "0"))).find_first_not_of("0ms") == std::string::npos),
         one.key);
   }
-  BOOST_TEST(numbers == 19U);
+  BOOST_TEST(numbers == 20U);
 }
 
 BOOST_AUTO_TEST_CASE(the_largest_values_are_taken_and_reckoned_with) {

@@ -172,6 +172,35 @@ BOOST_AUTO_TEST_CASE(the_level_of_the_log_is_taken_in_any_case) {
   BOOST_TEST(has(problem(with("s3.checksum", "\"CRC32\"")), "must be one of"));
 }
 
+BOOST_AUTO_TEST_CASE(another_stores_classes_are_taken_where_one_is_named) {
+  BOOST_TEST(has(problem(minimal + "storage_class_chunks = \"ONEZONE_COLD\"\n"),
+                 "must be one of STANDARD, "));
+  for (const char* one : {"ONEZONE_COLD", "none", "Cool", "x:y"}) {
+    const std::string line = "storage_class_chunks = \"" + std::string(one) + "\"\n";
+    BOOST_TEST(problem(minimal + line + "endpoint_url = \"https://s3.example.org\"\n") ==
+               "accepted");
+  }
+  const std::string ill = "storage_class_manifest = \"A B\"\n";
+  BOOST_TEST(has(problem(minimal + ill + "endpoint_url = \"https://s3.example.org\"\n"),
+                 "s3.storage_class_manifest = \"A B\" must be one of"));
+}
+
+BOOST_AUTO_TEST_CASE(the_parts_that_a_store_takes_limit_a_chunk) {
+  const config settings = parsed(minimal + "parts_max = 1000\n");
+  BOOST_TEST(settings.chunk_limit_bytes() == 1000U * (std::uint64_t{128} << 20));
+  const config one = parsed(minimal + "parts_max = 1\n");
+  BOOST_TEST(one.chunk_limit_bytes() == std::uint64_t{128} << 20);
+}
+
+BOOST_AUTO_TEST_CASE(tags_are_what_s3_takes) {
+  for (const char* wrong : {"=v", "a=1, a=2", "a=1,,b=2", "a=&", "a=1 2 3 4 5?"}) {
+    const std::string text = problem(minimal + "tags = \"" + std::string(wrong) + "\"\n");
+    BOOST_TEST(has(text, "is no tag"), wrong << ": " << text);
+  }
+  BOOST_TEST(has(problem(minimal + "tags = \"a=1,b=1,c=1,d=1,e=1,f=1,g=1,h=1,i=1,j=1,k=1\"\n"),
+                 "s3.tags has 11 tags; S3 takes 10"));
+}
+
 BOOST_AUTO_TEST_CASE(the_time_of_day_has_two_digits_and_two) {
   BOOST_TEST(parsed(with("schedule.run_at", "\"2:00\"")).run_at == "02:00");
   for (const char* wrong :

@@ -90,6 +90,16 @@ engine::error denied() {
   return failure;
 }
 
+// As a policy does that allows what a backup needs, and no more.
+void deny_deleting(memory_store& store) {
+  store.judge_by([](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    if (call.verb != "DeleteObject") {
+      return std::nullopt;
+    }
+    return denied();
+  });
+}
+
 // The number of the first call of a verb.
 std::size_t step_of(const memory_store& store, const std::string& verb) {
   for (std::size_t i = 0; i < store.calls().size(); ++i) {
@@ -439,7 +449,7 @@ BOOST_AUTO_TEST_CASE(a_healthy_bucket_is_written_to_and_left_as_it_was) {
   s.add_generation({20, 13, 6});
   const auto before = s.keys_in_store();
   const auto made = s.look_at_store();
-  for (const char* check : {"bucket", "uploads", "write"}) {
+  for (const char* check : {"bucket", "uploads", "write", "limits", "documents"}) {
     BOOST_TEST(the(made, check).how == check_outcome::ok, check << ": " << the(made, check).found);
   }
   BOOST_TEST(has(the(made, "bucket").found, "s3://b/p answers, and has 1 subvolume"));
@@ -447,20 +457,52 @@ BOOST_AUTO_TEST_CASE(a_healthy_bucket_is_written_to_and_left_as_it_was) {
   BOOST_TEST(the(made, "backups", "data").how == check_outcome::warning);  // no snapshot is here
   BOOST_TEST((s.keys_in_store() == before));
   BOOST_TEST(s.store.uploads().empty());
-  for (const char* verb : {"CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"}) {
+  for (const char* verb : {"ListParts", "CompleteMultipartUpload", "AbortMultipartUpload"}) {
     BOOST_TEST(s.store.count(verb) == 1U, verb);
   }
-  for (const char* verb : {"PutObject", "CompleteMultipartUpload", "DeleteObject"}) {
-    BOOST_TEST(s.store.count(verb) == 0U, verb);
-  }
+  BOOST_TEST(s.store.count("CreateMultipartUpload") == 2U);  // one is completed, one aborted
+  BOOST_TEST(s.store.count("UploadPart") == 3U);             // one of them is broken off
+  BOOST_TEST(s.store.count("PutObject") == 2U);              // absent, and the same
+  BOOST_TEST(s.store.count("DeleteObject") == 3U);  // whether that is allowed, and after each
   const std::string key = s.store.calls()[step_of(s.store, "UploadPart") - 1].key;
   BOOST_TEST(planner::name_of(s.keys.root(), key).is_probe());
+}
+
+BOOST_AUTO_TEST_CASE(where_nothing_can_be_deleted_nothing_is_made) {
+  scene s;
+  deny_deleting(s.store);
+  const auto before = s.keys_in_store();
+  const auto made = s.look_at_store();
+  BOOST_TEST(the(made, "write").how == check_outcome::ok);
+  BOOST_TEST(has(the(made, "write").found, "aborted again"));
+  BOOST_TEST(the(made, "documents").how == check_outcome::skipped);
+  BOOST_TEST((s.keys_in_store() == before));
+  BOOST_TEST(s.store.uploads().empty());
+  for (const char* verb : {"PutObject", "CompleteMultipartUpload"}) {
+    BOOST_TEST(s.store.count(verb) == 0U, verb);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_refused_class_is_named_with_those_that_the_store_takes) {
+  scene s;
+  s.settings.storage_class_chunks = "COLD";
+  s.settings.sse = "AES256";
+  s.settings.endpoint_url = "https://s3.example.org";
+  s.store.refuse_classes({"COLD", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "DEEP_ARCHIVE"});
+  const auto made = s.look_at_store();
+  BOOST_TEST(the(made, "write").how == check_outcome::failed);
+  BOOST_TEST(has(the(made, "write").remedy,
+                 "change s3.storage_class_chunks; of the usual classes "
+                 "it takes none, STANDARD, GLACIER"));
+  BOOST_TEST(the(made, "documents").how == check_outcome::skipped);
+  BOOST_TEST(s.store.uploads().empty());
 }
 
 BOOST_AUTO_TEST_CASE(without_the_write_check_nothing_is_asked_to_change) {
   scene s;
   const auto made = s.look_at_store(false);
   BOOST_TEST(the(made, "write").how == check_outcome::skipped);
+  BOOST_TEST(the(made, "documents").how == check_outcome::skipped);
   BOOST_TEST(the(made, "backups", "data").how == check_outcome::note);
   for (const char* verb : {"CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"}) {
     BOOST_TEST(s.store.count(verb) == 0U, verb);
@@ -471,6 +513,7 @@ BOOST_AUTO_TEST_CASE(the_probe_is_stored_as_a_chunk_would_be) {
   scene s;
   s.settings.sse = "aws:kms";
   s.settings.sse_kms_key_id = "key";
+  deny_deleting(s.store);
   s.look_at_store();
   const std::size_t part = step_of(s.store, "UploadPart");
   const std::size_t abort = step_of(s.store, "AbortMultipartUpload");
@@ -478,7 +521,7 @@ BOOST_AUTO_TEST_CASE(the_probe_is_stored_as_a_chunk_would_be) {
   // What is left where neither can be done.
   s.store.fail_from(part + 1, denied());
   const auto made = s.look_at_store();
-  BOOST_TEST(abort == part + 1);
+  BOOST_TEST(abort == part + 2);
   BOOST_REQUIRE(s.store.uploads().size() == 1U);
   const auto& left = s.store.uploads().begin()->second;
   BOOST_TEST(left.options.stored_as.str() == "DEEP_ARCHIVE");
@@ -486,8 +529,9 @@ BOOST_AUTO_TEST_CASE(the_probe_is_stored_as_a_chunk_would_be) {
   BOOST_TEST(left.options.sse_kms_key_id == "key");
   BOOST_TEST(left.options.checksum_crc32);
   BOOST_TEST(left.parts.size() == 1U);
-  BOOST_TEST(the(made, "write").how == check_outcome::failed);
+  BOOST_TEST(the(made, "write").how == check_outcome::warning);  // a backup does without
   BOOST_TEST(has(the(made, "write").found, left.key.str() + " cannot be aborted: Access Denied"));
+  BOOST_TEST(has(the(made, "write").remedy, "s3:AbortMultipartUpload"));
 }
 
 BOOST_AUTO_TEST_CASE(each_refusal_of_the_write_check_is_a_failure_that_leaves_nothing) {
@@ -542,6 +586,7 @@ BOOST_AUTO_TEST_CASE(a_stop_in_the_middle_of_the_write_check_aborts_the_upload) 
 
 BOOST_AUTO_TEST_CASE(a_probe_whose_abort_was_lost_goes_with_the_next_doctor) {
   scene s;
+  deny_deleting(s.store);
   s.look_at_store();
   const std::size_t abort = step_of(s.store, "AbortMultipartUpload");
   s.store.forget_calls();
@@ -602,7 +647,7 @@ BOOST_AUTO_TEST_CASE(a_bucket_that_refuses_leaves_the_rest_skipped) {
   const auto made = s.look_at_store();
   BOOST_TEST(the(made, "bucket").how == check_outcome::failed);
   BOOST_TEST(the(made, "bucket").found == "s3://b/p: Access Denied");
-  for (const char* check : {"clock", "uploads", "write"}) {
+  for (const char* check : {"clock", "uploads", "write", "limits", "documents"}) {
     BOOST_TEST(the(made, check).how == check_outcome::skipped, check);
   }
   BOOST_TEST(the(made, "backups", "data").how == check_outcome::skipped);

@@ -89,7 +89,7 @@ class bent_store final : public s3::object_store {
                                                    engine::stop_token stop) override {
     return _inner.delete_object(std::move(key), stop);
   }
-  engine::task<engine::result<s3::upload_id>> create_multipart_upload(
+  engine::task<engine::result<s3::created_upload>> create_multipart_upload(
       s3::object_key key, s3::write_options options, engine::stop_token stop) override {
     return _inner.create_multipart_upload(std::move(key), std::move(options), stop);
   }
@@ -115,7 +115,7 @@ class bent_store final : public s3::object_store {
     return _inner.list_multipart_uploads(std::move(prefix), stop);
   }
   engine::task<engine::result<s3::restore_outcome>> restore_object(
-      s3::object_key key, std::optional<unsigned> days, s3::retrieval_tier tier,
+      s3::object_key key, std::optional<unsigned> days, std::optional<s3::retrieval_tier> tier,
       engine::stop_token stop) override {
     return _inner.restore_object(std::move(key), days, tier, stop);
   }

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <tuple>
 
 using namespace bts3;
 using namespace bts3::testing;
@@ -227,6 +228,134 @@ BOOST_AUTO_TEST_CASE(of_two_backups_the_one_that_was_published_counts) {
   deny(here, "subvol/data/current.json");
   BOOST_TEST(here.rig.run_text() != "done");
   BOOST_TEST(finished(here) == "run_finished backups=1 bytes=5000");
+}
+
+namespace {
+
+// How stores say that they lack a verb, or that nobody may use it.
+struct lacking {
+  const char* name;
+  std::function<scripted_action()> answer;
+};
+
+const std::vector<lacking>& ways_to_lack() {
+  static const std::vector<lacking> all = {
+      {"405", [] { return scripted_action::answer(405, "MethodNotAllowed"); }},
+      {"501", [] { return scripted_action::answer(501, "NotImplemented"); }},
+      {"403", [] { return scripted_action::answer(403, "AccessDenied"); }},
+      {"400", [] { return scripted_action::answer(400, "InvalidRequest"); }},
+      {"a page", [] { return scripted_action::page(405); }},
+  };
+  return all;
+}
+
+scripted_action another_document() {
+  return scripted_action::perform_then([](server_answer& answer) {
+    answer.body = "<?xml version=\"1.0\"?><ListBucketResult></ListBucketResult>";
+    answer.erase("content-length");
+  });
+}
+
+// A run against a server that ends when three parts have arrived, and what comes after.
+struct interrupted {
+  interrupted() : server(options()) {
+    rig.settings.endpoint_url = server.url();
+    rig.settings.concurrency = 1;
+    rig.settings.retry_for = 0ms;
+    server.script(request_match(s3_verb::upload_part, 4, 0),
+                  scripted_action::answer(403, "AccessDenied"));
+    BOOST_TEST(rig.run_text() != "done");
+    BOOST_TEST(rig.journal_text() == "0: 1 2 3; 1:");
+    server.clear_script();
+    server.forget_requests();
+    rig.log.lines.clear();
+  }
+  static scripted_s3_options options() {
+    scripted_s3_options made;
+    made.enforce_part_minimum = false;
+    return made;
+  }
+  void lack(s3_verb verb, const lacking& how) {
+    server.script(request_match(verb, 1, 0), how.answer());
+  }
+  [[nodiscard]] bucket_contents contents() const {
+    bucket_contents there;
+    there.objects = server.bodies("bucket");
+    return there;
+  }
+
+  scripted_s3_server server;
+  backup_rig rig;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(without_list_parts_an_upload_goes_on_by_its_journal) {
+  std::vector<lacking> ways = ways_to_lack();
+  ways.push_back({"another document", another_document});
+  for (const lacking& how : ways) {
+    BOOST_TEST_CONTEXT("refused with " << how.name) {
+      interrupted here;
+      here.lack(s3_verb::list_parts, how);
+      BOOST_TEST(here.rig.run_text() == "done");
+      BOOST_TEST(here.rig.log.contains("action=resume"));
+      BOOST_TEST(here.rig.log.contains("parts_not_listed"));
+      BOOST_TEST(here.server.count(s3_verb::upload_part) == 3U);
+      BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_the_store_lost_meanwhile_is_sent_again_in_the_same_run) {
+  const std::tuple<const char*, unsigned, std::function<scripted_action()>> losses[] = {
+      {"the upload", 1, [] { return scripted_action::forget_upload(); }},
+      {"a part", 1, [] { return scripted_action::answer(400, "InvalidPart"); }},
+      // Tried again without its checksums.
+      {"something", 2, [] { return scripted_action::answer(400, "InvalidRequest"); }},
+  };
+  for (const auto& [what, times, answer] : losses) {
+    BOOST_TEST_CONTEXT(what) {
+      interrupted here;
+      here.lack(s3_verb::list_parts, ways_to_lack().front());
+      // The first chunk's, which rests on the journal alone.
+      here.server.script(request_match(s3_verb::complete_upload, 1, times), answer());
+      BOOST_TEST(here.rig.run_text() == "done");
+      BOOST_TEST(here.rig.log.contains("upload_gone"));
+      BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_upload_that_cannot_be_aborted_stays_and_nothing_waits_for_it) {
+  for (const lacking& how : ways_to_lack()) {
+    BOOST_TEST_CONTEXT("refused with " << how.name) {
+      interrupted here;
+      here.lack(s3_verb::abort_upload, how);
+      here.rig.settings.storage_class_chunks = "GLACIER_IR";  // so that it is begun anew
+      BOOST_TEST(here.rig.run_text() == "done");
+      BOOST_TEST(here.rig.log.contains("chunk_begun_anew"));
+      BOOST_TEST(here.rig.log.contains("upload_left_open"));
+      BOOST_TEST(here.rig.published_problem(here.contents()) == "");
+      BOOST_TEST(here.server.open_uploads().size() == 2U);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_that_is_too_old_is_given_up_where_nothing_can_be_aborted) {
+  for (const lacking& how : ways_to_lack()) {
+    BOOST_TEST_CONTEXT("refused with " << how.name) {
+      interrupted here;
+      here.lack(s3_verb::abort_upload, how);
+      here.lack(s3_verb::list_parts, how);
+      here.lack(s3_verb::list_uploads, how);
+      here.rig.clock.time += 24h * 8;
+      here.server.set_time(here.rig.clock.time);
+      BOOST_TEST(here.rig.run_text() == "done");
+      BOOST_TEST(here.rig.log.contains("action=abandon"));
+      const bool may_come = std::string(how.name) == "403";  // somebody may allow it
+      BOOST_TEST((here.rig.journal_text() != "none") == may_come);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

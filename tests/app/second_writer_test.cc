@@ -75,7 +75,7 @@ struct scene : memory_scene {
   void open_others(const std::string& time, const std::string& names) {
     auto creating = objects->create_multipart_upload(
         s3::object_key(root + "full/chunk-" + time + "-" + names + "0.bin"), {}, {});
-    others_upload = rig.shared_loop->run(std::move(creating)).value().str();
+    others_upload = rig.shared_loop->run(std::move(creating)).value().id.str();
   }
 
   void expect_others_untouched() {
@@ -172,7 +172,7 @@ BOOST_AUTO_TEST_CASE(a_journal_without_a_tag_aborts_what_it_names_and_deletes_no
   for (const auto& [index, chunk] : record.chunks) {
     auto creating = here.objects->create_multipart_upload(
         s3::object_key(root + "full/chunk-" + time + "-" + std::to_string(index) + ".bin"), {}, {});
-    const std::string id = here.rig.shared_loop->run(std::move(creating)).value().str();
+    const std::string id = here.rig.shared_loop->run(std::move(creating)).value().id.str();
     text.replace(text.find(chunk.upload_id), chunk.upload_id.size(), id);
   }
   write_file(path, text);

@@ -345,8 +345,7 @@ BOOST_AUTO_TEST_CASE(many_transfers_pause_and_go_on_beside_each_other) {
 // Signed, with CRC32, and refused at first: before the body, in its midst, after it.
 BOOST_AUTO_TEST_CASE(a_part_that_is_repeated_is_sent_from_its_start) {
   store_wire net;
-  s3::checksum_support checksums;
-  s3::multipart_upload upload(*net.loop, net.store, net.log, checksums, s3::object_key("key"),
+  s3::multipart_upload upload(*net.loop, net.store, net.log, s3::object_key("key"),
                               s3::write_options());
   net.server.script({s3_verb::upload_part, 1, 1},
                     scripted_action::answer_before_body(503, "SlowDown"));
@@ -445,8 +444,7 @@ engine::task<void> back_up(store_wire& net, s3::multipart_upload& upload, const 
 BOOST_AUTO_TEST_CASE(a_stream_goes_through_the_spool_into_the_bucket) {
   store_wire net;
   const engine::testing::scratch_directory here;
-  s3::checksum_support checksums;
-  s3::multipart_upload upload(*net.loop, net.store, net.log, checksums, s3::object_key("key"),
+  s3::multipart_upload upload(*net.loop, net.store, net.log, s3::object_key("key"),
                               s3::write_options());
   request_match third(s3_verb::upload_part, 3, 1);
   net.server.script(third, scripted_action::reset_after(2 * mebibyte));

@@ -70,18 +70,23 @@ scripted_s3_options small_parts() {
 // A client over the wire whose credentials come from a numbered_source.
 class renewing_wire : public wire {
  public:
-  explicit renewing_wire(std::time_t now = 0)
+  explicit renewing_wire(std::time_t now = 0, bool checksums = true)
       : wire(small_parts()),
         source(*loop),
         fixed(now),
         provider(*loop, source, clock(), log),
         client(*transport, provider, clock(), log, client_for(server.url())),
         store(*loop, client, log, hasty_policy()),
-        upload(*loop, store, log, checksums, object_key("key"), write_options()) {
+        upload(*loop, store, log, object_key("key"), written(checksums)) {
     source.clock = &clock();
     server.put("bucket", "there", "text");
   }
 
+  static write_options written(bool checksums) {
+    write_options options;
+    options.checksum_crc32 = checksums;
+    return options;
+  }
   const engine::clock& clock() {
     return fixed.time.time_since_epoch().count() == 0 ? static_cast<const engine::clock&>(system)
                                                       : static_cast<const engine::clock&>(fixed);
@@ -113,7 +118,6 @@ class renewing_wire : public wire {
   refreshing_credentials provider;
   s3_client client;
   retrying_store store;
-  checksum_support checksums;
   multipart_upload upload;
 };
 
@@ -150,8 +154,7 @@ std::size_t events(const line_log& log, const std::string& name) {
 BOOST_AUTO_TEST_SUITE(credentials_expiry)
 
 BOOST_AUTO_TEST_CASE(a_token_that_expires_in_the_middle_of_an_upload_is_replaced) {
-  renewing_wire net;
-  net.checksums.crc32 = false;
+  renewing_wire net(0, false);
   const std::vector<std::string> first = {random_text(100'000, 1), random_text(100'000, 2)};
   const std::vector<std::string> second = {random_text(3'000'000, 3), random_text(3'000'000, 4),
                                            random_text(3'000'000, 5)};
@@ -285,8 +288,7 @@ BOOST_AUTO_TEST_SUITE(credentials_clock_skew)
 
 BOOST_AUTO_TEST_CASE(an_upload_with_a_clock_that_is_hours_off_costs_one_more_request) {
   for (const int hours : {3, -3}) {
-    renewing_wire net;
-    net.checksums.crc32 = false;
+    renewing_wire net(0, false);
     net.server.set_clock(std::chrono::hours(hours));
     const std::vector<std::string> bodies = {random_text(1000, 1), random_text(1000, 2)};
     int failed = 0;
@@ -348,7 +350,7 @@ BOOST_AUTO_TEST_CASE(a_clock_that_is_set_right_meanwhile_is_noticed) {
     if (sent.header("x-amz-date") == "20130524T010000Z") {
       return answer(200, {{"content-length", "1"}});
     }
-    return refusal(403, "RequestTimeTooSkewed", "skewed", "",
+    return testing::refusal(403, "RequestTimeTooSkewed", "skewed", "",
                    {{"date", "Fri, 24 May 2013 01:00:00 GMT"}});
   };
   BOOST_TEST(here.head().has_value());
@@ -367,10 +369,10 @@ BOOST_AUTO_TEST_CASE(a_date_that_is_a_proxys_is_believed_only_until_it_proves_wr
   here.fake.handler = [](const sent_request& sent) -> fake_transport::outcome {
     const header_list proxys = {{"date", "Fri, 24 May 2013 01:00:00 GMT"}};
     if (sent.header("x-amz-date") == "20130524T010000Z") {
-      return refusal(403, "RequestTimeTooSkewed", "skewed", "", proxys);
+      return testing::refusal(403, "RequestTimeTooSkewed", "skewed", "", proxys);
     }
     if (sent.request.url.ends_with("/forbidden")) {
-      return refusal(403, "AccessDenied", "no", "", proxys);
+      return testing::refusal(403, "AccessDenied", "no", "", proxys);
     }
     return answer(200, {{"content-length", "1"}, {"date", "Fri, 24 May 2013 01:00:00 GMT"}});
   };

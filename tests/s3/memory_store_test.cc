@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(a_multipart_object_comes_into_being_at_complete) {
                                                           {"abc", 0x352441c2U}};
   part_number number = 0;
   for (const auto& [body, crc] : bodies) {
-    upload_part_request request(key, *id, ++number, as_bytes(body));
+    upload_part_request request(key, id->id, ++number, as_bytes(body));
     request.digests.crc32 = crc ^ 1U;
     const auto refused = here.run(here.store.upload_part(request, {}));
     BOOST_REQUIRE(!refused.has_value());
@@ -81,16 +81,16 @@ BOOST_AUTO_TEST_CASE(a_multipart_object_comes_into_being_at_complete) {
     BOOST_REQUIRE_MESSAGE(tag.has_value(), error_text(tag));
     parts.emplace_back(number, *tag, crc);
   }
-  BOOST_TEST(here.run(here.store.list_parts(key, *id, {}))->size() == 2U);
+  BOOST_TEST(here.run(here.store.list_parts(key, id->id, {}))->size() == 2U);
   BOOST_TEST(here.store.find("k") == nullptr);
   std::vector<completed_part> swapped(parts.rbegin(), parts.rend());
-  BOOST_TEST(!here.run(here.store.complete_multipart_upload(key, *id, swapped, {})).has_value());
-  const auto done = here.run(here.store.complete_multipart_upload(key, *id, parts, {}));
+  BOOST_TEST(!here.run(here.store.complete_multipart_upload(key, id->id, swapped, {})).has_value());
+  const auto done = here.run(here.store.complete_multipart_upload(key, id->id, parts, {}));
   BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
   BOOST_TEST(done->str().ends_with("-2"));
   BOOST_TEST(here.store.find("k")->body == "123456789abc");
   BOOST_TEST(here.store.uploads().empty());
-  const auto twice = here.run(here.store.complete_multipart_upload(key, *id, parts, {}));
+  const auto twice = here.run(here.store.complete_multipart_upload(key, id->id, parts, {}));
   BOOST_REQUIRE(!twice.has_value());
   BOOST_TEST(twice.error().code == "NoSuchUpload");
 }
@@ -102,8 +102,10 @@ BOOST_AUTO_TEST_CASE(an_abort_leaves_nothing_open) {
   BOOST_REQUIRE(id.has_value());
   BOOST_TEST(here.run(here.store.list_multipart_uploads("p/", {}))->size() == 1U);
   BOOST_TEST(here.run(here.store.list_multipart_uploads("q/", {}))->empty());
-  BOOST_TEST(here.run(here.store.abort_multipart_upload(object_key("p/k"), *id, {})).has_value());
-  BOOST_TEST(here.run(here.store.abort_multipart_upload(object_key("p/k"), *id, {})).has_value());
+  BOOST_TEST(
+      here.run(here.store.abort_multipart_upload(object_key("p/k"), id->id, {})).has_value());
+  BOOST_TEST(
+      here.run(here.store.abort_multipart_upload(object_key("p/k"), id->id, {})).has_value());
   BOOST_TEST(here.store.uploads().empty());
 }
 

@@ -51,7 +51,7 @@ class subject {
     options.checksum_crc32 = with_crc32;
     auto id = run(store.create_multipart_upload(key(name), options, {}));
     BOOST_REQUIRE_MESSAGE(id.has_value(), error_text(id));
-    return *id;
+    return id->id;
   }
 
   s3::completed_part upload(const std::string& name, const s3::upload_id& id,

@@ -495,7 +495,7 @@ BOOST_AUTO_TEST_CASE(every_verb_is_repeated) {
   run(here.store.delete_object(key, {}));
   write_options options;
   options.checksum_crc32 = false;
-  const upload_id id = run(here.store.create_multipart_upload(key, options, {}));
+  const upload_id id = run(here.store.create_multipart_upload(key, options, {})).id;
   const etag tag = run(here.store.upload_part(upload_part_request(key, id, 1, as_bytes(body)), {}));
   run(here.store.list_parts(key, id, {}));
   run(here.store.list_multipart_uploads("", {}));
@@ -517,12 +517,12 @@ BOOST_AUTO_TEST_CASE(a_complete_whose_answer_was_lost_ends_in_no_such_upload) {
   const auto id = here.loop->run(here.store.create_multipart_upload(key, options, {}));
   BOOST_REQUIRE(id.has_value());
   const std::string body = "x";
-  const auto tag =
-      here.loop->run(here.store.upload_part(upload_part_request(key, *id, 1, as_bytes(body)), {}));
+  const auto tag = here.loop->run(
+      here.store.upload_part(upload_part_request(key, id->id, 1, as_bytes(body)), {}));
   BOOST_REQUIRE(tag.has_value());
   here.memory.fail_at(3, memory_store::lost_connection(), memory_store::performed::yes);
   const std::vector<completed_part> parts(1, completed_part(1, *tag, std::nullopt));
-  const auto done = here.loop->run(here.store.complete_multipart_upload(key, *id, parts, {}));
+  const auto done = here.loop->run(here.store.complete_multipart_upload(key, id->id, parts, {}));
   BOOST_REQUIRE(!done.has_value());
   BOOST_TEST((done.error().what_now == disposition::not_found));
   BOOST_TEST(done.error().code == "NoSuchUpload");

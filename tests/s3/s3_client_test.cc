@@ -290,7 +290,8 @@ BOOST_AUTO_TEST_CASE(creating_an_upload_declares_crc32_as_composite) {
   here.transport.then(answer(200, {}, xml));
   auto id = here.run(here.client->create_multipart_upload(object_key("k"), options, {}));
   BOOST_REQUIRE_MESSAGE(id.has_value(), error_text(id));
-  BOOST_TEST(id->str() == "u1");
+  BOOST_TEST(id->id.str() == "u1");
+  BOOST_TEST(id->checksums);
   const sent_request& sent = here.transport.sent.at(0);
   BOOST_TEST(sent.request.method == "POST");
   BOOST_TEST(sent.request.url == "https://store.example/bucket/k?uploads=");
@@ -514,11 +515,12 @@ BOOST_AUTO_TEST_CASE(a_listing_follows_all_pages) {
   BOOST_REQUIRE(all->objects.size() == 2U);
   BOOST_TEST(all->objects[1].key.str() == "p/b");
   BOOST_TEST(all->common_prefixes.size() == 1U);
-  BOOST_TEST(
-      here.transport.sent.at(0).request.url ==
-      "https://store.example/bucket?delimiter=%2F&list-type=2&prefix=p%2F&start-after=p%2FA");
+  BOOST_TEST(here.transport.sent.at(0).request.url ==
+             "https://store.example/"
+             "bucket?delimiter=%2F&encoding-type=url&list-type=2&prefix=p%2F&start-after=p%2FA");
   BOOST_TEST(here.transport.sent.at(1).request.url ==
-             "https://store.example/bucket?continuation-token=t%2F1&delimiter=%2F&list-type=2&"
+             "https://store.example/"
+             "bucket?continuation-token=t%2F1&delimiter=%2F&encoding-type=url&list-type=2&"
              "prefix=p%2F&start-after=p%2FA");
 }
 
@@ -590,10 +592,10 @@ BOOST_AUTO_TEST_CASE(open_uploads_are_listed_over_all_pages) {
   BOOST_REQUIRE_MESSAGE(uploads.has_value(), error_text(uploads));
   BOOST_TEST(uploads->size() == 2U);
   BOOST_TEST(here.transport.sent.at(0).request.url ==
-             "https://store.example/bucket?prefix=p%2F&uploads=");
-  BOOST_TEST(
-      here.transport.sent.at(1).request.url ==
-      "https://store.example/bucket?key-marker=p%2Fa&prefix=p%2F&upload-id-marker=1&uploads=");
+             "https://store.example/bucket?encoding-type=url&prefix=p%2F&uploads=");
+  BOOST_TEST(here.transport.sent.at(1).request.url ==
+             "https://store.example/"
+             "bucket?encoding-type=url&key-marker=p%2Fa&prefix=p%2F&upload-id-marker=1&uploads=");
   here.transport.then(page(marker, "p/a", "1"));
   here.transport.then(page(marker, "p/a", "1"));
   BOOST_TEST(!here.run(here.client->list_multipart_uploads("p/", {})).has_value());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/clock.hh"
+#include "s3/adaptive_store.hh"
 #include "s3/retrying_store.hh"
 #include "s3/s3_client.hh"
 #include "tests/s3/wire_support.hh"
@@ -46,7 +47,8 @@ class store_wire : public wire {
                       s3::retry_policy policy = hasty_policy())
       : wire(std::move(server_options)),
         client(*transport, test_credentials(), clock, log, client_for(server.url())),
-        store(*loop, client, log, std::move(policy)) {}
+        adaptive(client, features, log, s3::adaptive_store::client_habits()),
+        store(*loop, adaptive, log, std::move(policy)) {}
 
   template <typename T>
   T run(engine::task<T> work) {
@@ -56,6 +58,8 @@ class store_wire : public wire {
   engine::system_clock_source clock;
   engine::testing::recording_log log;
   s3::s3_client client;
+  s3::optional_features features;
+  s3::adaptive_store adaptive;
   s3::retrying_store store;
 };
 

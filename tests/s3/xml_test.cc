@@ -291,4 +291,62 @@ BOOST_AUTO_TEST_CASE(a_restore_request_has_days_only_where_a_copy_ends) {
                  "</RestoreRequest>");
 }
 
+BOOST_AUTO_TEST_CASE(names_may_have_a_prefix) {
+  const auto listing = parse_listing(
+      "<ns2:ListBucketResult xmlns:ns2=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+      "<ns2:IsTruncated>false</ns2:IsTruncated><ns2:Contents><ns2:Key>a:b</ns2:Key>"
+      "<ns2:ETag>\"e\"</ns2:ETag><ns2:Size>3</ns2:Size></ns2:Contents>"
+      "<ns2:CommonPrefixes><ns2:Prefix>p/</ns2:Prefix></ns2:CommonPrefixes>"
+      "</ns2:ListBucketResult>");
+  BOOST_REQUIRE_MESSAGE(listing.has_value(), testing::error_text(listing));
+  BOOST_REQUIRE(listing->content.objects.size() == 1U);
+  BOOST_TEST(listing->content.objects[0].key.str() == "a:b");
+  BOOST_TEST(listing->content.objects[0].size == 3U);
+  BOOST_TEST(listing->content.common_prefixes.front() == "p/");
+  const auto refused =
+      parse_error("<s3:Error xmlns:s3=\"x\"><s3:Code>SlowDown</s3:Code></s3:Error>");
+  BOOST_REQUIRE(refused.has_value());
+  BOOST_TEST(refused->code == "SlowDown");
+  const auto id = parse_create_upload(
+      "<a:InitiateMultipartUploadResult xmlns:a=\"x\"><a:UploadId>i</a:UploadId>"
+      "</a:InitiateMultipartUploadResult>");
+  BOOST_REQUIRE(id.has_value());
+  BOOST_TEST(id->str() == "i");
+}
+
+BOOST_AUTO_TEST_CASE(a_refusal_may_stand_within_another_document) {
+  const auto found = parse_error(
+      "<ErrorResponse><Error><Code>NotImplemented</Code></Error><RequestId>1</RequestId>"
+      "</ErrorResponse>");
+  BOOST_REQUIRE(found.has_value());
+  BOOST_TEST(found->code == "NotImplemented");
+}
+
+BOOST_AUTO_TEST_CASE(keys_are_decoded_where_the_document_says_so) {
+  const std::string content =
+      "<Contents><Key>a+b%20c%2Bd%C3%A9%01</Key><ETag>e</ETag><Size>1</Size></Contents>"
+      "<CommonPrefixes><Prefix>p%2f</Prefix></CommonPrefixes>";
+  const auto encoded =
+      parse_listing(document("ListBucketResult", "<EncodingType>url</EncodingType>" + content));
+  BOOST_REQUIRE_MESSAGE(encoded.has_value(), testing::error_text(encoded));
+  BOOST_TEST(encoded->content.objects[0].key.str() == "a b c+d\xc3\xa9\x01");
+  BOOST_TEST(encoded->content.common_prefixes[0] == "p/");
+  const auto plain = parse_listing(document("ListBucketResult", content));
+  BOOST_REQUIRE(plain.has_value());
+  BOOST_TEST(plain->content.objects[0].key.str() == "a+b%20c%2Bd%C3%A9%01");
+  const auto uploads = parse_uploads(document(
+      "ListMultipartUploadsResult",
+      "<EncodingType>url</EncodingType><Upload><Key>a%2B</Key><UploadId>a%2B</UploadId></Upload>"));
+  BOOST_REQUIRE(uploads.has_value());
+  BOOST_TEST(uploads->uploads[0].key.str() == "a+");
+  BOOST_TEST(uploads->uploads[0].id.str() == "a%2B");
+  // What is no encoding stays as it is.
+  const auto half =
+      parse_listing(document("ListBucketResult",
+                             "<EncodingType>url</EncodingType><Contents><Key>a%2%zz%</Key><ETag>e"
+                             "</ETag><Size>1</Size></Contents>"));
+  BOOST_REQUIRE(half.has_value());
+  BOOST_TEST(half->content.objects[0].key.str() == "a%2%zz%");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

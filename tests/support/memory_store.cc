@@ -388,7 +388,7 @@ result<s3::etag> memory_store::do_complete(const s3::object_key& key, const s3::
 
 result<s3::restore_outcome> memory_store::do_restore(const s3::object_key& key,
                                                      std::optional<unsigned> days,
-                                                     s3::retrieval_tier tier) {
+                                                     std::optional<s3::retrieval_tier> tier) {
   const auto found = _objects.find(key.str());
   if (found == _objects.end()) {
     return no_such_key(key.str());
@@ -517,14 +517,18 @@ task<result<void>> memory_store::delete_object(s3::object_key key, engine::stop_
       stop);
 }
 
-task<result<s3::upload_id>> memory_store::create_multipart_upload(s3::object_key key,
-                                                                  s3::write_options options,
-                                                                  engine::stop_token stop) {
-  return step<s3::upload_id>(
+task<result<s3::created_upload>> memory_store::create_multipart_upload(s3::object_key key,
+                                                                       s3::write_options options,
+                                                                       engine::stop_token stop) {
+  return step<s3::created_upload>(
       "CreateMultipartUpload", key.str(),
-      [this, key, options]() -> result<s3::upload_id> {
+      [this, key, options]() -> result<s3::created_upload> {
         if (options.checksum_crc32 && _options.refuse_checksums) {
           return checksums_refused(key.str());
+        }
+        if (_refused_classes.contains(options.stored_as.str())) {
+          return refusal(disposition::fail, reason::configuration, 400, "InvalidStorageClass",
+                         key.str());
         }
         s3::upload_id id("upload-" + std::to_string(_next_upload++));
         open_upload upload;
@@ -532,7 +536,7 @@ task<result<s3::upload_id>> memory_store::create_multipart_upload(s3::object_key
         upload.options = options;
         upload.initiated = _date;
         _uploads[id.str()] = std::move(upload);
-        return id;
+        return s3::created_upload(std::move(id), options.checksum_crc32);
       },
       stop);
 }
@@ -626,10 +630,9 @@ task<result<std::vector<s3::listed_upload>>> memory_store::list_multipart_upload
       stop);
 }
 
-task<result<s3::restore_outcome>> memory_store::restore_object(s3::object_key key,
-                                                               std::optional<unsigned> days,
-                                                               s3::retrieval_tier tier,
-                                                               engine::stop_token stop) {
+task<result<s3::restore_outcome>> memory_store::restore_object(
+    s3::object_key key, std::optional<unsigned> days, std::optional<s3::retrieval_tier> tier,
+    engine::stop_token stop) {
   return step<s3::restore_outcome>(
       "RestoreObject", key.str(), [this, key, days, tier] { return do_restore(key, days, tier); },
       stop);

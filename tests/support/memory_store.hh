@@ -28,6 +28,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,6 +93,8 @@ class memory_store final : public s3::object_store {
   // Is asked when a verb is about to act; an error of it is the answer. It may change the store.
   using judgement = std::function<std::optional<engine::error>(const recorded_call&)>;
   void judge_by(judgement ask) { _judgement = std::move(ask); }
+  // These storage classes, as a store does that has others.
+  void refuse_classes(std::set<std::string> names) { _refused_classes = std::move(names); }
   // What a lost connection looks like.
   [[nodiscard]] static engine::error lost_connection();
   // What a store answers that does not allow it, and one that has no such object.
@@ -133,7 +136,7 @@ class memory_store final : public s3::object_store {
                                                          engine::stop_token stop) override;
   engine::task<engine::result<void>> delete_object(s3::object_key key,
                                                    engine::stop_token stop) override;
-  engine::task<engine::result<s3::upload_id>> create_multipart_upload(
+  engine::task<engine::result<s3::created_upload>> create_multipart_upload(
       s3::object_key key, s3::write_options options, engine::stop_token stop) override;
   engine::task<engine::result<s3::etag>> upload_part(s3::upload_part_request request,
                                                      engine::stop_token stop) override;
@@ -147,7 +150,7 @@ class memory_store final : public s3::object_store {
   engine::task<engine::result<std::vector<s3::listed_upload>>> list_multipart_uploads(
       std::string prefix, engine::stop_token stop) override;
   engine::task<engine::result<s3::restore_outcome>> restore_object(
-      s3::object_key key, std::optional<unsigned> days, s3::retrieval_tier tier,
+      s3::object_key key, std::optional<unsigned> days, std::optional<s3::retrieval_tier> tier,
       engine::stop_token stop) override;
   engine::task<engine::result<s3::object_attributes>> get_object_attributes(
       s3::object_key key, engine::stop_token stop) override;
@@ -166,7 +169,7 @@ class memory_store final : public s3::object_store {
   engine::result<s3::etag> do_put(const s3::put_request& request);
   engine::result<s3::restore_outcome> do_restore(const s3::object_key& key,
                                                  std::optional<unsigned> days,
-                                                 s3::retrieval_tier tier);
+                                                 std::optional<s3::retrieval_tier> tier);
   [[nodiscard]] bool archived(const stored_object& object) const;
   [[nodiscard]] bool readable(const stored_object& object) const;
   engine::result<std::size_t> do_get(const s3::get_request& request) const;
@@ -184,6 +187,7 @@ class memory_store final : public s3::object_store {
   std::map<std::size_t, scripted_failure> _failures;
   std::optional<std::pair<std::size_t, engine::error>> _fails_from;
   judgement _judgement;
+  std::set<std::string> _refused_classes;
   std::string _date = "2026-01-02T03:04:05.000Z";
   std::size_t _next_upload = 1;
   std::size_t _in_flight = 0;

@@ -528,6 +528,14 @@ scripted_action scripted_action::answer(int status, std::string code, server_hea
   made._answer = failure(status, code, std::move(headers));
   return made;
 }
+scripted_action scripted_action::page(int status) {
+  scripted_action made(kind::answer);
+  made._of_the_store = false;
+  made._answer.status = status;
+  made._answer.set("Content-Type", "text/html");
+  made._answer.body = "<html><head><title>Refused</title></head><body>nginx</body></html>";
+  return made;
+}
 scripted_action scripted_action::answer_before_body(int status, std::string code,
                                                     server_headers headers) {
   scripted_action made(kind::answer_before_body);
@@ -824,7 +832,10 @@ std::optional<scripted_action> scripted_s3_server::impl::pick(const recorded_req
         request.key.find(match.key_contains) == std::string::npos ||
         (!match.query_key.empty() && !request.has_query(match.query_key)) ||
         (!match.query_value.empty() &&
-         value_of(request.query, match.query_key) != match.query_value)) {
+         value_of(request.query, match.query_key) != match.query_value) ||
+        (!match.header.empty() &&
+         (!request.headers.contains(match.header) ||
+          request.header(match.header).find(match.header_contains) == std::string::npos))) {
       continue;
     }
     ++candidate.seen;
@@ -929,8 +940,10 @@ bool scripted_s3_server::impl::send(connection& self, const recorded_request& re
   if (!has("content-length") && answer.status != 204) {
     answer.set("Content-Length", std::to_string(answer.body.size()));
   }
-  answer.set("x-amz-request-id", "4442587FB7D0A2F9");
-  answer.set("Server", "ScriptedS3");
+  if (action == nullptr || action->_of_the_store) {
+    answer.set("x-amz-request-id", "4442587FB7D0A2F9");
+    answer.set("Server", "ScriptedS3");
+  }
   if (close) {
     answer.set("Connection", "close");
   }
@@ -1040,7 +1053,7 @@ bool scripted_s3_server::impl::exchange(connection& self, recorded_request& requ
   }
   if (is(kind::answer)) {
     answered(action->_answer.status);
-    return send(self, request, action->_answer, false, nullptr);
+    return send(self, request, action->_answer, false, action);
   }
   server_answer answer;
   {

@@ -87,8 +87,10 @@ struct request_match {
   std::string key_contains;
   std::string query_key;    // must be present, when named
   std::string query_value;  // and have this value, when given
-  unsigned nth = 1;         // the first matching request that it is for, from 1
-  unsigned times = 1;       // how many in a row; 0: all that follow
+  std::string header;       // likewise, in lower case
+  std::string header_contains;
+  unsigned nth = 1;    // the first matching request that it is for, from 1
+  unsigned times = 1;  // how many in a row; 0: all that follow
 };
 
 // What happens to a request instead of, or after, being performed.
@@ -96,7 +98,9 @@ class scripted_action {
  public:
   // An answer with an S3 error body; the request's body has been read, nothing was performed.
   static scripted_action answer(int status, std::string code, server_headers headers = {});
-  // The same before the body is read; the connection is closed afterwards, as S3 does.
+  // A page of a web server that stands before the store: HTML, and nothing that a store sends.
+  static scripted_action page(int status);
+  // The same as answer() before the body is read; the connection is closed afterwards, as S3 does.
   static scripted_action answer_before_body(int status, std::string code,
                                             server_headers headers = {});
   // The connection is reset after that many bytes of the request's body; nothing was performed.
@@ -152,6 +156,7 @@ class scripted_action {
   std::size_t _bytes = 0;
   std::chrono::milliseconds _pause{0};
   bool _reset = false;
+  bool _of_the_store = true;  // with the headers that stores send
   std::function<void(server_answer&)> _change;
 };
 
