@@ -351,7 +351,7 @@ BOOST_AUTO_TEST_CASE(a_clock_that_is_set_right_meanwhile_is_noticed) {
       return answer(200, {{"content-length", "1"}});
     }
     return testing::refusal(403, "RequestTimeTooSkewed", "skewed", "",
-                   {{"date", "Fri, 24 May 2013 01:00:00 GMT"}});
+                            {{"date", "Fri, 24 May 2013 01:00:00 GMT"}});
   };
   BOOST_TEST(here.head().has_value());
   here.clock.time += std::chrono::hours(1);

@@ -298,7 +298,8 @@ BOOST_AUTO_TEST_CASE(one_kind_of_request_says_nothing_of_the_other) {
   net.server.script(s3_verb::create_upload, scripted_action::answer(501, "NotImplemented"));
   BOOST_TEST(net.put(1, body).has_value());
   BOOST_TEST(net.server.count(s3_verb::create_upload) == 2U);
-  BOOST_TEST(!net.features.sends(s3::feature::checksum));
+  BOOST_TEST(!net.features.sends(s3::feature::checksum_type));
+  BOOST_TEST(net.features.sends(s3::feature::checksum));
 }
 
 BOOST_AUTO_TEST_CASE(an_acknowledgement_without_an_etag_is_not_believed) {
