@@ -4,6 +4,7 @@
 #include "app/nearest_word.hh"
 #include "app/subvolume_name.hh"
 #include "engine/plain_text.hh"
+#include "s3/proxy.hh"
 
 #include <toml++/toml.h>
 
@@ -93,6 +94,9 @@ struct text_value {
   bool may_be_empty = true;
   bool any_case = false;  // "INFO" is "info"
 };
+struct proxy_value {
+  std::string config::* member;
+};
 struct path_value {
   std::string config::* member;
   bool may_be_empty = false;
@@ -112,7 +116,7 @@ struct key_rule {
   std::string_view table;
   std::string_view key;
   std::variant<bytes_value, number_value, duration_value, seconds_value, auto_or_number_value,
-               flag_value, text_value, path_value, tags_value, command_value>
+               flag_value, text_value, path_value, tags_value, proxy_value, command_value>
       value;
 
   [[nodiscard]] std::string name() const { return std::string(table) + "." + std::string(key); }
@@ -170,6 +174,7 @@ const std::vector<key_rule>& rules() {
       {"s3", "retry_for", duration_value{&config::retry_for, std::chrono::hours(24 * 365)}},
       {"s3", "resume_for", duration_value{&config::resume_for, std::chrono::hours(24 * 3650)}},
       {"s3", "ca_bundle", path_value{&config::ca_bundle, true}},
+      {"s3", "proxy", proxy_value{&config::proxy}},
       {"btrfs", "send_protocol", text_value{&config::send_protocol, {"auto", "1", "2"}}},
       {"btrfs", "compressed_data", text_value{&config::compressed_data, {"auto", "true", "false"}}},
       {"restore", "target_base_dir", path_value{&config::target_base_dir}},
@@ -190,6 +195,8 @@ const std::vector<key_rule>& rules() {
       {"metrics", "textfile", path_value{&config::textfile, true}},
       {"hooks", "before", command_value{&config::hook_before}},
       {"hooks", "after", command_value{&config::hook_after}},
+      {"hooks", "before_snapshot", command_value{&config::hook_before_snapshot}},
+      {"hooks", "after_snapshot", command_value{&config::hook_after_snapshot}},
       {"hooks", "on_failure", command_value{&config::hook_on_failure}},
       {"hooks", "timeout", duration_value{&config::hook_timeout, std::chrono::hours(24 * 365)}},
   };
@@ -352,6 +359,7 @@ class reader {
     const auto* words = std::get_if<text_value>(&rule.value);
     const bool only_text = std::holds_alternative<path_value>(rule.value) ||
                            std::holds_alternative<tags_value>(rule.value) ||
+                           std::holds_alternative<proxy_value>(rule.value) ||
                            (words != nullptr && words->allowed.empty());
     if (const auto string = node->value_exact<std::string>()) {
       return *string;
@@ -557,6 +565,16 @@ class reader {
     }
     _config.*kind.member = std::move(tags);
   }
+  // It may hold a password, which no message quotes.
+  void assign(const proxy_value& kind, const std::string& name, const std::string& text) {
+    _config.*kind.member = text;
+    if (text.empty() || text == "none") {
+      return;
+    }
+    if (const auto parsed = s3::parse_proxy(name, text); !parsed) {
+      problem(parsed.error().message + "; " + parsed.error().remedy);
+    }
+  }
   void check_characters(const std::string& name, const std::string& text) {
     if (has_control_characters(text)) {
       problem(name + " = \"" + text + "\" holds control characters; remove them");
@@ -617,8 +635,11 @@ class reader {
     } else if (const toml::table* table = entry.as_table()) {
       for (const auto& [key, value] : *table) {
         const auto text = value.value_exact<std::string>();
-        if (key.str() != "name" && key.str() != "path") {
-          problem(where + ": unknown key " + std::string(key.str()) + "; there are name and path");
+        if (key.str() == "ignore_nested") {
+          read_ignored(where, value, one);
+        } else if (key.str() != "name" && key.str() != "path") {
+          problem(where + ": unknown key " + std::string(key.str()) +
+                  "; there are name, path and ignore_nested");
         } else if (!text) {
           problem(where + ": " + std::string(key.str()) + " must be a string");
         } else {
@@ -660,6 +681,33 @@ class reader {
               "= ...}");
     }
     return one;
+  }
+
+  // true, false, or a list of directories.
+  void read_ignored(const std::string& where, const toml::node& value, subvolume_config& into) {
+    const std::string wrong = where +
+                              ": ignore_nested must be true, or a list of directories below the "
+                              "subvolume, like [\"var/lib/docker\"]";
+    if (const auto all = value.value_exact<bool>()) {
+      into.ignore_all_nested = *all;
+      return;
+    }
+    const toml::array* list = value.as_array();
+    if (list == nullptr) {
+      problem(wrong);
+      return;
+    }
+    for (const toml::node& entry : *list) {
+      std::string directory = entry.value_exact<std::string>().value_or("");
+      while (directory.ends_with('/')) {
+        directory.pop_back();
+      }
+      if (directory.empty() || directory.starts_with('/') || has_control_characters(directory)) {
+        problem(wrong);
+        return;
+      }
+      into.ignore_nested.push_back(std::move(directory));
+    }
   }
 
   void check_whole() {

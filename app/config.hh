@@ -22,6 +22,10 @@ namespace bts3::app {
 struct subvolume_config {
   std::string name;
   std::string path;
+  // Subvolumes below it that no warning tells of: all, or those at or below these directories,
+  // which are relative to `path`.
+  bool ignore_all_nested = false;
+  std::vector<std::string> ignore_nested = {};
 };
 
 // What the program takes beside the parts (DESIGN.md, promise 4), and in all with the spool on.
@@ -75,6 +79,7 @@ struct config {
   std::chrono::milliseconds retry_for{3'600'000};
   std::chrono::milliseconds resume_for{7 * 86'400'000};
   std::string ca_bundle;
+  std::string proxy;  // may hold a password; "none": not even the environment's
   // [btrfs]
   std::string send_protocol = "auto";
   std::string compressed_data = "auto";
@@ -96,6 +101,8 @@ struct config {
   // [hooks]: a program and its arguments; empty: none
   std::vector<std::string> hook_before;
   std::vector<std::string> hook_after;
+  std::vector<std::string> hook_before_snapshot;
+  std::vector<std::string> hook_after_snapshot;
   std::vector<std::string> hook_on_failure;
   std::chrono::milliseconds hook_timeout{600'000};
 

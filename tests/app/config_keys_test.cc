@@ -107,6 +107,9 @@ const std::vector<key_case>& keys_of_s3() {
        " = \"-1\" is no duration; write seconds, or like \"6h\""},
       {"s3.ca_bundle", member(&config::ca_bundle), "", "\"~/ca.pem\"", "/home/u/ca.pem",
        "\"ca.pem\"", " = \"ca.pem\" must be an absolute path (or begin with ~/)"},
+      {"s3.proxy", member(&config::proxy), "", "\"http://u:p@proxy:3128\"", "http://u:p@proxy:3128",
+       "\"ftp://proxy\"",
+       " = \"ftp://proxy\": a proxy is http, https, socks4, socks4a, socks5 or socks5h"},
   };
   return all;
 }
@@ -176,6 +179,12 @@ const std::vector<key_case>& other_keys() {
        "\"argument\"]"},
       {"hooks.after", member(&config::hook_after), "", "\"/bin/start\"", "/bin/start", "[]",
        " names no program; write \"\" for none"},
+      {"hooks.before_snapshot", member(&config::hook_before_snapshot), "", "[\"/bin/freeze\"]",
+       "/bin/freeze", "\"freeze it\"",
+       " = \"freeze it\" has blanks, and no shell splits it; write a list: [\"program\", "
+       "\"argument\"]"},
+      {"hooks.after_snapshot", member(&config::hook_after_snapshot), "", "\"/bin/thaw\"",
+       "/bin/thaw", "[]", " names no program; write \"\" for none"},
       {"hooks.on_failure", member(&config::hook_on_failure), "", "[\"/bin/mail\"]", "/bin/mail",
        "[\"\", \"x\"]", " names no program; write \"\" for none"},
       {"hooks.timeout", member(&config::hook_timeout), "600000ms", "\"1h\"", "3600000ms",

@@ -344,9 +344,27 @@ BOOST_AUTO_TEST_CASE(home_is_put_in_for_the_tilde_of_a_subvolume) {
   BOOST_TEST(has(said, "\"~/data\" cannot be expanded: HOME is no absolute path"), said);
 }
 
+BOOST_AUTO_TEST_CASE(an_entry_may_name_nested_subvolumes_to_be_silent_about) {
+  const auto entry = [](const std::string& value) {
+    return parsed(with("subvolumes.paths", "[{path = \"/a\", ignore_nested = " + value + "}]"))
+        .subvolumes.front();
+  };
+  BOOST_TEST(entry("true").ignore_all_nested);
+  BOOST_TEST(!entry("false").ignore_all_nested);
+  BOOST_TEST(entry("[\"var/lib/docker/\", \"vm\"]").ignore_nested ==
+                 (std::vector<std::string>{"var/lib/docker", "vm"}),
+             boost::test_tools::per_element());
+  for (const char* bad : {"\"docker\"", "[\"/docker\"]", "[1]", "[\"\"]", "7"}) {
+    const std::string text =
+        problem_of_paths(std::string("[{path = \"/a\", ignore_nested = ") + bad + "}]");
+    BOOST_TEST(has(text, "ignore_nested must be true, or a list of directories"), text);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(an_entry_has_path_and_name_as_strings_and_nothing_else) {
   BOOST_TEST(has(problem_of_paths(R"([{path = "/a", nam = "x"}])"),
-                 "unknown key nam; there are name and path"));
+                 "unknown key nam; there are name, path and "
+                 "ignore_nested"));
   BOOST_TEST(has(problem_of_paths(R"([{path = "/a", name = 7}])"), "name must be a string"));
   BOOST_TEST(has(problem_of_paths(R"([{path = 7, name = "x"}])"), "path must be a string"));
 }
