@@ -601,7 +601,8 @@ task<result<void>> backup_job::settle_one(std::string path, journal_record recor
   settings.endpoint_url = record.intent.endpoint_url;
   settings.retry_for = std::min<std::chrono::milliseconds>(settings.retry_for, elsewhere_limit);
   const environment_lookup environment = [&](std::string_view name) {
-    return name.starts_with("AWS_ENDPOINT_URL") ? std::nullopt : _with.environment(name);
+    return name == "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" ? std::optional<std::string>("true")
+                                                         : _with.environment(name);
   };
   const services there{_with.loop, _with.log, _with.clock, settings, environment, _with.stop};
   auto connection = store_connection::open(there);

@@ -42,8 +42,9 @@ task<void> check_host(const services& with, std::vector<health_check>& into) {
 
 task<void> check_bucket(const services& with, std::vector<subvolume_config> chosen, bool writes,
                         std::vector<health_check>& into) {
-  into.push_back(judge_endpoint(configured_endpoint(with), with.settings.region));
-  auto connection = store_connection::open(with);
+  into.push_back(
+      judge_endpoint(configured_endpoint(with), with.settings.region, described_route(with)));
+  auto connection = store_connection::open(with, persistence::of_a_question);
   if (!connection) {
     if (into.back().how != check_outcome::failed) {
       into.back() =
@@ -90,6 +91,7 @@ task<result<exit_status>> run_doctor(const services& with, doctor_command comman
   if (!report) {
     co_return std::move(report.error());
   }
+  here.line = with.line;
   if (json) {
     print_json(doctor_as_json(*report));
   } else {

@@ -38,19 +38,21 @@ planner::timestamp seconds_of(time_point when) {
 
 }  // namespace
 
-health_check judge_endpoint(const std::string& url, const std::string& region) {
+health_check judge_endpoint(const std::string& url, const std::string& region,
+                            const std::string& route) {
   if (url.empty()) {
-    return ok_check("endpoint", "", "AWS, region " + region);
+    return ok_check("endpoint", "", "AWS, region " + region + route);
   }
   const auto where = s3::parse_endpoint_url("s3.endpoint_url", url);
   if (!where) {
     return failed_check("endpoint", "", where.error(), "correct s3.endpoint_url");
   }
   if (!where->secure() && !where->loopback()) {
-    return warned("endpoint", "", url + " is not encrypted: who listens on the way reads all of it",
+    return warned("endpoint", "",
+                  url + route + " is not encrypted: who listens on the way reads all of it",
                   "use https, with s3.ca_bundle where the certificate is your own authority's");
   }
-  return ok_check("endpoint", "", url + ", region " + region);
+  return ok_check("endpoint", "", url + ", region " + region + route);
 }
 
 health_check judge_credentials(const s3::credentials& who, time_point now) {

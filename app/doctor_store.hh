@@ -21,8 +21,10 @@
 
 namespace bts3::app {
 
-// `url` as configured_endpoint() gives it. Bodies that go unencrypted over a network are a warning.
-health_check judge_endpoint(const std::string& url, const std::string& region);
+// `url` as configured_endpoint() gives it, `route` as described_route() does. Bodies that go
+// unencrypted over a network are a warning.
+health_check judge_endpoint(const std::string& url, const std::string& region,
+                            const std::string& route = "");
 health_check judge_credentials(const s3::credentials& who,
                                std::chrono::system_clock::time_point now);
 // `store`: absent when no answer had a Date.

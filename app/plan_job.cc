@@ -157,7 +157,7 @@ task<result<exit_status>> plan_job::run() {
     co_return std::move(host.error());
   }
   _stream = stream_settings_of(_with.settings, *host);
-  auto connection = store_connection::open(_with);
+  auto connection = store_connection::open(_with, persistence::of_a_question);
   if (!connection) {
     co_return std::move(connection.error());
   }

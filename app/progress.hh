@@ -67,6 +67,8 @@ class live_line {
   [[nodiscard]] bool on_terminal() const { return _terminal; }
   // Whether anybody sees it.
   [[nodiscard]] bool usable() const { return _terminal || _elsewhere; }
+  // Whether a service manager does.
+  [[nodiscard]] bool mirrored() const { return static_cast<bool>(_elsewhere); }
   // Cut to the terminal's width.
   void show(const std::string& text);
   // What the run is at, for `elsewhere` alone: on a terminal the log tells.

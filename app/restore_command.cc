@@ -246,7 +246,9 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
 }  // namespace
 
 task<result<exit_status>> run_restore(const services& with, restore_command command) {
-  auto connection = store_connection::open(with);
+  const persistence waits =
+      command.dry_run ? persistence::of_a_question : persistence::of_each_request;
+  auto connection = store_connection::open(with, waits);
   if (!connection) {
     co_return std::move(connection.error());
   }

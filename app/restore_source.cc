@@ -5,6 +5,7 @@
 #include "app/text_table.hh"
 #include "planner/keys.hh"
 #include "planner/plan.hh"
+#include "s3/aws_settings.hh"
 #include "s3/credentials.hh"
 
 #include <algorithm>
@@ -203,11 +204,11 @@ result<config> config_of_bucket(const backup_selection& command,
                  "write s3://bucket/prefix, the prefix being what s3.prefix was");
   }
   made.endpoint_url = command.endpoint_url;
-  for (const char* variable :
-       {"BTRFS_TO_S3_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) {
-    if (made.endpoint_url.empty()) {
-      made.endpoint_url = environment(variable).value_or("");
-    }
+  if (made.endpoint_url.empty()) {
+    made.endpoint_url = environment("BTRFS_TO_S3_S3_ENDPOINT_URL").value_or("");
+  }
+  if (made.endpoint_url.empty()) {
+    made.endpoint_url = s3::configured_url("s3", environment).value;
   }
   made.region = command.region;
   if (made.region.empty()) {

@@ -1,5 +1,6 @@
 #include "app/services.hh"
 
+#include "app/progress.hh"
 #include "s3/sigv4_signer.hh"
 
 #include <algorithm>
@@ -18,6 +19,10 @@ using engine::error;
 using engine::result;
 using engine::task;
 
+// What a person waits for without an answer; and in the middle of something.
+constexpr std::chrono::milliseconds first_answer_patience{30'000};
+constexpr std::chrono::milliseconds question_patience{60'000};
+
 s3::addressing addressing_of(const std::string& name) {
   if (name == "path") {
     return s3::addressing::path;
@@ -32,9 +37,10 @@ s3::payload_signing signing_of(const std::string& name) {
   return name == "sha256" ? s3::payload_signing::sha256 : s3::payload_signing::automatic;
 }
 
-// What the configuration says by name is not left out.
-void set_features(const config& settings, s3::optional_features& features) {
-  if (settings.checksum == "none") {
+// What the configuration says by name is not left out. Without `checksums` a CRC32 goes with nothing
+// that does not need one.
+void set_features(const config& settings, bool checksums, s3::optional_features& features) {
+  if (!checksums) {
     features.switch_off(s3::feature::checksum);
     features.switch_off(s3::feature::checksum_type);
   } else if (settings.checksum == "crc32") {
@@ -48,23 +54,47 @@ void set_features(const config& settings, s3::optional_features& features) {
   }
 }
 
-// The configuration's value, else the first of these variables that is set.
-std::string or_environment(std::string value, const environment_lookup& environment,
-                           std::initializer_list<const char*> variables) {
-  for (const char* variable : variables) {
-    if (!value.empty()) {
-      break;
-    }
-    value = environment(variable).value_or("");
+result<s3::endpoint> endpoint_of(const services& with, const s3::bucket_name& bucket) {
+  auto variant = s3::wanted_variant(with.environment);
+  if (!variant) {
+    return std::move(variant.error());
   }
-  return value;
+  s3::named_value url{with.settings.endpoint_url, "s3.endpoint_url"};
+  if (url.value.empty()) {
+    url = s3::configured_url("s3", with.environment);
+  }
+  return s3::make_endpoint(url.value, with.settings.region, bucket,
+                           addressing_of(with.settings.addressing_style), *variant, url.from);
+}
+
+// Whether a CRC32 goes with what does not need one.
+result<bool> sends_checksums(const services& with) {
+  if (with.settings.checksum != "auto") {
+    return with.settings.checksum != "none";
+  }
+  auto when_required = s3::checksums_when_required(with.environment);
+  if (!when_required) {
+    return std::move(when_required.error());
+  }
+  return !*when_required;
 }
 
 }  // namespace
 
+std::string described_route(const services& with) {
+  const auto where = endpoint_of(with, s3::bucket_name(with.settings.bucket));
+  const auto proxies = s3::proxy_rules::read(with.settings.proxy, with.environment);
+  if (!where || !proxies) {
+    return {};
+  }
+  const s3::proxy_server* through = proxies->for_url(where->url("/", ""));
+  return through == nullptr ? ""
+                            : ", through the proxy " + through->url + " (" + through->from + ")";
+}
+
 std::string configured_endpoint(const services& with) {
-  return or_environment(with.settings.endpoint_url, with.environment,
-                        {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"});
+  return with.settings.endpoint_url.empty() ? s3::configured_url("s3", with.environment).value
+                                            : with.settings.endpoint_url;
 }
 
 result<std::unique_ptr<store_connection>> store_connection::open(const services& with,
@@ -73,7 +103,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
     std::unique_ptr<store_connection> given(new store_connection());
     s3::adaptive_store::client_habits none;
     none.expect_bytes_min = SIZE_MAX;
-    set_features(with.settings, given->_features);
+    set_features(with.settings, with.settings.checksum != "none", given->_features);
     given->_adaptive =
         std::make_unique<s3::adaptive_store>(*with.tuning->store, given->_features, with.log, none);
     given->_store = given->_adaptive.get();
@@ -84,8 +114,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
   client.region = with.settings.region;
   client.signing = signing_of(with.settings.payload_signing);
   client.request_payer = with.settings.request_payer;
-  auto where = s3::make_endpoint(configured_endpoint(with), client.region, client.bucket,
-                                 addressing_of(with.settings.addressing_style));
+  auto where = endpoint_of(with, client.bucket);
   if (!where) {
     return std::move(where.error());
   }
@@ -93,7 +122,21 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
 
   s3::curl_options curl;
   curl.connections_max = static_cast<long>(with.settings.concurrency) + 4;
-  curl.ca_bundle = or_environment(with.settings.ca_bundle, with.environment, {"AWS_CA_BUNDLE"});
+  curl.ca_bundle = with.settings.ca_bundle;
+  if (curl.ca_bundle.empty()) {
+    s3::named_value named = s3::ca_bundle_file(with.environment);
+    curl.ca_bundle = std::move(named.value);
+    curl.ca_bundle_from = std::move(named.from);
+  }
+  auto proxies = s3::proxy_rules::read(with.settings.proxy, with.environment);
+  if (!proxies) {
+    return std::move(proxies.error());
+  }
+  curl.proxies = std::move(*proxies);
+  auto checksums = sends_checksums(with);
+  if (!checksums) {
+    return std::move(checksums.error());
+  }
   curl.send_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
   curl.receive_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
   curl.user_agent = "btrfs_to_s3/" BTS3_VERSION;
@@ -110,6 +153,19 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
   if (waits == persistence::of_the_command) {
     policy.patience_is_shared = true;
     client.stall_timeout = std::min(client.stall_timeout, policy.retry_for);
+  }
+  const bool as_service = with.line != nullptr && with.line->mirrored();
+  const bool errand = waits == persistence::of_an_errand && !as_service;
+  if (waits == persistence::of_a_question) {
+    policy.retry_for = std::min(policy.retry_for, question_patience);
+  }
+  if (waits == persistence::of_a_question || errand) {
+    policy.first_answer_within = first_answer_patience;
+    if (with.line != nullptr) {
+      policy.on_wait = [line = with.line](const std::string& text) {
+        text.empty() ? line->clear() : line->show("waiting for the store: " + text);
+      };
+    }
   }
   policy.random = [generator = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(generator);
@@ -129,7 +185,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
       std::make_unique<s3::refreshing_credentials>(with.loop, *made->_chain, with.clock, with.log);
   made->_client = std::make_unique<s3::s3_client>(*made->_transport, *made->_credentials,
                                                   with.clock, with.log, std::move(client));
-  set_features(with.settings, made->_features);
+  set_features(with.settings, *checksums, made->_features);
   s3::adaptive_store::client_habits habits;
   habits.unsigned_payload = !made->_client->signs_payload();
   made->_adaptive =

@@ -9,6 +9,7 @@
 #include "engine/stop.hh"
 #include "planner/manifest.hh"
 #include "s3/adaptive_store.hh"
+#include "s3/aws_settings.hh"
 #include "s3/credential_chain.hh"
 #include "s3/credential_provider.hh"
 #include "s3/curl_transport.hh"
@@ -52,8 +53,17 @@ struct services {
   const standstill_watch* standstill = nullptr;  // null: nobody looks
 };
 
-// What s3.retry_for bounds: the time without success of a request, or of all of them together.
-enum class persistence { of_each_request, of_the_command };
+// How long a store that does not answer is waited for.
+enum class persistence {
+  of_each_request,  // s3.retry_for without success, each request
+  of_the_command,   // s3.retry_for, all requests together
+  // Somebody waits at a terminal: half a minute until the store has answered once, a minute after
+  // that, and s3.retry_for where that is shorter. Waits show as the live line, where there is one.
+  of_a_question,
+  // The same until it has answered once, then s3.retry_for. Under a service manager nobody waits,
+  // and the network may be as late as for a backup: s3.retry_for from the beginning.
+  of_an_errand,
+};
 
 // The store of the configured bucket: transport, client and retries. close() before destroying.
 class store_connection {
@@ -99,6 +109,8 @@ class store_connection {
 
 // The endpoint's URL, from the configuration or else the environment; empty: AWS's own.
 std::string configured_endpoint(const services& with);
+// ", through the proxy http://host:port (https_proxy)"; empty where there is none in between.
+std::string described_route(const services& with);
 
 // How chunks are stored, as configured; and manifests and pointers.
 s3::write_options chunk_options(const services& with);

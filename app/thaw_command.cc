@@ -192,7 +192,7 @@ task<result<exit_status>> run_thaw(const services& with, thaw_command command) {
     }
     lock.emplace(std::move(*locked));
   }
-  auto connection = store_connection::open(with);
+  auto connection = store_connection::open(with, persistence::of_an_errand);
   if (!connection) {
     co_return std::move(connection.error());
   }

@@ -835,7 +835,7 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
     failure.remedy = "give --subvolume once";
     co_return failure;
   }
-  auto connection = store_connection::open(with);
+  auto connection = store_connection::open(with, persistence::of_an_errand);
   if (!connection) {
     co_return std::move(connection.error());
   }

@@ -43,6 +43,9 @@ struct error {
   int status = 0;       // HTTP status, errno or exit status, by `why`; 0 when there is none
   std::string code;     // the machine's name for it: "NoSuchKey", "ENOSPC"; may be empty
   std::string message;  // one line, names the culprit; no trailing full stop
+  // To `retry`: it may pass when network and clock have come up after boot, and else never does:
+  // worth minutes, whatever patience the request has besides.
+  bool at_boot = false;
   std::chrono::seconds retry_after{0};  // the server asked to wait this long
   std::string remedy;                   // what to do about it; empty when nothing is known to help
 

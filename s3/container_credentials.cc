@@ -129,6 +129,7 @@ task<result<credentials>> find_in_container(const source_context& with, engine::
   request.secret_answer = true;
   request.stall_timeout = stall_timeout;
   request.deadline = deadline;
+  request.direct = true;
   const std::string source = "the container's endpoint " + url;
   auto asking = with.transport.perform(std::move(request), stop);
   auto answer = co_await std::move(asking);

@@ -1,10 +1,15 @@
 #include "s3/credential_chain.hh"
 
 #include "s3/container_credentials.hh"
+#include "s3/host_credentials.hh"
 #include "s3/instance_metadata.hh"
 #include "s3/profile_credentials.hh"
 #include "s3/sts.hh"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <iterator>
 #include <string>
 #include <utility>
@@ -39,9 +44,6 @@ task<result<credentials>> find_web_identity(const source_context& with, stop_tok
   auto assuming = assume_role_with_web_identity(with, std::move(wanted), token_file, stop);
   co_return co_await std::move(assuming);
 }
-
-// LoadCredential= of the units.
-constexpr const char* unit_credentials_file = "/etc/btrfs_to_s3/aws_credentials";
 
 struct place {
   task<result<credentials>> (*find)(const source_context& with, stop_token stop);
@@ -89,6 +91,11 @@ std::string credential_chain::remedy() const {
       "put aws_access_key_id and aws_secret_access_key under [" + profiles.chosen() + "] in ";
   if (!value_of(_with.environment, "CREDENTIALS_DIRECTORY").empty()) {
     return keys + unit_credentials_file + " (root's, mode 0600), which the systemd unit reads";
+  }
+  struct stat file{};
+  if (::geteuid() != 0 && (::stat(unit_credentials_file, &file) == 0 || errno == EACCES)) {
+    return std::string("run this as root, who alone may read ") + unit_credentials_file +
+           ", or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
   }
   return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or " + keys +
          profiles.files().front().path;

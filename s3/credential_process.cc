@@ -81,6 +81,13 @@ task<result<std::string>> read_output(reactor& loop, int fd, std::string source,
   }
 }
 
+// What it asks may need a network that comes up later.
+error perhaps_early(error failure) {
+  failure.what_now = engine::disposition::retry;
+  failure.at_boot = true;
+  return failure;
+}
+
 error failed_child(const std::string& source, const engine::child_exit& end) {
   std::string text = source + " " + end.describe();
   if (!end.stderr_tail.empty()) {
@@ -88,7 +95,7 @@ error failed_child(const std::string& source, const engine::child_exit& end) {
         end.stderr_tail.size() - std::min(end.stderr_tail.size(), quoted_bytes_max);
     text += ": " + one_line(std::string_view(end.stderr_tail).substr(skipped));
   }
-  return unusable(std::move(text), "run the command by hand as the same user");
+  return perhaps_early(unusable(std::move(text), "run the command by hand as the same user"));
 }
 
 }  // namespace
@@ -186,9 +193,9 @@ task<result<credentials>> run_credential_process(reactor& loop, std::string comm
     co_return engine::cancelled_error();
   }
   if (ending.stop_requested()) {
-    co_return unusable(
-        source + " did not end within " + std::to_string(time_max.count() / 1000) + " s",
-        "run the command by hand as the same user; it must not ask questions");
+    co_return perhaps_early(
+        unusable(source + " did not end within " + std::to_string(time_max.count() / 1000) + " s",
+                 "run the command by hand as the same user; it must not ask questions"));
   }
   if (!*output) {
     co_return std::move(output->error());

@@ -1,5 +1,6 @@
 #include "s3/credentials.hh"
 
+#include "s3/host_credentials.hh"
 #include "s3/small_file.hh"
 
 #include <algorithm>
@@ -143,16 +144,20 @@ error unusable(std::string message, std::string remedy) {
 profile_map parse_profiles(std::string_view text) {
   profile_map profiles;
   profile_map::mapped_type* section = nullptr;
+  std::string block;  // the setting that nested ones belong to; empty: none
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
     const std::string_view raw = text.substr(0, end);
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     const std::string_view line = trimmed(raw);
     const bool nested = raw.starts_with(' ') || raw.starts_with('\t');
-    if (line.empty() || line.front() == '#' || line.front() == ';' || nested) {
+    if (line.empty() || line.front() == '#' || line.front() == ';') {
       continue;
     }
-    if (line.front() == '[') {
+    if (!nested) {
+      block.clear();
+    }
+    if (line.front() == '[' && !nested) {
       std::string_view name = trimmed(line.substr(1, line.find(']') - 1));
       if (name.starts_with("profile ") || name.starts_with("profile\t")) {
         name = trimmed(name.substr(8));
@@ -165,7 +170,14 @@ profile_map parse_profiles(std::string_view text) {
     }
     const std::size_t equals = line.find('=');
     if (section != nullptr && equals != std::string_view::npos) {
-      (*section)[std::string(trimmed(line.substr(0, equals)))] = trimmed(line.substr(equals + 1));
+      const std::string name(trimmed(line.substr(0, equals)));
+      const std::string_view value = trimmed(line.substr(equals + 1));
+      if (!nested) {
+        (*section)[name] = value;
+        block = value.empty() ? name : "";
+      } else if (!block.empty()) {
+        (*section)[block + "." + name] = value;
+      }
     }
   }
   return profiles;
@@ -181,6 +193,9 @@ shared_profiles shared_profiles::read(const environment_lookup& environment) {
   const std::string home = value_of(environment, "HOME");
   const std::pair<const char*, const char*> places[] = {
       {"AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"}, {"AWS_CONFIG_FILE", "~/.aws/config"}};
+  if (std::string path = value_of(environment, host_credentials_file); !path.empty()) {
+    all._files.push_back(read_shared_file(std::move(path)));
+  }
   for (const auto& [variable, standard] : places) {
     std::string path = value_of(environment, variable);
     if (path.empty()) {

@@ -61,9 +61,9 @@ engine::error nothing_in(std::string place);
 engine::error unusable(std::string message, std::string remedy);
 
 // The sections of a shared AWS file: "[name]" and "[profile name]" become name; keys and values
-// are trimmed; lines that begin with '#' or ';' and nested (indented) settings are left out. The
-// dialect allows what INI readers refuse: repeated sections and keys (the last one counts) and
-// settings whose value is a nested block.
+// are trimmed; lines that begin with '#' or ';' are left out. The dialect allows what INI readers
+// refuse: repeated sections and keys (the last one counts) and settings whose value is a nested
+// (indented) block: "endpoint_url" nested in "s3" becomes the key "s3.endpoint_url".
 using profile_map = std::map<std::string, std::map<std::string, engine::secret_string>>;
 profile_map parse_profiles(std::string_view text);
 

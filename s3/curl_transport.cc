@@ -189,11 +189,41 @@ constexpr const char* tls_remedy =
     "if the endpoint uses its own certificate authority, name its PEM file in s3.ca_bundle; if the "
     "certificate is expired or not yet valid, check this host's clock";
 
+// Of <openssl/x509_vfy.h>, as CURLINFO_SSL_VERIFYRESULT tells it.
+constexpr long certificate_not_yet_valid = 9;
+
+// Whether a handshake failed for what the other side is, and not because the connection was lost:
+// OpenSSL's own errors, among them "wrong version number" (no TLS at all) and every alert.
+bool is_final_handshake(std::string_view detail) {
+  const bool of_openssl = detail.find("SSL routines") != std::string_view::npos;
+  return of_openssl && detail.find("unexpected eof") == std::string_view::npos;
+}
+
+std::string shown(const proxy_server& proxy) {
+  return proxy.url + " (" + proxy.from + ")";
+}
+
+error wants_login(const std::string& where, const proxy_server& proxy) {
+  error failure;
+  failure.why = reason::access;
+  failure.status = 407;
+  failure.code = "proxy_login";
+  failure.message = where + ": the proxy " + shown(proxy) +
+                    (proxy.user.empty() ? " wants a login (407)"
+                                        : " does not accept the login that it was given (407)");
+  failure.remedy = (proxy.user.empty() ? "put user and password into " : "correct the login in ") +
+                   proxy.from +
+                   " (http://user:password@host:port), or list the host in no_proxy; Basic is the "
+                   "only kind of login that is supported";
+  return failure;
+}
+
 constexpr fault faults[] = {
     {CURLE_COULDNT_RESOLVE_HOST, disposition::retry, reason::network, "name resolution failed",
      "check the endpoint's spelling, the region and this host's DNS"},
     {CURLE_COULDNT_RESOLVE_PROXY, disposition::retry, reason::network,
-     "name resolution of the proxy failed", "check the proxy's spelling and this host's DNS"},
+     "name resolution of the proxy failed", ""},
+    {CURLE_PROXY, disposition::retry, reason::network, "the proxy did not connect", ""},
     {CURLE_COULDNT_CONNECT, disposition::retry, reason::network, "connection failed",
      "check that the endpoint is up, its port, and the firewall"},
     {CURLE_OPERATION_TIMEDOUT, disposition::retry, reason::network, "connecting timed out",
@@ -267,6 +297,7 @@ struct curl_transport::exchange {
   bool malformed = false;  // and whether its answer is none, rather than another than was asked for
   std::array<char, CURL_ERROR_SIZE> curl_text{};
   CURLcode code = CURLE_OK;
+  const proxy_server* through = nullptr;
   bool finished = false;
   bool stalled = false;
   std::string stall_text;  // why it was cut
@@ -534,7 +565,7 @@ result<std::unique_ptr<curl_transport>> curl_transport::create(engine::reactor& 
   if (!own_authorities) {
     options.ca_bundle = first_readable(options.system_ca_bundles);
   } else if (::access(options.ca_bundle.c_str(), R_OK) != 0) {
-    error failure = engine::system_error(errno, "s3.ca_bundle " + options.ca_bundle,
+    error failure = engine::system_error(errno, options.ca_bundle_from + " " + options.ca_bundle,
                                          "it must name a readable PEM file of certificates");
     failure.what_now = disposition::fail;
     failure.why = reason::configuration;
@@ -639,10 +670,6 @@ void set_conduct(CURL* easy, const curl_options& options) {
   set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   set(easy, CURLOPT_FOLLOWLOCATION, 0L);
   set(easy, CURLOPT_PATH_AS_IS, 1L);
-  set(easy, CURLOPT_PROXY, options.proxy.c_str());
-  // With a proxy given, it is used for every host; without, NOPROXY keeps the environment out.
-  set(easy, CURLOPT_NOPROXY, options.proxy.empty() ? "*" : "");
-  set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
   set(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -659,6 +686,25 @@ void set_conduct(CURL* easy, const curl_options& options) {
   set(easy, CURLOPT_BUFFERSIZE, transfer_buffer_bytes);
   // A stop during name resolution must not wait for getaddrinfo: its thread ends by itself.
   set(easy, CURLOPT_QUICK_EXIT, 1L);
+}
+
+// What libcurl does with its own rules and the environment is settled before: NOPROXY is all or
+// nothing.
+void set_proxy(CURL* easy, const proxy_server* through, const std::string& ca_bundle) {
+  set(easy, CURLOPT_PROXY, through != nullptr ? through->url.c_str() : "");
+  set(easy, CURLOPT_NOPROXY, through != nullptr ? "" : "*");
+  if (through == nullptr) {
+    return;
+  }
+  set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  set(easy, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
+  if (!through->user.empty() || !through->password.empty()) {
+    set(easy, CURLOPT_PROXYUSERNAME, through->user.c_str());
+    set(easy, CURLOPT_PROXYPASSWORD, through->password.c_str());
+  }
+  if (!ca_bundle.empty()) {
+    set(easy, CURLOPT_PROXY_CAINFO, ca_bundle.c_str());
+  }
 }
 
 // Into `lines` libcurl's list of header lines for `request`, none of its own additions but Expect;
@@ -713,6 +759,8 @@ result<void> curl_transport::start(exchange& work) {
   work.owner = this;
   CURL* easy = work.easy;
   set_conduct(easy, _options);
+  work.through = request.direct ? nullptr : _options.proxies.for_url(request.url);
+  set_proxy(easy, work.through, _options.ca_bundle);
   if (_own_authorities) {
     // libcurl would trust its directory of certificates besides.
     set(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
@@ -800,8 +848,91 @@ void curl_transport::finish(exchange& work) {
   settle();
 }
 
+// Whether there is no way through the proxy, by what it said; nullopt: it did not say so.
+std::optional<error> curl_transport::refused_by_proxy(const exchange& work) const {
+  long answered = 0;
+  curl_easy_getinfo(work.easy, CURLINFO_HTTP_CONNECTCODE, &answered);
+  const bool unwrapped = work.finished && work.code == CURLE_OK && work.response.status == 407;
+  if (work.through == nullptr || (!unwrapped && (work.code == CURLE_OK || answered < 300))) {
+    return std::nullopt;
+  }
+  const std::string where = host_and_port(work.request.url);
+  if (unwrapped || answered == 407) {
+    return wants_login(where, *work.through);
+  }
+  error failure;
+  failure.what_now = answered >= 500 ? disposition::retry : disposition::fail;
+  failure.why = answered >= 500 ? reason::network : reason::access;
+  failure.code = "proxy_refused";
+  failure.message = where + ": the proxy " + shown(*work.through) +
+                    (answered >= 500 ? " cannot connect to it" : " refuses to connect to it") +
+                    " (CONNECT was answered with " + std::to_string(answered) + ")";
+  failure.remedy = "have the proxy allow CONNECT to " + where +
+                   ", or list the host in no_proxy if it can be reached without";
+  return failure;
+}
+
+// A libcurl failure.
+error curl_transport::broken_off(const exchange& work) const {
+  const fault& known = fault_of(work.code);
+  const std::string_view detail =
+      work.curl_text[0] != '\0' ? work.curl_text.data() : curl_easy_strerror(work.code);
+  error failure;
+  failure.what_now = known.what_now;
+  failure.why = known.why;
+  const bool about_trust =
+      known.code == CURLE_PEER_FAILED_VERIFICATION || known.code == CURLE_SSL_CACERT_BADFILE;
+  failure.remedy = about_trust && _options.ca_bundle.empty()
+                       ? no_authorities_remedy(_options.system_ca_bundles)
+                       : known.remedy;
+  failure.message = host_and_port(work.request.url);
+  if (work.through != nullptr) {
+    failure.message += " through the proxy " + shown(*work.through);
+  }
+  failure.message += std::string(": ") + known.what;
+  long system_code = 0;
+  curl_easy_getinfo(work.easy, CURLINFO_OS_ERRNO, &system_code);
+  if (system_code != 0 && known.code == CURLE_COULDNT_CONNECT) {
+    failure.message += std::string(": ") + ::strerrordesc_np(static_cast<int>(system_code));
+  }
+  failure.message += " (";
+  failure.message += detail;
+  failure.message += ')';
+
+  long verified = 0;
+  curl_easy_getinfo(work.easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+  if (known.code == CURLE_PEER_FAILED_VERIFICATION && verified == certificate_not_yet_valid) {
+    // A machine without a clock of its own begins somewhere in the past.
+    failure.what_now = disposition::retry;
+    failure.at_boot = true;
+    failure.remedy = "set this host's clock (NTP), which seems to be behind";
+  } else if (known.code == CURLE_SSL_CONNECT_ERROR && is_final_handshake(detail)) {
+    failure.what_now = disposition::fail;
+    if (detail.find("wrong version number") != std::string_view::npos) {
+      failure.message += ": nobody speaks TLS there";
+      failure.remedy =
+          "check the port, or write http:// in s3.endpoint_url if the store has no TLS";
+    }
+  } else if (known.code == CURLE_UNSUPPORTED_PROTOCOL && work.request.url.starts_with("http://")) {
+    failure.remedy = "check the port, or write https:// in s3.endpoint_url if the store speaks TLS";
+  }
+  const bool unreachable = known.code == CURLE_COULDNT_CONNECT ||
+                           known.code == CURLE_OPERATION_TIMEDOUT ||
+                           known.code == CURLE_COULDNT_RESOLVE_PROXY || known.code == CURLE_PROXY;
+  if (work.through != nullptr && unreachable) {
+    failure.remedy = "check " + work.through->from +
+                     " and that the proxy is up, or list the host in "
+                     "no_proxy if it can be reached without";
+  }
+  return failure;
+}
+
 result<http_response> curl_transport::outcome(exchange& work) const {
+  if (auto refused = refused_by_proxy(work); refused && !work.stalled) {
+    return std::move(*refused);
+  }
   if (work.finished && work.code == CURLE_OK) {
+    work.response.proxy = work.through != nullptr ? shown(*work.through) : "";
     return std::move(work.response);
   }
   const std::string where = host_and_port(work.request.url);
@@ -827,26 +958,7 @@ result<http_response> curl_transport::outcome(exchange& work) const {
     failure = *work.source_failure;
     return std::move(failure).within(where + ": the body of " + work.request.method);
   }
-  const fault& known = fault_of(work.code);
-  failure.what_now = known.what_now;
-  failure.why = known.why;
-  const bool about_trust =
-      known.code == CURLE_PEER_FAILED_VERIFICATION || known.code == CURLE_SSL_CACERT_BADFILE;
-  failure.remedy = about_trust && _options.ca_bundle.empty()
-                       ? no_authorities_remedy(_options.system_ca_bundles)
-                       : known.remedy;
-  failure.message = where + ": " + known.what;
-  long system_code = 0;
-  curl_easy_getinfo(work.easy, CURLINFO_OS_ERRNO, &system_code);
-  if (system_code != 0 && known.code == CURLE_COULDNT_CONNECT) {
-    failure.message += std::string(": ") + ::strerrordesc_np(static_cast<int>(system_code));
-  }
-  const std::string_view detail =
-      work.curl_text[0] != '\0' ? work.curl_text.data() : curl_easy_strerror(work.code);
-  failure.message += " (";
-  failure.message += detail;
-  failure.message += ')';
-  return failure;
+  return broken_off(work);
 }
 
 // Hands one event to libcurl and does what its callbacks recorded meanwhile.

@@ -40,6 +40,7 @@
 #include "engine/event.hh"
 #include "engine/reactor.hh"
 #include "s3/http_transport.hh"
+#include "s3/proxy.hh"
 #include "s3/rate_limit.hh"
 
 #include <chrono>
@@ -59,15 +60,15 @@ struct curl_options {
   // of the system's bundles and the system's directory of certificates, or else what libcurl was
   // built with. Verification itself cannot be switched off.
   std::string ca_bundle;
+  std::string ca_bundle_from = "s3.ca_bundle";  // the key or variable that says so
   // Where distributions keep their bundle, so that one static binary serves on all of them: Debian
   // and its kin, Arch and Gentoo; Fedora and RHEL, by both names; openSUSE; Alpine.
   std::vector<std::string> system_ca_bundles = {"/etc/ssl/certs/ca-certificates.crt",
                                                 "/etc/pki/tls/certs/ca-bundle.crt",
                                                 "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
                                                 "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
-  // "http://host:port" or what else libcurl understands. Empty: no proxy, whatever the environment
-  // says, because libraries here do not read it.
-  std::string proxy;
+  // Whatever the environment says besides, which libraries here do not read.
+  proxy_rules proxies;
   std::string user_agent = "btrfs_to_s3";
   // Idle connections kept for reuse; at least the number of exchanges in flight, so that each finds
   // its connection again.
@@ -135,6 +136,8 @@ class curl_transport final : public http_transport {
   engine::result<void> start(exchange& work);
   void finish(exchange& work);
   engine::result<http_response> outcome(exchange& work) const;
+  [[nodiscard]] std::optional<engine::error> refused_by_proxy(const exchange& work) const;
+  [[nodiscard]] engine::error broken_off(const exchange& work) const;
 
   void act(int fd, int readiness);
   void settle();

@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -69,6 +70,9 @@ bool endpoint::loopback() const {
 
 std::string endpoint::url(std::string_view path, std::string_view query) const {
   std::string text = scheme + "://" + host;
+  if (!zone.empty()) {
+    text.insert(text.find(']'), "%25" + zone);
+  }
   text += path;
   if (!query.empty()) {
     text += "?";
@@ -94,6 +98,7 @@ result<endpoint> parse_endpoint_url(const char* name, const std::string& text) {
   made.scheme = component(url.get(), CURLUPART_SCHEME);
   made.host = component(url.get(), CURLUPART_HOST);
   made.base_path = component(url.get(), CURLUPART_PATH);
+  made.zone = component(url.get(), CURLUPART_ZONEID);
   for (char& c : made.host) {
     if (static_cast<unsigned char>(c) >= 0x80) {
       return bad_url(name, text, "the host name is not ASCII: give its xn-- form");
@@ -123,8 +128,49 @@ result<endpoint> parse_endpoint_url(const char* name, const std::string& text) {
   return made;
 }
 
+const aws_partition& partition_of(std::string_view region) {
+  // "partitions.json" of AWS's SDKs.
+  static constexpr std::pair<std::string_view, aws_partition> others[] = {
+      {"cn-", {"amazonaws.com.cn", "api.amazonwebservices.com.cn", false}},
+      {"us-iso-", {"c2s.ic.gov", "", true}},
+      {"us-isob-", {"sc2s.sgov.gov", "", true}},
+      {"us-isof-", {"csp.hci.ic.gov", "", true}},
+      {"eu-isoe-", {"cloud.adc-e.uk", "", true}},
+      {"eusc-", {"amazonaws.eu", "api.amazonwebservices.eu", true}},
+  };
+  static constexpr aws_partition usual = {"amazonaws.com", "api.aws", true};
+  const auto* found = std::find_if(std::begin(others), std::end(others),
+                                   [&](const auto& one) { return region.starts_with(one.first); });
+  return found != std::end(others) ? found->second : usual;
+}
+
+namespace {
+
+result<endpoint> aws_endpoint(const std::string& region, const endpoint_variant& variant) {
+  const aws_partition& partition = partition_of(region);
+  const bool no_dualstack = !variant.dualstack.empty() && partition.dualstack_suffix.empty();
+  const bool no_fips = !variant.fips.empty() && !partition.fips;
+  if (no_dualstack || no_fips) {
+    error failure;
+    failure.why = engine::reason::configuration;
+    failure.message = (no_fips ? variant.fips : variant.dualstack) + ": S3 has no " +
+                      (no_fips ? "FIPS" : "dual-stack") + " endpoint in region " + region;
+    failure.remedy = "unset it, or name another region in s3.region";
+    return failure;
+  }
+  endpoint made;
+  made.scheme = "https";
+  made.host = std::string(variant.fips.empty() ? "s3" : "s3-fips") +
+              (variant.dualstack.empty() ? "." : ".dualstack.") + region + ".";
+  made.host += partition.suffix;
+  return made;
+}
+
+}  // namespace
+
 result<endpoint> make_endpoint(const std::string& endpoint_url, const std::string& region,
-                               const bucket_name& bucket, addressing style) {
+                               const bucket_name& bucket, addressing style,
+                               const endpoint_variant& variant, const std::string& url_from) {
   const std::string& name = bucket.str();
   if (name.empty() || name.size() > bucket_bytes_max || name == "." || name == ".." ||
       !consists_of(name, {lower_case, digits, ".-_", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"})) {
@@ -139,10 +185,18 @@ result<endpoint> make_endpoint(const std::string& endpoint_url, const std::strin
   endpoint made;
   const bool aws = endpoint_url.empty();
   if (aws) {
-    made.scheme = "https";
-    made.host = "s3." + region + ".amazonaws.com" + (region.starts_with("cn-") ? ".cn" : "");
+    auto of_aws = aws_endpoint(region, variant);
+    if (!of_aws) {
+      return std::move(of_aws.error());
+    }
+    made = std::move(*of_aws);
+  } else if (!variant.usual()) {
+    return bad_value(url_from.c_str(), endpoint_url,
+                     "an endpoint of its own is neither dual stack nor FIPS, which " +
+                         (variant.fips.empty() ? variant.dualstack : variant.fips) + " asks for",
+                     "unset one of the two");
   } else {
-    auto parsed = parse_endpoint_url("s3.endpoint_url", endpoint_url);
+    auto parsed = parse_endpoint_url(url_from.c_str(), endpoint_url);
     if (!parsed) {
       return std::move(parsed.error());
     }
@@ -163,7 +217,7 @@ result<endpoint> make_endpoint(const std::string& endpoint_url, const std::strin
   }
   const std::string host = made.host.substr(0, made.host.find_last_of(':'));
   if (is_ip_address(made.host) || is_ip_address(host)) {
-    return bad_value("s3.endpoint_url", endpoint_url,
+    return bad_value(url_from.c_str(), endpoint_url,
                      "virtual-hosted addressing needs a host name, not an address",
                      "set s3.addressing_style = \"path\"");
   }

@@ -14,10 +14,11 @@
 //     a body. A refused HEAD has none: it is believed unless it speaks of HTML. (Garage and
 //     Cloudflare R2 send none of the headers above with it.)
 //
-// 5xx, 408 and 429 are left alone, as they are repeated anyway, whoever says so; redirects are
-// judged by the client.
+// 408, 429 and 5xx but 511 are left alone, as they are repeated anyway, whoever says so. A redirect
+// is the store's with one of its headers or its document: they name another region.
 #pragma once
 
+#include "engine/error.hh"
 #include "s3/http_transport.hh"
 
 #include <optional>
@@ -40,5 +41,11 @@ enum class answer_kind {
 // "nginx/1.22.1 with 404, text/html: \"<html> <head>\"".
 [[nodiscard]] std::optional<std::string> foreign_answer(const http_response& answer,
                                                         std::string_view method, answer_kind kind);
+
+// What to make of it: who it probably is, by the answer's status, whether repeating can help, and
+// what to do. `endpoint` is where the request went ("https://host:port"), `somebody` what
+// foreign_answer() gave. The message has no subject yet.
+[[nodiscard]] engine::error foreign_error(const http_response& answer, const std::string& endpoint,
+                                          const std::string& somebody);
 
 }  // namespace bts3::s3

@@ -46,6 +46,9 @@ struct http_request {
   // shorter copy is left behind, and the caller wipes it.
   bool secret_answer = false;
   bool fresh_connection = false;  // do not reuse a pooled connection (after a failed attempt)
+  // Never through a proxy: what is asked belongs to this machine, as the metadata service of an
+  // instance does, and what it answers is a secret.
+  bool direct = false;
   // No byte in either direction for this long: the exchange is cut, disposition retry. Time in
   // which the body's source has nothing to send does not count.
   std::chrono::milliseconds stall_timeout{60'000};
@@ -59,6 +62,7 @@ struct http_response {
   header_list headers;  // names in lower case, values trimmed
   std::string body;     // what was collected; empty when body_target took it
   std::size_t body_target_bytes = 0;
+  std::string proxy;  // what it came through, "http://host:port (https_proxy)"; empty: nothing
 
   // The first header of that (lower-case) name, or nullopt.
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const {

@@ -66,6 +66,7 @@ http_request request_of(const char* method, const std::string& url, const char* 
   request.secret_answer = true;
   request.stall_timeout = stall_timeout;
   request.deadline = deadline;
+  request.direct = true;
   return request;
 }
 

@@ -31,7 +31,10 @@ class retrying_store::attempts {
   // Before each attempt.
   void begin() { _began = _owner._policy.now(); }
 
-  void succeeded() { _owner._last_success = _owner._policy.now(); }
+  void succeeded() {
+    _owner._last_success = _owner._policy.now();
+    _owner._any_success = true;
+  }
 
   // True after waiting: try again. False: the error is final.
   task<bool> again(const error& failure, engine::stop_token stop) {
@@ -50,14 +53,26 @@ class retrying_store::attempts {
     const auto progress = _owner._policy.patience_is_shared
                               ? _owner._last_success
                               : std::max(_since, _owner._last_success);
-    const auto left = _owner._policy.retry_for - (now - progress);
+    _first_failure = _count == 1 ? now : _first_failure;
+    auto left = patience() - (now - progress);
+    if (failure.at_boot) {
+      left = std::min<std::chrono::nanoseconds>(
+          left, _owner._policy.boot_patience - (now - _first_failure));
+    }
     if (left.count() <= 0) {
       co_return false;
     }
     const auto wait = std::max<std::chrono::nanoseconds>(backoff(), failure.retry_after);
     ++_owner._retries;
+    const bool shown = _owner._policy.on_wait != nullptr;
+    if (shown) {
+      _owner._policy.on_wait(
+          failure.message + ": attempt " + std::to_string(_count + 1) + ", given up in " +
+          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(left).count()) + " s");
+    }
     _owner._log.write(
-        engine::log_level::warning, "s3", "request_retried",
+        shown && _count > 1 ? engine::log_level::debug : engine::log_level::warning, "s3",
+        "request_retried",
         {{"verb", _verb},
          {"attempt", std::to_string(_count)},
          {"wait_ms",
@@ -65,6 +80,9 @@ class retrying_store::attempts {
          {"error", failure.message}});
     auto sleeping = _owner._loop.sleep_for(std::min<std::chrono::nanoseconds>(wait, left), stop);
     auto slept = co_await std::move(sleeping);
+    if (shown) {
+      _owner._policy.on_wait("");
+    }
     co_return slept.has_value();
   }
 
@@ -74,6 +92,13 @@ class retrying_store::attempts {
 
  private:
   using time_point = std::chrono::steady_clock::time_point;
+
+  [[nodiscard]] std::chrono::nanoseconds patience() const {
+    const retry_policy& policy = _owner._policy;
+    return policy.first_answer_within && !_owner._any_success
+               ? std::min(*policy.first_answer_within, policy.retry_for)
+               : policy.retry_for;
+  }
 
   // Of the attempt that has failed now.
   void note_progress(time_point now) {
@@ -100,6 +125,7 @@ class retrying_store::attempts {
   const char* _verb;
   kind _what;
   time_point _began;
+  time_point _first_failure;
   time_point _since;  // this request's last sign of progress, or its first failure
   int _count = 0;
   int _blaming = 0;

@@ -28,6 +28,8 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
+#include <string>
 
 namespace bts3::s3 {
 
@@ -43,7 +45,16 @@ struct retry_policy {
   // For all requests together: one that begins when `retry_for` is over gets a single attempt. For
   // commands that somebody waits for; a store that idles for long must not begin like that.
   bool patience_is_shared = false;
+  // What may pass once the network has come up after boot (error::at_boot) gets no more than this,
+  // from a request's first failure on: DHCP, WiFi, VPN and NTP take seconds to minutes.
+  std::chrono::milliseconds boot_patience{600'000};
+  // Until any request has succeeded, instead of retry_for where it is shorter: whoever waits at a
+  // terminal is told soon that the store cannot be reached at all.
+  std::optional<std::chrono::milliseconds> first_answer_within;
   int blaming_attempts_max = 5;  // attempts, the first one included
+  // Called with what is to be shown of a wait, and with "" when it is over; where it is set the log
+  // has the first failure of each request as a warning and the rest for debugging.
+  std::function<void(const std::string&)> on_wait;
   // Called for each 429 and 503; may be empty.
   std::function<void()> on_throttled;
   // Uniform in [0, 1); injected so that tests know the waits.
@@ -108,6 +119,7 @@ class retrying_store final : public object_store {
   std::uint64_t _retries = 0;
   // When any request last succeeded: the limit is time without progress, not time.
   std::chrono::steady_clock::time_point _last_success;
+  bool _any_success = false;
 };
 
 }  // namespace bts3::s3

@@ -412,6 +412,7 @@ error s3_client::in_the_middle(error failure) const {
     failure.what_now = disposition::retry;
     failure.why = reason::network;
   }
+  failure.at_boot = failure.at_boot && !_understood;
   return failure;
 }
 
@@ -420,15 +421,10 @@ std::optional<error> s3_client::foreign(const call& what, const http_response& a
   if (!somebody) {
     return std::nullopt;
   }
-  error failure;
-  failure.what_now = disposition::retry;
-  failure.why = reason::network;
-  failure.code = "foreign_answer";
-  failure.message = subject_of(what) + ": what answered for " + _options.where.host +
-                    " is no object store: " + *somebody;
-  failure.remedy =
-      "a proxy, a web server or a portal answers on the way to the store: check s3.endpoint_url "
-      "and the network";
+  error failure =
+      foreign_error(answer, _options.where.scheme + "://" + _options.where.host, *somebody);
+  // Whoever has reached the store before has waited for the network already.
+  failure.at_boot = failure.at_boot && !_understood;
   if (answer.status == 413) {
     // It is meant for us all the same, and stays.
     failure.what_now = disposition::fail;
@@ -437,7 +433,7 @@ std::optional<error> s3_client::foreign(const call& what, const http_response& a
     failure.status = answer.status;
     failure.remedy = too_large_remedy;
   }
-  return failure;
+  return std::move(failure).within(subject_of(what));
 }
 
 // A signature proves who asks without telling the secret; a session token is sent as it is, but is

@@ -1,6 +1,7 @@
 #include "s3/sts.hh"
 
 #include "engine/secret_string.hh"
+#include "s3/aws_settings.hh"
 #include "s3/clock_correction.hh"
 #include "s3/credential_document.hh"
 #include "s3/endpoint.hh"
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <iterator>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace bts3::s3 {
@@ -32,20 +34,56 @@ constexpr std::size_t answer_bytes_max = 256 * 1024;
 constexpr std::chrono::seconds stall_timeout{10};
 constexpr std::chrono::seconds deadline{60};  // with name resolution, TCP and TLS
 
-result<endpoint> sts_endpoint(const source_context& with, const std::string& region) {
+// Regions that are older than regional endpoints ("AWS STS Regional endpoints" in the SDKs'
+// reference guide).
+constexpr std::string_view legacy_regions[] = {
+    "ap-northeast-1", "ap-south-1",   "ap-southeast-1", "ap-southeast-2",
+    "aws-global",     "ca-central-1", "eu-central-1",   "eu-north-1",
+    "eu-west-1",      "eu-west-2",    "eu-west-3",      "sa-east-1",
+    "us-east-1",      "us-east-2",    "us-west-1",      "us-west-2"};
+
+// Where STS is; `region`, which the signature names, becomes another where that is.
+result<endpoint> sts_endpoint(const source_context& with, std::string& region) {
   // It becomes part of a host name and of the signature's header.
   if (region.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_") != std::string::npos) {
     return unusable("the region for STS, \"" + one_line(region) + "\", is none",
                     "correct AWS_REGION, AWS_DEFAULT_REGION or the profile's region");
   }
-  for (const char* variable : {"AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"}) {
-    if (const std::string url = value_of(with.environment, variable); !url.empty()) {
-      return parse_endpoint_url(variable, url);
-    }
+  if (const named_value url = configured_url("sts", with.environment); !url.value.empty()) {
+    return parse_endpoint_url(url.from.c_str(), url.value);
+  }
+  auto variant = wanted_variant(with.environment);
+  if (!variant) {
+    return std::move(variant.error());
+  }
+  auto legacy = legacy_sts(with.environment);
+  if (!legacy) {
+    return std::move(legacy.error());
   }
   endpoint made;
   made.scheme = "https";
-  made.host = "sts." + region + ".amazonaws.com" + (region.starts_with("cn-") ? ".cn" : "");
+  const bool has_global = std::find(std::begin(legacy_regions), std::end(legacy_regions), region) !=
+                          std::end(legacy_regions);
+  if (*legacy && has_global && variant->usual()) {
+    region = "us-east-1";
+    made.host = "sts.amazonaws.com";
+    return made;
+  }
+  const aws_partition& partition = partition_of(region);
+  const bool no_dualstack = !variant->dualstack.empty() && partition.dualstack_suffix.empty();
+  if (no_dualstack || (!variant->fips.empty() && !partition.fips)) {
+    error failure =
+        unusable((no_dualstack ? variant->dualstack : variant->fips) + ": STS has no " +
+                     (no_dualstack ? "dual-stack" : "FIPS") + " endpoint in region " + region,
+                 "unset it, or name another region");
+    failure.why = reason::configuration;
+    return failure;
+  }
+  // GovCloud's usual endpoints are FIPS already.
+  const bool named_fips =
+      !variant->fips.empty() && !(region.starts_with("us-gov-") && variant->dualstack.empty());
+  made.host = (named_fips ? "sts-fips." : "sts.") + region + ".";
+  made.host += variant->dualstack.empty() ? partition.suffix : partition.dualstack_suffix;
   return made;
 }
 
@@ -155,7 +193,8 @@ task<result<credentials>> assume_role_with_web_identity(const source_context& wi
     co_return unusable(wanted.source + ": token file " + token_file + ": " + token.error().message,
                        "it must hold the web identity's token");
   }
-  auto where = sts_endpoint(with, region_of(with, wanted));
+  std::string region = region_of(with, wanted);
+  auto where = sts_endpoint(with, region);
   if (!where) {
     co_return std::move(where.error());
   }
@@ -184,7 +223,7 @@ task<result<credentials>> assume_role_with_web_identity(const source_context& wi
 
 task<result<credentials>> assume_role(const source_context& with, role_request wanted,
                                       credentials who, engine::stop_token stop) {
-  const std::string region = region_of(with, wanted);
+  std::string region = region_of(with, wanted);
   auto where = sts_endpoint(with, region);
   if (!where) {
     co_return std::move(where.error());

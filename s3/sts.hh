@@ -1,9 +1,10 @@
 // The Security Token Service: a role's temporary credentials, for a web identity's token or signed
 // with other credentials ("AWS Security Token Service API Reference").
 //
-// The address is AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL (stores that imitate AWS often serve STS
-// there), or https://sts.REGION.amazonaws.com. A session's length is the role's default (an hour)
-// unless duration_seconds says otherwise.
+// The address is what configured_url() has for it (stores that imitate AWS often serve STS at their
+// own), else AWS's for the region, in the variant that is wanted, or, where
+// AWS_STS_REGIONAL_ENDPOINTS is "legacy", the global one for the regions that had no other. A
+// session's length is the role's default (an hour) unless duration_seconds says otherwise.
 #pragma once
 
 #include "engine/result.hh"

@@ -237,7 +237,7 @@ BOOST_AUTO_TEST_CASE(the_region_comes_from_variables_before_the_profile) {
   BOOST_TEST(find_region(here.lookup()).value_or("") == "eu-west-2");
 }
 
-BOOST_AUTO_TEST_CASE(nested_settings_and_odd_lines_are_left_out) {
+BOOST_AUTO_TEST_CASE(nested_settings_have_their_blocks_name_and_odd_lines_are_left_out) {
   const profile_map profiles = parse_profiles(
       "orphan = 1\n[default]\ns3 =\n  max_concurrent_requests = 20\n\taws_access_key_id = nested\n"
       "aws_access_key_id = first\naws_access_key_id = last\nno equals sign\n; comment = 1\n"
@@ -247,7 +247,9 @@ BOOST_AUTO_TEST_CASE(nested_settings_and_odd_lines_are_left_out) {
   BOOST_TEST(plain.at("aws_access_key_id") == "last");
   BOOST_TEST(plain.at("s3") == "");
   BOOST_TEST(plain.at("region") == "again");
-  BOOST_TEST(plain.size() == 3U);
+  BOOST_TEST(plain.at("s3.max_concurrent_requests") == "20");
+  BOOST_TEST(plain.at("s3.aws_access_key_id") == "nested");
+  BOOST_TEST(plain.size() == 5U);
   BOOST_TEST(profiles.at("two words").at("region") == "x");
   BOOST_TEST(profiles.at("unclosed").at("region") == "y");
 }

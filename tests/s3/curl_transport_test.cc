@@ -2,9 +2,16 @@
 
 #include "tests/s3/wire_support.hh"
 #include "tests/support/closed_port.hh"
+#include "tests/support/small_proxy.hh"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
+#include <string>
 #include <thread>
 
 using namespace bts3;
@@ -28,6 +35,49 @@ void check_network_error(const engine::result<s3::http_response>& answer) {
   BOOST_REQUIRE(!answer.has_value());
   BOOST_TEST((answer.error().what_now == disposition::retry));
   BOOST_TEST((answer.error().why == reason::network));
+}
+
+// Takes one connection, reads what comes first, says `text`, and closes.
+class saying_server {
+ public:
+  explicit saying_server(std::string text) {
+    _listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    BOOST_REQUIRE(::bind(_listener, generic, length) == 0 && ::listen(_listener, 4) == 0 &&
+                  ::getsockname(_listener, generic, &length) == 0);
+    _host = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    _thread = std::thread([fd = _listener, text = std::move(text)] {
+      const int client = ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC);
+      char piece[4096];
+      if (::recv(client, piece, sizeof piece, 0) > 0 && !text.empty()) {
+        ::send(client, text.data(), text.size(), MSG_NOSIGNAL);
+      }
+      ::close(client);
+    });
+  }
+  ~saying_server() {
+    ::shutdown(_listener, SHUT_RDWR);  // where nobody has come
+    _thread.join();
+    ::close(_listener);
+  }
+  saying_server(const saying_server&) = delete;
+  saying_server& operator=(const saying_server&) = delete;
+  [[nodiscard]] const std::string& host() const { return _host; }
+
+ private:
+  int _listener = -1;
+  std::string _host;
+  std::thread _thread;
+};
+
+s3::proxy_rules proxy_at(const std::string& place) {
+  auto parsed = s3::parse_proxy("s3.proxy", place);
+  BOOST_REQUIRE_MESSAGE(parsed.has_value(), error_text(parsed));
+  return s3::proxy_rules(*parsed);
 }
 
 void check_contains(const std::string& text, const std::string& part) {
@@ -390,13 +440,58 @@ BOOST_AUTO_TEST_CASE(a_tls_connection_that_is_reset_or_stalled_ends_as_a_plain_o
   BOOST_TEST(stored->status == 200);
 }
 
-BOOST_AUTO_TEST_CASE(tls_towards_a_port_that_speaks_http_fails_with_a_remedy) {
+BOOST_AUTO_TEST_CASE(tls_towards_a_port_without_it_is_final_and_named) {
+  const saying_server web("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
   wire net;
-  const auto answer = net.perform(
-      http_request("GET", "https://127.0.0.1:" + std::to_string(net.server.port()) + "/bucket"));
+  const auto answer = net.perform(http_request("GET", "https://" + web.host() + "/bucket"));
   BOOST_REQUIRE(!answer.has_value());
-  check_contains(answer.error().message, "TLS");
-  BOOST_TEST(!answer.error().remedy.empty());
+  BOOST_TEST((answer.error().what_now == disposition::fail));
+  check_contains(answer.error().message, "nobody speaks TLS there");
+  check_contains(answer.error().remedy, "http:// in s3.endpoint_url");
+}
+
+BOOST_AUTO_TEST_CASE(http_towards_a_port_with_tls_is_final_and_named) {
+  const saying_server tls(std::string("\x15\x03\x01\x00\x02\x02\x46", 7));  // an alert
+  wire net;
+  const auto answer = net.perform(http_request("GET", "http://" + tls.host() + "/bucket/key"));
+  BOOST_REQUIRE(!answer.has_value());
+  BOOST_TEST((answer.error().what_now == disposition::fail));
+  check_contains(answer.error().remedy, "https:// in s3.endpoint_url");
+}
+
+BOOST_AUTO_TEST_CASE(a_handshake_that_is_cut_off_may_succeed_later) {
+  const saying_server gone("");
+  wire net;
+  const auto answer = net.perform(http_request("GET", "https://" + gone.host() + "/bucket/key"));
+  check_network_error(answer);
+  BOOST_TEST(!answer.error().at_boot);
+}
+
+BOOST_AUTO_TEST_CASE(a_certificate_that_is_not_valid_yet_may_be_so_after_boot) {
+  scripted_s3_options with_tls;
+  with_tls.tls = true;
+  with_tls.certificate_valid_from = 3600s;
+  scripted_s3_server other(with_tls);
+  s3::curl_options options;
+  options.ca_bundle = other.ca_path();
+  wire net({}, options);
+  const auto answer = net.perform(http_request("GET", other.https_url() + "/bucket/key"));
+  check_network_error(answer);
+  BOOST_TEST(answer.error().at_boot);
+  check_contains(answer.error().remedy, "clock");
+}
+
+BOOST_AUTO_TEST_CASE(a_certificate_that_has_expired_is_final) {
+  scripted_s3_options with_tls;
+  with_tls.tls = true;
+  with_tls.certificate_valid_from = -2 * 86'400s;
+  scripted_s3_server other(with_tls);
+  s3::curl_options options;
+  options.ca_bundle = other.ca_path();
+  wire net({}, options);
+  const auto answer = net.perform(http_request("GET", other.https_url() + "/bucket/key"));
+  BOOST_REQUIRE(!answer.has_value());
+  BOOST_TEST((answer.error().what_now == disposition::fail));
 }
 
 BOOST_AUTO_TEST_CASE(a_ca_bundle_that_cannot_be_read_is_a_configuration_error) {
@@ -698,9 +793,117 @@ BOOST_AUTO_TEST_CASE(the_environment_names_no_proxy_but_an_option_does) {
   ::unsetenv("http_proxy");
   ::unsetenv("all_proxy");
   s3::curl_options options;
-  options.proxy = "http://" + nobody.host();
+  options.proxies = s3::proxy_rules(*s3::parse_proxy("s3.proxy", "http://" + nobody.host()));
   wire net({}, options);
   check_network_error(net.perform(net.request("GET", "key")));
+}
+
+BOOST_AUTO_TEST_CASE(a_proxy_forwards_http_and_tunnels_https) {
+  scripted_s3_options with_tls;
+  with_tls.tls = true;
+  scripted_s3_server store(with_tls);
+  const small_proxy proxy;
+  s3::curl_options options;
+  options.ca_bundle = store.ca_path();
+  options.proxies = proxy_at(proxy.host());
+  wire net({}, options);
+  const std::string port = std::to_string(store.port());
+  // A name that nobody but the proxy resolves.
+  const auto plain =
+      net.perform(http_request("GET", "http://store.invalid:" + port + "/bucket/key"));
+  BOOST_REQUIRE_MESSAGE(plain.has_value(), error_text(plain));
+  check_contains(plain->proxy, "http://" + proxy.host() + " (s3.proxy)");
+  const std::string body = random_text(5 * mebibyte + 3);
+  http_request up("PUT", store.https_url() + "/bucket/key");
+  up.headers.emplace_back("Authorization", "test");
+  up.body = bytes_of(body);
+  const auto stored = net.perform(std::move(up));
+  BOOST_REQUIRE_MESSAGE(stored.has_value(), error_text(stored));
+  BOOST_TEST(stored->status == 200);
+  BOOST_TEST(
+      proxy.lines() == (std::vector<std::string>{"GET http://store.invalid:" + port + "/bucket/key",
+                                                 "CONNECT " + store.https_url().substr(8)}),
+      boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(what_belongs_to_this_machine_goes_through_no_proxy) {
+  const small_proxy proxy;
+  s3::curl_options options;
+  options.proxies = proxy_at(proxy.host());
+  wire net({}, options);
+  http_request direct = net.request("GET", "key");
+  direct.direct = true;
+  const auto answer = net.perform(std::move(direct));
+  BOOST_REQUIRE_MESSAGE(answer.has_value(), error_text(answer));
+  BOOST_TEST(answer->proxy.empty());
+  BOOST_TEST(proxy.lines().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_proxy_that_wants_a_login_gets_it_or_is_named) {
+  scripted_s3_options with_tls;
+  with_tls.tls = true;
+  scripted_s3_server store(with_tls);
+  small_proxy_options guarded;
+  guarded.login = "me@home:hunter2";
+  const small_proxy proxy(guarded);
+  const std::string plain_url = "http://127.0.0.1:" + std::to_string(store.port()) + "/bucket/key";
+  for (const std::string& url : {plain_url, store.https_url() + "/bucket/key"}) {
+    for (const auto& [login, said] :
+         {std::pair<const char*, const char*>{"", "wants a login (407)"},
+          {"me%40home:wrong@", "does not accept the login"}}) {
+      s3::curl_options options;
+      options.ca_bundle = store.ca_path();
+      options.proxies = proxy_at(login + proxy.host());
+      wire net({}, options);
+      const auto answer = net.perform(http_request("GET", url));
+      BOOST_REQUIRE_MESSAGE(!answer.has_value(), url);
+      BOOST_TEST((answer.error().what_now == disposition::fail), url);
+      BOOST_TEST((answer.error().why == reason::access));
+      check_contains(answer.error().message, said);
+      check_contains(answer.error().message, proxy.host());
+      check_contains(answer.error().remedy, "s3.proxy");
+      BOOST_TEST(answer.error().text().find("wrong") == std::string::npos);
+    }
+    s3::curl_options options;
+    options.ca_bundle = store.ca_path();
+    options.proxies = proxy_at("me%40home:hunter2@" + proxy.host());
+    wire net({}, options);
+    const auto answer = net.perform(http_request("GET", url));
+    BOOST_REQUIRE_MESSAGE(answer.has_value(), error_text(answer));
+  }
+  for (const recorded_request& one : store.requests()) {
+    BOOST_TEST(one.header("proxy-authorization").empty());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_proxy_that_refuses_to_connect_is_named_and_final_unless_it_cannot) {
+  for (const int status : {403, 405, 502, 503}) {
+    small_proxy_options closed;
+    closed.refuses_connect_with = status;
+    const small_proxy proxy(closed);
+    s3::curl_options options;
+    options.proxies = proxy_at(proxy.host());
+    wire net({}, options);
+    const auto answer = net.perform(http_request("GET", "https://store.invalid/bucket/key"));
+    BOOST_REQUIRE(!answer.has_value());
+    BOOST_TEST((answer.error().what_now == (status < 500 ? disposition::fail : disposition::retry)),
+               status);
+    check_contains(answer.error().message, "CONNECT was answered with " + std::to_string(status));
+    check_contains(answer.error().remedy, "no_proxy");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_proxy_that_is_not_there_is_named) {
+  const closed_port nobody;
+  for (const std::string& host : {nobody.host(), std::string("proxy.invalid:3128")}) {
+    s3::curl_options options;
+    options.proxies = proxy_at(host);
+    wire net({}, options);
+    const auto answer = net.perform(net.request("GET", "key"));
+    check_network_error(answer);
+    check_contains(answer.error().message, "through the proxy http://" + host + " (s3.proxy)");
+    check_contains(answer.error().remedy, "check s3.proxy");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(an_address_that_is_no_url_is_a_configuration_error) {

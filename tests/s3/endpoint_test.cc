@@ -33,6 +33,59 @@ BOOST_AUTO_TEST_CASE(china_is_a_partition_of_its_own) {
   BOOST_TEST(made("", "cn-north-1", "backups") == "https backups.s3.cn-north-1.amazonaws.com.cn ");
 }
 
+BOOST_AUTO_TEST_CASE(each_partition_has_a_domain_of_its_own) {
+  BOOST_TEST(made("", "us-gov-west-1", "b") == "https b.s3.us-gov-west-1.amazonaws.com ");
+  BOOST_TEST(made("", "us-iso-east-1", "b") == "https b.s3.us-iso-east-1.c2s.ic.gov ");
+  BOOST_TEST(made("", "us-isob-east-1", "b") == "https b.s3.us-isob-east-1.sc2s.sgov.gov ");
+  BOOST_TEST(made("", "us-isof-south-1", "b") == "https b.s3.us-isof-south-1.csp.hci.ic.gov ");
+  BOOST_TEST(made("", "eu-isoe-west-1", "b") == "https b.s3.eu-isoe-west-1.cloud.adc-e.uk ");
+  BOOST_TEST(made("", "eusc-de-east-1", "b") == "https b.s3.eusc-de-east-1.amazonaws.eu ");
+}
+
+BOOST_AUTO_TEST_CASE(dual_stack_and_fips_have_hosts_of_their_own) {
+  const auto host = [](const std::string& region, bool dualstack, bool fips,
+                       const std::string& url = "") {
+    endpoint_variant variant;
+    variant.dualstack = dualstack ? "AWS_USE_DUALSTACK_ENDPOINT" : "";
+    variant.fips = fips ? "AWS_USE_FIPS_ENDPOINT" : "";
+    const auto where = make_endpoint(url, region, bucket_name("b"), addressing::automatic, variant,
+                                     "AWS_ENDPOINT_URL");
+    return where ? where->host : where.error().text();
+  };
+  BOOST_TEST(host("eu-west-1", true, false) == "b.s3.dualstack.eu-west-1.amazonaws.com");
+  BOOST_TEST(host("us-east-1", false, true) == "b.s3-fips.us-east-1.amazonaws.com");
+  BOOST_TEST(host("us-gov-east-1", true, true) ==
+             "b.s3-fips.dualstack.us-gov-east-1.amazonaws.com");
+  BOOST_TEST(host("cn-north-1", true, false) == "b.s3.dualstack.cn-north-1.amazonaws.com.cn");
+  BOOST_TEST(host("cn-north-1", false, true) ==
+             "AWS_USE_FIPS_ENDPOINT: S3 has no FIPS endpoint in region cn-north-1; unset it, or "
+             "name another region in s3.region");
+  BOOST_TEST(
+      host("us-iso-east-1", true, false)
+          .starts_with(
+              "AWS_USE_DUALSTACK_ENDPOINT: S3 has no dual-stack endpoint in region us-iso-east-1"));
+  for (const bool fips : {false, true}) {
+    const std::string text = host("r", !fips, fips, "https://store");
+    BOOST_TEST(text.starts_with("AWS_ENDPOINT_URL = \"https://store\": "), text);
+    BOOST_TEST(text.find(fips ? "AWS_USE_FIPS_ENDPOINT" : "AWS_USE_DUALSTACK_ENDPOINT") !=
+                   std::string::npos,
+               text);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_zone_of_a_link_local_address_is_in_the_url_and_not_in_host) {
+  for (const char* text :
+       {"http://[fe80::1%25eth0]:9000/base", "http://[fe80::1%eth0]:9000/base"}) {
+    const auto where = make_endpoint(text, "us-east-1", bucket_name("b"), addressing::automatic);
+    BOOST_REQUIRE_MESSAGE(where.has_value(), text);
+    BOOST_TEST(where->host == "[fe80::1]:9000");
+    BOOST_TEST(where->url("/base/b/k", "x=1") == "http://[fe80::1%25eth0]:9000/base/b/k?x=1");
+  }
+  const auto plain = parse_endpoint_url("s3.endpoint_url", "https://[fe80::2%251]");
+  BOOST_REQUIRE(plain.has_value());
+  BOOST_TEST(plain->url("/", "") == "https://[fe80::2%251]/");
+}
+
 BOOST_AUTO_TEST_CASE(requests_to_loopback_addresses_stay_on_this_machine) {
   const auto stays = [](const char* url) {
     return parse_endpoint_url("s3.endpoint_url", url).value().loopback();

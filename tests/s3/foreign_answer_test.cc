@@ -81,8 +81,54 @@ BOOST_AUTO_TEST_CASE(whoever_sends_a_stores_headers_is_the_store) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(what_is_repeated_anyway_and_redirects_are_left_alone) {
-  for (const int status : {301, 302, 307, 408, 429, 500, 502, 503, 504}) {
+BOOST_AUTO_TEST_CASE(each_kind_of_somebody_else_has_a_sentence_and_a_remedy_of_its_own) {
+  struct expectation {
+    http_response answer;
+    const char* sentence;
+    const char* remedy;
+    engine::disposition what_now;
+    bool at_boot;
+  };
+  const std::string page = "<html>no</html>";
+  const auto retry = engine::disposition::retry;
+  const auto fail = engine::disposition::fail;
+  for (const expectation& one :
+       {expectation{bare_answer(302, {{"location", "http://portal.example/login"}}),
+                    "is sent on to http://portal.example/login", "sign in to the network", retry,
+                    true},
+        {bare_answer(307), "is sent on to nowhere", "sign in to the network", retry, true},
+        {bare_answer(301, {{"location", "https://s3.example:9000/b/k"}}),
+         "the endpoint wants https", "write https://", fail, false},
+        {bare_answer(407, {}, page), "a proxy on the way wants a login", "s3.proxy", fail, false},
+        {bare_answer(413, {{"server", "nginx"}}, page), "limits the size of requests",
+         "s3.part_size_bytes", fail, false},
+        {bare_answer(511, {}, page), "wants somebody to sign in", "sign in", retry, true},
+        {bare_answer(403, {}, page), "a filter or a firewall on the way", "let this host reach",
+         retry, true},
+        {bare_answer(400, {}, "<html>The plain HTTP request was sent to HTTPS port"),
+         "the port wants https", "write https://", fail, false},
+        {bare_answer(404, {}, page), "is no object store", "check s3.endpoint_url", retry,
+         false}}) {
+    const auto somebody = foreign_answer(one.answer, "PUT", answer_kind::object);
+    BOOST_REQUIRE_MESSAGE(somebody.has_value(), one.sentence);
+    const engine::error failure = foreign_error(one.answer, "http://s3.example:9000", *somebody);
+    BOOST_TEST(failure.message.find(one.sentence) != std::string::npos, failure.message);
+    BOOST_TEST(failure.message.find("http://s3.example:9000") != std::string::npos);
+    BOOST_TEST(failure.remedy.find(one.remedy) != std::string::npos, failure.remedy);
+    BOOST_TEST((failure.what_now == one.what_now), one.sentence);
+    BOOST_TEST(failure.at_boot == one.at_boot, one.sentence);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_redirect_of_the_stores_is_believed) {
+  BOOST_TEST(judged(bare_answer(301, {{"x-amz-bucket-region", "eu-west-1"}}), "HEAD") == believed);
+  BOOST_TEST(judged(bare_answer(307, {}, "<Error><Code>TemporaryRedirect</Code></Error>")) ==
+             believed);
+  BOOST_TEST(judged(bare_answer(302, {{"location", "http://portal"}}), "HEAD") != believed);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_repeated_anyway_is_left_alone) {
+  for (const int status : {408, 429, 500, 502, 503, 504}) {
     BOOST_TEST(judged(bare_answer(status, {{"content-type", "text/html"}}, "<html>wait")) ==
                believed);
   }

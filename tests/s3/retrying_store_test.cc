@@ -199,6 +199,54 @@ BOOST_AUTO_TEST_CASE(patience_that_is_shared_is_used_up_once) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(
+    what_may_pass_after_boot_is_repeated_for_minutes_and_not_for_the_whole_patience) {
+  auto now = std::make_shared<std::chrono::steady_clock::time_point>();
+  retry_policy policy = fast_policy();
+  policy.retry_for = std::chrono::hours(1);
+  policy.now = [now] { return *now += std::chrono::seconds(30); };
+  engine::error early = failure_with(disposition::retry, reason::network, "early");
+  early.at_boot = true;
+  scene here(policy);
+  for (std::size_t step = 1; step <= 100; ++step) {
+    here.memory.fail_at(step, early);
+  }
+  BOOST_TEST(here.head().error().code == "early");
+  const std::size_t tries = here.memory.steps();
+  BOOST_TEST(tries > 5U);
+  BOOST_TEST(tries <= 21U);  // ten minutes of half a minute each
+}
+
+BOOST_AUTO_TEST_CASE(until_the_first_answer_patience_is_shorter_and_waits_are_shown) {
+  auto now = std::make_shared<std::chrono::steady_clock::time_point>();
+  std::vector<std::string> shown;
+  retry_policy policy = fast_policy();
+  policy.retry_for = std::chrono::hours(1);
+  policy.first_answer_within = std::chrono::seconds(30);
+  policy.now = [now] { return *now += std::chrono::seconds(5); };
+  policy.on_wait = [&shown](const std::string& text) { shown.push_back(text); };
+  scene here(policy);
+  for (std::size_t step = 1; step <= 60; ++step) {
+    here.memory.fail_at(step, memory_store::lost_connection());
+  }
+  BOOST_TEST(!here.head().has_value());
+  BOOST_TEST(here.memory.steps() <= 7U);
+  BOOST_REQUIRE(shown.size() >= 2U);
+  BOOST_TEST(shown[0].find("attempt 2, given up in ") != std::string::npos, shown[0]);
+  BOOST_TEST(shown[1].empty());
+  // One warning, whatever number of attempts.
+  BOOST_TEST(std::count_if(here.log.lines.begin(), here.log.lines.end(), [](const auto& line) {
+               return line.find("warning") != std::string::npos;
+             }) <= 1);
+
+  scene answered(policy);
+  BOOST_TEST(answered.head().has_value());
+  for (std::size_t step = 2; step <= 22; ++step) {
+    answered.memory.fail_at(step, memory_store::lost_connection());
+  }
+  BOOST_TEST(answered.head().has_value());  // 21 failures are no reason to end now
+}
+
 BOOST_AUTO_TEST_CASE(the_success_of_others_is_progress) {
   // One request fails for three times retry_for, while another succeeds all the time.
   struct play {

@@ -194,18 +194,22 @@ BOOST_AUTO_TEST_CASE(what_is_no_http_is_a_matter_of_configuration_at_first_only)
   check_no_answer(here.head_error());
 }
 
-BOOST_AUTO_TEST_CASE(a_redirect_is_a_matter_of_configuration_at_first_only) {
+BOOST_AUTO_TEST_CASE(a_redirect_is_worth_minutes_at_first_and_an_outage_later) {
   strange_scene here;
   for (const int status : {301, 302, 307, 308}) {
     here.transport.then(bare_answer(status, {{"location", "http://portal.example/"}}));
-    BOOST_TEST((here.head_error().what_now == disposition::fail));
+    const engine::error failure = here.head_error();
+    check_no_answer(failure);
+    BOOST_TEST(failure.at_boot);
   }
   here.transport.then(refusal(301, "PermanentRedirect"));
   BOOST_TEST((here.text_error().why == reason::configuration));
   here.greet();
   for (const int status : {301, 302, 307, 308}) {
     here.transport.then(bare_answer(status, {{"location", "http://portal.example/"}}));
-    check_no_answer(here.head_error());
+    const engine::error failure = here.head_error();
+    check_no_answer(failure);
+    BOOST_TEST(!failure.at_boot);
   }
 }
 

@@ -466,14 +466,14 @@ int listen_locally(int& port) {
 
 // A TLS server context with a new self-signed certificate for 127.0.0.1 and localhost, which is
 // also written to `pem_path`.
-SSL_CTX* make_tls_context(const std::string& pem_path) {
+SSL_CTX* make_tls_context(const std::string& pem_path, std::chrono::seconds valid_from) {
   EVP_PKEY* key = EVP_EC_gen("P-256");
   X509* certificate = X509_new();
   require(key != nullptr && certificate != nullptr, "key");
   X509_set_version(certificate, 2);
   ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-  X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 24L * 3600);
+  X509_gmtime_adj(X509_getm_notBefore(certificate), valid_from.count());
+  X509_gmtime_adj(X509_getm_notAfter(certificate), valid_from.count() + 25L * 3600);
   X509_set_pubkey(certificate, key);
   X509_NAME* name = X509_get_subject_name(certificate);
   X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
@@ -708,7 +708,7 @@ scripted_s3_server::scripted_s3_server(scripted_s3_options options)
     const char* directory = std::getenv("TMPDIR");
     self.ca_file = std::string(directory != nullptr ? directory : "/tmp") + "/scripted-s3-" +
                    std::to_string(::getpid()) + '-' + std::to_string(self.http_port) + ".pem";
-    self.tls_context = make_tls_context(self.ca_file);
+    self.tls_context = make_tls_context(self.ca_file, self.options.certificate_valid_from);
     self.https_listener = listen_locally(self.https_port);
     self.acceptors.emplace_back([&self] { self.accept_all(self.https_listener, true); });
   }

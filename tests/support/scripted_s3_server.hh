@@ -162,7 +162,9 @@ class scripted_action {
 
 struct scripted_s3_options {
   scripted_s3_options() = default;
-  bool tls = false;                  // also listen with TLS, certificate self-signed for 127.0.0.1
+  bool tls = false;  // also listen with TLS, certificate self-signed for 127.0.0.1
+  // From now on; for a day and an hour.
+  std::chrono::seconds certificate_valid_from{-3600};
   bool enforce_part_minimum = true;  // 5 MiB for every part but the last
   // Refuse every x-amz-checksum-* header, as stores do that do not know them: with this status
   // (501 or 400); 0: honour them.
