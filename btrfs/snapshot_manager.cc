@@ -1,5 +1,6 @@
 #include "btrfs/snapshot_manager.hh"
 
+#include "btrfs/refusals.hh"
 #include "engine/files.hh"
 #include "engine/unique_fd.hh"
 
@@ -87,6 +88,13 @@ std::string nearest_existing(const std::string& path) {
   return at.string();
 }
 
+// For messages.
+std::string path_of_open(int directory) {
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(directory), ignored)
+      .string();
+}
+
 // Whether both paths lead to one directory.
 bool same_directory(const std::string& a, const std::string& b) {
   struct stat first{};
@@ -124,15 +132,8 @@ result<void> create_snapshot(int source, int parent, const std::string& name, bo
     return bad_name(name);
   }
   if (::ioctl(parent, BTRFS_IOC_SNAP_CREATE_V2, &arguments) < 0) {
-    const int err = errno;
-    const std::string what = "snapshot of " + shown;
-    if (err == EXDEV) {
-      error failure = system_error(err, what);
-      failure.why = engine::reason::configuration;
-      failure.remedy = "both must be on the same Btrfs filesystem";
-      return failure;
-    }
-    return system_error(err, what, err == EPERM || err == EACCES ? "this needs root" : "");
+    return snapshot_refusal(errno, "snapshot of " + shown, path_of_open(source),
+                            path_of_open(parent));
   }
   return engine::ok();
 }
@@ -161,9 +162,7 @@ result<void> delete_subvolume(int parent, const std::string& name, const std::st
     return bad_name(name);
   }
   if (::ioctl(parent, BTRFS_IOC_SNAP_DESTROY, &arguments) < 0) {
-    const int err = errno;
-    return system_error(err, "deleting subvolume " + shown,
-                        err == EPERM || err == EACCES ? "this needs root" : "");
+    return deletion_refusal(errno, shown);
   }
   return engine::ok();
 }
