@@ -2,7 +2,9 @@
 
 #include "app/disk_call.hh"
 #include "app/harness_manifest.hh"
+#include "app/hooks.hh"
 #include "app/human_units.hh"
+#include "app/nested_subvolumes.hh"
 #include "app/output.hh"
 #include "app/progress.hh"
 #include "app/publication.hh"
@@ -16,7 +18,6 @@
 #include "engine/assert.hh"
 #include "engine/files.hh"
 #include "engine/offload.hh"
-#include "engine/semaphore.hh"
 #include "engine/stop_after.hh"
 #include "planner/keys.hh"
 #include "planner/retention.hh"
@@ -182,6 +183,7 @@ backup_job::backup_job(const services& with, backup_command command,
       _report(report),
       _snapshots(with.settings.base_dir),
       _identity(this_host()),
+      _between_hooks(with.loop, 1),
       _policy(policy_of(with.settings, _command.once || _command.no_s3, _command.adopt)),
       _saving(with.loop, 1) {
   _policy.full = _command.full;
@@ -861,25 +863,21 @@ task<result<void>> backup_job::back_up(subvolume_view view) {
 }
 
 void backup_job::report_nested(const subvolume_config& which) {
-  std::vector<std::string> configured;
-  for (const subvolume_config& one : _with.settings.subvolumes) {
-    configured.push_back(one.path);
-  }
-  auto nested = _snapshots.nested_in(which.path, configured);
+  auto nested = nested_left_out(_with.settings, which);
   if (!nested) {
     _with.log.write(log_level::warning, "backup", "nested_subvolumes_unknown",
                     {{"subvolume", which.name}, {"error", nested.error().text()}});
     return;
   }
-  std::string names;
-  for (const std::string& name : *nested) {
-    names += (names.empty() ? "" : ", ") + name;
-  }
-  if (!names.empty()) {
+  if (!nested->empty()) {
     _with.log.write(log_level::warning, "backup", "nested_subvolumes_left_out",
                     {{"subvolume", which.name},
-                     {"nested", names},
-                     {"remedy", "list them in subvolumes.paths to back them up"}});
+                     {"count", std::to_string(nested->size())},
+                     {"nested", examples_of(*nested)},
+                     {"remedy", nested_remedy}});
+  }
+  if (subvolume_report* const entry = report_of(which.name)) {
+    entry->nested_left_out = std::move(*nested);
   }
 }
 
@@ -957,40 +955,95 @@ task<result<btrfs::snapshot>> backup_job::create_snapshot(const subvolume_view& 
   co_return failure;
 }
 
+// A journal and a snapshot that it knows of. Its time is chosen here, after whatever was waited
+// for.
+task<result<std::unique_ptr<backup_job::made_backup>>> backup_job::begin_backup(
+    subvolume_view& view, const planner::plan& plan, std::string& given_up) {
+  auto choosing = free_time(view, given_up);
+  auto time = co_await std::move(choosing);
+  if (!time) {
+    co_return std::move(time.error());
+  }
+  given_up = *time;
+  auto backup =
+      std::make_unique<made_backup>(view, intent_for(view, plan, *time), _with.settings.prefix);
+  auto journalling = begin_journal(backup->intent);
+  auto record = co_await std::move(journalling);
+  if (!record) {
+    co_return std::move(record.error());
+  }
+  backup->record = std::move(*record);
+  auto creating = create_snapshot(view, *time, plan.what == planner::action::full);
+  auto snapshot = co_await std::move(creating);
+  if (!snapshot) {
+    // The journal stays when even its removal fails: the next run then finds nothing to undo.
+    auto removing = remove_record(*backup->record);
+    auto removed = co_await std::move(removing);
+    if (!removed) {
+      _with.log.write(log_level::warning, "backup", "journal_left",
+                      {{"error", removed.error().text()}});
+    }
+    co_return std::move(snapshot.error());
+  }
+  backup->snapshot = std::move(*snapshot);
+  snapshot_identity identity;
+  identity.uuid = backup->snapshot.info.own_uuid.text();
+  identity.ctransid = backup->snapshot.info.ctransid;
+  auto noting = backup->record->note_snapshot(std::move(identity));
+  co_await std::move(noting);
+  co_return std::move(backup);
+}
+
+// What "before_snapshot" has stopped is started again whatever became of the snapshot, also after a
+// signal. Why it could not be goes to `hooks_after`: the backup is made all the same.
+task<result<std::unique_ptr<backup_job::made_backup>>> backup_job::begin_between_hooks(
+    subvolume_view& view, const planner::plan& plan, std::string& given_up,
+    result<void>& hooks_after) {
+  const std::vector<std::string>& before = _with.settings.hook_before_snapshot;
+  const std::vector<std::string>& after = _with.settings.hook_after_snapshot;
+  if (before.empty() && after.empty()) {
+    auto beginning = begin_backup(view, plan, given_up);
+    co_return co_await std::move(beginning);
+  }
+  // One at a time: what one subvolume's hook has stopped, another's must not start.
+  auto waiting = _between_hooks.acquire(_with.stop);
+  auto turn = co_await std::move(waiting);
+  if (!turn) {
+    co_return std::move(turn.error());
+  }
+  auto told = snapshot_hook_environment("before_snapshot", _with.config_path, view.which, nullptr);
+  auto stopping =
+      run_configured_hook(_with, "before_snapshot", before, std::move(told), _report, _with.stop);
+  auto stopped = co_await std::move(stopping);
+  if (!stopped) {
+    co_return std::move(stopped.error());
+  }
+  auto beginning = begin_backup(view, plan, given_up);
+  auto begun = co_await std::move(beginning);
+  const std::string path = begun ? (*begun)->snapshot.path : "";
+  told = snapshot_hook_environment("after_snapshot", _with.config_path, view.which, &path);
+  auto starting = run_configured_hook(_with, "after_snapshot", after, std::move(told), _report, {});
+  auto started = co_await std::move(starting);
+  if (!started) {
+    _with.log.write(log_level::error, "backup", "hook_failed",
+                    {{"hook", "after_snapshot"},
+                     {"subvolume", view.which.name},
+                     {"error", started.error().text()}});
+    hooks_after = std::move(started.error());
+  }
+  co_return begun;
+}
+
 task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
   std::string given_up;
+  result<void> hooks_after = engine::ok();
   for (int attempt = 1;; ++attempt) {
-    auto choosing = free_time(view, given_up);
-    auto time = co_await std::move(choosing);
-    if (!time) {
-      co_return std::move(time.error());
+    auto beginning = begin_between_hooks(view, plan, given_up, hooks_after);
+    auto begun = co_await std::move(beginning);
+    if (!begun) {
+      co_return std::move(begun.error());
     }
-    given_up = *time;
-    made_backup backup(view, intent_for(view, plan, *time), _with.settings.prefix);
-    auto beginning = begin_journal(backup.intent);
-    auto record = co_await std::move(beginning);
-    if (!record) {
-      co_return std::move(record.error());
-    }
-    backup.record = std::move(*record);
-    auto creating = create_snapshot(view, *time, plan.what == planner::action::full);
-    auto snapshot = co_await std::move(creating);
-    if (!snapshot) {
-      // The journal stays when even its removal fails: the next run then finds nothing to undo.
-      auto removing = remove_record(*backup.record);
-      auto removed = co_await std::move(removing);
-      if (!removed) {
-        _with.log.write(log_level::warning, "backup", "journal_left",
-                        {{"error", removed.error().text()}});
-      }
-      co_return std::move(snapshot.error());
-    }
-    backup.snapshot = std::move(*snapshot);
-    snapshot_identity identity;
-    identity.uuid = backup.snapshot.info.own_uuid.text();
-    identity.ctransid = backup.snapshot.info.ctransid;
-    auto noting = backup.record->note_snapshot(std::move(identity));
-    co_await std::move(noting);
+    made_backup& backup = **begun;
     auto finishing = finish(backup);
     auto finished = co_await std::move(finishing);
     if (!finished) {
@@ -1000,6 +1053,9 @@ task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
       if (!_command.no_s3 && !plan.clock_suspect) {
         auto removing = remove_surplus(view, backup.intent.snapshot_name);
         co_await std::move(removing);
+      }
+      if (!hooks_after) {
+        co_return std::move(hooks_after.error()).within("the backup is complete, but");
       }
       co_return engine::ok();
     }

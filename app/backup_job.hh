@@ -87,6 +87,12 @@ class backup_job {
   engine::task<engine::result<void>> make(subvolume_view view, planner::plan plan);
   engine::task<engine::result<btrfs::snapshot>> create_snapshot(const subvolume_view& view,
                                                                 std::string time, bool full);
+  engine::task<engine::result<std::unique_ptr<made_backup>>> begin_backup(subvolume_view& view,
+                                                                          const planner::plan& plan,
+                                                                          std::string& given_up);
+  engine::task<engine::result<std::unique_ptr<made_backup>>> begin_between_hooks(
+      subvolume_view& view, const planner::plan& plan, std::string& given_up,
+      engine::result<void>& hooks_after);
   engine::task<engine::result<std::string>> free_time(const subvolume_view& view,
                                                       std::string given_up);
   [[nodiscard]] backup_intent intent_for(const subvolume_view& view, const planner::plan& plan,
@@ -138,6 +144,7 @@ class backup_job {
   btrfs::snapshot_manager _snapshots;
   btrfs::capabilities _host;
   host_identity _identity;
+  engine::semaphore _between_hooks;  // of before_snapshot and after_snapshot: one pair at a time
   planner::policy _policy;
   system_time_zone _zone;
   std::unique_ptr<store_connection> _connection;  // null with --no-s3

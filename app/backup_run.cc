@@ -4,7 +4,6 @@
 #include "app/hooks.hh"
 #include "app/metrics.hh"
 #include "app/output.hh"
-#include "app/progress.hh"
 #include "app/run_figures.hh"
 #include "app/run_lock.hh"
 #include "app/run_report.hh"
@@ -60,23 +59,10 @@ class backup_run {
 
 task<result<void>> backup_run::hook(std::string name, std::vector<std::string> argv,
                                     const run_report* after, engine::stop_token stop) {
-  if (argv.empty()) {
-    co_return engine::ok();
-  }
-  if (_with.line != nullptr) {
-    _with.line->announce("hook " + name);
-  }
-  hook_call call;
-  call.name = name;
-  call.argv = std::move(argv);
-  call.environment_additions = hook_environment(name, _with.config_path, _names, after);
-  call.timeout = _with.settings.hook_timeout;
-  engine::linked_stop_source ending(stop);
-  const hastened by_signal(_with.signals, ending);
-  auto running = run_hook(_with.loop, _with.log, std::move(call), ending.token());
-  auto ran = co_await std::move(running);
-  _report.hooks.push_back({name, ran ? "" : ran.error().text()});
-  co_return ran;
+  auto environment = hook_environment(name, _with.config_path, _names, after);
+  auto running = run_configured_hook(_with, std::move(name), std::move(argv),
+                                     std::move(environment), _report, stop);
+  co_return co_await std::move(running);
 }
 
 // The lock is held from before the first hook to after the second, so that what they stop and start

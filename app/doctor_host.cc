@@ -1,12 +1,14 @@
 #include "app/doctor_host.hh"
 
 #include "app/human_units.hh"
+#include "app/nested_subvolumes.hh"
 #include "app/prune_job.hh"
 #include "app/restore_prices.hh"
 #include "app/run_lock.hh"
 #include "app/source_path.hh"
 #include "app/state_store.hh"
 #include "app/unfinished.hh"
+#include "btrfs/refusals.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "engine/child_process.hh"
 
@@ -35,8 +37,6 @@ using engine::result;
 using engine::system_error;
 
 constexpr unsigned percent_free_min = 5;
-// Names in a warning; what a long list adds is its length.
-constexpr std::size_t names_max = 5;
 
 bool has_capability(const process_facts& facts, unsigned number) {
   return (facts.capabilities >> number & 1) != 0;
@@ -68,15 +68,6 @@ std::string text_of(const char* path) {
 
 std::string text_of(const btrfs::version_number& version) {
   return std::to_string(version.major) + "." + std::to_string(version.minor);
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), names_max); ++i) {
-    text += (i == 0 ? "" : ", ") + names[i];
-  }
-  const std::size_t more = names.size() - std::min(names.size(), names_max);
-  return more == 0 ? text : text + " and " + std::to_string(more) + " more";
 }
 
 // Whether this user may make files in `directory`, which is there.
@@ -331,6 +322,8 @@ void check_hooks(const services& with, std::vector<health_check>& into) {
   const std::pair<const char*, const std::vector<std::string>*> hooks[] = {
       {"before", &settings.hook_before},
       {"after", &settings.hook_after},
+      {"before_snapshot", &settings.hook_before_snapshot},
+      {"after_snapshot", &settings.hook_after_snapshot},
       {"on_failure", &settings.hook_on_failure}};
   for (const auto& [name, argv] : hooks) {
     if (argv->empty()) {
@@ -375,6 +368,14 @@ void check_source(const subvolume_config& one, const config& settings,
         skipped("nested_subvolumes", one.name, "because " + one.path + " cannot be backed up"));
     return;
   }
+  if (const auto swap = btrfs::active_swapfiles(one.path); !swap.empty()) {
+    const error refusal =
+        btrfs::snapshot_refusal(ETXTBSY, "no backup of " + one.path, one.path, settings.base_dir);
+    into.push_back(failed_check("subvolume", one.name, refusal, ""));
+    into.push_back(
+        skipped("nested_subvolumes", one.name, "because " + one.path + " cannot be backed up"));
+    return;
+  }
   const std::string others = who_may_exchange(steps_to(one.path), ::geteuid());
   into.push_back(
       others.empty()
@@ -382,11 +383,7 @@ void check_source(const subvolume_config& one, const config& settings,
           : warned("subvolume", one.name,
                    "what " + one.path + " is, and so what is backed up, may be chosen by " + others,
                    "name a path whose directories are root's and not writable by others"));
-  std::vector<std::string> configured;
-  for (const subvolume_config& other : settings.subvolumes) {
-    configured.push_back(other.path);
-  }
-  auto nested = snapshots.nested_in(one.path, configured);
+  auto nested = nested_left_out(settings, one);
   if (!nested) {
     into.push_back(failed_check("nested_subvolumes", one.name, nested.error(),
                                 "run it as root: what a backup leaves out is not known"));
@@ -394,8 +391,11 @@ void check_source(const subvolume_config& one, const config& settings,
     into.push_back(ok_check("nested_subvolumes", one.name, "none that would be left out"));
   } else {
     into.push_back(warned("nested_subvolumes", one.name,
-                          "a backup of " + one.path + " leaves out what is in " + joined(*nested),
-                          "configure them as subvolumes too, or make them ordinary directories"));
+                          "a backup of " + one.path + " leaves out " +
+                              std::to_string(nested->size()) +
+                              (nested->size() == 1 ? " subvolume: " : " subvolumes: ") +
+                              examples_of(*nested, nested->size()),
+                          nested_remedy));
   }
 }
 

@@ -1,5 +1,7 @@
 #include "app/hooks.hh"
 
+#include "app/progress.hh"
+#include "app/signals.hh"
 #include "engine/async_scope.hh"
 #include "engine/child_process.hh"
 #include "engine/stop_after.hh"
@@ -114,6 +116,41 @@ std::vector<std::string> hook_environment(const std::string& hook, const std::st
   return made;
 }
 
+std::vector<std::string> snapshot_hook_environment(const std::string& hook,
+                                                   const std::string& config_path,
+                                                   const subvolume_config& which,
+                                                   const std::string* snapshot) {
+  std::vector<std::string> made = hook_environment(hook, config_path, {which.name}, nullptr);
+  made.push_back("BTRFS_TO_S3_HOOK_PATH=" + which.path);
+  if (snapshot != nullptr) {
+    made.push_back("BTRFS_TO_S3_HOOK_SNAPSHOT=" + *snapshot);
+  }
+  return made;
+}
+
+task<result<void>> run_configured_hook(const services& with, std::string name,
+                                       std::vector<std::string> argv,
+                                       std::vector<std::string> environment, run_report& report,
+                                       engine::stop_token stop) {
+  if (argv.empty()) {
+    co_return engine::ok();
+  }
+  if (with.line != nullptr) {
+    with.line->announce("hook " + name);
+  }
+  hook_call call;
+  call.name = name;
+  call.argv = std::move(argv);
+  call.environment_additions = std::move(environment);
+  call.timeout = with.settings.hook_timeout;
+  engine::linked_stop_source ending(stop);
+  const hastened by_signal(with.signals, ending);
+  auto running = run_hook(with.loop, with.log, std::move(call), ending.token());
+  auto ran = co_await std::move(running);
+  report.hooks.push_back({name, ran ? "" : ran.error().text()});
+  co_return ran;
+}
+
 task<result<void>> run_hook(reactor& loop, engine::log_sink& log, hook_call call,
                             engine::stop_token stop) {
   if (stop.stop_requested()) {
@@ -171,6 +208,10 @@ task<result<void>> run_hook(reactor& loop, engine::log_sink& log, hook_call call
              {"milliseconds", std::to_string(took.count())},
              {"stdout", output.text},
              {"stderr", (*end)->stderr_tail}});
+  // What a hook has done all the same has to be undone by the one after it.
+  if (stop.stop_requested() && (*end)->success()) {
+    co_return engine::ok();
+  }
   if (stop.stop_requested()) {
     co_return engine::cancelled_error();
   }

@@ -2,7 +2,7 @@
 //
 // No shell is involved: a command is a program and its arguments. What it is told is in its
 // environment:
-//   BTRFS_TO_S3_HOOK             before, after or on_failure
+//   BTRFS_TO_S3_HOOK             before, after, on_failure, before_snapshot or after_snapshot
 //   BTRFS_TO_S3_HOOK_CONFIG      path of the configuration file
 //   BTRFS_TO_S3_HOOK_SUBVOLUMES  names of the selected subvolumes, one a line
 // and, after a run:
@@ -12,11 +12,16 @@
 //   BTRFS_TO_S3_HOOK_BACKUPS     how many backups were ended
 //   BTRFS_TO_S3_HOOK_BYTES       bytes of their streams
 //   BTRFS_TO_S3_HOOK_SECONDS     how long the run took so far
+// and, around a snapshot, where BTRFS_TO_S3_HOOK_SUBVOLUMES is the one that it is of:
+//   BTRFS_TO_S3_HOOK_PATH        path of the subvolume
+//   BTRFS_TO_S3_HOOK_SNAPSHOT    after it: path of the snapshot; empty: there is none
 // None of these is the override of a key: those begin with the name of a table, as in
 // BTRFS_TO_S3_HOOKS_BEFORE.
 #pragma once
 
+#include "app/config.hh"
 #include "app/run_report.hh"
+#include "app/services.hh"
 #include "engine/log_sink.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
@@ -30,7 +35,7 @@
 namespace bts3::app {
 
 struct hook_call {
-  std::string name;               // "before", "after", "on_failure"
+  std::string name;               // "before", "after", "on_failure", "before_snapshot", ...
   std::vector<std::string> argv;  // not empty
   std::vector<std::string> environment_additions;
   std::chrono::milliseconds timeout{0};
@@ -41,9 +46,23 @@ std::vector<std::string> hook_environment(const std::string& hook, const std::st
                                           const std::vector<std::string>& subvolumes,
                                           const run_report* after);
 
+// The same around the snapshot of a subvolume. `snapshot`: null before it, empty: there is none.
+std::vector<std::string> snapshot_hook_environment(const std::string& hook,
+                                                   const std::string& config_path,
+                                                   const subvolume_config& which,
+                                                   const std::string* snapshot);
+
+// Runs the command `argv` as hook `name`, which may be ended by a further signal, and notes it in
+// `report`. Nothing where `argv` is empty. References must outlive the task.
+engine::task<engine::result<void>> run_configured_hook(const services& with, std::string name,
+                                                       std::vector<std::string> argv,
+                                                       std::vector<std::string> environment,
+                                                       run_report& report, engine::stop_token stop);
+
 // Runs it to its end and logs what it said, the last 8 KiB of each output. Errors (reason
 // child_process) name the hook: it could not be started, failed, or took longer than its timeout; a
-// hook that is stopped, by the timeout or by `stop`, gets SIGTERM, and after 5 s SIGKILL.
+// hook that is stopped, by the timeout or by `stop`, gets SIGTERM, and after 5 s SIGKILL. One that
+// ends with status 0 although `stop` was requested has succeeded; otherwise that is `cancelled`.
 // References must outlive the task.
 engine::task<engine::result<void>> run_hook(engine::reactor& loop, engine::log_sink& log,
                                             hook_call call, engine::stop_token stop);

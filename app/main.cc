@@ -121,6 +121,8 @@ task<result<exit_status>> run_watched(const app::services& with, const app::comm
                                       app::signal_watch& signals, app::service_notifier& manager,
                                       app::standstill_watch& standstill,
                                       engine::stop_source& stop) {
+    sum +=
+        settings.hook_after_snapshot.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
   engine::stop_source watch_end;
   engine::async_scope scope(with.loop);
   const engine::stop_callback on_stop(stop.token(),

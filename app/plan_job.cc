@@ -2,6 +2,7 @@
 
 #include "app/backup_job.hh"
 #include "app/human_units.hh"
+#include "app/nested_subvolumes.hh"
 #include "app/output.hh"
 #include "app/text_table.hh"
 #include "btrfs/size_estimate.hh"
@@ -125,6 +126,9 @@ std::string plan_as_json(const std::vector<planned_subvolume>& all) {
     if (one.plan.due) {
       entry["due_at"] = one.plan.due->rfc3339();
     }
+    if (!one.nested_left_out.empty()) {
+      entry["nested_left_out"] = one.nested_left_out;
+    }
     entry["warnings"] = nlohmann::ordered_json::array();
     for (const planner::notice& warning : one.plan.warnings) {
       entry["warnings"].push_back({{"event", warning.event}, {"because", warning.sentence}});
@@ -212,6 +216,9 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
   }
   planned.plan = planner::decide(view.seen, _policy, now, _zone);
   planned.links = view.chain.size();
+  if (auto nested = nested_left_out(_with.settings, one.which)) {
+    planned.nested_left_out = std::move(*nested);
+  }
   if (!view.chain.empty()) {
     planned.last_backup = view.chain.back().when;
   }

@@ -30,6 +30,7 @@ struct planned_subvolume {
   std::optional<std::uint64_t> estimated_bytes;  // of the stream; absent: unknown, or none is sent
   std::string destination;                       // s3://bucket/key prefix
   std::size_t links = 0;                         // of the present chain
+  std::vector<std::string> nested_left_out;      // subvolumes below it that its backup has not
 };
 
 // For people: a table, and below each line why. `zone` is for local times; `columns` is how many a

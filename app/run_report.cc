@@ -54,6 +54,9 @@ ordered_json json_of(const subvolume_report& one) {
   if (!one.error.empty()) {
     out["error"] = one.error;
   }
+  if (!one.nested_left_out.empty()) {
+    out["nested_left_out"] = one.nested_left_out;
+  }
   if (!one.cannot_be_received.empty()) {
     out["cannot_be_received"] = one.cannot_be_received;
   }

@@ -51,6 +51,7 @@ struct subvolume_report {
   std::optional<planner::timestamp> due;  // of the next backup, after this run
   std::vector<finished_backup> backups;   // in the order of their ends
   std::string error;
+  std::vector<std::string> nested_left_out;     // subvolumes below it that its backup has not
   std::vector<std::string> cannot_be_received;  // paths that `btrfs receive` has no room for
   subvolume_standing standing;
 };

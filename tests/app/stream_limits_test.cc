@@ -309,9 +309,36 @@ BOOST_AUTO_TEST_CASE(nested_subvolumes_that_are_configured_are_no_cause_for_a_wa
     rig.disk.add_subvolume(child);
     rig.settings.subvolumes.push_back({"child", child});
     BOOST_TEST(rig.run_text() == "done");
-    BOOST_TEST(rig.log.contains("nested_subvolumes_left_out subvolume=data nested=third ") ==
-               third);
-    BOOST_TEST(!rig.log.contains("nested_subvolumes_left_out subvolume=data nested=child"));
+    BOOST_TEST(rig.log.contains(
+                   "nested_subvolumes_left_out subvolume=data count=1 nested=third ") == third);
+    BOOST_TEST(rig.log.contains("nested_subvolumes_left_out subvolume=data") == third);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(many_nested_subvolumes_are_a_count_and_three_examples) {
+  backup_rig rig;
+  rig.shared_loop = std::move(*engine::reactor::create());
+  memory_store store(*rig.shared_loop);
+  rig.tuning.store = &store;
+  rig.disk.nested = {"docker/a", "docker/b", "dockers", "home/x", "vm"};
+  BOOST_TEST(rig.run_text() == "done");
+  BOOST_TEST(
+      rig.log.contains("nested_subvolumes_left_out subvolume=data count=5 "
+                       "nested=docker/a, docker/b, dockers and 2 more "));
+}
+
+BOOST_AUTO_TEST_CASE(nested_subvolumes_that_are_ignored_are_not_told_of) {
+  for (const bool all : {false, true}) {
+    backup_rig rig;
+    rig.shared_loop = std::move(*engine::reactor::create());
+    memory_store store(*rig.shared_loop);
+    rig.tuning.store = &store;
+    rig.disk.nested = {"docker/a", "docker/b", "dockers", "vm"};
+    rig.settings.subvolumes.front().ignore_all_nested = all;
+    rig.settings.subvolumes.front().ignore_nested = {"docker", "vm"};
+    BOOST_TEST(rig.run_text() == "done");
+    BOOST_TEST(rig.log.contains("count=1 nested=dockers ") == !all);
+    BOOST_TEST(rig.log.contains("nested_subvolumes_left_out") == !all);
   }
 }
 
