@@ -3,7 +3,9 @@
 #include "app/backup_job.hh"
 #include "app/doctor_host.hh"
 #include "app/doctor_store.hh"
+#include "app/nested_subvolumes.hh"
 #include "app/output.hh"
+#include "app/retired.hh"
 #include "app/text_table.hh"
 
 #include <unistd.h>
@@ -40,6 +42,23 @@ task<void> check_host(const services& with, std::vector<health_check>& into) {
   append(check_local_files(with), into);
 }
 
+// Where there are none, or nobody can tell, nothing is said: most hosts never had any.
+void check_retired_snapshots(const services& with, std::vector<health_check>& into) {
+  const auto retired = retired_snapshots(with);
+  if (!retired || retired->empty()) {
+    return;
+  }
+  std::vector<std::string> paths;
+  for (const btrfs::snapshot& one : *retired) {
+    paths.push_back(one.path);
+  }
+  into.push_back(warned("retired_snapshots", "",
+                        examples_of(paths, paths.size()) +
+                            (paths.size() == 1 ? " holds" : " hold") +
+                            " space for subvolumes that are not configured any more",
+                        "`btrfs_to_s3 prune --yes` removes them"));
+}
+
 task<void> check_bucket(const services& with, std::vector<subvolume_config> chosen, bool writes,
                         std::vector<health_check>& into) {
   into.push_back(
@@ -72,10 +91,12 @@ task<result<doctor_report>> examine(const services& with, doctor_command command
   settings.retry_for = std::min(settings.retry_for, patience);
   services here = {with.loop, with.log, with.clock, settings, with.environment, with.stop};
   here.tuning = with.tuning;
+  here.line = with.line;
   doctor_report report;
   auto host = check_host(here, report.checks);
   co_await std::move(host);
   append(check_subvolumes(settings, *chosen), report.checks);
+  check_retired_snapshots(here, report.checks);
   auto bucket = check_bucket(here, std::move(*chosen), command.write, report.checks);
   co_await std::move(bucket);
   if (with.stop.stop_requested()) {
@@ -91,7 +112,6 @@ task<result<exit_status>> run_doctor(const services& with, doctor_command comman
   if (!report) {
     co_return std::move(report.error());
   }
-  here.line = with.line;
   if (json) {
     print_json(doctor_as_json(*report));
   } else {

@@ -1,10 +1,13 @@
 #include "app/doctor_report.hh"
 
+#include "app/rights.hh"
 #include "app/text_table.hh"
 #include "engine/assert.hh"
 #include "engine/error.hh"
 
 #include <nlohmann/json.hpp>
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -86,8 +89,12 @@ health_check failed_check(std::string check, std::string subject, std::string fo
 
 health_check failed_check(std::string check, std::string subject, const engine::error& failure,
                           std::string else_remedy) {
-  return failed_check(std::move(check), std::move(subject), failure.message,
-                      failure.remedy.empty() ? std::move(else_remedy) : failure.remedy);
+  engine::error told = failure;
+  if (told.remedy.empty()) {
+    told.remedy = std::move(else_remedy);
+  }
+  told = for_user(std::move(told), ::geteuid());
+  return failed_check(std::move(check), std::move(subject), told.message, told.remedy);
 }
 
 health_check skipped(std::string check, std::string subject, std::string because) {

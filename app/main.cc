@@ -12,6 +12,7 @@
 #include "app/prune_job.hh"
 #include "app/restore_job.hh"
 #include "app/restore_source.hh"
+#include "app/rights.hh"
 #include "app/service_notifier.hh"
 #include "app/services.hh"
 #include "app/signals.hh"
@@ -21,6 +22,7 @@
 #include "app/thaw_command.hh"
 #include "app/verify_job.hh"
 #include "engine/plain_text.hh"
+#include "s3/host_credentials.hh"
 
 #include <unistd.h>
 
@@ -39,7 +41,20 @@ using app::exit_status;
 using engine::result;
 using engine::task;
 
+// The credentials of the units (LoadCredential=), so that a command by hand acts as they do. Not
+// where others are named, and for root alone: nobody else could read them.
+std::optional<std::string> credentials_of_units() {
+  const char* named = std::getenv("AWS_SHARED_CREDENTIALS_FILE");
+  const bool others = named != nullptr && *named != '\0';
+  return others || ::geteuid() != 0 || ::access(s3::unit_credentials_file, F_OK) != 0
+             ? std::nullopt
+             : std::optional<std::string>(s3::unit_credentials_file);
+}
+
 std::optional<std::string> from_environment(std::string_view name) {
+  if (name == s3::host_credentials_file) {
+    return credentials_of_units();
+  }
   const char* value = std::getenv(std::string(name).c_str());
   return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
 }
@@ -54,7 +69,8 @@ std::vector<std::string> environment_names() {
 }
 
 int fail(const engine::error& failure) {
-  std::fprintf(stderr, "btrfs_to_s3: %s\n", engine::printable_lines(failure.text()).c_str());
+  const std::string said = app::for_user(failure, ::geteuid()).text();
+  std::fprintf(stderr, "btrfs_to_s3: %s\n", engine::printable_lines(said).c_str());
   return static_cast<int>(app::status_of(failure));
 }
 
@@ -103,6 +119,8 @@ constexpr std::chrono::seconds clean_stop_max{20};
 std::chrono::microseconds stop_max(const app::command_line& line, const app::config& settings) {
   std::chrono::microseconds sum = clean_stop_max;
   if (std::holds_alternative<app::backup_command>(line.command)) {
+    sum +=
+        settings.hook_after_snapshot.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
     sum += settings.hook_after.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
     sum += settings.hook_on_failure.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
   }
@@ -121,8 +139,6 @@ task<result<exit_status>> run_watched(const app::services& with, const app::comm
                                       app::signal_watch& signals, app::service_notifier& manager,
                                       app::standstill_watch& standstill,
                                       engine::stop_source& stop) {
-    sum +=
-        settings.hook_after_snapshot.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
   engine::stop_source watch_end;
   engine::async_scope scope(with.loop);
   const engine::stop_callback on_stop(stop.token(),

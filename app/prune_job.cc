@@ -7,15 +7,18 @@
 #include "app/manifest_turns.hh"
 #include "app/observer.hh"
 #include "app/output.hh"
+#include "app/retired.hh"
 #include "app/run_lock.hh"
 #include "app/state_store.hh"
 #include "engine/assert.hh"
 #include "engine/async_scope.hh"
+#include "engine/offload.hh"
 #include "engine/semaphore.hh"
 #include "planner/keys.hh"
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <utility>
 
 namespace bts3::app {
@@ -482,6 +485,40 @@ task<result<void>> prune_all(const services& with, store_connection& connection,
   co_return engine::ok();
 }
 
+// Of the subvolumes named, or of all. What cannot be told is a warning: the bucket has been pruned.
+task<std::vector<pruned_snapshot>> prune_snapshots(const services& with,
+                                                   std::vector<std::string> names, bool acts) {
+  std::vector<pruned_snapshot> all;
+  auto found = retired_snapshots(with);
+  if (!found) {
+    with.log.write(log_level::warning, "prune", "snapshots_not_listed",
+                   {{"error", found.error().text()}});
+    co_return all;
+  }
+  for (const btrfs::snapshot& one : *found) {
+    if (!names.empty() && std::find(names.begin(), names.end(), one.subvolume) == names.end()) {
+      continue;
+    }
+    pruned_snapshot entry;
+    entry.subvolume = one.subvolume;
+    entry.path = one.path;
+    if (acts && !with.stop.stop_requested()) {
+      std::function<result<void>()> call = [base = with.settings.base_dir, name = one.name] {
+        return btrfs::snapshot_manager(base).remove(name);
+      };
+      auto removing = engine::offload(with.loop, std::move(call));
+      auto removed = co_await std::move(removing);
+      entry.removed = removed.has_value();
+      entry.error = removed ? "" : removed.error().text();
+      with.log.write(removed ? log_level::info : log_level::warning, "prune",
+                     removed ? "snapshot_removed" : "snapshot_left",
+                     {{"path", one.path}, {"error", entry.error}});
+    }
+    all.push_back(std::move(entry));
+  }
+  co_return all;
+}
+
 // Whether something that was asked for did not happen.
 bool failed(const pruned_subvolume& one, const config& settings) {
   const auto keep = static_cast<std::size_t>(settings.keep_generations);
@@ -492,7 +529,7 @@ bool failed(const pruned_subvolume& one, const config& settings) {
 }  // namespace
 
 task<result<exit_status>> run_prune(const services& with, prune_command command) {
-  auto chosen = select_subvolumes(with.settings, command.subvolumes);
+  auto chosen = select_also_retired(with.settings, command.subvolumes);
   if (!chosen) {
     co_return std::move(chosen.error());
   }
@@ -513,23 +550,38 @@ task<result<exit_status>> run_prune(const services& with, prune_command command)
     co_return std::move(connection.error());
   }
   std::vector<pruned_subvolume> reports;
-  auto pruning = prune_all(with, **connection, *chosen, *prices, command.yes, reports);
-  auto pruned = co_await std::move(pruning);
+  auto checking = check_retired(with, (*connection)->store(), *chosen);
+  auto pruned = co_await std::move(checking);
+  const bool known = pruned.has_value();
+  if (known) {
+    auto pruning = prune_all(with, **connection, *chosen, *prices, command.yes, reports);
+    pruned = co_await std::move(pruning);
+  }
   auto closing = (*connection)->close();
   co_await std::move(closing);
+  if (!known) {
+    co_return std::move(pruned.error());
+  }
+  std::vector<pruned_snapshot> snapshots;
+  if (pruned) {
+    auto removing = prune_snapshots(with, command.subvolumes, command.yes);
+    snapshots = co_await std::move(removing);
+  }
   if (command.json) {
-    print_json(prune_as_json(reports, command.yes));
+    print_json(prune_as_json(reports, command.yes, snapshots));
   } else {
-    print_text(prune_as_text(reports, command.yes));
+    print_text(prune_as_text(reports, command.yes, snapshots));
   }
   if (!pruned) {
     co_return std::move(pruned.error());
   }
+  const bool left = std::any_of(snapshots.begin(), snapshots.end(),
+                                [](const pruned_snapshot& one) { return !one.error.empty(); });
   const auto bad = static_cast<std::size_t>(
       std::count_if(reports.begin(), reports.end(),
                     [&](const pruned_subvolume& one) { return failed(one, with.settings); }));
   if (bad == 0) {
-    co_return exit_status::done;
+    co_return left ? exit_status::partly : exit_status::done;
   }
   if (bad < reports.size()) {
     co_return exit_status::partly;

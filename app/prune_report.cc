@@ -282,12 +282,22 @@ std::size_t pruned_subvolume::surplus(std::size_t keep_generations) const {
              : plan.generations.size() - keep_generations;
 }
 
-std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted) {
+std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted,
+                          const std::vector<pruned_snapshot>& snapshots) {
   std::string text;
   bool something = false;
   for (const pruned_subvolume& one : all) {
     text += subvolume_text(one);
     something = something || !one.plan.removals.empty() || !one.plan.uploads.empty();
+  }
+  if (!snapshots.empty()) {
+    text += "snapshots on this host of subvolumes that are not configured any more:\n";
+    something = true;
+  }
+  for (const pruned_snapshot& one : snapshots) {
+    text += "  " + one.path;
+    text += one.removed ? ": removed" : one.error.empty() ? "" : ": " + one.error;
+    text += "\n";
   }
   if (something && !acted) {
     text += "Nothing was deleted; --yes does it.\n";
@@ -295,7 +305,8 @@ std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted) 
   return text;
 }
 
-std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted) {
+std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted,
+                          const std::vector<pruned_snapshot>& snapshots) {
   json out;
   out["version"] = 1;
   out["acted"] = acted;
@@ -328,6 +339,14 @@ std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted) 
       entry["left"] = one.left;
     }
     out["subvolumes"].push_back(std::move(entry));
+  }
+  out["retired_snapshots"] = json::array();
+  for (const pruned_snapshot& one : snapshots) {
+    json entry = {{"subvolume", one.subvolume}, {"path", one.path}, {"removed", one.removed}};
+    if (!one.error.empty()) {
+      entry["error"] = one.error;
+    }
+    out["retired_snapshots"].push_back(std::move(entry));
   }
   return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }

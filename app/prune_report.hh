@@ -38,9 +38,19 @@ struct pruned_subvolume {
   [[nodiscard]] std::size_t surplus(std::size_t keep_generations) const;
 };
 
+// A snapshot on this host of a subvolume that is configured no more.
+struct pruned_snapshot {
+  std::string subvolume;
+  std::string path;
+  bool removed = false;
+  std::string error;  // why it could not be removed
+};
+
 // `acted`: --yes was given.
-std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted);
+std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted,
+                          const std::vector<pruned_snapshot>& snapshots = {});
 // {"version": 1, "acted": ..., "subvolumes": [...]}; times in RFC 3339, sizes in bytes.
-std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted);
+std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted,
+                          const std::vector<pruned_snapshot>& snapshots = {});
 
 }  // namespace bts3::app

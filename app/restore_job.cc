@@ -2,6 +2,7 @@
 
 #include "app/chosen_backup.hh"
 #include "app/disk_call.hh"
+#include "app/freed_space.hh"
 #include "app/human_units.hh"
 #include "app/kept_copies.hh"
 #include "app/output.hh"
@@ -405,6 +406,10 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
   if (!workspace) {
     co_return std::move(workspace.error());
   }
+  if (_command.discard && target.interrupted) {
+    auto waiting = wait_for_freed_space(_with, target.parent);
+    co_await std::move(waiting);
+  }
   if (_command.all && !is_of_chain(plan, workspace->records())) {
     // Of a generation before: what all are restored to has moved on since.
     _with.log.write(log_level::warning, "restore", "interrupted_restore_dropped",
@@ -460,6 +465,12 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
     error failure = workspace->in_known_paths(std::move(received.error()));
     auto closing = close_workspace(*workspace);
     co_await std::move(closing);
+    if (auto left = btrfs::check_target(plan.target); left && left->interrupted) {
+      _with.log.write(
+          log_level::warning, "restore", "restore_kept_for_the_next_run",
+          {{"directory", (left->parent == "/" ? "" : left->parent) + "/.btrfs_to_s3." + left->name},
+           {"remedy", "run the same command again: it goes on there; --discard deletes it"}});
+    }
     co_return failure;
   }
   auto closing = close_workspace(*workspace);

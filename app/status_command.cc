@@ -2,8 +2,11 @@
 
 #include "app/backup_job.hh"
 #include "app/human_units.hh"
+#include "app/nested_subvolumes.hh"
 #include "app/observer.hh"
 #include "app/output.hh"
+#include "app/retired.hh"
+#include "app/rights.hh"
 #include "app/run_lock.hh"
 #include "app/text_table.hh"
 #include "planner/keys.hh"
@@ -392,7 +395,14 @@ std::string status_as_text(const status_report& report, const planner::time_zone
   }
   const text_table wide = table_of(report, zone, true);
   const bool fits = columns == 0 || wide.width() <= columns;
-  return text + (fits ? wide : table_of(report, zone, false)).text(0, columns);
+  text += (fits ? wide : table_of(report, zone, false)).text(0, columns);
+  if (!report.retired_snapshots.empty()) {
+    text += wrapped(examples_of(report.retired_snapshots) +
+                        " hold space for subvolumes that are not configured any more; "
+                        "`btrfs_to_s3 prune --yes` removes them",
+                    0, columns);
+  }
+  return text;
 }
 
 std::string status_as_json(const status_report& report) {
@@ -409,6 +419,7 @@ std::string status_as_json(const status_report& report) {
   for (const subvolume_health& one : report.subvolumes) {
     out["subvolumes"].push_back(json_of(one, report.rules.now));
   }
+  out["retired_snapshots"] = report.retired_snapshots;
   return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
@@ -582,11 +593,16 @@ task<result<exit_status>> run_status(const services& with, status_command comman
   report.rules.max_age = command.max_age.value_or(backup_age_max(settings));
   auto looking = look_with(here, command, report);
   auto looked = co_await std::move(looking);
+  if (auto retired = retired_snapshots(here)) {
+    for (const btrfs::snapshot& one : *retired) {
+      report.retired_snapshots.push_back(one.path);
+    }
+  }
   if (with.stop.stop_requested()) {
     co_return engine::cancelled_error();
   }
   if (!looked) {
-    report.error = looked.error().text();
+    report.error = for_user(looked.error(), ::geteuid()).text();
   }
   if (command.json) {
     print_json(status_as_json(report));

@@ -72,6 +72,8 @@ struct status_report {
   status_rules rules;
   std::vector<subvolume_health> subvolumes;
   std::string error;  // why nothing could be looked at
+  // Paths of snapshots of subvolumes that are configured no more; no fault, but they hold space.
+  std::vector<std::string> retired_snapshots;
 
   [[nodiscard]] health worst() const;  // ok < warning < unknown < critical
 };

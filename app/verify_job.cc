@@ -7,6 +7,7 @@
 #include "app/manifest_turns.hh"
 #include "app/metrics.hh"
 #include "app/output.hh"
+#include "app/retired.hh"
 #include "app/state_store.hh"
 #include "engine/assert.hh"
 #include "planner/keys.hh"
@@ -824,7 +825,7 @@ result<void> write_metrics_file(const services& with) {
 }  // namespace
 
 task<result<exit_status>> run_verify(const services& with, verify_command command) {
-  auto chosen = select_subvolumes(with.settings, command.subvolumes);
+  auto chosen = select_also_retired(with.settings, command.subvolumes);
   if (!chosen) {
     co_return std::move(chosen.error());
   }
@@ -840,8 +841,15 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
     co_return std::move(connection.error());
   }
   std::vector<verify_outcome> outcomes;
+  auto checking = check_retired(with, (*connection)->store(), *chosen);
+  auto verified = co_await std::move(checking);
+  if (!verified) {
+    auto closing = (*connection)->close();
+    co_await std::move(closing);
+    co_return std::move(verified.error());
+  }
   auto verifying = verify_all(with, (*connection)->store(), command, *chosen, outcomes);
-  auto verified = co_await std::move(verifying);
+  verified = co_await std::move(verifying);
   const std::uint64_t requests = (*connection)->requests();
   auto closing = (*connection)->close();
   co_await std::move(closing);
