@@ -21,7 +21,7 @@ CONTENTS = {
     "usr/share/man/man1/btrfs_to_s3.1.gz", "usr/share/man/man5/btrfs_to_s3.toml.5.gz",
     "usr/share/bash-completion/completions/btrfs_to_s3",
     "usr/share/doc/btrfs-to-s3/README.md", "usr/share/doc/btrfs-to-s3/config.toml",
-    "usr/share/doc/btrfs-to-s3/docs/format.md", "usr/share/doc/btrfs-to-s3/docs/moving.md",
+    "usr/share/doc/btrfs-to-s3/docs/format.md", "usr/share/doc/btrfs-to-s3/docs/moving.md", "usr/share/doc/btrfs-to-s3/docs/reference.md",
     "usr/share/doc/btrfs-to-s3/docs/operations.md",
     "usr/share/doc/btrfs-to-s3/docs/recovery.md", "usr/share/doc/btrfs-to-s3/docs/security.md",
     "usr/share/doc/btrfs-to-s3/copyright", "usr/share/doc/btrfs-to-s3/changelog.gz",
