@@ -1,5 +1,6 @@
 #include "app/download_link.hh"
 
+#include "app/kept_parts.hh"
 #include "app/received_proof.hh"
 #include "engine/assert.hh"
 #include "engine/event.hh"
@@ -354,7 +355,38 @@ task<void> download_link::fetch(part_pointer one) {
   one->ready.set();
 }
 
+// Whether the part is in its slot, as it is recorded, from the disk where an earlier run kept it.
+task<bool> download_link::take_kept(part_pointer one) {
+  const kept_parts::number which(one->chunk, one->number);
+  if (!_kept->holds(which, one->length)) {
+    co_return false;
+  }
+  auto reading = _kept->read(which, one->slot.bytes(), one->length);
+  auto sound = co_await std::move(reading);
+  if (sound) {
+    auto verifying = verify(one);
+    sound = co_await std::move(verifying);
+  }
+  if (sound) {
+    _bytes_kept_before += one->length;
+    co_return true;
+  }
+  _kept->drop(which);
+  _with.log.write(engine::log_level::warning, "restore", "kept_part_damaged",
+                  {{"error", sound.error().message}, {"what_now", "it is downloaded"}});
+  co_return false;
+}
+
 task<result<void>> download_link::fetch_verified(part_pointer one) {
+  // What is verified by states that only this run knows, the next one could not verify.
+  const bool keep = _kept != nullptr && !one->streaming && !one->stored.valid();
+  if (keep) {
+    auto taking = take_kept(one);
+    const bool taken = co_await std::move(taking);
+    if (taken) {
+      co_return engine::ok();
+    }
+  }
   for (int attempt = 1;; ++attempt) {
     auto downloading = download(one, _fresh || attempt > 1);
     auto downloaded = co_await std::move(downloading);
@@ -363,6 +395,12 @@ task<result<void>> download_link::fetch_verified(part_pointer one) {
     }
     auto verifying = verify(one);
     auto verified = co_await std::move(verifying);
+    if (verified && keep) {
+      // Before it is released, which may change its bytes.
+      auto keeping = _kept->keep(kept_parts::number(one->chunk, one->number), one->slot.bytes(),
+                                 one->length, _stop.token());
+      co_await std::move(keeping);
+    }
     if (verified || attempt == downloads_max) {
       co_return verified;
     }

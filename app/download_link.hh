@@ -18,6 +18,10 @@
 // stream never reaches its END. When `btrfs receive` stumbles over such a chunk before its digest
 // is known, the rest is still fetched and hashed, to name the culprit.
 //
+// With kept_parts, a part that can be verified on its own is kept there before it is released, and
+// one that an earlier run kept comes from there; wrong bytes of it cost a download, as if it had
+// not been.
+//
 // With a chain_thaw, a chunk whose thawed copy has expired is thawed again while `btrfs receive`
 // waits, and the download goes on.
 #pragma once
@@ -44,6 +48,7 @@
 
 namespace bts3::app {
 
+class kept_parts;
 class received_proof;
 
 class download_link {
@@ -65,6 +70,9 @@ class download_link {
   // What run() writes passes through it. Must outlive run().
   void rewrite_by(btrfs::stream_rewriter& rewriter) { _rewriter = &rewriter; }
 
+  // Before run(): parts are kept there. Must outlive run().
+  void keep_in(kept_parts& kept) { _kept = &kept; }
+
   // Before run(): reason integrity for another stream, before any of it is released.
   void expect(expected_stream stream) { _expected = std::move(stream); }
 
@@ -82,6 +90,8 @@ class download_link {
   // Released so far.
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
   [[nodiscard]] std::uint64_t parts() const { return _parts; }
+  // Of these, read from kept_parts.
+  [[nodiscard]] std::uint64_t bytes_kept_before() const { return _bytes_kept_before; }
   // That had to be fetched again.
   [[nodiscard]] std::uint64_t damaged_parts() const { return _damaged; }
 
@@ -101,6 +111,7 @@ class download_link {
   engine::task<void> reach_further(engine::stop_token finished);
   engine::task<void> fetch(part_pointer one);
   engine::task<engine::result<void>> fetch_verified(part_pointer one);
+  engine::task<bool> take_kept(part_pointer one);
   engine::task<engine::result<void>> download(part_pointer one, bool fresh_connection);
   struct range_of_part;
   engine::task<void> download_into(part_pointer one, range_of_part& range);
@@ -144,6 +155,8 @@ class download_link {
   std::uint64_t _bytes = 0;
   std::uint64_t _parts = 0;
   std::uint64_t _damaged = 0;
+  kept_parts* _kept = nullptr;
+  std::uint64_t _bytes_kept_before = 0;
 };
 
 }  // namespace bts3::app

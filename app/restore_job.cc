@@ -5,6 +5,7 @@
 #include "app/freed_space.hh"
 #include "app/human_units.hh"
 #include "app/kept_copies.hh"
+#include "app/kept_parts.hh"
 #include "app/output.hh"
 #include "app/receive_refusal.hh"
 #include "app/restore_source.hh"
@@ -164,6 +165,7 @@ task<result<restore_plan>> restore_job::make_plan(const btrfs::target_report& ta
   }
   plan.thaw = std::move(*thaw);
   plan.time = plan_time(plan.thaw, _thaw, plan.bytes());
+  plan_kept_parts(target, plan);
   if (_command.dry_run) {
     auto cost = plan_cost(_with, plan.thaw, plan.chunks_from(0));
     if (!cost) {
@@ -541,6 +543,8 @@ task<result<void>> restore_job::receive_all(restore_plan& plan, btrfs::receive_w
                       ", and S3 allows 5 GiB");
   }
   if (first == plan.links.size()) {
+    auto opening = open_kept_parts(plan, first, false);
+    (void)co_await std::move(opening);
     co_return engine::ok();
   }
   const std::size_t parts = _with.settings.parts_in_flight(slot_bytes);
@@ -561,6 +565,8 @@ task<result<void>> restore_job::receive_all(restore_plan& plan, btrfs::receive_w
     co_return std::move(ready.error());
   }
   const std::unique_ptr<engine::spool> spool = spool_for(plan, first, pool.slot_bytes());
+  auto opening = open_kept_parts(plan, first, spool != nullptr);
+  const std::unique_ptr<kept_parts> kept = co_await std::move(opening);
   progress shown(_with.loop, _with.log, _with.line, "restore", "restoring " + _command.subvolume,
                  [this, &pool] {
                    const std::uint64_t retries = _connection.retries();
@@ -573,7 +579,7 @@ task<result<void>> restore_job::receive_all(restore_plan& plan, btrfs::receive_w
   const auto began = std::chrono::steady_clock::now();
   result<void> received = engine::ok();
   for (std::size_t i = first; i < plan.links.size() && received; ++i) {
-    const link_means means{pool, hashes, spool.get(), thaw, shown, bytes, read_again};
+    const link_means means{pool, hashes, spool.get(), kept.get(), thaw, shown, bytes, read_again};
     const chain_link* const before = i == 0 ? nullptr : &plan.links[i - 1].link;
     auto receiving = receive_link(plan.links[i], before, workspace, means);
     received = co_await std::move(receiving);
@@ -616,8 +622,16 @@ task<result<void>> restore_job::receive_link(planned_link& planned, const chain_
                                              btrfs::receive_workspace& workspace,
                                              const link_means& means) {
   const std::vector<located_chunk> chunks = planned.chunks;
+  if (means.kept != nullptr) {
+    auto beginning = means.kept->begin(planned.link.key);
+    co_await std::move(beginning);
+  }
   auto receiving = receive_once(planned, before, workspace, means);
   auto received = co_await std::move(receiving);
+  if (received && means.kept != nullptr) {
+    auto forgetting = means.kept->forget();
+    co_await std::move(forgetting);
+  }
   if (!received && received.error().what_now == disposition::not_found) {
     received.error().remedy =
         "choose a backup that stays (`list` shows what there is), and drop what was received of "
@@ -639,7 +653,12 @@ task<result<void>> restore_job::receive_link(planned_link& planned, const chain_
   means.shown.set_total(means.bytes);
   planned.chunks = chunks;
   auto again = receive_once(planned, before, workspace, means);
-  co_return co_await std::move(again);
+  received = co_await std::move(again);
+  if (received && means.kept != nullptr) {
+    auto forgetting = means.kept->forget();
+    co_await std::move(forgetting);
+  }
+  co_return received;
 }
 
 task<result<void>> restore_job::receive_once(planned_link& planned, const chain_link* before,
@@ -655,6 +674,9 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
   if (_verify != verify_mode::none) {
     download.expect(
         expected_stream(link.value, before == nullptr ? nullptr : &before->value, link.key));
+  }
+  if (means.kept != nullptr) {
+    download.keep_in(*means.kept);
   }
   if (_command.verify_first) {
     auto looking = download.verify_first();
@@ -697,6 +719,7 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
   auto stopping = watch.stop();
   co_await std::move(stopping);
   _totals.bytes += download.bytes();
+  _totals.kept_bytes += download.bytes_kept_before();
   _totals.parts += download.parts();
   _totals.damaged_parts += download.damaged_parts();
   if (!fed) {
@@ -710,7 +733,7 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
     co_return refused;
   }
   if (!fed) {
-    report_broken_off(link, download);
+    report_broken_off(link, download, means.kept);
     error failure = workspace.in_known_paths(std::move(fed.error()));
     co_return failure.why == reason::child_process
         ? proof->explained(std::move(failure)).within(link.key)
@@ -729,6 +752,7 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
   _with.log.write(log_level::info, "restore", "link_received",
                   {{"manifest", link.key},
                    {"bytes", std::to_string(download.bytes())},
+                   {"kept_bytes", std::to_string(download.bytes_kept_before())},
                    {"milliseconds", std::to_string(took.count())},
                    {"pages_released_bytes", std::to_string(released)}});
   co_return engine::ok();

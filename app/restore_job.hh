@@ -31,9 +31,10 @@ engine::task<engine::result<exit_status>> run_restore(const services& with,
 
 // What a run has restored, for the event that ends it.
 struct restore_totals {
-  std::uint64_t restored = 0;  // subvolumes
-  std::uint64_t links = 0;     // received now
-  std::uint64_t bytes = 0;     // released to `btrfs receive`
+  std::uint64_t restored = 0;    // subvolumes
+  std::uint64_t links = 0;       // received now
+  std::uint64_t bytes = 0;       // released to `btrfs receive`
+  std::uint64_t kept_bytes = 0;  // of these, that an earlier run had kept
   std::uint64_t parts = 0;
   std::uint64_t damaged_parts = 0;    // fetched again
   double transfer_seconds = 0;        // from the first download to the last link's record
@@ -92,6 +93,7 @@ class restore_job {
     engine::buffer_pool& pool;
     engine::hash_worker& hashes;
     engine::spool* spool;  // may be null
+    kept_parts* kept;      // may be null
     chain_thaw& thaw;
     progress& shown;
     std::uint64_t& bytes;  // that `shown` counts to
@@ -129,7 +131,11 @@ class restore_job {
                                                          const chain_link& wanted);
   void report_earlier(const btrfs::target_report& target, const chain_link& wanted,
                       bool kept) const;
-  void report_broken_off(const chain_link& link, const download_link& download) const;
+  void report_broken_off(const chain_link& link, const download_link& download,
+                         const kept_parts* kept) const;
+  engine::task<std::unique_ptr<kept_parts>> open_kept_parts(const restore_plan& plan,
+                                                            std::size_t first, bool with_spool);
+  void plan_kept_parts(const btrfs::target_report& target, restore_plan& plan) const;
   void report_done(const restore_plan& plan, const restore_totals& before,
                    std::size_t links_kept) const;
   engine::task<engine::result<void>> make_target(const chain_link& last,

@@ -276,8 +276,8 @@ std::string thaw_text(const planned_thaw& thaw) {
 
 namespace {
 
-// What an interruption at the worst moment repeats: links that were received whole are kept, the
-// one under way begins anew. Nothing is thawed again, while its copies live.
+// What an interruption at the worst moment repeats: links that were received whole are kept, and of
+// the one under way what goes into the spool. Nothing is thawed again, while its copies live.
 struct repetition {
   std::uint64_t bytes = 0;
   std::chrono::seconds download{0};
@@ -287,7 +287,10 @@ struct repetition {
 repetition worst_repetition(const restore_plan& plan) {
   repetition worst;
   for (const planned_link& one : plan.links) {
-    worst.bytes = std::max(worst.bytes, one.link.value.total_bytes);
+    const std::uint64_t bytes = one.link.value.total_bytes;
+    const std::uint64_t kept = std::min(bytes, plan.keep_limit_bytes);
+    worst.bytes = std::max(
+        worst.bytes, kept == 0 ? bytes : std::min(bytes, bytes - kept + plan.unkept_bytes_max));
   }
   if (plan.time.bytes_per_sec > 0) {
     worst.download = std::chrono::seconds(worst.bytes / plan.time.bytes_per_sec);
@@ -303,8 +306,11 @@ std::string repetition_text(const restore_plan& plan) {
   const repetition worst = worst_repetition(plan);
   return "  again     at most " + format_bytes(worst.bytes) +
          " after an interruption: links that were received whole are kept, the one under way is "
-         "downloaded from its beginning (" +
-         hours_text(worst.download) +
+         "downloaded from its beginning" +
+         (plan.keep_limit_bytes == 0 ? ""
+                                     : ", but for what is kept of it in the spool, " +
+                                           format_bytes(plan.keep_limit_bytes) + " at most") +
+         " (" + hours_text(worst.download) +
          (worst.money ? ", about " + money_text(*worst.money, plan.cost->currency) +
                             " of requests and transfer"
                       : "") +
@@ -353,6 +359,11 @@ std::string plan_text(const restore_plan& plan) {
                          "compared, as the backup's snapshot is not on this host")
            : ": every part, the snapshots' identities, and the content against " + plan.source) +
       "\n";
+  if (plan.kept_bytes > 0) {
+    text += "  kept      " + format_bytes(plan.kept_bytes) +
+            " of the backup that was being received are in the spool, and are not downloaded "
+            "again\n";
+  }
   if (plan.interrupted) {
     text +=
         "  an interrupted restore to this target left work that will be used where it is of "
@@ -452,6 +463,7 @@ std::string plan_json(const restore_plan& plan) {
   out["manifest_key"] = plan.links.back().link.key;
   out["created_at"] = plan.links.back().link.value.created_at.rfc3339();
   out["interrupted"] = plan.interrupted;
+  out["kept_bytes"] = plan.kept_bytes;
   out["links"] = json::array();
   for (const planned_link& one : plan.links) {
     json link;
@@ -474,6 +486,7 @@ std::string plan_json(const restore_plan& plan) {
   out["money"] = plan.cost ? cost_json(*plan.cost) : json(nullptr);
   const repetition worst = worst_repetition(plan);
   out["repeated_at_most"] = {{"bytes", worst.bytes}, {"download_seconds", worst.download.count()}};
+  out["repeated_at_most"]["keep_limit_bytes"] = plan.keep_limit_bytes;
   out["repeated_at_most"]["money"] = worst.money ? json(rounded(*worst.money)) : json(nullptr);
   out["space"] = {{"needed_bytes", space_needed(plan.bytes())},
                   {"available_bytes", plan.available_bytes},

@@ -66,7 +66,12 @@ struct planned_time {
 struct restore_plan {
   std::string subvolume;
   std::string target;
-  bool interrupted = false;         // an earlier restore to it left something
+  bool interrupted = false;  // an earlier restore to it left something
+  // Of the link that is received next, on disk from an earlier run; how much of a link would be
+  // kept there (0: nothing); and how much of it may be on its way there, at most.
+  std::uint64_t kept_bytes = 0;
+  std::uint64_t keep_limit_bytes = 0;
+  std::uint64_t unkept_bytes_max = 0;
   std::vector<planned_link> links;  // full first
   planned_thaw thaw;
   planned_time time;

@@ -1,6 +1,7 @@
 // What a restore tells of one subvolume: its result on standard output, and what an interrupted one
 // lost.
 #include "app/human_units.hh"
+#include "app/kept_parts.hh"
 #include "app/output.hh"
 #include "app/restore_job.hh"
 
@@ -64,6 +65,7 @@ void restore_job::report_done(const restore_plan& plan, const restore_totals& be
   out["links"] = plan.links.size();
   out["links_kept_from_before"] = links_kept;
   out["bytes"] = _totals.bytes - before.bytes;
+  out["kept_bytes"] = _totals.kept_bytes - before.kept_bytes;
   out["parts"] = _totals.parts - before.parts;
   out["damaged_parts"] = _totals.damaged_parts - before.damaged_parts;
   out["transfer_seconds"] = _totals.transfer_seconds - before.transfer_seconds;
@@ -77,20 +79,27 @@ void restore_job::report_done(const restore_plan& plan, const restore_totals& be
   print(out);
 }
 
-// What was received of it is worth nothing to the next run, and that is told, with its size.
-void restore_job::report_broken_off(const chain_link& link, const download_link& download) const {
+// What `btrfs receive` made of it is worth nothing to the next run, and that is told, with what is
+// downloaded again and what is not.
+void restore_job::report_broken_off(const chain_link& link, const download_link& download,
+                                    const kept_parts* kept) const {
   if (download.bytes() == 0) {
     return;
   }
   const bool asked = _with.stop.stop_requested();
+  const std::uint64_t kept_bytes = kept == nullptr ? 0 : kept->bytes();
+  std::string again =
+      "reads " + format_bytes(kept_bytes) + " of this one from the spool and downloads the rest";
+  if (kept_bytes == 0) {
+    again = "downloads this one from its beginning, and the provider may charge for " +
+            format_bytes(download.bytes()) + " again";
+  }
   _with.log.write(asked ? log_level::info : log_level::warning, "restore", "link_broken_off",
                   {{"manifest", link.key},
                    {"bytes", std::to_string(download.bytes())},
                    {"of", std::to_string(link.value.total_bytes)},
-                   {"what_now",
-                    "links that were received whole are kept; the next run downloads "
-                    "this one from its beginning, and the provider may charge for " +
-                        format_bytes(download.bytes()) + " again"}});
+                   {"kept", std::to_string(kept_bytes)},
+                   {"what_now", "links that were received whole are kept; the next run " + again}});
 }
 
 }  // namespace bts3::app

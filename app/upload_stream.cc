@@ -1,5 +1,6 @@
 #include "app/upload_stream.hh"
 
+#include "app/kept_parts.hh"
 #include "app/publication.hh"
 #include "engine/assert.hh"
 
@@ -234,6 +235,8 @@ result<std::unique_ptr<upload_budget>> upload_budget::create(const services& wit
     return std::move(disk.error()).within("global.spool_dir");
   }
   made->disk = std::move(*disk);
+  // Of restores that nobody goes on with, which would take the room for ever.
+  remove_stale_parts(with);
   return made;
 }
 

@@ -482,6 +482,64 @@ def an_interrupted_restore_says_what_it_repeats(w):
     w.same(w.data, target)
 
 
+@case
+def an_interrupted_restore_downloads_only_the_rest(w):
+    """With a spool, what had been downloaded of the link under way is in it; killed or stopped, in a full and its
+    incremental."""
+    chain_of(w, 2, large_mib=40)
+    spool = w.directory / "spool"
+    spool.mkdir()
+    w.tool.tables["s3"]["spool_enabled"] = True
+    w.tool.tables["global"].update(spool_dir=str(spool), spool_size_bytes="1GiB")
+    subvolumes = w.filesystem.subvolumes()
+    target = w.restored / "data"
+    total = json.loads(w.restore("--target", str(target), "--dry-run", "--json").stdout)
+    assert total["kept_bytes"] == 0 and total["repeated_at_most"]["keep_limit_bytes"] == 1 << 30, total
+    full = total["links"][0]["bytes"]
+    assert total["repeated_at_most"]["bytes"] < full, total
+    assert list(spool.iterdir()) == []
+    for killed in (True, False):
+        if killed:
+            killed_in_receive(w, target, 1, "head -c 26000000 > /dev/null; kill -9 $PPID; exit 1")
+        else:
+            held = received(target) / "held"
+            fake = fake_receive(w, "head -c 26000000 > /dev/null; touch $PLACE/held; exec sleep 600")
+            running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), environment=fake)
+            deadline = time.monotonic() + 60
+            while not held.exists():
+                assert time.monotonic() < deadline and running[0].poll() is None, w.tool.finish(running)
+                time.sleep(0.02)
+            running[0].send_signal(signal.SIGTERM)
+            says(w.expect(143, w.tool.finish(running)), "link_broken_off", "from the spool and downloads the rest")
+        plan = json.loads(w.restore("--target", str(target), "--dry-run", "--json").stdout)
+        assert 20_000_000 < plan["kept_bytes"] <= full, plan
+        assert "in the spool, and are not downloaded again" in w.restore("--target", str(target), "--dry-run").stdout
+        done = json.loads(w.restore("--target", str(target), "--json").stdout)
+        assert done["kept_bytes"] == plan["kept_bytes"] and done["bytes"] == total["bytes"], (done, plan)
+        w.same(w.data, target)
+        w.nothing_left_behind(subvolumes + ["restored/data"])
+        assert list(spool.iterdir()) == [], list(spool.rglob("*"))
+        os.system(f"btrfs subvolume delete {target} > /dev/null")
+    # --discard drops it, and a disk that is full, or not there, keeps nothing and stops nothing.
+    killed_in_receive(w, target, 1, "head -c 16000000 > /dev/null; kill -9 $PPID; exit 1")
+    assert json.loads(w.restore("--target", str(target), "--dry-run", "--json").stdout)["kept_bytes"] > 0
+    again = json.loads(w.restore("--target", str(target), "--discard", "--json").stdout)
+    assert again["kept_bytes"] == 0 and list(spool.iterdir()) == [], again
+    os.system(f"btrfs subvolume delete {target} > /dev/null; mount -t tmpfs -o size=12m none {spool}")
+    try:
+        outcome = w.restore("--target", str(target))
+        says(outcome, "parts_not_kept", "No space left on device")
+        assert outcome.stderr.count("parts_not_kept") == 1, outcome
+        w.same(w.data, target)
+        assert list(spool.iterdir()) == []
+    finally:
+        os.system(f"umount {spool}")
+    os.system(f"btrfs subvolume delete {target} > /dev/null")
+    spool.rmdir()
+    says(w.restore("--target", str(target)), "parts_not_kept")
+    w.same(w.data, target)
+
+
 def killed_in_receive(w, target, link, manner):
     """Ends the restore with SIGKILL while link `link` (from 1) is being received."""
     text = f"""echo >> $PLACE/receivers

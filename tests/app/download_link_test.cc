@@ -2,6 +2,7 @@
 // order.
 #include "app/download_link.hh"
 
+#include "app/kept_parts.hh"
 #include "app/standstill.hh"
 #include "engine/async_scope.hh"
 #include "engine/sha256.hh"
@@ -15,14 +16,21 @@
 #include <boost/test/unit_test.hpp>
 
 #include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -194,12 +202,22 @@ class transfer {
         if (expected) {
           link.expect(*expected);
         }
+        std::optional<kept_parts> kept;
+        if (keep_limit > 0) {
+          kept.emplace(with, target, keep_limit);
+          loop->run(kept->begin(manifest));
+          link.keep_in(*kept);
+          if (when_begun) {
+            when_begun();
+          }
+        }
         if (verify_first) {
           outcome = loop->run(link.verify_first());
         }
         if (outcome) {
           outcome = loop->run(link.run(ends->write_end.get()));
         }
+        kept_before = link.bytes_kept_before();
       }
       BOOST_TEST(pool.free_slots() == 3u);
       BOOST_TEST((!spool || spool->free_parts() == spool->parts()));
@@ -208,6 +226,12 @@ class transfer {
     ends->write_end.reset();
     drain.join();
     return outcome;
+  }
+
+  // As when the link was received whole.
+  void forget() {
+    kept_parts kept(with, target, keep_limit);
+    loop->run(kept.forget());
   }
 
   // Waiting for it moves the clock.
@@ -236,7 +260,12 @@ class transfer {
   std::string released;
   std::optional<app::expected_stream> expected;
   std::unique_ptr<chain_thaw> thaw;
-  std::size_t spool_parts = 0;  // 0: without
+  std::size_t spool_parts = 0;   // 0: without
+  std::uint64_t keep_limit = 0;  // 0: nothing is kept
+  std::string target = "/target";
+  std::string manifest = "manifest";
+  std::function<void()> when_begun;
+  std::uint64_t kept_before = 0;  // of the last run
   bts3::testing::scratch_directory scratch;
   std::unique_ptr<engine::spool> spool;
 
@@ -862,6 +891,230 @@ BOOST_AUTO_TEST_CASE(a_restore_that_waits_for_itself_ends_and_says_for_what) {
   BOOST_TEST(text.find("for the next part in order") != std::string::npos, text);
   BOOST_TEST((outcome.error().what_now == engine::disposition::fail));
   kept.clear();
+}
+
+// What an interrupted link leaves for the next run.
+namespace {
+
+struct interrupted_transfer : transfer {
+  interrupted_transfer(std::size_t bytes, std::size_t chunks, bool with_parts = true)
+      : transfer(bytes, chunks, with_parts) {
+    settings.spool_dir = scratch / "";
+    keep_limit = std::uint64_t{1} << 30;
+  }
+  // The receiver goes after so many bytes.
+  void interrupt(std::size_t after) {
+    released.clear();
+    BOOST_TEST(!run(false, after).has_value());
+  }
+  // The same command once more.
+  void complete() {
+    released.clear();
+    const auto done = run();
+    BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
+    BOOST_TEST((released == stream));
+  }
+  [[nodiscard]] std::uint64_t fetched() const {
+    std::uint64_t bytes = 0;
+    for (const s3::get_request& get : store.gets) {
+      bytes += get.range->length;
+    }
+    return bytes;
+  }
+  [[nodiscard]] std::uint64_t kept_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const std::filesystem::path& file : kept()) {
+      bytes += std::filesystem::file_size(file);
+    }
+    return bytes;
+  }
+  [[nodiscard]] std::vector<std::filesystem::path> kept() const {
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(settings.spool_dir)) {
+      if (!entry.is_directory()) {
+        files.push_back(entry.path());
+      }
+    }
+    std::sort(files.begin(), files.end());
+    return files;
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_an_interrupted_link_had_released_is_not_downloaded_again) {
+  for (const std::size_t chunks : {std::size_t{1}, std::size_t{5}}) {
+    interrupted_transfer one(1'500'000, chunks);
+    one.interrupt(400'000);
+    // All that was handed over, and nothing that was not fetched; what was under way may be lost.
+    const std::uint64_t kept = one.kept_bytes();
+    BOOST_TEST(kept >= 400'000u / part_bytes * part_bytes);
+    BOOST_TEST(kept <= one.fetched());
+    BOOST_TEST(one.fetched() < one.stream.size());
+    one.store.gets.clear();
+    struct stat entry{};
+    for (auto path = one.kept().front().parent_path(); path != one.settings.spool_dir;
+         path = path.parent_path()) {
+      BOOST_REQUIRE(::stat(path.c_str(), &entry) == 0);
+      BOOST_TEST((entry.st_mode & 07777) == 0700u, path);
+      if (path.filename() == ".btrfs_to_s3-parts") {
+        break;
+      }
+    }
+    one.complete();
+    BOOST_TEST(one.fetched() == one.stream.size() - kept);
+    BOOST_TEST(one.kept_before == kept);
+    BOOST_TEST(one.kept_bytes() == one.stream.size());
+    BOOST_TEST(count_of(one.log.events, "parts_kept_from_before") == 1u);
+    BOOST_TEST(count_of(one.log.events, "parts_not_kept") == 0u);
+    // The third has all of it.
+    one.store.gets.clear();
+    one.complete();
+    BOOST_TEST(one.store.gets.empty());
+    one.forget();
+    BOOST_TEST(std::filesystem::is_empty(one.settings.spool_dir));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_was_kept_and_is_not_as_it_was_is_downloaded) {
+  const std::vector<std::pair<std::string, std::function<void(const std::filesystem::path&)>>>
+      damages = {
+          {"a flipped bit",
+           [](const std::filesystem::path& file) {
+             std::fstream open(file, std::ios::in | std::ios::out | std::ios::binary);
+             open.seekg(1000);
+             const char was = static_cast<char>(open.get());
+             open.seekp(1000);
+             open.put(static_cast<char>(was ^ 1));
+           }},
+          {"zeros, as after a power cut",
+           [](const std::filesystem::path& file) {
+             std::filesystem::resize_file(file, 0);
+             std::filesystem::resize_file(file, part_bytes);
+           }},
+          {"cut off",
+           [](const std::filesystem::path& file) { std::filesystem::resize_file(file, 4096); }},
+          {"too long",
+           [](const std::filesystem::path& file) {
+             std::filesystem::resize_file(file, part_bytes + 4096);
+           }},
+          {"empty",
+           [](const std::filesystem::path& file) { std::filesystem::resize_file(file, 0); }},
+          {"another part",
+           [](const std::filesystem::path& file) {
+             std::filesystem::copy_file(file.parent_path() / "0-2", file,
+                                        std::filesystem::copy_options::overwrite_existing);
+           }},
+          {"a link",
+           [](const std::filesystem::path& file) {
+             std::filesystem::remove(file);
+             std::filesystem::create_symlink(file.parent_path() / "0-2", file);
+           }},
+          {"a pipe",
+           [](const std::filesystem::path& file) {
+             std::filesystem::remove(file);
+             BOOST_REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+           }},
+          {"gone", [](const std::filesystem::path& file) { std::filesystem::remove(file); }},
+      };
+  for (const auto& [name, damage] : damages) {
+    interrupted_transfer one(1'000'000, 1);
+    one.interrupt(400'000);
+    const std::uint64_t kept = one.kept_bytes();
+    damage(one.kept().front().parent_path() / "0-3");
+    one.store.gets.clear();
+    one.complete();
+    BOOST_TEST(one.fetched() == one.stream.size() - kept + part_bytes, name);
+  }
+  // Damaged between being found and being read.
+  interrupted_transfer two(1'000'000, 1);
+  two.interrupt(400'000);
+  const std::uint64_t kept = two.kept_bytes();
+  two.store.gets.clear();
+  two.when_begun = [&] { std::filesystem::resize_file(two.kept().front(), 17); };
+  two.complete();
+  BOOST_TEST(count_of(two.log.events, "kept_part_damaged") == 1u);
+  BOOST_TEST(two.fetched() == two.stream.size() - kept + part_bytes);
+}
+
+BOOST_AUTO_TEST_CASE(parts_of_another_backup_and_of_long_ago_are_removed) {
+  interrupted_transfer one(1'000'000, 1);
+  one.interrupt(400'000);
+  BOOST_TEST(!one.kept().empty());
+  one.manifest = "another";
+  one.interrupt(1);
+  BOOST_TEST(count_of(one.log.events, "kept_parts_removed") == 1u);
+  // Of another target they stay, and count towards the limit, until nobody has gone on for long.
+  const std::size_t left = one.kept().size();
+  one.target = "/elsewhere";
+  one.interrupt(1);
+  BOOST_TEST(one.kept().size() > left);
+  // Files have the time of the kernel.
+  one.clock.time = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) +
+                   std::chrono::days(30);
+  remove_stale_parts(one.with);
+  BOOST_TEST(one.kept().empty());
+  BOOST_TEST(count_of(one.log.events, "kept_parts_removed") == 2u);
+  one.complete();
+}
+
+BOOST_AUTO_TEST_CASE(what_stands_in_the_way_of_keeping_is_told_once_and_stops_nothing) {
+  const auto without = [](interrupted_transfer& one) {
+    one.complete();
+    BOOST_TEST(count_of(one.log.events, "parts_not_kept") == 1u);
+    BOOST_TEST(one.fetched() == one.stream.size());
+  };
+  // No more than the limit, which the first parts have.
+  interrupted_transfer limited(1'000'000, 1);
+  limited.keep_limit = 3 * part_bytes;
+  without(limited);
+  BOOST_TEST(limited.kept().size() == 3u);
+  limited.store.gets.clear();
+  limited.complete();
+  BOOST_TEST(limited.fetched() == limited.stream.size() - 3 * part_bytes);
+  interrupted_transfer missing(1'000'000, 1);
+  missing.settings.spool_dir += "nothing";
+  without(missing);
+  // What somebody else has put there is neither used nor followed.
+  interrupted_transfer planted(1'000'000, 1);
+  const std::filesystem::path place = planted.scratch / ".btrfs_to_s3-parts";
+  const std::filesystem::path theirs = planted.scratch / "theirs";
+  std::filesystem::create_directory(theirs);
+  std::filesystem::create_directory_symlink(theirs, place);
+  without(planted);
+  BOOST_TEST(std::filesystem::is_empty(theirs));
+  std::filesystem::remove(place);
+  std::filesystem::create_directory(place);
+  std::filesystem::permissions(place, std::filesystem::perms::all);
+  planted.log.events.clear();
+  planted.store.gets.clear();
+  without(planted);
+  BOOST_TEST(std::filesystem::is_empty(place));
+  // A disk that takes no more, in the middle of a part.
+  interrupted_transfer full(1'000'000, 1);
+  rlimit before{};
+  BOOST_REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  rlimit small = before;
+  small.rlim_cur = part_bytes / 2;
+  std::signal(SIGXFSZ, SIG_IGN);
+  BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  without(full);
+  BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  BOOST_TEST(full.kept().empty());
+}
+
+BOOST_AUTO_TEST_CASE(chunks_that_only_the_whole_proves_are_kept_where_they_are_one_part) {
+  interrupted_transfer large(1'000'000, 1, false);
+  large.interrupt(400'000);
+  BOOST_TEST(large.kept().empty());
+  large.complete();
+  interrupted_transfer small(200'000, 8, false);
+  small.interrupt(60'000);
+  const std::uint64_t kept = small.kept_bytes();
+  BOOST_TEST(kept >= 50'000u);
+  small.store.gets.clear();
+  small.complete();
+  BOOST_TEST(small.fetched() == small.stream.size() - kept);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -82,6 +82,30 @@ BOOST_AUTO_TEST_CASE(the_text_tells_chain_sizes_classes_space_and_protocol) {
   BOOST_TEST(has(worse, "receives 1: TOO OLD"));
 }
 
+BOOST_AUTO_TEST_CASE(what_an_interruption_repeats_is_told_with_what_a_spool_keeps) {
+  restore_plan plan = two_links();
+  BOOST_TEST(has(plan_text(plan),
+                 "again     at most 4.0 GiB after an interruption: links that "
+                 "were received whole are kept, the one under way is downloaded "
+                 "from its beginning ("));
+  BOOST_TEST(!has(plan_text(plan), "in the spool"));
+  plan.keep_limit_bytes = 200 * gib;
+  plan.unkept_bytes_max = gib / 2;
+  BOOST_TEST(has(plan_text(plan), "again     at most 512.0 MiB after"));
+  BOOST_TEST(has(plan_text(plan), "but for what is kept of it in the spool, 200.0 GiB at most"));
+  // A spool for less than a link, and parts in memory that are more than one.
+  plan.keep_limit_bytes = gib;
+  BOOST_TEST(has(plan_text(plan), "again     at most 3.5 GiB after"));
+  plan.unkept_bytes_max = 9 * gib;
+  BOOST_TEST(has(plan_text(plan), "again     at most 4.0 GiB after"));
+  plan.kept_bytes = gib;
+  BOOST_TEST(has(plan_text(plan), "kept      1.0 GiB of the backup that was being received"));
+  const auto json = nlohmann::json::parse(plan_json(plan));
+  BOOST_TEST(json["kept_bytes"] == gib);
+  BOOST_TEST(json["repeated_at_most"]["bytes"] == 4 * gib);
+  BOOST_TEST(json["repeated_at_most"]["keep_limit_bytes"] == gib);
+}
+
 BOOST_AUTO_TEST_CASE(the_json_has_the_same_as_numbers) {
   const auto json = nlohmann::json::parse(plan_json(two_links()));
   BOOST_TEST(json["bytes"] == 5 * gib);
