@@ -181,7 +181,7 @@ result<void> restore_job::check_keep_received(const btrfs::target_report& target
     return engine::ok();
   }
   auto kept = btrfs::filesystem_id(_with.settings.base_dir);
-  auto restored = btrfs::filesystem_id(target.parent);
+  auto restored = btrfs::filesystem_id(target.above);
   if (!kept || !restored || *kept != *restored) {
     error failure;
     failure.why = reason::configuration;

@@ -16,9 +16,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <sstream>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -289,6 +291,35 @@ result<void> write_records(int place, const std::string& text, const std::string
   return engine::ok();
 }
 
+// `parent`, or, where that is missing, the directory that exists and leads there. Empty where it
+// cannot be made unseen: something else has its name, or a user who is not root may write to that
+// directory, and choose where what is made comes to lie.
+std::string place_above(const std::string& parent) {
+  struct stat entry{};
+  if (::stat(parent.c_str(), &entry) == 0) {
+    return S_ISDIR(entry.st_mode) ? parent : "";
+  }
+  std::filesystem::path at(parent);
+  while (::lstat(at.c_str(), &entry) != 0 && errno == ENOENT && at.has_relative_path()) {
+    at = at.parent_path();
+  }
+  const bool ours = ::lstat(at.c_str(), &entry) == 0 && S_ISDIR(entry.st_mode) &&
+                    entry.st_uid == ::geteuid() && (entry.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+  return ours ? at.string() : "";
+}
+
+result<void> make_parent(const target_report& target) {
+  if (target.above.empty() || target.above == target.parent) {
+    return engine::ok();
+  }
+  std::error_code code;
+  std::filesystem::create_directories(target.parent, code);
+  if (code) {
+    return system_error(code.value(), "making the target's parent directory " + target.parent);
+  }
+  return engine::ok();
+}
+
 // Whether the target in `parent` was made of what that record is of.
 bool is_published(int parent, const target_report& target,
                   const std::optional<link_record>& record) {
@@ -354,20 +385,21 @@ result<target_report> check_target(const std::string& target) {
   if (report.exists && !report.interrupted && !report.may_be_finished) {
     return target_exists(report);
   }
-  if (::stat(report.parent.c_str(), &entry) != 0 || !S_ISDIR(entry.st_mode)) {
+  report.above = place_above(report.parent);
+  if (report.above.empty()) {
     return refusal("the target's parent directory " + report.parent + " does not exist",
                    "create it first: mkdir -p " + report.parent);
   }
   struct statfs info{};
-  if (::statfs(report.parent.c_str(), &info) != 0) {
-    return system_error(errno, report.parent);
+  if (::statfs(report.above.c_str(), &info) != 0) {
+    return system_error(errno, report.above);
   }
   if (static_cast<unsigned long>(info.f_type) != BTRFS_SUPER_MAGIC) {
     return refusal("the target's parent directory " + report.parent + " is not on Btrfs",
                    "`btrfs receive` needs a Btrfs filesystem: make one (mkfs.btrfs) and mount it");
   }
   if (auto writable =
-          check_mounted_writable(report.parent, "the target's parent directory " + report.parent);
+          check_mounted_writable(report.above, "the target's parent directory " + report.parent);
       !writable) {
     return std::move(writable.error());
   }
@@ -379,6 +411,9 @@ result<target_report> check_target(const std::string& target) {
 result<earlier_work> find_earlier_work(const target_report& target) {
   earlier_work found;
   auto parent = open_directory(target.parent);
+  if (!parent && parent.error().what_now == engine::disposition::not_found) {
+    return found;
+  }
   if (!parent) {
     return std::move(parent.error());
   }
@@ -462,6 +497,9 @@ result<void> receive_workspace::lock() {
 result<receive_workspace> receive_workspace::open(const target_report& target, bool anew) {
   receive_workspace made;
   made._target = target;
+  if (auto there = make_parent(target); !there) {
+    return std::move(there.error());
+  }
   auto parent = open_directory(target.parent);
   if (!parent) {
     return std::move(parent.error());

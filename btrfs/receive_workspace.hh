@@ -50,6 +50,7 @@ namespace bts3::btrfs {
 
 struct target_report {
   std::string parent;                 // directory that will hold the target
+  std::string above;                  // the same, or, where it is missing, what it is made in
   std::string name;                   // the target's own name
   std::uint64_t available_bytes = 0;  // free on its filesystem, as statfs tells
   bool exists = false;                // something has the target's name
