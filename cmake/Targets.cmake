@@ -50,7 +50,7 @@ function(bts3_test name)
     PkgConfig::libdeflate bts3_warnings)
   target_include_directories(${binary} PRIVATE "${PROJECT_SOURCE_DIR}")
   # What is tested is optimised, the tests are not: that takes half of the time to compile.
-  target_compile_options(${binary} PRIVATE $<$<CONFIG:Release>:-O0>)
+  target_compile_options(${binary} PRIVATE $<$<CONFIG:Release,Asan>:-O0>)
   foreach(source IN LISTS arg_SOURCES)
     # Normalised: two folders may share a source, and Ninja wants it named in one way.
     get_filename_component(watched "${source}" ABSOLUTE)
