@@ -84,8 +84,8 @@ class kept_parts {
   std::uint64_t _total = 0;                // bytes of all that is kept, for others too
   std::uint64_t _bytes = 0;                // of the link's
   std::map<number, std::uint64_t> _there;  // with their lengths
-  bool _given_up = false;  // of this link
-  bool _told = false;      // why, once
+  bool _given_up = false;                  // of this link
+  bool _told = false;                      // why, once
 };
 
 // What the next restore of that link to `target` would find. Changes nothing.
