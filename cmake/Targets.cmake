@@ -35,10 +35,10 @@ function(bts3_library name)
   endif()
 endfunction()
 
-# bts3_test(NAME SOURCES... [DEPENDS targets...] [TIMEOUT seconds])
+# bts3_test(NAME SOURCES... [DEPENDS targets...] [TIMEOUT seconds] [OPTIMISED])
 # One Boost.Test binary; CTest case names are NAME.suite.case, read from the sources when CMake runs.
 function(bts3_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(arg "OPTIMISED" "TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
@@ -49,8 +49,11 @@ function(bts3_test name)
   target_link_libraries(${binary} PRIVATE ${arg_DEPENDS} Boost::unit_test_framework
     PkgConfig::libdeflate bts3_warnings)
   target_include_directories(${binary} PRIVATE "${PROJECT_SOURCE_DIR}")
-  # What is tested is optimised, the tests are not: that takes half of the time to compile.
-  target_compile_options(${binary} PRIVATE $<$<CONFIG:Release,Asan>:-O0>)
+  # What is tested is optimised. Tests are where they compute (OPTIMISED): without, they take half of
+  # the time to compile.
+  if(NOT arg_OPTIMISED)
+    target_compile_options(${binary} PRIVATE $<$<CONFIG:Release,Asan>:-O0>)
+  endif()
   foreach(source IN LISTS arg_SOURCES)
     # Normalised: two folders may share a source, and Ninja wants it named in one way.
     get_filename_component(watched "${source}" ABSOLUTE)

@@ -221,10 +221,11 @@ BOOST_AUTO_TEST_CASE(what_cannot_work_is_refused_early_and_says_what_to_do) {
   check_contains(small.message, "global.spool_size_bytes (1048575)");
   check_contains(small.remedy, "s3.part_size_bytes");
 
-  const error missing = refusal(options_for(here.path() + "/none", 9 * mebibyte, mebibyte));
+  // As where a disk is not mounted.
+  const error missing = refusal(options_for(here.path() + "/none/at/all", 9 * mebibyte, mebibyte));
   BOOST_TEST((missing.why == reason::configuration));
   BOOST_TEST((missing.what_now == disposition::fail));
-  check_contains(missing.message, here.path() + "/none");
+  check_contains(missing.message, here.path() + "/none/at/all");
   check_contains(missing.remedy, "global.spool_dir");
 
   std::ofstream(here.path() + "/file") << "no directory";
@@ -236,6 +237,17 @@ BOOST_AUTO_TEST_CASE(what_cannot_work_is_refused_early_and_says_what_to_do) {
   const error proc = refusal(options_for("/proc/self", 9 * mebibyte, mebibyte));
   check_contains(proc.message, "/proc/self");
   BOOST_TEST(!proc.remedy.empty());
+}
+
+BOOST_AUTO_TEST_CASE(the_last_directory_of_the_path_is_made) {
+  const scratch_directory here;
+  auto loop = make_reactor();
+  recording_log log;
+  const auto made =
+      make_spool(*loop, options_for(here.path() + "/spool", 9 * mebibyte, mebibyte), log);
+  struct stat entry{};
+  BOOST_REQUIRE(::stat((here.path() + "/spool").c_str(), &entry) == 0);
+  BOOST_TEST((entry.st_mode & 07777) == 0700u);
 }
 
 BOOST_AUTO_TEST_CASE(a_directory_that_is_not_writable_is_refused) {

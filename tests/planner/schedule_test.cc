@@ -78,7 +78,7 @@ BOOST_AUTO_TEST_CASE(turns_never_go_back_where_the_clock_does) {
       timestamp before = turn_begin(at("20261024T000000Z"), by, zone);
       for (const char* start : {"20261024T000000Z", "20260328T000000Z"}) {
         before = turn_begin(at(start), by, zone);
-        for (auto when = at(start).when(); when < at(start).when() + days(3); when += minutes(5)) {
+        for (auto when = at(start).when(); when < at(start).when() + days(3); when += minutes(25)) {
           const timestamp turn = turn_begin(timestamp(when), by, zone);
           BOOST_REQUIRE((turn >= before));
           BOOST_REQUIRE((turn.when() <= when));

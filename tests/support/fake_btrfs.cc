@@ -163,6 +163,10 @@ result<void> snapshot_manager::check(const std::string& source) const {
   return info ? engine::ok() : result<void>(std::move(info.error()));
 }
 
+result<bool> snapshot_manager::make_base(const std::string&) const {
+  return false;
+}
+
 result<snapshot> snapshot_manager::create(const std::string& source, std::string_view subvolume,
                                           std::string_view time, bool full) const {
   const std::lock_guard lock(testing::disk_mutex());
