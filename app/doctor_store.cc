@@ -13,8 +13,10 @@
 #include "s3/endpoint.hh"
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace bts3::app {
@@ -366,7 +368,9 @@ task<void> store_doctor::check_pointer(const subvolume_config& one) {
 task<void> store_doctor::check_backups() {
   auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
   const run_state known = state ? std::move(*state) : run_state();
-  if (!btrfs::snapshot_manager(_with.settings.base_dir).list(_chosen.front().name)) {
+  std::error_code code;
+  if (!std::filesystem::exists(_with.settings.base_dir, code) ||
+      !btrfs::snapshot_manager(_with.settings.base_dir).list(_chosen.front().name)) {
     for (const subvolume_config& one : _chosen) {
       auto checking = check_pointer(one);
       co_await std::move(checking);

@@ -285,7 +285,7 @@ BOOST_AUTO_TEST_CASE(places_that_cannot_be_written_to_are_named) {
   s.settings.state_path = s.directory / "file/state.json";
   s.settings.lock_path = s.directory / "file/deep/lock";
   s.settings.spool_enabled = true;
-  s.settings.spool_dir = s.directory / "no-spool";
+  s.settings.spool_dir = s.directory / "not-mounted/spool";
   s.settings.textfile = s.directory / "no-metrics/backup.prom";
   const auto made = check_local_files(s.with);
   BOOST_TEST(the(made, "state").how == check_outcome::failed);
@@ -294,7 +294,9 @@ BOOST_AUTO_TEST_CASE(places_that_cannot_be_written_to_are_named) {
   BOOST_TEST(the(made, "lock").how == check_outcome::failed);
   BOOST_TEST(has(the(made, "lock").found, "global.lock_path"));
   BOOST_TEST(the(made, "spool").how == check_outcome::failed);
-  BOOST_TEST(has(the(made, "spool").found, s.settings.spool_dir));
+  BOOST_TEST(has(the(made, "spool").found, s.directory / "not-mounted"));
+  s.settings.spool_dir = s.directory / "made-by-the-first-run";
+  BOOST_TEST(the(check_local_files(s.with), "spool").how != check_outcome::failed);
   BOOST_TEST(the(made, "metrics").how == check_outcome::warning);
   BOOST_TEST(has(the(made, "metrics").found, "no-metrics"));
 }
