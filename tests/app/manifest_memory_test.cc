@@ -94,6 +94,9 @@ struct scene : bucket_of_backups {
         problems += backup.problem;
       }
     }
+    for (const stray_object& one : all->subvolumes.at(0).strays) {
+      problems += one.detail;
+    }
     return problems;
   }
   std::string inventoried() {
