@@ -383,7 +383,7 @@ def a_chain_of_the_earlier_tool_goes_on(w):
     btrfs.snapshot(w.filesystem.mount / "other", w.snapshots / name)
     as_left_by_that_tool()
     says(w.backup(), "kind=full", "records no UUID")
-    stamp = "20200102T030405Z"
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - 7200))
     btrfs.snapshot(w.data, w.snapshots / f"data__{stamp}__full")
     manifest["snapshot"].update(name=f"data__{stamp}__full", path=str(w.snapshots / f"data__{stamp}__full"))
     w.bucket.put(key, json.dumps(manifest).encode())
