@@ -88,16 +88,12 @@ struct scene : bucket_of_backups {
     catalogue_request request(settings.prefix, "data", manifest_bound::of_host(settings));
     const auto all = loop->run(read_catalogue(*loop, store, std::move(request), {}));
     BOOST_REQUIRE_MESSAGE(all.has_value(), error_text(all));
-    std::string problems;
-    for (const catalogued_generation& one : all->subvolumes.at(0).generations) {
-      for (const catalogued_backup& backup : one.backups) {
-        problems += backup.problem;
-      }
-    }
+    // What it is, nobody knows: it lies about.
+    std::string details;
     for (const stray_object& one : all->subvolumes.at(0).strays) {
-      problems += one.detail;
+      details += one.key == chain[0] ? one.detail : "";
     }
-    return problems;
+    return details;
   }
   std::string inventoried() {
     const auto all = loop->run(read_inventory(*loop, store, settings.prefix, "data", {},

@@ -145,7 +145,6 @@ BOOST_AUTO_TEST_CASE(an_upload_before_a_file_that_cannot_be_read_is_kept_and_gon
   // In the snapshot and in the source: the only file that a played snapshot has.
   write_file(here.rig.place / "data/stream", std::string(5000, 'p'));
   send_breaks_off(here, "-5");
-  std::string kept;
   for (int night = 0; night < 2; ++night) {
     const failing_read broken("*/stream");
     const std::string said = here.rig.run_text();
@@ -154,11 +153,11 @@ BOOST_AUTO_TEST_CASE(an_upload_before_a_file_that_cannot_be_read_is_kept_and_gon
     BOOST_TEST(has(said, "what is uploaded is kept until then"), said);
     BOOST_TEST(!here.objects->uploads().empty());
     BOOST_TEST(here.objects->count("AbortMultipartUpload") == 0U);
-    // Nothing is uploaded twice: the second night finds all of the first one's.
-    kept = kept.empty() ? here.rig.journal_text() : kept;
-    BOOST_TEST(here.rig.journal_text() == kept);
+    // Of the part that was on its way when the sender ended nothing is certain.
+    BOOST_TEST(has(here.rig.journal_text(), "0: 1 2 3"), here.rig.journal_text());
   }
-  BOOST_TEST(has(kept, "parts 1 2 3"), kept);
+  // The second night had nothing new of the first chunk to send.
+  BOOST_TEST(here.objects->count("CreateMultipartUpload") == 2U);
   const std::size_t parts = here.objects->count("UploadPart");
   send_is_whole(here);
   BOOST_TEST(here.rig.run_text() == "done");
