@@ -1307,7 +1307,7 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
                                            backup.intent.source, inspector.last_path());
     send_failure told = co_await std::move(explaining);
     // A new snapshot would have the same trouble, or is the way out of it.
-    backup.worthless = !told.in_source;
+    backup.worthless = told.judged && !told.in_source;
     backup.start_again = told.found && !told.in_source;
     co_return std::move(told.failure);
   }

@@ -45,6 +45,13 @@ struct search {
   }
 };
 
+// Killed, as by the kernel when memory is short, or never begun: a shell's 126 and 127.
+bool was_stopped(const std::string& message) {
+  return message.find("was killed by signal") != std::string::npos ||
+         message.find("exited with status 126") != std::string::npos ||
+         message.find("exited with status 127") != std::string::npos;
+}
+
 error named(error failure, const search& done) {
   const unsendable_file& first = done.found.front();
   std::string what = first.path;
@@ -70,6 +77,7 @@ task<send_failure> explain_send_failure(const services& with, error failure, std
                                         std::string source, std::string last_path) {
   send_failure told;
   const bool unreadable = failure.message.find("failed with -5:") != std::string::npos;
+  told.judged = !was_stopped(failure.message);
   search looking;
   looking.by_length = failure.message.find("failed with -36:") != std::string::npos;
   told.failure = std::move(failure);

@@ -19,6 +19,9 @@ struct send_failure {
   engine::error failure;   // with the files' names, where they were found
   bool found = false;      // they were
   bool in_source = false;  // and one of them has the same trouble in the source
+  // `btrfs send` ended by itself, with an error. One that was killed, or that never began, says
+  // nothing against what was sent before.
+  bool judged = true;
 };
 
 // `last_path`: of the last whole command that was sent; may be empty.

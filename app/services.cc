@@ -37,8 +37,8 @@ s3::payload_signing signing_of(const std::string& name) {
   return name == "sha256" ? s3::payload_signing::sha256 : s3::payload_signing::automatic;
 }
 
-// What the configuration says by name is not left out. Without `checksums` a CRC32 goes with nothing
-// that does not need one.
+// What the configuration says by name is not left out. Without `checksums` a CRC32 goes with
+// nothing that does not need one.
 void set_features(const config& settings, bool checksums, s3::optional_features& features) {
   if (!checksums) {
     features.switch_off(s3::feature::checksum);

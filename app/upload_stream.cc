@@ -713,11 +713,12 @@ task<result<void>> upload_stream::ask_for_class(const chunk& one) {
   co_return engine::ok();
 }
 
-// Whether completing failed because the upload, or parts of it, are not there.
+// Whether completing failed because what the journal was believed to have, and the store did not
+// tell of, is not there. Of other uploads the next run asks, and repeats no more than it has to.
 bool upload_stream::is_incomplete(const chunk& one, const error& failure) const {
   const bool refused = failure.what_now == disposition::fail &&
                        (failure.status == 400 || failure.why == engine::reason::unsupported);
-  return failure.what_now == disposition::not_found || (one.believed && refused);
+  return one.believed && (failure.what_now == disposition::not_found || refused);
 }
 
 task<result<void>> upload_stream::finish_chunk(chunk& one) {

@@ -459,8 +459,9 @@ BOOST_AUTO_TEST_CASE(expired_tokens_and_skewed_clocks_are_put_right_within_the_r
 BOOST_AUTO_TEST_CASE(a_store_that_refuses_checksums_gets_parts_without) {
   warm_up();
   for (const int status : {400, 501}) {
-    scenario row{"checksums refused", [](scene&) {}, "done", with(undisturbed, {{"create", 1}}),
-                 ""};
+    // The form of the checksums is left out first, then the checksums.
+    scenario row{"checksums refused", [](scene&) {}, "done",
+                 with(undisturbed, {{"create", status == 501 ? 2 : 1}}), ""};
     row.options.refuse_checksums_status = status;
     play(row);
   }
@@ -504,7 +505,7 @@ BOOST_AUTO_TEST_CASE(a_store_out_of_reach_fails_the_run_before_it_begins) {
                              scripted_action::answer(403, "AccessDenied"));
         },
         "AccessDenied",
-        {{"get", 1}},
+        {{"get", 1}, {"list", 1}},  // 403 may stand for absence: the listing tells
         "0 objects"});
 }
 
@@ -624,7 +625,8 @@ BOOST_AUTO_TEST_CASE(an_upload_that_the_store_drops_in_the_middle_is_made_anew) 
   warm_up();
   play({"an upload dropped once",
         alone(request_match(s3_verb::upload_part, 4, 1), scripted_action::forget_upload()), "done",
-        with(undisturbed, {{"create", 1}, {"part", 1}, {"list_uploads", 1}, {"list_parts", 1}}),
+        with(undisturbed,
+             {{"create", 1}, {"part", 1}, {"list_uploads", 1}, {"list_parts", 1}, {"abort", 1}}),
         ""});
   // Given up for now: the next run begins where this one began to fail.
   play({"an upload dropped again and again",
@@ -635,7 +637,8 @@ BOOST_AUTO_TEST_CASE(an_upload_that_the_store_drops_in_the_middle_is_made_anew) 
          {"create", 4},
          {"part", 6},
          {"list_uploads", 2},
-         {"list_parts", 2}},
+         {"list_parts", 2},
+         {"abort", 2}},
         "0 objects; open 0: 1 2 3",
         "0: 1 2 3; 1:",
         with(from_part_4, {{"create", 1}})});
@@ -713,7 +716,7 @@ BOOST_AUTO_TEST_CASE(a_sender_that_fails_leaves_nothing) {
        std::vector<std::tuple<std::string, std::function<void(scene&)>, std::string>>{
            {"exit status 1 after a whole stream", sender("echo broken >&2; exit 1", whole),
             "broken"},
-           {"killed after a whole stream", sender("kill -9 $$", whole), "signal 9"}}) {
+           {"exit status 2 after a whole stream", sender("exit 2", whole), "status 2"}}) {
     play({title, arrange, outcome, undone, "0 objects", "none", {}, {{"part", 2}}});
   }
   for (const std::size_t bytes : {0U, 1U}) {

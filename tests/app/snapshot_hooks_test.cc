@@ -72,7 +72,8 @@ BOOST_AUTO_TEST_CASE(a_hook_before_that_fails_leaves_no_snapshot_and_runs_no_hoo
 
 BOOST_AUTO_TEST_CASE(the_hook_after_runs_also_when_there_is_no_snapshot) {
   hooked here("true");
-  here.rig.settings.hook_before_snapshot.back() += "; rm -rf " + here.rig.settings.base_dir;
+  const std::string base = here.rig.settings.base_dir;
+  here.rig.settings.hook_before_snapshot.back() += "; rm -rf " + base + "; : > " + base;
   const std::string said = here.rig.run_text();
   BOOST_TEST(said != "done");
   BOOST_TEST(here.lines() == "before_snapshot data 0 \nafter_snapshot data 0 \n");

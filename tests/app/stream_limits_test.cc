@@ -273,7 +273,8 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_cannot_be_read_back_is_not_sent) {
   rig.shared_loop = std::move(*engine::reactor::create());
   memory_store store(*rig.shared_loop);
   rig.tuning.store = &store;
-  const app::services with{*rig.shared_loop, rig.log, rig.clock, rig.settings, {}, {},
+  const auto nothing_set = [](std::string_view) { return std::optional<std::string>(); };
+  const app::services with{*rig.shared_loop, rig.log, rig.clock, rig.settings, nothing_set, {},
                            nullptr,          nullptr, {},        &rig.tuning};
   auto connection = app::store_connection::open(with);
   BOOST_REQUIRE(connection.has_value());

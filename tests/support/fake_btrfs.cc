@@ -179,6 +179,9 @@ result<snapshot> snapshot_manager::create(const std::string& source, std::string
   if (disk.known.contains(path)) {
     return engine::system_error(EEXIST, path);
   }
+  if (!std::filesystem::is_directory(_base)) {
+    return engine::system_error(ENOTDIR, _base);
+  }
   disk.add_subvolume(path);
   disk.known[path].read_only = true;
   disk.known[path].parent_uuid = of->own_uuid;
