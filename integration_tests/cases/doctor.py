@@ -41,7 +41,7 @@ def doctor_finds_a_healthy_host_and_leaves_nothing(w):
     assert not bad(new), bad(new)
     expected = ["privileges", "btrfs_progs", "memory", "locked_memory", "state", "journals", "lock", "restore_base",
                 "snapshots", "free_space", "subvolume", "nested_subvolumes", "endpoint", "credentials", "bucket", "clock",
-                "uploads", "write", "backups"]
+                "uploads", "write", "limits", "documents", "backups"]
     assert [check for check, _ in new] == expected, list(new)
     assert new["backups", "data"]["outcome"] == "note" and new["write", None]["outcome"] == "ok", new
     assert "STANDARD" in new["write", None]["found"], new["write", None]
@@ -63,9 +63,10 @@ def doctor_finds_a_healthy_host_and_leaves_nothing(w):
     assert " ok" in text.stdout.splitlines(keepends=True)[-1], text
     assert "event=" not in text.stderr, text
 
+    unwritten = {("write", None), ("limits", None), ("documents", None)}
     nested = w.filesystem.subvolume("data/nested")
     warned = examined(w, "--no-write", "--subvolume", "data")
-    assert set(bad(warned)) == {("nested_subvolumes", "data"), ("write", None)}, bad(warned)
+    assert set(bad(warned)) == {("nested_subvolumes", "data"), *unwritten}, bad(warned)
     assert warned["nested_subvolumes", "data"]["outcome"] == "warning", warned
     assert nested.name in warned["nested_subvolumes", "data"]["found"], warned
     assert warned["write", None]["outcome"] == "skipped", warned
@@ -73,7 +74,7 @@ def doctor_finds_a_healthy_host_and_leaves_nothing(w):
     paths = w.tool.tables["subvolumes"]["paths"]
     w.tool.tables["subvolumes"]["paths"] = [*paths, str(nested)]
     both = examined(w, "--no-write", "--subvolume", "data")
-    assert set(bad(both)) == {("write", None)}, bad(both)
+    assert set(bad(both)) == unwritten, bad(both)
     w.tool.tables["subvolumes"]["paths"] = paths
     says(w.expect(2, w.tool.run("doctor", "--subvolume", "other")), "other", "data")
 
@@ -101,7 +102,7 @@ def doctor_names_each_culprit_and_makes_the_other_checks(w):
         assert w.bucket.list() == {} and w.bucket.open_uploads() == []
         return made
 
-    behind_bucket = ["uploads", "write", ("backups", "data")]
+    behind_bucket = ["uploads", "write", "limits", "documents", ("backups", "data")]
     wrong = spoilt(["bucket"], behind_bucket, environment={"AWS_SECRET_ACCESS_KEY": "wrong"})
     assert w.bucket.name in wrong["bucket", None]["found"], wrong["bucket", None]
     none = spoilt(["credentials"], ["bucket", "clock", *behind_bucket],
@@ -109,7 +110,7 @@ def doctor_names_each_culprit_and_makes_the_other_checks(w):
     assert "AWS_ACCESS_KEY_ID" in none["credentials", None]["remedy"], none["credentials", None]
     away = spoilt(["bucket"], ["clock", *behind_bucket], s3={"endpoint_url": "http://127.0.0.1:1"})
     assert "127.0.0.1" in away["bucket", None]["found"], away["bucket", None]
-    missing = str(w.mount / "no-snapshots")
+    missing = str(w.directory / "not-mounted/snapshots")
     gone = spoilt(["snapshots"], ["free_space"], snapshots={"base_dir": missing})
     assert f"snapshots.base_dir: {missing}" in gone["snapshots", None]["found"], gone["snapshots", None]
     assert f"mkdir -p {missing}" in gone["snapshots", None]["remedy"], gone["snapshots", None]
