@@ -519,10 +519,10 @@ def a_spool_bounds_memory_and_leaves_nothing(w):
     random_file(w.data / "random", 600 * MIB)
     spool = w.directory / "spool"
     w.tool.tables["s3"].update(part_size_bytes="128MiB", chunk_size_bytes="300MiB", concurrency=2, spool_enabled=True)
-    w.tool.tables["global"].update(spool_dir=str(spool), spool_size_bytes="512MiB")
-    says(w.backup(expect=2), "global.spool_dir", str(spool))
-    spool.mkdir()
-    w.tool.tables["global"]["spool_size_bytes"] = "64MiB"
+    missing = w.directory / "not-mounted/spool"
+    w.tool.tables["global"].update(spool_dir=str(missing), spool_size_bytes="512MiB")
+    says(w.backup(expect=2), "global.spool_dir", str(missing))
+    w.tool.tables["global"].update(spool_dir=str(spool), spool_size_bytes="64MiB")
     says(w.backup(expect=2), "global.spool_size_bytes", "at least")
     w.tool.tables["global"]["spool_size_bytes"] = "512MiB"
     assert w.bucket.list() == {} and w.snapshot_names() == []
