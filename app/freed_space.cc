@@ -1,10 +1,13 @@
 #include "app/freed_space.hh"
 
+#include "app/disk_call.hh"
 #include "app/progress.hh"
+#include "btrfs/snapshot_manager.hh"
 #include "engine/async_scope.hh"
 #include "engine/child_process.hh"
 #include "engine/stop_after.hh"
 
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -27,6 +30,11 @@ void tell(const services& with, const std::string& directory, const std::string&
 
 task<void> wait_for_freed_space(const services& with, std::string directory,
                                 std::chrono::milliseconds at_most) {
+  // The kernel's cleaner begins at once where the filesystem was asked to sync, and else within
+  // half a minute. It is waited for in either case.
+  std::function<result<void>()> commit = [directory] { return btrfs::sync_and_clean(directory); };
+  auto committing = disk_call<void>(with.loop, std::move(commit));
+  (void)co_await std::move(committing);
   engine::child_options options;
   options.argv = {"btrfs", "subvolume", "sync", directory};
   auto child = engine::child_process::spawn(with.loop, std::move(options));

@@ -200,6 +200,17 @@ result<void> set_received_uuid(int directory, const uuid& of, const std::string&
   return engine::ok();
 }
 
+result<void> sync_and_clean(const std::string& path) {
+  auto fd = open_directory(path);
+  if (!fd) {
+    return std::move(fd.error());
+  }
+  if (::ioctl(fd->get(), BTRFS_IOC_SYNC) < 0) {
+    return system_error(errno, path + ": BTRFS_IOC_SYNC");
+  }
+  return engine::ok();
+}
+
 result<void> sync_filesystem(const std::string& path) {
   auto fd = open_directory(path);
   if (!fd) {

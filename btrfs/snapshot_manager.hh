@@ -82,6 +82,8 @@ engine::result<void> create_subvolume(int parent, const std::string& name,
 engine::result<void> make_read_only(int directory, const std::string& shown);
 // Has the writable subvolume that is open as `directory` pass for a copy of that one.
 engine::result<void> set_received_uuid(int directory, const uuid& of, const std::string& shown);
+// Commits the filesystem that holds `path`, and has its cleaner begin to free what was deleted.
+engine::result<void> sync_and_clean(const std::string& path);
 // Commits the filesystem that holds `path`.
 engine::result<void> sync_filesystem(const std::string& path);
 

@@ -169,7 +169,9 @@ task<result<T>> adaptive_store::adapt(subject of, Attempt attempt, engine::stop_
     }
     auto again = attempt(before);
     auto second = co_await std::move(again);
-    if (second || refusal_in(second.error(), _signs) == refusal::none) {
+    // Another answer is another stranger's, or another fault.
+    if (second || refusal_in(second.error(), _signs) == refusal::none ||
+        second.error().message != outcome.error().message) {
       co_return second;
     }
   }

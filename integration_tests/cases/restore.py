@@ -1075,7 +1075,7 @@ def restore_of_the_earlier_tools_format(w):
     result = json.loads(outcome.stdout)
     assert (result["status"], result["links"], result["damaged_parts"]) == ("restored", 2, 0), result
     assert result["bytes"] == sum(w.bucket.get_json(key)["total_bytes"] for key in keys), result
-    assert re.search(r"event=run_finished restored=1 links=2 bytes=\d+ parts=\d+ damaged_parts=0 retries=0 seconds=[0-9.]+ "
+    assert re.search(r"event=run_finished restored=1 links=2 bytes=\d+ kept_bytes=0 parts=\d+ damaged_parts=0 retries=0 seconds=[0-9.]+ "
                      r"thaw_wait_seconds=0 transfer_seconds=[0-9.]+ bytes_per_second=\d+ cpu_seconds=[0-9.]+ "
                      r"peak_rss_bytes=\d+", outcome.stderr), outcome
     assert outcome.peak_rss_bytes <= promise, outcome.peak_rss_bytes
