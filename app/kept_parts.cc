@@ -95,7 +95,15 @@ result<std::optional<unique_fd>> open_own(int above, const std::string& name, bo
   return std::optional<unique_fd>(std::move(there));
 }
 
+// A part while it is written: under its own name it is whole, however its writer ended.
+std::string unfinished(const std::string& name) {
+  return name + ".new";
+}
+
 result<std::optional<unique_fd>> open_place(const config& settings, bool make) {
+  if (make) {
+    (void)engine::make_last_directory(settings.spool_dir);  // else opening it says why not
+  }
   auto above = engine::open_directory(settings.spool_dir);
   if (!above) {
     return std::move(above.error()).within("global.spool_dir");
@@ -105,9 +113,12 @@ result<std::optional<unique_fd>> open_place(const config& settings, bool make) {
 
 std::vector<std::string> entries_of(int directory) {
   std::vector<std::string> names;
-  const int again = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, int (*)(DIR*)> reading(again < 0 ? nullptr : ::fdopendir(again),
-                                                    &::closedir);
+  unique_fd again(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const std::unique_ptr<DIR, int (*)(DIR*)> reading(
+      again.valid() ? ::fdopendir(again.get()) : nullptr, &::closedir);
+  if (reading) {
+    (void)again.release();  // closedir() closes it
+  }
   while (const dirent* entry = reading ? ::readdir(reading.get()) : nullptr) {
     const std::string name = entry->d_name;
     if (name != "." && name != "..") {
@@ -236,9 +247,10 @@ result<void> write_part(int link, const std::string& name, std::span<std::byte> 
   const std::uint64_t padded = whole_pages(length);
   std::memset(slot.data() + length, 0, padded - length);
   result<void> written = engine::ok();
+  const std::string being_written = unfinished(name);
   for (const bool direct : {true, false}) {
-    (void)::unlinkat(link, name.c_str(), 0);
-    const unique_fd file = open_part(link, name, O_WRONLY | O_CREAT | O_EXCL, direct);
+    (void)::unlinkat(link, being_written.c_str(), 0);
+    const unique_fd file = open_part(link, being_written, O_WRONLY | O_CREAT | O_EXCL, direct);
     if (!file.valid()) {
       written = system_error(errno, "keeping a part");
     } else {
@@ -255,8 +267,11 @@ result<void> write_part(int link, const std::string& name, std::span<std::byte> 
       break;
     }
   }
+  if (written && ::renameat(link, being_written.c_str(), link, name.c_str()) != 0) {
+    written = system_error(errno, "keeping a part");
+  }
   if (!written) {
-    (void)::unlinkat(link, name.c_str(), 0);
+    (void)::unlinkat(link, being_written.c_str(), 0);
   }
   return written;
 }

@@ -221,6 +221,7 @@ task<result<void>> move_pointer(const services& with, store_connection& connecti
         move.before ? s3::precondition::matches(move.before->tag) : s3::precondition::absent();
   }
   std::optional<error> refused;  // of the condition itself
+  std::string compares_badly;    // what the store says against a condition that holds
   bool look = !conditional;
   trace.pointer_may_have_moved = true;
   for (int conflicts = 0; conflicts < 8;) {
@@ -233,6 +234,12 @@ task<result<void>> move_pointer(const services& with, store_connection& connecti
       if (*compared) {
         co_return std::move(**compared);
       }
+    }
+    if (!compares_badly.empty()) {
+      with.log.write(log_level::warning, "backup", "pointer_moved_unconditionally",
+                     {{"key", move.key.str()},
+                      {"reason", "the store refuses a condition that holds: " +
+                                     std::exchange(compares_badly, std::string())}});
     }
     s3::put_request copy = request;
     auto putting = connection.store().put_object(std::move(copy), with.stop);
@@ -263,18 +270,7 @@ task<result<void>> move_pointer(const services& with, store_connection& connecti
       continue;
     }
     if (std::exchange(conditional, false)) {
-      auto comparing = compare_pointer(with, connection, move, trace);
-      auto compared = co_await std::move(comparing);
-      if (!compared) {
-        co_return std::move(compared.error());
-      }
-      if (*compared) {
-        co_return std::move(**compared);
-      }
-      look = false;
-      with.log.write(log_level::warning, "backup", "pointer_moved_unconditionally",
-                     {{"key", move.key.str()},
-                      {"reason", "the store refuses a condition that holds: " + failure.message}});
+      compares_badly = failure.message;
       request.condition = s3::precondition();
     }
   }

@@ -65,6 +65,10 @@ result<unique_fd> open_directory(const std::string& path) {
   return fd;
 }
 
+bool make_last_directory(const std::string& path) {
+  return ::mkdir(path.c_str(), 0700) == 0;
+}
+
 result<void> write_durably(const std::string& path, std::string_view text, mode_t mode) {
   const std::string temporary = path + ".new";
   const unique_fd file = open_new(temporary);

@@ -147,9 +147,7 @@ error spool::trouble(error failure, const char* doing) const {
 }
 
 result<void> spool::open() {
-  // Only the last directory: a path that is missing further up is a disk that is not mounted, and
-  // the spool would fill another one.
-  if (::mkdir(_options.directory.c_str(), 0700) == 0) {
+  if (make_last_directory(_options.directory)) {
     _log.write(log_level::info, "engine", "directory_made",
                {{"path", _options.directory}, {"key", "global.spool_dir"}});
   }

@@ -468,15 +468,7 @@ def an_interrupted_restore_says_what_it_repeats(w):
     says_so = w.restore("--target", str(target), "--dry-run").stdout
     assert "downloaded from its beginning" in says_so, says_so
     # Ctrl-C while the link is received.
-    held = received(target) / "held"
-    fake = fake_receive(w, "head -c 6000000 > /dev/null; touch $PLACE/held; exec sleep 600")
-    running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), environment=fake)
-    deadline = time.monotonic() + 60
-    while not held.exists():
-        assert time.monotonic() < deadline and running[0].poll() is None, w.tool.finish(running)
-        time.sleep(0.02)
-    running[0].send_signal(signal.SIGINT)
-    outcome = w.expect(130, w.tool.finish(running))
+    outcome = w.expect(130, stopped_in_receive(w, target, 6_000_000, signal.SIGINT))
     says(outcome, "link_broken_off", "from its beginning", w.pointer()["manifest_key"])
     says(w.restore("--target", str(target)), "link_received")
     w.same(w.data, target)
@@ -502,15 +494,8 @@ def an_interrupted_restore_downloads_only_the_rest(w):
         if killed:
             killed_in_receive(w, target, 1, "head -c 26000000 > /dev/null; kill -9 $PPID; exit 1")
         else:
-            held = received(target) / "held"
-            fake = fake_receive(w, "head -c 26000000 > /dev/null; touch $PLACE/held; exec sleep 600")
-            running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), environment=fake)
-            deadline = time.monotonic() + 60
-            while not held.exists():
-                assert time.monotonic() < deadline and running[0].poll() is None, w.tool.finish(running)
-                time.sleep(0.02)
-            running[0].send_signal(signal.SIGTERM)
-            says(w.expect(143, w.tool.finish(running)), "link_broken_off", "from the spool and downloads the rest")
+            stopped = w.expect(143, stopped_in_receive(w, target, 26_000_000, signal.SIGTERM))
+            says(stopped, "link_broken_off", "from the spool and downloads the rest")
         plan = json.loads(w.restore("--target", str(target), "--dry-run", "--json").stdout)
         assert 20_000_000 < plan["kept_bytes"] <= full, plan
         assert "in the spool, and are not downloaded again" in w.restore("--target", str(target), "--dry-run").stdout
@@ -536,8 +521,26 @@ def an_interrupted_restore_downloads_only_the_rest(w):
         os.system(f"umount {spool}")
     os.system(f"btrfs subvolume delete {target} > /dev/null")
     spool.rmdir()
+    w.tool.tables["global"]["spool_dir"] = str(spool / "of/a/disk")
     says(w.restore("--target", str(target)), "parts_not_kept")
     w.same(w.data, target)
+    assert not spool.exists()
+    os.system(f"btrfs subvolume delete {target} > /dev/null")
+    w.tool.tables["global"]["spool_dir"] = str(spool)  # whose last directory alone is missing
+    assert "parts_not_kept" not in w.restore("--target", str(target)).stderr
+
+
+def stopped_in_receive(w, target, count, number):
+    """Signals the restore when its receiver has taken `count` bytes of the first link and waits; what it ended with."""
+    held = received(target) / "held"
+    fake = fake_receive(w, f"head -c {count} > /dev/null; touch $PLACE/held; exec sleep 600")
+    running = w.tool.start("restore", "--subvolume", "data", "--target", str(target), environment=fake)
+    deadline = time.monotonic() + 60
+    while not held.exists():
+        assert time.monotonic() < deadline and running[0].poll() is None, w.tool.finish(running)
+        time.sleep(0.02)
+    running[0].send_signal(number)
+    return w.tool.finish(running)
 
 
 def killed_in_receive(w, target, link, manner):

@@ -11,6 +11,8 @@ import socket
 import threading
 import urllib.parse
 
+from .proxy import relay
+
 
 def pump(one, other):
     """Both ways, until either side ends."""
@@ -65,14 +67,7 @@ def forward_proxy(login=None):
                 upstream.endheaders(body or None)
                 answer = upstream.getresponse()
                 content = answer.read()
-            self.send_response_only(answer.status, answer.reason)
-            for name, value in answer.getheaders():
-                if name.lower() not in ("connection", "transfer-encoding", "content-length"):
-                    self.send_header(name, value)
-            size = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-            self.send_header("Content-Length", size or "0")
-            self.end_headers()
-            self.wfile.write(content)
+            relay(self, answer, content)
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward
 

@@ -24,6 +24,21 @@ def spoiled(data):
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
 
 
+def relay(handler, answer, content, added=()):
+    """Hands an endpoint's answer to whoever asked a handler; headers of `added` replace its own."""
+    added = dict(added)
+    handler.send_response_only(answer.status, answer.reason)
+    for name, value in added.items():
+        handler.send_header(name, value)
+    for name, value in answer.getheaders():
+        if name.lower() not in ("connection", "transfer-encoding", "content-length", *added):
+            handler.send_header(name, value)
+    size = answer.getheader("Content-Length") if handler.command == "HEAD" else str(len(content))
+    handler.send_header("Content-Length", size or "0")
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
 class Rule:
     def __init__(self, method, path=".*", query="", when="before", number=1, seconds=0):
         self.method, self.path, self.query, self.when = method, re.compile(path), re.compile(query), when
@@ -107,17 +122,8 @@ class Proxy:
                     return
                 if held and rule.when == "corrupt" and not body and content:
                     content = spoiled(content)
-                self.send_response_only(answer.status, answer.reason)
                 added = proxy.player.headers(self.command, path) if proxy.player and answer.status < 300 else {}
-                for name, value in added.items():
-                    self.send_header(name, value)
-                for name, value in answer.getheaders():
-                    if name.lower() not in ("connection", "transfer-encoding", "content-length", *added):
-                        self.send_header(name, value)
-                size = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-                self.send_header("Content-Length", size or "0")
-                self.end_headers()
-                self.wfile.write(content)
+                relay(self, answer, content, added)
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward
 

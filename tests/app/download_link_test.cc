@@ -16,11 +16,13 @@
 #include <boost/test/unit_test.hpp>
 
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -1037,6 +1039,43 @@ BOOST_AUTO_TEST_CASE(what_was_kept_and_is_not_as_it_was_is_downloaded) {
   BOOST_TEST(two.fetched() == two.stream.size() - kept + part_bytes);
 }
 
+// A kill in the middle of a write must leave nothing that counts.
+BOOST_AUTO_TEST_CASE(a_part_has_its_name_only_once_it_is_whole) {
+  interrupted_transfer one(1'000'000, 1);
+  const engine::unique_fd watch(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  BOOST_REQUIRE(watch.valid());
+  std::filesystem::path place;
+  one.when_begun = [&] {
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(one.settings.spool_dir)) {
+      place = entry.path();  // the deepest: nothing is kept yet
+    }
+    BOOST_REQUIRE(::inotify_add_watch(watch.get(), place.c_str(), IN_CREATE | IN_MOVED_TO) >= 0);
+  };
+  one.interrupt(400'000);
+  one.when_begun = nullptr;
+  alignas(inotify_event) std::array<char, 65'536> events{};
+  const ssize_t size = ::read(watch.get(), events.data(), events.size());
+  std::size_t whole = 0;
+  for (ssize_t at = 0; at < size;) {
+    inotify_event event{};
+    std::memcpy(&event, events.data() + at, sizeof event);
+    const std::string name = events.data() + at + sizeof event;
+    BOOST_TEST(((event.mask & IN_CREATE) != 0) == name.ends_with(".new"), name);
+    whole += (event.mask & IN_MOVED_TO) != 0 ? 1 : 0;
+    at += static_cast<ssize_t>(sizeof event + event.len);
+  }
+  BOOST_TEST(whole == one.kept().size());
+  BOOST_TEST(whole > 0u);
+  // What a kill leaves is counted by nobody, and goes.
+  const std::uint64_t kept = one.kept_bytes();
+  std::ofstream(place / "0-99.new") << "torn";
+  BOOST_TEST(kept_bytes_of(one.settings, one.target, one.manifest) == kept);
+  one.complete();
+  BOOST_TEST(one.kept_before == kept);
+  BOOST_TEST(!std::filesystem::exists(place / "0-99.new"));
+}
+
 BOOST_AUTO_TEST_CASE(parts_of_another_backup_and_of_long_ago_are_removed) {
   interrupted_transfer one(1'000'000, 1);
   one.interrupt(400'000);
@@ -1073,8 +1112,14 @@ BOOST_AUTO_TEST_CASE(what_stands_in_the_way_of_keeping_is_told_once_and_stops_no
   limited.complete();
   BOOST_TEST(limited.fetched() == limited.stream.size() - 3 * part_bytes);
   interrupted_transfer missing(1'000'000, 1);
-  missing.settings.spool_dir += "nothing";
+  missing.settings.spool_dir += "not/mounted";
   without(missing);
+  // The last directory alone is made, as for a backup.
+  interrupted_transfer made(1'000'000, 1);
+  made.settings.spool_dir += "made";
+  made.complete();
+  BOOST_TEST(count_of(made.log.events, "parts_not_kept") == 0u);
+  BOOST_TEST(made.kept_bytes() == made.stream.size());
   // What somebody else has put there is neither used nor followed.
   interrupted_transfer planted(1'000'000, 1);
   const std::filesystem::path place = planted.scratch / ".btrfs_to_s3-parts";

@@ -18,7 +18,7 @@ class settings {
  public:
   explicit settings(const std::string& config, std::map<std::string, std::string> more = {})
       : _values(std::move(more)) {
-    std::string name = "/tmp/bts3_settings_XXXXXX";
+    std::string name = (std::filesystem::temp_directory_path() / "bts3-XXXXXX").string();
     BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
     _directory = name;
     std::ofstream(_directory / "config") << config;
