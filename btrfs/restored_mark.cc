@@ -38,11 +38,10 @@ bool carries(const subvolume_info& found, const restored_mark& mark) {
   return may_be_marked(found) && found.sent_ctransid == proof_for(found.own_uuid, mark);
 }
 
-// Whether `when` is behind what the mark tells as its own time.
-bool is_later(const timespec& when, const subvolume_info& marked) {
-  return when.tv_sec != marked.received_at
-             ? when.tv_sec > marked.received_at
-             : when.tv_nsec > static_cast<long>(marked.received_at_nanoseconds);
+// Whether `when` comes after the time of a mark.
+bool is_later(const timespec& when, std::int64_t seconds, std::uint32_t nanoseconds) {
+  return when.tv_sec != seconds ? when.tv_sec > seconds
+                                : when.tv_nsec > static_cast<long>(nanoseconds);
 }
 
 // Whether anything below is younger than the mark. A change of content, of attributes or of what a
@@ -66,7 +65,8 @@ bool anything_is_later(const std::string& path, const subvolume_info& marked) {
       case FTS_NSOK:
         return true;
       default:
-        if (is_later(entry->fts_statp->st_ctim, marked)) {
+        if (is_later(entry->fts_statp->st_ctim, marked.received_at,
+                     marked.received_at_nanoseconds)) {
           return true;
         }
     }
@@ -95,12 +95,14 @@ result<void> set_mark(int target, const restored_mark& mark, const std::string& 
   if (::ioctl(target, BTRFS_IOC_SET_RECEIVED_SUBVOL, &arguments) < 0) {
     return system_error(errno, "marking " + shown);
   }
-  // Times of files move in steps of some milliseconds: what is changed from now on has a later one.
+  // Times of files move in steps of some milliseconds, and since Linux 6.13 the mark's own time may
+  // be ahead of this clock by such a step: what is changed once this clock is behind it has a later
+  // one.
   timespec now{};
   for (int waited = 0; waited < ticks_max; ++waited) {
-    const bool passed = ::clock_gettime(CLOCK_REALTIME_COARSE, &now) != 0 ||
-                        static_cast<std::uint64_t>(now.tv_sec) != arguments.rtime.sec ||
-                        static_cast<std::uint32_t>(now.tv_nsec) != arguments.rtime.nsec;
+    const bool passed =
+        ::clock_gettime(CLOCK_REALTIME_COARSE, &now) != 0 ||
+        is_later(now, static_cast<std::int64_t>(arguments.rtime.sec), arguments.rtime.nsec);
     if (passed) {
       break;
     }

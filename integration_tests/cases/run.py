@@ -131,16 +131,27 @@ def dead_send(w, script, *words):
     w.nothing_left_behind(subvolumes)
 
 
+def delete_snapshots(w):
+    """So that the next backup is a full of many parts."""
+    for snapshot in w.snapshot_names():
+        os.system(f"btrfs subvolume delete {w.snapshots / snapshot} > /dev/null")
+
+
 @case
 def a_dead_send_publishes_nothing(w):
     dataset.seed(w.data, large_mib=30, small_files=100)
     w.backup()
-    for snapshot in w.snapshot_names():  # so that the next is a full of many parts
-        os.system(f"btrfs subvolume delete {w.snapshots / snapshot} > /dev/null")
-    dead_send(w, '"$REAL" "$@" | head -c 20000000; kill -9 $$', "killed by signal 9")
+    delete_snapshots(w)
     dead_send(w, '"$REAL" "$@"; echo went wrong >&2; exit 1', "exited with status 1", "went wrong")
     dead_send(w, "exit 0", "send stream", "empty")
     dead_send(w, "head -c 30000000 /dev/urandom; exit 0", "btrfs-stream")
+    # Of a sender that was killed nothing is known to be wrong: what it had sent stays for the next run.
+    journal = w.directory / "state" / "state.data.journal"
+    killed = w.backup(expect=1, environment=w.fake_btrfs(
+        f'"$REAL" "$@" | head -c 20000000\nuntil grep -q \'"part"\' {journal}; do sleep 0.05; done\nkill -9 $$'))
+    says(killed, "killed by signal 9", "kept_for_the_next_run")
+    says(w.backup(), "action=resume")
+    delete_snapshots(w)
     # A stream that breaks although its sender is content is sent again, and kept for the next run at last.
     cut = w.backup(expect=1, environment=w.fake_btrfs('"$REAL" "$@" | head -c -10; exit 0'))
     says(cut, "stream_broken", "END", "broke each time", "kept_for_the_next_run")
