@@ -176,6 +176,42 @@ def an_upload_that_the_store_dropped_is_made_again(w):
         recovered(w, ["full"])
 
 
+def senders_of(process):
+    """Those of its children, and of their children, that are `btrfs send`."""
+    found, waiting = [], [process.pid]
+    while waiting:
+        pid = waiting.pop()
+        with contextlib.suppress(OSError):
+            waiting += map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            if b"btrfs\0send" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+@case
+def a_sender_that_is_stopped_and_continued_is_no_loss(w):
+    """The kernel leaves off in the middle of a command and begins anew: what was sent is not a stream any more."""
+    random_file(w.data / "random", 60 * MIB)
+    with behind_proxy(w) as between:
+        for round_number, stops in enumerate((1, 3)):
+            held = between.hold(method="PUT", query="partNumber=2")
+            running = w.tool.start("backup", "--once", "--full")
+            while not held.reached.wait(0.02):
+                assert running[0].poll() is None, w.tool.finish(running)
+            for _ in range(stops):
+                for number in (signal.SIGSTOP, signal.SIGCONT):
+                    senders = senders_of(running[0])
+                    assert senders or running[0].poll() is None
+                    for pid in senders:
+                        os.kill(pid, number)
+                    time.sleep(0.2)
+            between.release()
+            says(w.expect(0, w.tool.finish(running, limit=120)), "stream_broken")
+            target = w.restored / f"stopped-{round_number}"
+            w.restore("--target", str(target))
+            w.same(w.data, target)
+
+
 @case
 def what_cannot_be_resumed_is_undone(w):
     random_file(w.data / "random", 40 * MIB)
