@@ -63,7 +63,12 @@ engine::task<engine::result<app::exit_status>> beside(
 
 }  // namespace
 
-leak_check::leak_check() : _descriptors(descriptors()), _threads(threads()) {}
+leak_check::leak_check() {
+  // ThreadSanitizer starts a thread of its own with the first of the program's.
+  std::thread([] {}).join();
+  _descriptors = descriptors();
+  _threads = threads();
+}
 
 std::vector<std::string> leak_check::found() const {
   std::vector<std::string> leaks;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/secret_string.hh"
+#include "tests/support/sanitizers.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -62,22 +63,10 @@ class sought {
   // Whether there are so many in everything that this process can write to. Under AddressSanitizer,
   // which keeps stacks of functions that have returned, nothing is proven: then it is always so.
   [[nodiscard]] bool has_copies(std::size_t expected) const {
-    return sanitized || copies() == expected;
+    return address_sanitized || copies() == expected;
   }
 
  private:
-#if defined(__SANITIZE_ADDRESS__)
-  static constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-  static constexpr bool sanitized = true;
-#else
-  static constexpr bool sanitized = false;
-#endif
-#else
-  static constexpr bool sanitized = false;
-#endif
-
   [[nodiscard]] std::size_t copies() const {
     constexpr std::size_t piece = std::size_t{1} << 20;
     // Regions beyond are a sanitizer's.
