@@ -1,17 +1,18 @@
 """What a backup goes through in its life, on each store that README.md names, configured as it says there."""
 import contextlib
 import json
-import pathlib
 import re
 import signal
 import tempfile
 import time
 import tomllib
 
+from doctor import bad, examined
+from documents import SOURCES, user
 from recovery import chain_is_whole
-from world import MIB, case, dataset, says, tool
+from world import MIB, btrfs, case, dataset, s3, says, tool
 
-from harness import moto_server, servers, swift_server
+from harness import documents, moto_server, servers, swift_server
 
 # By the name of run.py's --store: what README's table calls it, and what starts it; None: whoever runs the cases does.
 STORES = {
@@ -19,7 +20,7 @@ STORES = {
     "moto": ("moto", moto_server.Moto),
     "swift": ("OpenStack Swift", swift_server.Swift),
 }
-README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+README = SOURCES / "README.md"
 
 
 @contextlib.contextmanager
@@ -135,3 +136,63 @@ def the_whole_life_of_a_backup(w):
     w.same(w.data, w.restored / "newest")
     w.same(w.snapshots / names[2], w.restored / "older")
     w.nothing_left_behind(["data", *("snapshots/" + name for name in names), "restored/newest", "restored/older"])
+
+
+def hosts_policy(w):
+    """The one of docs/security.md, for this bucket and prefix."""
+    text = (SOURCES / "docs/security.md").read_text(encoding="utf-8")
+    block = next(one for one in documents.blocks(text, "docs/security.md") if one.file == "/root/backup.json")
+    return json.loads(block.text.replace("my-backups", w.bucket.name).replace("hosts/alpha", w.tool.tables["s3"]["prefix"]))
+
+
+@case
+def the_hosts_policy_is_enough_from_the_first_backup_on(w):
+    """A store that answers 403 for what is absent: the first backup, another subvolume's first, and one that is killed and
+    goes on, each by a key that may no more than docs/security.md lets it. doctor says so before each."""
+    configure(w)
+    other = w.filesystem.subvolume("other")
+    dataset.seed(w.data, large_mib=8, small_files=50)
+    dataset.seed(other, large_mib=1, small_files=5)
+
+    def doctor():
+        """What this key cannot try, since it may not delete, is called that; nothing is wrong."""
+        found = bad(examined(w))
+        assert list(found) == [("documents", None)] and found["documents", None]["outcome"] == "skipped", found
+
+    policy = hosts_policy(w)
+    with user(w, "host", policy) as environment:
+        w.tool.environment.update(environment)
+        try:
+            s3.Bucket(w.bucket.endpoint, w.bucket.name, environment["AWS_ACCESS_KEY_ID"],
+                      environment["AWS_SECRET_ACCESS_KEY"]).get(w.root + "current.json")
+        except s3.S3Error as problem:
+            assert problem.status == 403, problem
+        else:
+            raise AssertionError("there is a pointer before the first backup")
+        doctor()
+        w.backup()
+        w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(other)]
+        doctor()
+        w.backup("--subvolume", "other")
+        for number in (2, 3):
+            dataset.mutate(w.data, number)
+            (w.data / "more.bin").write_bytes(dataset.random.Random(number).randbytes(40 * MIB))
+            killed_half_way(w, "--subvolume", "data")
+            doctor()
+            if number == 2:
+                says(w.backup("--subvolume", "data", only_when_due=True), "action=resume", "earlier_parts_found")
+            else:
+                # What cannot go on is given up.
+                btrfs.delete_subvolume(w.snapshots / [name for name in w.snapshot_names() if name.startswith("data__")][-1])
+                says(w.backup("--subvolume", "data"), "action=abandon")
+            w.restore("--target", str(w.restored / str(number)))
+            w.same(w.data, w.restored / str(number))
+        w.expect(0, w.tool.run("verify"))
+        assert w.journals() == [] and w.bucket.open_uploads() == [], w.journals()
+
+    policy["Statement"] = [one for one in policy["Statement"] if one["Action"] != "s3:ListBucket"]
+    with user(w, "blind", policy) as environment:
+        w.tool.environment.update(environment)
+        found = bad(examined(w, expect=1))
+        assert "s3:ListBucket" in str(found["bucket", None]), found
+        says(w.backup(expect=1), "s3:ListBucket")

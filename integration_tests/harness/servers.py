@@ -41,6 +41,9 @@ class Server:
         raise NotImplementedError
 
     def endpoint(self, port):
+        """What rgw.json is to say; None as long as the store does not answer."""
+        if not self.answers(port):
+            return None
         return {"endpoint": f"http://127.0.0.1:{port}", "access_key": self.access_key, "secret_key": self.secret_key}
 
     def start(self):
@@ -53,14 +56,15 @@ class Server:
                                      stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
         (self.directory / "pid").write_text(str(first.pid), encoding="ascii")
         deadline = time.monotonic() + self.seconds_to_start
-        while not self.answers(port):
+        while not (found := self.endpoint(port)):
             if first.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("the store does not answer; the end of what it said:\n" + self.said())
             time.sleep(0.1)
-        (self.directory / "rgw.json").write_text(json.dumps(self.endpoint(port)), encoding="ascii")
+        (self.directory / "rgw.json").write_text(json.dumps(found), encoding="ascii")
 
-    def answers(self, port):
-        """Whether something speaks HTTP there, whatever it says but that a part of it is missing."""
+    @staticmethod
+    def answers(port):
+        """Whether something speaks HTTP there, whatever it says but that it cannot yet."""
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("GET", "/")
