@@ -180,11 +180,8 @@ const char* right_for(const std::string& method, bool of_the_bucket, const query
   if (method == "DELETE") {
     return asks("uploadId") ? "s3:AbortMultipartUpload" : "s3:DeleteObject";
   }
-  if (method == "PUT") {
-    return "s3:PutObject";
-  }
-  if (method == "POST") {
-    return asks("restore") ? "s3:RestoreObject" : "s3:PutObject";
+  if (method == "PUT" || method == "POST") {
+    return "s3:PutObject";  // RestoreObject has a remedy of its own
   }
   if (asks("attributes")) {
     return "s3:GetObjectAttributes";

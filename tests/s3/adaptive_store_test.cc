@@ -268,8 +268,6 @@ BOOST_AUTO_TEST_CASE(a_denial_names_the_right_that_the_request_takes) {
              "s3:AbortMultipartUpload");
   BOOST_TEST(needs(here.run(here.store.get_object_attributes(key, {}))) ==
              "s3:GetObjectAttributes");
-  BOOST_TEST(needs(here.run(here.store.restore_object(key, 1, s3::retrieval_tier::standard, {}))) ==
-             "s3:RestoreObject");
 }
 
 BOOST_AUTO_TEST_CASE(a_complete_that_was_done_and_answers_500_is_looked_for) {
