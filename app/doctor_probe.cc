@@ -4,15 +4,16 @@
 #include "engine/async_scope.hh"
 #include "engine/body_source.hh"
 #include "engine/crc32.hh"
+#include "engine/sha256.hh"
 #include "engine/stop_after.hh"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <functional>
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace bts3::app {
 
@@ -28,6 +29,13 @@ using engine::task;
 constexpr std::chrono::seconds clean_up_limit{10};
 constexpr std::string_view probe_text =
     "btrfs_to_s3 doctor: whether a chunk could be written here. Never part of a backup.\n";
+// How much of a part is sent to see whether it is taken: beyond what proxies allow by themselves
+// (nginx 1 MiB, others 10 and 16), in seconds on most lines.
+constexpr std::uint64_t trial_bytes_max = std::uint64_t{32} << 20;
+constexpr std::chrono::seconds trial_time_max{10};
+constexpr const char* smaller_parts_remedy =
+    "a proxy before the store may limit bodies, or the time that they take: lower "
+    "s3.part_size_bytes, or raise that limit";
 // What stores that take fewer parts than S3 take (Scaleway).
 constexpr s3::part_number few_parts = 1000;
 // What is tried where a class is refused: AWS's, of which other stores have some.
@@ -221,43 +229,81 @@ task<void> write_probe::upload() {
   }
 }
 
-// A part's worth of nothing. Whoever sends it looks at the answer to the announcement; once bytes
-// are wanted it ends the request.
-class write_probe::announced_body final : public engine::body_source {
+// A part's worth of zeros, of which a beginning is sent.
+class write_probe::trial_body final : public engine::body_source {
  public:
-  announced_body(std::uint64_t bytes, engine::stop_source& stop) : _bytes(bytes), _stop(stop) {}
+  // `enough` is requested when no more shall be sent.
+  trial_body(std::uint64_t bytes, engine::stop_source& enough) : _bytes(bytes), _enough(enough) {}
   [[nodiscard]] std::uint64_t size() const override { return _bytes; }
   [[nodiscard]] unsigned buffers() const override { return 2; }
-  // The first two are fetched ahead of the answer.
   task<result<std::span<const std::byte>>> fetch(unsigned, std::uint64_t offset,
                                                  engine::stop_token) override {
-    if (offset / _buffer.size() >= buffers()) {
-      _stop.request_stop();
+    _transfers += offset == 0 ? 1 : 0;
+    _sent = std::max(_sent, offset);
+    // What is repeated has failed before; that it was slow, too, is no reason to end it well.
+    if (offset >= trial_bytes_max || (_late && _transfers == 1)) {
+      _enough.request_stop();
       co_return engine::cancelled_error();
     }
-    co_return std::span<const std::byte>(_buffer).first(
-        std::min<std::uint64_t>(_buffer.size(), _bytes - offset));
+    co_return std::span<const std::byte>(_zeros).first(
+        std::min<std::uint64_t>(_zeros.size(), _bytes - offset));
+  }
+  void end_soon() { _late = true; }
+  // The most of it that was asked for, but for what is fetched ahead.
+  [[nodiscard]] std::uint64_t sent() const { return _sent; }
+  // Of the whole, where all of it is sent.
+  [[nodiscard]] engine::sha256_state digest() const {
+    engine::sha256_hasher hash;
+    for (std::uint64_t at = 0; at < _bytes && _bytes <= trial_bytes_max; at += _zeros.size()) {
+      hash.update(std::span<const std::byte>(_zeros).first(
+          std::min<std::uint64_t>(_zeros.size(), _bytes - at)));
+    }
+    return hash.digest();
   }
 
  private:
   std::uint64_t _bytes;
-  engine::stop_source& _stop;
-  std::array<std::byte, 4096> _buffer{};
+  engine::stop_source& _enough;
+  bool _late = false;
+  unsigned _transfers = 0;
+  std::uint64_t _sent = 0;
+  std::vector<std::byte> _zeros = std::vector<std::byte>(64 * 1024);
 };
 
-// Ok: the store takes so large a part, or does not say before it has come.
-task<result<void>> write_probe::announce_part(s3::upload_id id) {
-  engine::linked_stop_source taken(_with.stop);
-  announced_body body(_with.settings.part_size_bytes, taken);
-  s3::upload_part_request request(_key, std::move(id), 1, s3::request_body(body));
-  request.digests.payload_sha256 = engine::sha256_state();
-  request.form.asks_first = s3::body_form::asking::always;
-  auto uploading = _connection.store().upload_part(std::move(request), taken.token());
-  auto uploaded = co_await std::move(uploading);
-  if (!uploaded && uploaded.error().what_now != disposition::cancelled) {
-    co_return std::move(uploaded.error());
+task<void> write_probe::end_later(engine::reactor& loop, trial_body& body,
+                                  engine::stop_token finished) {
+  auto sleeping = loop.sleep_for(trial_time_max, finished);
+  auto slept = co_await std::move(sleeping);
+  if (slept) {
+    body.end_soon();
   }
-  co_return engine::ok();
+}
+
+// Bytes of a part that the store has taken: all, or as many as were sent of it. An error has them
+// in its message.
+task<result<std::uint64_t>> write_probe::try_part(s3::upload_id id) {
+  engine::linked_stop_source enough(_with.stop);
+  engine::stop_source finished;
+  trial_body body(_with.settings.part_size_bytes, enough);
+  engine::async_scope timer(_with.loop);
+  timer.spawn(end_later(_with.loop, body, finished.token()));
+  s3::upload_part_request request(_key, std::move(id), 1, s3::request_body(body));
+  request.digests.payload_sha256 = body.digest();
+  request.form.asks_first = s3::body_form::asking::always;
+  auto uploading = _connection.store().upload_part(std::move(request), enough.token());
+  auto uploaded = co_await std::move(uploading);
+  finished.request_stop();
+  auto joining = timer.join();
+  co_await std::move(joining);
+  if (uploaded) {
+    co_return body.size();
+  }
+  if (uploaded.error().what_now == disposition::cancelled) {
+    co_return body.sent();
+  }
+  uploaded.error().message +=
+      ", after " + format_bytes(body.sent()) + " of a part of " + format_bytes(body.size());
+  co_return std::move(uploaded.error());
 }
 
 task<result<void>> write_probe::put_part(s3::upload_id id, s3::part_number number) {
@@ -273,20 +319,24 @@ task<result<void>> write_probe::put_part(s3::upload_id id, s3::part_number numbe
 // Of one upload without checksums; it stays for the caller to end.
 task<health_check> write_probe::limits_of(s3::upload_id id) {
   const config& settings = _with.settings;
-  auto announcing = announce_part(id);
-  auto taken = co_await std::move(announcing);
-  if (!taken && taken.error().status == 413) {
-    co_return failed_check("limits", "", taken.error(), "lower s3.part_size_bytes");
+  auto sending = try_part(id);
+  const auto taken = co_await std::move(sending);
+  if (!taken) {
+    co_return failed_check("limits", "", taken.error(), smaller_parts_remedy);
   }
   const std::uint64_t parts =
       (settings.chunk_limit_bytes() + settings.part_size_bytes - 1) / settings.part_size_bytes;
   const auto last = static_cast<s3::part_number>(std::max<std::uint64_t>(parts, 1));
   auto putting = put_part(id, last);
   auto put = co_await std::move(putting);
-  const std::string size = "parts of " + format_bytes(settings.part_size_bytes);
+  std::string found = "parts of " + format_bytes(settings.part_size_bytes);
   if (put) {
-    co_return ok_check("limits", "",
-                       size + " and part number " + std::to_string(last) + " are taken");
+    found += " and part number " + std::to_string(last) + " are taken";
+    if (*taken < settings.part_size_bytes) {
+      found += ", as far as " + format_bytes(*taken) +
+               " of a part tell: a limit that shows only after that would end a backup";
+    }
+    co_return ok_check("limits", "", std::move(found));
   }
   std::string fewer = "what the store takes";
   if (last > few_parts) {

@@ -4,9 +4,9 @@
 //   write      a multipart upload as of a chunk, with one small part that asks first, and
 //   ListParts.
 //              Where objects can be deleted it is completed, looked at and deleted; else aborted.
-//   limits     another upload, which is aborted: as much as a part has is announced and broken off
-//              once the store wants it, and a small part gets the highest number that a chunk may
-//              need.
+//   limits     another upload, which is aborted: a part of the configured size is announced, and
+//              sent as far as 32 MiB and ten seconds allow, since not every store or proxy refuses
+//              at the announcement; and a small part gets the highest number that a chunk may need.
 //   documents  where objects can be deleted: a small object as a manifest and a pointer are
 //   written,
 //              on the condition that there is none, then on the condition that it is the same.
@@ -40,12 +40,14 @@ class write_probe {
   engine::task<std::vector<health_check>> run();
 
  private:
-  class announced_body;
+  class trial_body;
   engine::task<void> upload();
   engine::task<engine::result<void>> upload_and_complete(s3::multipart_upload& upload);
   engine::task<void> try_limits();
   engine::task<health_check> limits_of(s3::upload_id id);
-  engine::task<engine::result<void>> announce_part(s3::upload_id id);
+  engine::task<engine::result<std::uint64_t>> try_part(s3::upload_id id);
+  static engine::task<void> end_later(engine::reactor& loop, trial_body& body,
+                                      engine::stop_token finished);
   engine::task<engine::result<void>> put_part(s3::upload_id id, s3::part_number number);
   engine::task<void> write_documents();
   engine::task<engine::result<s3::etag>> put_document(s3::precondition condition);

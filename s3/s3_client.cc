@@ -163,10 +163,31 @@ constexpr const char* too_large_remedy =
     "raise "
     "the proxy's limit (client_max_body_size)";
 
-// A bare 403 does not say which.
+// A bare 403 does not say which. Before it stands the right that the request takes.
 constexpr const char* denied_remedy =
-    "these credentials may not do this: check the policies of user and bucket; a bucket may also "
+    "check the policies of user and bucket; a bucket may also "
     "demand s3.acl (another account's: \"bucket-owner-full-control\"), s3.tags or s3.request_payer";
+
+// The right of the policies that a request takes ("Actions", Service Authorization Reference).
+const char* right_for(const std::string& method, bool of_the_bucket, const query_list& query) {
+  const auto asks = [&query](const char* name) {
+    return std::any_of(query.begin(), query.end(),
+                       [&](const auto& one) { return one.first == name; });
+  };
+  if (of_the_bucket) {
+    return asks("uploads") ? "s3:ListBucketMultipartUploads" : "s3:ListBucket";
+  }
+  if (method == "DELETE") {
+    return asks("uploadId") ? "s3:AbortMultipartUpload" : "s3:DeleteObject";
+  }
+  if (method == "PUT" || method == "POST") {
+    return "s3:PutObject";  // RestoreObject has a remedy of its own
+  }
+  if (asks("attributes")) {
+    return "s3:GetObjectAttributes";
+  }
+  return asks("uploadId") ? "s3:ListMultipartUploadParts" : "s3:GetObject";
+}
 
 // What S3's error codes mean here ("Error responses", Amazon S3 API Reference). Codes that are
 // absent are judged by their HTTP status.
@@ -535,6 +556,10 @@ error s3_client::explain(const call& what, const http_response& answer,
       failure.why = known.why;
       failure.remedy = known.remedy;
     }
+  }
+  if (failure.remedy == denied_remedy) {
+    failure.remedy = std::string("these credentials need ") +
+                     right_for(what.method, what.key.empty(), what.query) + ": " + denied_remedy;
   }
   failure.message =
       subject_of(what) + ": " + _options.where.host + " answered " + std::to_string(answer.status);

@@ -65,9 +65,24 @@ bool load(pugi::xml_document& document, std::string_view xml) {
   return true;
 }
 
-// The root element of such a document, when it has that name.
-pugi::xml_node root_of(pugi::xml_document& document, std::string_view xml, const char* name) {
-  return load(document, xml) ? document.child(name) : pugi::xml_node();
+// The root element of a document, when it is an answer of that name. AWS ends the names of most
+// with "Result" and of some with "Response"; servers that are made from its service model
+// (moto 5.2) end others so, or with "Output", since AWS's own clients do not look.
+pugi::xml_node answer_in(const pugi::xml_document& document, std::string_view name) {
+  const pugi::xml_node root = document.document_element();
+  const std::string_view found = root.name();
+  if (found.substr(0, name.size()) != name) {
+    return {};
+  }
+  const std::string_view ending = found.substr(name.size());
+  const bool known = ending == "Result" || ending == "Response" || ending == "Output";
+  return known ? root : pugi::xml_node();
+}
+
+// The same of a text; `document` keeps it.
+pugi::xml_node answer_in(pugi::xml_document& document, std::string_view xml,
+                         std::string_view name) {
+  return load(document, xml) ? answer_in(document, name) : pugi::xml_node();
 }
 
 std::string text_of(const pugi::xml_node& node, const char* name) {
@@ -159,7 +174,7 @@ std::string one_line(std::string_view text, std::size_t bytes_max) {
 
 std::optional<error_document> parse_error(std::string_view xml) {
   pugi::xml_document document;
-  pugi::xml_node root = root_of(document, xml, "Error");
+  pugi::xml_node root = load(document, xml) ? document.child("Error") : pugi::xml_node();
   if (!root) {
     root = document.child("ErrorResponse").child("Error");  // as AWS's other services say it
   }
@@ -171,7 +186,7 @@ std::optional<error_document> parse_error(std::string_view xml) {
 
 result<upload_id> parse_create_upload(std::string_view xml) {
   pugi::xml_document document;
-  const pugi::xml_node root = root_of(document, xml, "InitiateMultipartUploadResult");
+  const pugi::xml_node root = answer_in(document, xml, "InitiateMultipartUpload");
   upload_id id(text_of(root, "UploadId"));
   if (id.empty() || id.str().size() > upload_id_bytes_max) {
     return unexpected("an upload id", xml);
@@ -188,11 +203,7 @@ result<etag> parse_complete_upload(std::string_view xml, std::optional<error_doc
     failure = error_of(refused);
     return etag();
   }
-  pugi::xml_node root = document.child("CompleteMultipartUploadResult");
-  if (!root) {
-    // As moto's server calls it (5.2).
-    root = document.child("CompleteMultipartUploadResponse");
-  }
+  const pugi::xml_node root = answer_in(document, "CompleteMultipartUpload");
   if (!root) {
     return unexpected("the result of CompleteMultipartUpload", xml);
   }
@@ -205,7 +216,7 @@ result<etag> parse_complete_upload(std::string_view xml, std::optional<error_doc
 
 result<listing_page> parse_listing(std::string_view xml) {
   pugi::xml_document document;
-  const pugi::xml_node root = root_of(document, xml, "ListBucketResult");
+  const pugi::xml_node root = answer_in(document, xml, "ListBucket");
   if (!root) {
     return unexpected("a listing", xml);
   }
@@ -244,7 +255,7 @@ result<listing_page> parse_listing(std::string_view xml) {
 
 result<parts_page> parse_parts(std::string_view xml) {
   pugi::xml_document document;
-  const pugi::xml_node root = root_of(document, xml, "ListPartsResult");
+  const pugi::xml_node root = answer_in(document, xml, "ListParts");
   if (!root) {
     return unexpected("a list of parts", xml);
   }
@@ -274,7 +285,7 @@ result<parts_page> parse_parts(std::string_view xml) {
 
 result<uploads_page> parse_uploads(std::string_view xml) {
   pugi::xml_document document;
-  const pugi::xml_node root = root_of(document, xml, "ListMultipartUploadsResult");
+  const pugi::xml_node root = answer_in(document, xml, "ListMultipartUploads");
   if (!root) {
     return unexpected("a list of uploads", xml);
   }
@@ -321,7 +332,7 @@ std::optional<std::uint32_t> crc32_in(std::string_view text) {
 
 result<object_attributes> parse_attributes(std::string_view xml) {
   pugi::xml_document document;
-  const pugi::xml_node root = root_of(document, xml, "GetObjectAttributesResponse");
+  const pugi::xml_node root = answer_in(document, xml, "GetObjectAttributes");
   if (!root) {
     return unexpected("an object's attributes", xml);
   }

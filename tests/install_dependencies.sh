@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs, from Debian's packages, what is missing:  install_dependencies.sh [GROUP]...
-# Without arguments: everything but peers. Asks apt for nothing when nothing is missing. The names are
+# Without arguments: everything but peers and stores. Asks apt for nothing when nothing is missing. The names are
 # those of Debian 12 and 13 alike.
 set -euo pipefail
 
@@ -15,6 +15,9 @@ test=(libboost-test-dev libdeflate-dev clang-19 clang-format-19 libclang-rt-19-d
 # the documents restore with by hand.
 integration=(btrfs-progs python3 python3-boto3 python3-jsonschema mount util-linux procps kmod tmux
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common awscli jq curl)
+# Other stores for the end-to-end tests: OpenStack Swift, whose daemons are started by the tests alone (as a service each
+# lacks its configuration), and what makes the system in which a newer Ceph runs.
+stores=(swift-proxy swift-account swift-container swift-object memcached btrfs-progs debootstrap)
 # What reads clang's coverage counters (tests/coverage.sh).
 coverage=(llvm-19)
 # What bench/ measures with: Google Benchmark, and nginx with Lua as the sink.
@@ -37,8 +40,9 @@ for group in "${groups[@]}"; do
     coverage) wanted+=("${coverage[@]}") ;;
     bench) wanted+=("${bench[@]}") ;;
     peers) wanted+=("${peers[@]}") ;;
+    stores) wanted+=("${stores[@]}") ;;
     packaging) wanted+=("${packaging[@]}") ;;
-    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, coverage, bench, peers, packaging)" >&2; exit 2 ;;
+    *) echo "install_dependencies.sh: no group \"$group\" (build, test, integration, stores, coverage, bench, peers, packaging)" >&2; exit 2 ;;
   esac
 done
 

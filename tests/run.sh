@@ -22,7 +22,7 @@ for name in $(compgen -e); do
 done
 
 groups=(build test integration bench)
-if $all; then groups+=(packaging); fi
+if $all; then groups+=(packaging stores); fi
 tests/install_dependencies.sh "${groups[@]}"
 
 launcher=()

@@ -1,5 +1,6 @@
 """The documents do what they say: every command that README.md and docs/ show is run."""
 import contextlib
+import copy
 import json
 import pathlib
 import shutil
@@ -25,15 +26,15 @@ REFUSED = {"backup": "DELETE", "restore": "PUT"}
 
 
 @contextlib.contextmanager
-def user(w, room, name):
-    """The environment of a user who may do what the policy in /root/NAME.json allows, and nothing else."""
+def user(w, name, policy):
+    """The environment of a user who may do what this policy allows, and nothing else."""
     gateway, uid = rgw.Gateway(w.gateway_directory), f"{name}-{w.bucket.name}"
     gateway.run("radosgw-admin", "user", "create", f"--uid={uid}", f"--display-name={uid}", f"--access-key={uid}",
                 "--secret-key=OTHERSECRET")
     everything = f"arn:aws:s3:::{w.bucket.name}"
     owner = {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/test"]}, "Action": "s3:*",
              "Resource": [everything, everything + "/*"]}
-    policy = json.loads((room.root / f"root/{name}.json").read_text(encoding="utf-8"))
+    policy = copy.deepcopy(policy)
     try:
         for statement in policy["Statement"]:
             statement["Principal"] = {"AWS": [f"arn:aws:iam:::user/{uid}"]}
@@ -73,7 +74,8 @@ def run_block(w, room, block):
         room.write(block.file, block.text)
         return
     if block.user:
-        with user(w, room, block.user) as environment:
+        policy = json.loads((room.root / f"root/{block.user}.json").read_text(encoding="utf-8"))
+        with user(w, block.user, policy) as environment:
             status, said = room.run(block.script(), environment)
             refused(bucket, REFUSED[block.user], environment, block.where)
     elif block.archived:

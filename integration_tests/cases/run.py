@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""One end-to-end case:  run.py CASE --binary PATH --gateway DIR [--update]    (run.py --list names them)"""
+"""One end-to-end case:  run.py CASE --binary PATH {--gateway DIR | --store NAME} [--update]    (run.py --list names them)
+
+--gateway: of the store that runs and has its rgw.json there; --store: one that is started for this case alone.
+"""
 import argparse
 import base64
 import contextlib
@@ -31,6 +34,7 @@ import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401
 import screens  # noqa: E402,F401
+import stores  # noqa: E402,F401
 import strangers  # noqa: E402,F401
 import surface  # noqa: E402,F401
 from world import CASES, MIB, btrfs, case, dataset, says, world  # noqa: E402
@@ -384,16 +388,19 @@ def main():
     parser.add_argument("case", nargs="?", choices=sorted(CASES))
     parser.add_argument("--binary")
     parser.add_argument("--gateway")
+    parser.add_argument("--store", choices=[name for name, (_, kind) in stores.STORES.items() if kind])
     parser.add_argument("--update", action="store_true", help="write the expected files anew, where the case has some")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     if arguments.list:
         print("\n".join(CASES))
         return 0
-    if not (arguments.case and arguments.binary and arguments.gateway):
-        parser.error("a case, --binary and --gateway")
-    with world(arguments.binary, arguments.gateway) as w:
-        w.update = arguments.update
+    if not (arguments.case and arguments.binary and bool(arguments.gateway) != bool(arguments.store)):
+        parser.error("a case, --binary, and --gateway or --store")
+    with contextlib.ExitStack() as stack:
+        gateway = arguments.gateway or stack.enter_context(stores.started(arguments.store))
+        w = stack.enter_context(world(arguments.binary, gateway))
+        w.update, w.store = arguments.update, arguments.store or w.store
         CASES[arguments.case](w)
     print(f"{arguments.case.replace('_', ' ')}: seen")
     return 0

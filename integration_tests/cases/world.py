@@ -28,6 +28,7 @@ class World:
         self.directory, self.filesystem = pathlib.Path(directory), filesystem
         self.mount = filesystem.mount
         self.update = False  # whether expected files are written instead of compared
+        self.store = "ceph16"  # of cases/stores.py
         self.data = filesystem.subvolume("data")
         self.snapshots = self.mount / "snapshots"
         self.snapshots.mkdir()

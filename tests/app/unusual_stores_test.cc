@@ -231,12 +231,56 @@ BOOST_AUTO_TEST_CASE(a_body_that_is_too_large_for_the_store_or_a_proxy_is_told_a
     const std::string said = here.rig.run_text();
     BOOST_TEST(has(said, "s3.part_size_bytes"), said);
     BOOST_TEST(!here.rig.log.contains("request_retried"));
-    if (!page) {  // which comes after the body, and doctor sends none
-      const app::health_check told = the(here.doctor(), "limits");
-      BOOST_TEST(told.how == app::check_outcome::failed);
-      BOOST_TEST(has(told.remedy, "s3.part_size_bytes"));
-    }
+    const app::health_check told = the(here.doctor(), "limits");
+    BOOST_TEST(told.how == app::check_outcome::failed);
+    BOOST_TEST(has(told.remedy, "s3.part_size_bytes"));
+    BOOST_TEST(here.server.open_uploads().empty());
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_limit_that_shows_only_in_the_body_is_found_as_far_as_a_trial_goes) {
+  constexpr std::uint64_t mib = 1 << 20;
+  const auto limits = [](std::uint64_t part_bytes, const scripted_action& how) {
+    scene here;
+    here.rig.settings.part_size_bytes = part_bytes;
+    here.rig.settings.chunk_size_bytes = 10 * part_bytes;
+    request_match large(s3_verb::upload_part, 1, 0);
+    large.header = "content-length";
+    large.header_contains = std::to_string(part_bytes);
+    here.server.script(large, how);
+    app::health_check told = the(here.doctor(), "limits");
+    BOOST_TEST(here.server.open_uploads().empty());
+    return told;
+  };
+  // All of a part that is small enough, and the beginning of others: each as it is refused.
+  for (const std::uint64_t part : {8 * mib, 100 * mib}) {
+    const app::health_check cut = limits(part, scripted_action::reset_after(5 * mib));
+    BOOST_TEST(cut.how == app::check_outcome::failed, cut.found);
+    BOOST_TEST(has(cut.remedy, "s3.part_size_bytes"), cut.remedy);
+    BOOST_TEST(has(cut.found, " of a part of "), cut.found);
+  }
+  const app::health_check lost = limits(8 * mib, scripted_action::perform_then_reset());
+  BOOST_TEST(lost.how == app::check_outcome::failed, lost.found);
+  const app::health_check whole = limits(32 * mib, scripted_action::perform_then([](auto&) {}));
+  BOOST_TEST(whole.how == app::check_outcome::ok, whole.found);
+  BOOST_TEST(whole.found == "parts of 32.0 MiB and part number 10 are taken");
+  // What comes after the trial's end is said to be unknown.
+  for (const scripted_action& how :
+       {scripted_action::page(413), scripted_action::reset_after(90 * mib)}) {
+    const app::health_check unseen = limits(100 * mib, how);
+    BOOST_TEST(unseen.how == app::check_outcome::ok, unseen.found);
+    BOOST_TEST(has(unseen.found, "as far as 32.0 MiB of a part tell"), unseen.found);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_part_that_breaks_once_is_not_called_too_large) {
+  scene here;
+  here.rig.settings.retry_for = 10s;
+  request_match large(s3_verb::upload_part, 1, 1);
+  large.header = "content-length";
+  large.header_contains = std::to_string(backup_rig::part_bytes);
+  here.server.script(large, scripted_action::reset_after(1000));
+  BOOST_TEST(the(here.doctor(), "limits").how == app::check_outcome::ok);
 }
 
 BOOST_AUTO_TEST_CASE(tags_and_acl_go_with_every_object_and_nothing_else) {

@@ -235,6 +235,41 @@ BOOST_AUTO_TEST_CASE(a_403_for_what_no_listing_has_is_absence) {
   BOOST_TEST(has(unknown.error().remedy, "s3:ListBucket"));
 }
 
+BOOST_AUTO_TEST_CASE(a_denial_names_the_right_that_the_request_takes) {
+  scene here;
+  here.server.put("bucket", "k", "there");
+  const s3::object_key key("k");
+  here.server.script(request_match(s3_verb::any, 1, 0),
+                     scripted_action::answer(403, "AccessDenied"));
+  std::vector<std::byte> into(10);
+  const auto needs = [](const auto& outcome) {
+    BOOST_REQUIRE(!outcome.has_value());
+    BOOST_TEST((outcome.error().why == reason::access));
+    const std::string& remedy = outcome.error().remedy;
+    const std::string before = "these credentials need ";
+    const std::size_t at = remedy.find(before);
+    return at == std::string::npos
+               ? remedy
+               : remedy.substr(at + before.size(), remedy.find(": ", at) - at - before.size());
+  };
+  BOOST_TEST(needs(here.run(here.store.list_objects(s3::list_request("x"), {}))) ==
+             "s3:ListBucket");
+  BOOST_TEST(needs(here.run(here.store.list_multipart_uploads("x", {}))) ==
+             "s3:ListBucketMultipartUploads");
+  BOOST_TEST(needs(here.run(here.store.head_object(key, {}))) == "s3:GetObject");
+  BOOST_TEST(needs(here.run(here.store.get_object(s3::get_request(key, into), {}))) ==
+             "s3:GetObject");
+  BOOST_TEST(needs(here.put()) == "s3:PutObject");
+  BOOST_TEST(needs(here.run(here.store.create_multipart_upload(key, {}, {}))) == "s3:PutObject");
+  BOOST_TEST(needs(here.run(here.store.delete_object(key, {}))) == "s3:DeleteObject");
+  BOOST_TEST(needs(here.run(here.store.list_parts(key, s3::upload_id("u"), {}))) ==
+             "s3:ListMultipartUploadParts");
+  BOOST_TEST(needs(here.run(here.store.abort_multipart_upload(key, s3::upload_id("u"), {}))) ==
+             "s3:AbortMultipartUpload");
+  BOOST_TEST(needs(here.run(here.store.get_object_attributes(key, {}))) ==
+             "s3:GetObjectAttributes");
+}
+
 BOOST_AUTO_TEST_CASE(a_complete_that_was_done_and_answers_500_is_looked_for) {
   scene here;
   const s3::object_key key("k");

@@ -291,6 +291,40 @@ BOOST_AUTO_TEST_CASE(a_restore_request_has_days_only_where_a_copy_ends) {
                  "</RestoreRequest>");
 }
 
+BOOST_AUTO_TEST_CASE(an_answer_may_end_its_name_as_any_answer_does) {
+  const auto named = [](std::string name, const std::string& ending, const std::string& content) {
+    name += ending;
+    std::string text = "<" + name;
+    text += " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">" + content;
+    return text + "</" + name + ">";
+  };
+  const auto all_taken = [&](const std::string& ending) {
+    std::optional<error_document> failure;
+    int taken = 0;
+    taken += parse_parts(
+                 named("ListParts", ending,
+                       "<Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag><Size>5</Size></Part>"))
+                 .has_value();
+    taken += parse_uploads(named("ListMultipartUploads", ending, "")).has_value();
+    taken +=
+        parse_listing(named("ListBucket", ending, "<IsTruncated>false</IsTruncated>")).has_value();
+    taken += parse_create_upload(named("InitiateMultipartUpload", ending, "<UploadId>i</UploadId>"))
+                 .has_value();
+    taken += parse_complete_upload(named("CompleteMultipartUpload", ending, "<ETag>\"e-1\"</ETag>"),
+                                   failure)
+                 .has_value();
+    taken += parse_attributes(named("GetObjectAttributes", ending, "<ObjectSize>3</ObjectSize>"))
+                 .has_value();
+    return taken;
+  };
+  for (const char* ending : {"Result", "Response", "Output"}) {
+    BOOST_TEST(all_taken(ending) == 6, ending);
+  }
+  for (const char* ending : {"", "Results", "s", "resultResult"}) {
+    BOOST_TEST(all_taken(ending) == 0, ending);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(names_may_have_a_prefix) {
   const auto listing = parse_listing(
       "<ns2:ListBucketResult xmlns:ns2=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
