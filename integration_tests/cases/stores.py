@@ -12,11 +12,12 @@ from documents import SOURCES, user
 from recovery import chain_is_whole
 from world import MIB, btrfs, case, dataset, s3, says, tool
 
-from harness import documents, moto_server, servers, swift_server
+from harness import ceph18_server, documents, moto_server, servers, swift_server
 
 # By the name of run.py's --store: what README's table calls it, and what starts it; None: whoever runs the cases does.
 STORES = {
     "ceph16": ("Ceph RGW 16", None),
+    "ceph18": ("Ceph RGW 18", ceph18_server.Ceph18),
     "moto": ("moto", moto_server.Moto),
     "swift": ("OpenStack Swift", swift_server.Swift),
 }
@@ -48,7 +49,7 @@ def configuration_for(store):
 
 def lacks(store):
     """What README says that this store does not know, by the names of the event optional_feature_refused."""
-    return set(re.findall(r"`([^`]+)`", row_of(store)[-2]))
+    return set(re.findall(r"`([A-Za-z0-9-]+)`", row_of(store)[-2]))
 
 
 def configure(w):
