@@ -228,10 +228,10 @@ int main(int argc, char** argv) {
     return ended(end->status, nullptr);
   }
   const auto& line = std::get<app::command_line>(parsed);
-  const app::backup_selection* const selection = app::selection_of(line);
-  const bool from_bucket = selection != nullptr && !selection->from.empty();
+  const app::bucket_place* const place = app::place_in(line);
+  const bool from_bucket = place != nullptr && !place->from.empty();
   const app::environment_lookup environment = app::environment_with_profile(
-      from_environment, from_bucket ? selection->profile : std::string());
+      from_environment, from_bucket ? place->profile : std::string());
   auto settings = app::settings_for(line, environment);
   const engine::system_clock_source clock;
   if (!settings) {

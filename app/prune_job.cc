@@ -204,6 +204,10 @@ task<result<planner::prune_observation>> subvolume_pruner::observe(
     seen.current = planner::found_key(seen.all, _root + "full/manifest", seen.current);
   }
   seen.own_host_id = this_host().id;
+  const auto current = seen.all.manifests.find(seen.current);
+  if (_as_its_host && current != seen.all.manifests.end()) {
+    seen.own_host_id = current->second.host_id;
+  }
   observe_proof(seen, verified);
   co_return seen;
 }
@@ -448,8 +452,12 @@ namespace {
 // Everything but connecting: `reports` in the order of `names`, also when it is stopped.
 task<result<void>> prune_all(const services& with, store_connection& connection,
                              const std::vector<subvolume_config>& chosen, const price_table& prices,
-                             bool acts, std::vector<pruned_subvolume>& reports) {
-  auto in_the_making = backups_in_the_making(with);
+                             const prune_command& command, std::vector<pruned_subvolume>& reports) {
+  // Journals are of this host's own backups.
+  result<std::set<planner::timestamp>> in_the_making = std::set<planner::timestamp>();
+  if (command.from.empty()) {
+    in_the_making = backups_in_the_making(with);
+  }
   if (!in_the_making) {
     co_return std::move(in_the_making.error());
   }
@@ -463,13 +471,16 @@ task<result<void>> prune_all(const services& with, store_connection& connection,
     subvolume_pruner pruner(
         with, connection.store(), [&connection] { return connection.store_time(); }, prices,
         one.name);
+    if (!command.from.empty()) {
+      pruner.judge_as_its_host();
+    }
     auto looking = pruner.look(*in_the_making, *verified);
     co_await std::move(looking);
     if (with.stop.stop_requested()) {
       co_return engine::cancelled_error();
     }
     result<void> done = engine::ok();
-    if (acts && pruner.report().judged) {
+    if (command.yes && pruner.report().judged) {
       auto acting = pruner.act();
       done = co_await std::move(acting);
     }
@@ -550,27 +561,30 @@ task<result<exit_status>> run_prune(const services& with, prune_command command)
     co_return std::move(connection.error());
   }
   std::vector<pruned_subvolume> reports;
-  auto checking = check_retired(with, (*connection)->store(), *chosen);
-  auto pruned = co_await std::move(checking);
-  const bool known = pruned.has_value();
-  if (known) {
-    auto pruning = prune_all(with, **connection, *chosen, *prices, command.yes, reports);
+  auto finding = chosen_in_bucket(with, (*connection)->store(), std::move(*chosen));
+  chosen = co_await std::move(finding);
+  result<void> pruned = engine::ok();
+  if (chosen) {
+    auto pruning = prune_all(with, **connection, *chosen, *prices, command, reports);
     pruned = co_await std::move(pruning);
   }
   auto closing = (*connection)->close();
   co_await std::move(closing);
-  if (!known) {
-    co_return std::move(pruned.error());
+  if (!chosen) {
+    co_return std::move(chosen.error());
   }
   std::vector<pruned_snapshot> snapshots;
-  if (pruned) {
+  if (pruned && command.from.empty()) {
     auto removing = prune_snapshots(with, command.subvolumes, command.yes);
     snapshots = co_await std::move(removing);
   }
   if (command.json) {
     print_json(prune_as_json(reports, command.yes, snapshots));
   } else {
-    print_text(prune_as_text(reports, command.yes, snapshots));
+    const prune_mode mode = command.yes            ? prune_mode::acted
+                            : command.from.empty() ? prune_mode::shown
+                                                   : prune_mode::shown_elsewhere;
+    print_text(prune_as_text(reports, mode, snapshots));
   }
   if (!pruned) {
     co_return std::move(pruned.error());

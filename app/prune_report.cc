@@ -282,7 +282,7 @@ std::size_t pruned_subvolume::surplus(std::size_t keep_generations) const {
              : plan.generations.size() - keep_generations;
 }
 
-std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted,
+std::string prune_as_text(const std::vector<pruned_subvolume>& all, prune_mode mode,
                           const std::vector<pruned_snapshot>& snapshots) {
   std::string text;
   bool something = false;
@@ -299,8 +299,10 @@ std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted,
     text += one.removed ? ": removed" : one.error.empty() ? "" : ": " + one.error;
     text += "\n";
   }
-  if (something && !acted) {
+  if (something && mode == prune_mode::shown) {
     text += "Nothing was deleted; --yes does it.\n";
+  } else if (something && mode == prune_mode::shown_elsewhere) {
+    text += "Nothing was deleted; prune --yes does it, on the host whose backups they are.\n";
   }
   return text;
 }

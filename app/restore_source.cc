@@ -12,7 +12,9 @@
 #include <cstdio>
 #include <ctime>
 #include <map>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 namespace bts3::app {
 
@@ -190,7 +192,7 @@ environment_lookup environment_with_profile(environment_lookup environment, std:
   };
 }
 
-result<config> config_of_bucket(const backup_selection& command,
+result<config> config_of_bucket(const bucket_place& command,
                                 const environment_lookup& environment) {
   constexpr std::string_view scheme = "s3://";
   const std::string_view from = command.from;
@@ -234,24 +236,26 @@ result<config> config_of_bucket(const backup_selection& command,
                           {"s3.bucket", "s3.prefix", "s3.region", "s3.endpoint_url"}, with_home);
 }
 
-const backup_selection* selection_of(const command_line& line) {
-  if (const auto* restore = std::get_if<restore_command>(&line.command)) {
-    return restore;
-  }
-  if (const auto* thaw = std::get_if<thaw_command>(&line.command)) {
-    return thaw;
-  }
-  return std::get_if<list_command>(&line.command);
+const bucket_place* place_in(const command_line& line) {
+  return std::visit(
+      [](const auto& command) -> const bucket_place* {
+        if constexpr (std::is_base_of_v<bucket_place, std::decay_t<decltype(command)>>) {
+          return &command;
+        } else {
+          return nullptr;
+        }
+      },
+      line.command);
 }
 
 result<config> settings_for(const command_line& line, const environment_lookup& environment) {
-  const backup_selection* const selection = selection_of(line);
-  if (selection != nullptr && !selection->from.empty()) {
-    return config_of_bucket(*selection, environment);
+  const bucket_place* const place = place_in(line);
+  if (place != nullptr && !place->from.empty()) {
+    return config_of_bucket(*place, environment);
   }
   auto settings = load_config(line.common.config_path, environment);
   if (!settings && settings.error().what_now == engine::disposition::not_found &&
-      selection != nullptr) {
+      place != nullptr) {
     settings.error().remedy =
         "name one with --config, or work without one: --from s3://bucket/prefix --region NAME";
   }

@@ -27,11 +27,11 @@ environment_lookup environment_with_profile(environment_lookup environment, std:
 // BTRFS_TO_S3_... say, or its default; the region also from AWS_REGION, AWS_DEFAULT_REGION or the
 // profile, and us-east-1 with an endpoint of one's own. Errors (reason configuration): a --from
 // that is no s3://bucket/prefix, no region, a variable that makes no sense.
-engine::result<config> config_of_bucket(const backup_selection& command,
+engine::result<config> config_of_bucket(const bucket_place& command,
                                         const environment_lookup& environment);
 
-// What the command asks for, where it is one that takes --from; null otherwise.
-const backup_selection* selection_of(const command_line& line);
+// The place that the command names, where it is one that takes --from; null otherwise.
+const bucket_place* place_in(const command_line& line);
 
 // The configuration that the command works with: its --from's, or that of --config.
 engine::result<config> settings_for(const command_line& line,

@@ -176,7 +176,9 @@ subvolume_health judge_health(status_facts facts, const status_rules& rules,
     made.facts = std::move(facts);
     return made;
   }
-  made.due = next_due(facts.standing, rules.when_due, zone);
+  if (!facts.elsewhere) {
+    made.due = next_due(facts.standing, rules.when_due, zone);
+  }
   if (nothing_to_restore(facts.seen) || facts.plan.what == planner::action::stop) {
     found.add(health::critical, facts.plan.sentence);
   } else if (facts.seen.parent != planner::parent_state::present) {
@@ -300,7 +302,8 @@ text_table table_of(const status_report& report, const planner::time_zone& zone,
   text_table table(std::move(columns));
   for (const subvolume_health& one : report.subvolumes) {
     const subvolume_standing& standing = one.facts.standing;
-    const bool makes = one.facts.error.empty() && one.facts.plan.makes_backup();
+    const bool makes =
+        one.facts.error.empty() && !one.facts.elsewhere && one.facts.plan.makes_backup();
     std::vector<std::string> cells = {
         printable(one.facts.name), word_of(one.state),
         standing.last_backup ? planner::local_text(*standing.last_backup, zone) : "-",
@@ -370,7 +373,7 @@ ordered_json json_of(const subvolume_health& one, timestamp now) {
   out["links"] = standing.links ? ordered_json(*standing.links) : ordered_json();
   out["last_bytes"] = standing.last_bytes ? ordered_json(*standing.last_bytes) : ordered_json();
   out["due_at"] = time_or_null(one.due);
-  if (one.facts.error.empty()) {
+  if (one.facts.error.empty() && !one.facts.elsewhere) {
     out["next_action"] = planner::to_string(one.facts.plan.what);
     out["next_reason"] = one.facts.plan.reason;
   }
@@ -505,6 +508,12 @@ status_facts facts_of(const services& with, observed one, const result<verify_re
     return facts;
   }
   subvolume_view& view = *one.view;
+  facts.elsewhere = view.which.path.empty();
+  if (facts.elsewhere) {
+    // As the host that makes them, and has the parent, would see it.
+    view.seen.own_host_id = view.seen.last ? view.seen.last->host_id : "";
+    view.seen.parent = planner::parent_state::present;
+  }
   planner::policy by;
   by.when_due = rules.when_due;
   facts.plan = planner::decide(view.seen, by, rules.now, zone);
@@ -528,22 +537,34 @@ status_facts facts_of(const services& with, observed one, const result<verify_re
     });
   }
   facts.seen = std::move(view.seen);
-  look_at_journals(with, facts);
+  if (!facts.elsewhere) {
+    look_at_journals(with, facts);
+  }
   return facts;
 }
 
-task<result<void>> look(const services& with, store_connection& connection,
-                        std::vector<subvolume_config> chosen, status_report& report) {
+// What this host's runs have left. With --from nothing: they are of other backups.
+result<run_state> state_of_runs(const services& with, status_report& report) {
   auto state = state_store(with.settings.state_path, with.clock, with.log).peek();
   if (!state) {
-    co_return std::move(state.error());
+    return state;
   }
   auto running = run_lock::holder(with.settings.lock_path);
   // It is for those who make backups: whoever may only look learns the rest.
   if (!running && running.error().status != EACCES) {
-    co_return std::move(running.error());
+    return std::move(running.error());
   }
   report.rules.running = running ? running->value_or("") : "";
+  return state;
+}
+
+task<result<void>> look(const services& with, store_connection& connection,
+                        std::vector<subvolume_config> chosen, bool elsewhere,
+                        status_report& report) {
+  auto state = elsewhere ? result<run_state>(run_state()) : state_of_runs(with, report);
+  if (!state) {
+    co_return std::move(state.error());
+  }
   const system_time_zone zone;
   observer looking(with, &connection, *state, this_host());
   auto observing = looking.observe_all(std::move(chosen));
@@ -558,7 +579,8 @@ task<result<void>> look(const services& with, store_connection& connection,
 
 task<result<void>> look_with(const services& with, const status_command& command,
                              status_report& report) {
-  auto chosen = select_subvolumes(with.settings, command.subvolumes);
+  auto chosen = command.from.empty() ? select_subvolumes(with.settings, command.subvolumes)
+                                     : select_also_retired(with.settings, command.subvolumes);
   if (!chosen) {
     co_return std::move(chosen.error());
   }
@@ -566,8 +588,18 @@ task<result<void>> look_with(const services& with, const status_command& command
   if (!connection) {
     co_return std::move(connection.error());
   }
-  auto looking = look(with, **connection, std::move(*chosen), report);
-  auto looked = co_await std::move(looking);
+  result<void> looked = engine::ok();
+  const bool elsewhere = !command.from.empty();
+  if (elsewhere) {
+    auto finding = chosen_in_bucket(with, (*connection)->store(), std::move(*chosen));
+    chosen = co_await std::move(finding);
+  }
+  if (chosen) {
+    auto looking = look(with, **connection, std::move(*chosen), elsewhere, report);
+    looked = co_await std::move(looking);
+  } else {
+    looked = std::move(chosen.error());
+  }
   auto closing = (*connection)->close();
   co_await std::move(closing);
   co_return looked;
@@ -593,7 +625,7 @@ task<result<exit_status>> run_status(const services& with, status_command comman
   report.rules.max_age = command.max_age.value_or(backup_age_max(settings));
   auto looking = look_with(here, command, report);
   auto looked = co_await std::move(looking);
-  if (auto retired = retired_snapshots(here)) {
+  if (auto retired = retired_snapshots(here); retired && command.from.empty()) {
     for (const btrfs::snapshot& one : *retired) {
       report.retired_snapshots.push_back(one.path);
     }

@@ -202,6 +202,9 @@ void subvolume_verifier::find_gone() {
     }
     _gone[key] = seen + " found it";
   }
+  if (!_command.from.empty()) {
+    return;  // the state is of this host's own backups
+  }
   auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
   if (!state) {
     _with.log.write(log_level::warning, "verify", "state_not_read",
@@ -841,15 +844,15 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
     co_return std::move(connection.error());
   }
   std::vector<verify_outcome> outcomes;
-  auto checking = check_retired(with, (*connection)->store(), *chosen);
-  auto verified = co_await std::move(checking);
-  if (!verified) {
+  auto finding = chosen_in_bucket(with, (*connection)->store(), std::move(*chosen));
+  chosen = co_await std::move(finding);
+  if (!chosen) {
     auto closing = (*connection)->close();
     co_await std::move(closing);
-    co_return std::move(verified.error());
+    co_return std::move(chosen.error());
   }
   auto verifying = verify_all(with, (*connection)->store(), command, *chosen, outcomes);
-  verified = co_await std::move(verifying);
+  auto verified = co_await std::move(verifying);
   const std::uint64_t requests = (*connection)->requests();
   auto closing = (*connection)->close();
   co_await std::move(closing);
@@ -858,7 +861,7 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
   } else {
     print_text(verify_as_text(outcomes, command, requests));
   }
-  if (!with.settings.textfile.empty()) {
+  if (!with.settings.textfile.empty() && command.from.empty()) {
     if (auto written = write_metrics_file(with); !written) {
       with.log.write(log_level::warning, "verify", "metrics_not_written",
                      {{"error", written.error().text()}});

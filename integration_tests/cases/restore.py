@@ -875,16 +875,16 @@ def restoring_all_looks_whether_all_of_it_fits(w):
             assert not both["space"]["enough"], each
             text = w.expect(0, w.tool.run(*everything, "--dry-run")).stdout
             assert "all: 2 subvolumes to restore" in text and f"free at {small.mount}: NOT ENOUGH" in text, text
-            refused = w.expect(1, w.tool.run(*everything, "--restore-timeout", "60"))
+            refused = w.expect(1, w.tool.run(*everything, "--thaw-timeout", "60"))
             says(refused, "not enough space", "of 2 subvolumes", "are missing", "--no-space-check")
             assert not glacier.posted and not glacier.gets, vars(glacier)
             assert list(small.mount.iterdir()) == []
             # Singly they are no problem; and when one is there, what is left fits.
             w.expect(0, w.tool.run("restore", "--subvolume", "data", "--target", str(small.mount / "data"),
-                                   "--restore-timeout", "60"))
+                                   "--thaw-timeout", "60"))
             os.system(f"btrfs subvolume delete {small.mount / 'data'} > /dev/null; btrfs filesystem sync {small.mount}")
             posted = len(glacier.posted)
-            told = w.tool.run(*everything, "--restore-timeout", "60", "--no-space-check")
+            told = w.tool.run(*everything, "--thaw-timeout", "60", "--no-space-check")
             says(told, "space_may_not_suffice")
             assert len(glacier.posted) > posted, vars(glacier)
 

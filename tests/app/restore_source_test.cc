@@ -141,7 +141,7 @@ BOOST_AUTO_TEST_CASE(the_environment_overrides_what_options_do_not_say) {
   BOOST_TEST(made->base_dir == "/mnt/snapshots");
   BOOST_TEST(made->price_table == "/h/prices.toml");
   BOOST_TEST(made->ca_bundle == "/ca.pem");
-  BOOST_TEST(made->restore_tier == "Expedited");
+  BOOST_TEST(made->thaw_tier == "Expedited");
   BOOST_TEST((made->bucket == "bucket" && made->prefix == "p" && made->subvolumes.empty()));
   BOOST_TEST((made->region == "r" && made->endpoint_url == "https://h"));
   BOOST_TEST(made->state_path == "/h/.local/state/btrfs_to_s3/state.json");
@@ -170,9 +170,9 @@ BOOST_AUTO_TEST_CASE(without_a_configuration_file_a_bucket_is_offered_where_that
     const std::string said = error_text(settings_for(line, variables({})));
     BOOST_TEST(said.find("/no/such/config.toml does not exist; name one with --config") !=
                std::string::npos);
-    BOOST_TEST((said.find(offer) != std::string::npos) == (selection_of(line) != nullptr), said);
+    BOOST_TEST((said.find(offer) != std::string::npos) == (place_in(line) != nullptr), said);
   }
-  BOOST_TEST(selection_of(line) == nullptr);
+  BOOST_TEST(place_in(line) == nullptr);
   restore.from = "s3://bucket/p";
   restore.region = "r";
   line.command = restore;
