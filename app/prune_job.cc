@@ -14,6 +14,7 @@
 #include "engine/async_scope.hh"
 #include "engine/offload.hh"
 #include "engine/semaphore.hh"
+#include "engine/told_command.hh"
 #include "planner/keys.hh"
 
 #include <algorithm>
@@ -70,7 +71,7 @@ result<std::set<planner::timestamp>> backups_in_the_making(const services& with)
     auto record = read_journal(path);
     if (!record) {
       error failure = std::move(record.error());
-      failure.remedy = "run btrfs_to_s3 backup first, which settles journals";
+      failure.remedy = "run `" + engine::told_command("backup") + "` first, which settles journals";
       return failure;
     }
     if (*record) {
@@ -223,6 +224,8 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
   planner::prune_policy policy;
   policy.keep_generations = static_cast<std::size_t>(_with.settings.keep_generations);
   policy.grace = orphan_grace(_with.settings);
+  policy.verify_command = engine::told_command("verify", {{"--subvolume", _report.name}});
+  policy.adopt_command = engine::told_command("backup --adopt");
   const std::string endpoint = configured_endpoint(_with);
   policy.minimum_days = minimum_days_of(_prices, endpoint);
   _report.plan = planner::judge_bucket(*seen, policy, now());

@@ -9,6 +9,7 @@
 #include "engine/result.hh"
 #include "engine/stop.hh"
 #include "engine/task.hh"
+#include "engine/told_command.hh"
 #include "planner/timestamp.hh"
 #include "s3/object_store.hh"
 
@@ -37,11 +38,15 @@ const bucket_place* place_in(const command_line& line);
 engine::result<config> settings_for(const command_line& line,
                                     const environment_lookup& environment);
 
+// What commands that this one prints have to be told of where it works.
+engine::told_place told_place_of(const command_line& line);
+
 // With --from nobody can set s3.bucket: the remedy names the options that stand for such keys.
 engine::error in_terms_of_options(engine::error failure);
 
-// "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; or, in local time as
-// `list` prints it, "2026-01-02 03:04:05". What is named less exactly is meant as a whole:
+// "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; as `list` prints it,
+// "2026-01-02 03:04:05+01"; or, without the zone, in local time. What is named less exactly is
+// meant as a whole:
 // "...T03:04Z" and "2026-01-02 03:04" the minute, "2026-01-02" the local day; the last second of it
 // is returned. Of a local time that comes twice the later one. One that a change of clocks skips is
 // refused.

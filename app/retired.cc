@@ -5,6 +5,7 @@
 #include "app/restore_source.hh"
 #include "app/state_store.hh"
 #include "app/subvolume_name.hh"
+#include "engine/told_command.hh"
 #include "planner/keys.hh"
 
 #include <algorithm>
@@ -40,7 +41,7 @@ result<std::vector<subvolume_config>> select_also_retired(const config& settings
       error failure;
       failure.why = engine::reason::configuration;
       failure.message = "--subvolume \"" + name + "\" cannot be a subvolume's name";
-      failure.remedy = "`btrfs_to_s3 list` shows what there is";
+      failure.remedy = "`" + engine::told_command("list") + "` shows what there is";
       return failure;
     }
     subvolume_config one;
@@ -80,7 +81,7 @@ task<result<void>> check_retired(const services& with, s3::object_store& store,
           "--subvolume " + one.name +
           (with.settings.subvolumes.empty() ? " is not in the bucket"
                                             : " is neither in the configuration nor in the bucket");
-      failure.remedy = "`btrfs_to_s3 list` shows what there is";
+      failure.remedy = "`" + engine::told_command("list") + "` shows what there is";
       co_return failure;
     }
   }

@@ -332,7 +332,7 @@ BOOST_AUTO_TEST_CASE(backups_in_the_making_are_left_alone) {
   bts3::testing::write_file(journal_path(damaged.settings.state_path, "data", false), "{\n{\n");
   const auto times = backups_in_the_making(damaged.with);
   BOOST_REQUIRE(!times.has_value());
-  BOOST_TEST(has(times.error().text(), "run btrfs_to_s3 backup"), times.error().text());
+  BOOST_TEST(has(times.error().text(), "run `btrfs_to_s3 backup`"), times.error().text());
 }
 
 BOOST_AUTO_TEST_CASE(what_prune_deletes_is_not_missed_afterwards) {
@@ -552,17 +552,27 @@ BOOST_AUTO_TEST_CASE(the_report_is_json_too) {
   broken.failure = denied();
   const pruned_subvolume looked = made.run(false);
   const auto json = nlohmann::json::parse(prune_as_json({looked, broken}, false));
+  pruned_subvolume done = looked;
+  done.acted = true;
+  done.deleted_objects = 2;
+  done.refused = {{"p/k", "AccessDenied"}};
+  done.uploads_problem = "not allowed";
+  done.plan.lost = {{"p/lost", "its parent is gone"}};
+  bts3::testing::check_golden(
+      "prune.json",
+      prune_as_json({done, broken}, true,
+                    {{"old", "/srv/snapshots/old__20250101T000000Z__full", false, "busy"}}));
   BOOST_TEST(json.at("version") == 1);
   BOOST_TEST(!json.at("acted").get<bool>());
   const auto& one = json.at("subvolumes").at(0);
   BOOST_TEST(one.at("generations").size() == 3U);
   BOOST_TEST(one.at("generations").at(0).at("reason") == "current");
-  BOOST_TEST(one.at("generations").at(2).at("full") == made.oldest[0]);
+  BOOST_TEST(one.at("generations").at(2).at("full_manifest_key") == made.oldest[0]);
   BOOST_TEST(one.at("removals").at(0).at("key") == made.oldest[2]);
-  BOOST_TEST(one.at("removals").at(15).at("generation").is_null());
+  BOOST_TEST(one.at("removals").at(15).at("full_manifest_key").is_null());
   BOOST_TEST(one.at("uploads").size() == 1U);
   BOOST_TEST(one.at("held_back").is_null());
-  BOOST_TEST(one.at("full_verified").at("how") == "quick");
+  BOOST_TEST(one.at("full_verified").at("kind") == "quick");
   BOOST_TEST(has(json.at("subvolumes").at(1).at("error").get<std::string>(), "AccessDenied"));
 }
 

@@ -79,6 +79,11 @@ BOOST_AUTO_TEST_CASE(a_point_in_time_is_read_in_every_form) {
   BOOST_TEST(meant("2026-12-31") == "2026-12-31T22:59:59Z");
   // An hour that comes twice: the later.
   BOOST_TEST(meant("2026-10-25 02:30") == "2026-10-25T01:30:59Z");
+  // As list prints it, which is in no doubt.
+  BOOST_TEST(meant("2026-10-25 02:30+02") == "2026-10-25T00:30:59Z");
+  BOOST_TEST(meant("2026-10-25 02:30:07+01") == "2026-10-25T01:30:07Z");
+  BOOST_TEST(meant("2026-07-02 03:04+05:30") == "2026-07-01T21:34:59Z");
+  BOOST_TEST(meant("2026-07-02 03:04Z") == "2026-07-02T03:04:59Z");
   BOOST_TEST(meant("2026-10-25 02:30:01") == "2026-10-25T01:30:01Z");
   BOOST_TEST(meant("2026-07-02 03:04:05") == "2026-07-02T01:04:05Z");
   for (const char* wrong :
@@ -330,7 +335,7 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_is_not_there_can_be_found_with_list) {
   const auto chain = loop->run(read_chain(store, {"p/no-such"}, manifest_bound::of_host(config()),
                                           bts3::engine::stop_token()));
   BOOST_TEST(error_text(chain) ==
-             "there is no manifest at p/no-such; btrfs_to_s3 list shows the keys");
+             "there is no manifest at p/no-such; `btrfs_to_s3 list` shows the keys");
 }
 
 BOOST_AUTO_TEST_CASE(where_there_is_no_backup_the_folders_tell_where_to_look) {
