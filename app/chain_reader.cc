@@ -1,6 +1,7 @@
 #include "app/chain_reader.hh"
 
 #include "app/services.hh"
+#include "engine/told_command.hh"
 #include "planner/keys.hh"
 
 #include <algorithm>
@@ -132,7 +133,7 @@ task<result<std::vector<chain_link>>> read_chain(manifest_reader reader,
     auto link = co_await std::move(reading);
     if (!link) {
       if (chain.empty() && link.error().what_now == engine::disposition::not_found) {
-        link.error().remedy = "btrfs_to_s3 list shows the keys";
+        link.error().remedy = "`" + engine::told_command("list") + "` shows the keys";
       }
       co_return std::move(link.error());
     }

@@ -28,7 +28,7 @@ constexpr std::uint64_t assumed_bytes_per_sec = 10'000'000;
 // A download shorter than this says little about its rate.
 constexpr minutes measured_min{10};
 constexpr unsigned days_min = 7;
-constexpr unsigned days_max = 36'500;  // as restore.thaw_days
+constexpr unsigned days_max = 36'500;  // as thaw.days
 
 s3::retrieval_tier tier_of(const std::string& name) {
   if (name == "Bulk") {
@@ -152,7 +152,7 @@ class thaw_wait {
 
 thaw_policy thaw_policy_of(const config& settings, const thaw_command& command) {
   thaw_policy policy;
-  policy.tier = tier_of(command.tier.value_or(settings.restore_tier));
+  policy.tier = tier_of(command.tier.value_or(settings.thaw_tier));
   if (settings.thaw_days != "auto") {
     policy.days = static_cast<unsigned>(std::stoul(settings.thaw_days));  // checked when read
   }
@@ -172,10 +172,10 @@ thaw_policy thaw_policy_of(const config& settings, const restore_command& comman
   unwaited.tier = command.tier;
   unwaited.download_rate = command.download_rate;
   thaw_policy policy = thaw_policy_of(settings, unwaited);
-  const bool waits = command.wait_restore.value_or(command.restore_timeout.has_value() ||
-                                                   settings.wait_for_restore);
+  const bool waits =
+      command.wait_thaw.value_or(command.thaw_timeout.has_value() || settings.thaw_wait);
   if (waits) {
-    policy.timeout = command.restore_timeout.value_or(seconds(settings.restore_timeout_seconds));
+    policy.timeout = command.thaw_timeout.value_or(seconds(settings.thaw_timeout_seconds));
   }
   return policy;
 }

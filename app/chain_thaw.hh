@@ -38,8 +38,7 @@ struct thaw_policy {
       sleep;
 };
 
-// [restore], changed by --tier, --download-rate, --wait-restore, --no-wait-restore and
-// --restore-timeout.
+// [thaw], changed by --tier, --download-rate, --wait-thaw, --no-wait-thaw and --thaw-timeout.
 [[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const restore_command& command);
 // The same without waiting.
 [[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const thaw_command& command);

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <sstream>
 
@@ -43,7 +44,7 @@ void add_common(CLI::App& app, common_options& into) {
 }
 
 // A bucket in place of a configuration.
-void add_place(CLI::App& app, backup_selection& into) {
+void add_place(CLI::App& app, bucket_place& into) {
   CLI::Option* from =
       app.add_option("--from", into.from, "Without a configuration file: s3://bucket/prefix")
           ->type_name("URL");
@@ -56,6 +57,11 @@ void add_place(CLI::App& app, backup_selection& into) {
   app.add_option("--profile", into.profile, "With --from: of ~/.aws (default: AWS_PROFILE)")
       ->type_name("NAME")
       ->needs(from);
+}
+
+// --dry-run where it changes nothing: a habit is no error.
+void add_nothing_to_do(CLI::App& app) {
+  app.add_flag_callback("--dry-run", [] {}, "Change nothing, which this command never does");
 }
 
 void add_selection(CLI::App& app, backup_selection& into) {
@@ -81,34 +87,48 @@ void add_selection(CLI::App& app, backup_selection& into) {
   add_place(app, into);
 }
 
-// For archived objects. A year at most, as restore.restore_timeout_seconds.
+// For archived objects; by their former names too, which no help shows. A year at most, as
+// thaw.timeout_seconds.
 void add_waiting(CLI::App& app, restore_command& into) {
-  CLI::Option* wait = app.add_flag_callback(
-      "--wait-restore", [&into] { into.wait_restore = true; },
-      "Wait until archived objects are thawed (default: restore.wait_for_restore)");
-  app.add_flag_callback(
-         "--no-wait-restore", [&into] { into.wait_restore = false; },
-         "Request archived objects, and exit with status 5 unless all are thawed")
-      ->excludes(wait);
-  app.add_option_function<std::string>(
-         "--restore-timeout",
-         [&into](const std::string& text) {
-           const auto duration = parse_duration(text);
-           if (!duration || *duration > std::chrono::hours(365 * 24)) {
-             throw CLI::ValidationError("--restore-timeout",
-                                        "\"" + text + "\" is no time like 21600 or 6h, up to 365d");
-           }
-           into.restore_timeout = std::chrono::ceil<std::chrono::seconds>(*duration);
-         },
-         "Wait, and so long, for archived objects; seconds, or like 6h (default: "
-         "restore.restore_timeout_seconds)")
-      ->type_name("TIME");
+  const auto add = [&](const std::string& wait, const std::string& no_wait,
+                       const std::string& timeout) {
+    CLI::Option* waits = app.add_flag_callback(
+        wait, [&into] { into.wait_thaw = true; },
+        "Wait until archived objects are thawed (default: thaw.wait)");
+    CLI::Option* waits_not = app.add_flag_callback(
+        no_wait, [&into] { into.wait_thaw = false; },
+        "Request archived objects, and exit with status 5 unless all are thawed");
+    waits_not->excludes(waits);
+    CLI::Option* limit =
+        app.add_option_function<std::string>(
+               timeout,
+               [&into, timeout](const std::string& text) {
+                 const auto duration = parse_duration(text);
+                 if (!duration || *duration > std::chrono::hours(365 * 24)) {
+                   throw CLI::ValidationError(
+                       timeout, "\"" + text + "\" is no time like 21600 or 6h, up to 365d");
+                 }
+                 into.thaw_timeout = std::chrono::ceil<std::chrono::seconds>(*duration);
+               },
+               "Wait, and so long, for archived objects; seconds, or like 6h (default: "
+               "thaw.timeout_seconds)")
+            ->type_name("TIME");
+    return std::array<CLI::Option*, 3>{waits, waits_not, limit};
+  };
+  const auto now = add("--wait-thaw", "--no-wait-thaw", "--thaw-timeout");
+  const auto former = add("--wait-restore", "--no-wait-restore", "--restore-timeout");
+  for (CLI::Option* one : former) {
+    one->group("");
+  }
+  former[0]->excludes(now[1]);
+  former[1]->excludes(now[0]);
+  former[2]->excludes(now[2]);
 }
 
 void add_tier(CLI::App& app, std::optional<std::string>& into) {
   app.add_option("--tier", into,
                  "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "
-                 "(default: restore.restore_tier)")
+                 "(default: thaw.tier)")
       ->check(CLI::IsMember({"Standard", "Bulk", "Expedited"}))
       ->type_name("TIER");
 }
@@ -176,6 +196,8 @@ void add_status(CLI::App& app, status_command& into) {
          "A last backup older than this is critical (default: schedule.incremental_every_days "
          "and a day, or three times schedule.incremental_every)")
       ->type_name("TIME");
+  add_place(app, into);
+  add_nothing_to_do(app);
   app.add_flag("--json", into.json, "As JSON");
   app.footer(status_footer);
 }
@@ -185,6 +207,8 @@ void add_prune(CLI::App& app, prune_command& into) {
       ->type_name("NAME")
       ->allow_extra_args(false);
   app.add_flag("--yes", into.yes, "Delete; without it nothing is changed");
+  add_place(app, into);
+  app.add_flag("--dry-run", into.dry_run, "Change nothing, which is the default");
   app.add_flag("--json", into.json, "As JSON");
 }
 
@@ -220,6 +244,7 @@ void add_verify(CLI::App& app, verify_command& into) {
   app.add_flag("--forget-missing", into.forget_missing,
                "Miss no longer what was there, is gone, and was not pruned here")
       ->excludes(key);
+  add_place(app, into);
   app.add_flag("--json", into.json, "As JSON");
 }
 
@@ -230,6 +255,8 @@ void add_doctor(CLI::App& app, doctor_command& into) {
   app.add_flag_callback(
       "--no-write", [&into] { into.write = false; },
       "Without beginning, and aborting, an upload of one small part");
+  app.add_flag_callback(
+      "--dry-run", [&into] { into.write = false; }, "Change nothing: the same as --no-write");
   app.add_flag("--json", into.json, "As JSON");
 }
 
@@ -241,23 +268,37 @@ early_exit misused(const std::string& problem) {
   return end;
 }
 
-// What the options' own rules cannot say.
-std::optional<std::string> misuse(bool with_config, const std::string& command,
-                                  const backup_selection& wanted) {
-  if (!wanted.from.empty() && with_config) {
-    return command + " takes --config or --from, not both";
-  }
-  if (command != "list" && !wanted.all && wanted.subvolume.empty()) {
-    return command + " needs --subvolume NAME, or --all";
-  }
-  return std::nullopt;
+// What the options' own rules cannot say; the command as its word.
+std::optional<std::string> misuse(const std::string& command, const backup_selection& wanted) {
+  return !wanted.all && wanted.subvolume.empty()
+             ? std::optional(command + " needs --subvolume NAME, or --all")
+             : std::nullopt;
 }
 
-std::optional<std::string> misuse(bool with_config, const restore_command& restore) {
+std::optional<std::string> misuse(const restore_command& restore) {
   if (!restore.from.empty() && restore.target.empty() && restore.target_base.empty()) {
     return "restore --from needs --target, or --target-base";
   }
-  return misuse(with_config, "restore", restore);
+  return misuse("restore", restore);
+}
+
+std::optional<std::string> misuse(const prune_command& prune) {
+  if (prune.dry_run && prune.yes) {
+    return "prune takes --dry-run or --yes, not both: --yes deletes";
+  }
+  return !prune.from.empty() && prune.yes
+             ? std::optional<std::string>(
+                   "prune --from shows what would be deleted, and deletes nothing: --yes needs the "
+                   "configuration of the host whose backups they are")
+             : std::nullopt;
+}
+
+std::optional<std::string> misuse(const backup_command& backup) {
+  return backup.dry_run && backup.no_s3
+             ? std::optional<std::string>(
+                   "backup takes --dry-run or --no-s3, not both: with --no-s3 it makes a snapshot "
+                   "and sends it, which a dry run does not")
+             : std::nullopt;
 }
 
 // What cannot be made absolute stays as it is: load_config() says why it cannot be used.
@@ -273,6 +314,9 @@ void make_absolute(std::string& path) {
 std::string nearest_option(const CLI::App& app, const std::string& word) {
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group().empty()) {
+      continue;  // a former name
+    }
     for (const std::string& name : option->get_lnames()) {
       known.push_back("--" + name);
     }
@@ -356,12 +400,14 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   plan_app->add_flag("--once", plan.once, "As if every subvolume were due");
   plan_app->add_flag("--full", plan.full, "As if a full backup were asked for");
   plan_app->add_flag("--adopt", plan.adopt, "As if the prefix were taken over");
+  add_nothing_to_do(*plan_app);
   plan_app->add_flag("--json", plan.json, "As JSON");
 
   CLI::App* list_app = app.add_subcommand("list", "Show the backups in the bucket");
   add_common(*list_app, common);
   list_app->add_option("--subvolume", list.subvolume, "Only this one; its name")->type_name("NAME");
   add_place(*list_app, list);
+  add_nothing_to_do(*list_app);
   list_app->add_flag("--json", list.json, "As JSON");
 
   CLI::App* status_app =
@@ -419,15 +465,22 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     end.to_stderr = code != 0;
     return end;
   }
-  const bool with_config = app.count("--config") + restore_app->count("--config") +
-                               thaw_app->count("--config") + list_app->count("--config") >
-                           0;
-  const auto wrong = restore_app->parsed() ? misuse(with_config, restore)
-                     : thaw_app->parsed()  ? misuse(with_config, "thaw", thaw)
-                     : list_app->parsed()  ? misuse(with_config, "list", list)
-                                           : std::nullopt;
+  const CLI::App* const given = app.get_subcommands().front();
+  const bool with_config = app.count("--config") + given->count("--config") > 0;
+  const bool with_place =
+      given->get_option_no_throw("--from") != nullptr && given->count("--from") > 0;
+  std::optional<std::string> wrong = restore_app->parsed()  ? misuse(restore)
+                                     : thaw_app->parsed()   ? misuse("thaw", thaw)
+                                     : prune_app->parsed()  ? misuse(prune)
+                                     : backup_app->parsed() ? misuse(backup)
+                                                            : std::nullopt;
+  if (with_config && with_place) {
+    wrong = given->get_name() + " takes --config or --from, not both";
+  }
   if (wrong) {
-    return misused(*wrong);
+    early_exit end = misused(*wrong);
+    end.status = status_app->parsed() ? 3 : 2;
+    return end;
   }
   make_absolute(common.config_path);
   command_line line;

@@ -38,18 +38,21 @@ struct plan_command {
   bool json = false;
 };
 
+// Instead of a configuration file.
+struct bucket_place {
+  std::string from;  // "s3://bucket/prefix"; empty: there is a configuration
+  std::string region;
+  std::string endpoint_url;
+  std::string profile;
+};
+
 // Which backup, of what, where.
-struct backup_selection {
+struct backup_selection : bucket_place {
   std::string subvolume;     // empty with `all`
   bool all = false;          // every subvolume that is configured or in the bucket
   std::string manifest_key;  // empty: by `at`
   std::string at;            // a point in time as written; empty: the current backup
   bool current = false;      // said explicitly
-  // Instead of a configuration file.
-  std::string from;  // "s3://bucket/prefix"
-  std::string region;
-  std::string endpoint_url;
-  std::string profile;
 };
 
 struct restore_command : backup_selection {
@@ -60,18 +63,18 @@ struct restore_command : backup_selection {
   bool keep_received = false;
   bool discard = false;  // what an interrupted restore left is removed first
   bool no_space_check = false;
-  // For archived objects; absent: by a timeout, else restore.wait_for_restore.
-  std::optional<bool> wait_restore;
-  std::optional<std::chrono::seconds> restore_timeout;  // absent: restore.restore_timeout_seconds
-  std::optional<std::string> tier;                      // absent: restore.restore_tier
-  std::optional<std::uint64_t> download_rate;           // absent: restore.download_bytes_per_sec
+  // For archived objects; absent: by a timeout, else thaw.wait.
+  std::optional<bool> wait_thaw;
+  std::optional<std::chrono::seconds> thaw_timeout;  // absent: thaw.timeout_seconds
+  std::optional<std::string> tier;                   // absent: thaw.tier
+  std::optional<std::uint64_t> download_rate;        // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;
 };
 
 // Requests archived objects, and tells whether they can be read.
 struct thaw_command : backup_selection {
-  std::optional<std::string> tier;  // Standard, Bulk, Expedited; absent: restore.restore_tier
+  std::optional<std::string> tier;             // Standard, Bulk, Expedited; absent: thaw.tier
   std::optional<std::uint64_t> download_rate;  // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;
@@ -83,23 +86,24 @@ struct list_command : backup_selection {
 };
 
 // For monitoring: whether the backups are as young as they should be.
-struct status_command {
+struct status_command : bucket_place {
   std::vector<std::string> subvolumes;
   std::optional<std::chrono::seconds> max_age;  // absent: by the schedule
   bool json = false;
 };
 
 // Deletes what retention.keep_generations leaves no place for.
-struct prune_command {
+struct prune_command : bucket_place {
   std::vector<std::string> subvolumes;  // names; empty: all
   bool yes = false;                     // act, instead of telling what would be done
+  bool dry_run = false;                 // said explicitly
   bool json = false;
 };
 
 enum class verify_depth { quick, deep, sample };
 
 // Looks whether what is in the bucket is what was put there.
-struct verify_command {
+struct verify_command : bucket_place {
   std::vector<std::string> subvolumes;  // names; empty: all
   std::string manifest_key;             // only this backup and its chain; empty: everything
   verify_depth depth = verify_depth::quick;

@@ -55,6 +55,28 @@ constexpr former_table former_tables[] = {
      "subvolumes.paths"},
 };
 
+// Names that keys had: what S3 calls restore is thawing here.
+struct former_key {
+  std::string_view table;
+  std::string_view key;
+  std::string_view now;
+
+  [[nodiscard]] std::string name() const { return std::string(table) + "." + std::string(key); }
+};
+constexpr former_key former_keys[] = {
+    {"restore", "wait_for_restore", "thaw.wait"},
+    {"restore", "restore_timeout_seconds", "thaw.timeout_seconds"},
+    {"restore", "restore_tier", "thaw.tier"},
+    {"restore", "thaw_days", "thaw.days"},
+};
+
+// The name that a key had; null where it never had another.
+const former_key* former_of(std::string_view name) {
+  const auto* found = std::find_if(std::begin(former_keys), std::end(former_keys),
+                                   [&](const former_key& one) { return one.now == name; });
+  return found == std::end(former_keys) ? nullptr : found;
+}
+
 // Where to begin; the path is the package's (cmake/Install.cmake).
 constexpr const char* example =
     "/usr/share/doc/btrfs-to-s3/config.toml (in the sources config.example.toml) shows every key";
@@ -180,17 +202,15 @@ const std::vector<key_rule>& rules() {
       {"restore", "target_base_dir", path_value{&config::target_base_dir}},
       {"restore", "verify_mode", text_value{&config::verify_mode, {"full", "sample", "none"}}},
       {"restore", "sample_max_files", number_value{&config::sample_max_files, 1, 1'000'000'000}},
-      {"restore", "wait_for_restore", flag_value{&config::wait_for_restore}},
-      {"restore", "restore_timeout_seconds",
-       seconds_value{&config::restore_timeout_seconds, 1, 31'536'000}},
-      {"restore", "restore_tier",
-       text_value{&config::restore_tier, {"Standard", "Bulk", "Expedited"}}},
-      {"restore", "thaw_days", auto_or_number_value{&config::thaw_days, 1, 36'500}},
       {"restore", "download_bytes_per_sec",
        bytes_value{&config::download_bytes_per_sec, 1, rate_max, true}},
       {"restore", "receive_stall_seconds",
        seconds_value{&config::receive_stall_seconds, 1, 31'536'000}},
       {"restore", "price_table", path_value{&config::price_table, true}},
+      {"thaw", "wait", flag_value{&config::thaw_wait}},
+      {"thaw", "timeout_seconds", seconds_value{&config::thaw_timeout_seconds, 1, 31'536'000}},
+      {"thaw", "tier", text_value{&config::thaw_tier, {"Standard", "Bulk", "Expedited"}}},
+      {"thaw", "days", auto_or_number_value{&config::thaw_days, 1, 36'500}},
       {"retention", "keep_generations", number_value{&config::keep_generations, 0, 10'000}},
       {"metrics", "textfile", path_value{&config::textfile, true}},
       {"hooks", "before", command_value{&config::hook_before}},
@@ -262,11 +282,7 @@ class reader {
   result<config> read(const toml::table& document) {
     check_names(document);
     for (const key_rule& rule : rules()) {
-      const toml::node* node = nullptr;
-      if (const toml::table* table = document[rule.table].as_table()) {
-        node = table->get(rule.key);
-      }
-      read_key(rule, node);
+      read_key(rule, written(rule, document));
     }
     read_paths(document["subvolumes"]["paths"].node());
     check_whole();
@@ -278,7 +294,7 @@ class reader {
     _config = std::move(base);
     for (const key_rule& rule : rules()) {
       if (std::find(except.begin(), except.end(), rule.name()) == except.end()) {
-        read_key(rule, nullptr);
+        read_key(rule, {rule.name(), nullptr});
       }
     }
     check_values();
@@ -303,6 +319,16 @@ class reader {
 
   static std::string place(const toml::node& node) {
     return " (line " + std::to_string(node.source().begin.line) + ")";
+  }
+
+  // Of a key, also of one that is known by a former name.
+  static std::string present_name(const std::string& table, const std::string& key) {
+    for (const former_key& one : former_keys) {
+      if (one.table == table && one.key == key) {
+        return std::string(one.now);
+      }
+    }
+    return table + "." + key;
   }
 
   void check_names(const toml::table& document) {
@@ -338,18 +364,61 @@ class reader {
           keys.emplace_back(rule.key);
         }
       }
+      for (const former_key& one : former_keys) {
+        if (one.table == table) {
+          keys.emplace_back(one.key);
+        }
+      }
       for (const auto& [key, value] : *node.as_table()) {
         if (std::find(keys.begin(), keys.end(), key.str()) == keys.end()) {
           problem("unknown key " + table + "." + std::string(key.str()) + place(value) +
-                  "; did you mean " + table + "." + nearest(key.str(), keys) + "?");
+                  "; did you mean " + present_name(table, nearest(key.str(), keys)) + "?");
         }
       }
     }
   }
 
+  // A key as the file has it.
+  struct written_key {
+    std::string name;                  // the former one where that stands there
+    const toml::node* node = nullptr;  // null: it is not there
+  };
+
+  written_key written(const key_rule& rule, const toml::table& document) {
+    written_key found{rule.name(), document[rule.table][rule.key].node()};
+    const former_key* const former = former_of(found.name);
+    if (former == nullptr) {
+      return found;
+    }
+    const toml::node* const node = document[former->table][former->key].node();
+    if (node != nullptr && found.node != nullptr) {
+      problem(former->name() + place(*node) + " is the former name of " + found.name +
+              ", which is set too; remove it");
+    } else if (node != nullptr) {
+      found = {former->name(), node};
+    }
+    return found;
+  }
+
+  // The variable that sets the key: by its former name where that is set alone.
+  std::string variable_for(const key_rule& rule) {
+    const std::string variable = variable_of(rule.name());
+    const former_key* const former = former_of(rule.name());
+    const std::string other = former != nullptr ? variable_of(former->name()) : "";
+    if (other.empty() || !_environment(other)) {
+      return variable;
+    }
+    if (_environment(variable)) {
+      problem(other + " is the former name of " + variable + ", which is set too; remove it");
+      return variable;
+    }
+    return other;
+  }
+
   // The value as text, from the environment first; nullopt when it is not set, or of a wrong type.
-  std::optional<std::string> value_of(const key_rule& rule, const toml::node* node,
+  std::optional<std::string> value_of(const key_rule& rule, const written_key& in_file,
                                       const std::string& variable) {
+    const toml::node* const node = in_file.node;
     if (auto text = _environment(variable)) {
       return text;
     }
@@ -365,27 +434,27 @@ class reader {
       return *string;
     }
     if (only_text) {
-      problem(rule.name() + place(*node) + " must be a string; put it between quotes");
+      problem(in_file.name + place(*node) + " must be a string; put it between quotes");
     } else if (const auto integer = node->value_exact<std::int64_t>()) {
       return std::to_string(*integer);
     } else if (const auto flag = node->value_exact<bool>()) {
       return *flag ? "true" : "false";
     } else {
-      problem(rule.name() + place(*node) + " must be a string, a whole number or true or false");
+      problem(in_file.name + place(*node) + " must be a string, a whole number or true or false");
     }
     return std::nullopt;
   }
 
-  void read_key(const key_rule& rule, const toml::node* node) {
-    const std::string key = rule.name();
-    const std::string variable = variable_of(key);
+  void read_key(const key_rule& rule, const written_key& in_file) {
+    const std::string& key = in_file.name;
+    const std::string variable = variable_for(rule);
     if (const auto* command = std::get_if<command_value>(&rule.value)) {
-      read_command(*command, key, variable, node);
+      read_command(*command, key, variable, in_file.node);
       return;
     }
-    const std::optional<std::string> text = value_of(rule, node, variable);
-    if (text || node != nullptr) {
-      _set.insert(key);
+    const std::optional<std::string> text = value_of(rule, in_file, variable);
+    if (text || in_file.node != nullptr) {
+      _set.insert(rule.name());
     }
     if (!text) {
       return;
@@ -723,10 +792,8 @@ class reader {
     check_prefix();
     check_class("s3.storage_class_chunks", _config.storage_class_chunks);
     check_class("s3.storage_class_manifest", _config.storage_class_manifest);
-    if (_config.restore_tier == "Expedited" && _config.storage_class_chunks == "DEEP_ARCHIVE") {
-      problem(
-          "restore.restore_tier = \"Expedited\" does not exist for DEEP_ARCHIVE; use Standard "
-          "or Bulk");
+    if (_config.thaw_tier == "Expedited" && _config.storage_class_chunks == "DEEP_ARCHIVE") {
+      problem("thaw.tier = \"Expedited\" does not exist for DEEP_ARCHIVE; use Standard or Bulk");
     }
     check_values();
   }
@@ -950,6 +1017,9 @@ std::vector<unknown_variable> unknown_variables(const std::vector<std::string>& 
                                     "BTRFS_TO_S3_CMD"};
   for (const std::string& key : config_keys()) {
     known.push_back(variable_of(key));
+  }
+  for (const former_key& one : former_keys) {
+    known.push_back(variable_of(one.name()));
   }
   std::vector<unknown_variable> found;
   for (const std::string& name : names) {

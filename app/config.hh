@@ -1,6 +1,7 @@
 // The configuration file: every key, its default and its limits.
 //
-// Unknown keys are errors and name the nearest known one. Keys whose feature this version lacks are
+// Unknown keys are errors and name the nearest known one. Keys that were renamed are taken by their
+// former names too, unless both are set in one place. Keys whose feature this version lacks are
 // known, and refused by name. Each value may be overridden by the environment variable
 // BTRFS_TO_S3_{TABLE}_{KEY}, a list being written as in the file; sizes and times take a human form
 // as a string.
@@ -87,13 +88,14 @@ struct config {
   std::string target_base_dir = "/srv/restore";
   std::string verify_mode = "full";
   std::int64_t sample_max_files = 1000;
-  bool wait_for_restore = true;
-  std::int64_t restore_timeout_seconds = 259'200;
-  std::string restore_tier = "Standard";
-  std::string thaw_days = "auto";
   std::uint64_t download_bytes_per_sec = 0;
   std::int64_t receive_stall_seconds = 900;
   std::string price_table;
+  // [thaw]
+  bool thaw_wait = true;
+  std::int64_t thaw_timeout_seconds = 259'200;
+  std::string thaw_tier = "Standard";
+  std::string thaw_days = "auto";
   // [retention]
   std::int64_t keep_generations = 0;
   // [metrics]

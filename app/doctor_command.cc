@@ -7,6 +7,7 @@
 #include "app/output.hh"
 #include "app/retired.hh"
 #include "app/text_table.hh"
+#include "engine/told_command.hh"
 
 #include <unistd.h>
 
@@ -56,7 +57,7 @@ void check_retired_snapshots(const services& with, std::vector<health_check>& in
                         examples_of(paths, paths.size()) +
                             (paths.size() == 1 ? " holds" : " hold") +
                             " space for subvolumes that are not configured any more",
-                        "`btrfs_to_s3 prune --yes` removes them"));
+                        "`" + engine::told_command("prune --yes") + "` removes them"));
 }
 
 task<void> check_bucket(const services& with, std::vector<subvolume_config> chosen, bool writes,

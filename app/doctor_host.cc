@@ -11,6 +11,7 @@
 #include "btrfs/refusals.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "engine/child_process.hh"
+#include "engine/told_command.hh"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -253,7 +254,7 @@ health_check check_journals(const services& with) {
   auto times = backups_in_the_making(with);
   if (!times) {
     return warned("journals", "", times.error().message,
-                  "run btrfs_to_s3 backup, which settles it");
+                  "run `" + engine::told_command("backup") + "`, which settles it");
   }
   if (times->empty()) {
     return ok_check("journals", "", "no backup is unfinished");

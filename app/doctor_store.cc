@@ -9,6 +9,7 @@
 #include "app/state_store.hh"
 #include "app/unfinished.hh"
 #include "engine/assert.hh"
+#include "engine/told_command.hh"
 #include "planner/keys.hh"
 #include "s3/endpoint.hh"
 
@@ -95,7 +96,7 @@ health_check judge_backups(const std::string& name, const result<subvolume_view>
   const planner::plan plan = planner::decide(seen, by, now, zone);
   if (plan.what == planner::action::stop) {
     return failed_check(check, name, plan.sentence,
-                        "`btrfs_to_s3 backup --adopt`, or another s3.prefix");
+                        "`" + engine::told_command("backup --adopt") + "`, or another s3.prefix");
   }
   if (!seen.pointer_exists && seen.remembered_manifest.empty()) {
     return noted(check, name, "there is none yet; the first will be a full one");
@@ -104,8 +105,9 @@ health_check judge_backups(const std::string& name, const result<subvolume_view>
       seen.pointer_exists && seen.last && seen.chain_problem.empty() && seen.chunk_problem.empty();
   if (!whole) {
     return failed_check(check, name, plan.sentence,
-                        "make a full one now: `btrfs_to_s3 backup --full --subvolume " + name +
-                            "`; `btrfs_to_s3 list` shows what else there is");
+                        "make a full one now: `" +
+                            engine::told_command("backup --full", {{"--subvolume", name}}) +
+                            "`; `" + engine::told_command("list") + "` shows what else there is");
   }
   if (plan.clock_suspect) {
     return warned(check, name, plan.warnings.front().sentence, "set this machine's clock (NTP)");
@@ -298,7 +300,7 @@ task<void> store_doctor::check_uploads() {
         "uploads", "",
         std::to_string(found->forgotten) + " multipart upload" + (one ? " is" : "s are") +
             " forgotten, and what was uploaded is paid for",
-        std::string("`btrfs_to_s3 prune --yes` aborts ") + (one ? "it" : "them") +
+        "`" + engine::told_command("prune --yes") + "` aborts " + (one ? "it" : "them") +
             (_with.settings.keep_generations == 0 ? ", once retention.keep_generations is set"
                                                   : "")));
   } else if (found->aborted > 0) {

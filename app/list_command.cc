@@ -69,7 +69,7 @@ std::string age_of(planner::timestamp when, planner::timestamp now) {
 }
 
 // As much of a time as tells the backups of a subvolume apart, and as --at takes it: minutes,
-// local; seconds where two were made in one minute; UTC where the clocks were set back in between.
+// local, with their zone; seconds where two were made in one minute.
 std::map<planner::timestamp, std::string> times_of(const catalogued_subvolume& one,
                                                    const planner::time_zone& zone) {
   std::map<planner::timestamp, std::string> texts;
@@ -78,22 +78,12 @@ std::map<planner::timestamp, std::string> times_of(const catalogued_subvolume& o
       texts[backup.when] = planner::local_text(backup.when, zone);
     }
   }
-  const auto tell_apart = [&texts] {
-    std::set<std::string> all;
-    return std::all_of(texts.begin(), texts.end(),
-                       [&](const auto& entry) { return all.insert(entry.second).second; });
-  };
-  if (tell_apart()) {
-    return texts;
-  }
-  std::map<std::string, planner::timestamp> first;  // of each minute as it is shown
-  bool set_back = false;
-  for (auto& [when, text] : texts) {
-    const auto [of_minute, is_first] = first.try_emplace(text, when);
-    set_back = set_back || when.when() - of_minute->second.when() >= std::chrono::minutes(1);
-  }
-  for (auto& [when, text] : texts) {
-    text = set_back ? when.rfc3339() : planner::local_text_with_seconds(when, zone);
+  std::set<std::string> all;
+  if (!std::all_of(texts.begin(), texts.end(),
+                   [&](const auto& entry) { return all.insert(entry.second).second; })) {
+    for (auto& [when, text] : texts) {
+      text = planner::local_text_with_seconds(when, zone);
+    }
   }
   return texts;
 }
@@ -215,11 +205,13 @@ ordered_json json_of(const class_totals& classes) {
 ordered_json json_of(const std::vector<stray_object>& strays) {
   ordered_json out = ordered_json::array();
   for (const stray_object& one : strays) {
-    ordered_json entry = {
-        {"key", one.key}, {"bytes", one.bytes}, {"class", one.stored_as}, {"what", one.what}};
+    ordered_json entry = {{"key", one.key},
+                          {"bytes", one.bytes},
+                          {"storage_class", one.stored_as},
+                          {"what", one.what}};
     if (one.folder) {
       entry["folder"] = true;
-      entry["bytes"] = entry["class"] = nullptr;
+      entry["bytes"] = entry["storage_class"] = nullptr;
     }
     if (!one.detail.empty()) {
       entry["detail"] = one.detail;
@@ -233,18 +225,19 @@ ordered_json json_of(const catalogued_backup& backup, planner::timestamp now) {
   ordered_json out;
   out["manifest_key"] = backup.key;
   out["kind"] = planner::to_string(backup.kind);
-  out["time"] = backup.when.rfc3339();
+  out["created_at"] = backup.when.rfc3339();
   out["age_seconds"] = (now.when() - backup.when.when()).count();
   out["bytes"] = backup.bytes;
-  out["chunks"] = backup.chunks;
-  out["classes"] = json_of(backup.classes);
-  out["restorable"] = word_of(backup.state);
+  out["objects"] = backup.chunks;
+  out["storage_classes"] = json_of(backup.classes);
+  out["restorable"] = backup.state != restorable::no;
+  out["needs_thaw"] = backup.state == restorable::after_thawing;
   if (!backup.because.empty()) {
     out["because"] = backup.because;
   }
   out["links"] = backup.links;
   out["chain_bytes"] = backup.chain_bytes;
-  out["parent_manifest"] = backup.parent.empty() ? ordered_json() : ordered_json(backup.parent);
+  out["parent_manifest_key"] = backup.parent.empty() ? ordered_json() : ordered_json(backup.parent);
   out["snapshot"] = backup.snapshot;
   out["host"] = backup.host;
   out["current"] = backup.current;
@@ -253,16 +246,17 @@ ordered_json json_of(const catalogued_backup& backup, planner::timestamp now) {
 
 ordered_json json_of(const catalogued_subvolume& one, planner::timestamp now) {
   ordered_json out;
-  out["name"] = one.name;
-  out["current"] = one.current.empty() ? ordered_json() : ordered_json(one.current);
+  out["subvolume"] = one.name;
+  out["current_manifest_key"] = one.current.empty() ? ordered_json() : ordered_json(one.current);
   if (!one.pointer_problem.empty()) {
     out["pointer_problem"] = one.pointer_problem;
   }
-  out["classes"] = json_of(one.classes);
+  out["storage_classes"] = json_of(one.classes);
   out["generations"] = ordered_json::array();
   for (const catalogued_generation& generation : one.generations) {
     ordered_json entry;
-    entry["full"] = generation.full.empty() ? ordered_json() : ordered_json(generation.full);
+    entry["full_manifest_key"] =
+        generation.full.empty() ? ordered_json() : ordered_json(generation.full);
     entry["backups"] = ordered_json::array();
     for (const catalogued_backup& backup : generation.backups) {
       entry["backups"].push_back(json_of(backup, now));

@@ -22,10 +22,12 @@
 #include "app/thaw_command.hh"
 #include "app/verify_job.hh"
 #include "engine/plain_text.hh"
+#include "engine/told_command.hh"
 #include "s3/host_credentials.hh"
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -180,6 +182,20 @@ std::string usual_log_level(const app::command_line& line, const app::config& se
   return question && settings.log_level == "info" ? "warning" : settings.log_level;
 }
 
+bool asks_for_json(const app::command_line& line) {
+  return std::visit([](const auto& command) { return command.json; }, line.command);
+}
+
+// A usage error says nothing else than what is wrong with the words.
+int end_early(const app::early_exit& end, int argc, char** argv) {
+  std::fputs(engine::printable_lines(end.text).c_str(), end.to_stderr ? stderr : stdout);
+  const auto is_json = [](const char* word) { return std::string_view(word) == "--json"; };
+  if (end.status != 0 && std::any_of(argv, argv + argc, is_json)) {
+    app::print_error_document(end.text.substr(0, end.text.find("\nRun with --help")), end.status);
+  }
+  return end.status;
+}
+
 // Whoever reads standard output must learn of it there.
 int fail_without_run(const app::command_line& line, const engine::error& failure,
                      const engine::clock& clock) {
@@ -192,6 +208,9 @@ int fail_without_run(const app::command_line& line, const engine::error& failure
     const std::string text = app::status_of_nothing(failure, status->json, clock);
     status->json ? app::print_json(text) : app::print_text(text);
     return static_cast<int>(app::health::unknown);
+  }
+  if (asks_for_json(line) && !app::json_printed()) {
+    app::print_error_document(app::for_user(failure, ::geteuid()).text(), code);
   }
   return code;
 }
@@ -224,14 +243,14 @@ int main(int argc, char** argv) {
   app::prepare_process();
   const auto parsed = app::parse_command_line(argc, argv);
   if (const auto* end = std::get_if<app::early_exit>(&parsed)) {
-    std::fputs(engine::printable_lines(end->text).c_str(), end->to_stderr ? stderr : stdout);
-    return ended(end->status, nullptr);
+    return ended(end_early(*end, argc, argv), nullptr);
   }
   const auto& line = std::get<app::command_line>(parsed);
-  const app::backup_selection* const selection = app::selection_of(line);
-  const bool from_bucket = selection != nullptr && !selection->from.empty();
-  const app::environment_lookup environment = app::environment_with_profile(
-      from_environment, from_bucket ? selection->profile : std::string());
+  engine::set_told_place(app::told_place_of(line));
+  const app::bucket_place* const place = app::place_in(line);
+  const bool from_bucket = place != nullptr && !place->from.empty();
+  const app::environment_lookup environment =
+      app::environment_with_profile(from_environment, from_bucket ? place->profile : std::string());
   auto settings = app::settings_for(line, environment);
   const engine::system_clock_source clock;
   if (!settings) {
@@ -300,6 +319,9 @@ int main(int argc, char** argv) {
   }
   if (code != 0) {
     app::show_held_text();
+    if (!status && asks_for_json(line) && !app::json_printed()) {
+      app::print_error_document(app::for_user(status.error(), ::geteuid()).text(), code);
+    }
   }
   code = ended(code, &line);
   manager.stopping("ended with exit status " + std::to_string(code), clean_stop_max);

@@ -187,6 +187,9 @@ observer::observer(const services& with, store_connection* connection, const run
       _manifests(with.loop) {}
 
 void observer::observe_parent(subvolume_view& view) const {
+  if (view.which.path.empty()) {
+    return;
+  }
   const auto known = _state.subvolumes.find(view.which.name);
   const bool remembered =
       known != _state.subvolumes.end() && known->second.last_manifest == view.seen.last_key;
@@ -256,11 +259,13 @@ task<result<subvolume_view>> observer::observe(subvolume_config which) {
   view.which = std::move(which);
   view.seen.subvolume = view.which.name;
   view.seen.own_host_id = _host.id;
-  auto snapshots = btrfs::snapshot_manager(_with.settings.base_dir).list(view.which.name);
-  if (!snapshots) {
-    co_return std::move(snapshots.error());
+  if (!view.which.path.empty()) {
+    auto snapshots = btrfs::snapshot_manager(_with.settings.base_dir).list(view.which.name);
+    if (!snapshots) {
+      co_return std::move(snapshots.error());
+    }
+    view.snapshots = std::move(*snapshots);
   }
-  view.snapshots = std::move(*snapshots);
   const auto known = _state.subvolumes.find(view.which.name);
   if (known != _state.subvolumes.end()) {
     view.seen.remembered_manifest = known->second.last_manifest;

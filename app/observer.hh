@@ -70,6 +70,7 @@ class observer {
   observer(const services& with, store_connection* connection, const run_state& state,
            host_identity host);
 
+  // Of one without a path, which is not of this host, the bucket alone.
   engine::task<engine::result<subvolume_view>> observe(subvolume_config which);
   // Several at a time; in the order of `all`.
   engine::task<std::vector<observed>> observe_all(std::vector<subvolume_config> all);

@@ -2,6 +2,8 @@
 
 #include "engine/plain_text.hh"
 
+#include <nlohmann/json.hpp>
+
 #include <cstdarg>
 #include <cstddef>
 #include <cstdio>
@@ -22,6 +24,11 @@ std::optional<std::string>& held() {
   return text;
 }
 
+bool& any_json() {
+  static bool any = false;
+  return any;
+}
+
 }  // namespace
 
 void hold_text() {
@@ -40,7 +47,18 @@ void print_text(std::string_view text) {
   held() ? void(*held() += printable) : put(printable);
 }
 
+bool json_printed() {
+  return any_json();
+}
+
+void print_error_document(std::string_view error, int exit_status) {
+  const nlohmann::ordered_json out = {
+      {"version", 1}, {"exit_status", exit_status}, {"error", error}};
+  print_json(out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
 void print_json(std::string_view json) {
+  any_json() = true;
   put(engine::printable_json(json));
 }
 

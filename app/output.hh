@@ -14,6 +14,11 @@ void hold_text();
 void show_held_text();
 // A document, or a line, in JSON.
 void print_json(std::string_view json);
+// Whether there was one.
+bool json_printed();
+// {"version": 1, "exit_status": 2, "error": "..."}: where JSON was asked for and there is nothing
+// else to print.
+void print_error_document(std::string_view error, int exit_status);
 // As printf does, then as print_text().
 void print_formatted(const char* format, ...) __attribute__((format(printf, 1, 2)));
 

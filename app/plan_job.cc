@@ -96,7 +96,7 @@ std::string plan_as_json(const std::vector<planned_subvolume>& all) {
   out["subvolumes"] = nlohmann::ordered_json::array();
   for (const planned_subvolume& one : all) {
     nlohmann::ordered_json entry;
-    entry["name"] = one.name;
+    entry["subvolume"] = one.name;
     entry["path"] = one.path;
     if (!one.error.empty()) {
       entry["error"] = one.error;
@@ -118,7 +118,7 @@ std::string plan_as_json(const std::vector<planned_subvolume>& all) {
     }
     if (!one.plan.parent_snapshot.empty()) {
       entry["parent_snapshot"] = one.plan.parent_snapshot;
-      entry["parent_manifest"] = one.plan.parent_manifest;
+      entry["parent_manifest_key"] = one.plan.parent_manifest;
     }
     entry["links"] = one.links;
     entry["last_backup_at"] = one.last_backup ? nlohmann::ordered_json(one.last_backup->rfc3339())

@@ -14,6 +14,7 @@
 #include "engine/async_scope.hh"
 #include "engine/offload.hh"
 #include "engine/semaphore.hh"
+#include "engine/told_command.hh"
 #include "planner/keys.hh"
 
 #include <algorithm>
@@ -70,7 +71,7 @@ result<std::set<planner::timestamp>> backups_in_the_making(const services& with)
     auto record = read_journal(path);
     if (!record) {
       error failure = std::move(record.error());
-      failure.remedy = "run btrfs_to_s3 backup first, which settles journals";
+      failure.remedy = "run `" + engine::told_command("backup") + "` first, which settles journals";
       return failure;
     }
     if (*record) {
@@ -204,6 +205,10 @@ task<result<planner::prune_observation>> subvolume_pruner::observe(
     seen.current = planner::found_key(seen.all, _root + "full/manifest", seen.current);
   }
   seen.own_host_id = this_host().id;
+  const auto current = seen.all.manifests.find(seen.current);
+  if (_as_its_host && current != seen.all.manifests.end()) {
+    seen.own_host_id = current->second.host_id;
+  }
   observe_proof(seen, verified);
   co_return seen;
 }
@@ -219,6 +224,8 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
   planner::prune_policy policy;
   policy.keep_generations = static_cast<std::size_t>(_with.settings.keep_generations);
   policy.grace = orphan_grace(_with.settings);
+  policy.verify_command = engine::told_command("verify", {{"--subvolume", _report.name}});
+  policy.adopt_command = engine::told_command("backup --adopt");
   const std::string endpoint = configured_endpoint(_with);
   policy.minimum_days = minimum_days_of(_prices, endpoint);
   _report.plan = planner::judge_bucket(*seen, policy, now());
@@ -448,8 +455,12 @@ namespace {
 // Everything but connecting: `reports` in the order of `names`, also when it is stopped.
 task<result<void>> prune_all(const services& with, store_connection& connection,
                              const std::vector<subvolume_config>& chosen, const price_table& prices,
-                             bool acts, std::vector<pruned_subvolume>& reports) {
-  auto in_the_making = backups_in_the_making(with);
+                             const prune_command& command, std::vector<pruned_subvolume>& reports) {
+  // Journals are of this host's own backups.
+  result<std::set<planner::timestamp>> in_the_making = std::set<planner::timestamp>();
+  if (command.from.empty()) {
+    in_the_making = backups_in_the_making(with);
+  }
   if (!in_the_making) {
     co_return std::move(in_the_making.error());
   }
@@ -463,13 +474,16 @@ task<result<void>> prune_all(const services& with, store_connection& connection,
     subvolume_pruner pruner(
         with, connection.store(), [&connection] { return connection.store_time(); }, prices,
         one.name);
+    if (!command.from.empty()) {
+      pruner.judge_as_its_host();
+    }
     auto looking = pruner.look(*in_the_making, *verified);
     co_await std::move(looking);
     if (with.stop.stop_requested()) {
       co_return engine::cancelled_error();
     }
     result<void> done = engine::ok();
-    if (acts && pruner.report().judged) {
+    if (command.yes && pruner.report().judged) {
       auto acting = pruner.act();
       done = co_await std::move(acting);
     }
@@ -550,27 +564,30 @@ task<result<exit_status>> run_prune(const services& with, prune_command command)
     co_return std::move(connection.error());
   }
   std::vector<pruned_subvolume> reports;
-  auto checking = check_retired(with, (*connection)->store(), *chosen);
-  auto pruned = co_await std::move(checking);
-  const bool known = pruned.has_value();
-  if (known) {
-    auto pruning = prune_all(with, **connection, *chosen, *prices, command.yes, reports);
+  auto finding = chosen_in_bucket(with, (*connection)->store(), std::move(*chosen));
+  chosen = co_await std::move(finding);
+  result<void> pruned = engine::ok();
+  if (chosen) {
+    auto pruning = prune_all(with, **connection, *chosen, *prices, command, reports);
     pruned = co_await std::move(pruning);
   }
   auto closing = (*connection)->close();
   co_await std::move(closing);
-  if (!known) {
-    co_return std::move(pruned.error());
+  if (!chosen) {
+    co_return std::move(chosen.error());
   }
   std::vector<pruned_snapshot> snapshots;
-  if (pruned) {
+  if (pruned && command.from.empty()) {
     auto removing = prune_snapshots(with, command.subvolumes, command.yes);
     snapshots = co_await std::move(removing);
   }
   if (command.json) {
     print_json(prune_as_json(reports, command.yes, snapshots));
   } else {
-    print_text(prune_as_text(reports, command.yes, snapshots));
+    const prune_mode mode = command.yes            ? prune_mode::acted
+                            : command.from.empty() ? prune_mode::shown
+                                                   : prune_mode::shown_elsewhere;
+    print_text(prune_as_text(reports, mode, snapshots));
   }
   if (!pruned) {
     co_return std::move(pruned.error());

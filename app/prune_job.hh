@@ -60,6 +60,9 @@ class subvolume_pruner {
   subvolume_pruner(const services& with, s3::object_store& store, store_clock time,
                    const price_table& prices, std::string subvolume);
 
+  // Before look(): judges as the host whose the current backup is would (--from), and not as this
+  // one, where the backups of others are held.
+  void judge_as_its_host() { _as_its_host = true; }
   // Reads and judges; changes nothing. Errors end up in the report.
   engine::task<void> look(const std::set<planner::timestamp>& in_the_making,
                           const verify_record& verified);
@@ -93,6 +96,7 @@ class subvolume_pruner {
   store_clock _time;
   const price_table& _prices;
   std::string _root;
+  bool _as_its_host = false;
   std::optional<std::string> _pointer_text;  // as it was when all was judged
   // Of the manifests that go: keys, and what says which snapshot each is of.
   std::map<std::string, std::string> _going;

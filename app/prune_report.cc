@@ -225,19 +225,19 @@ json generations_json(const planner::prune_plan& plan) {
   json all = json::array();
   for (const planner::judged_generation& judged : plan.generations) {
     json entry;
-    entry["full"] = judged.what.full().key;
-    entry["at"] = judged.what.full().when.rfc3339();
+    entry["full_manifest_key"] = judged.what.full().key;
+    entry["created_at"] = judged.what.full().when.rfc3339();
     entry["bytes"] = judged.what.bytes();
     entry["kept"] = judged.kept;
     entry["reason"] = judged.reason;
-    entry["links"] = json::array();
+    entry["backups"] = json::array();
     for (const planner::chain_link& link : judged.what.links) {
-      entry["links"].push_back({{"manifest", link.key},
-                                {"at", link.when.rfc3339()},
-                                {"bytes", link.bytes},
-                                {"restorable", link.restorable}});
+      entry["backups"].push_back({{"manifest_key", link.key},
+                                  {"created_at", link.when.rfc3339()},
+                                  {"bytes", link.bytes},
+                                  {"restorable", link.restorable}});
       if (!link.problem.empty()) {
-        entry["links"].back()["problem"] = link.problem;
+        entry["backups"].back()["problem"] = link.problem;
       }
     }
     all.push_back(std::move(entry));
@@ -257,18 +257,18 @@ json plan_json(const pruned_subvolume& one) {
         {{"key", one.key},
          {"bytes", one.size},
          {"storage_class", one.storage_class},
-         {"generation", one.generation.empty() ? json() : json(one.generation)}});
+         {"full_manifest_key", one.generation.empty() ? json() : json(one.generation)}});
   }
   out["uploads"] = json::array();
   for (const planner::upload_removal& one : plan.uploads) {
     out["uploads"].push_back({{"key", one.key}, {"upload_id", one.upload_id}});
   }
   out["early_deletions"] = early_json(one);
-  out["early_deletions_cost"] = money_json(one.money);
+  out["money"] = money_json(one.money);
   out["orphans_kept"] = plan.orphans_kept;
   out["lost"] = json::array();
   for (const planner::lost_link& one : plan.lost) {
-    out["lost"].push_back({{"manifest", one.key}, {"problem", one.problem}});
+    out["lost"].push_back({{"manifest_key", one.key}, {"problem", one.problem}});
   }
   out["foreign"] = plan.foreign;
   return out;
@@ -282,7 +282,7 @@ std::size_t pruned_subvolume::surplus(std::size_t keep_generations) const {
              : plan.generations.size() - keep_generations;
 }
 
-std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted,
+std::string prune_as_text(const std::vector<pruned_subvolume>& all, prune_mode mode,
                           const std::vector<pruned_snapshot>& snapshots) {
   std::string text;
   bool something = false;
@@ -299,8 +299,10 @@ std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted,
     text += one.removed ? ": removed" : one.error.empty() ? "" : ": " + one.error;
     text += "\n";
   }
-  if (something && !acted) {
+  if (something && mode == prune_mode::shown) {
     text += "Nothing was deleted; --yes does it.\n";
+  } else if (something && mode == prune_mode::shown_elsewhere) {
+    text += "Nothing was deleted; prune --yes does it, on the host whose backups they are.\n";
   }
   return text;
 }
@@ -313,15 +315,15 @@ std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted,
   out["subvolumes"] = json::array();
   for (const pruned_subvolume& one : all) {
     json entry;
-    entry["name"] = one.name;
+    entry["subvolume"] = one.name;
     if (one.failure) {
       entry["error"] = one.failure->text();
     }
     if (one.judged) {
       entry["full_verified"] = json();
       if (one.proof) {
-        entry["full_verified"] = {{"how", to_string(one.proof->kind)},
-                                  {"at", one.proof->at.rfc3339()}};
+        entry["full_verified"] = {{"kind", to_string(one.proof->kind)},
+                                  {"verified_at", one.proof->at.rfc3339()}};
       }
       entry.update(plan_json(one));
     }
@@ -331,12 +333,12 @@ std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted,
     if (one.acted) {
       entry["deleted"] = {{"objects", one.deleted_objects},
                           {"bytes", one.deleted_bytes},
-                          {"uploads", one.aborted_uploads}};
+                          {"aborted_uploads", one.aborted_uploads}};
       entry["refused"] = json::array();
       for (const refused_removal& refusal : one.refused) {
         entry["refused"].push_back({{"key", refusal.key}, {"error", refusal.error}});
       }
-      entry["left"] = one.left;
+      entry["left_objects"] = one.left;
     }
     out["subvolumes"].push_back(std::move(entry));
   }

@@ -46,8 +46,13 @@ struct pruned_snapshot {
   std::string error;  // why it could not be removed
 };
 
-// `acted`: --yes was given.
-std::string prune_as_text(const std::vector<pruned_subvolume>& all, bool acted,
+// What was found, and what of it was done.
+enum class prune_mode {
+  shown,
+  shown_elsewhere,  // --from: where nothing can be deleted
+  acted,            // --yes
+};
+std::string prune_as_text(const std::vector<pruned_subvolume>& all, prune_mode mode,
                           const std::vector<pruned_snapshot>& snapshots = {});
 // {"version": 1, "acted": ..., "subvolumes": [...]}; times in RFC 3339, sizes in bytes.
 std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted,

@@ -1,6 +1,7 @@
 #include "app/receive_refusal.hh"
 
 #include "app/verify_record.hh"
+#include "engine/told_command.hh"
 
 #include <algorithm>
 #include <chrono>
@@ -110,14 +111,14 @@ error refusal_of(error failure, const chain_link& link, const btrfs::stream_comm
   failure.message = "`btrfs receive` refused " + link.key + where + ": " + failure.message;
   failure.remedy =
       "the stream is as it was sent, and neither this backup nor one that builds on it can be "
-      "restored: make a full backup of the subvolume while it is there (btrfs_to_s3 backup --full "
-      "--subvolume " +
-      link.value.subvolume + "); ";
-  failure.remedy +=
-      before != nullptr
-          ? "the newest backup of this chain that can be restored is that of " +
-                before->value.created_at.rfc3339() + " (--manifest-key " + before->key + ")"
-          : "a backup of another chain may be restorable (btrfs_to_s3 list shows them)";
+      "restored: make a full backup of the subvolume while it is there (`" +
+      engine::told_command("backup --full", {{"--subvolume", link.value.subvolume}}) + "`); ";
+  failure.remedy += before != nullptr
+                        ? "the newest backup of this chain that can be restored is that of " +
+                              before->value.created_at.rfc3339() + " (--manifest-key " +
+                              engine::shell_word(before->key) + ")"
+                        : "a backup of another chain may be restorable (`" +
+                              engine::told_command("list") + "` shows them)";
   return failure;
 }
 

@@ -214,8 +214,10 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
     with.log.write(log_level::error, "restore", "subvolume_failed",
                    {{"subvolume", name}, {"error", restored.error().text()}});
     if (command.json) {
-      nlohmann::ordered_json failed = {
-          {"subvolume", name}, {"status", "failed"}, {"error", restored.error().text()}};
+      nlohmann::ordered_json failed = {{"version", 1},
+                                       {"subvolume", name},
+                                       {"status", "failed"},
+                                       {"error", restored.error().text()}};
       print_json(failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     }
     failures.push_back(std::move(restored.error()).within(name));

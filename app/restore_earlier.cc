@@ -4,6 +4,7 @@
 #include "app/restore_job.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "engine/sha256.hh"
+#include "engine/told_command.hh"
 
 #include <functional>
 #include <memory>
@@ -20,12 +21,16 @@ using engine::log_level;
 using engine::result;
 using engine::task;
 
-error holds_another(const btrfs::target_report& target, const std::string& manifest_key) {
+error holds_another(const btrfs::target_report& target, const std::string& subvolume,
+                    const std::string& manifest_key) {
   error failure = btrfs::target_exists(target);
   failure.message +=
       ": it holds the backup of manifest " + manifest_key + ", which was restored before";
-  failure.remedy = "finish that restore (restore --subvolume with this target and --manifest-key " +
-                   manifest_key + "), or name another target for this backup";
+  failure.remedy = "finish that restore (`" +
+                   engine::told_command("restore", {{"--subvolume", subvolume},
+                                                    {"--target", target.path()},
+                                                    {"--manifest-key", manifest_key}}) +
+                   "`), or name another target for this backup";
   return failure;
 }
 
@@ -139,7 +144,7 @@ task<result<exit_status>> restore_job::finish_earlier(btrfs::target_report targe
     co_return co_await std::move(recognising);
   }
   if (!same) {
-    co_return holds_another(target, published->manifest_key);
+    co_return holds_another(target, wanted.value.subvolume, published->manifest_key);
   }
   _with.log.write(log_level::info, "restore",
                   _command.all ? "restored_before" : "interrupted_restore_finished",
@@ -193,7 +198,7 @@ task<result<exit_status>> restore_job::find_earlier(btrfs::target_report target,
     co_return co_await std::move(recognising);
   }
   if (earlier->published->manifest_key != wanted.key) {
-    co_return holds_another(target, earlier->published->manifest_key);
+    co_return holds_another(target, wanted.value.subvolume, earlier->published->manifest_key);
   }
   report_earlier(target, wanted, false);
   co_return exit_status::done;

@@ -15,6 +15,7 @@
 #include "btrfs/processes.hh"
 #include "btrfs/received_pages.hh"
 #include "btrfs/snapshot_manager.hh"
+#include "engine/told_command.hh"
 
 #include <sys/stat.h>
 
@@ -490,9 +491,13 @@ result<void> restore_job::check_before_receiving(const btrfs::target_report& tar
   if (!is_of_chain(plan, records)) {
     error failure;
     failure.message = "another restore to " + plan.target + " was interrupted";
-    failure.remedy = "run the same command with --manifest-key " + records.back().manifest_key +
-                     " to finish that one, or with --discard to drop what it received and restore "
-                     "this backup, or name another target";
+    failure.remedy =
+        "`" +
+        engine::told_command("restore", {{"--subvolume", plan.subvolume},
+                                         {"--target", plan.target},
+                                         {"--manifest-key", records.back().manifest_key}}) +
+        "` finishes that one; the same command with --discard drops what it received "
+        "and restores this backup; or name another target";
     return failure;
   }
   if (!records.empty()) {
@@ -634,8 +639,8 @@ task<result<void>> restore_job::receive_link(planned_link& planned, const chain_
   }
   if (!received && received.error().what_now == disposition::not_found) {
     received.error().remedy =
-        "choose a backup that stays (`list` shows what there is), and drop what was received of "
-        "this one with --discard";
+        "choose a backup that stays (`" + engine::told_command("list") +
+        "` shows what there is), and drop what was received of this one with --discard";
   }
   if (received || _lost_writes == 0 || _with.stop.stop_requested()) {
     co_return received;

@@ -390,11 +390,11 @@ nlohmann::ordered_json thaw_json(const planned_thaw& thaw) {
   out["tier"] = s3::name_of(thaw.tier);
   out["days"] = thaw.days;
   out["days_auto"] = thaw.days_auto;
-  out["classes"] = json::object();
+  out["storage_classes"] = json::object();
   for (const auto& [name, one] : thaw.classes) {
     json row = numbers(one.found);
     row["tier_offered"] = one.offered;
-    out["classes"][name] = std::move(row);
+    out["storage_classes"][name] = std::move(row);
   }
   return out;
 }
@@ -448,7 +448,8 @@ std::string cost_json_text(const restore_cost& cost) {
 
 std::string space_json(const space_for_all& space) {
   nlohmann::ordered_json out;
-  out["all"] = {{"subvolumes", space.subvolumes}, {"bytes", space.stream_bytes}};
+  out["version"] = 1;
+  out["all"] = {{"subvolume_count", space.subvolumes}, {"bytes", space.stream_bytes}};
   out["all"]["space"] = {{"needed_bytes", space.needed_bytes},
                          {"available_bytes", space.available_bytes},
                          {"enough", space.enough()}};
@@ -458,13 +459,14 @@ std::string space_json(const space_for_all& space) {
 std::string plan_json(const restore_plan& plan) {
   using json = nlohmann::ordered_json;
   json out;
+  out["version"] = 1;
   out["subvolume"] = plan.subvolume;
   out["target"] = plan.target;
   out["manifest_key"] = plan.links.back().link.key;
   out["created_at"] = plan.links.back().link.value.created_at.rfc3339();
   out["interrupted"] = plan.interrupted;
   out["kept_bytes"] = plan.kept_bytes;
-  out["links"] = json::array();
+  out["chain"] = json::array();
   for (const planned_link& one : plan.links) {
     json link;
     link["manifest_key"] = one.link.key;
@@ -473,13 +475,13 @@ std::string plan_json(const restore_plan& plan) {
     link["bytes"] = one.link.value.total_bytes;
     link["objects"] = one.chunks.size();
     link["protocol"] = protocol_of(one.link);
-    out["links"].push_back(std::move(link));
+    out["chain"].push_back(std::move(link));
   }
   out["bytes"] = plan.bytes();
   out["objects"] = plan.objects();
-  out["classes"] = json::object();
+  out["storage_classes"] = json::object();
   for (const auto& [name, total] : plan.classes()) {
-    out["classes"][name] = {{"objects", total.objects}, {"bytes", total.bytes}};
+    out["storage_classes"][name] = {{"objects", total.objects}, {"bytes", total.bytes}};
   }
   out["thaw"] = thaw_json(plan.thaw);
   out["time"] = time_json(plan.time);
@@ -487,14 +489,14 @@ std::string plan_json(const restore_plan& plan) {
   const repetition worst = worst_repetition(plan);
   out["repeated_at_most"] = {{"bytes", worst.bytes}, {"download_seconds", worst.download.count()}};
   out["repeated_at_most"]["keep_limit_bytes"] = plan.keep_limit_bytes;
-  out["repeated_at_most"]["money"] = worst.money ? json(rounded(*worst.money)) : json(nullptr);
+  out["repeated_at_most"]["cost"] = worst.money ? json(rounded(*worst.money)) : json(nullptr);
   out["space"] = {{"needed_bytes", space_needed(plan.bytes())},
                   {"available_bytes", plan.available_bytes},
                   {"enough", space_needed(plan.bytes()) <= plan.available_bytes}};
-  out["protocol"] = {{"needed", plan.protocol()},
-                     {"host", plan.host.protocol_2() ? 2 : 1},
-                     {"kernel", version_text(plan.host.kernel)},
-                     {"btrfs_progs", version_text(plan.host.tools)}};
+  out["protocols"] = {{"needed", plan.protocol()},
+                      {"offered", plan.host.protocol_2() ? 2 : 1},
+                      {"kernel", version_text(plan.host.kernel)},
+                      {"btrfs_progs", version_text(plan.host.tools)}};
   out["verify"] = {{"mode", plan.verification}};
   out["verify"]["source"] = plan.source.empty() ? json(nullptr) : json(plan.source);
   return one_line(out) + "\n";

@@ -16,6 +16,7 @@ using engine::log_level;
 // What every result begins with.
 nlohmann::ordered_json result_of(const restore_command& command, const chain_link& backup) {
   nlohmann::ordered_json out;
+  out["version"] = 1;
   out["subvolume"] = command.subvolume;
   out["target"] = command.target;
   out["manifest_key"] = backup.key;
@@ -35,7 +36,8 @@ void restore_job::report_earlier(const btrfs::target_report& target, const chain
     nlohmann::ordered_json out = result_of(_command, wanted);
     out["status"] = _command.all ? "restored_before" : "finished";
     if (_command.keep_received) {
-      out["kept"] = kept ? nlohmann::ordered_json(kept_path(wanted)) : nlohmann::ordered_json();
+      out["kept_snapshot"] =
+          kept ? nlohmann::ordered_json(kept_path(wanted)) : nlohmann::ordered_json();
     }
     print(out);
     return;
@@ -70,11 +72,11 @@ void restore_job::report_done(const restore_plan& plan, const restore_totals& be
   out["damaged_parts"] = _totals.damaged_parts - before.damaged_parts;
   out["transfer_seconds"] = _totals.transfer_seconds - before.transfer_seconds;
   out["thaw_wait_seconds"] = (_totals.thaw_wait - before.thaw_wait).count();
-  out["verified"] = _content_verified              ? "content"
-                    : _verify == verify_mode::none ? "parts"
-                                                   : "parts and identity";
+  out["verified_by"] = _content_verified              ? "content"
+                       : _verify == verify_mode::none ? "parts"
+                                                      : "parts and identity";
   if (_command.keep_received) {
-    out["kept"] = kept_path(last);
+    out["kept_snapshot"] = kept_path(last);
   }
   print(out);
 }

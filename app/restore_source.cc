@@ -12,7 +12,9 @@
 #include <cstdio>
 #include <ctime>
 #include <map>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 namespace bts3::app {
 
@@ -34,7 +36,7 @@ error usage(std::string message, std::string remedy) {
 // A trailing "+02:00", "-0530" or "+02" as seconds east of UTC, taken off `text`.
 std::optional<int> take_offset(std::string_view& text) {
   const std::size_t sign = text.find_last_of("+-");
-  if (sign == std::string_view::npos || sign < text.find('T')) {
+  if (sign == std::string_view::npos || sign < text.find_first_of("T ")) {
     return std::nullopt;
   }
   std::string digits;
@@ -123,8 +125,9 @@ std::optional<timestamp> parse_local(std::string_view text) {
   return std::nullopt;
 }
 
-// "2026-01-02T03:04", of which the whole minute is meant; else `text` as it is.
+// "2026-01-02T03:04", also with a blank, of which the whole minute is meant; else `text` as it is.
 std::optional<timestamp> parse_utc(std::string text) {
+  std::replace(text.begin(), text.end(), ' ', 'T');
   constexpr std::size_t to_the_minute = 16;
   if (text.size() == to_the_minute) {
     const auto begin = timestamp::parse(text + ":00Z");
@@ -190,7 +193,7 @@ environment_lookup environment_with_profile(environment_lookup environment, std:
   };
 }
 
-result<config> config_of_bucket(const backup_selection& command,
+result<config> config_of_bucket(const bucket_place& command,
                                 const environment_lookup& environment) {
   constexpr std::string_view scheme = "s3://";
   const std::string_view from = command.from;
@@ -234,28 +237,49 @@ result<config> config_of_bucket(const backup_selection& command,
                           {"s3.bucket", "s3.prefix", "s3.region", "s3.endpoint_url"}, with_home);
 }
 
-const backup_selection* selection_of(const command_line& line) {
-  if (const auto* restore = std::get_if<restore_command>(&line.command)) {
-    return restore;
-  }
-  if (const auto* thaw = std::get_if<thaw_command>(&line.command)) {
-    return thaw;
-  }
-  return std::get_if<list_command>(&line.command);
+const bucket_place* place_in(const command_line& line) {
+  return std::visit(
+      [](const auto& command) -> const bucket_place* {
+        if constexpr (std::is_base_of_v<bucket_place, std::decay_t<decltype(command)>>) {
+          return &command;
+        } else {
+          return nullptr;
+        }
+      },
+      line.command);
 }
 
 result<config> settings_for(const command_line& line, const environment_lookup& environment) {
-  const backup_selection* const selection = selection_of(line);
-  if (selection != nullptr && !selection->from.empty()) {
-    return config_of_bucket(*selection, environment);
+  const bucket_place* const place = place_in(line);
+  if (place != nullptr && !place->from.empty()) {
+    return config_of_bucket(*place, environment);
   }
   auto settings = load_config(line.common.config_path, environment);
   if (!settings && settings.error().what_now == engine::disposition::not_found &&
-      selection != nullptr) {
+      place != nullptr) {
     settings.error().remedy =
         "name one with --config, or work without one: --from s3://bucket/prefix --region NAME";
   }
   return settings;
+}
+
+engine::told_place told_place_of(const command_line& line) {
+  engine::told_place told;
+  const bucket_place* const place = place_in(line);
+  if (place == nullptr || place->from.empty()) {
+    const std::string& path = line.common.config_path;
+    told.config = path == common_options().config_path ? "" : path;
+    return told;
+  }
+  for (const auto& [option, value] :
+       {std::pair("--from", &place->from), std::pair("--region", &place->region),
+        std::pair("--endpoint-url", &place->endpoint_url),
+        std::pair("--profile", &place->profile)}) {
+    if (!value->empty()) {
+      told.bucket.push_back({option, *value});
+    }
+  }
+  return told;
 }
 
 error in_terms_of_options(error failure) {
@@ -279,7 +303,7 @@ result<timestamp> parse_point_in_time(std::string_view text) {
   }
   std::string_view without_offset = text;
   std::optional<int> east = take_offset(without_offset);
-  if (!east && text.find('T') != std::string_view::npos && text.ends_with('Z')) {
+  if (!east && text.find_first_of("T ") != std::string_view::npos && text.ends_with('Z')) {
     without_offset.remove_suffix(1);
     east = 0;
   }
@@ -429,7 +453,7 @@ task<std::string> where_to_look(s3::object_store& store, const config& settings,
   const std::string prefix = without_slashes(settings.prefix);
   const auto attempt = [&settings](const std::string& other) {
     return settings.subvolumes.empty()
-               ? "try --from s3://" + printable(settings.bucket + "/" + other)
+               ? "try --from " + engine::shell_word("s3://" + settings.bucket + "/" + other)
                : "try s3.prefix = \"" + printable(other) + "\"";
   };
   const std::size_t too_long = ("/" + prefix + "/").find("/subvol/");

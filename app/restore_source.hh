@@ -9,6 +9,7 @@
 #include "engine/result.hh"
 #include "engine/stop.hh"
 #include "engine/task.hh"
+#include "engine/told_command.hh"
 #include "planner/timestamp.hh"
 #include "s3/object_store.hh"
 
@@ -27,21 +28,25 @@ environment_lookup environment_with_profile(environment_lookup environment, std:
 // BTRFS_TO_S3_... say, or its default; the region also from AWS_REGION, AWS_DEFAULT_REGION or the
 // profile, and us-east-1 with an endpoint of one's own. Errors (reason configuration): a --from
 // that is no s3://bucket/prefix, no region, a variable that makes no sense.
-engine::result<config> config_of_bucket(const backup_selection& command,
+engine::result<config> config_of_bucket(const bucket_place& command,
                                         const environment_lookup& environment);
 
-// What the command asks for, where it is one that takes --from; null otherwise.
-const backup_selection* selection_of(const command_line& line);
+// The place that the command names, where it is one that takes --from; null otherwise.
+const bucket_place* place_in(const command_line& line);
 
 // The configuration that the command works with: its --from's, or that of --config.
 engine::result<config> settings_for(const command_line& line,
                                     const environment_lookup& environment);
 
+// What commands that this one prints have to be told of where it works.
+engine::told_place told_place_of(const command_line& line);
+
 // With --from nobody can set s3.bucket: the remedy names the options that stand for such keys.
 engine::error in_terms_of_options(engine::error failure);
 
-// "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; or, in local time as
-// `list` prints it, "2026-01-02 03:04:05". What is named less exactly is meant as a whole:
+// "2026-01-02T03:04:05Z", with any UTC offset or fraction; "20260102T030405Z"; as `list` prints it,
+// "2026-01-02 03:04:05+01"; or, without the zone, in local time. What is named less exactly is
+// meant as a whole:
 // "...T03:04Z" and "2026-01-02 03:04" the minute, "2026-01-02" the local day; the last second of it
 // is returned. Of a local time that comes twice the later one. One that a change of clocks skips is
 // refused.

@@ -2,8 +2,10 @@
 
 #include "app/backup_job.hh"
 #include "app/journal.hh"
+#include "app/restore_source.hh"
 #include "app/state_store.hh"
 #include "app/subvolume_name.hh"
+#include "engine/told_command.hh"
 #include "planner/keys.hh"
 
 #include <algorithm>
@@ -39,7 +41,7 @@ result<std::vector<subvolume_config>> select_also_retired(const config& settings
       error failure;
       failure.why = engine::reason::configuration;
       failure.message = "--subvolume \"" + name + "\" cannot be a subvolume's name";
-      failure.remedy = "`btrfs_to_s3 list` shows what there is";
+      failure.remedy = "`" + engine::told_command("list") + "` shows what there is";
       return failure;
     }
     subvolume_config one;
@@ -56,6 +58,9 @@ result<std::vector<subvolume_config>> select_also_retired(const config& settings
   return chosen;
 }
 
+namespace {
+
+// `chosen` outlives it: the caller's, who awaits this.
 task<result<void>> check_retired(const services& with, s3::object_store& store,
                                  const std::vector<subvolume_config>& chosen) {
   for (const subvolume_config& one : chosen) {
@@ -72,14 +77,41 @@ task<result<void>> check_retired(const services& with, s3::object_store& store,
     if (found->objects.empty() && found->common_prefixes.empty()) {
       error failure;
       failure.why = engine::reason::configuration;
-      failure.message = "--subvolume " + one.name +
-                        " is neither in the configuration nor in the "
-                        "bucket";
-      failure.remedy = "`btrfs_to_s3 list` shows what there is";
+      failure.message =
+          "--subvolume " + one.name +
+          (with.settings.subvolumes.empty() ? " is not in the bucket"
+                                            : " is neither in the configuration nor in the bucket");
+      failure.remedy = "`" + engine::told_command("list") + "` shows what there is";
       co_return failure;
     }
   }
   co_return engine::ok();
+}
+
+}  // namespace
+
+task<result<std::vector<subvolume_config>>> chosen_in_bucket(const services& with,
+                                                             s3::object_store& store,
+                                                             std::vector<subvolume_config> chosen) {
+  if (!chosen.empty() || !with.settings.subvolumes.empty()) {
+    auto checking = check_retired(with, store, chosen);
+    auto checked = co_await std::move(checking);
+    if (!checked) {
+      co_return std::move(checked.error());
+    }
+    co_return chosen;
+  }
+  auto listing = all_subvolumes(store, with.settings, with.stop, &with.log);
+  auto names = co_await std::move(listing);
+  if (!names) {
+    co_return std::move(names.error());
+  }
+  for (std::string& name : *names) {
+    subvolume_config one;
+    one.name = std::move(name);
+    chosen.push_back(std::move(one));
+  }
+  co_return chosen;
 }
 
 result<std::vector<btrfs::snapshot>> retired_snapshots(const services& with) {

@@ -20,10 +20,11 @@ namespace bts3::app {
 engine::result<std::vector<subvolume_config>> select_also_retired(
     const config& settings, const std::vector<std::string>& names);
 
-// An error (reason configuration) for the first that is not configured and that the bucket has
-// nothing of.
-engine::task<engine::result<void>> check_retired(const services& with, s3::object_store& store,
-                                                 const std::vector<subvolume_config>& chosen);
+// `chosen` as the bucket bears it out: an error (reason configuration) for the first that is not
+// configured and that the bucket has nothing of. Where nothing is chosen and nothing configured
+// (--from), all that are in the bucket; an error where there is none.
+engine::task<engine::result<std::vector<subvolume_config>>> chosen_in_bucket(
+    const services& with, s3::object_store& store, std::vector<subvolume_config> chosen);
 
 // Snapshots in snapshots.base_dir of subvolumes that this state's runs backed up and that are
 // configured no more, oldest first: no backup to come needs one. Without those that a journal

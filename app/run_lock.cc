@@ -1,6 +1,7 @@
 #include "app/run_lock.hh"
 
 #include "app/config.hh"
+#include "engine/told_command.hh"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -198,7 +199,7 @@ result<void> take(const unique_fd& fd, const std::string& path) {
   const bool known = ::fcntl(fd.get(), F_OFD_GETLK, &asked) == 0 && asked.l_pid > 0;
   return strange(path + " is locked" + (known ? " by process " + std::to_string(asked.l_pid) : "") +
                      ", and not by a run of this program: no backup can begin",
-                 "find the process with `fuser -v " + path +
+                 "find the process with `fuser -v " + engine::shell_word(path) +
                      "`, end it, or name a file in a directory where only this user can write");
 }
 

@@ -37,14 +37,14 @@ ordered_json json_of(const finished_backup& backup) {
       backup.manifest_key.empty() ? ordered_json() : ordered_json(backup.manifest_key);
   out["bytes"] = backup.bytes;
   out["resumed_bytes"] = backup.resumed_bytes;
-  out["chunks"] = backup.chunks;
+  out["objects"] = backup.chunks;
   out["seconds"] = backup.seconds;
   return out;
 }
 
 ordered_json json_of(const subvolume_report& one) {
   ordered_json out;
-  out["name"] = one.name;
+  out["subvolume"] = one.name;
   out["status"] = word_of(one.status);
   out["action"] = one.action.empty() ? ordered_json() : ordered_json(one.action);
   if (!one.action.empty()) {
@@ -72,7 +72,7 @@ ordered_json json_of(const subvolume_report& one) {
 
 ordered_json json_of(const run_totals& totals) {
   ordered_json out;
-  out["backups"] = totals.backups;
+  out["backup_count"] = totals.backups;
   out["bytes"] = totals.bytes;
   out["resumed_bytes"] = totals.resumed_bytes;
   out["sent_bytes"] = totals.sent_bytes;

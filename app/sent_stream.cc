@@ -1,6 +1,7 @@
 #include "app/sent_stream.hh"
 
 #include "engine/assert.hh"
+#include "engine/told_command.hh"
 
 #include <utility>
 
@@ -113,7 +114,9 @@ std::vector<std::string> tell_what_cannot_be_received(engine::log_sink& log,
                                        "(mkfs.btrfs's default)";
     const std::string remedy =
         one.xattr.empty()
-            ? "shorten it and make a full backup (backup --full): with it no restore may work"
+            ? "shorten it and make a full backup (`" +
+                  engine::told_command("backup --full", {{"--subvolume", subvolume}}) +
+                  "`): with it no restore may work"
             : "restore to a filesystem made with mkfs.btrfs --nodesize 64K, or make it smaller";
     log.write(engine::log_level::warning, "backup", "cannot_be_received",
               {{"subvolume", subvolume}, {"path", one.path}, {"reason", what}, {"remedy", remedy}});

@@ -9,6 +9,7 @@
 #include "app/rights.hh"
 #include "app/run_lock.hh"
 #include "app/text_table.hh"
+#include "engine/told_command.hh"
 #include "planner/keys.hh"
 
 #include <nlohmann/json.hpp>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <utility>
 
@@ -110,13 +112,13 @@ void judge_age(const status_facts& facts, const status_rules& rules, verdict& fo
 // How to have it looked at again: what only reading finds, only reading refutes.
 std::string again_text(const verification_summary::damage& one, const std::string& name) {
   if (one.kind == verification_kind::received) {
-    return "; the next backup is a full one, which replaces it (btrfs_to_s3 backup --full "
-           "--subvolume " +
-           name + ")";
+    return "; the next backup is a full one, which replaces it (`" +
+           engine::told_command("backup --full", {{"--subvolume", name}}) + "`)";
   }
-  return "; btrfs_to_s3 verify" +
-         std::string(one.kind == verification_kind::quick ? "" : " --deep") + " --subvolume " +
-         name + " looks again";
+  return "; `" +
+         engine::told_command(one.kind == verification_kind::quick ? "verify" : "verify --deep",
+                              {{"--subvolume", name}}) +
+         "` looks again";
 }
 
 std::string found_text(const verification_summary::damage& one, const planner::time_zone& zone) {
@@ -135,10 +137,11 @@ void judge_verification(const status_facts& facts, const planner::time_zone& zon
   }
   if (!facts.gone.empty()) {
     const std::size_t more = facts.gone.size() - 1;
-    found.add(health::warning, "a backup that was there is gone, and prune did not delete it: " +
-                                   facts.gone.front() +
-                                   (more == 0 ? "" : ", and " + std::to_string(more) + " more") +
-                                   "; btrfs_to_s3 verify --subvolume " + facts.name + " tells");
+    found.add(
+        health::warning,
+        "a backup that was there is gone, and prune did not delete it: " + facts.gone.front() +
+            (more == 0 ? "" : ", and " + std::to_string(more) + " more") + "; `" +
+            engine::told_command("verify", {{"--subvolume", facts.name}}) + "` tells");
   }
   if (!facts.verified) {
     return;
@@ -176,7 +179,9 @@ subvolume_health judge_health(status_facts facts, const status_rules& rules,
     made.facts = std::move(facts);
     return made;
   }
-  made.due = next_due(facts.standing, rules.when_due, zone);
+  if (!facts.elsewhere) {
+    made.due = next_due(facts.standing, rules.when_due, zone);
+  }
   if (nothing_to_restore(facts.seen) || facts.plan.what == planner::action::stop) {
     found.add(health::critical, facts.plan.sentence);
   } else if (facts.seen.parent != planner::parent_state::present) {
@@ -276,8 +281,7 @@ std::string verified_text(const subvolume_health& one, timestamp now,
     if (!wide) {
       return run_text(verified, kind, format_age(now.when() - when.when()));
     }
-    text += (text.empty() ? "" : ", ") +
-            run_text(verified, kind, planner::local_text(when, zone).substr(0, 10));
+    text += (text.empty() ? "" : ", ") + run_text(verified, kind, planner::local_date(when, zone));
   }
   return text;
 }
@@ -300,15 +304,15 @@ text_table table_of(const status_report& report, const planner::time_zone& zone,
   text_table table(std::move(columns));
   for (const subvolume_health& one : report.subvolumes) {
     const subvolume_standing& standing = one.facts.standing;
-    const bool makes = one.facts.error.empty() && one.facts.plan.makes_backup();
+    const bool makes =
+        one.facts.error.empty() && !one.facts.elsewhere && one.facts.plan.makes_backup();
     std::vector<std::string> cells = {
         printable(one.facts.name), word_of(one.state),
         standing.last_backup ? planner::local_text(*standing.last_backup, zone) : "-",
         standing.last_backup ? format_age(report.rules.now.when() - standing.last_backup->when())
                              : "-"};
     if (wide) {
-      cells.push_back(
-          standing.last_full ? planner::local_text(*standing.last_full, zone).substr(0, 10) : "-");
+      cells.push_back(standing.last_full ? planner::local_date(*standing.last_full, zone) : "-");
     }
     cells.push_back(makes ? "now" : one.due ? planner::local_text(*one.due, zone) : "-");
     if (wide) {
@@ -332,11 +336,19 @@ ordered_json time_or_null(const std::optional<timestamp>& when) {
   return when ? ordered_json(when->rfc3339()) : ordered_json();
 }
 
+// A number, unless whoever wrote the lock wrote something else.
+ordered_json pid_of(const std::string& text) {
+  std::int64_t pid = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), pid);
+  return read.ec == std::errc() && read.ptr == text.data() + text.size() ? ordered_json(pid)
+                                                                         : ordered_json();
+}
+
 ordered_json json_of(const verification_summary& verified) {
   ordered_json out;
   const auto told = verified.telling();
-  out["last_at"] = told.empty() ? ordered_json() : ordered_json(told.front().second.rfc3339());
-  out["last_kind"] = told.empty() ? ordered_json() : ordered_json(to_string(told.front().first));
+  out["verified_at"] = told.empty() ? ordered_json() : ordered_json(told.front().second.rfc3339());
+  out["kind"] = told.empty() ? ordered_json() : ordered_json(to_string(told.front().first));
   out["runs"] = ordered_json::object();
   for (const auto& [kind, when] : verified.runs) {
     out["runs"][std::string(to_string(kind))] = when.rfc3339();
@@ -347,9 +359,9 @@ ordered_json json_of(const verification_summary& verified) {
   }
   out["damaged"] = ordered_json::array();
   for (const verification_summary::damage& one : verified.damaged) {
-    out["damaged"].push_back({{"manifest", one.key},
+    out["damaged"].push_back({{"manifest_key", one.key},
                               {"kind", to_string(one.kind)},
-                              {"at", one.at.rfc3339()},
+                              {"verified_at", one.at.rfc3339()},
                               {"problem", one.problem}});
   }
   out["elsewhere"] = verified.elsewhere.empty() ? ordered_json() : ordered_json(verified.elsewhere);
@@ -359,7 +371,7 @@ ordered_json json_of(const verification_summary& verified) {
 ordered_json json_of(const subvolume_health& one, timestamp now) {
   const subvolume_standing& standing = one.facts.standing;
   ordered_json out;
-  out["name"] = one.facts.name;
+  out["subvolume"] = one.facts.name;
   out["status"] = word_of(one.state);
   out["problems"] = one.problems;
   out["last_backup_at"] = time_or_null(standing.last_backup);
@@ -370,7 +382,7 @@ ordered_json json_of(const subvolume_health& one, timestamp now) {
   out["links"] = standing.links ? ordered_json(*standing.links) : ordered_json();
   out["last_bytes"] = standing.last_bytes ? ordered_json(*standing.last_bytes) : ordered_json();
   out["due_at"] = time_or_null(one.due);
-  if (one.facts.error.empty()) {
+  if (one.facts.error.empty() && !one.facts.elsewhere) {
     out["next_action"] = planner::to_string(one.facts.plan.what);
     out["next_reason"] = one.facts.plan.reason;
   }
@@ -399,7 +411,8 @@ std::string status_as_text(const status_report& report, const planner::time_zone
   if (!report.retired_snapshots.empty()) {
     text += wrapped(examples_of(report.retired_snapshots) +
                         " hold space for subvolumes that are not configured any more; "
-                        "`btrfs_to_s3 prune --yes` removes them",
+                        "`" +
+                        engine::told_command("prune --yes") + "` removes them",
                     0, columns);
   }
   return text;
@@ -411,15 +424,20 @@ std::string status_as_json(const status_report& report) {
   out["status"] = word_of(report.worst());
   out["exit_status"] = static_cast<int>(report.worst());
   out["summary"] = status_summary(report);
+  if (!report.error.empty()) {
+    out["error"] = report.error;
+  }
   out["now"] = report.rules.now.rfc3339();
   out["max_age_seconds"] = report.rules.max_age.count();
-  out["running_pid"] =
-      report.rules.running.empty() ? ordered_json() : ordered_json(report.rules.running);
+  out["running_pid"] = report.rules.running.empty() ? ordered_json() : pid_of(report.rules.running);
   out["subvolumes"] = ordered_json::array();
   for (const subvolume_health& one : report.subvolumes) {
     out["subvolumes"].push_back(json_of(one, report.rules.now));
   }
-  out["retired_snapshots"] = report.retired_snapshots;
+  out["retired_snapshots"] = ordered_json::array();
+  for (const std::string& path : report.retired_snapshots) {
+    out["retired_snapshots"].push_back({{"path", path}});
+  }
   return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
@@ -505,6 +523,12 @@ status_facts facts_of(const services& with, observed one, const result<verify_re
     return facts;
   }
   subvolume_view& view = *one.view;
+  facts.elsewhere = view.which.path.empty();
+  if (facts.elsewhere) {
+    // As the host that makes them, and has the parent, would see it.
+    view.seen.own_host_id = view.seen.last ? view.seen.last->host_id : "";
+    view.seen.parent = planner::parent_state::present;
+  }
   planner::policy by;
   by.when_due = rules.when_due;
   facts.plan = planner::decide(view.seen, by, rules.now, zone);
@@ -528,22 +552,34 @@ status_facts facts_of(const services& with, observed one, const result<verify_re
     });
   }
   facts.seen = std::move(view.seen);
-  look_at_journals(with, facts);
+  if (!facts.elsewhere) {
+    look_at_journals(with, facts);
+  }
   return facts;
 }
 
-task<result<void>> look(const services& with, store_connection& connection,
-                        std::vector<subvolume_config> chosen, status_report& report) {
+// What this host's runs have left. With --from nothing: they are of other backups.
+result<run_state> state_of_runs(const services& with, status_report& report) {
   auto state = state_store(with.settings.state_path, with.clock, with.log).peek();
   if (!state) {
-    co_return std::move(state.error());
+    return state;
   }
   auto running = run_lock::holder(with.settings.lock_path);
   // It is for those who make backups: whoever may only look learns the rest.
   if (!running && running.error().status != EACCES) {
-    co_return std::move(running.error());
+    return std::move(running.error());
   }
   report.rules.running = running ? running->value_or("") : "";
+  return state;
+}
+
+task<result<void>> look(const services& with, store_connection& connection,
+                        std::vector<subvolume_config> chosen, bool elsewhere,
+                        status_report& report) {
+  auto state = elsewhere ? result<run_state>(run_state()) : state_of_runs(with, report);
+  if (!state) {
+    co_return std::move(state.error());
+  }
   const system_time_zone zone;
   observer looking(with, &connection, *state, this_host());
   auto observing = looking.observe_all(std::move(chosen));
@@ -558,7 +594,8 @@ task<result<void>> look(const services& with, store_connection& connection,
 
 task<result<void>> look_with(const services& with, const status_command& command,
                              status_report& report) {
-  auto chosen = select_subvolumes(with.settings, command.subvolumes);
+  auto chosen = command.from.empty() ? select_subvolumes(with.settings, command.subvolumes)
+                                     : select_also_retired(with.settings, command.subvolumes);
   if (!chosen) {
     co_return std::move(chosen.error());
   }
@@ -566,8 +603,18 @@ task<result<void>> look_with(const services& with, const status_command& command
   if (!connection) {
     co_return std::move(connection.error());
   }
-  auto looking = look(with, **connection, std::move(*chosen), report);
-  auto looked = co_await std::move(looking);
+  result<void> looked = engine::ok();
+  const bool elsewhere = !command.from.empty();
+  if (elsewhere) {
+    auto finding = chosen_in_bucket(with, (*connection)->store(), std::move(*chosen));
+    chosen = co_await std::move(finding);
+  }
+  if (chosen) {
+    auto looking = look(with, **connection, std::move(*chosen), elsewhere, report);
+    looked = co_await std::move(looking);
+  } else {
+    looked = std::move(chosen.error());
+  }
   auto closing = (*connection)->close();
   co_await std::move(closing);
   co_return looked;
@@ -593,7 +640,7 @@ task<result<exit_status>> run_status(const services& with, status_command comman
   report.rules.max_age = command.max_age.value_or(backup_age_max(settings));
   auto looking = look_with(here, command, report);
   auto looked = co_await std::move(looking);
-  if (auto retired = retired_snapshots(here)) {
+  if (auto retired = retired_snapshots(here); retired && command.from.empty()) {
     for (const btrfs::snapshot& one : *retired) {
       report.retired_snapshots.push_back(one.path);
     }

@@ -38,6 +38,7 @@ struct journalled_backup {
 // What was found out about one subvolume.
 struct status_facts {
   std::string name;
+  bool elsewhere = false;  // another host's, or nobody's (--from): the bucket alone counts
   std::string error;  // why it could not be looked at; empty: the rest holds
   planner::observation seen;
   planner::plan plan;

@@ -22,6 +22,16 @@ bool begins_character(char c) {
   return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
 }
 
+// At a blank, but not within a command between backquotes, which is to be copied whole.
+std::size_t end_of_word(std::string_view text) {
+  std::size_t end = 0;
+  while (end < text.size() && text[end] != ' ') {
+    const std::size_t closing = text[end] == '`' ? text.find('`', end + 1) : std::string_view::npos;
+    end = closing == std::string_view::npos ? end + 1 : closing + 1;
+  }
+  return end;
+}
+
 }  // namespace
 
 std::string printable(std::string_view text) {
@@ -54,7 +64,7 @@ std::string wrapped(std::string_view text, std::size_t indent, std::size_t colum
   std::string out;
   std::string line;
   while (!text.empty()) {
-    const std::string_view word = text.substr(0, text.find(' '));
+    const std::string_view word = text.substr(0, end_of_word(text));
     text.remove_prefix(std::min(word.size() + 1, text.size()));
     if (!line.empty() && columns > 0 &&
         indent + display_width(line) + 1 + display_width(word) > columns) {

@@ -22,8 +22,8 @@ std::string shortened(std::string_view text, std::size_t columns);
 // Of the terminal that `fd` is; 0 where it is none: then lines may be as long as they like.
 std::size_t terminal_columns(int fd);
 
-// `text` in lines of at most `columns` (0: any length), cut at blanks where there are some; each
-// begins with `indent` blanks and ends with a line feed.
+// `text` in lines of at most `columns` (0: any length), cut at blanks where there are some, but not
+// between backquotes; each begins with `indent` blanks and ends with a line feed.
 std::string wrapped(std::string_view text, std::size_t indent, std::size_t columns);
 
 // "90 s", "5 min", "31 h", "185 d"; "in the future" for what is negative.

@@ -74,6 +74,7 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
   const std::size_t objects = chunks.size();
   const auto print_json = [&](exit_status status, const engine::error* failure) {
     nlohmann::ordered_json out;
+    out["version"] = 1;
     out["subvolume"] = command.subvolume;
     out["manifest_key"] = chain->back().key;
     out["created_at"] = chain->back().value.created_at.rfc3339();
@@ -165,7 +166,8 @@ task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store
     with.log.write(log_level::error, "thaw", "subvolume_failed",
                    {{"subvolume", name}, {"error", thawed.error().text()}});
     if (command.json) {
-      nlohmann::ordered_json failed = {{"subvolume", name}, {"error", thawed.error().text()}};
+      nlohmann::ordered_json failed = {
+          {"version", 1}, {"subvolume", name}, {"error", thawed.error().text()}};
       print_json(failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     }
     failures.push_back(std::move(thawed.error()).within(name));

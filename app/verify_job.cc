@@ -10,6 +10,7 @@
 #include "app/retired.hh"
 #include "app/state_store.hh"
 #include "engine/assert.hh"
+#include "engine/told_command.hh"
 #include "planner/keys.hh"
 #include "s3/archive_thaw.hh"
 #include "s3/xml.hh"
@@ -52,9 +53,9 @@ bool found_damaged(const verified_backup& one) {
   return std::any_of(one.findings.begin(), one.findings.end(), is_found);
 }
 
-std::string is_gone(const std::string& known) {
-  return "it is gone, and prune did not delete it: " + known +
-         " (when that was meant: verify --forget-missing)";
+std::string is_gone(const std::string& subvolume, const std::string& known) {
+  return "it is gone, and prune did not delete it: " + known + " (when that was meant: `" +
+         engine::told_command("verify --forget-missing", {{"--subvolume", subvolume}}) + "`)";
 }
 
 error nothing_there(const services& with, const std::string& subvolume) {
@@ -62,9 +63,8 @@ error nothing_there(const services& with, const std::string& subvolume) {
   failure.message = "there are no backups at s3://" + with.settings.bucket + "/" +
                     planner::key_layout(with.settings.prefix, subvolume).root() +
                     ": nothing was verified";
-  failure.remedy =
-      "btrfs_to_s3 backup makes the first; where there should be some, check s3.bucket "
-      "and s3.prefix";
+  failure.remedy = "`" + engine::told_command("backup") +
+                   "` makes the first; where there should be some, check s3.bucket and s3.prefix";
   return failure;
 }
 
@@ -104,6 +104,7 @@ subvolume_verifier::subvolume_verifier(const services& with, s3::object_store& s
       _abilities(abilities),
       _command(std::move(command)),
       _place(place_of(with, subvolume)) {
+  _outcome.target = with.settings.target_base_dir + "/" + subvolume;
   _outcome.name = std::move(subvolume);
 }
 
@@ -202,6 +203,9 @@ void subvolume_verifier::find_gone() {
     }
     _gone[key] = seen + " found it";
   }
+  if (!_command.from.empty()) {
+    return;  // the state is of this host's own backups
+  }
   auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
   if (!state) {
     _with.log.write(log_level::warning, "verify", "state_not_read",
@@ -257,7 +261,7 @@ result<void> subvolume_verifier::choose(const std::string& current) {
       forget_gone();
     }
     for (const auto& [key, known] : _gone) {
-      _outcome.lost.push_back({key, is_gone(known)});
+      _outcome.lost.push_back({key, is_gone(_outcome.name, known)});
     }
     return engine::ok();
   }
@@ -274,7 +278,7 @@ result<void> subvolume_verifier::choose(const std::string& current) {
         return engine::ok();
       }
       if (const auto gone = _gone.find(key); gone != _gone.end()) {
-        _outcome.lost.push_back({key, is_gone(gone->second)});
+        _outcome.lost.push_back({key, is_gone(_outcome.name, gone->second)});
         return engine::ok();
       }
       error failure;
@@ -841,15 +845,15 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
     co_return std::move(connection.error());
   }
   std::vector<verify_outcome> outcomes;
-  auto checking = check_retired(with, (*connection)->store(), *chosen);
-  auto verified = co_await std::move(checking);
-  if (!verified) {
+  auto finding = chosen_in_bucket(with, (*connection)->store(), std::move(*chosen));
+  chosen = co_await std::move(finding);
+  if (!chosen) {
     auto closing = (*connection)->close();
     co_await std::move(closing);
-    co_return std::move(verified.error());
+    co_return std::move(chosen.error());
   }
   auto verifying = verify_all(with, (*connection)->store(), command, *chosen, outcomes);
-  verified = co_await std::move(verifying);
+  auto verified = co_await std::move(verifying);
   const std::uint64_t requests = (*connection)->requests();
   auto closing = (*connection)->close();
   co_await std::move(closing);
@@ -858,7 +862,7 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
   } else {
     print_text(verify_as_text(outcomes, command, requests));
   }
-  if (!with.settings.textfile.empty()) {
+  if (!with.settings.textfile.empty() && command.from.empty()) {
     if (auto written = write_metrics_file(with); !written) {
       with.log.write(log_level::warning, "verify", "metrics_not_written",
                      {{"error", written.error().text()}});

@@ -4,6 +4,7 @@
 #include "app/state_store.hh"
 #include "app/whole_file.hh"
 #include "engine/files.hh"
+#include "engine/told_command.hh"
 #include "engine/unique_fd.hh"
 #include "planner/keys.hh"
 
@@ -121,7 +122,7 @@ error damaged(const std::string& path, const std::string& problem) {
   error failure;
   failure.why = engine::reason::protocol;
   failure.message = "the record of verifications " + path + " makes no sense: " + problem;
-  failure.remedy = "remove it, and run btrfs_to_s3 verify";
+  failure.remedy = "remove it, and run `" + engine::told_command("verify") + "`";
   return failure;
 }
 

@@ -1,6 +1,7 @@
 #include "app/verify_report.hh"
 
 #include "app/human_units.hh"
+#include "engine/told_command.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -40,8 +41,9 @@ std::string backup_text(const verify_outcome& of, const verified_backup& one) {
     return text + "could not be verified: " + one.unknown->text() + "\n";
   }
   if (!one.archived.empty()) {
-    return text + "not read: " + one.archived + "; btrfs_to_s3 thaw --subvolume " + of.name +
-           " --manifest-key " + one.key + " makes it readable\n";
+    return text + "not read: " + one.archived + "; `" +
+           engine::told_command("thaw", {{"--subvolume", of.name}, {"--manifest-key", one.key}}) +
+           "` makes it readable\n";
   }
   if (one.findings.empty()) {
     return text + "is sound, and rests on a damaged backup\n";
@@ -99,8 +101,11 @@ std::string restorable_text(const verify_outcome& one) {
     }
   }
   if (newest != nullptr) {
-    text += "      the newest: btrfs_to_s3 restore --subvolume " + one.name + " --manifest-key " +
-            newest->key + "\n";
+    text += "      the newest: " +
+            engine::told_command("restore", {{"--subvolume", one.name},
+                                             {"--target", one.target},
+                                             {"--manifest-key", newest->key}}) +
+            "\n";
   }
   return text;
 }
@@ -145,10 +150,10 @@ std::string outcome_text(const verify_outcome& one, verify_depth depth) {
 
 json backup_json(const verified_backup& one) {
   json out;
-  out["manifest"] = one.key;
+  out["manifest_key"] = one.key;
   out["kind"] = to_string(one.kind);
-  out["at"] = one.when.rfc3339();
-  out["parent"] = one.parent.empty() ? json() : json(one.parent);
+  out["created_at"] = one.when.rfc3339();
+  out["parent_manifest_key"] = one.parent.empty() ? json() : json(one.parent);
   out["objects"] = one.objects;
   out["bytes"] = one.bytes;
   out["restorable"] = one.restorable;
@@ -212,7 +217,7 @@ std::string verify_as_json(const std::vector<verify_outcome>& all, const verify_
   out["subvolumes"] = json::array();
   for (const verify_outcome& one : all) {
     json entry;
-    entry["name"] = one.name;
+    entry["subvolume"] = one.name;
     if (!one.forgotten.empty()) {
       entry["forgotten"] = one.forgotten;
     }
@@ -228,11 +233,11 @@ std::string verify_as_json(const std::vector<verify_outcome>& all, const verify_
     }
     entry["lost"] = json::array();
     for (const planner::lost_link& lost : one.lost) {
-      entry["lost"].push_back({{"manifest", lost.key}, {"problem", lost.problem}});
+      entry["lost"].push_back({{"manifest_key", lost.key}, {"problem", lost.problem}});
     }
     entry["pointer_problem"] = one.pointer_problem.empty() ? json() : json(one.pointer_problem);
     entry["checksums_compared"] = one.checksums;
-    entry["bytes_read"] = one.bytes_read;
+    entry["read_bytes"] = one.bytes_read;
     if (command.depth == verify_depth::sample) {
       entry["parts_read"] = one.parts_read;
       entry["parts"] = one.parts;

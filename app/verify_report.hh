@@ -40,6 +40,7 @@ struct verified_backup {
 
 struct verify_outcome {
   std::string name;
+  std::string target;                    // where a restore of it would go
   std::optional<engine::error> failure;  // why it could not be looked at
   std::vector<verified_backup> backups;  // oldest generation first; parents before children
   std::vector<planner::lost_link> lost;  // manifests that lead to no full

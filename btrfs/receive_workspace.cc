@@ -2,6 +2,7 @@
 
 #include "btrfs/snapshot_manager.hh"
 #include "engine/files.hh"
+#include "engine/told_command.hh"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -388,7 +389,7 @@ result<target_report> check_target(const std::string& target) {
   report.above = place_above(report.parent);
   if (report.above.empty()) {
     return refusal("the target's parent directory " + report.parent + " does not exist",
-                   "create it first: mkdir -p " + report.parent);
+                   "create it first: mkdir -p " + engine::shell_word(report.parent));
   }
   struct statfs info{};
   if (::statfs(report.above.c_str(), &info) != 0) {

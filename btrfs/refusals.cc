@@ -1,5 +1,6 @@
 #include "btrfs/refusals.hh"
 
+#include "engine/told_command.hh"
 #include "engine/unique_fd.hh"
 
 #include <fcntl.h>
@@ -17,6 +18,7 @@ namespace bts3::btrfs {
 namespace {
 
 using engine::error;
+using engine::shell_word;
 using engine::system_error;
 
 // As /proc/swaps writes a name: blanks, tabs, line ends and backslashes in octal.
@@ -63,12 +65,12 @@ bool is_immutable(const std::string& path) {
 
 std::string room_remedy(int err, const std::string& path) {
   if (err == ENOSPC) {
-    return "make room: `btrfs filesystem usage " + path +
+    return "make room: `btrfs filesystem usage " + shell_word(path) +
            "` tells what is full, and where only metadata is, `btrfs balance start -dusage=10 " +
-           path + "` helps";
+           shell_word(path) + "` helps";
   }
   if (err == EDQUOT) {
-    return "a quota is used up: `btrfs qgroup show -re " + path +
+    return "a quota is used up: `btrfs qgroup show -re " + shell_word(path) +
            "` tells which; raise it with `btrfs qgroup limit`";
   }
   return {};
@@ -88,7 +90,7 @@ error snapshot_refusal(int err, const std::string& what, const std::string& sour
       failure.message = what + ": " + name +
                         " is in use as swap, and Btrfs snapshots no subvolume "
                         "with such a file";
-      failure.remedy = "`swapoff " + (files.empty() ? std::string("FILE") : name) +
+      failure.remedy = "`swapoff " + (files.empty() ? std::string("FILE") : shell_word(name)) +
                        "` for the backup, or put the file into a subvolume of its own";
       break;
     }
@@ -98,8 +100,9 @@ error snapshot_refusal(int err, const std::string& what, const std::string& sour
       break;
     case EPERM:
     case EACCES:
-      failure.remedy = is_immutable(parent) ? parent + " is immutable: `chattr -i " + parent + "`"
-                                            : std::string("this needs root");
+      failure.remedy = is_immutable(parent)
+                           ? parent + " is immutable: `chattr -i " + shell_word(parent) + "`"
+                           : std::string("this needs root");
       break;
     default:
       failure.remedy = room_remedy(err, parent);
@@ -117,12 +120,12 @@ error deletion_refusal(int err, const std::string& path) {
   } else if (err == EPERM || err == EACCES) {
     failure.remedy = "this needs root";
     if (is_immutable(path)) {
-      failure.remedy = "it is immutable: `btrfs property set -f " + path +
-                       " ro false && chattr -i " + path +
+      failure.remedy = "it is immutable: `btrfs property set -f " + shell_word(path) +
+                       " ro false && chattr -i " + shell_word(path) +
                        "`, and delete it with `btrfs subvolume "
                        "delete`; without +i on the source no later snapshot has it";
     } else if (is_immutable(parent)) {
-      failure.remedy = parent + " is immutable: `chattr -i " + parent + "`";
+      failure.remedy = parent + " is immutable: `chattr -i " + shell_word(parent) + "`";
     }
   } else {
     failure.remedy = room_remedy(err, path);

@@ -2,6 +2,7 @@
 
 #include "btrfs/refusals.hh"
 #include "engine/files.hh"
+#include "engine/told_command.hh"
 #include "engine/unique_fd.hh"
 
 #include <dirent.h>
@@ -235,7 +236,8 @@ result<uuid> snapshot_manager::base_filesystem(const std::string& source) const 
     if (above && there && *above == *there) {
       return *above;
     }
-    failure.remedy = "create it (`mkdir -p " + _base + "`) on the filesystem of " + source;
+    failure.remedy =
+        "create it (`mkdir -p " + engine::shell_word(_base) + "`) on the filesystem of " + source;
   }
   return std::move(failure).within("snapshots.base_dir");
 }
@@ -254,7 +256,8 @@ result<bool> snapshot_manager::make_base(const std::string& source) const {
   ::umask(before);
   if (code) {
     error failure = system_error(code.value(), "making " + _base);
-    failure.remedy = "create it (`mkdir -p " + _base + "`) on the filesystem of " + source;
+    failure.remedy =
+        "create it (`mkdir -p " + engine::shell_word(_base) + "`) on the filesystem of " + source;
     return std::move(failure).within("snapshots.base_dir");
   }
   return true;

@@ -1,6 +1,7 @@
 #include "btrfs/subvolume.hh"
 
 #include "engine/files.hh"
+#include "engine/told_command.hh"
 
 #include <fcntl.h>
 #include <linux/btrfs.h>
@@ -43,8 +44,9 @@ result<void> check_on_btrfs(int directory, const std::string& shown) {
     return system_error(errno, shown);
   }
   if (static_cast<unsigned long>(info.f_type) != BTRFS_SUPER_MAGIC) {
-    return not_usable(shown + " is not on a Btrfs filesystem",
-                      "name a directory on Btrfs (`stat -f -c %T " + shown + "` tells)");
+    return not_usable(
+        shown + " is not on a Btrfs filesystem",
+        "name a directory on Btrfs (`stat -f -c %T " + engine::shell_word(shown) + "` tells)");
   }
   return engine::ok();
 }

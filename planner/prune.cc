@@ -57,7 +57,8 @@ std::string whose(const manifest& backup, const std::string& own_host_id) {
 }
 
 // Rule 1, without the policy; empty when nothing contradicts.
-std::string contradiction(const prune_observation& seen, const generations& found) {
+std::string contradiction(const prune_observation& seen, const generations& found,
+                          const prune_policy& by) {
   if (seen.current.empty()) {
     return "the pointer cannot be followed (" + seen.pointer_problem +
            "): what is current is not known";
@@ -79,12 +80,12 @@ std::string contradiction(const prune_observation& seen, const generations& foun
   if (!backup.host_id.empty() && backup.host_id != seen.own_host_id) {
     return "the current backup " + seen.current + " is " + whose(backup, seen.own_host_id) +
            ", which may be writing now: run prune on that host, with a key that may delete; "
-           "only if that host is gone and this one replaces it, take over with "
-           "btrfs_to_s3 backup --adopt";
+           "only if that host is gone and this one replaces it, take over with `" +
+           by.adopt_command + "`";
   }
   if (!seen.verified.contains(current->full().key)) {
     return "the current full " + current->full().key +
-           " has not been verified, or not found sound: run btrfs_to_s3 verify";
+           " has not been verified, or not found sound: run `" + by.verify_command + "`";
   }
   return {};
 }
@@ -116,7 +117,7 @@ class judge {
   prune_plan run() {
     _plan.held_back = _by.keep_generations == 0
                           ? "retention.keep_generations is 0: nothing in the bucket is deleted"
-                          : contradiction(_seen, _found);
+                          : contradiction(_seen, _found, _by);
     _plan.lost = _found.lost;
     judge_generations();
     protect();

@@ -108,24 +108,51 @@ timestamp incremental_due_after(timestamp last, const schedule& by, const time_z
                     zone);
 }
 
-std::string local_text(timestamp when, const time_zone& zone) {
-  const sys_seconds local = when.when() + zone.offset_at(when.when());
+namespace {
+
+std::string date_and_time(sys_seconds local, bool with_seconds) {
   const sys_days date = std::chrono::floor<days>(local);
   const std::chrono::year_month_day day(date);
-  const auto time = std::chrono::duration_cast<minutes>(local - date);
-  char text[32];
-  std::snprintf(text, sizeof text, "%04d-%02u-%02u %02d:%02d", static_cast<int>(day.year()),
-                static_cast<unsigned>(day.month()), static_cast<unsigned>(day.day()),
-                static_cast<int>(time.count() / 60), static_cast<int>(time.count() % 60));
+  const auto time = static_cast<int>((local - date).count());
+  char text[40];
+  const int size = std::snprintf(text, sizeof text, "%04d-%02u-%02u %02d:%02d",
+                                 static_cast<int>(day.year()), static_cast<unsigned>(day.month()),
+                                 static_cast<unsigned>(day.day()), time / 3600, time / 60 % 60);
+  if (with_seconds) {
+    std::snprintf(text + size, sizeof text - static_cast<std::size_t>(size), ":%02d", time % 60);
+  }
   return text;
 }
 
+// "Z", "+01", "-03:30".
+std::string zone_text(seconds offset) {
+  if (offset == seconds(0)) {
+    return "Z";
+  }
+  const auto all = static_cast<int>(std::chrono::abs(offset).count()) / 60;
+  char text[16];
+  const int size =
+      std::snprintf(text, sizeof text, "%c%02d", offset < seconds(0) ? '-' : '+', all / 60);
+  if (all % 60 != 0) {
+    std::snprintf(text + size, sizeof text - static_cast<std::size_t>(size), ":%02d", all % 60);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string local_text(timestamp when, const time_zone& zone) {
+  const seconds offset = zone.offset_at(when.when());
+  return date_and_time(when.when() + offset, false) + zone_text(offset);
+}
+
 std::string local_text_with_seconds(timestamp when, const time_zone& zone) {
-  const sys_seconds local = when.when() + zone.offset_at(when.when());
-  char text[8];
-  std::snprintf(text, sizeof text, ":%02d",
-                static_cast<int>((local - std::chrono::floor<minutes>(local)).count()));
-  return local_text(when, zone) + text;
+  const seconds offset = zone.offset_at(when.when());
+  return date_and_time(when.when() + offset, true) + zone_text(offset);
+}
+
+std::string local_date(timestamp when, const time_zone& zone) {
+  return date_and_time(when.when() + zone.offset_at(when.when()), false).substr(0, 10);
 }
 
 }  // namespace bts3::planner

@@ -55,9 +55,11 @@ struct schedule {
 [[nodiscard]] timestamp incremental_due_after(timestamp last, const schedule& by,
                                               const time_zone& zone);
 
-// "2026-11-21 02:00", local.
+// "2026-11-21 02:00+01", local: "+05:30" where it is not whole hours, "Z" for UTC.
 [[nodiscard]] std::string local_text(timestamp when, const time_zone& zone);
-// "2026-11-21 02:00:03", local.
+// "2026-11-21 02:00:03+01", local.
 [[nodiscard]] std::string local_text_with_seconds(timestamp when, const time_zone& zone);
+// "2026-11-21", the local day.
+[[nodiscard]] std::string local_date(timestamp when, const time_zone& zone);
 
 }  // namespace bts3::planner

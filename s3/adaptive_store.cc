@@ -1,6 +1,7 @@
 #include "s3/adaptive_store.hh"
 
 #include "engine/assert.hh"
+#include "engine/told_command.hh"
 
 #include <algorithm>
 #include <utility>
@@ -133,7 +134,7 @@ error adaptive_store::explained(const subject& of, feature_set sent, error failu
   if (stays.has(feature::storage_class) && !_features.classes().empty()) {
     remedy += "; the bucket has objects of class " + _features.classes();
   }
-  remedy += "; `btrfs_to_s3 doctor` tries them one by one";
+  remedy += "; `" + engine::told_command("doctor") + "` tries them one by one";
   return failure;
 }
 

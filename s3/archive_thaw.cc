@@ -390,12 +390,12 @@ result<void> archive_thaw::check_requests() const {
       return failed(reason::configuration,
                     one.key.str() + ": " + name_of(_options.tier) +
                         " retrieval is not offered for what lies in a deep archive",
-                    "set restore.restore_tier = \"Standard\" (within 12 hours) or \"Bulk\" "
+                    "set thaw.tier = \"Standard\" (within 12 hours) or \"Bulk\" "
                     "(within 48 hours)");
     }
     if (one.status.copied && _options.days == 0) {
       return failed(reason::configuration, "a thawed copy has to live for one day or more",
-                    "set restore.thaw_days");
+                    "set thaw.days");
     }
     const auto lives_until = _clock.now() + days(_options.days);
     if (one.status.copied && lives_until < _options.needed_until) {
@@ -403,7 +403,7 @@ result<void> archive_thaw::check_requests() const {
       return failed(reason::configuration,
                     "copies thawed for " + std::to_string(_options.days) +
                         " days would expire before they have been read",
-                    "set restore.thaw_days to " + std::to_string(needed.count()) + " or more");
+                    "set thaw.days to " + std::to_string(needed.count()) + " or more");
     }
   }
   return engine::ok();
@@ -435,7 +435,7 @@ task<result<void>> archive_thaw::request_missing(engine::stop_token stop) {
     _log.write(engine::log_level::warning, "s3", "thaw_refused",
                {{"reason", "there is no capacity for Expedited retrievals now"},
                 {"consequence", "each poll asks again"},
-                {"remedy", "restore.restore_tier = \"Standard\" does not depend on it"}});
+                {"remedy", "thaw.tier = \"Standard\" does not depend on it"}});
   }
   co_return engine::ok();
 }

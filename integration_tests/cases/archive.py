@@ -27,7 +27,7 @@ def archived_chains_are_requested_at_once_and_a_rerun_goes_on(w):
     # HEADs: a rerun's, and a poll's.
     with archive.archive_before(w.bucket.endpoint, "/chunk-", polls=3) as (glacier, endpoint):
         w.tool.tables["s3"]["endpoint_url"] = endpoint
-        w.tool.tables["restore"] = {"restore_tier": "Bulk", "thaw_days": 9}
+        w.tool.tables["thaw"] = {"tier": "Bulk", "days": 9}
         plan = w.restore("--target", target, "--dry-run", "--tier", "Standard").stdout
         assert "Standard, typically in 3 hours to 5 hours" in plan, plan
         plan = w.restore("--target", target, "--dry-run").stdout
@@ -41,14 +41,14 @@ def archived_chains_are_requested_at_once_and_a_rerun_goes_on(w):
         assert (asked["dry_run"], asked["ready"], asked["objects"]) == (True, False, len(chunks)), asked
         assert asked["thaw"]["objects"] == len(chunks) and asked["time"]["rate"] == "stated", asked
         assert not glacier.posted
-        missed = w.restore("--target", target, "--no-wait-restore", expect=5)
+        missed = w.restore("--target", target, "--no-wait-thaw", expect=5)
         says(missed, f"{len(chunks)} objects of {len(chunks)}", "run the same command again later")
         assert len(glacier.posted) == len(set(glacier.posted)) == len(chunks), glacier.posted
         assert all("<Days>9</Days>" in body and "<Tier>Bulk</Tier>" in body for body in glacier.bodies), glacier.bodies
         assert not list(w.restored.iterdir()), "something was left where nothing was received"
         missing = json.loads(w.expect(5, w.tool.run("thaw", "--subvolume", "data", "--json")).stdout)
         assert not missing["ready"] and f"{len(chunks)} objects of {len(chunks)}" in missing["missing"], missing
-        says(w.restore("--target", target, "--restore-timeout", "2"), "thaw_poll", "waited_seconds=2")
+        says(w.restore("--target", target, "--thaw-timeout", "2"), "thaw_poll", "waited_seconds=2")
         assert len(glacier.posted) == len(chunks) and glacier.refused == 0
         assert json.loads(w.expect(0, w.tool.run("thaw", "--subvolume", "data", "--json")).stdout)["ready"]
         says_ready = w.expect(0, w.tool.run("thaw", "--subvolume", "data")).stdout
@@ -63,7 +63,7 @@ def copies_that_expire_while_they_are_read_are_thawed_again(w):
     with archive.archive_before(w.bucket.endpoint, "/chunk-", polls=1) as (glacier, endpoint):
         w.tool.tables["s3"]["endpoint_url"] = endpoint
         glacier.expire_at_get = 4  # in the second chunk of three parts at most
-        outcome = w.restore("--target", str(w.restored / "data"), "--restore-timeout", "1")
+        outcome = w.restore("--target", str(w.restored / "data"), "--thaw-timeout", "1")
         says(outcome, "thawing_again")
         assert glacier.refused > 0
         assert len(chunks) < len(glacier.posted) <= 2 * len(chunks), glacier.posted
@@ -87,7 +87,7 @@ def restoring_all_requests_every_chain_before_waiting_for_one(w):
         rate = ("--download-rate", "10")  # bytes a second: five days for each
         plans = w.expect(0, w.tool.run("restore", *everything, "--dry-run", "--json", *rate)).stdout.splitlines()
         planned = {plan["subvolume"]: plan["thaw"]["days"] for plan in map(json.loads, plans) if "subvolume" in plan}
-        w.expect(0, w.tool.run("restore", *everything, "--restore-timeout", "3", *rate))
+        w.expect(0, w.tool.run("restore", *everything, "--thaw-timeout", "3", *rate))
         assert glacier.posted_before_reading == len(glacier.posted) == len(chunks), vars(glacier)
         # The copies of the second chain outlive the download of the first.
         days = {name: {int(re.search("<Days>(.*)</Days>", body)[1]) for path, body in zip(glacier.posted, glacier.bodies)

@@ -78,7 +78,7 @@ def a_run_that_publishes_nothing_counts_no_backup(w):
         failed = w.expect(1, w.tool.run("backup", "--once", "--json"))
         w.tool.tables["s3"]["endpoint_url"] = endpoint
     report = json.loads(failed.stdout)
-    assert report["totals"]["backups"] == 0 and report["totals"]["bytes"] == 0, report
+    assert report["totals"]["backup_count"] == 0 and report["totals"]["bytes"] == 0, report
     assert report["totals"]["sent_bytes"] > 6 << 20, report
     assert re.search(r"event=run_finished backups=0 ", failed.stderr), failed
     assert "btrfs_to_s3_run_backups 0\n" in (collected / "backup.prom").read_text()
@@ -181,7 +181,7 @@ def at_takes_what_list_prints(w):
     assert len(listed) == 3 and len({" ".join(one) for one in listed}) == 3, listed
     for printed, backup in zip(listed, backups, strict=True):
         found = w.restore("--at", " ".join(printed), "--target", str(w.restored / "dry"), "--dry-run", "--json")
-        assert json.loads(found.stdout)["links"][-1]["manifest_key"] == backup["manifest_key"], (printed, found)
+        assert json.loads(found.stdout)["chain"][-1]["manifest_key"] == backup["manifest_key"], (printed, found)
     newest, day = backups[-1]["manifest_key"], listed[-1][0]
     minute = " ".join(listed[-1])[:16]
     for at in (day, minute):

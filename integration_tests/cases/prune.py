@@ -55,7 +55,7 @@ def old_generations_are_pruned_and_the_kept_ones_restored(w):
     assert "retention.keep_generations is 0" in run(w, "prune", "--yes").stdout
     w.tool.tables["retention"] = {"keep_generations": 2}
     unverified = run(w, "prune").stdout
-    assert "run btrfs_to_s3 verify" in unverified, unverified
+    assert "run `btrfs_to_s3 verify" in unverified, unverified
     run(w, "prune", "--yes", expect=1)
     assert set(w.bucket.list()) == before
     verified = run(w, "verify").stdout
@@ -130,7 +130,7 @@ def verify_finds_what_is_missing_cut_or_flipped(w):
     assert status(w)["verified"] is None and [one.name for one in collected.iterdir()] == ["backup.prom"]
     deep = run(w, "verify", "--deep")
     assert "every digest and stream is right" in deep.stdout, deep
-    assert status(w)["verified"]["last_kind"] == "deep", status(w)
+    assert status(w)["verified"]["kind"] == "deep", status(w)
     assert 'verify_found_damage{subvolume="data"} 0\n' in (collected / "backup_verify.prom").read_text()
     for key in chain:
         chunk = w.bucket.get_json(key)["chunks"][-1]
@@ -141,7 +141,7 @@ def verify_finds_what_is_missing_cut_or_flipped(w):
         kept = chain.index(key)
         assert f"can still be restored: {kept} of 3 backups" in found, found
         critical = status(w, expect=2)
-        assert [one["manifest"] for one in critical["verified"]["damaged"]] == [key], critical
+        assert [one["manifest_key"] for one in critical["verified"]["damaged"]] == [key], critical
         assert "the last backup rests on a damaged one" in critical["problems"][0], critical
         w.backup(only_when_due=True)  # which is not due, and writes its metrics
         assert 'verify_found_damage{subvolume="data"} 1\n' in (collected / "backup_verify.prom").read_text()

@@ -485,7 +485,7 @@ def the_plan_says_what_a_backup_would_do(w):
 
     def plan(*arguments, expect=0):
         outcome = w.expect(expect, w.tool.run("plan", *arguments))
-        return outcome, {one["name"]: one for one in json.loads(outcome.stdout)["subvolumes"]} if (
+        return outcome, {one["subvolume"]: one for one in json.loads(outcome.stdout)["subvolumes"]} if (
             "--json" in arguments) else None
 
     outcome, _ = plan()

@@ -487,7 +487,7 @@ def an_interrupted_restore_downloads_only_the_rest(w):
     target = w.restored / "data"
     total = json.loads(w.restore("--target", str(target), "--dry-run", "--json").stdout)
     assert total["kept_bytes"] == 0 and total["repeated_at_most"]["keep_limit_bytes"] == 1 << 30, total
-    full = total["links"][0]["bytes"]
+    full = total["chain"][0]["bytes"]
     assert total["repeated_at_most"]["bytes"] < full, total
     assert list(spool.iterdir()) == []
     for killed in (True, False):
@@ -870,21 +870,21 @@ def restoring_all_looks_whether_all_of_it_fits(w):
             assert [plan["subvolume"] for plan in each[:2]] == ["data", "other"] and len(each) == 3, each
             assert all(plan["space"]["enough"] for plan in each[:2]), each
             both = each[2]["all"]
-            assert both["subvolumes"] == 2 and both["bytes"] == sum(plan["bytes"] for plan in each[:2]), each
+            assert both["subvolume_count"] == 2 and both["bytes"] == sum(plan["bytes"] for plan in each[:2]), each
             assert both["space"]["needed_bytes"] == sum(plan["space"]["needed_bytes"] for plan in each[:2]), each
             assert not both["space"]["enough"], each
             text = w.expect(0, w.tool.run(*everything, "--dry-run")).stdout
             assert "all: 2 subvolumes to restore" in text and f"free at {small.mount}: NOT ENOUGH" in text, text
-            refused = w.expect(1, w.tool.run(*everything, "--restore-timeout", "60"))
+            refused = w.expect(1, w.tool.run(*everything, "--thaw-timeout", "60"))
             says(refused, "not enough space", "of 2 subvolumes", "are missing", "--no-space-check")
             assert not glacier.posted and not glacier.gets, vars(glacier)
             assert list(small.mount.iterdir()) == []
             # Singly they are no problem; and when one is there, what is left fits.
             w.expect(0, w.tool.run("restore", "--subvolume", "data", "--target", str(small.mount / "data"),
-                                   "--restore-timeout", "60"))
+                                   "--thaw-timeout", "60"))
             os.system(f"btrfs subvolume delete {small.mount / 'data'} > /dev/null; btrfs filesystem sync {small.mount}")
             posted = len(glacier.posted)
-            told = w.tool.run(*everything, "--restore-timeout", "60", "--no-space-check")
+            told = w.tool.run(*everything, "--thaw-timeout", "60", "--no-space-check")
             says(told, "space_may_not_suffice")
             assert len(glacier.posted) > posted, vars(glacier)
 
@@ -900,10 +900,10 @@ def restore_plan_comes_first(w):
         assert word in text, (word, text)
     plan = json.loads(w.restore("--dry-run", "--json", "--target", str(target)).stdout)
     manifests = [w.bucket.get_json(key) for key in keys]
-    assert [link["manifest_key"] for link in plan["links"]] == keys and plan["target"] == str(target)
+    assert [link["manifest_key"] for link in plan["chain"]] == keys and plan["target"] == str(target)
     assert plan["bytes"] == sum(manifest["total_bytes"] for manifest in manifests)
     assert plan["objects"] == sum(len(manifest["chunks"]) for manifest in manifests) > 4
-    assert plan["classes"] == {"STANDARD": {"objects": plan["objects"], "bytes": plan["bytes"]}}
+    assert plan["storage_classes"] == {"STANDARD": {"objects": plan["objects"], "bytes": plan["bytes"]}}
     assert plan["thaw"]["objects"] == 0 and plan["space"]["enough"] and plan["space"]["available_bytes"] > 1 << 30
     # Hours and money: nothing is made up for a store that is not the table's.
     assert plan["time"] == {"thaw_seconds_most": 0, "download_seconds": plan["bytes"] // 10_000_000,
@@ -1144,7 +1144,7 @@ def restore_names_what_a_broken_chain_lacks(w):
     pointer = w.bucket.get(w.root + "current.json")
     w.bucket.put(w.root + "current.json", pointer.replace(b"manifest-", b"manifesto-"))
     says(w.restore("--target", target, expect=1), "there is no manifest at", "manifesto-",
-         "btrfs_to_s3 list shows the keys")
+         "btrfs_to_s3 list", "shows the keys")
     w.bucket.put(w.root + "current.json", pointer)
     w.nothing_left_behind(subvolumes)
     # The whole of it copied to another prefix restores from there: beside an original that is damaged ...

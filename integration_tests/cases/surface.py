@@ -166,14 +166,14 @@ def list_shows_what_can_be_restored(w):
         assert outcome.returncode == 0, outcome
         return outcome.stdout
     found = json.loads(listed(*bare, "--json"))
-    assert [one["name"] for one in found["subvolumes"]] == ["data", "home"] and found["strays"] == [], found
+    assert [one["subvolume"] for one in found["subvolumes"]] == ["data", "home"] and found["strays"] == [], found
     generation, = found["subvolumes"][0]["generations"]
     backups = generation["backups"]
     assert [one["kind"] for one in backups] == ["full", "incremental", "incremental"], backups
-    assert [one["links"] for one in backups] == [1, 2, 3] and all(one["restorable"] == "yes" for one in backups)
-    assert backups[2]["manifest_key"] == w.pointer()["manifest_key"] == found["subvolumes"][0]["current"]
-    assert backups[2]["current"] and backups[0]["chunks"] == backups[0]["classes"]["STANDARD"]["objects"] >= 2
-    assert backups[0]["bytes"] == sum(entry["bytes"] for entry in backups[0]["classes"].values())
+    assert [one["links"] for one in backups] == [1, 2, 3] and all(one["restorable"] is True and not one["needs_thaw"] for one in backups)
+    assert backups[2]["manifest_key"] == w.pointer()["manifest_key"] == found["subvolumes"][0]["current_manifest_key"]
+    assert backups[2]["current"] and backups[0]["objects"] == backups[0]["storage_classes"]["STANDARD"]["objects"] >= 2
+    assert backups[0]["bytes"] == sum(entry["bytes"] for entry in backups[0]["storage_classes"].values())
     assert json.loads(w.expect(0, w.tool.run("list", "--json", "--subvolume", "home")).stdout)["subvolumes"][0][
         "name"] == "home"
 
@@ -236,7 +236,7 @@ def status_answers_monitoring(w):
     while not (w.directory / "stuck").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     report = json.loads(status("--json", expect=0))
-    assert report["running_pid"] == str(running[0].pid) and report["subvolumes"][0]["unfinished"], report
+    assert report["running_pid"] == running[0].pid and report["subvolumes"][0]["unfinished"], report
     assert "under way" in status(expect=0)
     running[0].send_signal(signal.SIGKILL)
     w.tool.finish(running)

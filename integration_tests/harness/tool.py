@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 import time
 
+from . import json_names
+
 
 class Outcome:
     def __init__(self, status, stdout, stderr, peak_rss_bytes, seconds):
@@ -117,7 +119,11 @@ class Tool:
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
             file.close()
+        if "--json" in process.args and texts[0] and process.returncode >= 0:
+            names = json_names.table()
+            wrong = [problem for document in json_names.documents(texts[0])
+                     for problem in json_names.problems(document, names)]
+            assert not wrong, (process.args, wrong)
         return Outcome(process.returncode, *texts, peak, time.monotonic() - begin)
-
     def run(self, *arguments, environment=None, limit=600):
         return self.finish(self.start(*arguments, environment=environment), limit)

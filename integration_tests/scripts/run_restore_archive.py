@@ -119,18 +119,18 @@ def both_paths(this, name, kind, waits):
                [one for one, requested in archived(this, name) if requested])
     restores.remove(target)
     restore = restores.arguments_of(settings, name)
-    missed = this.runner().refused(*restore, "--no-wait-restore")
-    require(not target.exists(), f"--no-wait-restore left {target}")
-    this.log.say(f"  {kind}, --no-wait-restore: status {missed.status}: {missed.stderr.strip().splitlines()[-1]}")
+    missed = this.runner().refused(*restore, "--no-wait-thaw")
+    require(not target.exists(), f"--no-wait-thaw left {target}")
+    this.log.say(f"  {kind}, --no-wait-thaw: status {missed.status}: {missed.stderr.strip().splitlines()[-1]}")
     for one, requested in archived(this, name):
         require(requested and 'ongoing-request="true"' in requested,
-                f"{one}: requested by --no-wait-restore, its state must be under way, it is {requested}")
+                f"{one}: requested by --no-wait-thaw, its state must be under way, it is {requested}")
     began = time.monotonic()
-    this.runner().check(*restore, "--wait-restore", "--restore-timeout", str(waits), limit=waits + 1800)
+    this.runner().check(*restore, "--wait-thaw", "--thaw-timeout", str(waits), limit=waits + 1800)
     equal("differences after the restore", compare.different(
         records.recorded(settings, key), compare.describe(target), "the source", str(target))[:1], [])
     restores.remove(target)
-    this.log.say(f"  {kind}, --wait-restore: restored after {time.monotonic() - began:.0f} s")
+    this.log.say(f"  {kind}, --wait-thaw: restored after {time.monotonic() - began:.0f} s")
 
 
 def body(this, arguments):

@@ -187,8 +187,8 @@ BOOST_AUTO_TEST_SUITE(chain_thaw_suite)
 
 BOOST_AUTO_TEST_CASE(the_command_line_beats_the_configuration) {
   config settings;
-  settings.restore_timeout_seconds = 100;
-  settings.restore_tier = "Bulk";
+  settings.thaw_timeout_seconds = 100;
+  settings.thaw_tier = "Bulk";
   settings.thaw_days = "12";
   restore_command command;
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 100);
@@ -201,15 +201,15 @@ BOOST_AUTO_TEST_CASE(the_command_line_beats_the_configuration) {
   BOOST_TEST((thaw_policy_of(settings, alone).tier == s3::retrieval_tier::bulk));
   alone.tier = "Standard";
   BOOST_TEST((thaw_policy_of(settings, alone).tier == s3::retrieval_tier::standard));
-  command.wait_restore = false;
+  command.wait_thaw = false;
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 0);
-  settings.wait_for_restore = false;
-  command.wait_restore.reset();
+  settings.thaw_wait = false;
+  command.wait_thaw.reset();
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 0);
-  command.wait_restore = true;
+  command.wait_thaw = true;
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 100);
-  command.wait_restore.reset();
-  command.restore_timeout = hours(6);  // whoever says how long means to wait
+  command.wait_thaw.reset();
+  command.thaw_timeout = hours(6);  // whoever says how long means to wait
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 21'600);
   BOOST_TEST(!thaw_policy_of(config(), command).days.has_value());
 }

@@ -1,4 +1,5 @@
 #include "app/cli.hh"
+#include "app/restore_source.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -240,19 +241,84 @@ BOOST_AUTO_TEST_CASE(restore_waits_for_archived_objects_as_it_is_told) {
     words.insert(words.begin(), {"restore", "--subvolume", "d"});
     return std::get<restore_command>(accepted(std::move(words)).command);
   };
-  BOOST_TEST(!restored({}).wait_restore.has_value());
-  BOOST_TEST(!restored({}).restore_timeout.has_value());
-  BOOST_TEST(restored({"--wait-restore"}).wait_restore.value());
-  BOOST_TEST(!restored({"--no-wait-restore"}).wait_restore.value());
-  BOOST_TEST(restored({"--restore-timeout", "90"}).restore_timeout->count() == 90);
-  BOOST_TEST(restored({"--restore-timeout", "6h"}).restore_timeout->count() == 21'600);
-  BOOST_TEST(ended({"restore", "--subvolume", "d", "--wait-restore", "--no-wait-restore"}).status ==
-             2);
-  for (const char* wrong : {"soon", "-1", "366d", ""}) {
-    const early_exit end = ended({"restore", "--subvolume", "d", "--restore-timeout", wrong});
-    BOOST_TEST(end.status == 2);
-    BOOST_TEST(end.text.find("--restore-timeout") != std::string::npos, end.text);
+  BOOST_TEST(!restored({}).wait_thaw.has_value());
+  BOOST_TEST(!restored({}).thaw_timeout.has_value());
+  // By the present and by the former names, which no help shows.
+  const std::string help = ended({"restore", "--help"}).text;
+  for (const std::string what : {"thaw", "restore"}) {
+    const std::string wait = "--wait-" + what;
+    const std::string no_wait = "--no-wait-" + what;
+    const std::string timeout = "--" + what + "-timeout";
+    BOOST_TEST(restored({wait.c_str()}).wait_thaw.value());
+    BOOST_TEST(!restored({no_wait.c_str()}).wait_thaw.value());
+    BOOST_TEST(restored({timeout.c_str(), "90"}).thaw_timeout->count() == 90);
+    BOOST_TEST(restored({timeout.c_str(), "6h"}).thaw_timeout->count() == 21'600);
+    for (const char* wrong : {"soon", "-1", "366d", ""}) {
+      const early_exit end = ended({"restore", "--subvolume", "d", timeout.c_str(), wrong});
+      BOOST_TEST(end.status == 2);
+      BOOST_TEST(end.text.find(timeout) != std::string::npos, end.text);
+    }
+    for (const std::string& option : {wait, no_wait, timeout}) {
+      BOOST_TEST((help.find(option) != std::string::npos) == (what == "thaw"), option);
+    }
   }
+  const std::vector<std::pair<const char*, const char*>> contradictions = {
+      {"--wait-thaw", "--no-wait-thaw"},
+      {"--wait-thaw", "--no-wait-restore"},
+      {"--wait-restore", "--no-wait-thaw"},
+      {"--thaw-timeout=5", "--restore-timeout=6"}};
+  for (const auto& [one, other] : contradictions) {
+    BOOST_TEST(ended({"restore", "--subvolume", "d", one, other}).status == 2, one << other);
+  }
+  // A slip of the pen leads to the present name.
+  const std::string slip = ended({"restore", "--subvolume", "d", "--wait-restor"}).text;
+  BOOST_TEST(slip.find("did you mean --wait-restore") == std::string::npos, slip);
+}
+
+// Whoever writes it always, out of habit, is right; whoever asks for the opposite as well is not.
+BOOST_AUTO_TEST_CASE(a_dry_run_may_be_asked_for_where_nothing_else_is_done) {
+  for (const char* command : {"plan", "list", "status", "prune", "doctor", "backup"}) {
+    accepted({command, "--dry-run"});
+  }
+  accepted({"restore", "--subvolume", "d", "--dry-run"});
+  accepted({"thaw", "--subvolume", "d", "--dry-run"});
+  BOOST_TEST(!std::get<doctor_command>(accepted({"doctor", "--dry-run"}).command).write);
+  BOOST_TEST(ended({"prune", "--dry-run", "--yes"})
+                 .text.starts_with("prune takes --dry-run or --yes, not both: --yes deletes\n"));
+  BOOST_TEST(ended({"prune", "--yes", "--dry-run"}).status == 2);
+  BOOST_TEST(ended({"backup", "--dry-run", "--no-s3"})
+                 .text.starts_with("backup takes --dry-run or --no-s3, not both: "));
+}
+
+BOOST_AUTO_TEST_CASE(every_command_that_reads_the_bucket_takes_it_in_place_of_a_configuration) {
+  for (const char* command : {"list", "status", "verify", "prune", "restore", "thaw"}) {
+    std::vector<const char*> words = {command,          "--from",   "s3://b/p",  "--region", "r",
+                                      "--endpoint-url", "http://h", "--profile", "q"};
+    if (command == std::string("restore") || command == std::string("thaw")) {
+      words.insert(words.end(), {"--subvolume", "d"});
+    }
+    if (command == std::string("restore")) {
+      words.insert(words.end(), {"--target", "/t"});
+    }
+    const command_line line = accepted(words);
+    const bucket_place* const place = place_in(line);
+    BOOST_REQUIRE(place != nullptr);
+    BOOST_TEST((place->from == "s3://b/p" && place->region == "r"), command);
+    BOOST_TEST((place->endpoint_url == "http://h" && place->profile == "q"), command);
+    words.insert(words.end(), {"--config", "/c"});
+    const early_exit both = ended(words);
+    BOOST_TEST(
+        both.text.starts_with(std::string(command) + " takes --config or --from, not both\n"),
+        both.text);
+    BOOST_TEST(both.status == (command == std::string("status") ? 3 : 2));
+  }
+  for (const char* command : {"backup", "plan", "doctor"}) {
+    BOOST_TEST(place_in(accepted({command})) == nullptr);
+    BOOST_TEST(ended({command, "--from", "s3://b/p"}).status == 2);
+  }
+  BOOST_TEST(ended({"prune", "--from", "s3://b/p", "--yes"})
+                 .text.starts_with("prune --from shows what would be deleted, and deletes "
+                                   "nothing: "));
 }
 
 BOOST_AUTO_TEST_CASE(prune_deletes_only_when_told_to) {

@@ -153,15 +153,6 @@ const std::vector<key_case>& other_keys() {
        "\"some\"", " = \"some\" must be one of full, sample, none"},
       {"restore.sample_max_files", member(&config::sample_max_files), "1000", "5", "5",
        "\"5 files\"", " = 5 files must be a whole number from 1 to 1000000000"},
-      {"restore.wait_for_restore", member(&config::wait_for_restore), "true", "false", "false", "0",
-       " = 0 must be true or false"},
-      {"restore.restore_timeout_seconds", member(&config::restore_timeout_seconds), "259200",
-       "\"6h\"", "21600", "\"1500ms\"",
-       " = \"1500ms\" must be from 1 to 31536000 whole seconds; write these, or like \"72h\""},
-      {"restore.restore_tier", member(&config::restore_tier), "Standard", "\"Bulk\"", "Bulk",
-       "\"Fast\"", " = \"Fast\" must be one of Standard, Bulk, Expedited"},
-      {"restore.thaw_days", member(&config::thaw_days), "auto", "7", "7", "\"some\"",
-       " = \"some\" must be \"auto\" or a whole number from 1 to 36500"},
       {"restore.download_bytes_per_sec", member(&config::download_bytes_per_sec), "0", "\"50MB\"",
        "50000000", "\"fast\"", " = \"fast\" is no size; write bytes, or like \"128MiB\""},
       {"restore.receive_stall_seconds", member(&config::receive_stall_seconds), "900", "\"1h\"",
@@ -169,6 +160,15 @@ const std::vector<key_case>& other_keys() {
        " = \"0\" must be from 1 to 31536000 whole seconds; write these, or like \"72h\""},
       {"restore.price_table", member(&config::price_table), "", "\"/p.toml\"", "/p.toml", "\"p\"",
        " = \"p\" must be an absolute path (or begin with ~/)"},
+      {"thaw.wait", member(&config::thaw_wait), "true", "false", "false", "0",
+       " = 0 must be true or false"},
+      {"thaw.timeout_seconds", member(&config::thaw_timeout_seconds), "259200", "\"6h\"", "21600",
+       "\"1500ms\"",
+       " = \"1500ms\" must be from 1 to 31536000 whole seconds; write these, or like \"72h\""},
+      {"thaw.tier", member(&config::thaw_tier), "Standard", "\"Bulk\"", "Bulk", "\"Fast\"",
+       " = \"Fast\" must be one of Standard, Bulk, Expedited"},
+      {"thaw.days", member(&config::thaw_days), "auto", "7", "7", "\"some\"",
+       " = \"some\" must be \"auto\" or a whole number from 1 to 36500"},
       {"retention.keep_generations", member(&config::keep_generations), "0", "2", "2", "-1",
        " = -1 must be a whole number from 0 to 10000"},
       {"metrics.textfile", member(&config::textfile), "", "\"/m.prom\"", "/m.prom", "\"m.prom\"",
@@ -296,7 +296,7 @@ BOOST_AUTO_TEST_CASE(every_number_has_bounds_that_are_checked_where_it_is_read) 
   for (const key_case& one : all_keys()) {
     const bool number = !one.standard.empty() &&
                         one.standard.find_first_not_of("0123456789ms") == std::string::npos;
-    if (!number && one.key != "restore.thaw_days") {
+    if (!number && one.key != "thaw.days") {
       continue;
     }
     ++numbers;

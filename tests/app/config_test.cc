@@ -117,11 +117,53 @@ BOOST_AUTO_TEST_CASE(keys_that_contradict_each_other_are_named) {
     const std::string text = problem(minimal + line + "\n");
     BOOST_TEST(has(text, expected), line << ": " << text);
   }
-  const std::string expedited = "[restore]\nrestore_tier = \"Expedited\"\n";
+  const std::string expedited = "[thaw]\ntier = \"Expedited\"\n";
   BOOST_TEST(has(problem(minimal + expedited), "use Standard or Bulk"));
   BOOST_TEST(problem(minimal + "storage_class_chunks = \"GLACIER\"\n" + expedited) == "accepted");
   const config settings = parsed(minimal + "sse = \"aws:kms\"\nsse_kms_key_id = \"k\"\n");
   BOOST_TEST(settings.sse_kms_key_id == "k");
+}
+
+BOOST_AUTO_TEST_CASE(keys_are_taken_by_their_former_names_too) {
+  const config former = parsed(minimal +
+                               "[restore]\nwait_for_restore = false\n"
+                               "restore_timeout_seconds = \"6h\"\nrestore_tier = \"Bulk\"\n"
+                               "thaw_days = 9\n");
+  BOOST_TEST(!former.thaw_wait);
+  BOOST_TEST(former.thaw_timeout_seconds == 21'600);
+  BOOST_TEST(former.thaw_tier == "Bulk");
+  BOOST_TEST(former.thaw_days == "9");
+  // A problem is told with the name that is written.
+  const std::string wrong =
+      problem(minimal + "[restore]\nrestore_tier = \"Fast\"\nthaw_days = 1.5\n");
+  BOOST_TEST(has(wrong, "restore.restore_tier = \"Fast\" must be one of"), wrong);
+  BOOST_TEST(has(wrong, "restore.thaw_days (line "), wrong);
+  // Both names in one place contradict each other; the environment beats the file by either.
+  for (const auto& [name, key, value] :
+       {std::tuple("wait_for_restore", "wait", "true"),
+        std::tuple("restore_timeout_seconds", "timeout_seconds", "5"),
+        std::tuple("restore_tier", "tier", "\"Bulk\""), std::tuple("thaw_days", "days", "3")}) {
+    const std::string both = problem(minimal + "[restore]\n" + name + " = " + value + "\n[thaw]\n" +
+                                     key + " = " + value + "\n");
+    BOOST_TEST(has(both, "restore." + std::string(name) + " (line "), both);
+    BOOST_TEST(has(both, "is the former name of thaw." + std::string(key)), both);
+  }
+  const std::string in_file = minimal + "[restore]\nrestore_tier = \"Bulk\"\n";
+  const std::string renamed = minimal + "[thaw]\ntier = \"Bulk\"\n";
+  for (const std::string& text : {in_file, renamed}) {
+    for (const char* variable : {"BTRFS_TO_S3_THAW_TIER", "BTRFS_TO_S3_RESTORE_RESTORE_TIER"}) {
+      const auto set = variables({{"HOME", "/h"}, {variable, "Standard"}});
+      BOOST_TEST(parsed(text, set).thaw_tier == "Standard", variable);
+      BOOST_TEST(unknown_variables({variable}).empty());
+    }
+  }
+  const auto both = variables(
+      {{"HOME", "/h"}, {"BTRFS_TO_S3_THAW_DAYS", "2"}, {"BTRFS_TO_S3_RESTORE_THAW_DAYS", "3"}});
+  BOOST_TEST(has(problem(minimal, both),
+                 "BTRFS_TO_S3_RESTORE_THAW_DAYS is the former name of BTRFS_TO_S3_THAW_DAYS"));
+  // What is no name any more, and never was one, leads to the present one.
+  const std::string unknown = problem(minimal + "[restore]\nrestore_teir = \"Bulk\"\n");
+  BOOST_TEST(has(unknown, "did you mean thaw.tier?"), unknown);
 }
 
 BOOST_AUTO_TEST_CASE(a_part_that_nobody_asked_for_fits_into_chunk_and_spool) {

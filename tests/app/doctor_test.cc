@@ -147,6 +147,7 @@ BOOST_AUTO_TEST_CASE(the_json_has_the_same_checks) {
   doctor_report report;
   report.checks.push_back(ok_check("privileges", "", "root"));
   report.checks.push_back(failed_check("subvolume", "d\xff", "is \"none\"", "make it"));
+  bts3::testing::check_golden("doctor.json", doctor_as_json(report));
   const auto json = nlohmann::json::parse(doctor_as_json(report));
   BOOST_TEST(json["version"] == 1);
   BOOST_TEST(json["summary"] == "1 check failed, 1 ok");
@@ -430,7 +431,7 @@ BOOST_AUTO_TEST_CASE(backups_are_judged_by_the_planners_decision) {
   view.chain.resize(1);
   view.seen.parent = planner::parent_state::present;
   BOOST_TEST(judged(view).how == check_outcome::ok);
-  BOOST_TEST(has(judged(view).found, "the last of 1 link is of 2026-01-14 02:00"));
+  BOOST_TEST(has(judged(view).found, "the last of 1 link is of 2026-01-14 02:00+01"));
   view.seen.parent = planner::parent_state::missing;
   view.seen.parent_problem = "it is gone";
   BOOST_TEST(judged(view).how == check_outcome::warning);

@@ -237,7 +237,7 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_may_not_be_deleted_keeps_what_it_needs) {
                                                   made.newest[1], made.newest[2]}));
   // The other generation and the orphan went all the same.
   BOOST_TEST(before - made.store.objects().size() == 1U + 6U + 1U);
-  const std::string text = prune_as_text({done}, true);
+  const std::string text = prune_as_text({done}, prune_mode::acted);
   BOOST_TEST(has(text, "refused: " + made.oldest[1]), text);
   BOOST_TEST(has(text, "stay with what was refused: 7 objects"), text);
 }
@@ -308,7 +308,8 @@ BOOST_AUTO_TEST_CASE(nothing_goes_before_the_current_full_is_verified) {
   made.verify(verification_kind::deep, true);
   const pruned_subvolume done = made.run();
   BOOST_TEST(done.deleted_objects == 16U);
-  BOOST_TEST(has(prune_as_text({done}, true), "full verified (deep on 2026-11-21T02:00:00Z)"));
+  BOOST_TEST(has(prune_as_text({done}, prune_mode::acted),
+                 "full verified (deep on 2026-11-21T02:00:00Z)"));
 }
 
 BOOST_AUTO_TEST_CASE(backups_in_the_making_are_left_alone) {
@@ -331,7 +332,7 @@ BOOST_AUTO_TEST_CASE(backups_in_the_making_are_left_alone) {
   bts3::testing::write_file(journal_path(damaged.settings.state_path, "data", false), "{\n{\n");
   const auto times = backups_in_the_making(damaged.with);
   BOOST_REQUIRE(!times.has_value());
-  BOOST_TEST(has(times.error().text(), "run btrfs_to_s3 backup"), times.error().text());
+  BOOST_TEST(has(times.error().text(), "run `btrfs_to_s3 backup`"), times.error().text());
 }
 
 BOOST_AUTO_TEST_CASE(what_prune_deletes_is_not_missed_afterwards) {
@@ -455,7 +456,7 @@ BOOST_AUTO_TEST_CASE(uploads_that_may_not_be_listed_are_left_alone) {
   const pruned_subvolume done = made.run();
   BOOST_TEST(done.deleted_objects == 16U);
   BOOST_TEST(made.store.uploads().size() == 1U);
-  BOOST_TEST(has(prune_as_text({done}, true), "unfinished uploads are not known: "));
+  BOOST_TEST(has(prune_as_text({done}, prune_mode::acted), "unfinished uploads are not known: "));
 }
 
 BOOST_AUTO_TEST_CASE(only_prune_yes_takes_the_lock) {
@@ -496,7 +497,7 @@ BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
   const double glacier = priced.plan.early.at("GLACIER").byte_days / (1024.0 * 1024 * 1024);
   const std::string each = money_text(deep / 30 * 1e6, "USD");
   const std::string sum = money_text(deep / 30 * 1e6 + glacier / 30 * 2e6, "USD");
-  const std::string text = prune_as_text({priced}, false);
+  const std::string text = prune_as_text({priced}, prune_mode::shown);
   BOOST_TEST(has(text, "before the minimum storage time: DEEP_ARCHIVE: 1 object, "), text);
   BOOST_TEST(has(text, "GB-days remain to be paid, about " + each + "\n"), text);
   BOOST_TEST(has(text, "    about " + sum + " in all, an estimate by the prices of Amazon S3 in " +
@@ -510,13 +511,13 @@ BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
   // A table of another region, which lacks one class and says of another that it is free to go.
   made.settings.region = "eu-central-1";
   made.prices.classes["DEEP_ARCHIVE"].store_per_gb_month.reset();
-  const std::string lacking = prune_as_text({made.run(false)}, false);
+  const std::string lacking = prune_as_text({made.run(false)}, prune_mode::shown);
   BOOST_TEST(has(lacking, "remain to be paid; the price table has no price for storing this class"),
              lacking);
   BOOST_TEST(has(lacking, "    not known for eu-central-1; in us-east-1 at least "), lacking);
   made.prices.classes["GLACIER"].minimum_days = std::chrono::days(5);
   const pruned_subvolume unpriced = made.run(false);
-  const std::string none = prune_as_text({unpriced}, false);
+  const std::string none = prune_as_text({unpriced}, prune_mode::shown);
   BOOST_TEST(!has(none, "GLACIER: "), none);
   BOOST_TEST(!has(none, "0.00"), none);
   BOOST_TEST(has(none, "    by the prices of Amazon S3 in us-east-1, 2026-06\n"), none);
@@ -526,7 +527,7 @@ BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
 
   made.settings.endpoint_url = "http://127.0.0.1:9000";
   made.verified.subvolumes["data"].place = "http://127.0.0.1:9000 s3://b/p/subvol/data/";
-  const std::string elsewhere = prune_as_text({made.run(false)}, false);
+  const std::string elsewhere = prune_as_text({made.run(false)}, prune_mode::shown);
   BOOST_TEST(has(elsewhere,
                  "in money not known: the price table is of Amazon S3 in us-east-1, "
                  "2026-06, and not of 127.0.0.1"),
@@ -551,17 +552,27 @@ BOOST_AUTO_TEST_CASE(the_report_is_json_too) {
   broken.failure = denied();
   const pruned_subvolume looked = made.run(false);
   const auto json = nlohmann::json::parse(prune_as_json({looked, broken}, false));
+  pruned_subvolume done = looked;
+  done.acted = true;
+  done.deleted_objects = 2;
+  done.refused = {{"p/k", "AccessDenied"}};
+  done.uploads_problem = "not allowed";
+  done.plan.lost = {{"p/lost", "its parent is gone"}};
+  bts3::testing::check_golden(
+      "prune.json",
+      prune_as_json({done, broken}, true,
+                    {{"old", "/srv/snapshots/old__20250101T000000Z__full", false, "busy"}}));
   BOOST_TEST(json.at("version") == 1);
   BOOST_TEST(!json.at("acted").get<bool>());
   const auto& one = json.at("subvolumes").at(0);
   BOOST_TEST(one.at("generations").size() == 3U);
   BOOST_TEST(one.at("generations").at(0).at("reason") == "current");
-  BOOST_TEST(one.at("generations").at(2).at("full") == made.oldest[0]);
+  BOOST_TEST(one.at("generations").at(2).at("full_manifest_key") == made.oldest[0]);
   BOOST_TEST(one.at("removals").at(0).at("key") == made.oldest[2]);
-  BOOST_TEST(one.at("removals").at(15).at("generation").is_null());
+  BOOST_TEST(one.at("removals").at(15).at("full_manifest_key").is_null());
   BOOST_TEST(one.at("uploads").size() == 1U);
   BOOST_TEST(one.at("held_back").is_null());
-  BOOST_TEST(one.at("full_verified").at("how") == "quick");
+  BOOST_TEST(one.at("full_verified").at("kind") == "quick");
   BOOST_TEST(has(json.at("subvolumes").at(1).at("error").get<std::string>(), "AccessDenied"));
 }
 

@@ -79,6 +79,11 @@ BOOST_AUTO_TEST_CASE(a_point_in_time_is_read_in_every_form) {
   BOOST_TEST(meant("2026-12-31") == "2026-12-31T22:59:59Z");
   // An hour that comes twice: the later.
   BOOST_TEST(meant("2026-10-25 02:30") == "2026-10-25T01:30:59Z");
+  // As list prints it, which is in no doubt.
+  BOOST_TEST(meant("2026-10-25 02:30+02") == "2026-10-25T00:30:59Z");
+  BOOST_TEST(meant("2026-10-25 02:30:07+01") == "2026-10-25T01:30:07Z");
+  BOOST_TEST(meant("2026-07-02 03:04+05:30") == "2026-07-01T21:34:59Z");
+  BOOST_TEST(meant("2026-07-02 03:04Z") == "2026-07-02T03:04:59Z");
   BOOST_TEST(meant("2026-10-25 02:30:01") == "2026-10-25T01:30:01Z");
   BOOST_TEST(meant("2026-07-02 03:04:05") == "2026-07-02T01:04:05Z");
   for (const char* wrong :
@@ -141,7 +146,7 @@ BOOST_AUTO_TEST_CASE(the_environment_overrides_what_options_do_not_say) {
   BOOST_TEST(made->base_dir == "/mnt/snapshots");
   BOOST_TEST(made->price_table == "/h/prices.toml");
   BOOST_TEST(made->ca_bundle == "/ca.pem");
-  BOOST_TEST(made->restore_tier == "Expedited");
+  BOOST_TEST(made->thaw_tier == "Expedited");
   BOOST_TEST((made->bucket == "bucket" && made->prefix == "p" && made->subvolumes.empty()));
   BOOST_TEST((made->region == "r" && made->endpoint_url == "https://h"));
   BOOST_TEST(made->state_path == "/h/.local/state/btrfs_to_s3/state.json");
@@ -170,9 +175,9 @@ BOOST_AUTO_TEST_CASE(without_a_configuration_file_a_bucket_is_offered_where_that
     const std::string said = error_text(settings_for(line, variables({})));
     BOOST_TEST(said.find("/no/such/config.toml does not exist; name one with --config") !=
                std::string::npos);
-    BOOST_TEST((said.find(offer) != std::string::npos) == (selection_of(line) != nullptr), said);
+    BOOST_TEST((said.find(offer) != std::string::npos) == (place_in(line) != nullptr), said);
   }
-  BOOST_TEST(selection_of(line) == nullptr);
+  BOOST_TEST(place_in(line) == nullptr);
   restore.from = "s3://bucket/p";
   restore.region = "r";
   line.command = restore;
@@ -330,7 +335,7 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_is_not_there_can_be_found_with_list) {
   const auto chain = loop->run(read_chain(store, {"p/no-such"}, manifest_bound::of_host(config()),
                                           bts3::engine::stop_token()));
   BOOST_TEST(error_text(chain) ==
-             "there is no manifest at p/no-such; btrfs_to_s3 list shows the keys");
+             "there is no manifest at p/no-such; `btrfs_to_s3 list` shows the keys");
 }
 
 BOOST_AUTO_TEST_CASE(where_there_is_no_backup_the_folders_tell_where_to_look) {

@@ -68,7 +68,7 @@ BOOST_AUTO_TEST_CASE(a_young_backup_is_ok_until_the_next_has_been_due_for_half_a
   BOOST_TEST((judge_health(sound(), rules_at("20260121T130000Z"), zone).state == health::ok));
   const subvolume_health late = judge_health(sound(), rules_at("20260121T130001Z"), zone);
   BOOST_TEST((late.state == health::warning));
-  BOOST_TEST(first_problem(late) == "a backup has been due since 2026-01-21 02:00");
+  BOOST_TEST(first_problem(late) == "a backup has been due since 2026-01-21 02:00+01");
   status_rules running = rules_at("20260121T130001Z");
   running.running = "42";
   BOOST_TEST((judge_health(sound(), running, zone).state == health::ok));
@@ -96,19 +96,21 @@ BOOST_AUTO_TEST_CASE(damage_that_the_last_backup_rests_on_is_critical_and_older_
   const subvolume_health warned = judge_health(facts, rules, zone);
   BOOST_TEST((warned.state == health::warning));
   BOOST_TEST(warned.problems.size() == 1u);
-  BOOST_TEST(first_problem(warned) ==
-             "an older backup is damaged: old: missing (quick verification of 2026-01-10 03:00), "
-             "and 1 more; btrfs_to_s3 verify --subvolume data looks again");
+  BOOST_TEST(
+      first_problem(warned) ==
+      "an older backup is damaged: old: missing (quick verification of 2026-01-10 03:00+01), "
+      "and 1 more; `btrfs_to_s3 verify --subvolume data` looks again");
 
   facts.verified->damaged.push_back(
       {"full", verification_kind::deep, at("20260110T020000Z"), "chunk: part 3 differs"});
   const subvolume_health bad = judge_health(facts, rules, zone);
   BOOST_TEST((bad.state == health::critical));
   BOOST_TEST(bad.problems.size() == 2u);
-  BOOST_TEST(first_problem(bad) ==
-             "the last backup rests on a damaged one: full: chunk: part 3 differs (deep "
-             "verification of 2026-01-10 03:00); btrfs_to_s3 verify --deep --subvolume data looks "
-             "again");
+  BOOST_TEST(
+      first_problem(bad) ==
+      "the last backup rests on a damaged one: full: chunk: part 3 differs (deep "
+      "verification of 2026-01-10 03:00+01); `btrfs_to_s3 verify --deep --subvolume data` looks "
+      "again");
 
   status_facts lost = sound();
   lost.verified.emplace();
@@ -191,7 +193,7 @@ BOOST_AUTO_TEST_CASE(what_a_person_should_look_at_is_a_warning) {
          facts.unfinished->began = at("20260115T000000Z");
          facts.unfinished->uploaded_bytes = 1 << 20;
        },
-       "interrupted: full backup begun 2026-01-15 01:00, 1.0 MiB uploaded; the next run goes on "
+       "interrupted: full backup begun 2026-01-15 01:00+01, 1.0 MiB uploaded; the next run goes on "
        "with it"},
       {[](status_facts& facts) { facts.journal_problem = "unreadable"; }, "unreadable"},
       {[](status_facts& facts) { facts.given_up = 2; },

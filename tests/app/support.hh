@@ -8,6 +8,7 @@
 
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -53,6 +54,15 @@ inline std::string content_of(const std::string& path) {
 
 inline void write_file(const std::string& path, std::string_view text) {
   std::ofstream(path, std::ios::binary) << text;
+}
+
+// The document `name` of tests/data/surface is `text`. BTS3_UPDATE_GOLDEN=1 writes it anew.
+inline void check_golden(const std::string& name, const std::string& text) {
+  const std::string path = BTS3_SOURCE_DIR "/tests/data/surface/" + name;
+  if (std::getenv("BTS3_UPDATE_GOLDEN") != nullptr) {
+    write_file(path, text);
+  }
+  BOOST_TEST(text == content_of(path), name);
 }
 
 }  // namespace bts3::testing

@@ -538,7 +538,7 @@ BOOST_AUTO_TEST_CASE(the_record_outlives_damage_and_other_places) {
     bts3::testing::write_file(path, damage);
     const auto read = read_verify_record(made.settings.state_path);
     BOOST_REQUIRE_MESSAGE(!read.has_value(), damage);
-    BOOST_TEST(has(read.error().text(), "run btrfs_to_s3 verify"), read.error().text());
+    BOOST_TEST(has(read.error().text(), "run `btrfs_to_s3 verify`"), read.error().text());
   }
   made.verify(verify_depth::quick);
   BOOST_TEST(made.proof(made.chain[0]).has_value());
@@ -799,8 +799,20 @@ BOOST_AUTO_TEST_CASE(the_outcome_is_json_too) {
   scene made;
   made.store.erase(made.chunk(13, 1));
   verify_command command;
-  const auto json = nlohmann::json::parse(
-      verify_as_json({made.verify(verify_depth::quick)}, command, made.store.steps()));
+  verify_outcome found = made.verify(verify_depth::quick);
+  const auto json = nlohmann::json::parse(verify_as_json({found}, command, made.store.steps()));
+  // What else there may be.
+  found.forgotten = {made.chunk(11, 0)};
+  found.lost = {{"p/lost", "it is gone"}};
+  found.parts_read = 3;
+  found.parts = 9;
+  found.backups[0].archived = "1 of 1 object is archived (GLACIER)";
+  command.depth = verify_depth::sample;
+  verify_outcome none;
+  none.name = "home";
+  none.failure = bts3::engine::error();
+  none.failure->message = "there are no backups";
+  bts3::testing::check_golden("verify.json", verify_as_json({found, none}, command, 12));
   BOOST_TEST(json.at("mode") == "quick");
   const auto& one = json.at("subvolumes").at(0);
   BOOST_TEST(one.at("differs").get<bool>());

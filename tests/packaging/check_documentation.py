@@ -6,6 +6,9 @@
   check_documentation.py ROOT BINARY events       event= names in the code = section EVENTS
   check_documentation.py ROOT BINARY keys         app/config.cc = config.example.toml, of which the page
                                                   btrfs_to_s3.toml(5) is made
+  check_documentation.py ROOT BINARY fields       documents in JSON, as tests/data has them and as the
+                                                  program prints them of mistakes = "Names in JSON" of
+                                                  docs/reference.md
   check_documentation.py ROOT BINARY self-test    each check finds a planted gap in both directions
 """
 import argparse
@@ -13,6 +16,10 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "integration_tests" / "harness"))
+import json_names  # noqa: E402, of the harness, which checks what its cases read with it
 
 PAGE = "docs/man/btrfs_to_s3.1.scd"
 EXAMPLE = "config.example.toml"
@@ -31,6 +38,9 @@ class Tree:
         self.code = {str(path.relative_to(root)): path.read_text(encoding="utf-8")
                      for folder in SOURCES for path in sorted((root / folder).glob("*.cc"))}
         self.helps = {}
+        self.names = json_names.table(root)
+        self.documents = {str(path.relative_to(root)): path.read_text(encoding="utf-8")
+                          for folder in ("surface", "plans") for path in sorted((root / "tests/data" / folder).glob("*.json"))}
 
     def help(self, *command):
         if command not in self.helps:
@@ -159,6 +169,45 @@ def check_keys(tree):
                    f"{EXAMPLE} (of which btrfs_to_s3.toml(5) is made), as a comment and #key = default")
 
 
+# Printed by no test that keeps them; the end-to-end cases check theirs when they read them.
+NOT_KEPT = {"damaged_parts", "dry_run", "kept_snapshot", "links_kept_from_before", "missing", "ready", "thaw_wait_seconds",
+            "transfer_seconds", "verified_by", "all", "subvolume_count"}
+
+
+def printed_of_mistakes(binary):
+    """[(command, document)]: whoever asked for JSON gets it of a wrong configuration or a wrong word, too."""
+    made = []
+    with tempfile.TemporaryDirectory() as directory:
+        broken = pathlib.Path(directory) / "config.toml"
+        broken.write_text("[s3]\nbucket = 5\n", encoding="utf-8")
+        for command in ("backup", "plan", "list", "status", "restore", "thaw", "verify", "prune", "doctor"):
+            more = ["--subvolume", "d"] if command in ("restore", "thaw") else []
+            for words in (["--config", str(broken)], ["--config", "/no/such"], ["--no-such-option"]):
+                run = subprocess.run([binary, command, *more, *words, "--json"], capture_output=True, text=True, timeout=60,
+                                     env={"PATH": "/usr/bin:/bin", "HOME": directory}, check=False)
+                for document in json_names.documents(run.stdout):
+                    made.append((f"{command} {words[0]} {words[-1]}", document))
+                    if not document.get("error") or document.get("exit_status") != run.returncode:
+                        print(f"{command} {' '.join(words)} --json prints no error with its exit status {run.returncode}")
+                        made.append(("", {}))
+    return made
+
+
+def check_fields(tree):
+    documents = [(name, document) for name, text in tree.documents.items() for document in json_names.documents(text)]
+    documents += printed_of_mistakes(tree.binary)
+    wrong = 0
+    for name, document in documents:
+        for problem in json_names.problems(document, tree.names):
+            print(f"{name}: {problem}")
+            wrong += 1
+    known = set().union(*(json_names.names_in(document) for _, document in documents)) | NOT_KEPT
+    for name in sorted(set(tree.names) - known):
+        print(f"{name} is in the table of docs/reference.md, and in no document of tests/data: remove it, or keep one that has it")
+        wrong += 1
+    return wrong
+
+
 def self_test(root, binary):
     """(check, what is changed, from, to): each must give at least one difference."""
     plants = [
@@ -182,6 +231,20 @@ def self_test(root, binary):
         if check(tree) == 0:
             print(f"{check.__name__} does not see {old!r} become {new!r}")
             return 1
+    for old, new in (('"version"', '"edition"'), ('"created_at"', '"time"'), ('"restorable": true', '"restorable": "yes"'),
+                     ("Z\",\n      \"last_full_at", "+01\",\n      \"last_full_at")):
+        tree = Tree(root, binary)
+        if not any(old in text for text in tree.documents.values()):
+            print(f"no document has {old!r} any more; plant another fault")
+            return 1
+        tree.documents = {name: text.replace(old, new) for name, text in tree.documents.items()}
+        if check_fields(tree) == 0:
+            print(f"check_fields does not see {old!r} become {new!r}")
+            return 1
+    tree = Tree(root, binary)
+    tree.names["never_printed"] = "text"
+    if check_fields(tree) != 1:
+        return 1
     tree = Tree(root, binary)
     tree.code["app/new.cc"] = 'log.write(log_level::info, "app", name_of(it), {});'
     return 0 if check_events(tree) == 1 else 1
@@ -192,7 +255,7 @@ def main():
     parser.add_argument("root", type=pathlib.Path)
     parser.add_argument("binary")
     checks = {"commands": check_commands, "exit-status": check_exit_statuses, "events": check_events,
-              "keys": check_keys}
+              "keys": check_keys, "fields": check_fields}
     parser.add_argument("check", choices=[*checks, "self-test"])
     arguments = parser.parse_args()
     if arguments.check == "self-test":

@@ -320,7 +320,7 @@ BOOST_AUTO_TEST_CASE(standard_is_left_out_of_a_thaw_and_another_tier_is_named) {
   const auto bulk =
       here.run(here.store.restore_object(s3::object_key("k"), 1U, s3::retrieval_tier::bulk, {}));
   BOOST_REQUIRE(!bulk.has_value());
-  BOOST_TEST(has(bulk.error().remedy, "restore.restore_tier"));
+  BOOST_TEST(has(bulk.error().remedy, "thaw.tier"));
 }
 
 BOOST_AUTO_TEST_CASE(who_pays_is_told_with_every_request) {

@@ -505,7 +505,7 @@ BOOST_AUTO_TEST_CASE(expedited_for_a_deep_archive_is_refused_before_anything_is_
     const engine::error failure = here.refused();
     BOOST_TEST((failure.why == reason::configuration));
     BOOST_TEST(failure.message.starts_with("deep: Expedited"));
-    BOOST_TEST(failure.remedy.find("restore.restore_tier") != std::string::npos);
+    BOOST_TEST(failure.remedy.find("thaw.tier") != std::string::npos);
     BOOST_TEST(here.store->count("RestoreObject") == 0U);
   }
 }
@@ -532,7 +532,7 @@ BOOST_AUTO_TEST_CASE(days_that_do_not_reach_are_refused_with_the_number_that_doe
   here.options.needed_until = start + days(4) + seconds(1);
   const engine::error failure = here.refused();
   BOOST_TEST((failure.why == reason::configuration));
-  BOOST_TEST(failure.remedy == "set restore.thaw_days to 5 or more");
+  BOOST_TEST(failure.remedy == "set thaw.days to 5 or more");
   here.options.needed_until = wall_time();
   here.options.days = 0;
   BOOST_TEST((here.refused().why == reason::configuration));
