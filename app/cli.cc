@@ -233,6 +233,35 @@ void add_doctor(CLI::App& app, doctor_command& into) {
   app.add_flag("--json", into.json, "As JSON");
 }
 
+void add_init(CLI::App& app, init_command& into) {
+  app.add_option("--subvolume", into.subvolumes,
+                 "What to back up (repeatable); its path, or NAME=PATH")
+      ->type_name("PATH")
+      ->allow_extra_args(false);
+  app.add_option("--snapshots", into.snapshots, "snapshots.base_dir")->type_name("DIR");
+  app.add_option("--endpoint-url", into.endpoint_url, "s3.endpoint_url; \"\" is AWS")
+      ->type_name("URL");
+  app.add_option("--region", into.region, "s3.region")->type_name("NAME");
+  app.add_option("--bucket", into.bucket, "s3.bucket")->type_name("NAME");
+  app.add_option("--prefix", into.prefix, "s3.prefix (default: hosts/ and this host's name)")
+      ->type_name("PREFIX");
+  app.add_option("--storage-class", into.storage_class,
+                 "s3.storage_class_chunks (default: DEEP_ARCHIVE on AWS, else STANDARD)")
+      ->type_name("CLASS");
+  app.add_option("--full-every-days", into.full_every_days, "schedule.full_every_days")
+      ->type_name("N");
+  app.add_option("--incremental-every-days", into.incremental_every_days,
+                 "schedule.incremental_every_days")
+      ->type_name("N");
+  app.add_option("--output", into.output, "The file to write (default: --config's)")
+      ->type_name("FILE");
+  app.add_flag("--write-credentials", into.write_credentials,
+               "Write the keys that were found to /etc/btrfs_to_s3/aws_credentials, for the units");
+  app.add_flag("--yes", into.yes, "Ask nothing; what was not said is the default");
+  app.add_flag("--force", into.force, "Replace a file that is there");
+  app.add_flag("--json", into.json, "What was written, doctor's report and the plan, as JSON");
+}
+
 early_exit misused(const std::string& problem) {
   early_exit end;
   end.status = 2;
@@ -329,6 +358,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   prune_command prune;
   verify_command verify;
   doctor_command doctor;
+  init_command init;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
   app.footer(footer);
@@ -397,6 +427,11 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   add_common(*doctor_app, common);
   add_doctor(*doctor_app, doctor);
 
+  CLI::App* init_app =
+      app.add_subcommand("init", "Ask for a first configuration, check the answers, and write it");
+  add_common(*init_app, common);
+  add_init(*init_app, init);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -448,6 +483,11 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = plan;
   } else if (doctor_app->parsed()) {
     line.command = doctor;
+  } else if (init_app->parsed()) {
+    if (!init.output.empty()) {
+      make_absolute(init.output);
+    }
+    line.command = init;
   } else if (backup.dry_run) {
     plan.subvolumes = backup.subvolumes;
     plan.once = backup.once;

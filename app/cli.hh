@@ -115,10 +115,28 @@ struct doctor_command {
   bool json = false;
 };
 
+// Asks for a first configuration, checks the answers, writes it. What is empty was not said.
+struct init_command {
+  std::vector<std::string> subvolumes;  // PATH, or NAME=PATH
+  std::string snapshots;
+  std::optional<std::string> endpoint_url;  // empty: AWS
+  std::string region;
+  std::string bucket;
+  std::optional<std::string> prefix;
+  std::string storage_class;
+  std::optional<std::int64_t> full_every_days;
+  std::optional<std::int64_t> incremental_every_days;
+  std::string output;              // absolute, where it can be; empty: --config's
+  bool write_credentials = false;  // the keys that were found, for the units
+  bool yes = false;                // ask nothing
+  bool force = false;              // over a file that is there
+  bool json = false;
+};
+
 struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
-               status_command, prune_command, verify_command, doctor_command>
+               status_command, prune_command, verify_command, doctor_command, init_command>
       command;
 };
 

@@ -3,6 +3,7 @@
 #include "app/config.hh"
 #include "app/doctor_command.hh"
 #include "app/exit_status.hh"
+#include "app/init_command.hh"
 #include "app/list_command.hh"
 #include "app/logging.hh"
 #include "app/output.hh"
@@ -108,6 +109,10 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
     auto running = app::run_doctor(with, *doctor);
     co_return co_await std::move(running);
   }
+  if (const auto* init = std::get_if<app::init_command>(&line.command)) {
+    auto running = app::run_init(with, *init);
+    co_return co_await std::move(running);
+  }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));
   co_return co_await std::move(running);
 }
@@ -176,6 +181,7 @@ std::string usual_log_level(const app::command_line& line, const app::config& se
                         std::holds_alternative<app::status_command>(line.command) ||
                         std::holds_alternative<app::plan_command>(line.command) ||
                         std::holds_alternative<app::doctor_command>(line.command) ||
+                        std::holds_alternative<app::init_command>(line.command) ||
                         (backup != nullptr && backup->dry_run);
   return question && settings.log_level == "info" ? "warning" : settings.log_level;
 }

@@ -245,6 +245,9 @@ const backup_selection* selection_of(const command_line& line) {
 }
 
 result<config> settings_for(const command_line& line, const environment_lookup& environment) {
+  if (std::holds_alternative<init_command>(line.command)) {
+    return config();  // there is none yet
+  }
   const backup_selection* const selection = selection_of(line);
   if (selection != nullptr && !selection->from.empty()) {
     return config_of_bucket(*selection, environment);
