@@ -29,8 +29,8 @@ class dialogue {
   engine::task<engine::result<std::string>> ask(std::string question, std::string proposal);
   // "y" or "n", and what they begin; asked again for anything else.
   engine::task<engine::result<bool>> agree(std::string question, bool proposal);
-  // A line that the terminal does not show, and of which no copy stays. Terminal modes are as before
-  // afterwards, however it ends.
+  // A line that the terminal does not show, and of which no copy stays. Terminal modes are as
+  // before afterwards, however it ends.
   engine::task<engine::result<engine::secret_string>> ask_secret(std::string question);
 
  private:

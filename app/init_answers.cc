@@ -76,9 +76,12 @@ init_answers filled(init_answers answers) {
 // What the parser has no words of its own for, or others than those of whoever is asked.
 std::optional<error> own_problem(const init_answers& answers) {
   std::vector<std::pair<const char*, std::string>> texts = {
-      {"snapshots.base_dir", answers.base_dir}, {"s3.endpoint_url", answers.endpoint_url},
-      {"s3.region", answers.region},            {"s3.bucket", answers.bucket},
-      {"s3.prefix", answers.prefix},            {"s3.storage_class_chunks", answers.storage_class},
+      {"snapshots.base_dir", answers.base_dir},
+      {"s3.endpoint_url", answers.endpoint_url},
+      {"s3.region", answers.region},
+      {"s3.bucket", answers.bucket},
+      {"s3.prefix", answers.prefix},
+      {"s3.storage_class_chunks", answers.storage_class},
       {"global.state_path", answers.state_path}};
   for (const subvolume_config& one : answers.subvolumes) {
     texts.emplace_back("subvolumes.paths", one.path);
@@ -126,8 +129,8 @@ std::string unescaped(std::string_view text) {
       return at < text.size() && text[at] >= '0' && text[at] <= '7';
     };
     if (text[i] == '\\' && octal(i + 1) && octal(i + 2) && octal(i + 3)) {
-      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + text[i + 3] -
-                               '0');
+      out +=
+          static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + text[i + 3] - '0');
       i += 3;
     } else {
       out += text[i];
@@ -151,8 +154,8 @@ std::vector<std::string_view> fields_of(std::string_view line) {
 result<subvolume_config> parse_subvolume(std::string_view answer, std::string_view home) {
   subvolume_config one;
   const std::size_t sign = answer.find('=');
-  const bool named = !answer.starts_with('/') && !answer.starts_with('~') &&
-                     sign != std::string_view::npos;
+  const bool named =
+      !answer.starts_with('/') && !answer.starts_with('~') && sign != std::string_view::npos;
   one.path = named ? answer.substr(sign + 1) : answer;
   if ((one.path == "~" || one.path.starts_with("~/")) && home.starts_with('/')) {
     one.path = std::string(home) + one.path.substr(1);
@@ -180,18 +183,18 @@ result<config> configured(const init_answers& answers, const environment_lookup&
   if (!read) {
     return read;
   }
-  const bool same =
-      read->base_dir == answers.base_dir && read->endpoint_url == answers.endpoint_url &&
-      read->region == answers.region && read->bucket == answers.bucket &&
-      read->prefix == answers.prefix && read->storage_class_chunks == answers.storage_class &&
-      read->full_every_days == answers.full_every_days &&
-      read->incremental_every_days == answers.incremental_every_days &&
-      read->state_path == answers.state_path &&
-      std::equal(read->subvolumes.begin(), read->subvolumes.end(), answers.subvolumes.begin(),
-                 answers.subvolumes.end(),
-                 [](const subvolume_config& one, const subvolume_config& other) {
-                   return one.name == other.name && one.path == other.path;
-                 });
+  const bool same = read->base_dir == answers.base_dir &&
+                    read->endpoint_url == answers.endpoint_url && read->region == answers.region &&
+                    read->bucket == answers.bucket && read->prefix == answers.prefix &&
+                    read->storage_class_chunks == answers.storage_class &&
+                    read->full_every_days == answers.full_every_days &&
+                    read->incremental_every_days == answers.incremental_every_days &&
+                    read->state_path == answers.state_path &&
+                    std::equal(read->subvolumes.begin(), read->subvolumes.end(),
+                               answers.subvolumes.begin(), answers.subvolumes.end(),
+                               [](const subvolume_config& one, const subvolume_config& other) {
+                                 return one.name == other.name && one.path == other.path;
+                               });
   if (!same) {
     return refused("an answer would not be read as it was given",
                    "write paths out, without \"~\" and without slashes at their end");
@@ -276,9 +279,8 @@ std::vector<btrfs_mount> btrfs_mounts(std::string_view mountinfo) {
       continue;
     }
     btrfs_mount one{unescaped(fields[4]), unescaped(fields[3])};
-    std::erase_if(found, [&](const btrfs_mount& hidden) {
-      return hidden.mount_point == one.mount_point;
-    });
+    std::erase_if(found,
+                  [&](const btrfs_mount& hidden) { return hidden.mount_point == one.mount_point; });
     if (*(dash + 1) == "btrfs") {
       found.push_back(std::move(one));
     }

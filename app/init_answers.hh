@@ -28,8 +28,8 @@ struct init_answers {
   std::string state_path = "/var/lib/btrfs_to_s3/state.json";  // where the units may write
 };
 
-// "/srv/data", or "NAME=/srv/data". "~/" is put in by `home`, slashes at the end go, and the name is
-// by default the path's last component, "root" for "/". Error (configuration): no absolute path.
+// "/srv/data", or "NAME=/srv/data". "~/" is put in by `home`, slashes at the end go, and the name
+// is by default the path's last component, "root" for "/". Error (configuration): no absolute path.
 engine::result<subvolume_config> parse_subvolume(std::string_view answer, std::string_view home);
 
 // Whether the answers given so far can stand in a configuration: the first error is what its parser

@@ -276,14 +276,21 @@ std::optional<std::string> init_run::lookup(std::string_view name) const {
 }
 
 void init_run::tell(const error& failure) {
-  const std::string text = for_user(failure, ::geteuid()).text();
+  std::string text = for_user(failure, ::geteuid()).text();
+  if (failure.message.starts_with("no S3 credentials found")) {
+    text = std::string("There are no keys for the store in the environment, in ~/.aws, or in ") +
+           s3::unit_credentials_file +
+           ", where root's and the nightly unit's are. Give them here, and they are written there, "
+           "for root alone";
+  }
   _dialogue.say(wrapped(text + ".", 0, terminal_columns(STDERR_FILENO)));
 }
 
 result<void> init_run::check_output() {
   if (!_path.starts_with('/')) {
-    return refused("--output " + _path + " cannot be made absolute", "name it with all its "
-                                                                     "directories");
+    return refused("--output " + _path + " cannot be made absolute",
+                   "name it with all its "
+                   "directories");
   }
   std::error_code code;
   const std::filesystem::path path = _path;
@@ -399,9 +406,9 @@ result<void> init_run::take_offers(const std::string& answer) {
     const auto parsed = std::from_chars(answer.data() + at, answer.data() + end, number);
     auto added = parsed.ec == std::errc() && number >= 1 && number <= _offers.size()
                      ? add_subvolume(_offers[number - 1].path)
-                     : result<void>(refused("there is no subvolume " +
-                                                answer.substr(at, end - at) + " in the list",
-                                            "give numbers of it, or one path"));
+                     : result<void>(refused(
+                           "there is no subvolume " + answer.substr(at, end - at) + " in the list",
+                           "give numbers of it, or one path"));
     if (!added) {
       _answers.subvolumes = std::move(before);
       return added;
@@ -429,10 +436,10 @@ task<result<void>> init_run::ask_subvolumes() {
     }
     _dialogue.say(list);
   }
-  question first{"--subvolume",
-                 _offers.empty() ? "Path of the subvolume to back up"
-                                 : "What to back up: numbers, or a path",
-                 std::move(proposal), &init_run::take_offers};
+  question first{
+      "--subvolume",
+      _offers.empty() ? "Path of the subvolume to back up" : "What to back up: numbers, or a path",
+      std::move(proposal), &init_run::take_offers};
   auto asking = ask(std::move(first));
   if (auto asked = co_await std::move(asking); !asked) {
     co_return asked;
@@ -622,8 +629,8 @@ task<result<void>> init_run::look_at_bucket(const services& here, store_connecti
   }
   _known = names->size();
   if (_asks) {
-    _dialogue.say(wrapped(place + " answers to access key " + who->access_key_id + ", of " +
-                              who->source + ".",
+    _dialogue.say(wrapped(place + " answers to access key " + who->access_key_id +
+                              (_typed ? "" : ", of " + who->source) + ".",
                           0, terminal_columns(STDERR_FILENO)));
     if (_known > 0) {
       _dialogue.say(wrapped("There are backups below it already, of " + names->front() +
@@ -654,6 +661,13 @@ task<result<void>> init_run::look_at_store() {
   auto looked = co_await std::move(looking);
   auto closing = (*connection)->close();
   co_await std::move(closing);
+  if (!looked && _typed) {
+    std::string& said = looked.error().message;
+    constexpr std::string_view from = " from the environment";
+    if (const std::size_t at = said.find(from); at != std::string::npos) {
+      said.replace(at, from.size(), ", as typed");
+    }
+  }
   co_return looked;
 }
 
@@ -672,8 +686,8 @@ task<result<void>> init_run::ask_keys() {
     s3::credentials given;
     given.access_key_id = *id;
     given.secret_access_key = std::move(*secret);
-    auto checked = s3::checked_keys(std::move(given), {"the access key ID",
-                                                       "the secret access key", "the token"});
+    auto checked = s3::checked_keys(std::move(given),
+                                    {"the access key ID", "the secret access key", "the token"});
     if (checked && !checked->access_key_id.empty() && !checked->secret_access_key.empty()) {
       _typed = typed_keys{checked->access_key_id, std::move(checked->secret_access_key)};
       co_return result<void>();
@@ -760,11 +774,11 @@ task<result<void>> init_run::settle_credentials_file() {
   const bool of_units =
       _found && _found->source.find(s3::unit_credentials_file) != std::string::npos;
   if (_command.write_credentials && (there || !lasting)) {
-    co_return refused(
-        there ? std::string(s3::unit_credentials_file) + " exists already"
-              : "the keys that were found are temporary ones, which a file cannot keep",
-        there ? "remove it first, or leave --write-credentials out"
-              : "leave --write-credentials out; docs/security.md has other ways");
+    co_return refused(there
+                          ? std::string(s3::unit_credentials_file) + " exists already"
+                          : "the keys that were found are temporary ones, which a file cannot keep",
+                      there ? "remove it first, or leave --write-credentials out"
+                            : "leave --write-credentials out; docs/security.md has other ways");
   }
   bool wanted = _command.write_credentials;
   if (_asks && !wanted && !there && lasting && !of_units && ::geteuid() == 0) {
@@ -854,8 +868,7 @@ result<void> init_run::write() {
 }
 
 std::vector<std::string> init_run::next_commands(bool ready) const {
-  const std::string with =
-      _path == default_config_path ? "" : " --config " + shell_word(_path);
+  const std::string with = _path == default_config_path ? "" : " --config " + shell_word(_path);
   if (!ready) {
     return {"btrfs_to_s3 doctor" + with};
   }
@@ -875,8 +888,9 @@ task<result<exit_status>> init_run::show_what_follows() {
   const bool hidden =
       _typed && (s3::environment_keys(_with.environment) || _with.environment("AWS_PROFILE") ||
                  _with.environment("AWS_SHARED_CREDENTIALS_FILE"));
-  services here = {_with.loop, _with.log, _with.clock, *settings,
-                   hidden ? _environment : _with.environment, _with.stop};
+  services here = {
+      _with.loop, _with.log, _with.clock, *settings, hidden ? _environment : _with.environment,
+      _with.stop};
   here.line = _with.line;
   here.config_path = _path;
   auto examining = examine(here, doctor_command());
@@ -902,9 +916,8 @@ task<result<exit_status>> init_run::show_what_follows() {
     nlohmann::ordered_json out;
     out["version"] = 1;
     out["config_path"] = _path;
-    out["credentials_path"] = _credentials_text
-                                  ? nlohmann::ordered_json(s3::unit_credentials_file)
-                                  : nlohmann::ordered_json();
+    out["credentials_path"] = _credentials_text ? nlohmann::ordered_json(s3::unit_credentials_file)
+                                                : nlohmann::ordered_json();
     out["doctor"] = nlohmann::ordered_json::parse(doctor_as_json(*report));
     out["plan"] = status ? nlohmann::ordered_json::parse(plan_as_json(planning.planned()))
                          : nlohmann::ordered_json();

@@ -263,8 +263,8 @@ def init_asks_again_until_an_answer_is_right(w):
     assert not output.exists() and not os.path.exists("/etc/btrfs_to_s3/aws_credentials")
 
 
-# In the screens' own namespaces: a host called alpha, an /etc of its own, and no other Btrfs filesystem.
-PREPARED = ("hostname alpha; mount --bind {etc} /etc; for point in $(findmnt -rn -t btrfs -o TARGET); do "
+# In the screens' own namespaces: a host called alpha, an /etc and documents of its own, and no other Btrfs filesystem.
+PREPARED = ("hostname alpha; mount --bind {etc} /etc; mount --bind {etc}/doc /usr/share/doc; for point in $(findmnt -rn -t btrfs -o TARGET); do "
             '[ "$point" = /srv ] || umount -l "$point"; done; ')
 
 
@@ -276,6 +276,12 @@ def screens_of_init_are_as_expected(w):
         etc = w.directory / f"etc-{columns}"
         shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
         folder = etc / "btrfs_to_s3"
+        example = etc / "doc" / "btrfs-to-s3" / "config.toml"
+        example.parent.mkdir(parents=True)
+        example.write_text("# the package's example\n", encoding="ascii")
+        if columns == 160:
+            folder.mkdir()
+            shutil.copy(example, folder)
         with screen(w, columns, environment=keyless(w), prepared=PREPARED.format(etc=etc)) as shown:
             def answer(question, line, shown=shown):
                 shown.wait_for_line(question)
@@ -298,10 +304,10 @@ def screens_of_init_are_as_expected(w):
             answer("Storage class", "")
             answer("Days from", "")
             answer("Days to", "1")
-            shown.wait_for_line("and the keys to")
+            shown.wait_for_line("and the keys.*aws_credentials")
             settle(w, shown, "init", (r"case-\w{12}", lambda _: "case-xxxxxxxxxxxx"),
                    (r"127\.0\.0\.1:\d+", lambda _: "127.0.0.1:ppppp"))
-            assert not folder.exists()
+            assert columns == 160 or not folder.exists()
             shown.tmux("send-keys", "-l", "y")
             shown.keys("Enter")
             text = shown.wait_for_prompt()
@@ -316,3 +322,24 @@ def screens_of_init_are_as_expected(w):
             shown.type("btrfs_to_s3 plan")
             text = shown.wait_for_prompt()
             assert text.rstrip().endswith("[0] #"), text
+
+            # The keys of this shell's environment, for the units; once with options, once asked.
+            keys.unlink()
+            variables = f"AWS_ACCESS_KEY_ID={w.tool.environment['AWS_ACCESS_KEY_ID']} AWS_SECRET_ACCESS_KEY={secret}"
+            words = (f"{variables} btrfs_to_s3 init --force --subvolume /srv/data --bucket {w.bucket.name} "
+                     f"--endpoint-url {w.bucket.endpoint} --region us-east-1 --storage-class STANDARD")
+            shown.type(words + " --yes --write-credentials")
+            assert shown.wait_for_prompt().rstrip().endswith("[0] #"), shown.text()
+            assert f"aws_secret_access_key = {secret}\n" in keys.read_text(encoding="ascii")
+            shown.type(words + " --yes --write-credentials")
+            assert "aws_credentials exists already" in shown.wait_for_prompt(), shown.text()
+            keys.unlink()
+            shown.type(words + " --prefix hosts/beta")
+            answer("Directory", "")
+            answer("Days from", "")
+            answer("Days to", "")
+            answer("Write them there", "")
+            answer("Write /etc", "")
+            assert shown.wait_for_prompt().rstrip().endswith("[0] #"), shown.text()
+            assert stat.S_IMODE(keys.stat().st_mode) == 0o600, keys.stat()
+            assert read(folder / "config.toml")["s3"]["prefix"] == "hosts/beta"

@@ -77,10 +77,29 @@ BOOST_AUTO_TEST_CASE(the_file_gives_the_answers_back) {
 }
 
 BOOST_AUTO_TEST_CASE(hostile_values_come_back_as_they_were) {
-  const std::vector<std::string> hostile = {
-      "a b",           "\"",      "'",    "\\",   "\\\"",       "#",        "a # b", "]",
-      "\\u0041",       "\\n",     "$(x)", "`x`",  "\"\"\"",     "'''",      "{}",    "name = 1",
-      "\xc3\xa4\xc3\xb6", "\xe6\x97\xa5\xe6\x9c\xac", "\xf0\x9f\x92\xbe", "=", "a=b", ",", " leading"};
+  const std::vector<std::string> hostile = {"a b",
+                                            "\"",
+                                            "'",
+                                            "\\",
+                                            "\\\"",
+                                            "#",
+                                            "a # b",
+                                            "]",
+                                            "\\u0041",
+                                            "\\n",
+                                            "$(x)",
+                                            "`x`",
+                                            "\"\"\"",
+                                            "'''",
+                                            "{}",
+                                            "name = 1",
+                                            "\xc3\xa4\xc3\xb6",
+                                            "\xe6\x97\xa5\xe6\x9c\xac",
+                                            "\xf0\x9f\x92\xbe",
+                                            "=",
+                                            "a=b",
+                                            ",",
+                                            " leading"};
   for (const std::string& one : hostile) {
     init_answers answers = good();
     answers.subvolumes = {{one, "/srv/" + one}, {"other " + one, "/mnt/" + one + "/x"}};
