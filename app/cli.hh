@@ -133,10 +133,25 @@ struct init_command {
   bool json = false;
 };
 
+// What a shell may offer for the last word of a line that is being typed. Hidden: `complete --
+// WORD...` is for the shells' completions alone, which so know no option themselves.
+struct complete_command : backup_selection {
+  enum class kind { words, files, directories, subvolumes, times, manifest_keys };
+  struct candidate {
+    std::string word;
+    std::string help;  // may be empty
+  };
+  kind what = kind::words;
+  std::string begin;                  // of the word, as far as it is typed, without `stem`
+  std::string stem;                   // "--at=", which each candidate begins with
+  std::vector<candidate> candidates;  // for `words`, those that begin so
+};
+
 struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
-               status_command, prune_command, verify_command, doctor_command, init_command>
+               status_command, prune_command, verify_command, doctor_command, init_command,
+               complete_command>
       command;
 };
 

@@ -1,5 +1,6 @@
 #include "app/backup_run.hh"
 #include "app/cli.hh"
+#include "app/complete_command.hh"
 #include "app/config.hh"
 #include "app/doctor_command.hh"
 #include "app/exit_status.hh"
@@ -234,6 +235,10 @@ int main(int argc, char** argv) {
     return ended(end->status, nullptr);
   }
   const auto& line = std::get<app::command_line>(parsed);
+  if (const auto* wanted = std::get_if<app::complete_command>(&line.command)) {
+    std::fputs(app::completed(*wanted, line.common, from_environment).c_str(), stdout);
+    return ended(0, nullptr);
+  }
   const app::backup_selection* const selection = app::selection_of(line);
   const bool from_bucket = selection != nullptr && !selection->from.empty();
   const app::environment_lookup environment = app::environment_with_profile(

@@ -40,7 +40,7 @@ class Person:
     Waits are for what comes after what was waited for before. `secrets` must never be shown.
     """
 
-    def __init__(self, command, environment, secrets=(), columns=100):
+    def __init__(self, command, environment, secrets=(), columns=100, directory=None):
         self.master, terminal = pty.openpty()
         self.shown, self.read_to, self.secrets = "", 0, secrets
         try:
@@ -50,8 +50,8 @@ class Person:
             def take_terminal():
                 os.setsid()
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-            self.process = subprocess.Popen(command, env=environment, stdin=terminal, stdout=terminal, stderr=terminal,
-                                            preexec_fn=take_terminal)
+            self.process = subprocess.Popen(command, env=environment, cwd=directory, stdin=terminal, stdout=terminal,
+                                            stderr=terminal, preexec_fn=take_terminal)
         except BaseException:
             os.close(self.master)
             raise
