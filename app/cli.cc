@@ -260,6 +260,35 @@ void add_doctor(CLI::App& app, doctor_command& into) {
   app.add_flag("--json", into.json, "As JSON");
 }
 
+void add_init(CLI::App& app, init_command& into) {
+  app.add_option("--subvolume", into.subvolumes,
+                 "What to back up (repeatable); its path, or NAME=PATH")
+      ->type_name("PATH")
+      ->allow_extra_args(false);
+  app.add_option("--snapshots", into.snapshots, "snapshots.base_dir")->type_name("DIR");
+  app.add_option("--endpoint-url", into.endpoint_url, "s3.endpoint_url; \"\" is AWS")
+      ->type_name("URL");
+  app.add_option("--region", into.region, "s3.region")->type_name("NAME");
+  app.add_option("--bucket", into.bucket, "s3.bucket")->type_name("NAME");
+  app.add_option("--prefix", into.prefix, "s3.prefix (default: hosts/ and this host's name)")
+      ->type_name("PREFIX");
+  app.add_option("--storage-class", into.storage_class,
+                 "s3.storage_class_chunks (default: DEEP_ARCHIVE on AWS, else STANDARD)")
+      ->type_name("CLASS");
+  app.add_option("--full-every-days", into.full_every_days, "schedule.full_every_days")
+      ->type_name("N");
+  app.add_option("--incremental-every-days", into.incremental_every_days,
+                 "schedule.incremental_every_days")
+      ->type_name("N");
+  app.add_option("--output", into.output, "The file to write (default: --config's)")
+      ->type_name("FILE");
+  app.add_flag("--write-credentials", into.write_credentials,
+               "Write the keys that were found to /etc/btrfs_to_s3/aws_credentials, for the units");
+  app.add_flag("--yes", into.yes, "Ask nothing; what was not said is the default");
+  app.add_flag("--force", into.force, "Replace a file that is there");
+  app.add_flag("--json", into.json, "What was written, doctor's report and the plan, as JSON");
+}
+
 early_exit misused(const std::string& problem) {
   early_exit end;
   end.status = 2;
@@ -360,6 +389,146 @@ std::optional<std::string> unknown_command(const CLI::App& app) {
   return std::nullopt;
 }
 
+bool takes_value(const CLI::Option& option) {
+  return option.get_items_expected_max() > 0;
+}
+
+std::string help_line(const std::string& text) {
+  constexpr std::size_t bytes_max = 60;
+  return text.size() <= bytes_max ? text
+                                  : text.substr(0, text.rfind(' ', bytes_max)) + " \xe2\x80\xa6";
+}
+
+// What the value of `option` may be.
+void offer_values(const CLI::Option& option, complete_command& into) {
+  const std::string type = option.get_type_name();  // "NAME", "LEVEL:{debug,info}"
+  const std::string name = option.get_lnames().empty() ? "" : option.get_lnames().front();
+  const std::size_t open = type.find('{');
+  if (open != std::string::npos && type.ends_with('}')) {
+    std::istringstream list(type.substr(open + 1, type.size() - open - 2));
+    for (std::string word; std::getline(list, word, ',');) {
+      into.candidates.push_back({word, ""});
+    }
+  } else if (name == "subvolume" && type == "NAME") {
+    into.what = complete_command::kind::subvolumes;
+  } else if (name == "at") {
+    into.what = complete_command::kind::times;
+  } else if (name == "manifest-key") {
+    into.what = complete_command::kind::manifest_keys;
+  } else if (type == "FILE") {
+    into.what = complete_command::kind::files;
+  } else if (type == "DIR" || type == "PATH") {
+    into.what = complete_command::kind::directories;
+  }
+}
+
+void offer_options(const CLI::App& app, complete_command& into) {
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      into.candidates.push_back({"--" + name, help_line(option->get_description())});
+    }
+  }
+}
+
+// What is told of the place of the backups before the word that is being typed.
+void note(const std::string& option, const std::string& value, common_options& common,
+          complete_command& into) {
+  const std::pair<const char*, std::string*> known[] = {{"--config", &common.config_path},
+                                                        {"--subvolume", &into.subvolume},
+                                                        {"--from", &into.from},
+                                                        {"--region", &into.region},
+                                                        {"--endpoint-url", &into.endpoint_url},
+                                                        {"--profile", &into.profile}};
+  for (const auto& [name, to] : known) {
+    if (option == name) {
+      *to = value;
+    }
+  }
+}
+
+// Bash takes "s3://x" for three words.
+std::vector<std::string> joined_at_colons(const std::vector<std::string>& words) {
+  std::vector<std::string> joined;
+  bool open = false;
+  for (const std::string& word : words) {
+    const bool colon = word == ":" && !joined.empty();
+    if (colon || open) {
+      joined.back() += word;
+    } else {
+      joined.push_back(word);
+    }
+    open = colon;
+  }
+  return joined;
+}
+
+// `words`: what stands behind the program's name, the last of them as far as it is typed. Bash may
+// have split "--at=x" in three.
+command_line completion_of(CLI::App& top, std::vector<std::string> words) {
+  command_line line;
+  complete_command made;
+  std::string last = words.empty() ? std::string() : words.back();
+  if (!words.empty()) {
+    words.pop_back();
+  }
+  const CLI::App* app = &top;
+  const CLI::Option* open = nullptr;  // whose value comes next
+  std::string open_name;
+  for (const std::string& word : joined_at_colons(words)) {
+    if (open != nullptr && word == "=") {
+      continue;
+    }
+    if (open != nullptr) {
+      note(open_name, word, line.common, made);
+      open = nullptr;
+      continue;
+    }
+    const std::size_t sign = word.find('=');
+    open_name = word.substr(0, sign);
+    if (word.starts_with('-')) {
+      open = app->get_option_no_throw(open_name);
+      if (open != nullptr && sign != std::string::npos) {
+        note(open_name, word.substr(sign + 1), line.common, made);
+      }
+      if (open != nullptr && (sign != std::string::npos || !takes_value(*open))) {
+        open = nullptr;
+      }
+    } else if (app == &top) {
+      for (const CLI::App* command : top.get_subcommands([](const CLI::App*) { return true; })) {
+        app = command->get_name() == word ? command : app;
+      }
+    }
+  }
+  const std::size_t sign = last.starts_with("--") ? last.find('=') : std::string::npos;
+  if (open != nullptr && last == "=") {
+    last.clear();
+  } else if (open == nullptr && sign != std::string::npos) {
+    open = app->get_option_no_throw(last.substr(0, sign));
+    made.stem = last.substr(0, sign + 1);
+    last.erase(0, sign + 1);
+    if (open == nullptr || !takes_value(*open)) {
+      line.command = made;
+      return line;
+    }
+  }
+  made.begin = last;
+  if (open != nullptr) {
+    offer_values(*open, made);
+  } else if (app != &top || last.starts_with('-')) {
+    offer_options(*app, made);
+  } else {
+    for (const CLI::App* command : top.get_subcommands([](const CLI::App*) { return true; })) {
+      made.candidates.push_back({command->get_name(), command->get_description()});
+    }
+  }
+  std::erase_if(made.candidates, [&](const complete_command::candidate& one) {
+    return !one.word.starts_with(made.begin);
+  });
+  make_absolute(line.common.config_path);
+  line.command = made;
+  return line;
+}
+
 }  // namespace
 
 std::variant<command_line, early_exit> parse_command_line(int argc, const char* const* argv) {
@@ -373,6 +542,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   prune_command prune;
   verify_command verify;
   doctor_command doctor;
+  init_command init;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
   app.footer(footer);
@@ -443,6 +613,14 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   add_common(*doctor_app, common);
   add_doctor(*doctor_app, doctor);
 
+  CLI::App* init_app =
+      app.add_subcommand("init", "Ask for a first configuration, check the answers, and write it");
+  add_common(*init_app, common);
+  add_init(*init_app, init);
+
+  if (argc > 2 && argv[1] == std::string_view("complete") && argv[2] == std::string_view("--")) {
+    return completion_of(app, {argv + 3, argv + argc});
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -501,6 +679,11 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = plan;
   } else if (doctor_app->parsed()) {
     line.command = doctor;
+  } else if (init_app->parsed()) {
+    if (!init.output.empty()) {
+      make_absolute(init.output);
+    }
+    line.command = init;
   } else if (backup.dry_run) {
     plan.subvolumes = backup.subvolumes;
     plan.once = backup.once;

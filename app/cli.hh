@@ -119,10 +119,43 @@ struct doctor_command {
   bool json = false;
 };
 
+// Asks for a first configuration, checks the answers, writes it. What is empty was not said.
+struct init_command {
+  std::vector<std::string> subvolumes;  // PATH, or NAME=PATH
+  std::string snapshots;
+  std::optional<std::string> endpoint_url;  // empty: AWS
+  std::string region;
+  std::string bucket;
+  std::optional<std::string> prefix;
+  std::string storage_class;
+  std::optional<std::int64_t> full_every_days;
+  std::optional<std::int64_t> incremental_every_days;
+  std::string output;              // absolute, where it can be; empty: --config's
+  bool write_credentials = false;  // the keys that were found, for the units
+  bool yes = false;                // ask nothing
+  bool force = false;              // over a file that is there
+  bool json = false;
+};
+
+// What a shell may offer for the last word of a line that is being typed. Hidden: `complete --
+// WORD...` is for the shells' completions alone, which so know no option themselves.
+struct complete_command : backup_selection {
+  enum class kind { words, files, directories, subvolumes, times, manifest_keys };
+  struct candidate {
+    std::string word;
+    std::string help;  // may be empty
+  };
+  kind what = kind::words;
+  std::string begin;                  // of the word, as far as it is typed, without `stem`
+  std::string stem;                   // "--at=", which each candidate begins with
+  std::vector<candidate> candidates;  // for `words`, those that begin so
+};
+
 struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
-               status_command, prune_command, verify_command, doctor_command>
+               status_command, prune_command, verify_command, doctor_command, init_command,
+               complete_command>
       command;
 };
 

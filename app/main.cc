@@ -1,8 +1,10 @@
 #include "app/backup_run.hh"
 #include "app/cli.hh"
+#include "app/complete_command.hh"
 #include "app/config.hh"
 #include "app/doctor_command.hh"
 #include "app/exit_status.hh"
+#include "app/init_command.hh"
 #include "app/list_command.hh"
 #include "app/logging.hh"
 #include "app/output.hh"
@@ -110,6 +112,10 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
     auto running = app::run_doctor(with, *doctor);
     co_return co_await std::move(running);
   }
+  if (const auto* init = std::get_if<app::init_command>(&line.command)) {
+    auto running = app::run_init(with, *init);
+    co_return co_await std::move(running);
+  }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));
   co_return co_await std::move(running);
 }
@@ -178,12 +184,21 @@ std::string usual_log_level(const app::command_line& line, const app::config& se
                         std::holds_alternative<app::status_command>(line.command) ||
                         std::holds_alternative<app::plan_command>(line.command) ||
                         std::holds_alternative<app::doctor_command>(line.command) ||
+                        std::holds_alternative<app::init_command>(line.command) ||
                         (backup != nullptr && backup->dry_run);
   return question && settings.log_level == "info" ? "warning" : settings.log_level;
 }
 
 bool asks_for_json(const app::command_line& line) {
-  return std::visit([](const auto& command) { return command.json; }, line.command);
+  return std::visit(
+      [](const auto& command) {
+        if constexpr (requires { command.json; }) {
+          return command.json;
+        } else {
+          return false;
+        }
+      },
+      line.command);
 }
 
 // A usage error says nothing else than what is wrong with the words.
@@ -246,6 +261,10 @@ int main(int argc, char** argv) {
     return ended(end_early(*end, argc, argv), nullptr);
   }
   const auto& line = std::get<app::command_line>(parsed);
+  if (const auto* wanted = std::get_if<app::complete_command>(&line.command)) {
+    std::fputs(app::completed(*wanted, line.common, from_environment).c_str(), stdout);
+    return ended(0, nullptr);
+  }
   engine::set_told_place(app::told_place_of(line));
   const app::bucket_place* const place = app::place_in(line);
   const bool from_bucket = place != nullptr && !place->from.empty();

@@ -146,6 +146,20 @@ plan_job::plan_job(const services& with, plan_command command)
 }
 
 task<result<exit_status>> plan_job::run() {
+  auto looking = look();
+  auto status = co_await std::move(looking);
+  if (!status) {
+    co_return status;
+  }
+  if (_command.json) {
+    print_json(plan_as_json(_planned));
+  } else {
+    print_text(plan_as_text(_planned, _zone, terminal_columns(STDOUT_FILENO)));
+  }
+  co_return status;
+}
+
+task<result<exit_status>> plan_job::look() {
   auto chosen = select_subvolumes(_with.settings, _command.subvolumes);
   if (!chosen) {
     co_return std::move(chosen.error());
@@ -244,7 +258,7 @@ task<result<exit_status>> plan_job::run_connected(std::vector<subvolume_config> 
   observer looking(_with, _connection.get(), _state, this_host());
   auto observing = looking.observe_all(std::move(chosen));
   std::vector<observed> views = co_await std::move(observing);
-  std::vector<planned_subvolume> all;
+  std::vector<planned_subvolume>& all = _planned;
   std::size_t failed = 0;
   std::optional<error> first_failure;
   for (observed& one : views) {
@@ -259,11 +273,6 @@ task<result<exit_status>> plan_job::run_connected(std::vector<subvolume_config> 
     const bool bad = !planned.error.empty() || planned.plan.what == planner::action::stop;
     failed += bad ? 1 : 0;
     all.push_back(std::move(planned));
-  }
-  if (_command.json) {
-    print_json(plan_as_json(all));
-  } else {
-    print_text(plan_as_text(all, _zone, terminal_columns(STDOUT_FILENO)));
   }
   if (failed == 0) {
     co_return exit_status::done;

@@ -46,6 +46,10 @@ class plan_job {
   // Prints to standard output. Subvolumes that cannot be planned make it fail as a backup of them
   // would.
   engine::task<engine::result<exit_status>> run();
+  // The same without printing: what run() would end with.
+  engine::task<engine::result<exit_status>> look();
+  // What look() has found.
+  [[nodiscard]] const std::vector<planned_subvolume>& planned() const { return _planned; }
 
  private:
   engine::task<planned_subvolume> plan_one(observed one);
@@ -58,6 +62,7 @@ class plan_job {
   stream_settings _stream;
   std::unique_ptr<store_connection> _connection;
   run_state _state;
+  std::vector<planned_subvolume> _planned;
 };
 
 }  // namespace bts3::app

@@ -250,6 +250,9 @@ const bucket_place* place_in(const command_line& line) {
 }
 
 result<config> settings_for(const command_line& line, const environment_lookup& environment) {
+  if (std::holds_alternative<init_command>(line.command)) {
+    return config();  // there is none yet
+  }
   const bucket_place* const place = place_in(line);
   if (place != nullptr && !place->from.empty()) {
     return config_of_bucket(*place, environment);

@@ -1,6 +1,6 @@
-# The manual pages and the shell completion, made when the program is built: btrfs_to_s3(1) from
-# docs/man, btrfs_to_s3.toml(5) from config.example.toml, the completion from btrfs_to_s3(1).
-option(BTS3_MAN_PAGES "Make the manual pages and the completion (needs scdoc)" ON)
+# The manual pages, made when the program is built: btrfs_to_s3(1) from docs/man, btrfs_to_s3.toml(5)
+# from config.example.toml.
+option(BTS3_MAN_PAGES "Make the manual pages (needs scdoc)" ON)
 if(NOT BTS3_MAN_PAGES)
   return()
 endif()
@@ -33,14 +33,8 @@ add_custom_command(OUTPUT "${made}/btrfs_to_s3.toml.5.scd"
   DEPENDS "${makers}/config_page.awk" config.example.toml "${pages}/btrfs_to_s3.toml.5.scd.in"
   VERBATIM)
 bts3_page(btrfs_to_s3.toml.5 "${made}/btrfs_to_s3.toml.5.scd")
-add_custom_command(OUTPUT "${made}/completion"
-  COMMAND sh -ec "\"$1\" -f \"$2\" \"$3\" >\"$4\"" awk "${BTS3_awk}" "${makers}/completion.awk"
-    "${pages}/btrfs_to_s3.1.scd" "${made}/completion"
-  DEPENDS "${makers}/completion.awk" "${pages}/btrfs_to_s3.1.scd" VERBATIM)
 add_custom_target(documents ALL
-  DEPENDS "${made}/btrfs_to_s3.1.gz" "${made}/btrfs_to_s3.toml.5.gz" "${made}/completion")
+  DEPENDS "${made}/btrfs_to_s3.1.gz" "${made}/btrfs_to_s3.toml.5.gz")
 
 install(FILES "${made}/btrfs_to_s3.1.gz" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 install(FILES "${made}/btrfs_to_s3.toml.5.gz" DESTINATION "${CMAKE_INSTALL_MANDIR}/man5")
-install(FILES "${made}/completion" RENAME btrfs_to_s3
-  DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions")

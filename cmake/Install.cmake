@@ -26,6 +26,20 @@ install(FILES
   systemd/btrfs_to_s3-failure@.service
   DESTINATION "${BTS3_UNIT_DIR}")
 
+# The shells' completions. Debian's zsh looks for those of packages in a place of their own.
+install(FILES cmake/packaging/completion.bash RENAME btrfs_to_s3
+  DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions")
+install(FILES cmake/packaging/completion.fish RENAME btrfs_to_s3.fish
+  DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/fish/vendor_completions.d")
+install(CODE "
+  set(bts3_zsh site-functions)
+  if(\"\${CMAKE_INSTALL_PREFIX}\" STREQUAL \"/usr\")
+    set(bts3_zsh vendor-completions)
+  endif()
+")
+install(FILES cmake/packaging/completion.zsh RENAME _btrfs_to_s3
+  DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/zsh/\${bts3_zsh}")
+
 # The configuration to begin with: the example, less what only its reader can know, and the state
 # where the unit may write. It is refused, key by key, until those are filled in.
 file(READ config.example.toml packaged)

@@ -80,7 +80,7 @@ def run_block(w, room, block):
             refused(bucket, REFUSED[block.user], environment, block.where)
     elif block.archived:
         with archive.archive_before(bucket.endpoint, "/chunk-", polls=1) as (glacier, slow):
-            status, said = room.run(block.script(), {"AWS_ENDPOINT_URL": slow})
+            status, said = room.run(block.script(), {"AWS_ENDPOINT_URL": slow, "BTRFS_TO_S3_S3_ENDPOINT_URL": slow})
             assert glacier.posted, f"{block.where}: nothing was requested from the archive\n{said}"
     else:
         status, said = room.run(block.script())

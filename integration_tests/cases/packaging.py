@@ -3,11 +3,11 @@ import pathlib
 import re
 import subprocess
 import sys
-import tomllib
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import bare_chroot, documents, private_systemd, tool  # noqa: E402
+from harness import bare_chroot, private_systemd, tool  # noqa: E402
+from first_run import answers, init, read  # noqa: E402
 from world import case, dataset  # noqa: E402
 
 CREDENTIALS = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
@@ -28,18 +28,13 @@ def install_units(inside):
     inside.write("/var/log/run", "")
 
 
-def readme_configuration():
-    """What README.md tells people to write: what it says of places has to be right for the unit."""
-    readme = pathlib.Path(__file__).resolve().parents[2] / "README.md"
-    block, = [one for one in documents.blocks(readme.read_text(encoding="utf-8"), readme.name)
-              if one.file == "/etc/btrfs_to_s3/config.toml"]
-    return tomllib.loads(block.text)
-
-
 def configure(w, inside):
     """What an administrator would write; places are the defaults of units and configuration."""
     tables = {name: dict(keys) for name, keys in w.tool.tables.items()}
-    tables["global"] = readme_configuration()["global"]
+    begun = w.directory / "begun.toml"
+    init(w, *answers(w, begun))
+    tables["global"] = read(begun)["global"]  # what `init` says of places has to be right for the unit
+    begun.unlink()
     tables["subvolumes"] = {"paths": ["/srv/data"]}
     del tables["snapshots"]
     inside.write("/etc/btrfs_to_s3/config.toml", tool.toml(tables))

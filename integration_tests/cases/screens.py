@@ -158,7 +158,7 @@ def fill(w, store):
     store.put("hosts/alma/notes.txt", b"notes")
 
 
-def screen(w, columns, *programs):
+def screen(w, columns, *programs, environment=None, prepared=""):
     """A shell that finds `programs` (files, linked) before all others; its directory has host.toml."""
     directory = w.directory / "screens"
     folder = w.directory / ("bin-" + uuid.uuid4().hex[:8])
@@ -168,8 +168,8 @@ def screen(w, columns, *programs):
     for program in programs:
         (folder / program.name).symlink_to(program)
     (directory / "host.toml").write_text(tool.toml(w.tool.tables), encoding="utf-8")
-    return tmux.screen(directory, columns, w.mount, {**w.tool.environment, "TZ": "UTC0",
-                                                     "PATH": f"{folder}:{w.tool.environment['PATH']}"})
+    return tmux.screen(directory, columns, w.mount, {**(environment or w.tool.environment), "TZ": "UTC0",
+                                                     "PATH": f"{folder}:{w.tool.environment['PATH']}"}, prepared)
 
 
 @contextlib.contextmanager

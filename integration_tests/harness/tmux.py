@@ -63,10 +63,10 @@ class Screen:
         return subprocess.run(["tmux", "-u", "-S", str(self.socket), *arguments], check=True, capture_output=True,
                               text=True, timeout=30, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}).stdout
 
-    def start(self, mount, directory, environment):
+    def start(self, mount, directory, environment, prepared):
         shell = ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), r"PS1=[$?] \$ ",
                  "TERM=screen-256color", "bash", "--norc", "--noprofile", "-i"]
-        subprocess.run(["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /srv && exec "$@"', str(mount),
+        subprocess.run(["unshare", "--mount", "--uts", "sh", "-ec", f'mount --bind "$0" /srv; {prepared} exec "$@"', str(mount),
                         "tmux", "-u", "-S", str(self.socket), "-f", str(self.file), "new-session", "-d",
                         "-x", str(self.columns), "-y", str(ROWS[self.columns]), "-c", str(directory), *shell],
                        check=True, capture_output=True, timeout=30, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"})
@@ -132,13 +132,13 @@ class Screen:
 
 
 @contextlib.contextmanager
-def screen(directory, columns, mount, environment):
-    """A shell in `directory` that has printed its prompt."""
+def screen(directory, columns, mount, environment, prepared=""):
+    """A shell in `directory` that has printed its prompt. `prepared`: lines of a shell, for more in its namespaces."""
     if missing := missing_programs():
         raise AssertionError(f"not installed: {' '.join(missing)}; run: tests/install_dependencies.sh integration")
     made = Screen(directory, columns, f"{columns}-{time.monotonic_ns()}")
     try:
-        made.start(mount, directory, environment)
+        made.start(mount, directory, environment, prepared)
         yield made
     finally:
         made.end()

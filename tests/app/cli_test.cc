@@ -26,7 +26,7 @@ command_line accepted(std::vector<const char*> words) {
 }
 
 constexpr const char* commands[] = {"backup", "plan",  "list",   "status", "restore",
-                                    "thaw",   "prune", "verify", "doctor"};
+                                    "thaw",   "prune", "verify", "doctor", "init"};
 
 // In a directory that is not there any more, until its end.
 class removed_directory {
@@ -136,6 +136,23 @@ BOOST_AUTO_TEST_CASE(backup_takes_its_flags_and_several_subvolumes) {
   BOOST_TEST((backup.adopt && backup.once && backup.no_s3 && !backup.full));
   const std::vector<std::string> names = {"a", "b"};
   BOOST_TEST(backup.subvolumes == names, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(init_takes_what_was_said_and_nothing_else) {
+  const auto none = std::get<init_command>(accepted({"init"}).command);
+  BOOST_TEST(
+      (none.subvolumes.empty() && none.bucket.empty() && !none.prefix && !none.endpoint_url));
+  BOOST_TEST((!none.yes && !none.force && !none.json && !none.write_credentials));
+  const auto all =
+      std::get<init_command>(accepted({"init", "--subvolume", "/a", "--subvolume", "b=/c",
+                                       "--prefix", "", "--endpoint-url", "", "--output", "x.toml",
+                                       "--full-every-days", "30", "--yes", "--force"})
+                                 .command);
+  const std::vector<std::string> paths = {"/a", "b=/c"};
+  BOOST_TEST(all.subvolumes == paths, boost::test_tools::per_element());
+  BOOST_TEST((all.prefix == "" && all.endpoint_url == "" && all.full_every_days == 30));
+  BOOST_TEST((all.output.starts_with('/') && all.output.ends_with("/x.toml")));
+  BOOST_TEST(ended({"init", "--full-every-days", "often"}).status == 2);
 }
 
 BOOST_AUTO_TEST_CASE(doctor_writes_unless_it_must_not) {

@@ -1,24 +1,14 @@
 #!/usr/bin/python3
 """What is made of the documentation's sources holds all of it:  check_made.py ROOT DIR
 
-DIR has the manual pages as installed, and the completion, which bash is asked to use.
+DIR has the manual pages as installed.
 """
 import gzip
 import pathlib
 import re
-import subprocess
 import sys
 
-from check_documentation import PAGE, entries, example_keys, page_options, section
-
-
-def complete(script, *words):
-    """What bash offers after these words; the last is the one being written."""
-    text = ('source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _btrfs_to_s3; '
-            'printf "%s\\n" "${COMPREPLY[@]}"')
-    done = subprocess.run(["bash", "-uc", text, str(script), "btrfs_to_s3", *words], capture_output=True, text=True,
-                          check=True, timeout=60)
-    return set(done.stdout.split())
+from check_documentation import PAGE, entries, example_keys, section
 
 
 def main():
@@ -41,18 +31,6 @@ def main():
         table, name = key.split(".")
         expect(re.search(rf'^\.SS \[{table}\]$', fifth, re.MULTILINE), f"btrfs_to_s3.toml.5 lacks the table {table}")
         expect(f"\\fB{name}\\fR (" in fifth, f"btrfs_to_s3.toml.5 lacks the key {key}")
-
-    script = made / "completion"
-    common = set(page_options(section(page, "OPTIONS")))
-    parts = dict(re.findall(r"^## ([a-z]+)\n(.*?)(?=^## |\Z)", section(page, "COMMANDS"), re.MULTILINE | re.DOTALL))
-    expect(complete(script, "") == common | set(parts), "the completion offers other commands than the page has")
-    for command, text in parts.items():
-        offered = complete(script, command, "--")
-        expect(offered == common | set(page_options(text)), f"the completion of {command} offers {sorted(offered)}")
-        expect(complete(script, "--log-format", "json", command, "--") == offered, f"{command} after an option")
-    expect(complete(script, "backup", "--log-level", "w") == {"warning"}, "values of --log-level")
-    expect(complete(script, "--config", str(root / "CHANGE")) == {str(root / "CHANGELOG.md")}, "files for --config")
-    expect(complete(script, "restore", "--target", str(root / "eng")) == {str(root / "engine")}, "folders for --target")
     print("\n".join(wrong))
     return 1 if wrong else 0
 
