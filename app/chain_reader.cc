@@ -124,6 +124,7 @@ task<result<std::vector<chain_link>>> read_chain(manifest_reader reader,
                                                  std::vector<std::string> places) {
   std::vector<chain_link> chain;
   std::set<std::string> seen;
+  std::uint64_t bytes = 0;
   std::string missing = "there is no manifest at " + places.front();
   for (;;) {
     if (chain.size() == links_max) {
@@ -142,6 +143,10 @@ task<result<std::vector<chain_link>>> read_chain(manifest_reader reader,
     }
     if (!chain.empty() && link->value.subvolume != chain.back().value.subvolume) {
       co_return broken_chain(link->key, "it belongs to subvolume " + link->value.subvolume);
+    }
+    bytes += link->value.total_bytes;  // neither is more than 2^60
+    if (bytes > planner::stream_bytes_max) {
+      co_return broken_chain(link->key, "its chain's streams are larger together than there is");
     }
     chain.push_back(std::move(*link));
     const chain_link& child = chain.back();

@@ -43,6 +43,15 @@ Number number_of(const json& in, const char* field,
   return whole_number_in<Number>(in.at(field), most).value();
 }
 
+// The same for a size, which is never nothing.
+std::uint64_t size_of(const json& in, const char* field, std::uint64_t most) {
+  const auto size = number_of<std::uint64_t>(in, field, most);
+  if (size == 0) {
+    throw std::bad_optional_access();
+  }
+  return size;
+}
+
 error damaged(const std::string& path, const std::string& what) {
   error failure;
   failure.why = engine::reason::protocol;
@@ -127,8 +136,8 @@ backup_intent intent_from(const json& in) {
   intent.bucket = in.at("bucket").get<std::string>();
   intent.protocol = number_of<std::uint16_t>(in, "protocol", protocol_max);
   intent.compressed_data = in.at("compressed_data").get<bool>();
-  intent.part_size = number_of<std::uint64_t>(in, "part_size");
-  intent.chunk_size = number_of<std::uint64_t>(in, "chunk_size");
+  intent.part_size = size_of(in, "part_size", planner::part_bytes_max);
+  intent.chunk_size = size_of(in, "chunk_size", planner::chunk_bytes_max);
   intent.local_only = in.at("local_only").get<bool>();
   return intent;
 }
@@ -167,7 +176,7 @@ bool apply(const json& in, journal_record& to) {
     note_written_as(in, chunk);
   } else if (event == "part") {
     journalled_part part;
-    part.size = number_of<std::uint64_t>(in, "size");
+    part.size = size_of(in, "size", planner::part_bytes_max);
     part.etag = in.at("etag").get<std::string>();
     part.crc32 = number_of<std::uint32_t>(in, "crc32");
     if (in.contains("state")) {
@@ -176,7 +185,7 @@ bool apply(const json& in, journal_record& to) {
     part.digest = state_from(in, "digest");
     chunk.parts[number_of<std::uint32_t>(in, "part", parts_max)] = std::move(part);
   } else if (event == "whole") {
-    chunk.size = number_of<std::uint64_t>(in, "size");
+    chunk.size = size_of(in, "size", planner::chunk_bytes_max);
     chunk.sha256 = in.at("sha256").get<std::string>();
     note_written_as(in, chunk);
   } else if (event == "stored") {

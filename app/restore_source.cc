@@ -98,8 +98,8 @@ std::optional<timestamp> end_of_day(std::tm day) {
   return timestamp(std::chrono::sys_seconds(std::chrono::seconds(next - 1)));
 }
 
-// "2026-01-02", "2026-01-02 03:04[:05]" in the zone of TZ; the last second of what is named.
-std::optional<timestamp> parse_local(std::string_view text) {
+// What is named in the zone of TZ, see parse_local(), in whichever year.
+std::optional<timestamp> local_time(std::string_view text) {
   std::tm wanted{};
   int day_end = -1;
   int minute_end = -1;
@@ -123,6 +123,21 @@ std::optional<timestamp> parse_local(std::string_view text) {
                  : std::nullopt;
   }
   return std::nullopt;
+}
+
+// "2026-01-02", "2026-01-02 03:04[:05]" in the zone of TZ; the last second of what is named. Of the
+// years that times in UTC may be of.
+std::optional<timestamp> parse_local(std::string_view text) {
+  // sscanf() would take blanks and signs before each number.
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const bool mark = text[at] == ' ' || text[at] == '-' || text[at] == ':';
+    const bool after_digit = at > 0 && text[at - 1] >= '0' && text[at - 1] <= '9';
+    if ((mark && !after_digit) || text[at] == '+') {
+      return std::nullopt;
+    }
+  }
+  const auto named = local_time(text);
+  return named ? timestamp::parse(named->rfc3339()) : std::nullopt;
 }
 
 // "2026-01-02T03:04", also with a blank, of which the whole minute is meant; else `text` as it is.

@@ -4,10 +4,13 @@
 #include "s3/credential_process.hh"
 #include "s3/instance_metadata.hh"
 #include "s3/sts.hh"
+#include "s3/xml.hh"
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -37,11 +40,30 @@ std::string trail(const std::vector<std::string>& visited) {
   return text;
 }
 
-role_request role_of(const shared_profiles& profiles, const std::string& profile) {
+// In seconds, as STS takes it ("AssumeRole", AWS Security Token Service API Reference).
+constexpr unsigned session_seconds_min = 900;
+constexpr unsigned session_seconds_max = 43'200;
+
+bool is_session_length(const std::string& text) {
+  unsigned seconds = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, seconds);
+  return parsed.ec == std::errc() && parsed.ptr == end && seconds >= session_seconds_min &&
+         seconds <= session_seconds_max;
+}
+
+result<role_request> role_of(const shared_profiles& profiles, const std::string& profile) {
   role_request wanted;
   wanted.role_arn = profiles.setting(profile, "role_arn");
   wanted.session_name = profiles.setting(profile, "role_session_name");
   wanted.duration_seconds = profiles.setting(profile, "duration_seconds");
+  if (!wanted.duration_seconds.empty() && !is_session_length(wanted.duration_seconds)) {
+    return unusable(profiles.where(profile, "duration_seconds") +
+                        ": duration_seconds = " + one_line(wanted.duration_seconds) +
+                        " is no length of a role's session",
+                    "write seconds, from " + std::to_string(session_seconds_min) + " to " +
+                        std::to_string(session_seconds_max) + ", or leave it out (an hour)");
+  }
   wanted.external_id = profiles.setting(profile, "external_id");
   wanted.region = profiles.setting(profile, "region");
   wanted.source = "role " + wanted.role_arn + " of " + profiles.where(profile, "role_arn");
@@ -92,7 +114,11 @@ task<result<credentials>> role_from_source(const source_context& with,
                                            const shared_profiles& profiles, std::string profile,
                                            std::vector<std::string> visited,
                                            engine::stop_token stop) {
-  role_request wanted = role_of(profiles, profile);
+  auto role = role_of(profiles, profile);
+  if (!role) {
+    co_return std::move(role.error());
+  }
+  role_request wanted = std::move(*role);
   const std::string where = profiles.where(profile, "role_arn");
   const std::string from = profiles.setting(profile, "source_profile");
   const std::string named = profiles.setting(profile, "credential_source");
@@ -145,8 +171,11 @@ task<result<credentials>> resolve(const source_context& with, const shared_profi
                              " has web_identity_token_file without role_arn",
                          "set role_arn too, or neither of the two");
     }
-    auto assuming =
-        assume_role_with_web_identity(with, role_of(profiles, profile), token_file, stop);
+    auto role = role_of(profiles, profile);
+    if (!role) {
+      co_return std::move(role.error());
+    }
+    auto assuming = assume_role_with_web_identity(with, std::move(*role), token_file, stop);
     co_return co_await std::move(assuming);
   }
   if (has_role) {

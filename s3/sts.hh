@@ -19,7 +19,7 @@ namespace bts3::s3 {
 struct role_request {
   std::string role_arn;
   std::string session_name;      // empty: "btrfs_to_s3-" and the time
-  std::string duration_seconds;  // empty: the default
+  std::string duration_seconds;  // empty: the default; else 900 to 43200
   std::string external_id;       // assume_role() only; empty: none
   std::string region;            // empty: find_region(), else the context's
   std::string source;            // names it in messages and becomes credentials::source

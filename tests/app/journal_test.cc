@@ -264,6 +264,14 @@ BOOST_AUTO_TEST_CASE(a_number_that_cannot_be_is_damage_and_not_another_number) {
   }
   write_file(path, all + "{\"event\":\"part\",\"chunk\":5,\"part\":10000" + note);
   BOOST_TEST(read_journal(path).has_value(), error_text(read_journal(path)));
+  // Sizes that no part, no chunk and no configuration has.
+  for (const char* field : {"\"part_size\":", "\"chunk_size\":", "\"size\":"}) {
+    for (const char* number : {"0", "18446744073709551615", "9223372036854775808"}) {
+      const std::size_t from = all.rfind(field) + std::string(field).size();
+      write_file(path, all.substr(0, from) + number + all.substr(all.find_first_of(",}", from)));
+      BOOST_TEST(!read_journal(path).has_value(), field << number);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_full_disk_ends_the_journal_and_not_the_backup) {

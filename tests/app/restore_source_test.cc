@@ -95,6 +95,19 @@ BOOST_AUTO_TEST_CASE(a_point_in_time_is_read_in_every_form) {
   }
 }
 
+// Days of local time have the bounds of times in UTC: nothing calculates with the year 9999.
+BOOST_AUTO_TEST_CASE(a_day_is_of_the_years_that_backups_can_be_of_however_it_is_written) {
+  const zone berlin("CET-1CEST,M3.5.0,M10.5.0/3");
+  BOOST_TEST(meant("1970-01-02") == "1970-01-02T22:59:59Z");
+  BOOST_TEST(meant("2199-12-31") == "2199-12-31T22:59:59Z");
+  for (const char* wrong :
+       {"1969-12-31", "2200-01-01", "9999-12-31", "9999-12-31 23:59", "9999-12-31 23:59:59",
+        "0001-01-01", "-001-01-01", "1816-03-29 05:56", "2026-+1-02", "2026- 1- 2",
+        "9999-12-31T23:59:59Z", "9999-12-31T23:59:59+01:00"}) {
+    BOOST_TEST(meant(wrong) == "refused", wrong);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_bucket_alone_makes_a_configuration) {
   restore_command command;
   command.from = "s3://bucket/hosts/alpha/";
@@ -336,6 +349,48 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_is_not_there_can_be_found_with_list) {
                                           bts3::engine::stop_token()));
   BOOST_TEST(error_text(chain) ==
              "there is no manifest at p/no-such; `btrfs_to_s3 list` shows the keys");
+}
+
+// Seventeen of the largest streams that a manifest may tell of make nothing in 64 bits.
+BOOST_AUTO_TEST_CASE(a_chain_that_is_larger_than_anything_is_not_taken_for_a_small_one) {
+  auto loop = bts3::engine::testing::make_reactor();
+  memory_store store(*loop);
+  const auto key = [](int at) {
+    const std::string folder = at == 0 ? "full" : "incremental";
+    return "p/subvol/data/" + folder + "/manifest-202601" + (at < 9 ? "0" : "") +
+           std::to_string(at + 1) + "T000000Z.json";
+  };
+  constexpr int links = 17;
+  for (int at = 0; at < links; ++at) {
+    bts3::planner::manifest made;
+    made.subvolume = "data";
+    made.kind = at == 0 ? bts3::planner::backup_kind::full : bts3::planner::backup_kind::incremental;
+    made.created_at = *timestamp::parse(key(at).substr(key(at).size() - 21, 16));
+    made.snapshot.name = "data__" + made.created_at.compact() + "__full";
+    made.snapshot.path = "/s/" + made.snapshot.name;
+    if (at > 0) {
+      made.parent_manifest = key(at - 1);
+    }
+    for (int index = 0; index < 1024; ++index) {
+      bts3::planner::chunk_record chunk;
+      chunk.key = "p/subvol/data/full/chunk-" + std::to_string(index) + ".bin";
+      chunk.size = bts3::planner::chunk_bytes_max;
+      chunk.sha256 = std::string(64, '0');
+      made.chunks.push_back(chunk);
+      made.total_bytes += chunk.size;
+    }
+    BOOST_REQUIRE(made.total_bytes == bts3::planner::stream_bytes_max);
+    store.put(key(at), bts3::planner::write_manifest(made));
+  }
+  const auto read = [&](int from) {
+    return loop->run(read_chain(store, {key(from)}, manifest_bound::of_host(config()),
+                                bts3::engine::stop_token()));
+  };
+  BOOST_TEST(read(0).has_value(), error_text(read(0)));
+  const auto chain = read(links - 1);
+  BOOST_TEST(!chain.has_value());
+  BOOST_TEST(error_text(chain).find("larger together than") != std::string::npos,
+             error_text(chain));
 }
 
 BOOST_AUTO_TEST_CASE(where_there_is_no_backup_the_folders_tell_where_to_look) {

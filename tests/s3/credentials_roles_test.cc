@@ -259,6 +259,33 @@ BOOST_AUTO_TEST_CASE(a_clock_that_is_off_is_corrected) {
   BOOST_TEST(sts.server.requests().size() == 4U);
 }
 
+// STS takes a quarter of an hour to twelve hours, in seconds.
+BOOST_AUTO_TEST_CASE(a_session_is_as_long_as_sts_takes_or_not_asked_for) {
+  const std::string role =
+      "[default]\naws_access_key_id=AKID\naws_secret_access_key=s\nrole_arn=arn:R\n"
+      "source_profile=default\nduration_seconds = ";
+  for (const char* wrong : {"12h", "899", "43201", "-1", "3600.5", "99999999999999999999", "+900"}) {
+    token_service sts;
+    credential_scene here;
+    use(here, sts);
+    const std::string file = here.write(".aws/config", role + wrong + "\n");
+    const engine::error failure = here.failure();
+    BOOST_TEST(contains(failure.message, std::string("duration_seconds = ") + wrong),
+               failure.message);
+    BOOST_TEST(contains(failure.remedy, "from 900 to 43200"), failure.remedy);
+    BOOST_TEST((failure.what_now == disposition::fail));
+    BOOST_TEST(sts.server.requests().empty());
+  }
+  for (const char* right : {"900", "43200"}) {
+    token_service sts;
+    credential_scene here;
+    use(here, sts);
+    here.write(".aws/config", role + right + "\n");
+    BOOST_TEST(here.found() == "ASIAR/secret/to&ken");
+    BOOST_TEST(sts.server.requests().at(0).field("DurationSeconds") == right);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(roles_can_lead_to_roles_and_begin_anywhere) {
   token_service sts;
   credential_scene here;
