@@ -1,7 +1,7 @@
 #include "app/retired.hh"
 
-#include "app/backup_job.hh"
 #include "app/journal.hh"
+#include "app/selection.hh"
 #include "app/state_store.hh"
 #include "app/subvolume_name.hh"
 #include "planner/keys.hh"
