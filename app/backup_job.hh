@@ -159,11 +159,4 @@ class backup_job {
 void begin_report(run_report& report, const config& settings,
                   const std::vector<subvolume_config>& chosen, const run_state& state);
 
-// The configured subvolumes that `names` names, all when it is empty; an unknown name is an error.
-engine::result<std::vector<subvolume_config>> select_subvolumes(
-    const config& settings, const std::vector<std::string>& names);
-
-// The schedule of the configuration and the options of the command.
-planner::policy policy_of(const config& settings, bool regardless_of_due, bool adopt);
-
 }  // namespace bts3::app

@@ -7,6 +7,7 @@
 #include "app/run_figures.hh"
 #include "app/run_lock.hh"
 #include "app/run_report.hh"
+#include "app/selection.hh"
 #include "app/signals.hh"
 #include "app/standstill.hh"
 

@@ -7,11 +7,11 @@
 // as a string.
 #pragma once
 
+#include "app/environment.hh"
 #include "engine/result.hh"
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -117,9 +117,6 @@ struct config {
   [[nodiscard]] static std::uint64_t memory_for(std::size_t parts_in_flight,
                                                 std::uint64_t part_bytes);
 };
-
-// Looks up a variable of the environment; nullopt when it is not set.
-using environment_lookup = std::function<std::optional<std::string>(std::string_view)>;
 
 // Reads and checks `path`, which must be absolute. Every problem found is named in the one error
 // (reason configuration; `not_found` where there is no such file).

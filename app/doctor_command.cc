@@ -1,11 +1,11 @@
 #include "app/doctor_command.hh"
 
-#include "app/backup_job.hh"
 #include "app/doctor_host.hh"
 #include "app/doctor_store.hh"
 #include "app/nested_subvolumes.hh"
 #include "app/output.hh"
 #include "app/retired.hh"
+#include "app/selection.hh"
 #include "app/text_table.hh"
 #include "engine/told_command.hh"
 

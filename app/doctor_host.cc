@@ -2,7 +2,6 @@
 
 #include "app/human_units.hh"
 #include "app/nested_subvolumes.hh"
-#include "app/prune_job.hh"
 #include "app/restore_prices.hh"
 #include "app/run_lock.hh"
 #include "app/source_path.hh"

@@ -1,11 +1,10 @@
 #include "app/doctor_store.hh"
 
-#include "app/backup_job.hh"
 #include "app/chain_reader.hh"
 #include "app/doctor_probe.hh"
 #include "app/human_units.hh"
 #include "app/journal.hh"
-#include "app/prune_job.hh"
+#include "app/selection.hh"
 #include "app/state_store.hh"
 #include "app/unfinished.hh"
 #include "engine/assert.hh"

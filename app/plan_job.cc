@@ -1,9 +1,9 @@
 #include "app/plan_job.hh"
 
-#include "app/backup_job.hh"
 #include "app/human_units.hh"
 #include "app/nested_subvolumes.hh"
 #include "app/output.hh"
+#include "app/selection.hh"
 #include "app/text_table.hh"
 #include "btrfs/size_estimate.hh"
 #include "planner/keys.hh"

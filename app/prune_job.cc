@@ -1,6 +1,5 @@
 #include "app/prune_job.hh"
 
-#include "app/backup_job.hh"
 #include "app/bucket_inventory.hh"
 #include "app/chain_reader.hh"
 #include "app/journal.hh"
@@ -10,6 +9,7 @@
 #include "app/retired.hh"
 #include "app/run_lock.hh"
 #include "app/state_store.hh"
+#include "app/unfinished.hh"
 #include "engine/assert.hh"
 #include "engine/async_scope.hh"
 #include "engine/offload.hh"
@@ -60,31 +60,6 @@ error pointer_moved(const std::string& key) {
 }
 
 }  // namespace
-
-result<std::set<planner::timestamp>> backups_in_the_making(const services& with) {
-  auto paths = list_journals(with.settings.state_path);
-  if (!paths) {
-    return std::move(paths.error());
-  }
-  std::set<planner::timestamp> times;
-  for (const std::string& path : *paths) {
-    auto record = read_journal(path);
-    if (!record) {
-      error failure = std::move(record.error());
-      failure.remedy = "run `" + engine::told_command("backup") + "` first, which settles journals";
-      return failure;
-    }
-    if (*record) {
-      times.insert((*record)->intent.when);
-    }
-  }
-  return times;
-}
-
-std::chrono::seconds orphan_grace(const config& settings) {
-  return std::max(planner::prune_policy().grace,
-                  std::chrono::ceil<std::chrono::seconds>(settings.resume_for));
-}
 
 // What is deleted together: a generation, or all orphans.
 struct subvolume_pruner::group {

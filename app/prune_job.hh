@@ -44,14 +44,6 @@ namespace bts3::app {
 // something could not be deleted, make the exit status `partly`, or `failed` when all do.
 engine::task<engine::result<exit_status>> run_prune(const services& with, prune_command command);
 
-// Times of all backups in the making on this host, by its journals, those set aside included. A
-// journal that cannot be read is an error: what it protects is not known.
-engine::result<std::set<planner::timestamp>> backups_in_the_making(const services& with);
-
-// How old what no backup names must be to be an orphan: what a backup may still be resumed from is
-// none.
-std::chrono::seconds orphan_grace(const config& settings);
-
 // One subvolume. References must outlive it.
 class subvolume_pruner {
  public:

@@ -1,8 +1,8 @@
 #include "app/retired.hh"
 
-#include "app/backup_job.hh"
 #include "app/journal.hh"
 #include "app/restore_source.hh"
+#include "app/selection.hh"
 #include "app/state_store.hh"
 #include "app/subvolume_name.hh"
 #include "engine/told_command.hh"

@@ -6,7 +6,7 @@
 // here ever makes a run fail or wait: what the manager cannot take is dropped, and said once.
 #pragma once
 
-#include "app/config.hh"
+#include "app/environment.hh"
 #include "engine/log_sink.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"

@@ -1,6 +1,5 @@
 #include "app/status_command.hh"
 
-#include "app/backup_job.hh"
 #include "app/human_units.hh"
 #include "app/nested_subvolumes.hh"
 #include "app/observer.hh"
@@ -8,6 +7,7 @@
 #include "app/retired.hh"
 #include "app/rights.hh"
 #include "app/run_lock.hh"
+#include "app/selection.hh"
 #include "app/text_table.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"

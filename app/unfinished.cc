@@ -2,7 +2,9 @@
 
 #include "app/second_look.hh"
 #include "engine/offload.hh"
+#include "engine/told_command.hh"
 #include "planner/keys.hh"
+#include "planner/prune.hh"
 
 #include <algorithm>
 #include <cerrno>
@@ -300,6 +302,31 @@ stream_settings stream_settings_of(const config& settings, const btrfs::capabili
   }
   made.compressed_data = made.protocol == 2 && settings.compressed_data != "false";
   return made;
+}
+
+result<std::set<planner::timestamp>> backups_in_the_making(const services& with) {
+  auto paths = list_journals(with.settings.state_path);
+  if (!paths) {
+    return std::move(paths.error());
+  }
+  std::set<planner::timestamp> times;
+  for (const std::string& path : *paths) {
+    auto record = read_journal(path);
+    if (!record) {
+      error failure = std::move(record.error());
+      failure.remedy = "run `" + engine::told_command("backup") + "` first, which settles journals";
+      return failure;
+    }
+    if (*record) {
+      times.insert((*record)->intent.when);
+    }
+  }
+  return times;
+}
+
+std::chrono::seconds orphan_grace(const config& settings) {
+  return std::max(planner::prune_policy().grace,
+                  std::chrono::ceil<std::chrono::seconds>(settings.resume_for));
 }
 
 std::string place_problem(const services& with, const journal_record& record) {

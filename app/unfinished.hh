@@ -5,9 +5,12 @@
 #include "app/observer.hh"
 #include "app/services.hh"
 #include "btrfs/processes.hh"
+#include "planner/timestamp.hh"
 #include "planner/unfinished.hh"
 
+#include <chrono>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace bts3::app {
@@ -30,6 +33,14 @@ struct unfinished_finding {
 
 // Whether the journal's endpoint, bucket and keys are the configured ones; empty when they are.
 std::string place_problem(const services& with, const journal_record& record);
+
+// Times of all backups in the making on this host, by its journals, those set aside included. A
+// journal that cannot be read is an error: what it protects is not known.
+engine::result<std::set<planner::timestamp>> backups_in_the_making(const services& with);
+
+// How old what no backup names must be to be an orphan: what a backup may still be resumed from is
+// none.
+std::chrono::seconds orphan_grace(const config& settings);
 
 // Looks at the place that `connection` leads to, which must be the journal's, and at the local
 // snapshot. `view`: of the same subvolume; null when it is not configured or its place differs.

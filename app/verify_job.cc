@@ -1,6 +1,5 @@
 #include "app/verify_job.hh"
 
-#include "app/backup_job.hh"
 #include "app/chain_reader.hh"
 #include "app/chosen_backup.hh"
 #include "app/download_link.hh"
@@ -8,6 +7,7 @@
 #include "app/metrics.hh"
 #include "app/output.hh"
 #include "app/retired.hh"
+#include "app/selection.hh"
 #include "app/state_store.hh"
 #include "engine/assert.hh"
 #include "engine/told_command.hh"

@@ -2,10 +2,11 @@
 // over the memory store.
 #include "app/doctor_command.hh"
 
-#include "app/backup_job.hh"
 #include "app/doctor_host.hh"
 #include "app/doctor_store.hh"
+#include "app/journal.hh"
 #include "app/run_lock.hh"
+#include "app/selection.hh"
 #include "engine/async_scope.hh"
 #include "tests/app/bucket_of_backups.hh"
 #include "tests/planner/zones.hh"

@@ -1,6 +1,6 @@
 #include "app/plan_job.hh"
 
-#include "app/backup_job.hh"
+#include "app/selection.hh"
 #include "tests/app/support.hh"
 #include "tests/planner/zones.hh"
 

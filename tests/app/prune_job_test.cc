@@ -5,6 +5,7 @@
 #include "app/journal.hh"
 #include "app/run_lock.hh"
 #include "app/state_store.hh"
+#include "app/unfinished.hh"
 #include "app/verify_job.hh"
 #include "engine/async_scope.hh"
 #include "tests/app/bucket_of_backups.hh"

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""Formatting, folder READMEs, scripts that parse.
+"""Formatting, folder READMEs, scripts that parse, references to files that are there.
 
-  check_tree.py ROOT {format|readmes|scripts}   checks what Git tracks (every file, outside a clone)
-  check_tree.py ROOT self-test                  plants a fault of each kind and expects to find it
+  check_tree.py ROOT {format|readmes|references|scripts}   checks what Git tracks (every file, outside a clone)
+  check_tree.py ROOT self-test                             plants a fault of each kind and expects to find it
 """
 import argparse
 import ast
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -41,12 +42,33 @@ def check_format(root):
 
 
 def check_readmes(root):
+    """Of each folder at the top, and of each below app/."""
     folders = {path.parts[0] for path in tracked(root) if len(path.parts) > 1}
+    folders |= {"/".join(path.parts[:2]) for path in tracked(root) if path.parts[0] == "app" and len(path.parts) > 2}
     missing = sorted(folder for folder in folders - WITHOUT_README
                      if not folder.startswith(".") and not (root / folder / "README.md").is_file())
     for folder in missing:
         print(f"{folder}/README.md is missing: say what belongs there and what does not")
     return 1 if missing else 0
+
+
+def check_references(root):
+    """What a text names by its path from the top, or from the folder of the text, exists."""
+    paths = tracked(root)
+    there = set(paths)
+    folders = "|".join(re.escape(folder) for folder in sorted({path.parts[0] for path in paths if len(path.parts) > 1}))
+    named = re.compile(rf"(?<![\w./{{}}$<>\"-])((?:{folders})/[\w./-]*\w\.(?:cc|hh|c|py|sh|md|toml|scd|cmake|service|timer))\b")
+    bad = 0
+    for path in paths:
+        # The change log tells of files as they were, and what plants faults of files that never were.
+        if path.name == "CHANGELOG.md" or path.parts[:2] == ("tests", "style") or path.suffix not in (".cc", ".hh", ".py", ".sh", ".md", ".txt", ".cmake", ".toml"):
+            continue
+        text = (root / path).read_text(encoding="utf-8")
+        for found in named.finditer(text):
+            if not {pathlib.PurePath(found[1]), path.parent / found[1]} & there:
+                print(f"{path}:{text.count(chr(10), 0, found.start()) + 1}: there is no {found[1]}")
+                bad += 1
+    return 1 if bad else 0
 
 
 def check_scripts(root):
@@ -67,8 +89,11 @@ def check_scripts(root):
 def self_test(real):
     """Each check passes a sound tree and fails it with one fault planted."""
     sound = {"engine/README.md": b"what belongs here\n", "engine/a.cc": b"int a = 0;\n",
-             "engine/a.py": b"a = 0\n", "engine/a.sh": b"true\n"}
+             "engine/a.py": b"a = 0\n", "engine/a.sh": b"true\n", "app/README.md": b"see engine/a.cc\n"}
     faults = [(check_format, "engine/b.cc", b"int  b=0 ;\n"), (check_readmes, "s3/b.cc", b"int b = 0;\n"),
+              (check_readmes, "app/text/b.cc", b"int b = 0;\n"),
+              (check_references, "engine/b.cc", b"// As engine/gone.cc has it.\n"),
+              (check_references, "engine/b.md", b"See `engine/a/a.py`.\n"),
               (check_scripts, "engine/b.sh", b"if true\n"), (check_scripts, "engine/b.py", b"def\n"),
               (check_scripts, "engine/b.py", b"b = '\xc3\xa4'\n"), (check_scripts, ".ci/b", b"(\n")]
     for check, name, text in faults:
@@ -92,9 +117,10 @@ def self_test(real):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("root", type=pathlib.Path)
-    parser.add_argument("check", choices=["format", "readmes", "scripts", "self-test"])
+    parser.add_argument("check", choices=["format", "readmes", "references", "scripts", "self-test"])
     arguments = parser.parse_args()
-    checks = {"format": check_format, "readmes": check_readmes, "scripts": check_scripts, "self-test": self_test}
+    checks = {"format": check_format, "readmes": check_readmes, "references": check_references,
+              "scripts": check_scripts, "self-test": self_test}
     return checks[arguments.check](arguments.root.resolve())
 
 

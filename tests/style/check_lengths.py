@@ -1,0 +1,143 @@
+#!/usr/bin/python3 -B
+"""No source is longer than 600 lines and no function longer than 80, but for those named here, each with its reason.
+
+  check_lengths.py ROOT             checks what Git tracks
+  check_lengths.py ROOT --self-test plants one violation of each kind and expects to find it
+
+What is named may shrink and not grow; what has shrunk below its limit has to leave the list.
+"""
+import argparse
+import pathlib
+import re
+import sys
+import tempfile
+
+from check_tree import tracked
+
+FILE_LINES, FUNCTION_LINES = 600, 80
+
+# What is to be cut: it grew before there was a limit.
+TO_BE_CUT = "is to be cut"
+# Cases of one kind beside one another, each short.
+ONE_SUBJECT = "cases of one subject, which share their scene"
+LONG_FILES = {
+    "app/backup/backup_job.cc": (1636, TO_BE_CUT),
+    "app/config/config.cc": (1027, TO_BE_CUT),
+    "app/restore/restore_job.cc": (920, TO_BE_CUT),
+    "app/transfer/upload_stream.cc": (881, TO_BE_CUT),
+    "app/transfer/download_link.cc": (694, TO_BE_CUT),
+    "app/upkeep/verify_job.cc": (873, TO_BE_CUT),
+    "app/overview/status_command.cc": (615, TO_BE_CUT),
+    "btrfs/encoded_writes.cc": (611, TO_BE_CUT),
+    "btrfs/receive_workspace.cc": (913, TO_BE_CUT),
+    "engine/reactor.cc": (673, TO_BE_CUT),
+    "s3/curl_transport.cc": (1245, TO_BE_CUT),
+    "s3/s3_client.cc": (1054, TO_BE_CUT),
+    "tests/support/memory_store.cc": (666, "a store, with all that a store can do wrong"),
+    "tests/support/scripted_s3_server.cc": (1719, TO_BE_CUT),
+    "tests/app/transfer/download_link_test.cc": (1165, ONE_SUBJECT),
+    "tests/app/upkeep/verify_job_test.cc": (812, ONE_SUBJECT),
+    "tests/app/jobs/scenario_test.cc": (732, ONE_SUBJECT),
+    "tests/app/overview/doctor_test.cc": (700, ONE_SUBJECT),
+    "tests/app/records/local_files_test.cc": (640, ONE_SUBJECT),
+    "tests/engine/spool_test.cc": (640, ONE_SUBJECT),
+    "tests/planner/prune_test.cc": (617, ONE_SUBJECT),
+    "tests/s3/archive_thaw_test.cc": (678, ONE_SUBJECT),
+    "tests/s3/curl_transport_test.cc": (951, ONE_SUBJECT),
+    "tests/s3/s3_client_test.cc": (1029, ONE_SUBJECT),
+}
+LONG_FUNCTIONS = {
+    "app/cli/cli.cc parse_command_line": (142, "one line for each option"),
+    "app/main.cc main": (85, TO_BE_CUT),
+    "app/survey/observer.cc observe_bucket": (92, TO_BE_CUT),
+    "app/restore/restore_job.cc carry_out": (83, TO_BE_CUT),
+    "app/restore/restore_job.cc receive_once": (96, TO_BE_CUT),
+    "app/store/services.cc open": (98, TO_BE_CUT),
+    "app/restore/thaw_command.cc thaw_one": (98, TO_BE_CUT),
+    "engine/child_process.cc spawn": (87, "what comes between fork and exec stays together: only async-signal-safe calls"),
+}
+NO_FUNCTION = re.compile(r"(class|struct|namespace|enum|union|constexpr|const|extern|static_assert|using|template <)\b")
+NAME = re.compile(r"(\w+)\(")
+
+
+def functions(lines):
+    """(name, length) of what stands at the beginning of a line and ends with a brace there, as clang-format has it."""
+    begin = None
+    for number, line in enumerate(lines):
+        if line.startswith("}"):
+            if begin is not None:
+                head = " ".join(lines[begin:begin + 4])
+                name = NAME.search(head)
+                if name and not NO_FUNCTION.match(lines[begin]):
+                    yield name[1], number - begin + 1
+            begin = None
+        elif line.startswith("namespace"):
+            continue
+        elif line and not line[0].isspace() and line[0] not in "#/":
+            begin = number if begin is None else begin
+            if line.endswith(";"):
+                begin = None
+
+
+def judge(kind, name, length, limit, exceptions, met):
+    if name in exceptions:
+        met.add(name)
+        allowed = exceptions[name][0]
+        if length <= limit:
+            return f"{name}: has {length} lines, and may leave the list of {kind}s in check_lengths.py"
+        return f"{name}: has {length} lines, and had {allowed}: cut it, do not add" if length > allowed else None
+    return f"{name}: has {length} lines; a {kind} has {limit} at most" if length > limit else None
+
+
+def violations(root, files, long_functions):
+    found, met = [], set()
+    for path in tracked(root):
+        if path.suffix not in (".cc", ".hh"):
+            continue
+        lines = (root / path).read_text(encoding="utf-8").splitlines()
+        found.append(judge("file", str(path), len(lines), FILE_LINES, files, met))
+        longest = {}
+        for name, length in functions(lines):
+            longest[name] = max(length, longest.get(name, 0))
+        for name, length in longest.items():
+            found.append(judge("function", f"{path} {name}", length, FUNCTION_LINES, long_functions, met))
+    found += [f"{name}: is in the lists of check_lengths.py, and nowhere else"
+              for name in sorted((set(files) | set(long_functions)) - met)]
+    return [problem for problem in found if problem]
+
+
+def self_test():
+    body = "\n".join(f"  run({number});" for number in range(FUNCTION_LINES))
+    function = f"void one() {{\n{body}\n}}\n"
+    lines = "// a line\n" * (FILE_LINES + 1)
+    sound = {"a.cc": "int two() {\n  return 2;\n}\n", "b.cc": lines, "c.cc": function}
+    files, long_functions = {"b.cc": (FILE_LINES + 1, "")}, {"c.cc one": (FUNCTION_LINES + 2, "")}
+    faults = [("d.cc", lines), ("d.cc", function), ("d.hh", "namespace a {\n\n" + function + "\n}\n"),
+              ("b.cc", lines + "// one more\n"), ("b.cc", "// cut\n"), ("c.cc", function.replace("{\n", "{\n\n")),
+              ("c.cc", "void one() {\n}\n"), ("c.cc", "")]
+    for name, text in faults:
+        with tempfile.TemporaryDirectory() as directory:
+            root = pathlib.Path(directory)
+            for path, content in sound.items():
+                (root / path).write_text(content, encoding="utf-8")
+            if violations(root, files, long_functions):
+                return f"a sound tree is reported: {violations(root, files, long_functions)}"
+            (root / name).write_text(text, encoding="utf-8")
+            if len(violations(root, files, long_functions)) != 1:
+                return f"not found: {name}: {text[:40]!r}: {violations(root, files, long_functions)}"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=pathlib.Path)
+    parser.add_argument("--self-test", action="store_true")
+    arguments = parser.parse_args()
+    found = [self_test()] if arguments.self_test else violations(arguments.root, LONG_FILES, LONG_FUNCTIONS)
+    found = [problem for problem in found if problem]
+    print("\n".join(found) if found else "lengths: as designed")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
