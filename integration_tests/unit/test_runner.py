@@ -5,7 +5,7 @@ import sys
 import unittest
 from unittest import mock
 
-from support import Case, quiet
+from support import ROOT, Case, quiet, shipped
 
 from harness import env, runner
 from harness.assertions import HarnessError
@@ -23,8 +23,9 @@ class EnvironmentFile(Case):
                 env.read_file(path)
 
     def test_the_file_that_is_shipped_sets_nothing(self):
-        from support import ROOT
-        self.assertEqual(env.read_file(ROOT / "config" / "test.env"), {})
+        if not (ROOT.parent / ".git").exists():
+            self.skipTest("no Git: test.env may be filled in")
+        self.assertEqual(env.read_file(self.write("test.env", shipped("config/test.env"))), {})
 
 
 class Environment(Case):
