@@ -191,7 +191,7 @@ def perform(run):
 @contextlib.contextmanager
 def alone(settings):
     """One run at a time uses run/."""
-    settings.paths.run.mkdir(parents=True, exist_ok=True)
+    env.make(settings.paths.run)
     path = settings.paths.run / "run_all.lock"
     with open(path, "w", encoding="ascii") as file:
         try:
@@ -218,7 +218,7 @@ def main():
             try:
                 return perform(run)
             finally:
-                env.hand_over(run.settings.paths.run)
+                session.hand_over(run.settings)
     except HarnessError as problem:
         print(f"run_all: {problem}", file=sys.stderr)
         return 2
