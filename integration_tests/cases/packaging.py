@@ -77,7 +77,7 @@ def a_backup_runs_under_its_unit(w):
         inside.write("/etc/btrfs_to_s3/on_failure", '#!/bin/sh\necho "$1" >>/run/failed\n', mode=0o755)
         dataset.mutate(w.data)
         inside.write(f"/units/{UNIT}.d/once.conf",
-                     "[Service]\nExecStart=\nExecStart=/opt/btrfs_to_s3 backup --once\n")
+                     "[Service]\nExecStart=\nExecStart=/opt/btrfs_to_s3 backup --config /etc/btrfs_to_s3/config.toml --once\n")
         inside.run("systemctl", "daemon-reload")
         start(inside)
         assert w.pointer()["kind"] == "incremental"

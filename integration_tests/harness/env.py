@@ -1,6 +1,7 @@
 """The environment: test.env, what a process of the tool is given, and whose files those of run/ are in the end."""
 import os
 import pathlib
+import pwd
 import re
 import shlex
 
@@ -48,14 +49,56 @@ def for_tool(settings, cloud, credentials=None):
             "AWS_SECRET_ACCESS_KEY": credentials[1]}
 
 
+def caller():
+    """(user, group) of whoever called sudo; None where nobody did."""
+    if os.geteuid() != 0 or not os.environ.get("SUDO_UID", "").isdigit():
+        return None
+    user, group = int(os.environ["SUDO_UID"]), os.environ.get("SUDO_GID", "")
+    if group.isdigit():
+        return user, int(group)
+    try:
+        return user, pwd.getpwuid(user).pw_gid
+    except KeyError:
+        return user, -1
+
+
+def make(directory):
+    """The directory, with those above it. Each that is made here is the caller's at once, however the run ends."""
+    if not directory.is_dir():
+        make(directory.parent)
+        try:
+            directory.mkdir(exist_ok=True)
+        except OSError as problem:
+            raise HarnessError(f"{directory} cannot be made: {problem.strerror}") from problem
+        owner = caller()
+        if owner:
+            os.chown(directory, *owner)
+
+
 def hand_over(directory):
-    """Gives what root made to the user who called sudo. Other filesystems mounted below are left alone."""
-    if os.geteuid() != 0 or not os.environ.get("SUDO_UID", "").isdigit() or not directory.is_dir():
-        return
-    user, group = int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1"))
+    """Gives what root made to the user who called sudo. Other filesystems mounted below are left alone; what vanishes
+    meanwhile is no concern. Returns lines that say what could not be given."""
+    owner, problems = caller(), []
+    if owner is None or not directory.is_dir():
+        return problems
+
+    def failed(problem, path=None):
+        if not isinstance(problem, FileNotFoundError):
+            problems.append(f"{path or problem.filename}: {problem.strerror}")
+
     device = directory.stat().st_dev
-    os.chown(directory, user, group)
-    for parent, folders, files in os.walk(directory):
-        folders[:] = [name for name in folders if os.lstat(os.path.join(parent, name)).st_dev == device]
+    os.chown(directory, *owner)
+    for parent, folders, files, here in os.fwalk(directory, onerror=failed):
+        below = []
         for name in folders + files:
-            os.chown(os.path.join(parent, name), user, group, follow_symlinks=False)
+            try:
+                # Files of an overlay may have the device of a layer; that of a directory tells.
+                if name in folders:
+                    if os.stat(name, dir_fd=here, follow_symlinks=False).st_dev != device:
+                        continue
+                    below.append(name)
+                os.chown(name, *owner, dir_fd=here, follow_symlinks=False)
+            except OSError as problem:
+                failed(problem, os.path.join(parent, name))
+        folders[:] = below
+    return problems

@@ -188,15 +188,22 @@ def main():
     if os.geteuid() != 0 or missing:
         print("skipped: " + ("not root" if os.geteuid() != 0 else "not installed: " + " ".join(missing)))
         return 77
+    # This is a program of its own, outside its package.
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+    from harness import env
     if gateway.directory.exists():
         gateway.stop()
     try:
+        env.make(gateway.directory.parent)
         gateway.start()
     except BaseException:
         for log in sorted((gateway.directory / "log").glob("*")):
             print(f"== {log.name}\n" + "".join(log.read_text(errors="replace").splitlines(True)[-5:]))
         gateway.stop()
         raise
+    finally:
+        env.hand_over(gateway.directory)
     print((gateway.directory / "rgw.json").read_text())
     return 0
 

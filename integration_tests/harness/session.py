@@ -67,9 +67,18 @@ class Session:
         return self.credentials is not None
 
     def close(self):
-        for one in self.runners:
-            one.kill_running()
-        env.hand_over(self.settings.paths.run)
+        try:
+            for one in self.runners:
+                one.kill_running()
+        finally:
+            hand_over(self.settings)
+
+
+def hand_over(settings):
+    """run/ to whoever called sudo; no signal comes between."""
+    with tool.signals_ignored():
+        for line in env.hand_over(settings.paths.run):
+            print(f"still root's: {line}", file=sys.stderr)
 
 
 def gateway_directory(settings):
@@ -84,6 +93,7 @@ def open_session(arguments, name):
     settings = settings_of(arguments)
     cloud = {name: value for name, value in STARTED_WITH.items() if env.CLOUD.match(name)}
     cloud.update(env.read_file(arguments.env))
+    env.make(settings.paths.run)
     log = logs.Log(settings.paths.logs, name)
     choice, credentials = arguments.endpoint if arguments.needs_store else None, None
     if choice == "rgw":

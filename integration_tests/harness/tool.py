@@ -35,18 +35,26 @@ def toml(tables):
                    for name, keys in tables.items())
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def exit_on_signals():
-    """A termination unwinds `with` blocks, so that mounts, loop devices and daemons are removed."""
+    """A termination unwinds `with` blocks, so that mounts, loop devices and daemons are removed. The first one does;
+    more of them do not disturb that."""
     def leave(number, _frame):
-        raise SystemExit(128 + number)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)
+        for one in ENDING:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+    for number in ENDING:
+        # What is ignored from the start (nohup, a job in the background) stays so.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, leave)
 
 
 @contextlib.contextmanager
 def signals_ignored():
     """For what must come to its end: removing what was made."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
     try:
         yield
     finally:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times backups and restores of random data, and writes the figures to run/logs/benchmark.json.
+"""Times backups and restores of random data, and writes the figures to run/logs/benchmark.json, with those of all logs.
 
 Whole runs of the tool, snapshot, send and receive included: figures for one machine and one endpoint, to be compared
 with others of the same. How far the tool is from what the hardware can do is measured elsewhere, in bench/.
@@ -22,12 +22,18 @@ def options():
     result = session.parser(__doc__, dry_run=True)
     result.add_argument("--runs", type=int, default=3, help="each of one backup and one restore (default: 3)")
     result.add_argument("--size-mib", type=int, help="added before each backup (default: dataset.size_mib)")
+    result.add_argument("--logs-only", action="store_true", help="measure nothing: sum up the logs that are there")
     return result
 
 
 def figures(size, outcome):
-    return {"bytes": size, "seconds": round(outcome.seconds, 3),
+    """As seen from outside, and what the tool told of itself, where it did."""
+    seen = {"bytes": size, "seconds": round(outcome.seconds, 3),
             "mib_per_second": round(size / MIB / outcome.seconds, 2), "peak_rss_bytes": outcome.peak_rss_bytes}
+    told = logs.totals(logs.runs_of(outcome.stderr))
+    if told["parts"] is None:
+        return seen
+    return {**seen, "tool_seconds": told["seconds"], "parts": told["parts"], "retries": told["retries"]}
 
 
 def summary(of_runs):
@@ -40,6 +46,9 @@ def body(this, arguments):
     settings, name = this.settings, this.settings.btrfs.subvolumes[0]
     if arguments.dry_run:
         this.log.say(this.runner().shown(["backup", "--once", "--subvolume", name]))
+        return
+    if arguments.logs_only:
+        write(this, {})
         return
     runner.must_be_root("a backup")
     size = arguments.size_mib if arguments.size_mib is not None else settings.dataset.size_mib
@@ -57,12 +66,17 @@ def body(this, arguments):
               "machine": platform.machine(), "kernel": platform.release(), "processors": os.cpu_count(),
               "chunk_size_mib": settings.backup.chunk_size_mib, "concurrency": settings.backup.concurrency,
               **{verb: summary(of_runs) for verb, of_runs in measured.items()}}
-    path = settings.paths.logs / "benchmark.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for verb in measured:
         rate = result[verb]["mib_per_second"]
         this.log.say(f"  {verb}: {rate['median']} MiB/s ({rate['min']} to {rate['max']}, {arguments.runs} runs)")
+    write(this, result)
+
+
+def write(this, result):
+    directory = this.settings.paths.logs
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "benchmark.json"
+    path.write_text(json.dumps({**result, **logs.summary(directory)}, indent=2) + "\n", encoding="utf-8")
     this.log.say(f"  {path}")
 
 

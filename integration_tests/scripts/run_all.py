@@ -32,8 +32,9 @@ import verify_restore  # noqa: E402
 import verify_retention  # noqa: E402
 import verify_s3  # noqa: E402
 
-from harness import backups, btrfs, env, rgw, session, teardown, tool  # noqa: E402
+from harness import backups, btrfs, env, logs, rgw, session, teardown, tool  # noqa: E402
 from harness.assertions import HarnessError, require  # noqa: E402
+from harness.config import MIB  # noqa: E402
 
 SKIPPED = 77
 
@@ -94,7 +95,7 @@ class Run:
         self.arguments = arguments
         self.settings = None
         self.prefix_is_ours = False
-        self.times = []
+        self.times, self.runs = [], []  # (title, seconds), and the runs of the tool within, of each step
 
     def common(self):
         """What every script is given."""
@@ -106,15 +107,33 @@ class Run:
 
     def timed(self, title, action):
         print(f"== {title}", flush=True)
-        began = time.monotonic()
+        began, before = time.monotonic(), self.logs()
         try:
             status = action()
         finally:
             seconds = time.monotonic() - began
             self.times.append((title, seconds))
+            self.runs.append([run for path in sorted(self.logs() - before) for run in logs.parse_stats(path)["runs"]])
         word = "skipped" if status == SKIPPED else "failed" if status else "passed"
         print(f"   {word} in {seconds:.1f} s", flush=True)
         return status
+
+    def logs(self):
+        return set(self.settings.paths.logs.glob("*.log"))
+
+    def table(self):
+        """Each step with its time and, where it ran the tool, what that told of itself."""
+        def row(seconds, runs, title):
+            of = logs.totals(runs)
+            cells = [f"{seconds:8.1f}"] + [f"{'':>{width}}" for width in (9, 8, 7, 8)]
+            if runs:
+                cells[1:] = [f"{of['bytes'] / MIB:9.1f}", f"{of['bytes_per_second'] / MIB:8.1f}",
+                             *(f"{'' if of[name] is None else of[name]:>{width}}" for name, width in
+                               (("parts", 7), ("retries", 8)))]
+            return "".join(cells) + f"  {title}\n"
+        rows = [row(seconds, runs, title) for (title, seconds), runs in zip(self.times, self.runs)]
+        return (f"{'seconds':>8}{'MiB':>9}{'MiB/s':>8}{'parts':>7}{'retries':>8}  step\n" + "".join(rows)
+                + row(sum(seconds for _, seconds in self.times), sum(self.runs, []), "in all"))
 
     def script(self, title, module, more=()):
         words = [self.settings.btrfs.subvolumes[0] if word == "FIRST" else word for word in more]
@@ -182,8 +201,7 @@ def perform(run):
         # A second Ctrl-C must not leave mounts and daemons behind.
         with tool.signals_ignored():
             failed += run.tear_down()
-    print("\n" + "".join(f"{seconds:8.1f} s  {title}\n" for title, seconds in run.times)
-          + f"{sum(seconds for _, seconds in run.times):8.1f} s  in all")
+    print("\n" + run.table(), end="")
     print("run_all: " + ("; ".join(failed) if failed else "all of it passed"), flush=True)
     return 1 if failed else 0
 
@@ -191,7 +209,7 @@ def perform(run):
 @contextlib.contextmanager
 def alone(settings):
     """One run at a time uses run/."""
-    settings.paths.run.mkdir(parents=True, exist_ok=True)
+    env.make(settings.paths.run)
     path = settings.paths.run / "run_all.lock"
     with open(path, "w", encoding="ascii") as file:
         try:
@@ -218,7 +236,7 @@ def main():
             try:
                 return perform(run)
             finally:
-                env.hand_over(run.settings.paths.run)
+                session.hand_over(run.settings)
     except HarnessError as problem:
         print(f"run_all: {problem}", file=sys.stderr)
         return 2

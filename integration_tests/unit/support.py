@@ -4,7 +4,9 @@ import copy
 import hashlib
 import io
 import json
+import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -12,10 +14,35 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from harness import config, logs, session  # noqa: E402
+from harness import config, env, logs, session, tool  # noqa: E402
 from harness.assertions import HarnessError  # noqa: E402
 
 FULL, INCREMENTAL = "20260102T030405Z", "20260109T030405Z"
+# What test.toml has before anybody fills it in.
+TABLES = {
+    "tool": {"cmd": ["../build/release/app/btrfs_to_s3"], "config_flag": "--config", "local_manifest": True},
+    "paths": {"run": "run", "logs": "run/logs", "scratch": "run/scratch", "lock": "run/lock", "image": "run/btrfs.img",
+              "mount": "run/mnt", "data": "run/mnt/live", "snapshots": "run/mnt/snapshots"},
+    "btrfs": {"loopback_size": "4GiB", "mount_options": "compress=zstd", "subvolumes": ["data", "root", "home"]},
+    "aws": {"region": "us-east-1", "bucket": "btrfs-to-s3-integration", "prefix": "integration/test",
+            "storage_class_chunks": "STANDARD_IA", "storage_class_manifest": "STANDARD", "sse": "AES256",
+            "endpoint_url": ""},
+    "backup": {"chunk_size_mib": 16, "concurrency": 2, "retention_snapshots": 2},
+    "dataset": {"size_mib": 24, "small_files": 300, "seed": 1},
+    "s3": {"part_size_bytes": "5MiB"},
+}
+
+# Whoever runs the tests may have a cloud, a tool and sudo of their own; none of that is for them.
+for name in [one for one in os.environ if env.CLOUD.match(one) or one.startswith(("BTRFS_TO_S3_", "SUDO_"))]:
+    del os.environ[name]
+    session.STARTED_WITH.pop(name, None)
+
+
+def shipped(name):
+    """A file of this folder as Git has it, whatever was filled in since; without Git as it is."""
+    read = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(ROOT), "show", f":./{name}"],
+                          capture_output=True, check=False) if (ROOT.parent / ".git").exists() else None
+    return read.stdout.decode() if read and read.returncode == 0 else (ROOT / name).read_text(encoding="utf-8")
 
 
 class Case(unittest.TestCase):
@@ -26,7 +53,7 @@ class Case(unittest.TestCase):
 
     def tables(self):
         """Those of test.toml, below the scratch directory."""
-        tables = config.read_merged([ROOT / "config" / "test.toml"])
+        tables = copy.deepcopy(TABLES)
         run = str(self.directory / "run")
         tables["paths"] = {key: run + text.removeprefix("run") for key, text in tables["paths"].items()}
         return tables
@@ -46,6 +73,12 @@ class Case(unittest.TestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return path
+
+    def words(self):
+        """The options of a script for a configuration and an environment of its own, both below the scratch directory."""
+        self.write("base.toml", tool.toml(self.tables()))
+        return ["--config", str(self.write("my.toml", "base = 'base.toml'\n[tool]\ncmd = ['true']\n")),
+                "--env", str(self.write("my.env", ""))]
 
     def session(self, **tables):
         settings = self.settings(**tables)

@@ -5,7 +5,7 @@ import sys
 import unittest
 from unittest import mock
 
-from support import Case, quiet
+from support import ROOT, Case, quiet, shipped  # first: it says where the others are
 
 from harness import env, runner
 from harness.assertions import HarnessError
@@ -23,8 +23,9 @@ class EnvironmentFile(Case):
                 env.read_file(path)
 
     def test_the_file_that_is_shipped_sets_nothing(self):
-        from support import ROOT
-        self.assertEqual(env.read_file(ROOT / "config" / "test.env"), {})
+        if not (ROOT.parent / ".git").exists():
+            self.skipTest("no Git: test.env may be filled in")
+        self.assertEqual(env.read_file(self.write("test.env", shipped("config/test.env"))), {})
 
 
 class Environment(Case):
@@ -45,22 +46,6 @@ class Environment(Case):
             self.assertTrue(env.CLOUD.match(name), name)
         for name in ("PATH", "HOME", "SSL", "MY_AWS_THING", "SUDO_USER"):
             self.assertFalse(env.CLOUD.match(name), name)
-
-    @unittest.skipIf(os.geteuid() != 0, "not root")
-    def test_what_root_made_is_given_to_the_user_who_called_sudo(self):
-        self.write("run/logs/x.log", "x")
-        os.symlink("/etc/passwd", self.directory / "run" / "link")
-        with mock.patch.dict(os.environ, {"SUDO_UID": "1234", "SUDO_GID": "4321"}):
-            env.hand_over(self.directory / "run")
-        for name in ("run", "run/logs", "run/logs/x.log", "run/link"):
-            entry = os.lstat(self.directory / name)
-            self.assertEqual((entry.st_uid, entry.st_gid), (1234, 4321), name)
-        self.assertEqual(os.stat("/etc/passwd").st_uid, 0)
-        with mock.patch.dict(os.environ):
-            os.environ.pop("SUDO_UID", None)
-            os.chown(self.directory / "run", 5, 5)
-            env.hand_over(self.directory / "run")
-            self.assertEqual(os.lstat(self.directory / "run").st_uid, 5)
 
 
 FAKE = """import os, sys

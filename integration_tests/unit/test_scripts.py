@@ -32,18 +32,11 @@ class Scripts(Case):
             self.assertTrue(module.__doc__.splitlines()[0].rstrip().endswith((".", ";", ",")) or len(module.__doc__) > 60)
             self.assertTrue(os.access(module.__file__, os.X_OK), name)
 
-    def config(self):
-        """A configuration file below the scratch directory."""
-        tables = self.tables()
-        lines = "".join(f"{key} = '{text}'\n" for key, text in tables["paths"].items())
-        (self.directory / "base.toml").write_text((ROOT / "config" / "test.toml").read_text(), encoding="ascii")
-        return self.write("my.toml", f"base = 'base.toml'\n[tool]\ncmd = ['true']\n[paths]\n{lines}")
-
     def test_dry_run_prints_the_command_and_runs_nothing(self):
         for name in ("run_full", "run_incremental", "run_large", "run_interrupt", "run_lock_contention", "run_spool",
                      "benchmark"):
             module = importlib.import_module(name)
-            arguments = module.options().parse_args(["--config", str(self.config()), "--dry-run"])
+            arguments = module.options().parse_args([*self.words(), "--dry-run"])
             said = io.StringIO()
             with contextlib.redirect_stdout(said):
                 status = session.run(module.body, arguments, name)
@@ -60,7 +53,7 @@ class Scripts(Case):
         self.assertNotIn("Traceback", done.stderr)
 
     def test_a_demand_that_is_not_met_is_status_1_and_in_the_log(self):
-        arguments = seed_data.options().parse_args(["--config", str(self.config())])
+        arguments = seed_data.options().parse_args(self.words())
         with contextlib.redirect_stderr(io.StringIO()) as said:
             self.assertEqual(session.run(seed_data.body, arguments, "seed_data"), 1)
         self.assertIn("run setup_btrfs.py first", said.getvalue())
@@ -71,7 +64,7 @@ class Scripts(Case):
     def test_what_needs_no_store_works_without_one(self):
         for name in SCRIPTS:
             module = importlib.import_module(name)
-            arguments = module.options().parse_args(["--config", str(self.config()), "--endpoint", "rgw"])
+            arguments = module.options().parse_args([*self.words(), "--endpoint", "rgw"])
             if name in ("setup_btrfs", "teardown_btrfs", "seed_data", "mutate_data"):
                 session.open_session(arguments, name)
             else:
@@ -91,7 +84,7 @@ class RunAll(Case):
         self.assertEqual(self.titles("--include-archive")[-1], "archive")
 
     def test_a_failed_step_is_followed_by_the_teardown(self):
-        arguments = run_all.options().parse_args([])
+        arguments = run_all.options().parse_args(self.words())
         run = run_all.Run(arguments)
         run.settings = self.settings()
         done = []
@@ -114,7 +107,7 @@ class RunAll(Case):
     def test_an_interrupt_and_a_signal_are_followed_by_the_teardown(self):
         for leaving, word in ((KeyboardInterrupt(), "interrupted"), (SystemExit(143), "signal 15"),
                               (ValueError("x"), "defect")):
-            run = run_all.Run(run_all.options().parse_args([]))
+            run = run_all.Run(run_all.options().parse_args(self.words()))
             run.settings, done = self.settings(), []
 
             def end(leaving=leaving):

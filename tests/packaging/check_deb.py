@@ -66,8 +66,9 @@ def main():
         run("dpkg-deb", "-x", package, root)
         files = {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
         assert files == CONTENTS, f"missing: {CONTENTS - files}; not expected: {files - CONTENTS}"
-        assert "ExecStart=/usr/bin/btrfs_to_s3 backup\n" in \
-            (root / "usr/lib/systemd/system/btrfs_to_s3.service").read_text(encoding="utf-8")
+        for unit, command in (("btrfs_to_s3", "backup"), ("btrfs_to_s3-verify", "verify")):
+            assert f"ExecStart=/usr/bin/btrfs_to_s3 {command} --config /etc/btrfs_to_s3/config.toml\n" in \
+                (root / f"usr/lib/systemd/system/{unit}.service").read_text(encoding="utf-8"), unit
         config = root / "etc/btrfs_to_s3/config.toml"
         assert config.stat().st_mode & 0o777 == 0o600, "others may read the configuration"
         said = run(root / "usr/bin/btrfs_to_s3", "plan", "--config", config, expect=2,

@@ -2,6 +2,7 @@
 """The units as systemd itself judges them.
 
   check_units.py DIR BINARY verify      nothing to complain about: no unknown key, no missing program
+  check_units.py DIR BINARY config      each service names the configuration that it reads
   check_units.py DIR BINARY security    exposure of the services below 4.0 of 10 (systemd's own table)
   check_units.py DIR BINARY self-test   both checks find planted faults
 
@@ -17,6 +18,7 @@ import tempfile
 SKIP = 77
 THRESHOLD = 40  # tenths; what runs "btrfs send" as root cannot come near 0
 MAIN = "btrfs_to_s3"
+CONFIG = ["--config", "/etc/btrfs_to_s3/config.toml"]
 SERVICES = (MAIN, f"{MAIN}-verify")
 UNITS = {**{f"{name}.{kind}": f"{name}.{kind}" for name in SERVICES for kind in ("service", "timer")},
          # A template is verified as the instance that the services name.
@@ -63,6 +65,18 @@ def security(directory):
     return failed
 
 
+def config(directory):
+    """Whoever reads the unit sees which file counts, whatever the program's own default is."""
+    failed = 0
+    for name in SERVICES:
+        lines = (directory / f"{name}.service").read_text(encoding="utf-8").splitlines()
+        commands = [line.split("=", 1)[1].split() for line in lines if line.startswith("ExecStart=")]
+        if len(commands) != 1 or commands[0][2:] != CONFIG:
+            print(f"{name}.service: ExecStart must end in {' '.join(CONFIG)}: {commands}")
+            failed = 1
+    return failed
+
+
 def self_test(directory):
     service = directory / f"{MAIN}.service"
     sound = service.read_text(encoding="utf-8")
@@ -70,6 +84,8 @@ def self_test(directory):
                       if not line.startswith(("Protect", "Restrict", "Capability", "SystemCall", "Private")))
     faults = [(verify, sound.replace("KillMode=", "KilMode=")),
               (verify, sound.replace("ExecStart=", "ExecStart=/nowhere/")),
+              (config, sound.replace("/etc/btrfs_to_s3/config.toml", "/etc/btrfs_to_s3.toml")),
+              (config, sound.replace(" ".join(["", *CONFIG]), "")),
               (verify, sound.replace("TimeoutStopSec=60", "TimeoutStopSec=soon")),
               (security, loose)]
     for check, text in faults:
@@ -88,7 +104,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=pathlib.Path)
     parser.add_argument("binary", type=pathlib.Path)
-    parser.add_argument("check", choices=["verify", "security", "self-test"])
+    parser.add_argument("check", choices=["verify", "config", "security", "self-test"])
     arguments = parser.parse_args()
     if not shutil.which("systemd-analyze"):
         print("skipped: systemd-analyze is not installed (package systemd)")
@@ -96,7 +112,7 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         target = pathlib.Path(directory)
         copy_units(arguments.directory, arguments.binary.resolve(), target)
-        checks = {"verify": verify, "security": security, "self-test": self_test}
+        checks = {"verify": verify, "config": config, "security": security, "self-test": self_test}
         return checks[arguments.check](target)
 
 
