@@ -72,13 +72,13 @@ void add_selection(CLI::App& app, backup_selection& into) {
   CLI::Option* key =
       app.add_option("--manifest-key", into.manifest_key, "The backup with this manifest")
           ->type_name("KEY");
-  CLI::Option* at =
-      app.add_option("--at", into.at,
-                     "The newest backup not after it: 2026-01-02T03:04:05Z, "
-                     "20260102T030405Z, or local as list prints it, "
-                     "\"2026-01-02 03:04\" (the whole minute) or 2026-01-02 (the day)")
-          ->type_name("TIME")
-          ->excludes(key);
+  CLI::Option* at = app.add_option("--at", into.at,
+                                   "The newest backup not after it: 2026-01-02T03:04:05Z, "
+                                   "20260102T030405Z, as list prints it, \"2026-01-02 03:04+01\", "
+                                   "or without a zone local "
+                                   "(the whole minute; 2026-01-02 is the day)")
+                        ->type_name("TIME")
+                        ->excludes(key);
   app.add_flag("--current", into.current, "The newest backup (the default)")
       ->excludes(key)
       ->excludes(at);

@@ -333,9 +333,10 @@ result<timestamp> parse_point_in_time(std::string_view text) {
   if (const auto local = parse_local(text)) {
     return *local;
   }
-  return usage("--at \"" + std::string(text) + "\" is no point in time",
-               "write 2026-01-02T03:04:05Z, 20260102T030405Z, or local time as list prints it, "
-               "\"2026-01-02 03:04\", or a day, 2026-01-02");
+  return usage(
+      "--at \"" + std::string(text) + "\" is no point in time",
+      "write 2026-01-02T03:04:05Z, 20260102T030405Z, \"2026-01-02 03:04+01\" as list prints "
+      "it, without the zone in local time, or a day, 2026-01-02");
 }
 
 task<result<std::string>> manifest_at(s3::object_store& store, std::string prefix,

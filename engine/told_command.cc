@@ -69,10 +69,14 @@ std::string shell_word(std::string_view word) {
   if (!word.empty() && std::all_of(word.begin(), word.end(), is_bare)) {
     return std::string(word);
   }
-  if (!is_plain(word) || word.find_first_of("'`") != std::string_view::npos) {
+  if (!is_plain(word) || word.find('`') != std::string_view::npos) {
     return spelled_out(word);
   }
-  return "'" + std::string(word) + "'";
+  std::string text = "'";
+  for (const char c : word) {
+    text += c == '\'' ? "'\\''" : std::string(1, c);
+  }
+  return text + "'";
 }
 
 std::string told_command(std::string_view words, const std::vector<told_option>& options) {

@@ -146,6 +146,54 @@ def on_terminal(w, columns, *arguments, environment=None):
 
 
 @case
+def reading_commands_look_into_another_place(w):
+    """Of another host's backups the bucket alone tells: not what this host has, or has to do."""
+    dataset.seed(w.data, large_mib=6, small_files=10)
+    home = w.filesystem.subvolume("home")
+    w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(home)]
+    w.backup()
+    dataset.mutate(w.data, 2)
+    w.backup("--subvolume", "data")
+    elsewhere = w.directory / "elsewhere"
+    elsewhere.mkdir()
+    # As whoever makes the backups; then by another's hand, and with a state there that knows nothing.
+    for key in [key for key in w.bucket.list() if "manifest-" in key]:
+        manifest = w.bucket.get_json(key)
+        manifest["host"] = {"id": "0123456789abcdef0123456789abcdef", "name": "other"}
+        w.bucket.put(key, json.dumps(manifest).encode())
+    before = w.bucket.list()
+
+    def read(command, *arguments, expect=0):
+        run = subprocess.run([w.tool.binary, command, "--from", f"s3://{w.bucket.name}/hosts/test", "--endpoint-url",
+                              w.bucket.endpoint, *arguments], capture_output=True, text=True, check=False,
+                             env={**w.tool.environment, "HOME": str(elsewhere),
+                                  "BTRFS_TO_S3_RETENTION_KEEP_GENERATIONS": "1"})
+        assert run.returncode == expect, run
+        return run.stdout
+    report = json.loads(read("status", "--json"))
+    assert [(one["subvolume"], one["status"], one["links"], one["due_at"]) for one in report["subvolumes"]] == [
+        ("data", "ok", 2, None), ("home", "ok", 1, None)], report
+    assert report["running_pid"] is None and "next_action" not in report["subvolumes"][0], report
+    says_not = read("prune", "--subvolume", "data")
+    assert "has not been verified" in says_not and "verify --subvolume data --from s3://" in says_not, says_not
+    verified = json.loads(read("verify", "--json"))
+    assert [one["subvolume"] for one in verified["subvolumes"]] == ["data", "home"], verified
+    assert (elsewhere / ".local/state/btrfs_to_s3/state.verified.json").exists()
+    kept, _ = json.loads(read("prune", "--json"))["subvolumes"]
+    assert kept["held_back"] is None and kept["generations"][0]["reason"] == "current", kept
+    assert json.loads(read("status", "--json"))["subvolumes"][0]["verified"]["kind"] == "quick"
+    refused = read("status", "--max-age", "1s", "--subvolume", "nobody", expect=3)
+    assert "--subvolume nobody is not in the bucket" in refused, refused
+    assert read("prune", "--dry-run") == read("prune") and w.bucket.list() == before
+    # A chunk that is lost is found there, and what helps leads there.
+    w.bucket.delete(next(key for key in w.bucket.list() if "/data/incremental/chunk-" in key))
+    damaged = read("verify", expect=4)
+    assert re.search(r"the newest: btrfs_to_s3 restore --subvolume data --target \S+ --manifest-key \S+ --from s3://",
+                     damaged), damaged
+    assert "CRITICAL" in read("status", expect=2)
+
+
+@case
 def list_shows_what_can_be_restored(w):
     home = w.filesystem.subvolume("home")
     w.tool.tables["subvolumes"]["paths"] = [str(w.data), str(home)]
@@ -175,7 +223,7 @@ def list_shows_what_can_be_restored(w):
     assert backups[2]["current"] and backups[0]["objects"] == backups[0]["storage_classes"]["STANDARD"]["objects"] >= 2
     assert backups[0]["bytes"] == sum(entry["bytes"] for entry in backups[0]["storage_classes"].values())
     assert json.loads(w.expect(0, w.tool.run("list", "--json", "--subvolume", "home")).stdout)["subvolumes"][0][
-        "name"] == "home"
+        "subvolume"] == "home"
 
     # Each of them restores as it says: the second by its key.
     w.restore("--manifest-key", backups[1]["manifest_key"], "--target", str(w.restored / "second"))

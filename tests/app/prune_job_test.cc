@@ -506,8 +506,8 @@ BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
              text);
   const auto json = nlohmann::json::parse(prune_as_json({priced}, false)).at("subvolumes").at(0);
   BOOST_TEST(json.at("early_deletions").size() == 2u);
-  BOOST_TEST(json.at("early_deletions_cost").at("complete").get<bool>());
-  BOOST_TEST(json.at("early_deletions_cost").at("prices").at("as_of") == "2026-06");
+  BOOST_TEST(json.at("money").at("complete").get<bool>());
+  BOOST_TEST(json.at("money").at("prices").at("as_of") == "2026-06");
 
   // A table of another region, which lacks one class and says of another that it is free to go.
   made.settings.region = "eu-central-1";
@@ -524,7 +524,7 @@ BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
   BOOST_TEST(has(none, "    by the prices of Amazon S3 in us-east-1, 2026-06\n"), none);
   const auto null = nlohmann::json::parse(prune_as_json({unpriced}, false)).at("subvolumes").at(0);
   BOOST_TEST(null.at("early_deletions").at(0).at("cost").is_null());
-  BOOST_TEST(null.at("early_deletions_cost").is_null());
+  BOOST_TEST(null.at("money").is_null());
 
   made.settings.endpoint_url = "http://127.0.0.1:9000";
   made.verified.subvolumes["data"].place = "http://127.0.0.1:9000 s3://b/p/subvol/data/";

@@ -1,5 +1,6 @@
 #include "app/restore_plan.hh"
 
+#include "tests/app/support.hh"
 #include "tests/support/outcome.hh"
 
 #include <boost/test/unit_test.hpp>
@@ -168,7 +169,7 @@ BOOST_AUTO_TEST_CASE(what_an_interruption_repeats_is_told_with_hours_and_money) 
   const auto json = nlohmann::json::parse(plan_json(plan))["repeated_at_most"];
   BOOST_TEST(json["bytes"] == 4 * gib);
   BOOST_TEST(json["download_seconds"] == 429);
-  BOOST_TEST(json["money"] == 0.36);
+  BOOST_TEST(json["cost"] == 0.36);
   // Without prices there is no sum.
   plan.cost->has_sum = false;
   text = plan_text(plan);
@@ -211,7 +212,7 @@ BOOST_AUTO_TEST_CASE(what_fits_singly_and_not_together_is_refused_with_the_sum) 
   BOOST_TEST(has(refused.error().text(), "--no-space-check"));
   BOOST_TEST(has(space_text(space), "free at /mnt: NOT ENOUGH\n"));
   const auto json = nlohmann::json::parse(space_json(space));
-  BOOST_TEST(json["all"]["subvolumes"] == 2);
+  BOOST_TEST(json["all"]["subvolume_count"] == 2);
   BOOST_TEST(json["all"]["bytes"] == 10 * gib);
   BOOST_TEST(json["all"]["space"]["needed_bytes"] == space.needed_bytes);
   BOOST_TEST(json["all"]["space"]["available_bytes"] == space.available_bytes);

@@ -199,7 +199,7 @@ BOOST_AUTO_TEST_CASE(a_printed_command_is_not_cut_where_lines_are) {
   for (const std::size_t columns : {10U, 20U, 30U, 60U, 200U}) {
     BOOST_TEST(quoted_in(wrapped(text, 4, columns)) == command);
   }
-  BOOST_TEST(wrapped("one ` two", 0, 4) == "one\n` two\n");  // it belongs to none
+  BOOST_TEST(wrapped("one ` two", 0, 4) == "one\n`\ntwo\n");  // it belongs to none
 }
 
 BOOST_AUTO_TEST_SUITE_END()
