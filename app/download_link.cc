@@ -93,7 +93,11 @@ download_link::download_link(const services& with, s3::object_store& store,
       _thaw(thaw),
       _spool(spool) {}
 
-download_link::~download_link() = default;
+download_link::~download_link() {
+  if (_shown != nullptr) {
+    _shown->give_up(_begun);
+  }
+}
 
 // Whether its parts cannot be verified each on its own, nor the chunk as one part.
 bool download_link::streams(const planner::chunk_record& record) const {
@@ -328,6 +332,10 @@ task<result<void>> download_link::produce_chunk(std::size_t index) {
     if (!leases.empty()) {
       one->stored = std::move(leases[one->number - 1]);
     }
+    if (_shown != nullptr) {
+      _shown->begin(one->length);
+      _begun += one->length;
+    }
     _scope.spawn(fetch(one));
     auto pushing = _order.push(one, _stop.token());
     auto pushed = co_await std::move(pushing);
@@ -369,6 +377,9 @@ task<bool> download_link::take_kept(part_pointer one) {
   }
   if (sound) {
     _bytes_kept_before += one->length;
+    if (_shown != nullptr) {
+      _shown->correct(static_cast<std::int64_t>(one->length));
+    }
     co_return true;
   }
   _kept->drop(which);
@@ -405,6 +416,9 @@ task<result<void>> download_link::fetch_verified(part_pointer one) {
       co_return verified;
     }
     ++_damaged;
+    if (_shown != nullptr) {
+      _shown->correct(-static_cast<std::int64_t>(one->length));
+    }
     _with.log.write(engine::log_level::warning, "restore", "part_damaged",
                     {{"attempt", std::to_string(attempt)}, {"error", verified.error().message}});
   }
@@ -670,6 +684,7 @@ task<result<void>> download_link::release(int fd) {
       ++_parts;
       if (_shown != nullptr) {
         _shown->add(one->length);
+        _begun -= one->length;
       }
     }
     if (one->last && _thaw != nullptr && _purpose == purpose::release) {

@@ -157,6 +157,7 @@ class download_link {
   std::uint64_t _damaged = 0;
   kept_parts* _kept = nullptr;
   std::uint64_t _bytes_kept_before = 0;
+  std::uint64_t _begun = 0;  // of parts that `_shown` was told of and that are not released
 };
 
 }  // namespace bts3::app

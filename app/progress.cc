@@ -49,8 +49,18 @@ std::string progress_report::text() const {
   return line;
 }
 
-progress_report progress_meter::report(time_point now) {
-  _samples.push_back({now, _bytes});
+std::string progress_report::text_with_rest(std::uint64_t after) const {
+  const std::uint64_t left = (total > bytes ? total - bytes : 0) + after;
+  std::string line = format_bytes(left) + " in all to come";
+  if (bytes_per_second > 0) {
+    line += ", " + format_duration(seconds(left / bytes_per_second));
+  }
+  return line;
+}
+
+progress_report progress_meter::report(time_point now, std::uint64_t arriving) {
+  const std::uint64_t bytes = std::max(_bytes + arriving, _samples.back().bytes);
+  _samples.push_back({now, bytes});
   // The newest sample that is a whole window old stays, as the window's beginning.
   while (_samples.size() > 2 && now - _samples[1].when >= rate_window) {
     _samples.pop_front();
@@ -58,14 +68,14 @@ progress_report progress_meter::report(time_point now) {
   const sample& first = _samples.front();
   const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(now - first.when);
   progress_report made;
-  made.bytes = _bytes;
+  made.bytes = bytes;
   made.total = _total;
   if (passed.count() > 0) {
     made.bytes_per_second = static_cast<std::uint64_t>(
-        static_cast<double>(_bytes - first.bytes) * 1000.0 / static_cast<double>(passed.count()));
+        static_cast<double>(bytes - first.bytes) * 1000.0 / static_cast<double>(passed.count()));
   }
   if (_total > 0) {
-    const std::uint64_t done = std::min(_bytes, _total);
+    const std::uint64_t done = std::min(bytes, _total);
     made.percent =
         static_cast<unsigned>(static_cast<double>(done) * 100.0 / static_cast<double>(_total));
     if (made.bytes_per_second > 0) {
@@ -128,6 +138,19 @@ progress::progress(engine::reactor& loop, engine::log_sink& log, live_line* line
       _meter(std::chrono::steady_clock::now()),
       _scope(loop) {}
 
+void progress::watch(std::function<std::uint64_t()> received) {
+  _received = std::move(received);
+  _received_before = _received();
+}
+
+std::uint64_t progress::arriving() const {
+  if (!_received) {
+    return 0;
+  }
+  const auto came = static_cast<std::int64_t>(_received() - _received_before) + _corrected;
+  return came <= 0 ? 0 : std::min(_begun, static_cast<std::uint64_t>(came));
+}
+
 task<void> progress::tick() {
   for (int ticks = 1;; ++ticks) {
     auto sleeping = _loop.sleep_aside(_cadence.tick, _stop.token());
@@ -138,7 +161,7 @@ task<void> progress::tick() {
     if (_counter) {
       _meter.add(_counter() - _meter.bytes());
     }
-    const progress_report now = _meter.report(std::chrono::steady_clock::now());
+    const progress_report now = _meter.report(std::chrono::steady_clock::now(), arriving());
     const std::string more = _more ? _more() : std::string();
     if (_cadence.ticks_per_log_line > 0 && ticks % _cadence.ticks_per_log_line == 0) {
       _log.write(engine::log_level::info, _component, "progress",
@@ -151,7 +174,9 @@ task<void> progress::tick() {
                   {"more", more.empty() ? "none" : more}});
     }
     if (_line != nullptr) {
-      _line->show(_what + ": " + now.text() + (more.empty() ? "" : ", " + more));
+      _line->show(_what + ": " + now.text() +
+                  (_after == 0 ? "" : ", " + now.text_with_rest(_after)) +
+                  (more.empty() ? "" : ", " + more));
     }
   }
 }

@@ -13,6 +13,7 @@
 #include "engine/stop.hh"
 #include "engine/task.hh"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -32,6 +33,8 @@ struct progress_report {
 
   // "1.2 GiB of 4.0 GiB, 30 %, 85.3 MiB/s, 34 s left"
   [[nodiscard]] std::string text() const;
+  // Where `after` more bytes follow: "8.2 GiB in all to come, 3 min 20 s".
+  [[nodiscard]] std::string text_with_rest(std::uint64_t after) const;
 };
 
 // The arithmetic alone, with time as a parameter.
@@ -44,8 +47,9 @@ class progress_meter {
   void set_total(std::uint64_t bytes) { _total = bytes; }
   void add(std::uint64_t bytes) { _bytes += bytes; }
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
-  // To be called about once a second: remembers a minute of samples.
-  progress_report report(time_point now);
+  // To be called about once a second: remembers a minute of samples. `arriving`: bytes on their way
+  // that add() will be told of; what was shown once is never taken back.
+  progress_report report(time_point now, std::uint64_t arriving = 0);
 
  private:
   struct sample {
@@ -114,7 +118,24 @@ class progress {
   progress& operator=(const progress&) = delete;
 
   void set_total(std::uint64_t bytes) { _meter.set_total(bytes); }
-  void add(std::uint64_t bytes) { _meter.add(bytes); }
+  void add(std::uint64_t bytes) {
+    _meter.add(bytes);
+    if (_received) {
+      _begun -= std::min(_begun, bytes);
+      _corrected -= static_cast<std::int64_t>(bytes);
+    }
+  }
+  // So much of others follows, which the live line then tells of.
+  void set_after(std::uint64_t bytes) { _after = bytes; }
+  // Of what is fetched in pieces, add() tells when one is whole: on a slow line that is minutes
+  // apart. `received`, asked at each tick, counts all that came over the network, whatever it was;
+  // a piece that was begun then shows as far as it came.
+  void watch(std::function<std::uint64_t()> received);
+  // A piece is fetched, which add() will tell of; or will be no more.
+  void begin(std::uint64_t bytes) { _begun += bytes; }
+  void give_up(std::uint64_t bytes) { _begun -= std::min(_begun, bytes); }
+  // Bytes of it that did not come over the network (positive), or came in vain (negative).
+  void correct(std::int64_t bytes) { _corrected += bytes; }
   // Instead of add(): asked at each tick how many bytes there are; for counters of other threads.
   void follow(std::function<std::uint64_t()> counter) { _counter = std::move(counter); }
   [[nodiscard]] std::uint64_t bytes() const { return _meter.bytes(); }
@@ -132,7 +153,14 @@ class progress {
   std::string _component;
   std::string _what;
   std::function<std::string()> _more;
+  [[nodiscard]] std::uint64_t arriving() const;
+
   std::function<std::uint64_t()> _counter;
+  std::function<std::uint64_t()> _received;
+  std::uint64_t _received_before = 0;
+  std::uint64_t _after = 0;
+  std::uint64_t _begun = 0;     // of pieces that are not whole
+  std::int64_t _corrected = 0;  // to what came, for what is whole already
   progress_cadence _cadence;
   progress_meter _meter;
   engine::stop_source _stop;

@@ -54,11 +54,19 @@ void report_totals(const services& with, const store_connection& connection,
                   {"peak_rss_bytes", std::to_string(used.peak_rss_bytes)}});
 }
 
+// Which of several it is, and what is received for others after it.
+struct place_among {
+  std::size_t position = 1;
+  std::size_t count = 1;
+  std::uint64_t bytes_after = 0;
+};
+
 task<result<exit_status>> restore_one(const services& with, store_connection& connection,
                                       restore_command command, restore_totals& totals,
-                                      std::uint64_t bytes_before) {
+                                      std::uint64_t bytes_before, place_among here) {
   restore_job job(with, connection, with_target(with, std::move(command)), totals);
   job.comes_after(bytes_before);
+  job.is_one_of(here.position, here.count, here.bytes_after);
   auto running = job.run();
   co_return co_await std::move(running);
 }
@@ -196,11 +204,17 @@ task<result<exit_status>> restore_all(const services& with, store_connection& co
   }
   std::vector<error> failures;
   std::uint64_t bytes_before = 0;  // that are read before, of those that are not read now
+  place_among here{0, all->each.size(), 0};
+  for (const awaited& next : all->each) {
+    here.bytes_after += next.bytes;
+  }
   for (const awaited& next : all->each) {
     const std::string& name = next.name;
     restore_command one = command;
     one.subvolume = name;
-    auto restoring = restore_one(with, connection, std::move(one), totals, bytes_before);
+    ++here.position;
+    here.bytes_after -= next.bytes;
+    auto restoring = restore_one(with, connection, std::move(one), totals, bytes_before, here);
     auto restored = co_await std::move(restoring);
     if (command.dry_run || (!restored && restored.error().why == reason::not_thawed)) {
       bytes_before += next.bytes;
@@ -258,8 +272,9 @@ task<result<exit_status>> run_restore(const services& with, restore_command comm
   const auto began = std::chrono::steady_clock::now();
   const bool dry_run = command.dry_run;
   restore_totals totals;
-  auto running = command.all ? restore_all(with, **connection, std::move(command), totals)
-                             : restore_one(with, **connection, std::move(command), totals, 0);
+  auto running =
+      command.all ? restore_all(with, **connection, std::move(command), totals)
+                  : restore_one(with, **connection, std::move(command), totals, 0, place_among());
   auto status = co_await std::move(running);
   if (!dry_run) {
     report_totals(with, **connection, totals, began);

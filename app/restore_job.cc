@@ -572,13 +572,15 @@ task<result<void>> restore_job::receive_all(restore_plan& plan, btrfs::receive_w
   const std::unique_ptr<engine::spool> spool = spool_for(plan, first, pool.slot_bytes());
   auto opening = open_kept_parts(plan, first, spool != nullptr);
   const std::unique_ptr<kept_parts> kept = co_await std::move(opening);
-  progress shown(_with.loop, _with.log, _with.line, "restore", "restoring " + _command.subvolume,
-                 [this, &pool] {
+  progress shown(_with.loop, _with.log, _with.line, "restore",
+                 "restoring " + _command.subvolume + _place, [this, &pool] {
                    const std::uint64_t retries = _connection.retries();
                    return std::to_string(pool.slots() - pool.free_slots()) + " parts in memory" +
                           (retries == 0 ? "" : ", " + std::to_string(retries) + " retries");
                  });
   shown.set_total(bytes);
+  shown.set_after(_bytes_after);
+  shown.watch([this] { return _connection.bytes_received(); });
   shown.start();
   const bool read_again = _verify == verify_mode::full && !plan.source.empty();
   const auto began = std::chrono::steady_clock::now();

@@ -70,6 +70,13 @@ class restore_job {
   // So many bytes are downloaded for others before this one's.
   void comes_after(std::uint64_t bytes) { _thaw.bytes_before = bytes; }
 
+  // It is the `position`th of so many; so many bytes are received for others after this one's.
+  void is_one_of(std::size_t position, std::size_t count, std::uint64_t bytes_after) {
+    _place =
+        count > 1 ? " (" + std::to_string(position) + " of " + std::to_string(count) + ")" : "";
+    _bytes_after = bytes_after;
+  }
+
   // Before run(), where several are restored: asks for what must be thawed without waiting for it,
   // so that one does not wait for another's. Asks for nothing that run() would refuse, or where an
   // earlier restore was interrupted.
@@ -154,6 +161,8 @@ class restore_job {
   verify_mode _verify;
   restore_totals& _totals;
   btrfs::restored_mark _mark;  // of the backup that is restored
+  std::string _place;          // " (2 of 5)"
+  std::uint64_t _bytes_after = 0;
   bool _content_verified = false;
   bool _decompress = false;        // encoded writes are not to be had, or not to be trusted
   std::uint64_t _lost_writes = 0;  // of the link that was received last

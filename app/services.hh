@@ -82,6 +82,10 @@ class store_connection {
   [[nodiscard]] std::uint64_t bytes_sent() const {
     return _transport ? _transport->counters().body_bytes_sent : 0;
   }
+  // The same of what came; grows while an answer is on its way.
+  [[nodiscard]] std::uint64_t bytes_received() const {
+    return _transport ? _transport->counters().body_bytes_received : 0;
+  }
   [[nodiscard]] std::uint64_t retries() const { return _retrying ? _retrying->retries() : 0; }
   [[nodiscard]] std::uint64_t requests() const { return _client ? _client->requests() : 0; }
   // The store's clock, as its last answer told it.

@@ -476,8 +476,12 @@ task<result<void>> subvolume_verifier::run_deep() {
   for (const verified_backup& one : _outcome.backups) {
     bytes += one.bytes;
   }
-  progress shown(_with.loop, _with.log, _with.line, "verify", "verifying " + _outcome.name);
+  progress shown(_with.loop, _with.log, _with.line, "verify",
+                 "verifying " + _outcome.name + _which_of);
   shown.set_total(bytes);
+  if (_received) {
+    shown.watch(_received);
+  }
   shown.start();
   result<void> done = engine::ok();
   for (verified_backup& one : _outcome.backups) {
@@ -784,13 +788,17 @@ exit_status status_of(const std::vector<verify_outcome>& all) {
 
 namespace {
 
-task<result<void>> verify_all(const services& with, s3::object_store& store,
+task<result<void>> verify_all(const services& with, store_connection& connection,
                               const verify_command& command,
                               const std::vector<subvolume_config>& chosen,
                               std::vector<verify_outcome>& outcomes) {
   store_abilities abilities;
   for (const subvolume_config& one : chosen) {
-    subvolume_verifier verifier(with, store, abilities, command, one.name);
+    subvolume_verifier verifier(with, connection.store(), abilities, command, one.name);
+    const std::string place = chosen.size() < 2 ? ""
+                                                : " (" + std::to_string(&one - chosen.data() + 1) +
+                                                      " of " + std::to_string(chosen.size()) + ")";
+    verifier.shows(place, [&connection] { return connection.bytes_received(); });
     auto running = verifier.run();
     auto ran = co_await std::move(running);
     const verify_outcome& found = verifier.outcome();
@@ -852,7 +860,7 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
     co_await std::move(closing);
     co_return std::move(chosen.error());
   }
-  auto verifying = verify_all(with, (*connection)->store(), command, *chosen, outcomes);
+  auto verifying = verify_all(with, **connection, command, *chosen, outcomes);
   auto verified = co_await std::move(verifying);
   const std::uint64_t requests = (*connection)->requests();
   auto closing = (*connection)->close();

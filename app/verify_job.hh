@@ -54,8 +54,16 @@ class subvolume_verifier {
   engine::task<engine::result<void>> run();
 
   [[nodiscard]] verify_outcome& outcome() { return _outcome; }
+  // Before run(), for its progress: " (2 of 5)", and what counts all that the store sends.
+  void shows(std::string place, std::function<std::uint64_t()> received) {
+    _which_of = std::move(place);
+    _received = std::move(received);
+  }
 
  private:
+
+  std::string _which_of;
+  std::function<std::uint64_t()> _received;
   engine::task<engine::result<void>> look();
   void find_gone();
   void forget_gone();

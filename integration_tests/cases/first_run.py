@@ -6,10 +6,11 @@ import re
 import shutil
 import stat
 import subprocess
+import time
 import tomllib
 
 from screens import screen, settle
-from world import case, dataset, terminal, tmux
+from world import case, dataset, shells, terminal, tmux
 
 SECRET_TYPED_WRONG = "wrong/secret+value"
 
@@ -343,3 +344,39 @@ def screens_of_init_are_as_expected(w):
             assert shown.wait_for_prompt().rstrip().endswith("[0] #"), shown.text()
             assert stat.S_IMODE(keys.stat().st_mode) == 0o600, keys.stat()
             assert read(folder / "config.toml")["s3"]["prefix"] == "hosts/beta"
+
+
+@case
+def shells_complete_dates_and_keys_of_the_bucket(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.backup()
+    w.backup()
+    keys = sorted((key for key in w.bucket.list() if "/manifest-" in key), key=lambda key: key[-21:], reverse=True)
+    times = [key[-21:-5] for key in keys]
+    assert len(times) == 2, keys
+    folder = w.directory / "shell"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "btrfs_to_s3").symlink_to(pathlib.Path(w.tool.binary).resolve())
+    root = pathlib.Path(__file__).resolve().parents[2]
+    place = f"--from s3://{w.bucket.name}/hosts/test --region us-east-1 --endpoint-url {w.bucket.endpoint}"
+    seen = []
+    for name in ("bash", "zsh", "fish"):
+        if not shutil.which(name):
+            print(f"{name} is not installed")
+            continue
+        environment = {key: value for key, value in w.tool.environment.items() if key.startswith("AWS_")}
+        shell = shells.Shell(name, root, folder, environment)
+        found = shell.offered(f"restore --config {w.tool.config} --subvolume data --at ")
+        assert found == times, (name, found, times)
+        found = shell.offered(f"restore --config {w.tool.config} --subvolume data --at {times[1]}")
+        assert found == times[1:], (name, found)
+        found = shell.offered(f"restore {place} --subvolume data --manifest-key ")
+        assert found == keys, (name, found, keys)
+        assert shell.offered(f"list {place} --subvolume ") == ["data"], name
+        # Nobody answers there.
+        began = time.monotonic()
+        assert shell.offered("restore --from s3://b/p --endpoint-url http://127.0.0.1:9 --subvolume x --at ") == [], name
+        assert time.monotonic() - began < 5, name
+        shutil.rmtree(folder / ".cache")
+        seen.append(name)
+    assert "bash" in seen

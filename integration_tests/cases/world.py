@@ -11,7 +11,7 @@ import time
 import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import btrfs, compare, dataset, proxy, s3, terminal, tmux, tool  # noqa: E402
+from harness import btrfs, compare, dataset, proxy, s3, shells, terminal, tmux, tool  # noqa: E402
 
 MIB = 1 << 20
 CASES = {}
@@ -133,5 +133,5 @@ def says(outcome, *words):
         assert re.search(re.escape(word), outcome.stderr), f"stderr lacks {word!r}: {outcome}"
 
 
-__all__ = ["CASES", "MIB", "World", "case", "world", "says", "btrfs", "dataset", "compare", "proxy", "terminal",
-           "tmux", "tool"]
+__all__ = ["CASES", "MIB", "World", "case", "world", "says", "btrfs", "dataset", "compare", "proxy", "shells",
+           "terminal", "tmux", "tool"]

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -68,7 +69,7 @@ class wired_transfer {
       engine::buffer_pool pool(*net.loop, part_size, slots, net.log);
       engine::hash_worker hashes(*net.loop);
       {
-        download_link link(with, net.store, pool, hashes, chunks);
+        download_link link(with, net.store, pool, hashes, chunks, shown);
         outcome = net.loop->run(link.run(ends->write_end.get()));
       }
       BOOST_TEST(pool.free_slots() == slots);
@@ -107,6 +108,7 @@ class wired_transfer {
   std::vector<located_chunk> chunks;
   std::string released;
   std::size_t slots = 3;
+  progress* shown = nullptr;
   std::function<void()> before_reading = [] {};  // in the thread that empties the pipe
 };
 
@@ -266,6 +268,41 @@ BOOST_AUTO_TEST_CASE(an_archived_chunk_is_invalid_object_state_and_no_retry) {
   BOOST_REQUIRE(!done);
   BOOST_TEST((done.error().why == engine::reason::not_thawed), error_text(done));
   BOOST_TEST(one.gets() <= 3U);
+}
+
+// Without it, a line that takes a minute for a part shows nothing for a minute.
+BOOST_AUTO_TEST_CASE(on_a_slow_line_what_is_shown_grows_within_a_part) {
+  wired_transfer transfer;
+  transfer.slots = 2;
+  // Seven parts, each of which takes a third of a second.
+  request_match every(s3_verb::get_object, 1, 0);
+  transfer.net.server.script(every,
+                             scripted_action::answer_slowly(2'048, std::chrono::milliseconds(10)));
+  std::set<std::string> figures;
+  std::uint64_t last = 0;
+  live_line line(
+      -1, [&](const std::string& text) { figures.insert(text.substr(0, text.find(" of "))); });
+  progress_cadence often;
+  often.tick = std::chrono::milliseconds(4);
+  often.ticks_per_log_line = 0;
+  progress shown(*transfer.net.loop, transfer.net.log, &line, "restore", "restoring data (2 of 5)",
+                 {}, often);
+  shown.set_total(transfer.stream.size());
+  shown.watch([&] {
+    const std::uint64_t received = transfer.net.transport->counters().body_bytes_received;
+    BOOST_TEST(received >= last);
+    last = received;
+    return received;
+  });
+  shown.start();
+  transfer.shown = &shown;
+  transfer.check_whole(transfer.chunks.front().record.part_states.size() + 4);
+  BOOST_TEST(shown.bytes() == transfer.stream.size());
+  transfer.net.loop->run(shown.stop());
+  BOOST_TEST(figures.size() > 16U);  // by whole parts there are eight
+  for (const std::string& one : figures) {
+    BOOST_TEST(one.starts_with("restoring data (2 of 5): "), one);
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

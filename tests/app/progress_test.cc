@@ -174,4 +174,72 @@ BOOST_AUTO_TEST_CASE(a_stopped_progress_has_joined) {
   BOOST_TEST(loop->operations_in_flight() == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(what_is_on_its_way_counts_and_is_never_taken_back) {
+  const auto start = progress_meter::time_point();
+  progress_meter meter(start);
+  meter.set_total(100);
+  BOOST_TEST(meter.report(start + std::chrono::seconds(1), 30).bytes == 30U);
+  BOOST_TEST(meter.report(start + std::chrono::seconds(2), 40).bytes_per_second == 20U);
+  meter.add(35);  // of the forty the rest came in vain
+  const progress_report after = meter.report(start + std::chrono::seconds(3), 0);
+  BOOST_TEST(after.bytes == 40U);
+  BOOST_TEST(*after.percent == 40U);
+  meter.add(65);
+  BOOST_TEST(meter.report(start + std::chrono::seconds(4), 0).bytes == 100U);
+}
+
+BOOST_AUTO_TEST_CASE(what_follows_is_told_with_the_time_it_takes) {
+  progress_report now;
+  now.bytes = 1 << 30;
+  now.total = std::uint64_t{3} << 30;
+  BOOST_TEST(now.text_with_rest(std::uint64_t{6} << 30) == "8.0 GiB in all to come");
+  now.bytes_per_second = 64 << 20;
+  BOOST_TEST(now.text_with_rest(std::uint64_t{6} << 30) == "8.0 GiB in all to come, 2 min 08 s");
+}
+
+// Whatever else comes over the network, or comes twice, or from elsewhere: no more is shown than
+// what was begun.
+BOOST_AUTO_TEST_CASE(pieces_show_as_far_as_they_came) {
+  auto loop = bts3::engine::testing::make_reactor();
+  bts3::engine::testing::recording_log log;
+  std::string drawn;
+  live_line line(-1, [&drawn](const std::string& text) { drawn = text.substr(0, text.find(',')); });
+  progress_cadence often;
+  often.tick = std::chrono::milliseconds(1);
+  progress shown(*loop, log, &line, "test", "x", {}, often);
+  std::uint64_t received = 1'000;
+  shown.watch([&received] { return received; });
+  shown.start();
+  const auto now_shown = [&] {
+    drawn.clear();
+    while (drawn.empty()) {
+      BOOST_REQUIRE(loop->run(loop->sleep_for(std::chrono::milliseconds(1))).has_value());
+    }
+    return drawn;
+  };
+  received += 50;  // of nothing that was begun
+  BOOST_TEST(now_shown() == "x: 0 B");
+  shown.correct(-50);
+  shown.begin(100);
+  shown.begin(100);
+  received += 70;
+  BOOST_TEST(now_shown() == "x: 70 B");
+  received += 500;
+  BOOST_TEST(now_shown() == "x: 200 B");
+  shown.correct(-370);
+  shown.add(100);
+  BOOST_TEST(now_shown() == "x: 200 B");
+  shown.begin(40);
+  shown.correct(40);  // from a disk
+  BOOST_TEST(now_shown() == "x: 240 B");
+  shown.add(100);
+  shown.add(40);
+  BOOST_TEST(shown.bytes() == 240U);
+  shown.begin(30);
+  received += 20;
+  shown.give_up(30);  // it failed
+  BOOST_TEST(now_shown() == "x: 240 B");
+  loop->run(shown.stop());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
