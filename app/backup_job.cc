@@ -452,7 +452,8 @@ task<result<bool>> backup_job::settle(subvolume_view& view) {
       failure.remedy = "name a file in a directory of its own in global.state_path";
       co_return failure;
     }
-    auto record = load_journal(path);
+    auto loading = load_journal(path);
+    auto record = co_await std::move(loading);
     if (!record) {
       co_return std::move(record.error());
     }
@@ -500,7 +501,8 @@ task<void> backup_job::settle_others() {
     if (!is_ours(path)) {
       continue;
     }
-    auto record = load_journal(path);
+    auto loading = load_journal(path);
+    auto record = co_await std::move(loading);
     if (record && !*record) {
       continue;
     }
@@ -528,26 +530,32 @@ task<void> backup_job::settle_others() {
 }
 
 // Nullopt when there is none, or none that can be used: then it is moved aside and reported.
-result<std::optional<journal_record>> backup_job::load_journal(const std::string& path) {
+task<result<std::optional<journal_record>>> backup_job::load_journal(std::string path) {
   auto record = read_journal(path);
   if (!record && record.error().why == reason::protocol && record.error().remedy.empty()) {
-    auto aside = set_damaged_journal_aside(path, now());
+    std::function<result<std::string>()> call = [path, when = now()] {
+      return set_damaged_journal_aside(path, when);
+    };
+    auto moving = disk_call(_with.loop, std::move(call));
+    auto aside = co_await std::move(moving);
     if (!aside) {
-      return std::move(aside.error());
+      co_return std::move(aside.error());
     }
     _with.log.write(log_level::warning, "backup", "journal_damaged",
                     {{"error", record.error().text()},
                      {"moved_to", *aside},
                      {"consequence", "what that backup left is reported, not removed"}});
-    return std::optional<journal_record>();
+    co_return std::optional<journal_record>();
   }
   if (record && !*record && std::filesystem::exists(path)) {
     // Its writer died before the intent was there, and so before anything was done.
-    if (auto removed = remove_journal(path); !removed) {
-      return std::move(removed.error());
+    auto removing = remove_journal_at(path);
+    auto removed = co_await std::move(removing);
+    if (!removed) {
+      co_return std::move(removed.error());
     }
   }
-  return record;
+  co_return record;
 }
 
 task<result<void>> backup_job::settle_one(std::string path, journal_record record,
@@ -570,7 +578,8 @@ task<result<void>> backup_job::settle_one(std::string path, journal_record recor
   const services there{_with.loop, _with.log, _with.clock, settings, environment, _with.stop};
   auto connection = store_connection::open(there);
   if (!connection) {
-    co_return leave_to_later(path, record.intent, connection.error().text());
+    auto leaving = leave_to_later(path, record.intent, connection.error().text());
+    co_return co_await std::move(leaving);
   }
   auto settling = settle_at(there, connection->get(), std::move(path), std::move(record), view);
   auto settled = co_await std::move(settling);
@@ -592,7 +601,8 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
     auto examined = co_await std::move(examining);
     if (!examined && elsewhere && examined.error().what_now != disposition::cancelled) {
       // Perhaps it is published there: nothing of it is touched before that is known.
-      co_return leave_to_later(path, record.intent, examined.error().text());
+      auto leaving = leave_to_later(path, record.intent, examined.error().text());
+      co_return co_await std::move(leaving);
     }
     if (!examined) {
       co_return std::move(examined.error());
@@ -629,8 +639,10 @@ task<result<void>> backup_job::settle_at(const services& there, store_connection
       auto removing = remove_journal_at(path);
       co_return co_await std::move(removing);
     }
-    case planner::unfinished_action::leave:
-      co_return leave_to_later(path, record.intent, verdict.sentence);
+    case planner::unfinished_action::leave: {
+      auto leaving = leave_to_later(path, record.intent, verdict.sentence);
+      co_return co_await std::move(leaving);
+    }
     case planner::unfinished_action::resume: {
       auto resuming = resume(path, std::move(record), found, *view);
       co_return co_await std::move(resuming);
@@ -749,19 +761,24 @@ task<result<void>> backup_job::abandon(const services& there, store_connection* 
     auto removing = remove_journal_at(path);
     co_return co_await std::move(removing);
   }
-  co_return leave_to_later(path, record.intent, left);
+  auto leaving = leave_to_later(path, record.intent, left);
+  co_return co_await std::move(leaving);
 }
 
 // What could not be removed, or not even looked at, is kept in the journal under another name,
 // which makes way for the next backup's, and said.
-result<void> backup_job::leave_to_later(const std::string& path, const backup_intent& intent,
-                                        const std::string& why) {
+task<result<void>> backup_job::leave_to_later(std::string path, const backup_intent& intent,
+                                              std::string why) {
   result<std::string> aside = path;
   if (!is_set_aside(path)) {
-    aside = set_journal_aside(path, now());
+    std::function<result<std::string>()> call = [path, when = now()] {
+      return set_journal_aside(path, when);
+    };
+    auto moving = disk_call(_with.loop, std::move(call));
+    aside = co_await std::move(moving);
   }
   if (!aside) {
-    return std::move(aside.error());
+    co_return std::move(aside.error());
   }
   _with.log.write(log_level::warning, "backup", "unfinished_backup_left",
                   {{"subvolume", intent.subvolume},
@@ -772,7 +789,7 @@ result<void> backup_job::leave_to_later(const std::string& path, const backup_in
                    {"journal", *aside},
                    {"consequence", "the next run tries again"},
                    {"remedy", "delete the journal if that can never succeed"}});
-  return engine::ok();
+  co_return engine::ok();
 }
 
 // Says what was decided, and why.
@@ -1475,8 +1492,9 @@ task<void> backup_job::undo(made_backup& backup) {
   }
   if (backup.start_again && !keep) {
     // The next backup is made at once, and needs the journal's place.
-    auto aside =
+    auto leaving =
         leave_to_later(backup.record->path(), backup.intent, "not all of it could be removed");
+    auto aside = co_await std::move(leaving);
     if (!aside) {
       _with.log.write(log_level::warning, "backup", "journal_left",
                       {{"error", aside.error().text()}});

@@ -62,7 +62,7 @@ class backup_job {
   engine::task<engine::result<bool>> settle(subvolume_view& view);
   [[nodiscard]] bool is_ours(const std::string& path) const;
   engine::task<void> settle_others();
-  engine::result<std::optional<journal_record>> load_journal(const std::string& path);
+  engine::task<engine::result<std::optional<journal_record>>> load_journal(std::string path);
   engine::task<engine::result<void>> settle_one(std::string path, journal_record record,
                                                 subvolume_view* view);
   engine::task<engine::result<void>> settle_at(const services& there, store_connection* connection,
@@ -81,8 +81,8 @@ class backup_job {
   engine::task<engine::result<void>> abandon(const services& there, store_connection* connection,
                                              std::string path, journal_record record,
                                              bool second_writer);
-  engine::result<void> leave_to_later(const std::string& path, const backup_intent& intent,
-                                      const std::string& why);
+  engine::task<engine::result<void>> leave_to_later(std::string path, const backup_intent& intent,
+                                                    std::string why);
 
   engine::task<engine::result<void>> make(subvolume_view view, planner::plan plan);
   engine::task<engine::result<btrfs::snapshot>> create_snapshot(const subvolume_view& view,

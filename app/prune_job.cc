@@ -2,6 +2,7 @@
 
 #include "app/bucket_inventory.hh"
 #include "app/chain_reader.hh"
+#include "app/disk_call.hh"
 #include "app/journal.hh"
 #include "app/manifest_turns.hh"
 #include "app/observer.hh"
@@ -214,9 +215,9 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
   _report.judged = true;
 }
 
-result<void> subvolume_pruner::note_what_goes() {
+task<result<void>> subvolume_pruner::note_what_goes() {
   if (_going.empty()) {
-    return engine::ok();
+    co_return engine::ok();
   }
   const std::string& path = _with.settings.state_path;
   verified_subvolume before;
@@ -226,13 +227,18 @@ result<void> subvolume_pruner::note_what_goes() {
   for (const auto& [key, snapshot] : _going) {
     mine.pruned[key] = now;
   }
-  if (auto noted = merge_into_record(path, _report.name, before, mine); !noted) {
-    return noted;
+  std::function<result<void>()> call = [&] {
+    return merge_into_record(path, _report.name, before, mine);
+  };
+  auto noting = disk_call(_with.loop, std::move(call));
+  auto noted = co_await std::move(noting);
+  if (!noted) {
+    co_return noted;
   }
   state_store states(path, _with.clock, _with.log);
   auto state = states.load();
   if (!state) {
-    return std::move(state.error());
+    co_return std::move(state.error());
   }
   std::vector<std::string>& known = state->subvolumes[_report.name].pruned_snapshots;
   for (const auto& [key, snapshot] : _going) {
@@ -243,7 +249,9 @@ result<void> subvolume_pruner::note_what_goes() {
   if (std::ssize(known) > pruned_snapshots_max) {
     known.erase(known.begin(), known.end() - pruned_snapshots_max);
   }
-  return states.save(*state);
+  call = [&] { return states.save(*state); };
+  auto saving = disk_call(_with.loop, std::move(call));
+  co_return co_await std::move(saving);
 }
 
 // In the order of the plan: a generation's removals are next to each other.
@@ -291,7 +299,9 @@ task<result<void>> subvolume_pruner::act() {
 }
 
 task<result<void>> subvolume_pruner::delete_all() {
-  if (auto noted = note_what_goes(); !noted) {
+  auto noting = note_what_goes();
+  auto noted = co_await std::move(noting);
+  if (!noted) {
     co_return noted;
   }
   for (group& one : groups()) {

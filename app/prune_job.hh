@@ -73,7 +73,7 @@ class subvolume_pruner {
   [[nodiscard]] planner::timestamp now() const;
   [[nodiscard]] std::vector<group> groups() const;
   engine::task<engine::result<void>> pointer_unmoved();
-  engine::result<void> note_what_goes();
+  engine::task<engine::result<void>> note_what_goes();
   engine::task<engine::result<void>> delete_all();
   engine::task<engine::result<void>> delete_group(group one);
   engine::task<engine::result<void>> delete_chunks(std::vector<planner::removal> chunks);

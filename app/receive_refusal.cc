@@ -1,11 +1,13 @@
 #include "app/receive_refusal.hh"
 
+#include "app/disk_call.hh"
 #include "app/verify_record.hh"
 #include "engine/told_command.hh"
 
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -15,6 +17,7 @@ namespace {
 
 using engine::error;
 using engine::log_level;
+using engine::task;
 
 // What only the stream can be to blame for, when it comes from `btrfs receive` in a directory of
 // its own: strerror() of ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, ENODATA, ENAMETOOLONG, EMLINK,
@@ -51,12 +54,12 @@ planner::timestamp now(const services& with) {
   return planner::timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));
 }
 
-void write_record(const services& with, const std::string& subvolume,
-                  const std::vector<std::string>& keys, const verification& found) {
+task<void> write_record(const services& with, std::string subvolume, std::vector<std::string> keys,
+                        verification found) {
   const std::filesystem::path state(with.settings.state_path);
   std::error_code code;
   if (!std::filesystem::is_directory(state.parent_path(), code)) {
-    return;  // a recovery host, which keeps no state
+    co_return;  // a recovery host, which keeps no state
   }
   verified_subvolume before;
   before.place = place_of(with, subvolume);
@@ -64,8 +67,12 @@ void write_record(const services& with, const std::string& subvolume,
   for (const std::string& key : keys) {
     mine.links[key].by_kind[verification_kind::received] = found;
   }
-  if (auto written = merge_into_record(with.settings.state_path, subvolume, before, mine);
-      !written) {
+  std::function<engine::result<void>()> call = [&] {
+    return merge_into_record(with.settings.state_path, subvolume, before, mine);
+  };
+  auto writing = disk_call(with.loop, std::move(call));
+  auto written = co_await std::move(writing);
+  if (!written) {
     with.log.write(log_level::warning, "restore", "refusal_not_recorded",
                    {{"subvolume", subvolume}, {"error", written.error().text()}});
   }
@@ -122,28 +129,30 @@ error refusal_of(error failure, const chain_link& link, const btrfs::stream_comm
   return failure;
 }
 
-void remember_refusal(const services& with, const std::string& subvolume,
-                      const std::string& manifest_key, const std::string& problem) {
+task<void> remember_refusal(const services& with, std::string subvolume, std::string manifest_key,
+                            std::string problem) {
   verification found;
   found.at = now(with);
   found.sound = false;
   found.problem = problem;
-  write_record(with, subvolume, {manifest_key}, found);
+  auto writing = write_record(with, subvolume, std::vector<std::string>(1, manifest_key), found);
+  co_await std::move(writing);
 }
 
-void remember_received(const services& with, const std::string& subvolume,
-                       const std::vector<std::string>& manifest_keys) {
+task<void> remember_received(const services& with, std::string subvolume,
+                             std::vector<std::string> manifest_keys) {
   std::vector<std::string> refuted;
   for (auto& [key, problem] : refused_of(with, subvolume, manifest_keys)) {
     refuted.push_back(std::move(key));
   }
   if (refuted.empty()) {
-    return;
+    co_return;
   }
   verification found;
   found.at = now(with);
   found.sound = true;
-  write_record(with, subvolume, refuted, found);
+  auto writing = write_record(with, subvolume, std::move(refuted), found);
+  co_await std::move(writing);
 }
 
 std::string remembered_refusal(const services& with, const std::string& subvolume,

@@ -10,6 +10,7 @@
 #include "app/services.hh"
 #include "btrfs/stream_inspector.hh"
 #include "engine/error.hh"
+#include "engine/task.hh"
 
 #include <string>
 #include <string_view>
@@ -27,11 +28,11 @@ namespace bts3::app {
                                        const chain_link* before);
 
 // Written beside the state file, where its directory exists; a failure is logged.
-void remember_refusal(const services& with, const std::string& subvolume,
-                      const std::string& manifest_key, const std::string& problem);
+engine::task<void> remember_refusal(const services& with, std::string subvolume,
+                                    std::string manifest_key, std::string problem);
 // These links were received now, whatever was remembered of them.
-void remember_received(const services& with, const std::string& subvolume,
-                       const std::vector<std::string>& manifest_keys);
+engine::task<void> remember_received(const services& with, std::string subvolume,
+                                     std::vector<std::string> manifest_keys);
 // What is remembered of the links of a chain; empty: nothing.
 [[nodiscard]] std::string remembered_refusal(const services& with, const std::string& subvolume,
                                              const std::vector<std::string>& manifest_keys);

@@ -455,7 +455,8 @@ task<result<exit_status>> restore_job::carry_out(const btrfs::target_report& tar
     received = co_await std::move(making);
   }
   if (received) {
-    remember_received(_with, _command.subvolume, keys_of(plan));
+    auto remembering = remember_received(_with, _command.subvolume, keys_of(plan));
+    co_await std::move(remembering);
   }
   if (!received) {
     // Recorded links stay for the next attempt; half of one is worth nothing.
@@ -736,7 +737,8 @@ task<result<void>> restore_job::receive_once(planned_link& planned, const chain_
   if (!fed && is_refusal(fed.error())) {
     const btrfs::stream_command* const command = download.refused_command(fed.error().message);
     error refused = refusal_of(std::move(fed.error()), link, command, before);
-    remember_refusal(_with, _command.subvolume, link.key, refused.message);
+    auto remembering = remember_refusal(_with, _command.subvolume, link.key, refused.message);
+    co_await std::move(remembering);
     co_return refused;
   }
   if (!fed) {

@@ -1,6 +1,7 @@
 #include "app/upload_stream.hh"
 
 #include "app/kept_parts.hh"
+#include "app/manifest_turns.hh"
 #include "app/publication.hh"
 #include "engine/assert.hh"
 
@@ -452,6 +453,25 @@ task<result<void>> upload_stream::look_at_earlier() {
   co_return engine::ok();
 }
 
+// Once, while the stream that makes it so is under way: what lists and restores on this host will
+// not read the manifest.
+void upload_stream::tell_large_manifest() {
+  const manifest_bound bound = manifest_bound::of_host(_with.settings);
+  const std::uint64_t bytes = planner::manifest_bytes_for(_parts, _chunks_seen);
+  if (_large_manifest_told || bytes <= bound.bytes_max) {
+    return;
+  }
+  _large_manifest_told = true;
+  const std::string part_bytes = std::to_string(_with.settings.part_size_bytes);
+  _with.log.write(
+      engine::log_level::warning, "backup", "manifest_large",
+      {{"manifest", _layout.keys.manifest(_layout.kind, _layout.when)},
+       {"parts", std::to_string(_parts)},
+       {"because", manifest_too_large(bytes, bound)},
+       {"remedy", "for the next full, raise s3.part_size_bytes = " + part_bytes +
+                      " (the manifest lists every part), or give global.memory_limit_bytes more"}});
+}
+
 task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector, proof prove) {
   if (auto ready = _hashes.ready(); !ready) {
     co_return std::move(ready.error());
@@ -494,6 +514,7 @@ task<result<void>> upload_stream::run(int fd, btrfs::stream_inspector& inspector
       fail(std::move(fits.error()));  // now, and not when everything has been uploaded
       break;
     }
+    tell_large_manifest();
     const bool short_part = part.bytes < limits.part_bytes && !part.fills_chunk;
     if (part.number == 1 && short_part) {
       of.whole.emplace(

@@ -163,6 +163,7 @@ class upload_stream {
   void tell_difference(const chunk& in, const pending_part& part);
   void drop(const chunk& of, engine::error failure);
   void fail(engine::error failure);
+  void tell_large_manifest();
 
   const services& _with;
   upload_budget& _budget;
@@ -187,6 +188,7 @@ class upload_stream {
   std::uint64_t _acknowledged_bytes = 0;
   std::size_t _parts_in_flight = 0;
   std::size_t _parts = 0;  // of the stream
+  bool _large_manifest_told = false;
   std::optional<std::string> _stored_as;
 };
 

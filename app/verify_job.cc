@@ -2,6 +2,7 @@
 
 #include "app/chain_reader.hh"
 #include "app/chosen_backup.hh"
+#include "app/disk_call.hh"
 #include "app/download_link.hh"
 #include "app/manifest_turns.hh"
 #include "app/metrics.hh"
@@ -132,7 +133,8 @@ task<result<void>> subvolume_verifier::run() {
   if (_outcome.backups.empty() && !_outcome.differs()) {
     _outcome.failure = nothing_there(_with, _outcome.name);
     conclude();
-    co_return save();
+    auto saving = save();
+    co_return co_await std::move(saving);
   }
   for (verified_backup& one : _outcome.backups) {
     compare_listing(one);
@@ -153,7 +155,8 @@ task<result<void>> subvolume_verifier::run() {
     co_return verified;
   }
   conclude();
-  co_return save();
+  auto saving = save();
+  co_return co_await std::move(saving);
 }
 
 // Reads what the bucket has, and chooses what of it is verified.
@@ -498,7 +501,9 @@ task<result<void>> subvolume_verifier::run_deep() {
     if (one.archived.empty() && !one.unknown) {
       remember(one, verification_kind::deep, !found_damaged(one));
     }
-    if (done = save(); !done) {
+    auto saving = save();
+    done = co_await std::move(saving);
+    if (!done) {
       break;
     }
   }
@@ -640,7 +645,9 @@ task<result<void>> subvolume_verifier::run_sample() {
     from_start = from_start && one.archived.empty() && one.findings.size() == findings;
     _known.cursor = {one.key, static_cast<std::uint32_t>(last.chunk), last.part, from_start, done,
                      all};
-    if (auto saved = save(); !saved) {
+    auto saving = save();
+    auto saved = co_await std::move(saving);
+    if (!saved) {
       co_return saved;
     }
   }
@@ -747,12 +754,16 @@ void subvolume_verifier::conclude() {
 }
 
 // Another verify may have written meanwhile, also about this subvolume.
-result<void> subvolume_verifier::save() {
-  auto saved = merge_into_record(_with.settings.state_path, _outcome.name, _saved, _known);
+task<result<void>> subvolume_verifier::save() {
+  std::function<result<void>()> call = [this] {
+    return merge_into_record(_with.settings.state_path, _outcome.name, _saved, _known);
+  };
+  auto saving = disk_call(_with.loop, std::move(call));
+  auto saved = co_await std::move(saving);
   if (saved) {
     _saved = _known;
   }
-  return saved;
+  co_return saved;
 }
 
 // What can be restored: a backup whose own objects, and those of all that it rests on, are sound.

@@ -83,7 +83,7 @@ class subvolume_verifier {
   engine::result<void> take_failure(verified_backup& one, engine::error failure) const;
   void remember(const verified_backup& one, verification_kind kind, bool sound);
   void remember_listing();
-  engine::result<void> save();
+  engine::task<engine::result<void>> save();
   void judge();
   void conclude();
 

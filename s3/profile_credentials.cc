@@ -58,9 +58,8 @@ result<role_request> role_of(const shared_profiles& profiles, const std::string&
   wanted.session_name = profiles.setting(profile, "role_session_name");
   wanted.duration_seconds = profiles.setting(profile, "duration_seconds");
   if (!wanted.duration_seconds.empty() && !is_session_length(wanted.duration_seconds)) {
-    return unusable(profiles.where(profile, "duration_seconds") +
-                        ": duration_seconds = " + one_line(wanted.duration_seconds) +
-                        " is no length of a role's session",
+    return unusable(profiles.where(profile, "duration_seconds") + ": duration_seconds = " +
+                        one_line(wanted.duration_seconds) + " is no length of a role's session",
                     "write seconds, from " + std::to_string(session_seconds_min) + " to " +
                         std::to_string(session_seconds_max) + ", or leave it out (an hour)");
   }

@@ -347,3 +347,39 @@ def a_backup_that_waits_for_its_disk_sees_signals(w):
 
     # The journal and its directory, the snapshot, the state and its directory, the journal's removal.
     assert held_at_each_sync(w, "backup", "--once", after=put_back) >= 6
+
+
+@case
+def a_verification_that_waits_for_its_disk_sees_signals(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.backup("--once")
+    # The record and its directory, after the one backup and at the end.
+    assert held_at_each_sync(w, "verify", "--deep", after=lambda outcome: None) >= 4
+
+
+@case
+def a_prune_that_waits_for_its_disk_sees_signals(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.tool.tables["retention"] = {"keep_generations": 1}
+
+    def put_back(outcome):
+        w.backup("--once", "--full")
+        w.expect(0, w.tool.run("verify"))
+
+    w.backup("--once", "--full")
+    put_back(None)
+    # The record and its directory, the state and its directory.
+    assert held_at_each_sync(w, "prune", "--yes", after=put_back) >= 4
+
+
+@case
+def a_journal_that_is_moved_aside_on_a_slow_disk_stops_no_signals(w):
+    dataset.seed(w.data, large_mib=1, small_files=5)
+    w.backup("--once")
+    journal = w.directory / "state/state.data.journal"
+
+    def damage(outcome):
+        journal.write_text("this is no journal\n")
+
+    damage(None)
+    assert held_at_each_sync(w, "backup", after=damage) >= 1

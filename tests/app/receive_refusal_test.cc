@@ -99,7 +99,7 @@ BOOST_AUTO_TEST_CASE(a_refusal_is_remembered_until_the_link_is_received_after_al
   host here;
   const std::vector<std::string> chain = {"m1", "m2", "m3"};
   BOOST_TEST(remembered_refusal(here.with, "data", chain) == "");
-  remember_refusal(here.with, "data", "m2", "refused: rename a -> b");
+  here.loop->run(remember_refusal(here.with, "data", "m2", "refused: rename a -> b"));
   BOOST_TEST(remembered_refusal(here.with, "data", chain) == "m2: refused: rename a -> b");
   // Another chain, and another subvolume, have nothing to do with it.
   BOOST_TEST(remembered_refusal(here.with, "data", {"m1", "m4"}) == "");
@@ -119,14 +119,14 @@ BOOST_AUTO_TEST_CASE(a_refusal_is_remembered_until_the_link_is_received_after_al
   BOOST_TEST(remembered_refusal(here.with, "data", chain) != "");
 
   here.clock.time += std::chrono::minutes(1);
-  remember_received(here.with, "data", chain);
+  here.loop->run(remember_received(here.with, "data", chain));
   BOOST_TEST(remembered_refusal(here.with, "data", chain) == "");
 }
 
 BOOST_AUTO_TEST_CASE(a_host_without_state_gets_none) {
   host here;
   here.settings.state_path = here.directory / "nowhere/state.json";
-  remember_refusal(here.with, "data", "m1", "refused");
+  here.loop->run(remember_refusal(here.with, "data", "m1", "refused"));
   BOOST_TEST(!std::filesystem::exists(here.directory / "nowhere"));
   BOOST_TEST(here.log.events.empty());
 }

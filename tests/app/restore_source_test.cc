@@ -364,7 +364,8 @@ BOOST_AUTO_TEST_CASE(a_chain_that_is_larger_than_anything_is_not_taken_for_a_sma
   for (int at = 0; at < links; ++at) {
     bts3::planner::manifest made;
     made.subvolume = "data";
-    made.kind = at == 0 ? bts3::planner::backup_kind::full : bts3::planner::backup_kind::incremental;
+    made.kind =
+        at == 0 ? bts3::planner::backup_kind::full : bts3::planner::backup_kind::incremental;
     made.created_at = *timestamp::parse(key(at).substr(key(at).size() - 21, 16));
     made.snapshot.name = "data__" + made.created_at.compact() + "__full";
     made.snapshot.path = "/s/" + made.snapshot.name;

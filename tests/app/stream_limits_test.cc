@@ -6,6 +6,7 @@
 #include "tests/app/backup_rig.hh"
 #include "tests/support/memory_store.hh"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -249,6 +250,32 @@ BOOST_AUTO_TEST_CASE(a_stream_of_more_parts_than_a_manifest_can_list_stops_there
     there.objects[key] = object.body;
   }
   BOOST_TEST(rig.published_problem(there) == "");
+}
+
+// With so little memory that this host would not read the manifest that it is about to write: told
+// once, while there is time to choose larger parts, and the backup is made.
+BOOST_AUTO_TEST_CASE(a_manifest_that_this_host_would_not_read_is_told_of_while_it_grows) {
+  for (const std::uint64_t readable : {5, 7}) {
+    backup_rig rig(6 * part + part / 2);
+    rig.shared_loop = std::move(*engine::reactor::create());
+    memory_store store(*rig.shared_loop);
+    rig.tuning.store = &store;
+    rig.settings.spool_enabled = true;  // where the limit is not one of the parts as well
+    rig.settings.spool_size_bytes = std::uint64_t{128} << 20;
+    rig.settings.memory_limit_bytes = 4 * planner::manifest_bytes_for(readable, 3);
+    BOOST_TEST(rig.run_text() == "done");
+    std::string told;
+    for (const std::string& line : rig.log.lines) {
+      if (line.find("manifest_large") != std::string::npos) {
+        told += line + "\n";
+      }
+    }
+    BOOST_TEST(std::count(told.begin(), told.end(), '\n') == (readable == 5 ? 1 : 0), told);
+    for (const char* said : {"/subvol/data/full/manifest-", "raise s3.part_size_bytes = 65536",
+                             "global.memory_limit_bytes"}) {
+      BOOST_TEST((readable == 7 || told.find(said) != std::string::npos), told);
+    }
+  }
 }
 
 // What the stream may have, the manifest may, and what is written can be read.

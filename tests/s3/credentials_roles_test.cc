@@ -264,7 +264,8 @@ BOOST_AUTO_TEST_CASE(a_session_is_as_long_as_sts_takes_or_not_asked_for) {
   const std::string role =
       "[default]\naws_access_key_id=AKID\naws_secret_access_key=s\nrole_arn=arn:R\n"
       "source_profile=default\nduration_seconds = ";
-  for (const char* wrong : {"12h", "899", "43201", "-1", "3600.5", "99999999999999999999", "+900"}) {
+  for (const char* wrong :
+       {"12h", "899", "43201", "-1", "3600.5", "99999999999999999999", "+900"}) {
     token_service sts;
     credential_scene here;
     use(here, sts);
