@@ -13,7 +13,7 @@ CLOUD = re.compile(r"(AWS_|AMAZON_|CURL_CA_BUNDLE$|SSL_CERT_|REQUESTS_CA_BUNDLE$
 
 
 def read_file(path):
-    """NAME=VALUE lines, with the quotes of a shell; empty values are as if they were not there."""
+    """NAME=VALUE lines, with the quotes of a shell and perhaps its "export"; empty values are as if they were not there."""
     path, found = pathlib.Path(path), {}
     try:
         text = path.read_text(encoding="utf-8")
@@ -24,6 +24,8 @@ def read_file(path):
             words = shlex.split(line, comments=True)
         except ValueError as problem:
             raise HarnessError(f"{path}:{number}: {problem}") from problem
+        if words[:1] == ["export"]:
+            words = words[1:]
         if not words:
             continue
         name, equals, value = words[0].partition("=")
