@@ -78,9 +78,19 @@ def make(directory):
 
 
 def hand_over(directory):
-    """Gives what root made to the user who called sudo. Other filesystems mounted below are left alone; what vanishes
-    meanwhile is no concern. Returns lines that say what could not be given."""
-    owner, problems = caller(), []
+    """Gives what root made to the user who called sudo. Returns lines that say what could not be given."""
+    return given(directory, caller())
+
+
+def take_back(directory):
+    """Makes what was handed over root's again: the tool takes no lock and no spool of anybody else."""
+    return given(directory, caller() and (0, 0))
+
+
+def given(directory, owner):
+    """All of a directory to that user and group, nothing where there is none. Other filesystems mounted below are left
+    alone; what vanishes meanwhile is no concern."""
+    problems = []
     if owner is None or not directory.is_dir():
         return problems
 
