@@ -33,6 +33,12 @@ KEYS = {
     "backup": {"chunk_size_mib": (int, REQUIRED), "concurrency": (int, 2), "retention_snapshots": (int, 2)},
     "dataset": {"size_mib": (int, 24), "small_files": (int, 300), "seed": (int, 1)},
 }
+# What the earlier harness called them: (table, key): (type, {today's key: its value of the earlier one}).
+EARLIER = {("paths", earlier): (str, {key: str}) for earlier, key in (
+    ("run_dir", "run"), ("logs_dir", "logs"), ("scratch_dir", "scratch"), ("lock_dir", "lock"), ("btrfs_image", "image"),
+    ("mount_dir", "mount"), ("data_dir", "data"), ("snapshots_dir", "snapshots"))}
+EARLIER["btrfs", "loopback_size_gib"] = (int, {"loopback_size": "{}GiB".format})
+EARLIER["aws", "storage_class"] = (str, {"storage_class_chunks": str, "storage_class_manifest": str})
 # Handed to the tool as they are.
 PASSED_ON = ("restore", "global", "s3")
 # Keys of those that are paths: below paths.run like all others.
@@ -70,6 +76,23 @@ def merged(below, above):
     return result
 
 
+def modern(content):
+    """With today's words for what the earlier harness called otherwise. One class for all gives way to those of each
+    kind; any other thing may have one name in a file."""
+    for (table, earlier), (kind, keys) in EARLIER.items():
+        within = content.get(table)
+        if not isinstance(within, dict) or earlier not in within:
+            continue
+        value = within.pop(earlier)
+        if type(value) is not kind:
+            raise HarnessError(f"{table}.{earlier} = {value!r} must be of type {kind.__name__}")
+        for key, made in keys.items():
+            if key in within and len(keys) == 1:
+                raise HarnessError(f"{table}.{earlier} is the earlier name of {table}.{key}, which is there too")
+            within.setdefault(key, made(value))
+    return content
+
+
 def read_merged(paths):
     tables = {}
     for index, path in enumerate(pathlib.Path(path) for path in paths):
@@ -80,7 +103,7 @@ def read_merged(paths):
                 raise HarnessError(f"{path}: base = {base!r} must be the name of a file beside it")
             tables = read_merged([path.parent / base])
         try:
-            tables = merged(tables, content)
+            tables = merged(tables, modern(content))
         except HarnessError as problem:
             raise HarnessError(f"{path}: {problem}") from problem
     return tables
@@ -127,6 +150,11 @@ def bytes_of(text):
     return int(match[1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[match[2]]
 
 
+def absolute(text):
+    """Paths are relative to integration_tests/; the earlier harness's, to the folder above, begin with that name."""
+    return pathlib.Path(os.path.normpath((ROOT.parent if text.startswith("integration_tests/") else ROOT) / text))
+
+
 class Settings:
     def __init__(self, tables, environment=None):
         self.tables = checked(tables)
@@ -151,8 +179,7 @@ class Settings:
     def _path(self, table, key, text):
         if not isinstance(text, str) or not text:
             raise HarnessError(f"{table}.{key} = {text!r} must be a path")
-        path = pathlib.Path(os.path.normpath(ROOT / text))
-        run = pathlib.Path(os.path.normpath(ROOT / self.tables["paths"]["run"]))
+        path, run = absolute(text), absolute(self.tables["paths"]["run"])
         if path != run and run not in path.parents:
             raise HarnessError(f"{table}.{key} = {text} must lie below paths.run ({run}): nothing else is touched")
         if (table, key) == ("paths", "run") and len(run.parts) < 3:

@@ -13,7 +13,7 @@ CLOUD = re.compile(r"(AWS_|AMAZON_|CURL_CA_BUNDLE$|SSL_CERT_|REQUESTS_CA_BUNDLE$
 
 
 def read_file(path):
-    """NAME=VALUE lines, with the quotes of a shell; empty values are as if they were not there."""
+    """NAME=VALUE lines, with the quotes of a shell and perhaps its "export"; empty values are as if they were not there."""
     path, found = pathlib.Path(path), {}
     try:
         text = path.read_text(encoding="utf-8")
@@ -24,6 +24,8 @@ def read_file(path):
             words = shlex.split(line, comments=True)
         except ValueError as problem:
             raise HarnessError(f"{path}:{number}: {problem}") from problem
+        if words[:1] == ["export"]:
+            words = words[1:]
         if not words:
             continue
         name, equals, value = words[0].partition("=")
@@ -76,9 +78,19 @@ def make(directory):
 
 
 def hand_over(directory):
-    """Gives what root made to the user who called sudo. Other filesystems mounted below are left alone; what vanishes
-    meanwhile is no concern. Returns lines that say what could not be given."""
-    owner, problems = caller(), []
+    """Gives what root made to the user who called sudo. Returns lines that say what could not be given."""
+    return given(directory, caller())
+
+
+def take_back(directory):
+    """Makes what was handed over root's again: the tool takes no lock and no spool of anybody else."""
+    return given(directory, caller() and (0, 0))
+
+
+def given(directory, owner):
+    """All of a directory to that user and group, nothing where there is none. Other filesystems mounted below are left
+    alone; what vanishes meanwhile is no concern."""
+    problems = []
     if owner is None or not directory.is_dir():
         return problems
 

@@ -20,8 +20,14 @@ OBJECT = re.compile(rf"(?P<kind>full|incremental)/(?:chunk-(?P<of_chunk>{STAMP})
 
 @functools.cache
 def validator(name):
-    schema = json.loads((ROOT / "expected" / name).read_text(encoding="ascii"))
-    jsonschema.Draft202012Validator.check_schema(schema)
+    """Of a schema in expected/, or anywhere by an absolute path."""
+    path = ROOT / "expected" / name
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except (OSError, ValueError, jsonschema.SchemaError) as problem:
+        reason = getattr(problem, "strerror", None) or getattr(problem, "message", problem)
+        raise HarnessError(f"{path} is no schema: {reason}") from problem
     return jsonschema.Draft202012Validator(schema)
 
 

@@ -3,7 +3,7 @@ import os
 import shlex
 import shutil
 
-from . import tool
+from . import env, tool
 from .assertions import HarnessError, require
 
 
@@ -32,6 +32,7 @@ class Runner(tool.Tool):
     def start(self, *arguments, environment=None):
         for directory in (self.settings.state.parent, self.settings.lock_file.parent, self.settings.spool):
             directory.mkdir(parents=True, exist_ok=True)
+            env.take_back(directory)
         self.log.write(f"$ {self.shown(arguments)}\n{tool.toml(self.tables)}")
         started = super().start(*arguments, environment=environment)
         self.started[started[0].pid] = arguments

@@ -11,6 +11,7 @@ from . import config, env, logs, runner, tool
 from .assertions import HarnessError
 
 CONFIG = config.ROOT / "config"
+COMMAND = "BTRFS_TO_S3_CMD"
 # What this process was started with; sessions change it.
 STARTED_WITH = dict(os.environ)
 
@@ -28,6 +29,24 @@ def parser(description, default="test.toml", dry_run=False, needs_store=True):
     if dry_run:
         result.add_argument("--dry-run", action="store_true", help="print the tool's command, run nothing")
     return result
+
+
+def chosen(settings, name):
+    """That subvolume, which must be one of the configuration."""
+    if name not in settings.btrfs.subvolumes:
+        raise HarnessError(f"--subvolume {name}: btrfs.subvolumes has {settings.btrfs.subvolumes}")
+    return name
+
+
+def below_mount(settings, option, text):
+    """Where a restore may go, given on the command line: on the filesystem, and neither at the data nor at snapshots."""
+    path = pathlib.Path(os.path.abspath(text))
+    if settings.paths.mount not in path.parents:
+        raise HarnessError(f"{option} {text} must lie below paths.mount ({settings.paths.mount})")
+    for key in ("data", "snapshots"):
+        if getattr(settings.paths, key) in (path, *path.parents):
+            raise HarnessError(f"{option} {text} must not lie below paths.{key} ({getattr(settings.paths, key)})")
+    return path
 
 
 class Session:
@@ -86,13 +105,16 @@ def gateway_directory(settings):
 
 
 def settings_of(arguments):
-    return config.Settings(config.read_merged(arguments.config or [arguments.default_config]), STARTED_WITH)
+    """The tool's command is that of the environment, else of the file with the environment, else of the configuration."""
+    command = STARTED_WITH.get(COMMAND) or env.read_file(arguments.env).get(COMMAND, "")
+    return config.Settings(config.read_merged(arguments.config or [arguments.default_config]), {COMMAND: command})
 
 
 def open_session(arguments, name):
     settings = settings_of(arguments)
     cloud = {name: value for name, value in STARTED_WITH.items() if env.CLOUD.match(name)}
     cloud.update(env.read_file(arguments.env))
+    cloud.pop(COMMAND, None)
     env.make(settings.paths.run)
     log = logs.Log(settings.paths.logs, name)
     choice, credentials = arguments.endpoint if arguments.needs_store else None, None

@@ -43,6 +43,7 @@ def options():
     result = session.parser(__doc__)
     result.add_argument("--include-large", action="store_true", help="also a backup of many chunks, and a benchmark")
     result.add_argument("--include-archive", action="store_true", help="also restores from an archive class")
+    result.add_argument("--skip-s3", action="store_true", help="make the filesystem and its data, back up nothing")
     result.add_argument("--keep", action="store_true", help="remove nothing in the end: for a look at a failure")
     return result
 
@@ -53,12 +54,14 @@ def steps(arguments):
         """A script's own configuration file over the chosen ones, so that bucket and endpoint stay."""
         return ["--config", str(session.CONFIG / name)]
 
+    if arguments.skip_s3:
+        return [("setup", setup_btrfs, []), ("seed", seed_data, []), ("mutate", mutate_data, [])]
     result = [
         ("setup", setup_btrfs, []),
         ("seed", seed_data, []),
         ("full", run_full, []),
         ("mutate", mutate_data, []),
-        ("incremental", run_incremental, []),
+        ("incremental", run_incremental, ["--skip-mutate"]),
         ("interrupt", run_interrupt, []),
         ("verify manifests", verify_manifest, []),
         ("verify bucket", verify_s3, ["--content"]),
@@ -159,10 +162,11 @@ class Run:
         self.prefix_is_ours = True
 
     def all(self):
-        if self.arguments.endpoint == "rgw":
-            self.timed("gateway", self.gateway)
-        status = self.timed("bucket", lambda: session.run(self.bucket, self.arguments, "bucket"))
-        require(status == 0, "the bucket cannot be used")
+        if not self.arguments.skip_s3:
+            if self.arguments.endpoint == "rgw":
+                self.timed("gateway", self.gateway)
+            status = self.timed("bucket", lambda: session.run(self.bucket, self.arguments, "bucket"))
+            require(status == 0, "the bucket cannot be used")
         for title, module, more in steps(self.arguments):
             self.script(title, module, more)
 
@@ -226,7 +230,7 @@ def main():
     try:
         run.settings = session.settings_of(arguments)
         reason = btrfs.why_not()
-        if not reason and arguments.endpoint == "rgw" and rgw.missing_programs():
+        if not reason and arguments.endpoint == "rgw" and not arguments.skip_s3 and rgw.missing_programs():
             reason = (f"not installed: {', '.join(rgw.missing_programs())}; "
                       "run tests/install_dependencies.sh integration")
         if reason:

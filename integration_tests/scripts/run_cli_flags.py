@@ -11,7 +11,11 @@ from harness.config import MIB  # noqa: E402
 
 
 def options():
-    return session.parser(__doc__)
+    result = session.parser(__doc__)
+    result.add_argument("--subvolume", metavar="NAME", help="one of btrfs.subvolumes (default: the first for backups, the "
+                        "last for restores)")
+    result.add_argument("--restore-target-base", metavar="DIR", help="as --target-base of run_restore.py")
+    return result
 
 
 def world(this):
@@ -89,10 +93,15 @@ def differences(settings, key, target):
     return compare.different(records.recorded(settings, key), compare.describe(target), "the source", str(target))
 
 
-def body(this, _arguments):
+def body(this, arguments):
     runner.must_be_root("a backup")
     # The last has the shortest chain.
     first, last = this.settings.btrfs.subvolumes[0], this.settings.btrfs.subvolumes[-1]
+    if arguments.subvolume:
+        first = last = session.chosen(this.settings, arguments.subvolume)
+    if arguments.restore_target_base:
+        base = session.below_mount(this.settings, "--restore-target-base", arguments.restore_target_base)
+        this = this.over(restore={"target_base_dir": str(base)})
     for flag, check, name in (("backup --dry-run", dry_run, first), ("backup --no-s3", no_s3, first),
                               ("backup --subvolume", subvolume, first), ("backup --once", once, first),
                               ("restore --verify", restore_verify, last)):

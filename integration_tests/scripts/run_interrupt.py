@@ -25,11 +25,13 @@ PASSED = 13 * MIB
 
 def options():
     result = session.parser(__doc__, dry_run=True)
+    result.add_argument("--sleep", type=float, default=0, metavar="SECONDS",
+                        help="wait so long before the kill, once part of the stream is in the bucket (default: 0)")
     result.add_argument("--only", choices=["kill", "network"], help="one of the two (default: both)")
     return result
 
 
-def killed(this, name):
+def killed(this, name, seconds):
     root = this.settings.root_of(name)
     before, keys = backups.pointers(this, [name]), set(this.store.list(root))
     backups.add_file(this, name, "interrupted.bin", ADDED)
@@ -41,6 +43,7 @@ def killed(this, name):
         require(time.monotonic() < deadline and running[0].poll() is None,
                 f"nothing of the stream reached the bucket, after {PASSED} bytes of it")
         time.sleep(0.2)
+    time.sleep(seconds)
     # With whatever wraps it.
     os.killpg(running[0].pid, signal.SIGKILL)
     equal("the status of the killed tool", tool.finish(running).status, -signal.SIGKILL)
@@ -83,7 +86,7 @@ def body(this, arguments):
     runner.must_be_root("a backup")
     require(backups.pointers(this, [name])[name], f"{name} was not backed up yet: run run_full.py first")
     if arguments.only != "network":
-        killed(this, name)
+        killed(this, name, arguments.sleep)
     if arguments.only != "kill":
         disturbed(this, name)
 

@@ -13,11 +13,14 @@ from harness.config import MIB  # noqa: E402
 
 
 def options():
-    return session.parser(__doc__, dry_run=True)
+    result = session.parser(__doc__, dry_run=True)
+    result.add_argument("--subvolume", metavar="NAME", help="one of btrfs.subvolumes (default: the first)")
+    return result
 
 
 def body(this, arguments):
-    settings, name = this.settings, this.settings.btrfs.subvolumes[0]
+    settings = this.settings
+    name = session.chosen(settings, arguments.subvolume or settings.btrfs.subvolumes[0])
     backup = ("backup", "--once", "--subvolume", name)
     if arguments.dry_run:
         this.log.say(this.runner().shown(backup))

@@ -18,6 +18,11 @@ def options():
                        help="give the tool the key of each subvolume's newest incremental")
     which.add_argument("--use-full-manifest", action="store_true",
                        help="give the tool the key of each subvolume's newest full")
+    result.add_argument("--target-base", metavar="DIR", help="restore to DIR/NAME, below paths.mount (default: "
+                        "restore.target_base_dir, or restored/ there)")
+    result.add_argument("--target-name", metavar="NAME", help="another last part of the target, for one subvolume")
+    result.add_argument("--target", metavar="PATH", help="all of the target, for one subvolume")
+    result.add_argument("--restore-timeout", type=int, metavar="SECONDS", help="handed to the tool")
     result.add_argument("--verify", choices=["full", "sample", "none"], default="full", help="handed to the tool")
     return result
 
@@ -27,8 +32,7 @@ def keys(this, arguments):
     settings = this.settings
     names = settings.btrfs.subvolumes
     if arguments.subvolume != "all":
-        require(arguments.subvolume in names, f"--subvolume {arguments.subvolume}: btrfs.subvolumes has {names}")
-        names = [arguments.subvolume]
+        names = [session.chosen(settings, arguments.subvolume)]
     if arguments.manifest_key:
         found = [name for name in names if arguments.manifest_key.startswith(settings.root_of(name))]
         require(found, f"--manifest-key {arguments.manifest_key} belongs to none of {names}")
@@ -44,14 +48,33 @@ def keys(this, arguments):
     return result
 
 
+def target_of(settings, arguments, name):
+    if arguments.target is not None:
+        require(arguments.target_base is None and arguments.target_name is None,
+                "--target is all of it: neither --target-base nor --target-name goes with it")
+        return session.below_mount(settings, "--target", arguments.target)
+    base = settings.targets
+    if arguments.target_base is not None:
+        base = session.below_mount(settings, "--target-base", arguments.target_base)
+    last = name if arguments.target_name is None else arguments.target_name
+    require(last not in ("", ".", "..") and "/" not in last, f"--target-name {last!r} must be one name")
+    return base / last
+
+
 def body(this, arguments):
     if not arguments.dry_run:
         runner.must_be_root("a restore")
-    for name, key in keys(this, arguments):
+    chosen = keys(this, arguments)
+    if arguments.target is not None or arguments.target_name is not None:
+        require(len(chosen) == 1, "--target and --target-name are for one subvolume: name it with --subvolume")
+    more = () if arguments.restore_timeout is None else ("--restore-timeout", str(arguments.restore_timeout))
+    for name, key in chosen:
+        target = target_of(this.settings, arguments, name)
         if arguments.dry_run:
-            this.log.say(this.runner().shown(restores.arguments_of(this.settings, name, key, arguments.verify)))
+            this.log.say(this.runner().shown(
+                [*restores.arguments_of(this.settings, name, key, arguments.verify, target), *more]))
         else:
-            restores.restore(this, name, key, arguments.verify)
+            restores.restore(this, name, key, arguments.verify, more, target)
 
 
 if __name__ == "__main__":

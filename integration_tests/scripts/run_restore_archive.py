@@ -27,7 +27,12 @@ WAIT_SECONDS = 15
 
 
 def options():
-    result = session.parser(__doc__, "test_archive.toml")
+    result = session.parser(__doc__, "test_archive.toml", dry_run=True)
+    result.add_argument("--subvolume", metavar="NAME", help="one of btrfs.subvolumes (default: the first; for moto the last)")
+    result.add_argument("--target-base", metavar="DIR", help="as of run_restore.py")
+    result.add_argument("--restore-timeout", type=int, metavar="SECONDS",
+                        help="how long the waiting path may wait (default: restore.restore_timeout_seconds on AWS, "
+                        f"{WAIT_SECONDS} elsewhere)")
     result.add_argument("--server", choices=["auto", "aws", "moto", "played"], default="auto",
                         help="where archived objects are (default: auto, the first of these that is there)")
     return result
@@ -134,6 +139,14 @@ def both_paths(this, name, kind, waits):
 
 
 def body(this, arguments):
+    if arguments.target_base:
+        base = session.below_mount(this.settings, "--target-base", arguments.target_base)
+        this = this.over(restore={"target_base_dir": str(base)})
+    if arguments.dry_run:
+        name = session.chosen(this.settings, arguments.subvolume or this.settings.btrfs.subvolumes[0])
+        for waits in ("--no-wait-restore", "--wait-restore"):
+            this.log.say(this.runner().shown([*restores.arguments_of(this.settings, name), waits]))
+        return 0
     runner.must_be_root("a restore")
     server, reason = chosen(this, arguments.server)
     if server is None:
@@ -143,8 +156,11 @@ def body(this, arguments):
         raise HarnessError(f"aws.storage_class_chunks = {this.settings.aws.storage_class_chunks} is no archive class; "
                            "config/test_archive.toml has one")
     # The smallest for moto: one PutObject (config/test_archive.toml).
-    name = this.settings.btrfs.subvolumes[-1 if server == "moto" else 0]
+    name = session.chosen(this.settings, arguments.subvolume
+                          or this.settings.btrfs.subvolumes[-1 if server == "moto" else 0])
     waits = this.settings.tables["restore"].get("restore_timeout_seconds", 3600) if server == "aws" else WAIT_SECONDS
+    if arguments.restore_timeout is not None:
+        waits = arguments.restore_timeout
     with {"aws": contextlib.nullcontext, "moto": moto_server, "played": played}[server](apart(this)) as there:
         try:
             both_paths(there, name, server, waits)

@@ -11,7 +11,7 @@ from harness.assertions import require  # noqa: E402
 
 def options():
     result = session.parser(__doc__, needs_store=False)
-    result.add_argument("--size-mib", type=int, help="size of the first subvolume's large file, instead of "
+    result.add_argument("--size-mib", "--dataset-size-mib", type=int, help="size of the first subvolume's large file, instead of "
                         "dataset.size_mib; the others get a tenth")
     return result
 

@@ -14,10 +14,16 @@ from harness.assertions import HarnessError  # noqa: E402
 def options():
     result = session.parser(__doc__)
     result.add_argument("--self-test", action="store_true", help="break one thing at a time and expect to find it")
+    result.add_argument("--manifest", type=pathlib.Path, metavar="FILE",
+                        help="the local manifest (default: manifest.json in paths.run)")
+    result.add_argument("--schema", type=pathlib.Path, metavar="FILE",
+                        help=f"of the local manifest (default: expected/{manifest.LOCAL})")
+    result.add_argument("--s3-schema", type=pathlib.Path, metavar="FILE",
+                        help=f"of manifests in the bucket (default: expected/{manifest.FULL})")
     return result
 
 
-def chain_problems(store, root, links):
+def chain_problems(store, root, links, schema=manifest.FULL):
     """Of one subvolume: its pointer, and every manifest from there to the full; their keys are added to `links`."""
     pointer = manifest.pointer(store, root)
     found = manifest.violations(pointer, manifest.POINTER, root + "current.json")
@@ -29,7 +35,7 @@ def chain_problems(store, root, links):
             return [f"{key} is its own ancestor"]
         links.add(key)
         content = store.get_json(key)
-        found = manifest.violations(content, manifest.FULL, key) or manifest.contradictions(content, key, root)
+        found = manifest.violations(content, schema, key) or manifest.contradictions(content, key, root)
         if found:
             return found
         newest = newest or content
@@ -39,7 +45,7 @@ def chain_problems(store, root, links):
     return found
 
 
-def local_problems(store, path, settings):
+def local_problems(store, path, settings, schema=manifest.LOCAL):
     """That the local manifest is of a backup in the bucket, and says the same."""
     try:
         content = json.loads(path.read_bytes())
@@ -47,7 +53,7 @@ def local_problems(store, path, settings):
         return [f"{path} is not there: the tool writes it because BTRFS_TO_S3_HARNESS_RUN_DIR is set"]
     except ValueError as problem:
         return [f"{path} is no JSON: {problem}"]
-    found = manifest.violations(content, manifest.LOCAL, path.name)
+    found = manifest.violations(content, schema, path.name)
     if found:
         return found
     first = content["chunks"][0]["key"]
@@ -69,16 +75,19 @@ def local_problems(store, path, settings):
     return found
 
 
-def check(this):
+def check(this, local=None, schema=None, s3_schema=None):
+    """With other files than the usual ones where they are given."""
     settings, problems, links = this.settings, [], set()
+    schema, s3_schema = schema or manifest.LOCAL, s3_schema or manifest.FULL
+    local = local or settings.paths.run / "manifest.json"
     for name in settings.btrfs.subvolumes:
         try:
-            problems += chain_problems(this.store, settings.root_of(name), links)
+            problems += chain_problems(this.store, settings.root_of(name), links, s3_schema)
         except HarnessError as problem:
             problems.append(str(problem))
     if settings.tool.local_manifest:
         try:
-            problems += local_problems(this.store, settings.paths.run / "manifest.json", settings)
+            problems += local_problems(this.store, local, settings, schema)
         except HarnessError as problem:
             problems.append(str(problem))
     return faults.verdict(this.log, problems, f"{len(settings.btrfs.subvolumes)} pointers, {len(links)} manifests"
@@ -149,7 +158,8 @@ def planted(this):
 def body(this, arguments):
     if arguments.self_test:
         return faults.self_test(this.log, lambda: check(this), list(planted(this)))
-    return check(this)
+    return check(this, *(path and path.absolute() for path in
+                         (arguments.manifest, arguments.schema, arguments.s3_schema)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,11 @@ def options():
     result = session.parser(__doc__)
     result.add_argument("--subvolume", metavar="NAME|all", default="all", help="what was restored (default: all)")
     result.add_argument("--mode", choices=["full", "sample"], default="full")
-    result.add_argument("--sample-files", type=int, default=25, help="whose contents a sample compares (default: 25)")
+    result.add_argument("--target-base", metavar="DIR", help="look at DIR/NAME (default: where run_restore.py restored to)")
+    result.add_argument("--target", metavar="PATH", help="look there, for one subvolume")
+    result.add_argument("--source-snapshot", metavar="PATH", help="compare one subvolume with this tree (default: with the "
+                        "source as it was at the time of the backup)")
+    result.add_argument("--sample-files", "--sample-size", type=int, default=25, help="whose contents a sample compares (default: 25)")
     result.add_argument("--self-test", action="store_true", help="break one thing at a time and expect to find it")
     return result
 
@@ -32,8 +36,15 @@ def sample(description, count):
     return set(sorted(files, key=lambda name: hashlib.sha256(name).digest())[:count])
 
 
+def source_of(this, place):
+    if "source" in place:
+        return compare.describe(pathlib.Path(place["source"]))
+    return records.recorded(this.settings, place["manifest_key"])
+
+
 def problems_of(this, name, place, arguments):
-    source, target = records.recorded(this.settings, place["manifest_key"]), pathlib.Path(place["target"])
+    target = pathlib.Path(place["target"])
+    source = source_of(this, place)
     if not target.is_dir():
         return [f"{name}: {target} is not there"]
     if arguments.mode == "full":
@@ -53,12 +64,23 @@ def selected(this, arguments):
     """{subvolume: where it was restored, and from which manifest}"""
     names = this.settings.btrfs.subvolumes
     if arguments.subvolume != "all":
-        require(arguments.subvolume in names, f"--subvolume {arguments.subvolume}: btrfs.subvolumes has {names}")
-        names = [arguments.subvolume]
-    places = restores.restored(this.settings)
+        names = [session.chosen(this.settings, arguments.subvolume)]
+    for option in ("target", "source_snapshot"):
+        require(getattr(arguments, option) is None or len(names) == 1,
+                f"--{option.replace('_', '-')} is for one subvolume: name it with --subvolume")
+    require(arguments.target is None or arguments.target_base is None, "--target is all of it: --target-base does not go with it")
+    places, found = restores.restored(this.settings), {}
     for name in names:
-        require(name in places, f"{name} was not restored: run run_restore.py first")
-    return {name: places[name] for name in names}
+        place = dict(places.get(name, {}))
+        if arguments.target is not None or arguments.target_base is not None:
+            place["target"] = os.path.abspath(arguments.target or os.path.join(arguments.target_base, name))
+        if arguments.source_snapshot is not None:
+            require(os.path.isdir(arguments.source_snapshot), f"--source-snapshot {arguments.source_snapshot} is no directory")
+            place["source"] = os.path.abspath(arguments.source_snapshot)
+        require("target" in place and ("source" in place or "manifest_key" in place),
+                f"{name} was not restored: run run_restore.py first")
+        found[name] = place
+    return found
 
 
 def check(this, arguments, places):
@@ -84,7 +106,7 @@ def broken_copy(this, arguments, places, name, change):
 
 def planted(this, arguments, places):
     name = next(iter(places))
-    source = records.recorded(this.settings, places[name]["manifest_key"])
+    source = source_of(this, places[name])
     # A plain file into which a sample looks as well.
     file = os.fsdecode(sorted(entry for entry in sample(source, arguments.sample_files)
                               if source[entry]["size"] > 0 and source[entry]["mode"] == 0o644

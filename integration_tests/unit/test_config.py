@@ -3,7 +3,7 @@ import unittest
 
 from support import ROOT, TABLES, Case, shipped
 
-from harness import config
+from harness import config, tool
 from harness.assertions import HarnessError
 
 
@@ -78,6 +78,40 @@ class Keys(Case):
 
     def test_the_run_directory_is_never_a_directory_of_the_system(self):
         self.refused("paths.run", "of its own", paths={key: "/tmp" for key in self.tables()["paths"]})
+
+
+class EarlierNames(Case):
+    """Configurations of the earlier harness say other words, and paths from the root of the tree."""
+    PATHS = "".join(f'{key} = "integration_tests/run{rest}"\n' for key, rest in (
+        ("run_dir", ""), ("logs_dir", "/logs"), ("scratch_dir", "/scratch"), ("lock_dir", "/lock"),
+        ("btrfs_image", "/btrfs.img"), ("mount_dir", "/mnt"), ("data_dir", "/mnt/data"), ("snapshots_dir", "/mnt/snapshots")))
+    REST = ('[tool]\ncmd = ["x"]\n[btrfs]\nloopback_size_gib = 3\nmount_options = "compress=zstd"\nsubvolumes = ["a"]\n'
+            '[aws]\nregion = "r"\nbucket = "b"\nprefix = "p/"\nstorage_class = "STANDARD_IA"\nsse = "AES256"\n'
+            '[backup]\nchunk_size_mib = 64\nconcurrency = 4\nretention_snapshots = 2\n')
+
+    def test_they_are_read(self):
+        settings = config.Settings(config.read_merged([self.write("a.toml", f"[paths]\n{self.PATHS}{self.REST}")]))
+        self.assertEqual((settings.paths.run, settings.paths.image), (ROOT / "run", ROOT / "run" / "btrfs.img"))
+        self.assertEqual((settings.image_bytes, settings.aws.storage_class_chunks, settings.aws.storage_class_manifest),
+                         (3 << 30, "STANDARD_IA", "STANDARD_IA"))
+
+    def test_they_replace_what_an_earlier_file_says_in_todays_words_and_the_other_way_round(self):
+        base = self.write("base.toml", tool.toml(TABLES))
+        above = self.write("above.toml", '[btrfs]\nloopback_size_gib = 3\n[aws]\nstorage_class = "STANDARD"\n'
+                           'storage_class_chunks = "GLACIER"\n')
+        settings = config.Settings(config.read_merged([base, above]))
+        self.assertEqual((settings.image_bytes, settings.aws.storage_class_chunks), (3 << 30, "GLACIER"))
+        again = self.write("again.toml", '[btrfs]\nloopback_size = "1GiB"\n')
+        self.assertEqual(config.Settings(config.read_merged([base, above, again])).image_bytes, 1 << 30)
+
+    def test_both_words_for_one_thing_are_refused(self):
+        for text, words in (('[paths]\nrun = "run"\nrun_dir = "run"\n', ("paths.run_dir", "paths.run")),
+                            ('[btrfs]\nloopback_size = "1GiB"\nloopback_size_gib = 1\n', ("loopback_size_gib",)),
+                            ('[btrfs]\nloopback_size_gib = "1"\n', ("loopback_size_gib", "int"))):
+            with self.assertRaises(HarnessError) as caught:
+                config.read_merged([self.write("both.toml", text)])
+            for word in ("both.toml", *words):
+                self.assertIn(word, str(caught.exception))
 
 
 class Command(Case):

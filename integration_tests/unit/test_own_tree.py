@@ -77,7 +77,7 @@ class OwnTree(Case):
                 if path.is_dir():
                     path.chmod(0o755)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertRegex(done.stderr, r"Ran [5-9]\d tests")
+        self.assertRegex(done.stderr, r"Ran \d{2,} tests")
         self.assertEqual({path: path.lstat().st_mtime_ns for path in copy.parent.rglob("*")}, before)
 
 

@@ -111,6 +111,25 @@ class HandedOver(Case):
         self.assertGreater(len(self.all_are_the_callers(self.directory / "run")), 2)
 
 
+@unittest.skipIf(os.geteuid() != 0, "not root")
+class TakenBack(Case):
+    def test_the_tool_finds_its_own_files_as_roots_in_each_run(self):
+        """It takes no lock, and no spool, of anybody else."""
+        script = self.write("fake.py", "import os, sys, tomllib\nfor key in ('lock_path', 'state_path', 'spool_dir'):\n"
+                            "    path = tomllib.load(open(sys.argv[-1], 'rb'))['global'][key]\n"
+                            "    path += '/part' if key == 'spool_dir' else ''\n"
+                            "    print(os.stat(path).st_uid if os.path.exists(path) else 'made')\n"
+                            "    open(path, 'a').close()\n")
+        with mock.patch.dict(os.environ, CALLER):
+            for said in ("made", "0"):
+                this = self.session(tool={"cmd": [sys.executable, str(script)]})
+                self.assertEqual(this.runner().check("backup").stdout.split(), [said] * 3)
+                this.close()
+                found = owners(self.directory / "run")
+                self.assertEqual(set(found.values()), {(1234, 4321)})
+                self.assertIn(str(this.settings.lock_file), found)
+
+
 @unittest.skipIf(btrfs.why_not(), btrfs.why_not() or "")
 class RunAll(Case):
     """The program itself, with what sudo sets; the run directory lies in one that has to be made."""

@@ -7,17 +7,17 @@ from unittest import mock
 
 from support import ROOT, Case, quiet, shipped  # first: it says where the others are
 
-from harness import env, runner
+from harness import env, runner, session
 from harness.assertions import HarnessError
 
 
 class EnvironmentFile(Case):
     def test_quotes_comments_and_empty_values(self):
-        path = self.write("test.env", "# nothing\n\nA=1\nB='two words' # and a remark\nC=\nD=\"x=y\"\n")
+        path = self.write("test.env", "# nothing\n\nexport A=1\nB='two words' # and a remark\nC=\nD=\"x=y\"\n")
         self.assertEqual(env.read_file(path), {"A": "1", "B": "two words", "D": "x=y"})
 
     def test_what_is_no_assignment_is_named_by_its_line(self):
-        for text in ("A", "export A=1", "A=1 B=2", "1A=2", "A='"):
+        for text in ("A", "export A", "exports A=1", "A=1 B=2", "1A=2", "A='"):
             path = self.write("bad.env", "X=1\n" + text + "\n")
             with self.assertRaisesRegex(HarnessError, r"bad\.env:2"):
                 env.read_file(path)
@@ -26,6 +26,15 @@ class EnvironmentFile(Case):
         if not (ROOT.parent / ".git").exists():
             self.skipTest("no Git: test.env may be filled in")
         self.assertEqual(env.read_file(self.write("test.env", shipped("config/test.env"))), {})
+
+
+    def test_it_may_name_the_tool_and_the_environment_goes_before_it(self):
+        words = [*self.words(), "--env", str(self.write("mine.env", "BTRFS_TO_S3_CMD='[\"false\", \"x\"]'\n"))]
+        arguments = session.parser("x").parse_args(words)
+        self.assertEqual(session.open_session(arguments, "unit").settings.command, ["false", "x"])
+        self.assertEqual(session.settings_of(arguments).command, ["false", "x"])
+        with mock.patch.dict(session.STARTED_WITH, {"BTRFS_TO_S3_CMD": '["echo"]'}):
+            self.assertEqual(session.settings_of(arguments).command, ["echo"])
 
 
 class Environment(Case):

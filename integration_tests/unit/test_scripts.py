@@ -4,9 +4,11 @@ import importlib
 import io
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 from support import ROOT, Case  # first: it says where the others are
 
@@ -14,7 +16,7 @@ import run_all
 import seed_data
 import verify_restore
 
-from harness import session
+from harness import dataset, restores, session
 
 SCRIPTS = ("setup_btrfs", "teardown_btrfs", "seed_data", "mutate_data", "run_full", "run_incremental", "run_interrupt",
            "run_large", "run_restore", "run_restore_archive", "run_cli_flags", "run_lock_contention", "run_spool",
@@ -44,9 +46,71 @@ class Scripts(Case):
             self.assertRegex(said.getvalue(), r"^true backup.* --config /.*tool\.toml\n$")
         self.assertFalse((self.directory / "run" / "state").exists())
 
+    def said(self, name, *words, status=0):
+        """What a script prints with these options and --dry-run; that it changes nothing else."""
+        module, out, err = importlib.import_module(name), io.StringIO(), io.StringIO()
+        arguments = module.options().parse_args([*self.words(), "--dry-run", *words])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            self.assertEqual(session.run(module.body, arguments, name), status, err.getvalue())
+        return out.getvalue() if status == 0 else err.getvalue()
+
+    def test_where_run_restore_restores_to(self):
+        mount = self.directory / "run" / "mnt"
+        for words, targets in (
+                ([], [f"{mount}/restored/{name}" for name in ("data", "root", "home")]),
+                (["--target-base", f"{mount}/elsewhere/"], [f"{mount}/elsewhere/{name}" for name in ("data", "root", "home")]),
+                (["--target-base", os.path.relpath(mount / "x"), "--subvolume", "root"], [f"{mount}/x/root"]),
+                (["--subvolume", "root", "--target-name", "then"], [f"{mount}/restored/then"]),
+                (["--subvolume", "root", "--target-base", f"{mount}/x", "--target-name", "y"], [f"{mount}/x/y"]),
+                (["--subvolume", "root", "--target", f"{mount}/x/../z"], [f"{mount}/z"])):
+            lines = self.said("run_restore", *words).splitlines()
+            self.assertEqual([re.search(r"--target (\S+)", line)[1] for line in lines], targets, words)
+        self.assertIn(" --restore-timeout 60 ", self.said("run_restore", "--restore-timeout", "60"))
+        for words, reason in ((["--target-base", "/srv"], "paths.mount"), (["--target-base", str(mount)], "paths.mount"),
+                              (["--target-base", f"{mount}/live"], "paths.data"),
+                              (["--target-base", f"{mount}/snapshots/x"], "paths.snapshots"),
+                              (["--target", f"{mount}/x"], "one subvolume"),
+                              (["--target-name", "x"], "one subvolume"),
+                              (["--subvolume", "root", "--target-name", "../x"], "--target-name"),
+                              (["--subvolume", "root", "--target", f"{mount}/x", "--target-base", f"{mount}/y"], "--target")):
+            self.assertIn(reason, self.said("run_restore", *words, status=1), words)
+
+    def test_what_lies_at_a_target_is_removed_only_where_the_harness_put_it(self):
+        this = self.session()
+        target = this.settings.paths.mount / "elsewhere" / "root"
+        target.mkdir(parents=True)
+        with mock.patch("harness.btrfs.delete_subvolume") as deleted:
+            with self.assertRaisesRegex(session.HarnessError, "is there already"):
+                restores.make_room(this.settings, "root", target)
+            deleted.assert_not_called()
+            this.settings.paths.scratch.mkdir(parents=True)
+            restores.note(this.settings, "root", "key", target)
+            restores.make_room(this.settings, "root", target)
+            deleted.assert_called_once_with(target)
+        self.assertEqual(restores.restored(this.settings), {"root": {"target": str(target), "manifest_key": "key"}})
+
+    def test_the_names_that_the_earlier_harness_has_for_options_are_taken(self):
+        for name, words in (("seed_data", "--dataset-size-mib 7"), ("mutate_data", "--dataset-size-mib 7"),
+                            ("run_all", "--skip-s3"), ("run_incremental", "--skip-mutate"), ("run_interrupt", "--sleep 3"),
+                            ("run_cli_flags", "--subvolume root --restore-target-base x"),
+                            ("run_lock_contention", "--subvolume root"),
+                            ("run_restore", "--target-base x --restore-timeout 3 --use-incremental-manifest --dry-run"),
+                            ("run_restore_archive", "--subvolume root --target-base x --restore-timeout 3 --dry-run"),
+                            ("verify_manifest", "--manifest x --schema y --s3-schema z"),
+                            ("verify_restore", "--source-snapshot x --target y --sample-size 3 --mode sample"),
+                            ("verify_restore", "--target-base x --subvolume all"), ("cleanup_s3_prefix", "--yes")):
+            importlib.import_module(name).options().parse_args(words.split())
+        self.assertEqual(importlib.import_module("seed_data").options().parse_args(["--dataset-size-mib", "7"]).size_mib, 7)
+
+    def test_a_subvolume_is_one_of_the_configuration(self):
+        for name in ("run_lock_contention", "run_restore_archive", "run_restore"):
+            self.assertIn(" --subvolume root ", self.said(name, "--subvolume", "root"))
+            self.assertIn("btrfs.subvolumes has", self.said(name, "--subvolume", "nothing", status=1))
+
     def test_a_script_is_a_program_whose_errors_have_no_traceback(self):
         path = self.write("bad.toml", "[awz]\n")
-        done = subprocess.run([sys.executable, "-B", str(ROOT / "scripts" / "run_full.py"), "--config", str(path)],
+        done = subprocess.run([sys.executable, "-B", str(ROOT / "scripts" / "run_full.py"), *self.words(),
+                               "--config", str(path)],
                               capture_output=True, text=True, check=False, timeout=120)
         self.assertEqual((done.returncode, done.stdout), (2, ""), done)
         self.assertIn("did you mean aws?", done.stderr)
@@ -82,6 +146,7 @@ class RunAll(Case):
         self.assertNotIn("large", usual)
         self.assertIn("large", self.titles("--include-large"))
         self.assertEqual(self.titles("--include-archive")[-1], "archive")
+        self.assertEqual(self.titles("--skip-s3", "--include-large"), ["setup", "seed", "mutate"])
 
     def test_a_failed_step_is_followed_by_the_teardown(self):
         arguments = run_all.options().parse_args(self.words())
@@ -118,6 +183,27 @@ class RunAll(Case):
                 self.assertEqual(run_all.perform(run), 1)
             self.assertEqual(done, ["teardown"])
             self.assertIn(word, said.getvalue())
+
+
+class Incremental(Case):
+    def test_it_changes_the_data_first_each_time_anew(self):
+        import run_incremental
+        this = self.session()
+        rounds = []
+        for name in this.settings.btrfs.subvolumes:
+            this.settings.subvolume(name).mkdir(parents=True)
+            (this.settings.subvolume(name) / "large.bin").touch()
+
+        def mutate(root, number, _size):
+            rounds.append(number)
+            (root / f"added{number}").mkdir()
+        with mock.patch.object(dataset, "mutate", mutate), mock.patch("os.geteuid", return_value=0), \
+                mock.patch("harness.backups.pointers", return_value={}), \
+                mock.patch("harness.backups.back_up", return_value=({}, None)), \
+                contextlib.redirect_stdout(io.StringIO()):
+            for words in ([], ["--skip-mutate"], []):
+                run_incremental.body(this, run_incremental.options().parse_args([*self.words(), *words]))
+        self.assertEqual(rounds, [2, 2, 2, 3, 3, 3])
 
 
 class Sample(Case):

@@ -1,10 +1,13 @@
 """The schemas, the verify scripts against a store in memory, and that their self-tests can fail."""
 import json
+import os
 import unittest
+from unittest import mock
 
 from support import INCREMENTAL, ROOT, Case, publish, quiet, write_local  # first: it says where the others are
 
 import verify_manifest
+import verify_restore
 import verify_s3
 
 from harness import faults, manifest
@@ -98,6 +101,51 @@ class Verify(Case):
         for name in this.settings.btrfs.subvolumes:
             publish(this, name)
         self.assertEqual(quiet(lambda: verify_manifest.check(this)), 0)
+
+    def test_other_schemas_and_another_local_manifest_may_be_named(self):
+        this = self.world()
+        run = this.settings.paths.run
+        strict = self.write("strict.json", '{"type": "object", "required": ["moon"]}')
+        words = ["--manifest", str(run / "manifest.json")]
+        for more, status, word in (([], 0, ""), (["--schema", str(strict)], 1, "moon"), (["--s3-schema", str(strict)], 1, "moon"),
+                                   (["--manifest", str(self.directory / "absent.json")], 1, "absent.json")):
+            arguments = verify_manifest.options().parse_args([*words, *more])
+            self.assertEqual(quiet(lambda one=arguments: verify_manifest.body(this, one)), status, more)
+            self.assertIn(word, this.log.path.read_text())
+        for text in ("{", '{"type": "moon"}', None):
+            path = self.write("none.json", text) if text else self.directory / "absent.json"
+            manifest.validator.cache_clear()
+            this.log.path.unlink()
+            arguments = verify_manifest.options().parse_args(["--s3-schema", str(path)])
+            self.assertEqual(quiet(lambda one=arguments: verify_manifest.body(this, one)), 1)
+            self.assertIn(f"{path} is no schema: ", this.log.path.read_text())
+
+    def test_a_restored_tree_may_be_compared_with_a_snapshot_and_looked_for_elsewhere(self):
+        this = self.session()
+        for name in ("source", "base/data", "base/root"):
+            self.write(f"{name}/file", "the same")
+            self.write(f"{name}/another", "the same")
+            for entry in ("file", "another", "."):
+                os.utime(self.directory / name / entry, ns=(1, 1))
+
+        def status(*words):
+            with mock.patch("os.geteuid", return_value=0):
+                return quiet(lambda: verify_restore.body(this, verify_restore.options().parse_args(words)))
+        source, base = str(self.directory / "source"), str(self.directory / "base")
+        self.assertEqual(status("--subvolume", "data", "--source-snapshot", source, "--target-base", base), 0)
+        self.assertEqual(status("--subvolume", "data", "--source-snapshot", source, "--target", base + "/root"), 0)
+        (self.directory / "base" / "root" / "file").write_text("another.")
+        os.utime(self.directory / "base" / "root" / "file", ns=(1, 1))
+        sample = ("--subvolume", "root", "--source-snapshot", source, "--target-base", base, "--mode", "sample")
+        self.assertEqual(status(*sample, "--sample-size", "2"), 1)
+        self.assertEqual(status(*sample, "--sample-size", "0"), 0)
+        for words, reason in ((("--target", base), "one subvolume"), (("--source-snapshot", source), "one subvolume"),
+                              (("--subvolume", "data"), "not restored"), (("--subvolume", "moon"), "btrfs.subvolumes has"),
+                              (("--subvolume", "data", "--target", base, "--target-base", base), "--target-base"),
+                              (("--subvolume", "data", "--target", base), "not restored"),
+                              (("--subvolume", "data", "--target", base, "--source-snapshot", source + "x"), "no directory")):
+            with self.assertRaisesRegex(HarnessError, reason):
+                status(*words)
 
     def test_encryption_other_than_configured_is_found(self):
         self.assertEqual(quiet(lambda: verify_s3.check(self.world(sse="aws:kms"))), 1)
