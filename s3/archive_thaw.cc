@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -31,6 +32,8 @@ using std::chrono::seconds;
 // options", Amazon S3 User Guide).
 constexpr std::uint64_t expedited_bytes_per_sec = 300'000'000;
 
+constexpr std::string_view expiry_field = "expiry-date";
+
 error failed(reason why, std::string message, std::string remedy = {}) {
   error failure;
   failure.why = why;
@@ -47,22 +50,43 @@ error contradiction(const object_key& key) {
                 "ask the store's operator how its archive class is thawed");
 }
 
-// The value of `name` in x-amz-restore: name="value", name="value". Nullopt when it is not there.
-std::optional<std::string_view> field_of(std::string_view header, std::string_view name) {
-  const std::size_t at = header.find(name);
-  if (at == std::string_view::npos) {
+// The value of `name` in x-amz-restore: name="value", name="value", in letters of any case, with
+// blanks around the sign or without. Some stores leave the quotes out: then a word ends at a comma
+// and a date, which has one itself, at the end. Nullopt when it is not there.
+std::optional<std::string> field_of(const std::string& header, std::string_view name) {
+  const auto same = [](char a, char b) {
+    return std::tolower(static_cast<unsigned char>(a)) ==
+           std::tolower(static_cast<unsigned char>(b));
+  };
+  const auto at = std::search(header.begin(), header.end(), name.begin(), name.end(), same);
+  std::string_view rest(header);
+  rest.remove_prefix(static_cast<std::size_t>(at - header.begin()));
+  rest.remove_prefix(std::min(name.size(), rest.size()));
+  const auto skip_blanks = [&rest] {
+    rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
+  };
+  skip_blanks();
+  if (!rest.starts_with('=')) {
     return std::nullopt;
   }
-  std::string_view rest = header.substr(at + name.size());
-  if (!rest.starts_with("=\"")) {
-    return std::nullopt;
+  rest.remove_prefix(1);
+  skip_blanks();
+  if (rest.starts_with('"')) {
+    rest.remove_prefix(1);
+    const std::size_t end = rest.find('"');
+    return end == std::string_view::npos ? std::nullopt
+                                         : std::optional(std::string(rest.substr(0, end)));
   }
-  rest.remove_prefix(2);
-  const std::size_t end = rest.find('"');
-  if (end == std::string_view::npos) {
-    return std::nullopt;
-  }
-  return rest.substr(0, end);
+  const bool is_date = name == expiry_field;
+  const std::size_t end = is_date ? rest.size() : std::min(rest.find_first_of(", \t"), rest.size());
+  return std::string(rest.substr(0, end));
+}
+
+// "true" and "false" in letters of any case.
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
 }
 
 // An HTTP date as AWS sends it, or ISO 8601 in UTC ("2012-12-21T00:00:00.000Z").
@@ -126,7 +150,7 @@ result<archive_status> archive_status_of(const object_key& key, const object_inf
     return failed(reason::protocol,
                   key.str() + ": x-amz-restore makes no sense: " + one_line(info.restore));
   };
-  const auto ongoing = field_of(info.restore, "ongoing-request");
+  const std::string ongoing = lower_case(field_of(info.restore, "ongoing-request").value_or(""));
   if (ongoing == "true") {
     status.state = archive_state::thawing;
     return status;
@@ -138,7 +162,7 @@ result<archive_status> archive_status_of(const object_key& key, const object_inf
     return status;  // back in an archive tier since
   }
   status.state = archive_state::thawed;
-  if (const auto expiry = field_of(info.restore, "expiry-date")) {
+  if (const auto expiry = field_of(info.restore, expiry_field)) {
     status.until = date_in(*expiry);
     if (!status.until) {
       return incomprehensible();

@@ -174,6 +174,34 @@ BOOST_AUTO_TEST_CASE(a_copy_that_lives_until_the_year_9999_has_not_expired_in_18
   }
 }
 
+// Stores that imitate the header leave out its quotes, or write it in other letters.
+BOOST_AUTO_TEST_CASE(a_restore_header_without_quotes_and_in_any_case_is_read) {
+  const wall_time until = std::chrono::sys_days(std::chrono::year(2012) / 12 / 21);
+  struct expectation {
+    const char* header;
+    archive_state state;
+    bool has_end;
+  };
+  for (const auto& [header, state, has_end] :
+       {expectation{"ongoing-request=true", archive_state::thawing, false},
+        {"Ongoing-Request=\"True\"", archive_state::thawing, false},
+        {"ongoing-request = TRUE", archive_state::thawing, false},
+        {"ongoing-request=false", archive_state::thawed, false},
+        {"ongoing-request=false, expiry-date=Fri, 21 Dec 2012 00:00:00 GMT", archive_state::thawed,
+         true},
+        {"ONGOING-REQUEST=FALSE,EXPIRY-DATE=\"Fri, 21 Dec 2012 00:00:00 GMT\"",
+         archive_state::thawed, true},
+        {"expiry-date=\"Fri, 21 Dec 2012 00:00:00 GMT\", ongoing-request=false",
+         archive_state::thawed, true}}) {
+    const auto status = archive_status_of(object_key("k"), info_of("GLACIER", header),
+                                          until - std::chrono::hours(1));
+    BOOST_REQUIRE_MESSAGE(status.has_value(), error_text(status));
+    BOOST_TEST((status->state == state), header);
+    BOOST_TEST((status->until.has_value() == has_end), header);
+    BOOST_TEST((!has_end || *status->until == until), header);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_restore_header_that_makes_no_sense_is_an_error_that_quotes_it) {
   for (const char* header : {"nonsense", "ongoing-request=\"maybe\"", "ongoing-request=\"true",
                              "ongoing-request=\"false\", expiry-date=\"soon\""}) {
