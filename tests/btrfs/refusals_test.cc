@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(a_swap_file_in_use_is_named_and_one_in_a_subvolume_of_its_o
     }
     const std::string said = problem(snapshots.create(source, "data", day_1, true));
     BOOST_TEST(has(said, source + "/swap file is in use as swap"), said);
-    BOOST_TEST(has(said, "`swapoff " + source + "/swap file`"), said);
+    BOOST_TEST(has(said, "`swapoff '" + source + "/swap file'`"), said);
     BOOST_TEST(has(said, "a subvolume of its own"), said);
     BOOST_TEST(active_swapfiles(source).size() == 1U);
     BOOST_TEST(active_swapfiles(own).empty());
