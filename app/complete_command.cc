@@ -232,9 +232,10 @@ task<std::vector<candidate>> look(const services& with, const complete_command& 
         }
       }
     }
-    std::stable_sort(
-        backups.begin(), backups.end(),
-        [](const found_backup& one, const found_backup& other) { return other.when < one.when; });
+    std::sort(backups.begin(), backups.end(),
+              [](const found_backup& one, const found_backup& other) {
+                return one.when == other.when ? one.key < other.key : other.when < one.when;
+              });
     const system_time_zone zone;
     for (found_backup& one : backups) {
       const bool times = command.what == complete_command::kind::times;

@@ -61,7 +61,6 @@ class subvolume_verifier {
   }
 
  private:
-
   std::string _which_of;
   std::function<std::uint64_t()> _received;
   engine::task<engine::result<void>> look();

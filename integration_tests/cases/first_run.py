@@ -116,10 +116,10 @@ def init_writes_over_nothing_unless_it_is_forced(w):
 
 @case
 def init_keeps_hostile_names_as_they_are(w):
-    names = ['it\'s "a" \\ b', "ü 日本 # x", "a=b, [c]", "$(touch x)`y`"]
+    names = ['it\'s "a" \\ b', "\u00fc \u65e5\u672c # x", "a=b, [c]", "$(touch x)`y`"]
     paths = [w.filesystem.subvolume(name) for name in names]
     output = w.directory / "it's \"first\".toml"
-    words = answers(w, output, subvolume=None, prefix='hosts/q"u\\o\'te ü', snapshots=w.mount / 'sn "ap" \\')
+    words = answers(w, output, subvolume=None, prefix='hosts/q"u\\o\'te \u00fc', snapshots=w.mount / 'sn "ap" \\')
     done = init(w, *words, *(word for path in paths for word in ("--subvolume", str(path))),
                 "--subvolume", f"other={w.data}", "--json")
     document = json.loads(done.stdout)
@@ -132,7 +132,7 @@ def init_keeps_hostile_names_as_they_are(w):
     assert shown == ["backup", "--config", str(output)], shown
     written = read(output)
     assert written["subvolumes"]["paths"] == [*map(str, paths), {"name": "other", "path": str(w.data)}], written
-    assert written["s3"]["prefix"] == 'hosts/q"u\\o\'te ü' and written["snapshots"]["base_dir"].endswith('sn "ap" \\')
+    assert written["s3"]["prefix"] == 'hosts/q"u\\o\'te \u00fc' and written["snapshots"]["base_dir"].endswith('sn "ap" \\')
 
 
 def questions(w):

@@ -1195,6 +1195,18 @@ def restore_shows_its_progress_on_a_terminal(w):
     assert b"\r\x1b[K" in shown and re.search(rb"\x1b\[K[0-9TZ:-]+ INFO restore event=link_received", shown), shown
     assert "restored the backup" in output
     w.same(w.data, w.restored / "data")
+    # Of several, it says which it is, and what is to come in all.
+    other = w.filesystem.subvolume("other")
+    dataset.seed(other, large_mib=20, small_files=5)
+    w.tool.tables["subvolumes"]["paths"].append(str(other))
+    w.backup("--subvolume", "other")
+    (w.restored / "all").mkdir()
+    status, shown, output = terminal.run(w.tool.command(["restore", "--all", "--target-base", str(w.restored / "all")]),
+                                         {**w.tool.environment, **slow}, 200, shows="stderr")
+    assert status == 0, shown
+    assert re.search(rb"\rrestoring data \(1 of 2\): [0-9.]+ MiB of [0-9.]+ MiB, [^\r]* MiB in all to come, [0-9]+ s", shown), shown
+    assert re.search(rb"\rrestoring other \(2 of 2\): [0-9.]+ MiB of [0-9.]+ MiB", shown), shown
+    assert b"in all" not in shown[shown.index(b"restoring other (2"):], shown
 
 
 @case
