@@ -508,6 +508,7 @@ BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
   BOOST_TEST(has(text, "    about " + sum + " in all, an estimate by the prices of Amazon S3 in " +
                            "us-east-1, 2026-06"),
              text);
+  bts3::testing::check_golden("prune_early.json", prune_as_json({priced}, false));
   const auto json = nlohmann::json::parse(prune_as_json({priced}, false)).at("subvolumes").at(0);
   BOOST_TEST(json.at("early_deletions").size() == 2u);
   BOOST_TEST(json.at("money").at("complete").get<bool>());

@@ -142,6 +142,7 @@ BOOST_AUTO_TEST_CASE(hours_and_money_are_told_with_what_they_rest_on) {
                  "about 13 hours: thawed typically within 12 hours, then downloaded in 9 minutes "
                  "at 10.0 MB/s (limited)\n"),
              text);
+  bts3::testing::check_golden("restore_cost.json", plan_json(plan));
   const auto json = nlohmann::json::parse(plan_json(plan));
   BOOST_TEST(json["time"]["thaw_seconds_most"] == 43'200);
   BOOST_TEST(json["time"]["download_seconds"] == 537);

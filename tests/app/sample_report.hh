@@ -29,6 +29,8 @@ inline app::run_report sample_run(std::size_t subvolumes) {
   app::subvolume_report& data = report.subvolumes.at(0);
   data.name = "data";
   data.status = app::subvolume_status::done;
+  data.nested_left_out = {"var/lib/docker/btrfs"};
+  data.cannot_be_received = {"data: a/b: its path is too long"};
   data.standing.last_backup = at("20260121T010004Z");
   data.standing.last_full = at("20260101T010004Z");
   data.due = at("20260128T010000Z");
