@@ -32,32 +32,45 @@ fi
 failed=()
 options=()
 
-# stage PRESET CTEST_ARGUMENTS...
-stage() {
+# built PRESET
+built() {
   local preset=$1
-  shift
   echo
   echo "== $preset: build"
   cmake --preset "$preset" "${launcher[@]}" "${options[@]}" >"build/$preset.log" 2>&1 || { cat "build/$preset.log"; return 1; }
   # Ninja prints a line for each step; a failure prints what the compiler said.
   cmake --build --preset "$preset" -j2 >"build/$preset.log" 2>&1 || { tail -n 60 "build/$preset.log"; return 1; }
-  echo "== $preset: test"
+}
+
+# tests PRESET CTEST_ARGUMENTS...
+tests() {
+  local preset=$1
+  shift
+  echo "== $preset: test $*"
   ctest --test-dir "build/$preset" -j2 --output-on-failure --no-tests=error "$@"
 }
 
 mkdir -p build
 slow=(-LE slow)
+# The end-to-end cases come after all others, for they are the machine's work for minutes.
+others=(-LE 'slow|integration')
 if $all; then
   slow=()
-  stage tsan -L unit || failed+=(tsan)
-  stage release-clang -L unit || failed+=(release-clang)
+  others=(-LE integration)
+  { built tsan && tests tsan -L unit; } || failed+=(tsan)
+  { built release-clang && tests release-clang -L unit; } || failed+=(release-clang)
   # Its test is one of the release's, which finds it where this puts it.
   { cmake/static_dependencies.sh && cmake --preset static "${launcher[@]}" && cmake --build --preset static -j2; } \
     >build/static.log 2>&1 || { tail -n 60 build/static.log; failed+=(static); }
 fi
-stage asan -L unit "${slow[@]}" || failed+=(asan)
+{ built asan && tests asan -L unit "${slow[@]}"; } || failed+=(asan)
 options=(-DBTS3_BENCH=ON)
-stage release "${slow[@]}" || failed+=(release)
+if built release; then
+  tests release "${others[@]}" || failed+=(release)
+  tests release -L integration "${slow[@]}" || failed+=("release, end to end")
+else
+  failed+=(release)
+fi
 
 if [[ ${#failed[@]} -gt 0 ]]; then
   echo "failed: ${failed[*]}" >&2

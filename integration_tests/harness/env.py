@@ -99,7 +99,10 @@ def given(directory, owner):
             problems.append(f"{path or problem.filename}: {problem.strerror}")
 
     device = directory.stat().st_dev
-    os.chown(directory, *owner)
+    try:
+        os.chown(directory, *owner)
+    except OSError as problem:
+        failed(problem, directory)
     for parent, folders, files, here in os.fwalk(directory, onerror=failed):
         below = []
         for name in folders + files:

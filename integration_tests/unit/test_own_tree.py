@@ -70,7 +70,7 @@ class OwnTree(Case):
                        "https_proxy": "http://127.0.0.1:1"}
         try:
             done = subprocess.run([sys.executable, "-B", "-m", "unittest", "discover", "-s", str(copy / "unit")],
-                                  cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=240,
+                                  cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=500,
                                   **somebody_else())
         finally:
             for path in [copy.parent, *before]:

@@ -145,7 +145,7 @@ class RunAll(Case):
                                      "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", **CALLER})
 
     def ended(self, process, status, word):
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=240)
         self.assertEqual(process.returncode, status, said)
         self.assertIn(word, said)
         found = {path: owner for path, owner in owners(self.directory / "made").items() if owner != (1234, 4321)}
@@ -160,7 +160,7 @@ class RunAll(Case):
                 # It is asked for the bucket, and does not answer.
                 process = self.started("--endpoint", f"http://127.0.0.1:{silent.getsockname()[1]}")
                 try:
-                    silent.settimeout(60)
+                    silent.settimeout(240)
                     connection, _ = silent.accept()
                     with connection:
                         process.send_signal(number)
