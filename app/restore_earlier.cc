@@ -144,7 +144,7 @@ task<result<exit_status>> restore_job::finish_earlier(btrfs::target_report targe
     co_return co_await std::move(recognising);
   }
   if (!same) {
-    co_return holds_another(target, wanted.value.subvolume, published->manifest_key);
+    co_return holds_another(target, _command.subvolume, published->manifest_key);
   }
   _with.log.write(log_level::info, "restore",
                   _command.all ? "restored_before" : "interrupted_restore_finished",
@@ -198,7 +198,7 @@ task<result<exit_status>> restore_job::find_earlier(btrfs::target_report target,
     co_return co_await std::move(recognising);
   }
   if (earlier->published->manifest_key != wanted.key) {
-    co_return holds_another(target, wanted.value.subvolume, earlier->published->manifest_key);
+    co_return holds_another(target, _command.subvolume, earlier->published->manifest_key);
   }
   report_earlier(target, wanted, false);
   co_return exit_status::done;

@@ -57,10 +57,11 @@ void append_option(std::string& text, const told_option& one) {
   text += shell_word(one.value);
 }
 
-// The commands that work without a configuration.
+// Whether it works without a configuration: those that read the bucket do.
 bool takes_from(std::string_view words) {
   const std::string_view command = words.substr(0, words.find(' '));
-  return command != "backup" && command != "plan" && command != "doctor";
+  return command != "backup" && command != "plan" && command != "doctor" &&
+         words.find(" --yes") == std::string_view::npos;
 }
 
 }  // namespace

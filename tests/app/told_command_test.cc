@@ -158,6 +158,7 @@ BOOST_AUTO_TEST_CASE(a_printed_command_leads_to_the_same_place) {
   BOOST_TEST(told_command("backup --full", {{"--subvolume", "d"}}) ==
              "btrfs_to_s3 backup --full --subvolume d");
   BOOST_TEST(told_command("doctor") == "btrfs_to_s3 doctor");
+  BOOST_TEST(told_command("prune --yes") == "btrfs_to_s3 prune --yes");
 }
 
 BOOST_AUTO_TEST_CASE(what_reports_print_is_run_as_it_stands) {
