@@ -37,7 +37,7 @@ std::string fitted(const std::string& text, std::size_t columns) {
 std::string progress_report::text() const {
   std::string line = format_bytes(bytes);
   if (total > 0) {
-    line += " of " + format_bytes(total);
+    line += (at_least ? " of at least " : " of ") + format_bytes(total);
   }
   if (percent) {
     line += ", " + std::to_string(*percent) + " %";
@@ -75,10 +75,17 @@ progress_report progress_meter::report(time_point now, std::uint64_t arriving) {
         static_cast<double>(bytes - first.bytes) * 1000.0 / static_cast<double>(passed.count()));
   }
   if (_total > 0) {
+    // There is more to do for as long as somebody reports, and a total that is passed was too
+    // small.
+    constexpr unsigned percent_max = 99;
     const std::uint64_t done = std::min(bytes, _total);
-    made.percent =
-        static_cast<unsigned>(static_cast<double>(done) * 100.0 / static_cast<double>(_total));
-    if (made.bytes_per_second > 0) {
+    made.at_least = bytes > _total;
+    made.total = std::max(bytes, _total);
+    if (!made.at_least) {
+      made.percent = std::min(percent_max, static_cast<unsigned>(static_cast<double>(done) * 100.0 /
+                                                                 static_cast<double>(_total)));
+    }
+    if (made.bytes_per_second > 0 && done < _total) {
       made.eta = seconds((_total - done) / made.bytes_per_second);
     }
   }

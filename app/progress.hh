@@ -28,7 +28,8 @@ struct progress_report {
   std::uint64_t bytes = 0;
   std::uint64_t total = 0;  // 0: not known
   std::uint64_t bytes_per_second = 0;
-  std::optional<unsigned> percent;          // at most 100
+  bool at_least = false;                    // the total was too small: it is what there is so far
+  std::optional<unsigned> percent;          // at most 99; absent without a total that holds
   std::optional<std::chrono::seconds> eta;  // absent while nothing moves, or without a total
 
   // "1.2 GiB of 4.0 GiB, 30 %, 85.3 MiB/s, 34 s left"

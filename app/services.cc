@@ -63,8 +63,14 @@ result<s3::endpoint> endpoint_of(const services& with, const s3::bucket_name& bu
   if (url.value.empty()) {
     url = s3::configured_url("s3", with.environment);
   }
-  return s3::make_endpoint(url.value, with.settings.region, bucket,
-                           addressing_of(with.settings.addressing_style), *variant, url.from);
+  auto nested = s3::nested_s3(with.environment);
+  if (!nested) {
+    return std::move(nested.error());
+  }
+  const bool unset = with.settings.addressing_style == "auto";
+  const std::string& style = unset ? nested->addressing_style : with.settings.addressing_style;
+  return s3::make_endpoint(url.value, with.settings.region, bucket, addressing_of(style), *variant,
+                           url.from);
 }
 
 // Whether a CRC32 goes with what does not need one.
@@ -119,6 +125,10 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
     return std::move(where.error());
   }
   client.where = std::move(*where);
+  const auto nested = s3::nested_s3(with.environment);
+  if (nested && nested->payload_signing_enabled && with.settings.payload_signing == "auto") {
+    client.signing = signing_of("sha256");
+  }
 
   s3::curl_options curl;
   curl.connections_max = static_cast<long>(with.settings.concurrency) + 4;
@@ -127,6 +137,11 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
     s3::named_value named = s3::ca_bundle_file(with.environment);
     curl.ca_bundle = std::move(named.value);
     curl.ca_bundle_from = std::move(named.from);
+    auto directory = s3::ca_directory(with.environment);
+    if (!directory) {
+      return std::move(directory.error());
+    }
+    curl.ca_directory = std::move(*directory);
   }
   auto proxies = s3::proxy_rules::read(with.settings.proxy, with.environment);
   if (!proxies) {

@@ -1,6 +1,10 @@
 #include "s3/aws_settings.hh"
 
+#include <algorithm>
+#include <filesystem>
 #include <initializer_list>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace bts3::s3 {
@@ -138,6 +142,68 @@ named_value ca_bundle_file(const environment_lookup& environment) {
     }
     found = of_variable(environment, variable);
   }
+  return found;
+}
+
+namespace {
+
+// A file by which OpenSSL finds a certificate: eight hexadecimal digits, a dot, a number.
+bool is_hashed_name(const std::string& name) {
+  const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  return name.size() > 9 && name[8] == '.' && std::all_of(name.begin(), name.begin() + 8, is_hex) &&
+         std::all_of(name.begin() + 9, name.end(), is_digit);
+}
+
+}  // namespace
+
+result<std::string> ca_directory(const environment_lookup& environment) {
+  const named_value file = ca_bundle_file(environment);
+  const named_value named = of_variable(environment, "SSL_CERT_DIR");
+  if (named.value.empty() || (!file.value.empty() && file.from != "SSL_CERT_FILE")) {
+    return std::string();
+  }
+  std::string_view rest = named.value;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find(':'), rest.size());
+    const std::filesystem::path one(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    std::error_code code;
+    bool found = false;
+    for (std::filesystem::directory_iterator entry(one, code), none; !code && entry != none;
+         entry.increment(code)) {
+      found = found || is_hashed_name(entry->path().filename().string());
+    }
+    if (code || !found) {
+      error failure = bad_setting(named,
+                                  "let it name a directory with certificates by their "
+                                  "hashes (openssl rehash DIRECTORY makes them), or unset "
+                                  "it and name a PEM file in SSL_CERT_FILE");
+      failure.message += ": " + one.string() +
+                         (code ? ": " + code.message()
+                               : " has no certificate by its hash, as "
+                                 "00673b5b.0");
+      return failure;
+    }
+  }
+  return named.value;
+}
+
+result<nested_s3_settings> nested_s3(const environment_lookup& environment) {
+  const shared_profiles profiles = shared_profiles::read(environment);
+  nested_s3_settings found;
+  const named_value style = of_profile(profiles, profiles.chosen(), "s3.addressing_style");
+  const std::string value = lower(style.value);
+  if (value == "path" || value == "virtual") {
+    found.addressing_style = value;
+  } else if (!value.empty() && value != "auto") {
+    return bad_setting(style, "it must be path, virtual or auto");
+  }
+  const auto signs = flag_of(of_profile(profiles, profiles.chosen(), "s3.payload_signing_enabled"));
+  if (!signs) {
+    return signs.error();
+  }
+  found.payload_signing_enabled = *signs;
   return found;
 }
 

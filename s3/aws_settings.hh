@@ -40,6 +40,19 @@ engine::result<endpoint_variant> wanted_variant(const environment_lookup& enviro
 // SSL_CERT_FILE.
 named_value ca_bundle_file(const environment_lookup& environment);
 
+// Where there is none of those but perhaps SSL_CERT_FILE: the directory, or directories between
+// colons, of hashed certificates that SSL_CERT_DIR names ("c_rehash", OpenSSL). Errors (reason
+// configuration): one of them has no certificate by its hash, or cannot be read.
+engine::result<std::string> ca_directory(const environment_lookup& environment);
+
+// What the profile's nested `s3` settings say of how requests are made; what is not set there is
+// empty or false. Errors (reason configuration): values that they cannot have.
+struct nested_s3_settings {
+  std::string addressing_style;  // "path", "virtual"; empty: "auto" or not set
+  bool payload_signing_enabled = false;
+};
+engine::result<nested_s3_settings> nested_s3(const environment_lookup& environment);
+
 // Whether checksums go only with what needs them: AWS_REQUEST_CHECKSUM_CALCULATION, or the
 // profile's request_checksum_calculation, is "when_required". Errors: neither that nor
 // "when_supported".

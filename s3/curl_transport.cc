@@ -561,10 +561,10 @@ struct curl_transport::callbacks {
 result<std::unique_ptr<curl_transport>> curl_transport::create(engine::reactor& loop,
                                                                curl_options options) {
   BTS3_ASSERT(options.connections_max >= 1 && options.crawl_window.count() > 0);
-  const bool own_authorities = !options.ca_bundle.empty();
+  const bool own_authorities = !options.ca_bundle.empty() || !options.ca_directory.empty();
   if (!own_authorities) {
     options.ca_bundle = first_readable(options.system_ca_bundles);
-  } else if (::access(options.ca_bundle.c_str(), R_OK) != 0) {
+  } else if (!options.ca_bundle.empty() && ::access(options.ca_bundle.c_str(), R_OK) != 0) {
     error failure = engine::system_error(errno, options.ca_bundle_from + " " + options.ca_bundle,
                                          "it must name a readable PEM file of certificates");
     failure.what_now = disposition::fail;
@@ -762,8 +762,15 @@ result<void> curl_transport::start(exchange& work) {
   work.through = request.direct ? nullptr : _options.proxies.for_url(request.url);
   set_proxy(easy, work.through, _options.ca_bundle);
   if (_own_authorities) {
-    // libcurl would trust its directory of certificates besides.
-    set(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+    // libcurl would trust its own file and directory of certificates besides.
+    const std::string& file = _options.ca_bundle;
+    const std::string& directory = _options.ca_directory;
+    set(easy, CURLOPT_CAINFO, file.empty() ? nullptr : file.c_str());
+    set(easy, CURLOPT_CAPATH, directory.empty() ? nullptr : directory.c_str());
+    if (work.through != nullptr) {
+      set(easy, CURLOPT_PROXY_CAINFO, file.empty() ? nullptr : file.c_str());
+      set(easy, CURLOPT_PROXY_CAPATH, directory.empty() ? nullptr : directory.c_str());
+    }
   }
   set(easy, CURLOPT_SHARE, _handles->share);
   set(easy, CURLOPT_PRIVATE, &work);
@@ -882,7 +889,7 @@ error curl_transport::broken_off(const exchange& work) const {
   failure.why = known.why;
   const bool about_trust =
       known.code == CURLE_PEER_FAILED_VERIFICATION || known.code == CURLE_SSL_CACERT_BADFILE;
-  failure.remedy = about_trust && _options.ca_bundle.empty()
+  failure.remedy = about_trust && _options.ca_bundle.empty() && _options.ca_directory.empty()
                        ? no_authorities_remedy(_options.system_ca_bundles)
                        : known.remedy;
   failure.message = host_and_port(work.request.url);

@@ -61,6 +61,9 @@ struct curl_options {
   // built with. Verification itself cannot be switched off.
   std::string ca_bundle;
   std::string ca_bundle_from = "s3.ca_bundle";  // the key or variable that says so
+  // Directories of hashed certificates, between colons, that are trusted besides `ca_bundle`, or,
+  // where that is empty, alone.
+  std::string ca_directory;
   // Where distributions keep their bundle, so that one static binary serves on all of them: Debian
   // and its kin, Arch and Gentoo; Fedora and RHEL, by both names; openSUSE; Alpine.
   std::vector<std::string> system_ca_bundles = {"/etc/ssl/certs/ca-certificates.crt",

@@ -37,8 +37,9 @@ BOOST_AUTO_TEST_CASE(percent_rate_and_time_left_follow_the_bytes) {
   BOOST_TEST(now.text() == "10.0 MiB of 100.0 MiB, 10 %, 2.0 MiB/s, 45 s left");
   meter.add(90 * mib);
   now = meter.report(start + seconds(10));
-  BOOST_TEST(*now.percent == 100u);
-  BOOST_TEST(now.eta->count() == 0);
+  // Whoever reports is not at the end yet.
+  BOOST_TEST(*now.percent == 99u);
+  BOOST_TEST(!now.eta.has_value());
 }
 
 BOOST_AUTO_TEST_CASE(the_rate_is_that_of_the_last_minute) {
@@ -62,14 +63,14 @@ BOOST_AUTO_TEST_CASE(the_rate_is_that_of_the_last_minute) {
   BOOST_TEST(!stalled.eta.has_value());
 }
 
-BOOST_AUTO_TEST_CASE(without_a_total_there_is_no_percentage_and_more_than_it_stays_at_100) {
+BOOST_AUTO_TEST_CASE(without_a_total_and_with_more_than_it_there_is_no_percentage) {
   progress_meter meter(start);
   meter.add(mib);
   BOOST_TEST(meter.report(start + seconds(1)).text() == "1.0 MiB, 1.0 MiB/s");
   meter.set_total(mib / 2);
   const progress_report now = meter.report(start + seconds(2));
-  BOOST_TEST(*now.percent == 100u);
-  BOOST_TEST(now.eta->count() == 0);
+  // An estimate can be too small: what is moved into a subvolume is not new to find-new.
+  BOOST_TEST(now.text() == "1.0 MiB of at least 1.0 MiB, 512.0 KiB/s");
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_drawn_where_there_is_no_terminal) {

@@ -141,4 +141,52 @@ BOOST_AUTO_TEST_CASE(checksums_and_sts_are_obeyed_or_refused_by_name) {
              "AWS_STS_REGIONAL_ENDPOINTS = \"global\"; it must be regional or legacy");
 }
 
+BOOST_AUTO_TEST_CASE(a_directory_of_hashed_certificates_is_one_with_some_in_it) {
+  std::string name = (std::filesystem::temp_directory_path() / "bts3-ca-XXXXXX").string();
+  BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
+  const auto directory = [](std::map<std::string, std::string> more) {
+    const settings here("[default]\nregion = r\n", std::move(more));
+    return ca_directory(here.environment());
+  };
+  const auto none = directory({});
+  BOOST_REQUIRE(none.has_value());
+  BOOST_TEST(none->empty());
+  for (const std::string& wrong : {name, name + "/nowhere"}) {
+    const auto refused = directory({{"SSL_CERT_DIR", wrong}});
+    BOOST_REQUIRE(!refused.has_value());
+    BOOST_TEST(refused.error().text().find("SSL_CERT_DIR") != std::string::npos);
+    BOOST_TEST(refused.error().text().find(wrong) != std::string::npos);
+    BOOST_TEST(refused.error().text().find("openssl rehash") != std::string::npos);
+  }
+  std::ofstream(name + "/ca.pem") << "x";
+  BOOST_TEST(!directory({{"SSL_CERT_DIR", name}}).has_value());
+  std::ofstream(name + "/0067ab5b.0") << "x";
+  BOOST_TEST(directory({{"SSL_CERT_DIR", name}}).value() == name);
+  BOOST_TEST(directory({{"SSL_CERT_DIR", name + ":" + name}}).value() == name + ":" + name);
+  BOOST_TEST(!directory({{"SSL_CERT_DIR", name + ":/nowhere"}}).has_value());
+  BOOST_TEST(directory({{"SSL_CERT_DIR", name}, {"SSL_CERT_FILE", "/f"}}).value() == name);
+  // AWS's own bundle is meant alone.
+  BOOST_TEST(directory({{"SSL_CERT_DIR", name}, {"AWS_CA_BUNDLE", "/f"}}).value().empty());
+  std::filesystem::remove_all(name);
+}
+
+BOOST_AUTO_TEST_CASE(nested_settings_of_the_profile_say_how_requests_are_made) {
+  const auto nested = [](const std::string& lines) {
+    const settings here("[default]\ns3 =\n" + lines);
+    return nested_s3(here.environment());
+  };
+  BOOST_TEST(nested("  addressing_style = path\n")->addressing_style == "path");
+  BOOST_TEST(nested("  addressing_style = Virtual\n")->addressing_style == "virtual");
+  BOOST_TEST(nested("  addressing_style = auto\n")->addressing_style.empty());
+  BOOST_TEST(nested("  max_concurrent_requests = 7\n")->addressing_style.empty());
+  BOOST_TEST(!nested("  addressing_style = auto\n")->payload_signing_enabled);
+  BOOST_TEST(nested("  payload_signing_enabled = true\n")->payload_signing_enabled);
+  for (const char* wrong : {"addressing_style = dns", "payload_signing_enabled = perhaps"}) {
+    const auto refused = nested(std::string("  ") + wrong + "\n");
+    BOOST_REQUIRE(!refused.has_value());
+    BOOST_TEST(refused.error().message.find("s3.") != std::string::npos, refused.error().message);
+    BOOST_TEST(!refused.error().remedy.empty());
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -94,6 +94,7 @@ class authorities {
     std::filesystem::copy_file(pem, std::filesystem::path(_path) / name);
     trusted_directory = _path;
   }
+  [[nodiscard]] const std::string& path() const { return _path; }
   ~authorities() {
     trusted_directory.clear();
     std::filesystem::remove_all(_path);
@@ -205,6 +206,37 @@ BOOST_AUTO_TEST_CASE(a_named_authority_is_the_only_one) {
   BOOST_TEST(other.requests().size() == 1U);
   const auto accepted = ask(named, narrowed);
   BOOST_REQUIRE_MESSAGE(accepted.has_value(), error_text(accepted));
+}
+
+// SSL_CERT_DIR: alone, and beside a file.
+BOOST_AUTO_TEST_CASE(a_named_directory_of_authorities_is_trusted_and_nothing_else) {
+  scripted_s3_options with_tls;
+  with_tls.tls = true;
+  scripted_s3_server named(with_tls);
+  scripted_s3_server other(with_tls);
+  const authorities directory(named.ca_path());
+  const std::string path = directory.path();
+  trusted_directory.clear();  // libcurl has none of its own
+  const auto ask = [](const scripted_s3_server& whom, s3::curl_options options) {
+    wire net({}, std::move(options));
+    http_request request("GET", whom.https_url() + "/bucket/key");
+    request.headers.emplace_back("Authorization", "test");
+    return net.perform(std::move(request));
+  };
+  s3::curl_options options;
+  options.system_ca_bundles = {other.ca_path()};  // which is narrowed
+  options.ca_directory = path;
+  const auto accepted = ask(named, options);
+  BOOST_REQUIRE_MESSAGE(accepted.has_value(), error_text(accepted));
+  const auto refused = ask(other, options);
+  BOOST_REQUIRE(!refused.has_value());
+  BOOST_TEST(refused.error().message.find("certificate") != std::string::npos,
+             refused.error().text());
+  options.ca_bundle = other.ca_path();
+  for (const scripted_s3_server* whom : {&named, &other}) {
+    const auto both = ask(*whom, options);
+    BOOST_TEST(both.has_value(), error_text(both));
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
