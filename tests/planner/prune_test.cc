@@ -193,7 +193,7 @@ BOOST_AUTO_TEST_CASE(another_hosts_backups_are_its_own_to_prune) {
   // Taking over stops the host that is there: only for one that is gone.
   BOOST_TEST(plan.held_back.find("run prune on that host, with a key that may delete; only if that "
                                  "host is gone and this one replaces it, take over with "
-                                 "btrfs_to_s3 backup --adopt") != std::string::npos,
+                                 "`btrfs_to_s3 backup --adopt`") != std::string::npos,
              plan.held_back);
 }
 
