@@ -39,7 +39,7 @@ struct journalled_backup {
 struct status_facts {
   std::string name;
   bool elsewhere = false;  // another host's, or nobody's (--from): the bucket alone counts
-  std::string error;  // why it could not be looked at; empty: the rest holds
+  std::string error;       // why it could not be looked at; empty: the rest holds
   planner::observation seen;
   planner::plan plan;
   subvolume_standing standing;

@@ -9,7 +9,8 @@
 namespace bts3::engine {
 
 // `word` as a shell reads it back: as it is where nothing in it means anything, else in single
-// quotes, which any shell reads. Control characters, backquotes and what printable() would change are spelled out in
+// quotes, which any shell reads. Control characters, backquotes and what printable() would change
+// are spelled out in
 // $'...', which bash, zsh, ksh and busybox read: so a command stays one line, and fits between
 // backquotes.
 [[nodiscard]] std::string shell_word(std::string_view word);
