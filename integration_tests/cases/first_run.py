@@ -125,7 +125,7 @@ def init_keeps_hostile_names_as_they_are(w):
     document = json.loads(done.stdout)
     assert document["version"] == 1 and document["config_path"] == str(output), document
     assert document["credentials_path"] is None and document["doctor"]["version"] == 1, document
-    assert [one["name"] for one in document["plan"]["subvolumes"]] == [*names, "other"], document
+    assert [one["subvolume"] for one in document["plan"]["subvolumes"]] == [*names, "other"], document
     # The command that is named can be given to a shell as it is.
     shown = subprocess.run(["bash", "-c", "btrfs_to_s3() { printf '%s\\n' \"$@\"; }; " + document["next"][0]],
                            check=True, capture_output=True, text=True).stdout.splitlines()
