@@ -228,8 +228,8 @@ def a_restore_that_was_interrupted_with_an_older_generation_goes_on_with_one_com
     (w.data / "new").write_text("new")
     w.backup("--full")
     told = w.restore("--target", str(target), expect=1)
-    says(told, f"another restore to {target} was interrupted", f"--manifest-key {first} to finish that one",
-         "with --discard to drop")
+    says(told, f"another restore to {target} was interrupted", f"--manifest-key {first}",
+         "finishes that one", "with --discard drops")
     # Each of them is enough.
     says(w.restore("--target", str(target), "--manifest-key", first), "links_kept_from_before links=1")
     btrfs("subvolume", "delete", target)

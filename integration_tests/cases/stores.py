@@ -9,6 +9,7 @@ import tomllib
 
 from doctor import bad, examined
 from documents import SOURCES, user
+from first_run import answers, init
 from recovery import chain_is_whole
 from world import MIB, btrfs, case, dataset, s3, says, tool
 
@@ -40,11 +41,15 @@ def row_of(store):
     return [cell.strip() for cell in row[0].strip("|").split("|")]
 
 
-def configuration_for(store):
-    """Table [s3] of README's block for stores that are not AWS, and the keys that the table of stores adds."""
-    block = re.search(r"A store that is not AWS .*?```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.S)[1]
-    more = "\n".join(re.findall(r"`(\w+ = [^`]+)`", row_of(store)[-1]))
-    return {**tomllib.loads(block)["s3"], **tomllib.loads(more)}
+def configuration_for(w):
+    """Table [s3] as `init` writes it for this store, by the words of README's five minutes, and the keys that the table of
+    stores adds."""
+    written = w.directory / "by-init.toml"
+    init(w, *answers(w, written, prefix=w.tool.tables["s3"]["prefix"]))
+    table = tomllib.loads(written.read_text(encoding="utf-8"))["s3"]
+    written.unlink()
+    more = "\n".join(re.findall(r"`(\w+ = [^`]+)`", row_of(w.store)[-1]))
+    return {**table, **tomllib.loads(more)}
 
 
 def lacks(store):
@@ -53,10 +58,9 @@ def lacks(store):
 
 
 def configure(w):
-    """As README has it for this store; of the test's own are address, bucket and prefix, and sizes that make several parts
-    of little data."""
-    ours = {key: w.tool.tables["s3"][key] for key in ("bucket", "prefix", "endpoint_url", "part_size_bytes", "chunk_size_bytes")}
-    w.tool.tables["s3"] = {**configuration_for(w.store), **ours}
+    """As README has it for this store; of the test's own are sizes that make several parts of little data."""
+    ours = {key: w.tool.tables["s3"][key] for key in ("part_size_bytes", "chunk_size_bytes")}
+    w.tool.tables["s3"] = {**configuration_for(w), **ours}
 
 
 def json_of(w, *arguments, expect=0):

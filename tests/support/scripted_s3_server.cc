@@ -476,8 +476,11 @@ SSL_CTX* make_tls_context(const std::string& pem_path, std::chrono::seconds vali
   X509_gmtime_adj(X509_getm_notAfter(certificate), valid_from.count() + 25L * 3600);
   X509_set_pubkey(certificate, key);
   X509_NAME* name = X509_get_subject_name(certificate);
+  // OpenSSL looks for an authority by its name: two servers' must not have the same one.
+  const std::string common_name = "scripted S3 " + std::to_string(std::random_device{}());
   X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                             reinterpret_cast<const unsigned char*>("scripted S3"), -1, -1, 0);
+                             reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1,
+                             0);
   X509_set_issuer_name(certificate, name);
   const std::pair<int, const char*> extensions[] = {
       {NID_subject_alt_name, "IP:127.0.0.1,DNS:localhost"},
