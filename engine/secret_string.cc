@@ -33,7 +33,7 @@ char* mapped(std::size_t bytes) {
   if (memory == MAP_FAILED) {
     give_up("memory for a secret", errno);
   }
-  // A kernel that does not know it makes no dump either: see app/process_start.
+  // A kernel that does not know it makes no dump either: see app/host/process_start.
   (void)::madvise(memory, bytes, MADV_DONTDUMP);
   return static_cast<char*>(memory);
 }

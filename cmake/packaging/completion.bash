@@ -1,4 +1,4 @@
-# Completion of btrfs_to_s3(1) for bash. The program knows what may stand where; see app/complete_command.hh.
+# Completion of btrfs_to_s3(1) for bash. The program knows what may stand where; see app/overview/complete_command.hh.
 _btrfs_to_s3() {
   local cur=${COMP_WORDS[COMP_CWORD]} quote='' word
   local -a words=("${COMP_WORDS[@]:1:COMP_CWORD}") lines

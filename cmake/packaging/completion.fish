@@ -1,4 +1,4 @@
-# Completion of btrfs_to_s3(1) for fish. The program knows what may stand where; see app/complete_command.hh.
+# Completion of btrfs_to_s3(1) for fish. The program knows what may stand where; see app/overview/complete_command.hh.
 function __btrfs_to_s3_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)

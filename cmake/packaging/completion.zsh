@@ -1,5 +1,5 @@
 #compdef btrfs_to_s3
-# Completion of btrfs_to_s3(1) for zsh. The program knows what may stand where; see app/complete_command.hh.
+# Completion of btrfs_to_s3(1) for zsh. The program knows what may stand where; see app/overview/complete_command.hh.
 local -a lines values shown
 local line
 lines=("${(@f)$(${(Q)words[1]} complete -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")

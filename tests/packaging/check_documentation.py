@@ -2,9 +2,9 @@
 """The manual pages say what the program does, no more and no less.
 
   check_documentation.py ROOT BINARY commands     commands and options of --help = those of the page
-  check_documentation.py ROOT BINARY exit-status  app/exit_status.hh = section EXIT STATUS
+  check_documentation.py ROOT BINARY exit-status  app/cli/exit_status.hh = section EXIT STATUS
   check_documentation.py ROOT BINARY events       event= names in the code = section EVENTS
-  check_documentation.py ROOT BINARY keys         app/config.cc = config.example.toml, of which the page
+  check_documentation.py ROOT BINARY keys         app/config/config.cc = config.example.toml, of which the page
                                                   btrfs_to_s3.toml(5) is made
   check_documentation.py ROOT BINARY fields       documents in JSON, as tests/data has them and as the
                                                   program prints them of mistakes = "Names in JSON" of
@@ -33,10 +33,10 @@ class Tree:
         self.binary = binary
         self.page = (root / PAGE).read_text(encoding="utf-8")
         self.example = (root / EXAMPLE).read_text(encoding="utf-8")
-        self.config = (root / "app/config.cc").read_text(encoding="utf-8")
-        self.statuses = (root / "app/exit_status.hh").read_text(encoding="utf-8")
+        self.config = (root / "app/config/config.cc").read_text(encoding="utf-8")
+        self.statuses = (root / "app/cli/exit_status.hh").read_text(encoding="utf-8")
         self.code = {str(path.relative_to(root)): path.read_text(encoding="utf-8")
-                     for folder in SOURCES for path in sorted((root / folder).glob("*.cc"))}
+                     for folder in SOURCES for path in sorted((root / folder).rglob("*.cc"))}
         self.helps = {}
         self.names = json_names.table(root)
         self.documents = {str(path.relative_to(root)): path.read_text(encoding="utf-8")
@@ -111,12 +111,12 @@ def check_commands(tree):
 def check_exit_statuses(tree):
     code = set(re.findall(r"^  [a-z_]+ = (\d+),", tree.statuses, re.MULTILINE))
     page = set(entries(section(tree.page, "EXIT STATUS")))
-    return compare("exit status", code, page, "app/exit_status.hh", f"{PAGE}, section EXIT STATUS, as *number*")
+    return compare("exit status", code, page, "app/cli/exit_status.hh", f"{PAGE}, section EXIT STATUS, as *number*")
 
 
 # Where the event of a call is no literal: the file, and where its names stand instead.
 INDIRECT = {
-    ("app/backup_job.cc", "warning.event"): ("planner/plan.cc", r'warnings\.push_back\(\s*(?:notice)?\{"([a-z_]+)"'),
+    ("app/backup/backup_job.cc", "warning.event"): ("planner/plan.cc", r'warnings\.push_back\(\s*(?:notice)?\{"([a-z_]+)"'),
     ("s3/archive_thaw.cc", "event"): ("s3/archive_thaw.cc", r'log_progress\("([a-z_]+)"'),
 }
 
@@ -165,7 +165,7 @@ def check_keys(tree):
     code = {f"{table}.{key}" for table, key in re.findall(r'^      \{"([a-z0-9]+)", "([a-z0-9_]+)",',
                                                           tree.config, re.MULTILINE)}
     code.add("subvolumes.paths")  # a list of more than values, read on its own
-    return compare("key", code, example_keys(tree.example), "app/config.cc",
+    return compare("key", code, example_keys(tree.example), "app/config/config.cc",
                    f"{EXAMPLE} (of which btrfs_to_s3.toml(5) is made), as a comment and #key = default")
 
 

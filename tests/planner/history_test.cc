@@ -133,7 +133,7 @@ std::vector<std::string> chain_of(const place& at, std::string key) {
   }
 }
 
-// As app/observer.cc sees it.
+// As app/survey/observer.cc sees it.
 observation observe(world& w) {
   observation seen;
   seen.subvolume = "data";

@@ -17,45 +17,26 @@ ARROWS = {
     "planner": set(),
     "app": {"planner", "s3", "btrfs", "engine"},
 }
-# The modules of app/ by what they are about, floor by floor, the lowest first: a module sees its own group and those of
-# lower floors. Nobody sees main, which sees all.
-FLOORS = (
-    {"text": "human_units json_number nearest_word output progress standard_output subvolume_name text_table",
-     "prices": "restore_prices"},
-    {"host": "dialogue disk_call environment logging process_start rights run_figures service_notifier signals "
-           "source_path standstill whole_file",
-     "cli": "cli exit_status"},
-    {"config": "config selection"},
-    {"store": "chain_reader manifest_turns publication second_look services"},
-    {"records": "harness_manifest journal kept_parts metrics run_lock run_report state_store verify_record"},
-    {"survey": "bucket_inventory catalogue chosen_backup kept_copies nested_subvolumes observer "
-           "receive_refusal restore_plan restore_source retired unfinished"},
-    {"transfer": "chain_thaw download_link part_patience received_proof send_failure sent_stream upload_stream"},
-    {"backup": "backup_job backup_run hooks",
-     "restore": "freed_space restore_command restore_earlier restore_job restore_keeping restore_reports "
-           "restore_verify thaw_command",
-     "upkeep": "prune_job prune_report verify_job verify_parts verify_report",
-     "overview": "complete_command doctor_command doctor_host doctor_probe doctor_report doctor_store "
-           "init_answers init_command list_command plan_job status_command"},
-)
-GROUP_OF = {module: group for floor in FLOORS for group, modules in floor.items() for module in modules.split()}
-FLOOR_OF = {group: number for number, floor in enumerate(FLOORS) for group in floor}
+# The folders of app/ floor by floor, the lowest first: a file sees its own folder and those of lower floors. Nobody sees
+# main, which sees all.
+FLOORS = (("text", "prices"), ("host", "cli"), ("config",), ("store",), ("records",), ("survey",), ("transfer",),
+          ("backup", "restore", "upkeep", "overview"))
+FLOOR_OF = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
 # planner/ is pure: no input or output, no clock of its own, no curl, no ring.
 IMPURE = re.compile(r"<(curl/|liburing|sys/|unistd|fcntl|fstream|iostream|thread|filesystem)")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|(<[^>]+>))', re.MULTILINE)
 
 
-def climbs(module, local):
-    """Why this module of app/ may not include `local`, which is of app/ too; or None."""
-    if module == "main":
+def climbs(path, local):
+    """Why this file of app/, `path` from the top, may not include `local`, which is of app/ too; or None."""
+    mine, theirs = (pathlib.PurePath(one).parts[1:-1] for one in (path, local))
+    if path == "app/main.cc":
         return None
-    other = pathlib.PurePath(local).stem
-    for name in (module, other):
-        if name not in GROUP_OF:
+    for folder, name in ((mine, path), (theirs, local)):
+        if len(folder) != 1 or folder[0] not in FLOOR_OF:
             return f"includes {local}: {name} stands on no floor of check_includes.py"
-    mine, theirs = GROUP_OF[module], GROUP_OF[other]
-    if mine != theirs and FLOOR_OF[theirs] >= FLOOR_OF[mine]:
-        return f"includes {local}: {mine} does not see {theirs}"
+    if mine != theirs and FLOOR_OF[theirs[0]] >= FLOOR_OF[mine[0]]:
+        return f"includes {local}: {mine[0]} does not see {theirs[0]}"
     return None
 
 
@@ -70,8 +51,9 @@ def violations(root):
                     target = local.split("/")[0]
                     if target != folder and target not in allowed:
                         found.append(f"{path.relative_to(root)} includes {local}")
-                    if folder == "app" and target == "app" and climbs(path.stem, local):
-                        found.append(f"{path.relative_to(root)} {climbs(path.stem, local)}")
+                    problem = folder == target == "app" and climbs(str(path.relative_to(root)), local)
+                    if problem:
+                        found.append(f"{path.relative_to(root)} {problem}")
                     if not (root / local).exists():
                         found.append(f"{path.relative_to(root)} includes {local}, not a path from the top")
                 elif folder == "planner" and IMPURE.match(system):
@@ -85,11 +67,13 @@ def self_test():
         "s3/a.cc": '#include "btrfs/b.hh"\n',
         "planner/a.cc": '#include "engine/b.hh"\n',
         "planner/c.cc": "#include <sys/stat.h>\n",
-        "btrfs/a.cc": '#include "app/output.hh"\n',
-        "app/text_table.cc": '#include "app/config.hh"\n',
-        "app/signals.hh": '#include "app/cli.hh"\n',
-        "app/restore_job.cc": '#include "app/backup_job.hh"\n',
-        "app/new.cc": '#include "app/output.hh"\n',
+        "btrfs/a.cc": '#include "app/b.hh"\n',
+        "app/text/table.cc": '#include "app/config/b.hh"\n',
+        "app/host/signals.hh": '#include "app/cli/b.hh"\n',
+        "app/restore/job.cc": '#include "app/backup/b.hh"\n',
+        "app/new.cc": '#include "app/text/b.hh"\n',
+        "app/attic/new.cc": '#include "app/text/b.hh"\n',
+        "app/backup/job.cc": '#include "app/b.hh"\n',
     }
     for name, text in cases.items():
         with tempfile.TemporaryDirectory() as directory:
@@ -97,10 +81,11 @@ def self_test():
             for folder in ARROWS:
                 (root / folder).mkdir()
                 (root / folder / "b.hh").write_text("", encoding="utf-8")
-            for module in GROUP_OF:
-                (root / "app" / (module + ".hh")).write_text("", encoding="utf-8")
-            sound = {"app/main.cc": '#include "app/restore_job.hh"\n#include "app/backup_job.hh"\n',
-                     "app/observer.cc": '#include "app/observer.hh"\n#include "app/services.hh"\n'}
+            for floor in (*FLOOR_OF, "attic"):
+                (root / "app" / floor).mkdir()
+                (root / "app" / floor / "b.hh").write_text("", encoding="utf-8")
+            sound = {"app/main.cc": '#include "app/restore/b.hh"\n#include "app/backup/b.hh"\n',
+                     "app/survey/observer.cc": '#include "app/survey/b.hh"\n#include "app/store/b.hh"\n'}
             for path, text_of_it in sound.items():
                 (root / path).write_text(text_of_it, encoding="utf-8")
             if violations(root):

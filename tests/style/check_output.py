@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -B
-"""Standard output has one writer, app/output.cc: there what others said is made harmless.
+"""Standard output has one writer, app/text/output.cc: there what others said is made harmless.
 
 usage: check_output.py SOURCE_DIR [--self-test]
 """
@@ -10,7 +10,7 @@ import sys
 WRITES = re.compile(r"std::(printf|puts|putchar|vprintf)\s*\(|std::cout\b|"
                     r"std::(fputs|fprintf|fwrite|fputc)\s*\([^;]*\bstdout\b")
 # --help and --version, which are the program's own words and what was typed.
-ALLOWED = {"app/output.cc", "app/main.cc"}
+ALLOWED = {"app/text/output.cc", "app/main.cc"}
 
 
 def violations(name, text):
@@ -26,7 +26,7 @@ def self_test():
     good = ['std::fprintf(stderr, "x");', "std::snprintf(a, 1, b);", "print_text(text);"]
     assert all(len(violations("app/x.cc", text)) == 1 for text in bad)
     assert not any(violations("app/x.cc", text) for text in good)
-    assert not violations("app/output.cc", bad[0])
+    assert not violations("app/text/output.cc", bad[0])
 
 
 def main():
@@ -39,7 +39,7 @@ def main():
         for path in sorted((root / folder).rglob("*.cc")) + sorted((root / folder).rglob("*.hh")):
             found += violations(str(path.relative_to(root)), path.read_text(encoding="utf-8"))
     for line in found:
-        print(line + ": write through app/output.hh")
+        print(line + ": write through app/text/output.hh")
     return 1 if found else 0
 
 

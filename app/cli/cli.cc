@@ -1,0 +1,700 @@
+#include "app/cli/cli.hh"
+
+#include "app/text/human_units.hh"
+#include "app/text/nearest_word.hh"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <sstream>
+
+#ifndef BTS3_VERSION
+#define BTS3_VERSION "unknown"
+#endif
+
+namespace bts3::app {
+
+namespace {
+
+constexpr const char* footer =
+    "Exit status: 0 done; 1 failed; 2 usage or configuration; 3 another run holds the lock;\n"
+    "4 verification found a difference; 5 archived objects are not ready; 6 some subvolumes done,\n"
+    "others failed; 129, 130 or 143 interrupted, after a clean stop.";
+
+constexpr const char* status_footer =
+    "Exit status, as monitoring plugins have it: 0 ok; 1 warning; 2 critical; 3 unknown, also for\n"
+    "errors of usage and configuration.";
+
+// Global options may stand before or after the command, so each app gets them.
+void add_common(CLI::App& app, common_options& into) {
+  app.add_option("--config", into.config_path, "Configuration file")
+      ->default_str(into.config_path)
+      ->type_name("FILE");
+  app.add_option("--log-level", into.log_level, "debug, info, warning, error or critical")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "critical"}))
+      ->type_name("LEVEL");
+  app.add_flag("-q,--quiet", into.quiet,
+               "Nothing but warnings and errors; results only where the exit status is not 0");
+  app.add_flag("-v,--verbose", into.verbose, "What is done in detail, too: --log-level debug");
+  app.add_option("--log-format", into.log_format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->type_name("FORMAT");
+}
+
+// A bucket in place of a configuration.
+void add_place(CLI::App& app, bucket_place& into) {
+  CLI::Option* from =
+      app.add_option("--from", into.from, "Without a configuration file: s3://bucket/prefix")
+          ->type_name("URL");
+  app.add_option("--region", into.region, "With --from (default: AWS_REGION, the profile's)")
+      ->type_name("NAME")
+      ->needs(from);
+  app.add_option("--endpoint-url", into.endpoint_url, "With --from (default: AWS_ENDPOINT_URL)")
+      ->type_name("URL")
+      ->needs(from);
+  app.add_option("--profile", into.profile, "With --from: of ~/.aws (default: AWS_PROFILE)")
+      ->type_name("NAME")
+      ->needs(from);
+}
+
+// --dry-run where it changes nothing: a habit is no error.
+void add_nothing_to_do(CLI::App& app) {
+  app.add_flag_callback("--dry-run", [] {}, "Change nothing, which this command never does");
+}
+
+void add_selection(CLI::App& app, backup_selection& into) {
+  CLI::Option* subvolume =
+      app.add_option("--subvolume", into.subvolume, "Name of the subvolume")->type_name("NAME");
+  CLI::Option* all =
+      app.add_flag("--all", into.all, "Every subvolume that is configured or in the bucket");
+  CLI::Option* key =
+      app.add_option("--manifest-key", into.manifest_key, "The backup with this manifest")
+          ->type_name("KEY");
+  CLI::Option* at = app.add_option("--at", into.at,
+                                   "The newest backup not after it: 2026-01-02T03:04:05Z, "
+                                   "20260102T030405Z, as list prints it, \"2026-01-02 03:04+01\", "
+                                   "or without a zone local "
+                                   "(the whole minute; 2026-01-02 is the day)")
+                        ->type_name("TIME")
+                        ->excludes(key);
+  app.add_flag("--current", into.current, "The newest backup (the default)")
+      ->excludes(key)
+      ->excludes(at);
+  all->excludes(subvolume)->excludes(key);
+
+  add_place(app, into);
+}
+
+// For archived objects; by their former names too, which no help shows. A year at most, as
+// thaw.timeout_seconds.
+void add_waiting(CLI::App& app, restore_command& into) {
+  const auto add = [&](const std::string& wait, const std::string& no_wait,
+                       const std::string& timeout) {
+    CLI::Option* waits = app.add_flag_callback(
+        wait, [&into] { into.wait_thaw = true; },
+        "Wait until archived objects are thawed (default: thaw.wait)");
+    CLI::Option* waits_not = app.add_flag_callback(
+        no_wait, [&into] { into.wait_thaw = false; },
+        "Request archived objects, and exit with status 5 unless all are thawed");
+    waits_not->excludes(waits);
+    CLI::Option* limit =
+        app.add_option_function<std::string>(
+               timeout,
+               [&into, timeout](const std::string& text) {
+                 const auto duration = parse_duration(text);
+                 if (!duration || *duration > std::chrono::hours(365 * 24)) {
+                   throw CLI::ValidationError(
+                       timeout, "\"" + text + "\" is no time like 21600 or 6h, up to 365d");
+                 }
+                 into.thaw_timeout = std::chrono::ceil<std::chrono::seconds>(*duration);
+               },
+               "Wait, and so long, for archived objects; seconds, or like 6h (default: "
+               "thaw.timeout_seconds)")
+            ->type_name("TIME");
+    return std::array<CLI::Option*, 3>{waits, waits_not, limit};
+  };
+  const auto now = add("--wait-thaw", "--no-wait-thaw", "--thaw-timeout");
+  const auto former = add("--wait-restore", "--no-wait-restore", "--restore-timeout");
+  for (CLI::Option* one : former) {
+    one->group("");
+  }
+  former[0]->excludes(now[1]);
+  former[1]->excludes(now[0]);
+  former[2]->excludes(now[2]);
+}
+
+void add_tier(CLI::App& app, std::optional<std::string>& into) {
+  app.add_option("--tier", into,
+                 "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "
+                 "(default: thaw.tier)")
+      ->check(CLI::IsMember({"Standard", "Bulk", "Expedited"}))
+      ->type_name("TIER");
+}
+
+void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into) {
+  app.add_option_function<std::string>(
+         "--download-rate",
+         [&into](const std::string& text) {
+           into = parse_bytes(text);
+           if (!into || *into < 1 || *into > std::uint64_t{1} << 40) {
+             throw CLI::ValidationError(
+                 "--download-rate", "\"" + text + "\" is no rate like 50MB, up to 1TiB a second");
+           }
+         },
+         "Bytes a second, or like 50MB: estimates the time, and for how long thawed copies are "
+         "kept "
+         "(default: restore.download_bytes_per_sec)")
+      ->type_name("RATE");
+}
+
+void add_restore(CLI::App& app, restore_command& into) {
+  add_selection(app, into);
+  CLI::Option* target = app.add_option("--target", into.target,
+                                       "Where to restore to; must not exist (default: "
+                                       "restore.target_base_dir/NAME)")
+                            ->type_name("PATH")
+                            ->excludes("--all");
+  app.add_option("--target-base", into.target_base, "Instead of restore.target_base_dir")
+      ->type_name("DIR")
+      ->excludes(target);
+  app.add_option("--verify", into.verify,
+                 "Compare with the backup's snapshot, where it is on this host: full, sample or "
+                 "none (default: restore.verify_mode)")
+      ->check(CLI::IsMember({"full", "sample", "none"}))
+      ->type_name("MODE");
+  app.add_flag("--verify-first", into.verify_first,
+               "Download chunks that cannot be verified in parts twice, the first time to hash");
+  app.add_flag("--keep-received", into.keep_received,
+               "Keep a read-only snapshot for the next incremental");
+  app.add_flag("--discard", into.discard,
+               "Remove what an interrupted restore to this target left, and start anew");
+  app.add_flag("--no-space-check", into.no_space_check,
+               "Begin although the target's free space is less than the streams need");
+  add_waiting(app, into);
+  add_tier(app, into.tier);
+  add_download_rate(app, into.download_rate);
+  app.add_flag("--dry-run", into.dry_run, "Print what would be done, change nothing");
+  app.add_flag("--json", into.json, "The plan, or what was done, as JSON; one line a subvolume");
+}
+
+void add_status(CLI::App& app, status_command& into) {
+  app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_option_function<std::string>(
+         "--max-age",
+         [&into](const std::string& text) {
+           const auto age = parse_duration(text);
+           if (!age || *age < std::chrono::seconds(1)) {
+             throw CLI::ValidationError("--max-age",
+                                        "\"" + text + "\" is no time like 8d or 36h, up to 36500d");
+           }
+           into.max_age = std::chrono::ceil<std::chrono::seconds>(*age);
+         },
+         "A last backup older than this is critical (default: schedule.incremental_every_days "
+         "and a day, or three times schedule.incremental_every)")
+      ->type_name("TIME");
+  add_place(app, into);
+  add_nothing_to_do(app);
+  app.add_flag("--json", into.json, "As JSON");
+  app.footer(status_footer);
+}
+
+void add_prune(CLI::App& app, prune_command& into) {
+  app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_flag("--yes", into.yes, "Delete; without it nothing is changed");
+  add_place(app, into);
+  app.add_flag("--dry-run", into.dry_run, "Change nothing, which is the default");
+  app.add_flag("--json", into.json, "As JSON");
+}
+
+void add_verify(CLI::App& app, verify_command& into) {
+  CLI::Option* subvolume =
+      app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+          ->type_name("NAME")
+          ->allow_extra_args(false);
+  CLI::Option* key =
+      app.add_option("--manifest-key", into.manifest_key,
+                     "Only the backup with this manifest, and its chain (needs --subvolume)")
+          ->type_name("KEY")
+          ->needs(subvolume);
+  CLI::Option* quick = app.add_flag_callback(
+      "--quick", [&into] { into.depth = verify_depth::quick; },
+      "Objects, sizes, classes and the store's checksums, without reading them (the default)");
+  CLI::Option* deep = app.add_flag_callback(
+                             "--deep", [&into] { into.depth = verify_depth::deep; },
+                             "Download everything, hash it and understand the streams")
+                          ->excludes(quick);
+  app.add_option_function<std::uint64_t>(
+         "--sample",
+         [&into](const std::uint64_t& parts) {
+           into.depth = verify_depth::sample;
+           into.sample_parts = parts;
+         },
+         "Download and hash so many parts, others at each run")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1'000'000).description(""))
+      ->excludes(quick)
+      ->excludes(deep)
+      ->excludes(key);
+  app.add_flag("--forget-missing", into.forget_missing,
+               "Miss no longer what was there, is gone, and was not pruned here")
+      ->excludes(key);
+  add_place(app, into);
+  app.add_flag("--json", into.json, "As JSON");
+}
+
+void add_doctor(CLI::App& app, doctor_command& into) {
+  app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_flag_callback(
+      "--no-write", [&into] { into.write = false; },
+      "Without beginning, and aborting, an upload of one small part");
+  app.add_flag_callback(
+      "--dry-run", [&into] { into.write = false; }, "Change nothing: the same as --no-write");
+  app.add_flag("--json", into.json, "As JSON");
+}
+
+void add_init(CLI::App& app, init_command& into) {
+  app.add_option("--subvolume", into.subvolumes,
+                 "What to back up (repeatable); its path, or NAME=PATH")
+      ->type_name("PATH")
+      ->allow_extra_args(false);
+  app.add_option("--snapshots", into.snapshots, "snapshots.base_dir")->type_name("DIR");
+  app.add_option("--endpoint-url", into.endpoint_url, "s3.endpoint_url; \"\" is AWS")
+      ->type_name("URL");
+  app.add_option("--region", into.region, "s3.region")->type_name("NAME");
+  app.add_option("--bucket", into.bucket, "s3.bucket")->type_name("NAME");
+  app.add_option("--prefix", into.prefix, "s3.prefix (default: hosts/ and this host's name)")
+      ->type_name("PREFIX");
+  app.add_option("--storage-class", into.storage_class,
+                 "s3.storage_class_chunks (default: DEEP_ARCHIVE on AWS, else STANDARD)")
+      ->type_name("CLASS");
+  app.add_option("--full-every-days", into.full_every_days, "schedule.full_every_days")
+      ->type_name("N");
+  app.add_option("--incremental-every-days", into.incremental_every_days,
+                 "schedule.incremental_every_days")
+      ->type_name("N");
+  app.add_option("--output", into.output, "The file to write (default: --config's)")
+      ->type_name("FILE");
+  app.add_flag("--write-credentials", into.write_credentials,
+               "Write the keys that were found to /etc/btrfs_to_s3/aws_credentials, for the units");
+  app.add_flag("--yes", into.yes, "Ask nothing; what was not said is the default");
+  app.add_flag("--force", into.force, "Replace a file that is there");
+  app.add_flag("--json", into.json, "What was written, doctor's report and the plan, as JSON");
+}
+
+early_exit misused(const std::string& problem) {
+  early_exit end;
+  end.status = 2;
+  end.text = problem + "\nRun with --help for more information.\n";
+  end.to_stderr = true;
+  return end;
+}
+
+// What the options' own rules cannot say; the command as its word.
+std::optional<std::string> misuse(const std::string& command, const backup_selection& wanted) {
+  return !wanted.all && wanted.subvolume.empty()
+             ? std::optional(command + " needs --subvolume NAME, or --all")
+             : std::nullopt;
+}
+
+std::optional<std::string> misuse(const restore_command& restore) {
+  if (!restore.from.empty() && restore.target.empty() && restore.target_base.empty()) {
+    return "restore --from needs --target, or --target-base";
+  }
+  return misuse("restore", restore);
+}
+
+std::optional<std::string> misuse(const prune_command& prune) {
+  if (prune.dry_run && prune.yes) {
+    return "prune takes --dry-run or --yes, not both: --yes deletes";
+  }
+  return !prune.from.empty() && prune.yes
+             ? std::optional<std::string>(
+                   "prune --from shows what would be deleted, and deletes nothing: --yes needs the "
+                   "configuration of the host whose backups they are")
+             : std::nullopt;
+}
+
+std::optional<std::string> misuse(const backup_command& backup) {
+  return backup.dry_run && backup.no_s3
+             ? std::optional<std::string>(
+                   "backup takes --dry-run or --no-s3, not both: with --no-s3 it makes a snapshot "
+                   "and sends it, which a dry run does not")
+             : std::nullopt;
+}
+
+// What cannot be made absolute stays as it is: load_config() says why it cannot be used.
+void make_absolute(std::string& path) {
+  std::error_code code;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, code);
+  if (!code) {
+    path = absolute.string();
+  }
+}
+
+// The option that somebody may have meant by one that is none; empty where nothing is near.
+std::string nearest_option(const CLI::App& app, const std::string& word) {
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group().empty()) {
+      continue;  // a former name
+    }
+    for (const std::string& name : option->get_lnames()) {
+      known.push_back("--" + name);
+    }
+  }
+  const std::string wanted = word.substr(0, word.find('='));
+  const std::string found = known.empty() ? "" : nearest(wanted, known);
+  return edit_distance(wanted, found) <= std::max<std::size_t>(2, wanted.size() / 4) ? found : "";
+}
+
+std::optional<std::string> unknown_option(const CLI::App& app) {
+  for (const CLI::App* command : app.get_subcommands()) {
+    for (const std::string& word : command->remaining()) {
+      if (word.starts_with("--")) {
+        const std::string meant = nearest_option(*command, word);
+        return command->get_name() + " has no option " + word +
+               (meant.empty() ? "" : "; did you mean " + meant + "?");
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+// What the parser makes of a word in a command's place is that there is no command.
+std::optional<std::string> unknown_command(const CLI::App& app) {
+  if (!app.get_subcommands().empty()) {
+    return std::nullopt;
+  }
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(command->get_name());
+  }
+  for (const std::string& word : app.remaining()) {
+    if (word.starts_with('-')) {
+      continue;
+    }
+    // Two letters that changed places are a distance of two.
+    const std::string known = nearest(word, commands);
+    return "there is no command \"" + word + "\"" +
+           (edit_distance(word, known) <= 2 ? "; did you mean " + known + "?" : "");
+  }
+  return std::nullopt;
+}
+
+bool takes_value(const CLI::Option& option) {
+  return option.get_items_expected_max() > 0;
+}
+
+std::string help_line(const std::string& text) {
+  constexpr std::size_t bytes_max = 60;
+  return text.size() <= bytes_max ? text
+                                  : text.substr(0, text.rfind(' ', bytes_max)) + " \xe2\x80\xa6";
+}
+
+// What the value of `option` may be.
+void offer_values(const CLI::Option& option, complete_command& into) {
+  const std::string type = option.get_type_name();  // "NAME", "LEVEL:{debug,info}"
+  const std::string name = option.get_lnames().empty() ? "" : option.get_lnames().front();
+  const std::size_t open = type.find('{');
+  if (open != std::string::npos && type.ends_with('}')) {
+    std::istringstream list(type.substr(open + 1, type.size() - open - 2));
+    for (std::string word; std::getline(list, word, ',');) {
+      into.candidates.push_back({word, ""});
+    }
+  } else if (name == "subvolume" && type == "NAME") {
+    into.what = complete_command::kind::subvolumes;
+  } else if (name == "at") {
+    into.what = complete_command::kind::times;
+  } else if (name == "manifest-key") {
+    into.what = complete_command::kind::manifest_keys;
+  } else if (type == "FILE") {
+    into.what = complete_command::kind::files;
+  } else if (type == "DIR" || type == "PATH") {
+    into.what = complete_command::kind::directories;
+  }
+}
+
+void offer_options(const CLI::App& app, complete_command& into) {
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      into.candidates.push_back({"--" + name, help_line(option->get_description())});
+    }
+  }
+}
+
+// What is told of the place of the backups before the word that is being typed.
+void note(const std::string& option, const std::string& value, common_options& common,
+          complete_command& into) {
+  const std::pair<const char*, std::string*> known[] = {{"--config", &common.config_path},
+                                                        {"--subvolume", &into.subvolume},
+                                                        {"--from", &into.from},
+                                                        {"--region", &into.region},
+                                                        {"--endpoint-url", &into.endpoint_url},
+                                                        {"--profile", &into.profile}};
+  for (const auto& [name, to] : known) {
+    if (option == name) {
+      *to = value;
+    }
+  }
+}
+
+// Bash takes "s3://x" for three words.
+std::vector<std::string> joined_at_colons(const std::vector<std::string>& words) {
+  std::vector<std::string> joined;
+  bool open = false;
+  for (const std::string& word : words) {
+    const bool colon = word == ":" && !joined.empty();
+    if (colon || open) {
+      joined.back() += word;
+    } else {
+      joined.push_back(word);
+    }
+    open = colon;
+  }
+  return joined;
+}
+
+// `words`: what stands behind the program's name, the last of them as far as it is typed. Bash may
+// have split "--at=x" in three.
+command_line completion_of(CLI::App& top, std::vector<std::string> words) {
+  command_line line;
+  complete_command made;
+  std::string last = words.empty() ? std::string() : words.back();
+  if (!words.empty()) {
+    words.pop_back();
+  }
+  const CLI::App* app = &top;
+  const CLI::Option* open = nullptr;  // whose value comes next
+  std::string open_name;
+  for (const std::string& word : joined_at_colons(words)) {
+    if (open != nullptr && word == "=") {
+      continue;
+    }
+    if (open != nullptr) {
+      note(open_name, word, line.common, made);
+      open = nullptr;
+      continue;
+    }
+    const std::size_t sign = word.find('=');
+    open_name = word.substr(0, sign);
+    if (word.starts_with('-')) {
+      open = app->get_option_no_throw(open_name);
+      if (open != nullptr && sign != std::string::npos) {
+        note(open_name, word.substr(sign + 1), line.common, made);
+      }
+      if (open != nullptr && (sign != std::string::npos || !takes_value(*open))) {
+        open = nullptr;
+      }
+    } else if (app == &top) {
+      for (const CLI::App* command : top.get_subcommands([](const CLI::App*) { return true; })) {
+        app = command->get_name() == word ? command : app;
+      }
+    }
+  }
+  const std::size_t sign = last.starts_with("--") ? last.find('=') : std::string::npos;
+  if (open != nullptr && last == "=") {
+    last.clear();
+  } else if (open == nullptr && sign != std::string::npos) {
+    open = app->get_option_no_throw(last.substr(0, sign));
+    made.stem = last.substr(0, sign + 1);
+    last.erase(0, sign + 1);
+    if (open == nullptr || !takes_value(*open)) {
+      line.command = made;
+      return line;
+    }
+  }
+  made.begin = last;
+  if (open != nullptr) {
+    offer_values(*open, made);
+  } else if (app != &top || last.starts_with('-')) {
+    offer_options(*app, made);
+  } else {
+    for (const CLI::App* command : top.get_subcommands([](const CLI::App*) { return true; })) {
+      made.candidates.push_back({command->get_name(), command->get_description()});
+    }
+  }
+  std::erase_if(made.candidates, [&](const complete_command::candidate& one) {
+    return !one.word.starts_with(made.begin);
+  });
+  make_absolute(line.common.config_path);
+  line.command = made;
+  return line;
+}
+
+}  // namespace
+
+std::variant<command_line, early_exit> parse_command_line(int argc, const char* const* argv) {
+  common_options common;
+  backup_command backup;
+  plan_command plan;
+  restore_command restore;
+  thaw_command thaw;
+  list_command list;
+  status_command status;
+  prune_command prune;
+  verify_command verify;
+  doctor_command doctor;
+  init_command init;
+  CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
+  app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
+  app.footer(footer);
+  app.require_subcommand(1);
+  add_common(app, common);
+
+  CLI::App* backup_app = app.add_subcommand("backup", "Make a backup of each subvolume");
+  add_common(*backup_app, common);
+  backup_app->add_option("--subvolume", backup.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  backup_app->add_flag("--dry-run", backup.dry_run, "Print the plan and change nothing");
+  backup_app->add_flag("--once", backup.once, "Also when no backup is due");
+  backup_app->add_flag("--full", backup.full, "In full, due or not: a new chain begins");
+  backup_app->add_flag("--no-s3", backup.no_s3,
+                       "Snapshot, send and hash, but upload nothing, and keep nothing");
+  backup_app->add_flag("--adopt", backup.adopt, "Take over a prefix that another host wrote to");
+  backup_app->add_flag("--json", backup.json, "At the end, what was done, in figures, as JSON");
+
+  CLI::App* plan_app = app.add_subcommand("plan", "Show what a backup would do now, and why");
+  add_common(*plan_app, common);
+  plan_app->add_option("--subvolume", plan.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  plan_app->add_flag("--once", plan.once, "As if every subvolume were due");
+  plan_app->add_flag("--full", plan.full, "As if a full backup were asked for");
+  plan_app->add_flag("--adopt", plan.adopt, "As if the prefix were taken over");
+  add_nothing_to_do(*plan_app);
+  plan_app->add_flag("--json", plan.json, "As JSON");
+
+  CLI::App* list_app = app.add_subcommand("list", "Show the backups in the bucket");
+  add_common(*list_app, common);
+  list_app->add_option("--subvolume", list.subvolume, "Only this one; its name")->type_name("NAME");
+  add_place(*list_app, list);
+  add_nothing_to_do(*list_app);
+  list_app->add_flag("--json", list.json, "As JSON");
+
+  CLI::App* status_app =
+      app.add_subcommand("status", "Tell monitoring whether the backups are as they should be");
+  add_common(*status_app, common);
+  add_status(*status_app, status);
+
+  CLI::App* restore_app = app.add_subcommand("restore", "Restore one backup, or all");
+  add_common(*restore_app, common);
+  add_restore(*restore_app, restore);
+
+  CLI::App* thaw_app = app.add_subcommand(
+      "thaw", "Request the archived objects of a backup, and tell whether they can be read");
+  add_common(*thaw_app, common);
+  add_selection(*thaw_app, thaw);
+  add_tier(*thaw_app, thaw.tier);
+  add_download_rate(*thaw_app, thaw.download_rate);
+  thaw_app->add_flag("--dry-run", thaw.dry_run, "Tell what would be requested, request nothing");
+  thaw_app->add_flag("--json", thaw.json, "As JSON, one line a subvolume");
+
+  CLI::App* prune_app = app.add_subcommand(
+      "prune", "Show which old generations of backups would be deleted; delete them with --yes");
+  add_common(*prune_app, common);
+  add_prune(*prune_app, prune);
+
+  CLI::App* verify_app = app.add_subcommand(
+      "verify", "Check that the bucket has what the manifests say, and say what it lacks");
+  add_common(*verify_app, common);
+  add_verify(*verify_app, verify);
+
+  CLI::App* doctor_app = app.add_subcommand(
+      "doctor", "Check whether this host is ready to back up and restore, and say what is not");
+  add_common(*doctor_app, common);
+  add_doctor(*doctor_app, doctor);
+
+  CLI::App* init_app =
+      app.add_subcommand("init", "Ask for a first configuration, check the answers, and write it");
+  add_common(*init_app, common);
+  add_init(*init_app, init);
+
+  if (argc > 2 && argv[1] == std::string_view("complete") && argv[2] == std::string_view("--")) {
+    return completion_of(app, {argv + 3, argv + argc});
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    const auto unknown = unknown_command(app);
+    if (unknown && problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
+      return misused(*unknown);
+    }
+    const auto option = unknown_option(app);
+    if (option && problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+      early_exit end = misused(*option);
+      end.status = status_app->parsed() ? 3 : 2;
+      return end;
+    }
+    std::ostringstream out;
+    std::ostringstream err;
+    const int code = app.exit(problem, out, err);
+    early_exit end;
+    end.status = code == 0 ? 0 : status_app->parsed() ? 3 : 2;
+    end.text = out.str() + err.str();
+    end.to_stderr = code != 0;
+    return end;
+  }
+  const CLI::App* const given = app.get_subcommands().front();
+  const bool with_config = app.count("--config") + given->count("--config") > 0;
+  const bool with_place =
+      given->get_option_no_throw("--from") != nullptr && given->count("--from") > 0;
+  std::optional<std::string> wrong = restore_app->parsed()  ? misuse(restore)
+                                     : thaw_app->parsed()   ? misuse("thaw", thaw)
+                                     : prune_app->parsed()  ? misuse(prune)
+                                     : backup_app->parsed() ? misuse(backup)
+                                                            : std::nullopt;
+  if (with_config && with_place) {
+    wrong = given->get_name() + " takes --config or --from, not both";
+  }
+  if (wrong) {
+    early_exit end = misused(*wrong);
+    end.status = status_app->parsed() ? 3 : 2;
+    return end;
+  }
+  make_absolute(common.config_path);
+  command_line line;
+  line.common = common;
+  if (restore_app->parsed()) {
+    line.command = restore;
+  } else if (thaw_app->parsed()) {
+    line.command = thaw;
+  } else if (list_app->parsed()) {
+    line.command = list;
+  } else if (status_app->parsed()) {
+    line.command = status;
+  } else if (verify_app->parsed()) {
+    line.command = verify;
+  } else if (prune_app->parsed()) {
+    line.command = prune;
+  } else if (plan_app->parsed()) {
+    line.command = plan;
+  } else if (doctor_app->parsed()) {
+    line.command = doctor;
+  } else if (init_app->parsed()) {
+    if (!init.output.empty()) {
+      make_absolute(init.output);
+    }
+    line.command = init;
+  } else if (backup.dry_run) {
+    plan.subvolumes = backup.subvolumes;
+    plan.once = backup.once;
+    plan.full = backup.full;
+    plan.adopt = backup.adopt;
+    plan.json = backup.json;
+    line.command = plan;
+  } else {
+    line.command = backup;
+  }
+  return line;
+}
+
+}  // namespace bts3::app

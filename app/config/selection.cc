@@ -1,0 +1,54 @@
+#include "app/config/selection.hh"
+
+#include "engine/assert.hh"
+
+#include <algorithm>
+#include <chrono>
+
+namespace bts3::app {
+
+using engine::error;
+using engine::reason;
+using engine::result;
+
+result<std::vector<subvolume_config>> select_subvolumes(const config& settings,
+                                                        const std::vector<std::string>& names) {
+  if (names.empty()) {
+    return settings.subvolumes;
+  }
+  std::vector<subvolume_config> chosen;
+  std::string known;
+  for (const subvolume_config& one : settings.subvolumes) {
+    known += (known.empty() ? "" : ", ") + one.name;
+    if (std::find(names.begin(), names.end(), one.name) != names.end()) {
+      chosen.push_back(one);
+    }
+  }
+  for (const std::string& name : names) {
+    if (std::none_of(chosen.begin(), chosen.end(),
+                     [&](const subvolume_config& one) { return one.name == name; })) {
+      error failure;
+      failure.why = reason::configuration;
+      failure.message = "--subvolume " + name + " is not in the configuration";
+      failure.remedy = "it has: " + known;
+      return failure;
+    }
+  }
+  return chosen;
+}
+
+planner::policy policy_of(const config& settings, bool regardless_of_due, bool adopt) {
+  planner::policy made;
+  made.when_due.full_every_days = static_cast<int>(settings.full_every_days);
+  made.when_due.incremental_every_days = static_cast<int>(settings.incremental_every_days);
+  made.when_due.incremental_every =
+      std::chrono::floor<std::chrono::minutes>(settings.incremental_every);
+  const auto run_at = planner::parse_time_of_day(settings.run_at);
+  BTS3_ASSERT(run_at.has_value());  // the configuration was checked
+  made.when_due.run_at = *run_at;
+  made.regardless_of_due = regardless_of_due;
+  made.adopt = adopt;
+  return made;
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,67 @@
+// The part of restore_job that decides what is kept of a link under way (kept_parts.hh).
+#include "app/records/kept_parts.hh"
+#include "app/restore/restore_job.hh"
+
+#include <algorithm>
+#include <memory>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::task;
+
+// A chunk of the earlier tool that one part does not hold: the next run could not verify a part.
+bool is_whole_or_nothing(const planner::chunk_record& record, std::uint64_t part_bytes) {
+  return !record.has_parts() && record.size > part_bytes;
+}
+
+}  // namespace
+
+// Null where nothing is kept: without a spool, or `with_spool`, where the budget is for chunks that
+// have to wait there until they are verified. What --discard is about is removed, and what was kept
+// where no link is to be received any more.
+task<std::unique_ptr<kept_parts>> restore_job::open_kept_parts(const restore_plan& plan,
+                                                               std::size_t first, bool with_spool) {
+  if (!_with.settings.spool_enabled) {
+    co_return nullptr;
+  }
+  auto kept = std::make_unique<kept_parts>(_with, plan.target, _with.settings.spool_size_bytes);
+  if (_command.discard || with_spool || first == plan.links.size()) {
+    auto forgetting = kept->forget();
+    co_await std::move(forgetting);
+  }
+  if (with_spool || first == plan.links.size()) {
+    kept.reset();
+  }
+  co_return kept;
+}
+
+// What of it the plan tells.
+void restore_job::plan_kept_parts(const btrfs::target_report& target, restore_plan& plan) const {
+  if (!_with.settings.spool_enabled) {
+    return;
+  }
+  const auto earlier =
+      target.interrupted ? btrfs::find_earlier_work(target) : engine::result<btrfs::earlier_work>();
+  const std::size_t first = earlier && !_command.discard ? earlier->links.size() : 0;
+  std::uint64_t part_bytes = 0;
+  for (std::size_t i = first; i < plan.links.size(); ++i) {
+    for (const located_chunk& chunk : plan.links[i].chunks) {
+      if (is_whole_or_nothing(chunk.record, _with.settings.part_size_bytes)) {
+        return;
+      }
+      part_bytes = std::max(
+          part_bytes, std::min(chunk.record.size,
+                               chunk.record.part_size.value_or(_with.settings.part_size_bytes)));
+    }
+  }
+  plan.keep_limit_bytes = _with.settings.spool_size_bytes;
+  // All parts in memory may be on their way to the disk.
+  plan.unkept_bytes_max = part_bytes * (_with.settings.parts_in_flight(part_bytes) + 1);
+  if (first < plan.links.size() && !_command.discard) {
+    plan.kept_bytes = kept_bytes_of(_with.settings, plan.target, plan.links[first].link.key);
+  }
+}
+
+}  // namespace bts3::app

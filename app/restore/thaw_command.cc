@@ -1,0 +1,208 @@
+#include "app/restore/thaw_command.hh"
+
+#include "app/records/run_lock.hh"
+#include "app/survey/chosen_backup.hh"
+#include "app/survey/restore_source.hh"
+#include "app/text/output.hh"
+#include "app/transfer/chain_thaw.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::disposition;
+using engine::error;
+using engine::log_level;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+// Not ready is a result here, not an error. `bytes_before` are read before this backup, and grow by
+// its own; the caller's, who awaits this.
+task<result<exit_status>> thaw_one(const services& with, s3::object_store& store,
+                                   thaw_command command, std::uint64_t& bytes_before) {
+  auto finding = find_chain(with, store, command);
+  auto chain = co_await std::move(finding);
+  if (!chain) {
+    co_return std::move(chain.error());
+  }
+  if (!command.json && !command.dry_run) {
+    print_formatted("%s: %s\n", command.subvolume.c_str(), chosen_text(chain->back()).c_str());
+    std::fflush(stdout);
+  }
+  std::vector<located_chunk> chunks;
+  for (chain_link& link : *chain) {
+    for (planner::chunk_record& chunk : link.value.chunks) {
+      chunk.drop_parts();
+    }
+    auto locating = locate_chunks(with, store, link);
+    auto located = co_await std::move(locating);
+    if (!located) {
+      co_return std::move(located.error());
+    }
+    chunks.insert(chunks.end(), std::make_move_iterator(located->begin()),
+                  std::make_move_iterator(located->end()));
+  }
+  std::uint64_t bytes = 0;
+  for (const located_chunk& chunk : chunks) {
+    bytes += chunk.info.size;
+  }
+  thaw_policy policy = thaw_policy_of(with.settings, command);
+  policy.bytes_before = bytes_before;
+  bytes_before += bytes;
+  auto planning = plan_thaw(with, store, chunks, policy);
+  auto plan = co_await std::move(planning);
+  if (!plan) {
+    co_return std::move(plan.error());
+  }
+  const planned_time time = plan_time(*plan, policy, bytes);
+  // A table of prices that cannot be read is no reason not to thaw.
+  result<restore_cost> cost = restore_cost();
+  if (command.dry_run || command.json) {
+    cost = plan_cost(with, *plan, chunks);
+  }
+  if (!cost) {
+    co_return std::move(cost.error());
+  }
+  const std::size_t objects = chunks.size();
+  const auto print_json = [&](exit_status status, const engine::error* failure) {
+    nlohmann::ordered_json out;
+    out["version"] = 1;
+    out["subvolume"] = command.subvolume;
+    out["manifest_key"] = chain->back().key;
+    out["created_at"] = chain->back().value.created_at.rfc3339();
+    out["dry_run"] = command.dry_run;
+    out["ready"] = status == exit_status::done;
+    out["objects"] = objects;
+    out["bytes"] = bytes;
+    // As it was before anything was requested.
+    out["thaw"] = nlohmann::ordered_json::parse(thaw_json_text(*plan));
+    out["time"] = nlohmann::ordered_json::parse(time_json_text(time));
+    out["money"] = nlohmann::ordered_json::parse(cost_json_text(*cost));
+    if (failure != nullptr) {
+      out["missing"] = failure->text();
+    }
+    app::print_json(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  };
+  const std::string about =
+      command.subvolume + ": the backup of " + chain->back().value.created_at.rfc3339();
+  if (command.dry_run) {
+    const s3::thaw_survey total = plan->total();
+    const exit_status status =
+        total.to_request + total.thawing == 0 ? exit_status::done : exit_status::not_thawed;
+    if (command.json) {
+      print_json(status, nullptr);
+    } else {
+      print_formatted("%s\n%s%s%s", about.c_str(), thaw_text(*plan).c_str(),
+                      time_text(time).c_str(), cost_text(*cost).c_str());
+    }
+    co_return status;
+  }
+  chain_thaw thaw(with, store, command.subvolume, std::move(chunks), policy);
+  auto thawing = thaw.make_readable(with.stop);
+  auto thawed = co_await std::move(thawing);
+  const bool not_ready = !thawed && thawed.error().why == reason::not_thawed;
+  if (command.json && (thawed || not_ready)) {
+    const exit_status status = thawed ? exit_status::done : exit_status::not_thawed;
+    print_json(status, thawed ? nullptr : &thawed.error());
+    co_return status;
+  }
+  if (thawed) {
+    print_formatted("%s can be read (%zu object%s)\n", about.c_str(), objects,
+                    objects == 1 ? "" : "s");
+    co_return exit_status::done;
+  }
+  if (!not_ready) {
+    co_return std::move(thawed.error());
+  }
+  print_formatted("%s is archived\n  %s\n", about.c_str(), thawed.error().text().c_str());
+  co_return exit_status::not_thawed;
+}
+
+task<result<exit_status>> run_connected(const services& with, s3::object_store& store,
+                                        thaw_command command) {
+  std::vector<std::string> names;
+  if (command.all) {
+    auto listing = all_subvolumes(store, with.settings, with.stop, &with.log);
+    auto listed = co_await std::move(listing);
+    if (!listed) {
+      co_return std::move(listed.error());
+    }
+    names = std::move(*listed);
+  } else {
+    names.push_back(command.subvolume);
+  }
+  auto thawing = thaw_subvolumes(with, store, std::move(command), std::move(names));
+  co_return co_await std::move(thawing);
+}
+
+}  // namespace
+
+task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store& store,
+                                          thaw_command command, std::vector<std::string> names) {
+  exit_status status = exit_status::done;
+  std::vector<error> failures;
+  // Whoever restores them does so one after another, in this order.
+  std::uint64_t bytes_before = 0;
+  for (const std::string& name : names) {
+    thaw_command one = command;
+    one.subvolume = name;
+    auto thawing = thaw_one(with, store, std::move(one), bytes_before);
+    auto thawed = co_await std::move(thawing);
+    if (thawed) {
+      status = *thawed == exit_status::done ? status : *thawed;
+      continue;
+    }
+    if (thawed.error().what_now == disposition::cancelled || names.size() == 1) {
+      co_return std::move(thawed.error());
+    }
+    with.log.write(log_level::error, "thaw", "subvolume_failed",
+                   {{"subvolume", name}, {"error", thawed.error().text()}});
+    if (command.json) {
+      nlohmann::ordered_json failed = {
+          {"version", 1}, {"subvolume", name}, {"error", thawed.error().text()}};
+      print_json(failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    }
+    failures.push_back(std::move(thawed.error()).within(name));
+  }
+  if (failures.empty()) {
+    co_return status;
+  }
+  if (failures.size() == names.size()) {
+    co_return std::move(failures.front());
+  }
+  if (!command.json) {
+    print_formatted("%zu of %zu subvolumes could not be looked at\n", failures.size(),
+                    names.size());
+  }
+  co_return exit_status::partly;
+}
+
+task<result<exit_status>> run_thaw(const services& with, thaw_command command) {
+  std::optional<run_lock> lock;
+  if (command.from.empty() && !command.dry_run) {
+    auto locked = run_lock::acquire(with.settings.lock_path);
+    if (!locked) {
+      co_return std::move(locked.error());
+    }
+    lock.emplace(std::move(*locked));
+  }
+  auto connection = store_connection::open(with, persistence::of_an_errand);
+  if (!connection) {
+    co_return std::move(connection.error());
+  }
+  auto running = run_connected(with, (*connection)->store(), std::move(command));
+  auto status = co_await std::move(running);
+  auto closing = (*connection)->close();
+  co_await std::move(closing);
+  co_return status;
+}
+
+}  // namespace bts3::app

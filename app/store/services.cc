@@ -1,0 +1,273 @@
+#include "app/store/services.hh"
+
+#include "app/text/progress.hh"
+#include "s3/sigv4_signer.hh"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#ifndef BTS3_VERSION
+#define BTS3_VERSION "unknown"
+#endif
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::task;
+
+// What a person waits for without an answer; and in the middle of something.
+constexpr std::chrono::milliseconds first_answer_patience{30'000};
+constexpr std::chrono::milliseconds question_patience{60'000};
+
+s3::addressing addressing_of(const std::string& name) {
+  if (name == "path") {
+    return s3::addressing::path;
+  }
+  return name == "virtual" ? s3::addressing::virtual_hosted : s3::addressing::automatic;
+}
+
+s3::payload_signing signing_of(const std::string& name) {
+  if (name == "unsigned") {
+    return s3::payload_signing::unsigned_body;
+  }
+  return name == "sha256" ? s3::payload_signing::sha256 : s3::payload_signing::automatic;
+}
+
+// What the configuration says by name is not left out. Without `checksums` a CRC32 goes with
+// nothing that does not need one.
+void set_features(const config& settings, bool checksums, s3::optional_features& features) {
+  if (!checksums) {
+    features.switch_off(s3::feature::checksum);
+    features.switch_off(s3::feature::checksum_type);
+  } else if (settings.checksum == "crc32") {
+    features.ask_for(s3::feature::checksum);
+  }
+  if (settings.sse != "auto") {
+    features.ask_for(s3::feature::sse);
+  }
+  if (settings.payload_signing != "auto") {
+    features.ask_for(s3::feature::unsigned_payload);
+  }
+}
+
+result<s3::endpoint> endpoint_of(const services& with, const s3::bucket_name& bucket) {
+  auto variant = s3::wanted_variant(with.environment);
+  if (!variant) {
+    return std::move(variant.error());
+  }
+  s3::named_value url{with.settings.endpoint_url, "s3.endpoint_url"};
+  if (url.value.empty()) {
+    url = s3::configured_url("s3", with.environment);
+  }
+  auto nested = s3::nested_s3(with.environment);
+  if (!nested) {
+    return std::move(nested.error());
+  }
+  const bool unset = with.settings.addressing_style == "auto";
+  const std::string& style = unset ? nested->addressing_style : with.settings.addressing_style;
+  return s3::make_endpoint(url.value, with.settings.region, bucket, addressing_of(style), *variant,
+                           url.from);
+}
+
+// Whether a CRC32 goes with what does not need one.
+result<bool> sends_checksums(const services& with) {
+  if (with.settings.checksum != "auto") {
+    return with.settings.checksum != "none";
+  }
+  auto when_required = s3::checksums_when_required(with.environment);
+  if (!when_required) {
+    return std::move(when_required.error());
+  }
+  return !*when_required;
+}
+
+}  // namespace
+
+std::string described_route(const services& with) {
+  const auto where = endpoint_of(with, s3::bucket_name(with.settings.bucket));
+  const auto proxies = s3::proxy_rules::read(with.settings.proxy, with.environment);
+  if (!where || !proxies) {
+    return {};
+  }
+  const s3::proxy_server* through = proxies->for_url(where->url("/", ""));
+  return through == nullptr ? ""
+                            : ", through the proxy " + through->url + " (" + through->from + ")";
+}
+
+std::string configured_endpoint(const services& with) {
+  return with.settings.endpoint_url.empty() ? s3::configured_url("s3", with.environment).value
+                                            : with.settings.endpoint_url;
+}
+
+result<std::unique_ptr<store_connection>> store_connection::open(const services& with,
+                                                                 persistence waits) {
+  if (with.tuning != nullptr && with.tuning->store != nullptr) {
+    std::unique_ptr<store_connection> given(new store_connection());
+    s3::adaptive_store::client_habits none;
+    none.expect_bytes_min = SIZE_MAX;
+    set_features(with.settings, with.settings.checksum != "none", given->_features);
+    given->_adaptive =
+        std::make_unique<s3::adaptive_store>(*with.tuning->store, given->_features, with.log, none);
+    given->_store = given->_adaptive.get();
+    return given;
+  }
+  s3::client_options client;
+  client.bucket = s3::bucket_name(with.settings.bucket);
+  client.region = with.settings.region;
+  client.signing = signing_of(with.settings.payload_signing);
+  client.request_payer = with.settings.request_payer;
+  auto where = endpoint_of(with, client.bucket);
+  if (!where) {
+    return std::move(where.error());
+  }
+  client.where = std::move(*where);
+  const auto nested = s3::nested_s3(with.environment);
+  if (nested && nested->payload_signing_enabled && with.settings.payload_signing == "auto") {
+    client.signing = signing_of("sha256");
+  }
+
+  s3::curl_options curl;
+  curl.connections_max = static_cast<long>(with.settings.concurrency) + 4;
+  curl.ca_bundle = with.settings.ca_bundle;
+  if (curl.ca_bundle.empty()) {
+    s3::named_value named = s3::ca_bundle_file(with.environment);
+    curl.ca_bundle = std::move(named.value);
+    curl.ca_bundle_from = std::move(named.from);
+    auto directory = s3::ca_directory(with.environment);
+    if (!directory) {
+      return std::move(directory.error());
+    }
+    curl.ca_directory = std::move(*directory);
+  }
+  auto proxies = s3::proxy_rules::read(with.settings.proxy, with.environment);
+  if (!proxies) {
+    return std::move(proxies.error());
+  }
+  curl.proxies = std::move(*proxies);
+  auto checksums = sends_checksums(with);
+  if (!checksums) {
+    return std::move(checksums.error());
+  }
+  curl.send_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
+  curl.receive_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
+  curl.user_agent = "btrfs_to_s3/" BTS3_VERSION;
+  auto transport = s3::curl_transport::create(with.loop, std::move(curl));
+  if (!transport) {
+    return std::move(transport.error());
+  }
+  s3::retry_policy policy;
+  if (with.tuning != nullptr) {
+    policy = with.tuning->retries;
+    client.stall_timeout = with.tuning->stall_timeout;
+  }
+  policy.retry_for = with.settings.retry_for;
+  if (waits == persistence::of_the_command) {
+    policy.patience_is_shared = true;
+    client.stall_timeout = std::min(client.stall_timeout, policy.retry_for);
+  }
+  const bool as_service = with.line != nullptr && with.line->mirrored();
+  const bool errand = waits == persistence::of_an_errand && !as_service;
+  if (waits == persistence::of_a_question) {
+    policy.retry_for = std::min(policy.retry_for, question_patience);
+  }
+  if (waits == persistence::of_a_question || errand) {
+    policy.first_answer_within = first_answer_patience;
+    if (with.line != nullptr) {
+      policy.on_wait = [line = with.line](const std::string& text) {
+        text.empty() ? line->clear() : line->show("waiting for the store: " + text);
+      };
+    }
+  }
+  policy.random = [generator = std::mt19937_64(std::random_device()())]() mutable {
+    return std::uniform_real_distribution<double>(0, 1)(generator);
+  };
+
+  std::unique_ptr<store_connection> made(new store_connection());
+  policy.on_throttled = [connection = made.get()] {
+    if (connection->_on_throttled) {
+      connection->_on_throttled();
+    }
+  };
+  made->_transport = std::move(*transport);
+  s3::source_context sources{with.loop, *made->_transport, with.clock,
+                             with.log,  with.environment,  with.settings.region};
+  made->_chain = std::make_unique<s3::credential_chain>(std::move(sources));
+  made->_credentials =
+      std::make_unique<s3::refreshing_credentials>(with.loop, *made->_chain, with.clock, with.log);
+  made->_client = std::make_unique<s3::s3_client>(*made->_transport, *made->_credentials,
+                                                  with.clock, with.log, std::move(client));
+  set_features(with.settings, *checksums, made->_features);
+  s3::adaptive_store::client_habits habits;
+  habits.unsigned_payload = !made->_client->signs_payload();
+  made->_adaptive =
+      std::make_unique<s3::adaptive_store>(*made->_client, made->_features, with.log, habits);
+  made->_retrying = std::make_unique<s3::retrying_store>(with.loop, *made->_adaptive, with.log,
+                                                         std::move(policy));
+  made->_store = made->_retrying.get();
+  return made;
+}
+
+task<void> store_connection::close() {
+  if (_transport) {
+    auto closing = _transport->close();
+    co_await std::move(closing);
+  }
+}
+
+namespace {
+
+// What the configuration says without naming a header.
+std::string named(const std::string& value) {
+  return value == "none" ? "" : value;
+}
+
+// AWS encrypts whatever it is asked; other stores may lack the key for it, and refuse.
+std::string sse_of(const services& with) {
+  if (with.settings.sse != "auto") {
+    return named(with.settings.sse);
+  }
+  return configured_endpoint(with).empty() ? "AES256" : "";
+}
+
+s3::write_options common_options(const services& with) {
+  s3::write_options options;
+  options.sse = sse_of(with);
+  options.sse_kms_key_id = with.settings.sse_kms_key_id;
+  options.acl = named(with.settings.acl);
+  for (const auto& [key, value] : with.settings.tags) {
+    options.tags += (options.tags.empty() ? "" : "&") + s3::uri_encode(key, false) + "=" +
+                    s3::uri_encode(value, false);
+  }
+  return options;
+}
+
+}  // namespace
+
+s3::write_options chunk_options(const services& with) {
+  s3::write_options options = common_options(with);
+  options.stored_as = s3::storage_class(named(with.settings.storage_class_chunks));
+  options.content_type = "application/octet-stream";
+  return options;
+}
+
+s3::write_options document_options(const services& with) {
+  s3::write_options options = common_options(with);
+  options.stored_as = s3::storage_class(named(with.settings.storage_class_manifest));
+  options.content_type = "application/json";
+  options.content_md5 = true;
+  options.class_key = "s3.storage_class_manifest";
+  return options;
+}
+
+error document_failure(const std::string& document, const std::string& text) {
+  error failure;
+  failure.why = engine::reason::protocol;
+  failure.message = document + ": " + text;
+  return failure;
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,144 @@
+#include "app/survey/chosen_backup.hh"
+
+#include "app/survey/observer.hh"
+#include "app/survey/restore_source.hh"
+#include "planner/keys.hh"
+
+#include <string>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::log_level;
+using engine::reason;
+using engine::result;
+using engine::task;
+
+error damaged(std::string message) {
+  error failure;
+  failure.why = reason::integrity;
+  failure.message = std::move(message);
+  return failure;
+}
+
+// The key of the backup that was asked for.
+task<result<std::string>> find_manifest(const services& with, s3::object_store& store,
+                                        backup_selection wanted) {
+  if (!wanted.manifest_key.empty()) {
+    co_return wanted.manifest_key;
+  }
+  if (!wanted.at.empty()) {
+    auto when = parse_point_in_time(wanted.at);
+    if (!when) {
+      co_return std::move(when.error());
+    }
+    auto looking = manifest_at(store, with.settings.prefix, wanted.subvolume, *when,
+                               manifest_bound::of_host(with.settings), with.stop);
+    auto found = co_await std::move(looking);
+    if (found) {
+      with.log.write(log_level::info, "restore", "backup_chosen",
+                     {{"not_after", when->rfc3339()}, {"manifest", *found}});
+    }
+    co_return found;
+  }
+  const planner::key_layout keys(with.settings.prefix, wanted.subvolume);
+  auto reading = read_pointer(store, keys.pointer(), with.stop);
+  auto pointer = co_await std::move(reading);
+  if (!pointer) {
+    co_return std::move(pointer.error());
+  }
+  if (!*pointer) {
+    error failure;
+    failure.message = "there is no backup of subvolume \"" + wanted.subvolume + "\" at s3://" +
+                      with.settings.bucket + "/" + keys.root();
+    failure.remedy = wanted.from.empty() ? "check --subvolume and s3.prefix"
+                                         : "check --subvolume and the prefix in --from";
+    co_return failure;
+  }
+  co_return std::move((*pointer)->value.manifest_key);
+}
+
+task<result<located_chunk>> locate_chunk(const services& with, s3::object_store& store,
+                                         std::string manifest_key, planner::chunk_record record) {
+  const std::vector<std::string> places = planner::places_of(manifest_key, record.key);
+  located_chunk chunk;
+  chunk.record = std::move(record);
+  error last;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    chunk.key = s3::object_key(places[i]);
+    auto asking = store.head_object(chunk.key, with.stop);
+    auto info = co_await std::move(asking);
+    if (info && info->size != chunk.record.size) {
+      co_return damaged("chunk " + places[i] + " has " + std::to_string(info->size) +
+                        " bytes in the bucket, and " + std::to_string(chunk.record.size) +
+                        " were recorded");
+    }
+    if (info) {
+      chunk.info = std::move(*info);
+      co_return chunk;
+    }
+    last = std::move(info.error());
+    if (!is_absent(last, i > 0)) {
+      co_return last;
+    }
+  }
+  co_return damaged(absent_text(
+      "chunk " + places.front() + " of manifest " + manifest_key + " is missing from the bucket",
+      last));
+}
+
+}  // namespace
+
+task<result<std::vector<chain_link>>> find_chain(const services& with, s3::object_store& store,
+                                                 backup_selection wanted) {
+  auto finding = find_manifest(with, store, wanted);
+  auto key = co_await std::move(finding);
+  if (!key) {
+    co_return std::move(key.error());
+  }
+  std::vector<std::string> places;
+  if (wanted.manifest_key.empty()) {
+    const planner::key_layout keys(with.settings.prefix, wanted.subvolume);
+    places = planner::places_of(keys.root() + "full/manifest", *key);
+  } else {
+    places.push_back(std::move(*key));  // that one and no other
+  }
+  auto chaining =
+      read_chain(store, std::move(places), manifest_bound::of_host(with.settings), with.stop);
+  auto chain = co_await std::move(chaining);
+  if (chain && chain->back().value.subvolume != wanted.subvolume) {
+    error failure;
+    failure.why = reason::configuration;
+    failure.message = "manifest " + chain->back().key + " is of subvolume \"" +
+                      chain->back().value.subvolume + "\", not \"" + wanted.subvolume + "\"";
+    failure.remedy = "correct --subvolume or --manifest-key";
+    co_return failure;
+  }
+  co_return chain;
+}
+
+std::string chosen_text(const chain_link& chosen) {
+  const planner::timestamp when = planner::time_of(chosen.value, chosen.key);
+  return "the backup of " + when.rfc3339() + " (" + planner::local_text(when, system_time_zone()) +
+         " local)";
+}
+
+task<result<std::vector<located_chunk>>> locate_chunks(const services& with,
+                                                       s3::object_store& store,
+                                                       const chain_link& link) {
+  std::vector<located_chunk> found;
+  for (const planner::chunk_record& record : link.value.chunks) {
+    auto locating = locate_chunk(with, store, link.key, record);
+    auto chunk = co_await std::move(locating);
+    if (!chunk) {
+      co_return std::move(chunk.error());
+    }
+    found.push_back(std::move(*chunk));
+  }
+  co_return found;
+}
+
+}  // namespace bts3::app

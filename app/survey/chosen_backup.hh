@@ -1,0 +1,32 @@
+// The backup that the command line chooses, with its chain, and its chunks as the bucket has them.
+#pragma once
+
+#include "app/cli/cli.hh"
+#include "app/store/chain_reader.hh"
+#include "app/store/services.hh"
+#include "app/survey/restore_plan.hh"
+#include "s3/object_store.hh"
+
+#include <string>
+#include <vector>
+
+namespace bts3::app {
+
+// From the full backup to the chosen one, also in a bucket copied under another prefix: there the
+// copy, not its original. Errors: no such backup, or a manifest of another subvolume than
+// wanted.subvolume.
+engine::task<engine::result<std::vector<chain_link>>> find_chain(const services& with,
+                                                                 s3::object_store& store,
+                                                                 backup_selection wanted);
+
+// "the backup of 2026-01-02T02:04:05Z (2026-01-02 03:04 local)": by both clocks, as one of them was
+// asked for.
+[[nodiscard]] std::string chosen_text(const chain_link& chosen);
+
+// HEAD of each chunk, at its places (planner::places_of()). One that is missing, or has not the
+// recorded size, is an error (reason integrity). `link` must outlive it.
+engine::task<engine::result<std::vector<located_chunk>>> locate_chunks(const services& with,
+                                                                       s3::object_store& store,
+                                                                       const chain_link& link);
+
+}  // namespace bts3::app

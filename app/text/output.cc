@@ -1,0 +1,78 @@
+#include "app/text/output.hh"
+
+#include "engine/plain_text.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdarg>
+#include <cstddef>
+#include <cstdio>
+#include <optional>
+#include <string>
+
+namespace bts3::app {
+
+namespace {
+
+void put(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+// Text that is held back; nullopt while none is.
+std::optional<std::string>& held() {
+  static std::optional<std::string> text;
+  return text;
+}
+
+bool& any_json() {
+  static bool any = false;
+  return any;
+}
+
+}  // namespace
+
+void hold_text() {
+  held().emplace();
+}
+
+void show_held_text() {
+  if (held()) {
+    put(*held());
+    held().reset();
+  }
+}
+
+void print_text(std::string_view text) {
+  const std::string printable = engine::printable_lines(text);
+  held() ? void(*held() += printable) : put(printable);
+}
+
+bool json_printed() {
+  return any_json();
+}
+
+void print_error_document(std::string_view error, int exit_status) {
+  const nlohmann::ordered_json out = {
+      {"version", 1}, {"exit_status", exit_status}, {"error", error}};
+  print_json(out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+void print_json(std::string_view json) {
+  any_json() = true;
+  put(engine::printable_json(json));
+}
+
+void print_formatted(const char* format, ...) {
+  std::va_list values;
+  std::va_list again;
+  va_start(values, format);
+  va_copy(again, values);
+  const int size = std::vsnprintf(nullptr, 0, format, values);
+  va_end(values);
+  std::string text(size > 0 ? static_cast<std::size_t>(size) : 0, '\0');
+  std::vsnprintf(text.data(), text.size() + 1, format, again);
+  va_end(again);
+  print_text(text);
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,331 @@
+#include "tests/app/backup/backup_rig.hh"
+
+#include "app/host/standstill.hh"
+#include "engine/async_scope.hh"
+#include "engine/sha256.hh"
+#include "planner/keys.hh"
+#include "planner/manifest.hh"
+#include "planner/pointer.hh"
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <iterator>
+#include <span>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+namespace bts3::testing {
+
+namespace {
+
+std::multiset<std::string> descriptors() {
+  std::multiset<std::string> open;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code code;
+    const std::string target = std::filesystem::read_symlink(entry.path(), code).string();
+    if (!code && target.find("/proc/") != 0) {  // not the listing's own
+      // Sockets and pipes have numbers, which differ each time.
+      open.insert(target.substr(0, target.find(":[")));
+    }
+  }
+  return open;
+}
+
+std::size_t threads() {
+  const std::filesystem::directory_iterator all("/proc/self/task");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+std::string digest_of(const std::string& text) {
+  engine::sha256_hasher hasher;
+  hasher.update(std::as_bytes(std::span(text.data(), text.size())));
+  return hasher.digest().hex();
+}
+
+// The job and the watch over it, which ends with it.
+engine::task<engine::result<app::exit_status>> beside(
+    app::standstill_watch& watch, engine::stop_source& stop, engine::reactor& loop,
+    engine::task<engine::result<app::exit_status>> job) {
+  engine::stop_source end;
+  engine::async_scope scope(loop);
+  scope.spawn(watch.run(stop, end.token()));
+  auto outcome = co_await std::move(job);
+  end.request_stop();
+  auto joining = scope.join();
+  co_await std::move(joining);
+  co_return outcome;
+}
+
+}  // namespace
+
+leak_check::leak_check() {
+  // ThreadSanitizer starts a thread of its own with the first of the program's.
+  std::thread([] {}).join();
+  _descriptors = descriptors();
+  _threads = threads();
+}
+
+std::vector<std::string> leak_check::found() const {
+  std::vector<std::string> leaks;
+  const std::multiset<std::string> now = descriptors();
+  std::vector<std::string> more;
+  std::set_difference(now.begin(), now.end(), _descriptors.begin(), _descriptors.end(),
+                      std::back_inserter(more));
+  for (const std::string& one : more) {
+    leaks.push_back("descriptor of " + one);
+  }
+  // A thread that was joined is in /proc for a moment longer.
+  for (int wait = 0; threads() > _threads && wait < 1000; ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  if (threads() > _threads) {
+    leaks.push_back(std::to_string(threads() - _threads) + " threads");
+  }
+  siginfo_t child{};
+  if (::waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD) {
+    leaks.emplace_back("a child");
+  }
+  return leaks;
+}
+
+std::vector<std::string> held_of(const app::upload_budget& budget) {
+  std::vector<std::string> held;
+  const std::size_t slots = budget.slots.slots() - budget.slots.free_slots();
+  if (slots > 0) {
+    held.push_back(std::to_string(slots) + " slots");
+  }
+  if (budget.room_taken() > 0) {
+    held.push_back("room for " + std::to_string(budget.room_taken()) + " parts");
+  }
+  if (budget.disk && budget.disk->free_parts() != budget.disk->parts()) {
+    held.push_back(std::to_string(budget.disk->parts() - budget.disk->free_parts()) +
+                   " places in the spool");
+  }
+  return held;
+}
+
+std::vector<std::string> held_of(const engine::reactor& loop) {
+  std::vector<std::string> held;
+  if (loop.operations_in_flight() > 0) {
+    held.push_back(std::to_string(loop.operations_in_flight()) + " operations in the ring");
+  }
+  return held;
+}
+
+backup_rig::backup_rig(std::size_t stream_bytes)
+    : clock(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())) {
+  std::signal(SIGPIPE, SIG_IGN);
+  disk.stream = send_stream(stream_bytes);
+  disk.add_subvolume(place / "data");
+  settings.subvolumes.push_back(app::subvolume_config{"data", place / "data"});
+  settings.base_dir = place / "snapshots";
+  settings.state_path = place / "state.json";
+  settings.lock_path = place / "lock";
+  settings.spool_dir = place / "spool";
+  std::filesystem::create_directories(settings.base_dir);
+  std::filesystem::create_directories(settings.spool_dir);
+  settings.bucket = "bucket";
+  settings.region = "us-east-1";
+  settings.prefix = "host/";
+  settings.addressing_style = "path";
+  settings.storage_class_chunks = "STANDARD";
+  settings.part_size_bytes = part_bytes;
+  settings.chunk_size_bytes = chunk_parts * part_bytes;
+  settings.concurrency = 2;
+  environment["AWS_ACCESS_KEY_ID"] = "AKIAIOSFODNN7EXAMPLE";
+  environment["AWS_SECRET_ACCESS_KEY"] = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+  tuning.retries.backoff_first = std::chrono::milliseconds(1);
+  tuning.retries.backoff_max = std::chrono::milliseconds(20);
+}
+
+engine::result<app::exit_status> backup_rig::run(const preparation& before) {
+  clock.time += std::chrono::minutes(1);
+  std::unique_ptr<engine::reactor> own;
+  if (!shared_loop) {
+    auto made = engine::reactor::create();
+    BOOST_REQUIRE(made.has_value());
+    own = std::move(*made);
+  }
+  engine::stop_source stopper;
+  stop = &stopper;
+  loop = shared_loop ? shared_loop.get() : own.get();
+  if (before) {
+    before(*loop);
+  }
+  const app::environment_lookup lookup = [this](std::string_view name) {
+    auto value = look_up ? look_up(name) : std::nullopt;
+    const auto found = environment.find(std::string(name));
+    return value || found == environment.end() ? value : std::optional(found->second);
+  };
+  app::standstill_watch watch(*loop, log, standstill.value_or(engine::standstill_limits()));
+  const app::services with{*loop,   log,     clock, settings, lookup, stopper.token(),
+                           nullptr, nullptr, {},    &tuning,  &watch};
+  engine::result<app::exit_status> outcome = app::exit_status::failed;
+  {
+    app::run_report report;
+    app::backup_job one(with, app::backup_command(), settings.subvolumes, report);
+    job = &one;
+    outcome =
+        standstill ? loop->run(beside(watch, stopper, *loop, one.run())) : loop->run(one.run());
+    outcome = app::ended_by(with.standstill, std::move(outcome));
+    job = nullptr;
+    if (one.budget() != nullptr) {
+      for (std::string& held : held_of(*one.budget())) {
+        left.push_back(std::move(held));
+      }
+    }
+  }
+  if (helper.joinable()) {
+    helper.join();
+  }
+  for (std::string& held : held_of(*loop)) {
+    left.push_back(std::move(held));
+  }
+  stop = nullptr;
+  loop = nullptr;
+  return outcome;
+}
+
+std::string backup_rig::run_text(const preparation& before) {
+  const auto outcome = run(before);
+  if (!outcome) {
+    return outcome.error().what_now == engine::disposition::cancelled ? "cancelled"
+                                                                      : outcome.error().text();
+  }
+  std::string text = "exit " + std::to_string(static_cast<int>(*outcome));
+  for (const std::string& line : log.lines) {
+    text += line.starts_with("subvolume_failed") ? ": " + line : "";
+  }
+  return *outcome == app::exit_status::done ? "done" : text;
+}
+
+std::string backup_rig::journal_text() const {
+  auto journals = app::list_journals(settings.state_path);
+  BOOST_REQUIRE(journals.has_value());
+  if (journals->empty()) {
+    return "none";
+  }
+  std::ostringstream text;
+  for (const std::string& path : *journals) {
+    auto record = app::read_journal(path);
+    BOOST_REQUIRE(record.has_value());
+    text << (app::is_set_aside(path) ? "aside: " : "");
+    if (!*record || !(*record)->snapshot) {
+      text << "no snapshot";
+      continue;
+    }
+    const char* between = "";
+    for (const auto& [index, chunk] : (*record)->chunks) {
+      text << std::exchange(between, "; ") << index << ":";
+      for (const auto& [part, noted] : chunk.parts) {
+        text << " " << part;
+      }
+      text << (chunk.size ? " whole" : "") << (chunk.stored ? " stored" : "");
+    }
+  }
+  return text.str().empty() ? "no parts" : text.str();
+}
+
+std::vector<planner::manifest> backup_rig::chain_in(const bucket_contents& there) const {
+  std::vector<planner::manifest> chain;
+  const planner::key_layout keys("host/", "data");
+  std::optional<std::string> key;
+  if (const auto text = there.objects.find(keys.pointer()); text != there.objects.end()) {
+    const auto pointer = planner::parse_pointer(text->second);
+    key = pointer ? pointer->manifest_key : "the pointer makes no sense";
+  }
+  while (key) {
+    const auto text = there.objects.find(*key);
+    if (text == there.objects.end()) {
+      return {};
+    }
+    auto manifest = planner::parse_manifest(text->second);
+    if (!manifest) {
+      return {};
+    }
+    key = manifest->parent_manifest;
+    chain.push_back(std::move(*manifest));
+  }
+  return chain;
+}
+
+std::string backup_rig::chunks_problem(const bucket_contents& there,
+                                       const planner::manifest& manifest) const {
+  std::string restored;
+  for (const planner::chunk_record& chunk : manifest.chunks) {
+    const auto object = there.objects.find(chunk.key);
+    if (object == there.objects.end()) {
+      return chunk.key + " is missing";
+    }
+    if (object->second.size() != chunk.size || digest_of(object->second) != chunk.sha256) {
+      return chunk.key + " is not what the manifest says";
+    }
+    engine::sha256_hasher hasher;
+    for (std::size_t part = 0; part < chunk.part_states.size(); ++part) {
+      const std::string_view bytes =
+          std::string_view(object->second).substr(part * *chunk.part_size, *chunk.part_size);
+      hasher.update(std::as_bytes(std::span(bytes.data(), bytes.size())));
+      if (hasher.state()->words != chunk.part_states[part]) {
+        return chunk.key + ": the state after part " + std::to_string(part + 1) + " is wrong";
+      }
+    }
+    restored += object->second;
+  }
+  const std::string sent = disk.stream_of(manifest.snapshot.uuid.value_or(""));
+  if (sent.empty() || restored != sent || manifest.total_bytes != sent.size()) {
+    return "what would be restored is not what " + manifest.snapshot.name + " sent";
+  }
+  return "";
+}
+
+std::string backup_rig::published_problem(const bucket_contents& there) const {
+  const std::vector<planner::manifest> chain = chain_in(there);
+  if (chain.empty()) {
+    return "no chain resolves";
+  }
+  const planner::key_layout keys("host/", "data");
+  std::set<std::string> named = {keys.pointer()};
+  std::set<std::string> known;
+  for (const planner::manifest& link : chain) {
+    if (std::string problem = chunks_problem(there, link); !problem.empty()) {
+      return problem;
+    }
+    named.insert(keys.manifest(link.kind, link.created_at));
+    known.insert(settings.base_dir + "/" + link.snapshot.name);
+    for (const planner::chunk_record& chunk : link.chunks) {
+      named.insert(chunk.key);
+    }
+  }
+  for (const auto& [key, body] : there.objects) {
+    if (!named.contains(key)) {
+      return key + " is named by no manifest";
+    }
+  }
+  if (!there.uploads.empty()) {
+    return "open: " + there.uploads.begin()->first;
+  }
+  if (journal_text() != "none") {
+    return "the journal holds " + journal_text();
+  }
+  bool newest_is_here = false;
+  for (const std::string& path : disk.snapshots()) {
+    newest_is_here = newest_is_here || path == settings.base_dir + "/" + chain[0].snapshot.name;
+    if (!known.contains(path)) {
+      return path + " is of no backup";
+    }
+  }
+  if (!newest_is_here) {
+    return "the newest snapshot is gone";
+  }
+  if (content_of(settings.state_path).find(chain[0].snapshot.name) == std::string::npos) {
+    return "the state file does not name the newest backup";
+  }
+  return "";
+}
+
+}  // namespace bts3::testing
