@@ -339,12 +339,17 @@ void make_absolute(std::string& path) {
   }
 }
 
+// Taken, and offered to nobody.
+bool is_former_name(const CLI::Option& option) {
+  return option.get_group().empty();
+}
+
 // The option that somebody may have meant by one that is none; empty where nothing is near.
 std::string nearest_option(const CLI::App& app, const std::string& word) {
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options()) {
-    if (option->get_group().empty()) {
-      continue;  // a former name
+    if (is_former_name(*option)) {
+      continue;
     }
     for (const std::string& name : option->get_lnames()) {
       known.push_back("--" + name);
@@ -424,6 +429,9 @@ void offer_values(const CLI::Option& option, complete_command& into) {
 
 void offer_options(const CLI::App& app, complete_command& into) {
   for (const CLI::Option* option : app.get_options()) {
+    if (is_former_name(*option)) {
+      continue;
+    }
     for (const std::string& name : option->get_lnames()) {
       into.candidates.push_back({"--" + name, help_line(option->get_description())});
     }
