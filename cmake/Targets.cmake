@@ -33,6 +33,7 @@ function(bts3_library name)
   if(alone AND BTS3_BUILD_TESTS AND NOT BTS3_SANITIZE)  # once is enough
     add_library(bts3_${name}_headers_alone OBJECT ${alone})
     target_link_libraries(bts3_${name}_headers_alone PRIVATE bts3_${name} bts3_warnings)
+    target_compile_options(bts3_${name}_headers_alone PRIVATE -O0 -g0)  # nobody runs them
   endif()
 endfunction()
 

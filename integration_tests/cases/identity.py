@@ -321,9 +321,11 @@ def a_snapshot_that_waits_for_its_disk_stops_neither_others_nor_signals(w):
     running = w.tool.start("backup", "--once", environment=environment)
     try:
         wait_for(held.exists, running, w)
-        wait_for(lambda: any(key.endswith("current.json") for key in w.bucket.list()), running, w)
+        # The other's backup is published and recorded.
+        wait_for(lambda: any(f"/subvol/{path.name}/current.json" in key and
+                             not (w.directory / f"state/state.{path.name}.journal").exists()
+                             for path in paths for key in w.bucket.list()), running, w)
         running[0].send_signal(signal.SIGTERM)
-        running[1].seek(0)
         wait_for(lambda: b"event=stopping" in os.pread(running[2].fileno(), 1 << 20, 0), running, w)
     finally:
         release.touch()
