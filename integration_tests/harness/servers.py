@@ -50,11 +50,11 @@ class Server:
         self.directory.mkdir(parents=True)
         port = rgw.free_ports(1)[0]
         script = self.prepare(port)
-        with open(self.directory / "log", "wb") as log:
+        with open(self.directory / "log", "wb") as log, tool.signals_deferred():
             first = subprocess.Popen(["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", INSIDE,
                                       "store", script], env={**os.environ, MARK: str(self.directory)}, stdout=log,
                                      stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-        (self.directory / "pid").write_text(str(first.pid), encoding="ascii")
+            (self.directory / "pid").write_text(str(first.pid), encoding="ascii")
         deadline = time.monotonic() + self.seconds_to_start
         while not (found := self.endpoint(port)):
             if first.poll() is not None or time.monotonic() > deadline:

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 from . import json_names
@@ -62,6 +63,26 @@ def signals_ignored():
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def signals_deferred():
+    """For what must be whole before anything unwinds, like starting a process and noting it for whoever ends it: a
+    signal that comes meanwhile counts afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    came = []
+    before = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: signal.signal(number, lambda *what: came.append(what))
+              for number, handler in before.items() if callable(handler)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number, frame in came[:1]:
+            before[number](number, frame)
+
+
 def high_water_bytes(pid):
     """The most memory that a running process has had resident so far; 0 when it has gone."""
     try:
@@ -92,9 +113,10 @@ class Tool:
         self.write_config()
         command = self.command(arguments)
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-        process = subprocess.Popen(command, env={**self.environment, **(environment or {})}, stdout=out, stderr=err,
-                                   stdin=subprocess.DEVNULL, start_new_session=True)
-        self.running.append(process)
+        with signals_deferred():
+            process = subprocess.Popen(command, env={**self.environment, **(environment or {})}, stdout=out, stderr=err,
+                                       stdin=subprocess.DEVNULL, start_new_session=True)
+            self.running.append(process)
         return process, out, err
 
     def kill_running(self):

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import unittest
@@ -16,7 +17,7 @@ import run_all
 import seed_data
 import verify_restore
 
-from harness import dataset, restores, session
+from harness import dataset, restores, session, tool
 
 SCRIPTS = ("setup_btrfs", "teardown_btrfs", "seed_data", "mutate_data", "run_full", "run_incremental", "run_interrupt",
            "run_large", "run_restore", "run_restore_archive", "run_cli_flags", "run_lock_contention", "run_spool",
@@ -183,6 +184,35 @@ class RunAll(Case):
                 self.assertEqual(run_all.perform(run), 1)
             self.assertEqual(done, ["teardown"])
             self.assertIn(word, said.getvalue())
+
+
+class SignalsDeferred(Case):
+    def test_what_is_begun_is_whole_before_the_signal_counts(self):
+        def leave(number, _frame):
+            raise SystemExit(128 + number)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.signal(number, leave)
+            try:
+                done = []
+                with self.assertRaises(SystemExit) as left:
+                    with tool.signals_deferred():
+                        os.kill(os.getpid(), number)
+                        done.append("noted")
+                self.assertEqual((done, left.exception.code, signal.getsignal(number)), (["noted"], 128 + number, leave))
+                with tool.signals_deferred():
+                    done.append("nothing came")
+            finally:
+                signal.signal(number, before)
+        self.assertEqual(done[-1], "nothing came")
+
+    def test_what_is_ignored_stays_so(self):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with tool.signals_deferred():
+                os.kill(os.getpid(), signal.SIGHUP)
+            self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
 
 class Incremental(Case):
