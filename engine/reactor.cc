@@ -2,6 +2,7 @@
 
 #include "engine/assert.hh"
 #include "engine/give_up.hh"
+#include "engine/ring_refusals.hh"
 #include "engine/unique_fd.hh"
 
 #include <fcntl.h>
@@ -11,7 +12,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstring>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -35,67 +38,17 @@ std::span<const std::byte> limited(std::span<const std::byte> bytes) {
   return bytes.first(std::min(bytes.size(), transfer_bytes_max));
 }
 
-error ring_refused(int err) {
-  error failure = system_error(err, "io_uring cannot be set up");
-  failure.what_now = disposition::fail;
-  switch (err) {
-    case ENOSYS:
-      failure.remedy = "this needs Linux 5.15 or newer with io_uring compiled in";
-      break;
-    case EPERM:
-    case EACCES:
-      failure.remedy =
-          "io_uring is forbidden here: check `sysctl kernel.io_uring_disabled` (0 allows it) and "
-          "the seccomp filter of the container or unit (it must admit io_uring_setup, "
-          "io_uring_enter and io_uring_register)";
-      break;
-    case ENOMEM:
-      failure.remedy =
-          "the limit on locked memory is too small for this kernel: raise it "
-          "(`ulimit -l`, or LimitMEMLOCK= in the unit)";
-      break;
-    default:
-      break;
-  }
-  return failure;
-}
-
 }  // namespace
 
-// What io_uring_enter(2) refuses for the moment is asked for again, with pauses; without the ring
-// nothing can be waited for, so what it refuses for good ends the program.
-class ring_refusals {
- public:
-  void judge(int code) {
-    if (code >= 0 || code == -EINTR || code == -EBUSY || code == -EAGAIN) {
-      _in_a_row = 0;
-      return;
-    }
-    if (code != -ENOMEM || ++_in_a_row > in_a_row_max) {
-      give_up("io_uring_enter", -code);
-    }
-    ::usleep(pause_microseconds);
-  }
-
- private:
-  static constexpr int in_a_row_max = 3000;  // half a minute
-  static constexpr unsigned pause_microseconds = 10'000;
-  int _in_a_row = 0;
-};
-
-// What perform() puts into a submission entry.
+// A submission entry as one of liburing's io_uring_prep_ functions fills it. In bytes, since g++ 12
+// takes no entry, whose last member has no length, into a coroutine's frame.
 struct reactor::request {
-  request(std::uint8_t operation_code, int descriptor) : code(operation_code), fd(descriptor) {}
-  std::uint8_t code;
-  int fd;
-  void* address = nullptr;
-  unsigned length = 0;
-  std::uint64_t offset = 0;
-  unsigned buffer_index = 0;
-  unsigned poll_events = 0;
-  unsigned flags = 0;  // of sync_file_range, the advice of fadvise
-  bool aside = false;
-  __kernel_timespec deadline{};
+  explicit request(bool is_aside = false) : aside(is_aside) {}
+  io_uring_sqe* entry() { return reinterpret_cast<io_uring_sqe*>(bytes.data()); }
+  int fd() { return entry()->fd; }
+
+  alignas(io_uring_sqe) std::array<std::byte, sizeof(io_uring_sqe)> bytes{};
+  bool aside;
 };
 
 struct reactor::impl {
@@ -195,34 +148,7 @@ task<result<int>> reactor::perform(request what, stop_token stop) {
   }
   detail::ring_operation operation;
   io_uring_sqe* sqe = _impl->entry();
-  ::io_uring_prep_rw(what.code, sqe, what.fd, what.address, what.length, what.offset);
-  switch (what.code) {
-    case IORING_OP_READ_FIXED:
-    case IORING_OP_WRITE_FIXED:
-      sqe->buf_index = static_cast<std::uint16_t>(what.buffer_index);
-      break;
-    case IORING_OP_POLL_ADD:
-      sqe->poll32_events = what.poll_events;
-      break;
-    case IORING_OP_SYNC_FILE_RANGE:
-      sqe->sync_range_flags = what.flags;
-      break;
-    case IORING_OP_FADVISE:
-      sqe->fadvise_advice = what.flags;
-      break;
-    case IORING_OP_TIMEOUT:
-      // One entry, no completion count: off and flags as io_uring_prep_timeout sets them.
-      sqe->addr = reinterpret_cast<std::uint64_t>(&what.deadline);
-      sqe->len = 1;
-      sqe->off = 0;
-      sqe->timeout_flags = IORING_TIMEOUT_ABS;
-      break;
-    case IORING_OP_FSYNC:
-      sqe->fsync_flags = IORING_FSYNC_DATASYNC;
-      break;
-    default:
-      break;
-  }
+  std::memcpy(sqe, what.bytes.data(), what.bytes.size());
   ::io_uring_sqe_set_data(sqe, &operation);
   operation.submitted = true;
   operation.aside = what.aside;
@@ -369,7 +295,41 @@ result<void> as_nothing(result<int> outcome, const char* what) {
   return ok();
 }
 
+unsigned length_of(std::span<const std::byte> bytes) {
+  return static_cast<unsigned>(bytes.size());
+}
+
+// A file without a position to keep, like a pipe, is read and written at "its own".
+constexpr std::uint64_t own_position = static_cast<std::uint64_t>(-1);
+
 }  // namespace
+
+task<result<int>> reactor::perform_when_ready(request what, unsigned events, stop_token stop) {
+  const int fd = what.fd();
+  for (;;) {
+    auto outcome = co_await perform(what, stop);
+    if (outcome && *outcome == -EAGAIN) {
+      auto ready = co_await poll_once(fd, events, what.aside, stop);
+      if (!ready) {
+        co_return std::move(ready.error());
+      }
+      continue;
+    }
+    if (outcome && *outcome == -EINTR) {
+      continue;
+    }
+    co_return outcome;
+  }
+}
+
+task<result<std::size_t>> reactor::read_pipe(int fd, std::span<std::byte> into, bool aside,
+                                             stop_token stop) {
+  request what(aside);
+  into = limited(into);
+  ::io_uring_prep_read(what.entry(), fd, into.data(), length_of(into), own_position);
+  auto outcome = co_await perform_when_ready(what, POLLIN, stop);
+  co_return as_count(std::move(outcome), "read");
+}
 
 task<result<std::size_t>> reactor::read(int fd, std::span<std::byte> into, stop_token stop) {
   return read_pipe(fd, into, false, std::move(stop));
@@ -379,61 +339,21 @@ task<result<std::size_t>> reactor::read_aside(int fd, std::span<std::byte> into,
   return read_pipe(fd, into, true, std::move(stop));
 }
 
-task<result<std::size_t>> reactor::read_pipe(int fd, std::span<std::byte> into, bool aside,
-                                             stop_token stop) {
-  into = limited(into);
-  for (;;) {
-    request what(IORING_OP_READ, fd);
-    what.address = into.data();
-    what.length = static_cast<unsigned>(into.size());
-    what.offset = static_cast<std::uint64_t>(-1);  // the file's own position
-    what.aside = aside;
-    auto outcome = co_await perform(what, stop);
-    if (outcome && *outcome == -EAGAIN) {
-      auto ready = co_await poll_once(fd, POLLIN, aside, stop);
-      if (!ready) {
-        co_return std::move(ready.error());
-      }
-      continue;
-    }
-    if (outcome && *outcome == -EINTR) {
-      continue;
-    }
-    co_return as_count(std::move(outcome), "read");
-  }
-}
-
 task<result<std::size_t>> reactor::read_fixed(int fd, std::span<std::byte> into,
                                               unsigned buffer_index, stop_token stop) {
+  request what;
   into = limited(into);
-  for (;;) {
-    request what(IORING_OP_READ_FIXED, fd);
-    what.address = into.data();
-    what.length = static_cast<unsigned>(into.size());
-    what.offset = static_cast<std::uint64_t>(-1);
-    what.buffer_index = buffer_index;
-    auto outcome = co_await perform(what, stop);
-    if (outcome && *outcome == -EAGAIN) {
-      auto ready = co_await poll(fd, POLLIN, stop);
-      if (!ready) {
-        co_return std::move(ready.error());
-      }
-      continue;
-    }
-    if (outcome && *outcome == -EINTR) {
-      continue;
-    }
-    co_return as_count(std::move(outcome), "read");
-  }
+  ::io_uring_prep_read_fixed(what.entry(), fd, into.data(), length_of(into), own_position,
+                             static_cast<int>(buffer_index));
+  auto outcome = co_await perform_when_ready(what, POLLIN, stop);
+  co_return as_count(std::move(outcome), "read");
 }
 
 task<result<std::size_t>> reactor::read_at(int fd, std::span<std::byte> into, std::uint64_t offset,
                                            stop_token stop) {
+  request what;
   into = limited(into);
-  request what(IORING_OP_READ, fd);
-  what.address = into.data();
-  what.length = static_cast<unsigned>(into.size());
-  what.offset = offset;
+  ::io_uring_prep_read(what.entry(), fd, into.data(), length_of(into), offset);
   auto outcome = co_await perform(what, stop);
   co_return as_count(std::move(outcome), "read");
 }
@@ -441,45 +361,27 @@ task<result<std::size_t>> reactor::read_at(int fd, std::span<std::byte> into, st
 task<result<std::size_t>> reactor::read_fixed_at(int fd, std::span<std::byte> into,
                                                  unsigned buffer_index, std::uint64_t offset,
                                                  stop_token stop) {
+  request what;
   into = limited(into);
-  request what(IORING_OP_READ_FIXED, fd);
-  what.address = into.data();
-  what.length = static_cast<unsigned>(into.size());
-  what.offset = offset;
-  what.buffer_index = buffer_index;
+  ::io_uring_prep_read_fixed(what.entry(), fd, into.data(), length_of(into), offset,
+                             static_cast<int>(buffer_index));
   auto outcome = co_await perform(what, stop);
   co_return as_count(std::move(outcome), "read");
 }
 
 task<result<std::size_t>> reactor::write(int fd, std::span<const std::byte> from, stop_token stop) {
+  request what;
   from = limited(from);
-  for (;;) {
-    request what(IORING_OP_WRITE, fd);
-    what.address = const_cast<std::byte*>(from.data());
-    what.length = static_cast<unsigned>(from.size());
-    what.offset = static_cast<std::uint64_t>(-1);
-    auto outcome = co_await perform(what, stop);
-    if (outcome && *outcome == -EAGAIN) {
-      auto ready = co_await poll(fd, POLLOUT, stop);
-      if (!ready) {
-        co_return std::move(ready.error());
-      }
-      continue;
-    }
-    if (outcome && *outcome == -EINTR) {
-      continue;
-    }
-    co_return as_count(std::move(outcome), "write");
-  }
+  ::io_uring_prep_write(what.entry(), fd, from.data(), length_of(from), own_position);
+  auto outcome = co_await perform_when_ready(what, POLLOUT, stop);
+  co_return as_count(std::move(outcome), "write");
 }
 
 task<result<std::size_t>> reactor::write_at(int fd, std::span<const std::byte> from,
                                             std::uint64_t offset, stop_token stop) {
+  request what;
   from = limited(from);
-  request what(IORING_OP_WRITE, fd);
-  what.address = const_cast<std::byte*>(from.data());
-  what.length = static_cast<unsigned>(from.size());
-  what.offset = offset;
+  ::io_uring_prep_write(what.entry(), fd, from.data(), length_of(from), offset);
   auto outcome = co_await perform(what, stop);
   co_return as_count(std::move(outcome), "write");
 }
@@ -487,42 +389,36 @@ task<result<std::size_t>> reactor::write_at(int fd, std::span<const std::byte> f
 task<result<std::size_t>> reactor::write_fixed_at(int fd, std::span<const std::byte> from,
                                                   unsigned buffer_index, std::uint64_t offset,
                                                   stop_token stop) {
+  request what;
   from = limited(from);
-  request what(IORING_OP_WRITE_FIXED, fd);
-  what.address = const_cast<std::byte*>(from.data());
-  what.length = static_cast<unsigned>(from.size());
-  what.offset = offset;
-  what.buffer_index = buffer_index;
+  ::io_uring_prep_write_fixed(what.entry(), fd, from.data(), length_of(from), offset,
+                              static_cast<int>(buffer_index));
   auto outcome = co_await perform(what, stop);
   co_return as_count(std::move(outcome), "write");
 }
 
 task<result<void>> reactor::allocate(int fd, std::uint64_t offset, std::uint64_t length,
                                      stop_token stop) {
-  // The length travels where others have their address: io_uring_prep_fallocate does the same.
-  request what(IORING_OP_FALLOCATE, fd);
-  what.address = reinterpret_cast<void*>(length);
-  what.offset = offset;
+  request what;
+  ::io_uring_prep_fallocate(what.entry(), fd, 0, offset, length);
   auto outcome = co_await perform(what, stop);
   co_return as_nothing(std::move(outcome), "fallocate");
 }
 
 task<result<void>> reactor::write_back(int fd, std::uint64_t offset, std::uint32_t length,
                                        stop_token stop) {
-  request what(IORING_OP_SYNC_FILE_RANGE, fd);
-  what.length = length;
-  what.offset = offset;
-  what.flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  request what;
+  ::io_uring_prep_sync_file_range(
+      what.entry(), fd, length, offset,
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
   auto outcome = co_await perform(what, stop);
   co_return as_nothing(std::move(outcome), "sync_file_range");
 }
 
 task<result<void>> reactor::drop_cached(int fd, std::uint64_t offset, std::uint32_t length,
                                         stop_token stop) {
-  request what(IORING_OP_FADVISE, fd);
-  what.length = length;
-  what.offset = offset;
-  what.flags = POSIX_FADV_DONTNEED;
+  request what;
+  ::io_uring_prep_fadvise(what.entry(), fd, offset, length, POSIX_FADV_DONTNEED);
   auto outcome = co_await perform(what, stop);
   co_return as_nothing(std::move(outcome), "posix_fadvise");
 }
@@ -539,14 +435,10 @@ task<result<void>> reactor::write_all(int fd, std::span<const std::byte> from, s
 }
 
 task<result<void>> reactor::sync_data(int fd) {
-  auto outcome = co_await perform(request(IORING_OP_FSYNC, fd), {});
-  if (!outcome) {
-    co_return std::move(outcome.error());
-  }
-  if (*outcome < 0) {
-    co_return system_error(-*outcome, "fdatasync");
-  }
-  co_return ok();
+  request what;
+  ::io_uring_prep_fsync(what.entry(), fd, IORING_FSYNC_DATASYNC);
+  auto outcome = co_await perform(what, {});
+  co_return as_nothing(std::move(outcome), "fdatasync");
 }
 
 task<result<unsigned>> reactor::poll(int fd, unsigned events, stop_token stop) {
@@ -554,9 +446,8 @@ task<result<unsigned>> reactor::poll(int fd, unsigned events, stop_token stop) {
 }
 
 task<result<unsigned>> reactor::poll_once(int fd, unsigned events, bool aside, stop_token stop) {
-  request what(IORING_OP_POLL_ADD, fd);
-  what.aside = aside;
-  what.poll_events = events;
+  request what(aside);
+  ::io_uring_prep_poll_add(what.entry(), fd, events);
   auto outcome = co_await perform(what, stop);
   if (!outcome) {
     co_return std::move(outcome.error());
@@ -578,10 +469,11 @@ task<result<void>> reactor::sleep(std::chrono::steady_clock::time_point when, bo
   const auto since_boot =
       std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count();
   const auto nanoseconds = std::max<std::int64_t>(since_boot, 0);
-  request what(IORING_OP_TIMEOUT, -1);
-  what.aside = aside;
-  what.deadline.tv_sec = nanoseconds / 1'000'000'000;
-  what.deadline.tv_nsec = nanoseconds % 1'000'000'000;
+  __kernel_timespec deadline{};
+  deadline.tv_sec = nanoseconds / 1'000'000'000;
+  deadline.tv_nsec = nanoseconds % 1'000'000'000;
+  request what(aside);
+  ::io_uring_prep_timeout(what.entry(), &deadline, 0, IORING_TIMEOUT_ABS);
   auto outcome = co_await perform(what, stop);
   if (!outcome) {
     co_return std::move(outcome.error());

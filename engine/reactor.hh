@@ -154,6 +154,9 @@ class reactor {
 
   explicit reactor(std::unique_ptr<impl> ring);
   task<result<int>> perform(request what, stop_token stop);
+  // The same for a file that may have been set to O_NONBLOCK: waits for `events` where it answers
+  // EAGAIN.
+  task<result<int>> perform_when_ready(request what, unsigned events, stop_token stop);
   task<result<std::size_t>> read_pipe(int fd, std::span<std::byte> into, bool aside,
                                       stop_token stop);
   task<result<unsigned>> poll_once(int fd, unsigned events, bool aside, stop_token stop);
