@@ -3,7 +3,7 @@
 #include "app/store/second_look.hh"
 #include "app/survey/kept_copies.hh"
 #include "app/survey/receive_refusal.hh"
-#include "engine/async_scope.hh"
+#include "engine/for_each_at_most.hh"
 #include "planner/keys.hh"
 
 #include <unistd.h>
@@ -284,16 +284,12 @@ task<result<subvolume_view>> observer::observe(subvolume_config which) {
   co_return std::move(view);
 }
 
-task<void> observer::observe_into(observed& one, engine::semaphore& turns) {
-  auto acquiring = turns.acquire(_with.stop);
-  auto turn = co_await std::move(acquiring);
-  if (!turn) {
-    one.view = std::move(turn.error());
-    co_return;
-  }
+// Its failure is that subvolume's alone.
+task<result<void>> observer::observe_into(observed& one) {
   auto observing = observe(one.which);
   one.view = co_await std::move(observing);
   one.when = std::chrono::steady_clock::now();
+  co_return engine::ok();
 }
 
 task<std::vector<observed>> observer::observe_all(std::vector<subvolume_config> all) {
@@ -302,13 +298,11 @@ task<std::vector<observed>> observer::observe_all(std::vector<subvolume_config> 
   for (subvolume_config& one : all) {
     seen.push_back(observed{std::move(one), engine::cancelled_error(), {}});
   }
-  engine::semaphore turns(_with.loop, observed_at_once, "a turn to look at a subvolume");
-  engine::async_scope scope(_with.loop);
-  for (observed& one : seen) {
-    scope.spawn(observe_into(one, turns));
-  }
-  auto joining = scope.join();
-  co_await std::move(joining);
+  auto observing = engine::for_each_at_most(
+      _with.loop, observed_at_once, seen.size(),
+      [this, &seen](std::size_t index) { return observe_into(seen[index]); }, _with.stop);
+  // Where it was stopped, the views say so.
+  (void)co_await std::move(observing);
   co_return seen;
 }
 

@@ -8,7 +8,6 @@
 #include "app/store/services.hh"
 #include "btrfs/identity.hh"
 #include "btrfs/snapshot_manager.hh"
-#include "engine/semaphore.hh"
 #include "planner/plan.hh"
 
 #include <chrono>
@@ -76,7 +75,7 @@ class observer {
   engine::task<std::vector<observed>> observe_all(std::vector<subvolume_config> all);
 
  private:
-  engine::task<void> observe_into(observed& one, engine::semaphore& turns);
+  engine::task<engine::result<void>> observe_into(observed& one);
   engine::task<engine::result<void>> observe_bucket(subvolume_view& view);
   void observe_parent(subvolume_view& view) const;
   [[nodiscard]] std::vector<planner::date_witness> witnesses_of(const subvolume_view& view,

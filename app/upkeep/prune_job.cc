@@ -12,9 +12,8 @@
 #include "app/survey/unfinished.hh"
 #include "app/text/output.hh"
 #include "engine/assert.hh"
-#include "engine/async_scope.hh"
+#include "engine/for_each_at_most.hh"
 #include "engine/offload.hh"
-#include "engine/semaphore.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
 
@@ -349,38 +348,11 @@ task<result<void>> subvolume_pruner::delete_group(group one) {
   co_return co_await std::move(deleting);
 }
 
-// The part of one deletion in several; a value each, joined before delete_chunks() returns.
-task<void> subvolume_pruner::delete_into(planner::removal one, engine::permit turn,
-                                         std::optional<error>& failure) {
-  auto deleting = delete_one(std::move(one));
-  auto deleted = co_await std::move(deleting);
-  if (!deleted && !failure) {
-    failure = std::move(deleted.error());
-  }
-  turn.release();
-}
-
 task<result<void>> subvolume_pruner::delete_chunks(std::vector<planner::removal> chunks) {
-  std::optional<error> failure;
-  engine::semaphore turns(_with.loop, deletions_at_once, "a turn to delete");
-  engine::async_scope scope(_with.loop);
-  for (planner::removal& one : chunks) {
-    auto waiting = turns.acquire(_with.stop);
-    auto turn = co_await std::move(waiting);
-    if (!turn && !failure) {
-      failure = std::move(turn.error());
-    }
-    if (failure) {
-      break;
-    }
-    scope.spawn(delete_into(std::move(one), std::move(*turn), failure));
-  }
-  auto joining = scope.join();
-  co_await std::move(joining);
-  if (failure) {
-    co_return std::move(*failure);
-  }
-  co_return engine::ok();
+  auto deleting = engine::for_each_at_most(
+      _with.loop, deletions_at_once, chunks.size(),
+      [this, &chunks](std::size_t index) { return delete_one(chunks[index]); }, _with.stop);
+  co_return co_await std::move(deleting);
 }
 
 bool subvolume_pruner::note_refusal(const std::string& key, const error& failure) {

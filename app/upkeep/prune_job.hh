@@ -26,7 +26,6 @@
 #include "app/records/verify_record.hh"
 #include "app/store/services.hh"
 #include "app/upkeep/prune_report.hh"
-#include "engine/semaphore.hh"
 #include "planner/prune.hh"
 #include "s3/object_store.hh"
 
@@ -77,8 +76,6 @@ class subvolume_pruner {
   engine::task<engine::result<void>> delete_all();
   engine::task<engine::result<void>> delete_group(group one);
   engine::task<engine::result<void>> delete_chunks(std::vector<planner::removal> chunks);
-  engine::task<void> delete_into(planner::removal one, engine::permit turn,
-                                 std::optional<engine::error>& failure);
   engine::task<engine::result<bool>> delete_one(planner::removal one);
   engine::task<engine::result<void>> abort_uploads();
   bool note_refusal(const std::string& key, const engine::error& failure);

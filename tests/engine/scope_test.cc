@@ -1,6 +1,7 @@
 #include "engine/async_scope.hh"
 #include "engine/channel.hh"
 #include "engine/event.hh"
+#include "engine/for_each_at_most.hh"
 #include "engine/semaphore.hh"
 
 #include "tests/engine/support.hh"
@@ -112,6 +113,45 @@ task<void> set_for_three(reactor& loop, int& resumed) {
   co_await scope.join();
 }
 
+// What each of many does: `fails` is the one that fails, `stops` the one that asks all to stop.
+struct many {
+  explicit many(reactor& with) : loop(with) {}
+  reactor& loop;
+  std::vector<std::size_t> begun;
+  std::size_t ended = 0;
+  std::size_t under_way = 0;
+  std::size_t most = 0;
+  std::size_t fails = 1000;
+  std::size_t stops = 1000;
+  stop_source stop;
+};
+
+task<result<void>> do_one(many& all, std::size_t index, int yields) {
+  all.begun.push_back(index);
+  all.most = std::max(all.most, ++all.under_way);
+  for (int i = 0; i < yields; ++i) {
+    co_await all.loop.yield();
+  }
+  --all.under_way;
+  ++all.ended;
+  if (index == all.stops) {
+    all.stop.request_stop();
+  }
+  if (index == all.fails) {
+    error failure;
+    failure.message = "number " + std::to_string(index);
+    co_return failure;
+  }
+  co_return ok();
+}
+
+result<void> do_many(many& all, std::size_t at_once, std::size_t count) {
+  return all.loop.run(for_each_at_most(
+      all.loop, at_once, count,
+      [&all](std::size_t index) { return do_one(all, index, static_cast<int>(index % 3)); },
+      all.stop.token()));
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(scope_suite)
@@ -173,6 +213,46 @@ BOOST_AUTO_TEST_CASE(an_event_resumes_everyone_who_waits) {
   int resumed = 0;
   loop->run(set_for_three(*loop, resumed));
   BOOST_TEST(resumed == 3);
+}
+
+BOOST_AUTO_TEST_CASE(many_are_done_in_order_and_a_few_at_a_time) {
+  for (const std::size_t at_once : {1U, 2U, 3U, 7U, 100U}) {
+    for (const std::size_t count : {0U, 1U, 2U, 10U}) {
+      const auto loop = make_reactor();
+      many all(*loop);
+      BOOST_TEST(do_many(all, at_once, count).has_value());
+      BOOST_TEST(all.ended == count);
+      BOOST_TEST(all.most <= std::min(at_once, count));
+      BOOST_TEST(std::is_sorted(all.begun.begin(), all.begun.end()));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(after_a_failure_no_more_is_begun_and_what_has_begun_ends) {
+  const auto loop = make_reactor();
+  many all(*loop);
+  all.fails = 4;
+  const auto done = do_many(all, 3, 100);
+  BOOST_REQUIRE(!done.has_value());
+  BOOST_TEST(done.error().message == "number 4");
+  BOOST_TEST(all.under_way == 0U);
+  BOOST_TEST(all.ended == all.begun.size());
+  BOOST_TEST(all.begun.size() < 10U);
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_begins_no_more_and_cancels_unless_all_is_done) {
+  const auto loop = make_reactor();
+  many all(*loop);
+  all.stops = 4;
+  const auto done = do_many(all, 2, 100);
+  BOOST_REQUIRE(!done.has_value());
+  BOOST_TEST((done.error().what_now == disposition::cancelled));
+  BOOST_TEST(all.ended == all.begun.size());
+  BOOST_TEST(all.begun.size() < 10U);
+  many last(*loop);
+  last.stops = 9;
+  BOOST_TEST(do_many(last, 1, 10).has_value());
+  BOOST_TEST(last.ended == 10U);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
