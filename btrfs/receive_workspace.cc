@@ -1,27 +1,18 @@
 #include "btrfs/receive_workspace.hh"
 
+#include "btrfs/private_place.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "engine/files.hh"
-#include "engine/told_command.hh"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <filesystem>
-#include <memory>
-#include <sstream>
-#include <string_view>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -35,111 +26,10 @@ using engine::result;
 using engine::system_error;
 using engine::unique_fd;
 
-constexpr char records_name[] = "links";
-constexpr char records_new_name[] = "links.new";
-constexpr char records_version[] = "btrfs_to_s3 links 1";
-// A record has some 200 bytes, and a chain a few dozen links.
-constexpr off_t records_bytes_max = 16 << 20;
 constexpr char receiving_name[] = "received";
 constexpr char stand_in_name[] = ".parent";
 // How long a receiver whose restore was killed may take to notice: its input has ended by then.
 constexpr std::chrono::milliseconds receiver_grace{2'000};
-
-error refusal(std::string message, std::string remedy) {
-  error failure;
-  failure.why = engine::reason::configuration;
-  failure.message = std::move(message);
-  failure.remedy = std::move(remedy);
-  return failure;
-}
-
-std::string private_name(const std::string& name) {
-  return ".btrfs_to_s3." + name;
-}
-
-// Where a restore to that target receives.
-std::string private_path(const target_report& target) {
-  return (target.parent == "/" ? "" : target.parent) + "/" + private_name(target.name);
-}
-
-// What has the private directory's name and was made by somebody else.
-error planted(const target_report& target, const std::string& what) {
-  return refusal(
-      private_path(target) + " is no directory that an interrupted restore left: " + what,
-      "others can write to " + target.parent +
-          ": look at what they put there and remove it, or name a target in a directory "
-          "that only root can write to");
-}
-
-// Refused unless it is ours and nobody else can look or write into it.
-result<void> check_ours(int place, const target_report& target) {
-  struct stat entry{};
-  if (::fstat(place, &entry) != 0) {
-    return system_error(errno, private_path(target));
-  }
-  if (entry.st_uid != ::geteuid()) {
-    return planted(target, "it belongs to user " + std::to_string(entry.st_uid));
-  }
-  if ((entry.st_mode & 077) != 0) {
-    std::ostringstream mode;
-    mode << std::oct << (entry.st_mode & 07777);
-    return planted(target, "it is open to others (mode " + mode.str() + ")");
-  }
-  return engine::ok();
-}
-
-// The private directory, if there is one.
-result<std::optional<unique_fd>> open_place(int parent, const target_report& target) {
-  auto place = open_beneath(parent, private_name(target.name), private_path(target));
-  if (!place) {
-    switch (place.error().status) {
-      case ENOENT:
-        return std::nullopt;
-      case ELOOP:
-        return planted(target, "it is a symbolic link");
-      case ENOTDIR:
-        return planted(target, "it is no directory");
-      case EXDEV:
-        return planted(target, "something is mounted there");
-      default:
-        return std::move(place.error());
-    }
-  }
-  if (auto ours = check_ours(place->get(), target); !ours) {
-    return std::move(ours.error());
-  }
-  return std::move(*place);
-}
-
-// Whether `name` in that directory is what is open as `fd`.
-bool has_entry(int directory, const std::string& name, int fd) {
-  struct stat there{};
-  struct stat here{};
-  return ::fstatat(directory, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-         ::fstat(fd, &here) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino;
-}
-
-result<std::vector<std::string>> entries_of(int directory, const std::string& shown) {
-  const int again = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, int (*)(DIR*)> reading(again < 0 ? nullptr : ::fdopendir(again),
-                                                    &::closedir);
-  if (!reading) {
-    return system_error(errno, shown);
-  }
-  std::vector<std::string> names;
-  errno = 0;
-  for (; const dirent* entry = ::readdir(reading.get()); errno = 0) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") {
-      names.push_back(name);
-    }
-  }
-  if (errno != 0) {
-    return system_error(errno, shown);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 // Two random halves make a UUID of version 4.
 result<uuid> random_uuid() {
@@ -172,155 +62,6 @@ bool lock_within(int fd, std::chrono::milliseconds limit) {
   }
 }
 
-struct loaded_records {
-  std::vector<link_record> there;           // of links that are there
-  std::optional<link_record> last_written;  // the file's last record, there or not any more
-};
-
-error no_records(const target_report& target) {
-  return refusal(private_path(target) + "/" + records_name + " is not a list of links",
-                 "run the restore again with --discard");
-}
-
-// The file of records; empty when there is none.
-result<std::string> records_text(int place, const target_report& target) {
-  const unique_fd file(
-      ::openat(place, records_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!file.valid()) {
-    if (errno == ENOENT) {
-      return std::string();
-    }
-    return errno == ELOOP ? no_records(target)
-                          : system_error(errno, private_path(target) + "/" + records_name);
-  }
-  struct stat entry{};
-  if (::fstat(file.get(), &entry) != 0) {
-    return system_error(errno, private_path(target) + "/" + records_name);
-  }
-  if (!S_ISREG(entry.st_mode) || entry.st_nlink != 1 || entry.st_uid != ::geteuid() ||
-      entry.st_size > records_bytes_max || entry.st_size == 0) {
-    return no_records(target);
-  }
-  std::string text(static_cast<std::size_t>(entry.st_size), '\0');
-  std::size_t got = 0;
-  while (got < text.size()) {
-    const ssize_t count = ::read(file.get(), text.data() + got, text.size() - got);
-    if (count < 0) {
-      return system_error(errno, private_path(target) + "/" + records_name);
-    }
-    if (count == 0) {
-      return no_records(target);
-    }
-    got += static_cast<std::size_t>(count);
-  }
-  return text;
-}
-
-// "name", where older versions received, or "received/name".
-bool is_place_of_link(std::string_view path) {
-  constexpr std::string_view below = "received/";
-  if (path.starts_with(below)) {
-    path.remove_prefix(below.size());
-  }
-  return !path.empty() && path != "." && path != ".." && path.find('/') == path.npos;
-}
-
-result<loaded_records> read_records(int place, const target_report& target) {
-  loaded_records loaded;
-  auto text = records_text(place, target);
-  if (!text) {
-    return std::move(text.error());
-  }
-  if (text->empty()) {
-    return loaded;
-  }
-  std::istringstream file(*text);
-  std::string line;
-  if (!std::getline(file, line) || line != records_version) {
-    return no_records(target);
-  }
-  // Three lines for each link; written whole or not at all.
-  link_record link;
-  bool there = true;
-  while (std::getline(file, link.manifest_key) && std::getline(file, link.subvolume) &&
-         std::getline(file, link.own_uuid)) {
-    if (!is_place_of_link(link.subvolume)) {
-      return no_records(target);
-    }
-    loaded.last_written = link;
-    const std::string shown = private_path(target) + "/" + link.subvolume;
-    const auto opened = open_beneath(place, link.subvolume, shown);
-    const auto info = opened ? inspect_subvolume(opened->get(), shown)
-                             : result<subvolume_info>(error(opened.error()));
-    // The first that is missing and its successors have to be received again.
-    there = there && info && info->own_uuid.text() == link.own_uuid && info->read_only;
-    if (there) {
-      loaded.there.push_back(link);
-    }
-  }
-  return loaded;
-}
-
-// Replaces the file so that a power cut leaves the old content or the new.
-result<void> write_records(int place, const std::string& text, const std::string& shown) {
-  const std::string path = shown + "/" + records_new_name;
-  if (::unlinkat(place, records_new_name, 0) != 0 && errno != ENOENT) {
-    return system_error(errno, "removing " + path);
-  }
-  const unique_fd file(::openat(place, records_new_name,
-                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file.valid()) {
-    return system_error(errno, path);
-  }
-  std::size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t count = ::write(file.get(), text.data() + written, text.size() - written);
-    if (count < 0) {
-      return system_error(errno, "writing " + path);
-    }
-    written += static_cast<std::size_t>(count);
-  }
-  if (::fsync(file.get()) != 0) {
-    return system_error(errno, "fsync of " + path);
-  }
-  if (::renameat(place, records_new_name, place, records_name) != 0) {
-    return system_error(errno, "renaming " + path);
-  }
-  if (::fsync(place) != 0) {
-    return system_error(errno, "fsync of " + shown);
-  }
-  return engine::ok();
-}
-
-// `parent`, or, where that is missing, the directory that exists and leads there. Empty where it
-// cannot be made unseen: something else has its name, or a user who is not root may write to that
-// directory, and choose where what is made comes to lie.
-std::string place_above(const std::string& parent) {
-  struct stat entry{};
-  if (::stat(parent.c_str(), &entry) == 0) {
-    return S_ISDIR(entry.st_mode) ? parent : "";
-  }
-  std::filesystem::path at(parent);
-  while (::lstat(at.c_str(), &entry) != 0 && errno == ENOENT && at.has_relative_path()) {
-    at = at.parent_path();
-  }
-  const bool ours = ::lstat(at.c_str(), &entry) == 0 && S_ISDIR(entry.st_mode) &&
-                    entry.st_uid == ::geteuid() && (entry.st_mode & (S_IWGRP | S_IWOTH)) == 0;
-  return ours ? at.string() : "";
-}
-
-result<void> make_parent(const target_report& target) {
-  if (target.above.empty() || target.above == target.parent) {
-    return engine::ok();
-  }
-  std::error_code code;
-  std::filesystem::create_directories(target.parent, code);
-  if (code) {
-    return system_error(code.value(), "making the target's parent directory " + target.parent);
-  }
-  return engine::ok();
-}
-
 // Whether the target in `parent` was made of what that record is of.
 bool is_published(int parent, const target_report& target,
                   const std::optional<link_record>& record) {
@@ -337,77 +78,6 @@ bool is_published(int parent, const target_report& target,
 }
 
 }  // namespace
-
-std::string target_report::path() const {
-  return (parent == "/" ? "" : parent) + "/" + name;
-}
-
-error target_exists(const target_report& target) {
-  return refusal("target " + target.path() + " exists already",
-                 "name one that does not exist; nothing is ever restored over existing data");
-}
-
-result<void> check_mounted_writable(const std::string& path, const std::string& what) {
-  struct statvfs mount{};
-  if (::statvfs(path.c_str(), &mount) != 0) {
-    return system_error(errno, path);
-  }
-  if ((mount.f_flag & ST_RDONLY) != 0) {
-    return refusal(what + " is mounted read-only",
-                   "mount it writable (mount -o remount,rw) if that is what you want, or name "
-                   "another place");
-  }
-  return engine::ok();
-}
-
-result<target_report> check_target(const std::string& target) {
-  std::string path = target;
-  while (path.size() > 1 && path.ends_with('/')) {
-    path.pop_back();
-  }
-  if (!path.starts_with('/')) {
-    return refusal("target \"" + target + "\" is not an absolute path", "begin it with /");
-  }
-  struct stat entry{};
-  const std::size_t slash = path.rfind('/');
-  target_report report;
-  report.parent = slash == 0 ? "/" : path.substr(0, slash);
-  report.name = path.substr(slash + 1);
-  if (report.name.empty() || report.name == "." || report.name == "..") {
-    return refusal("target \"" + target + "\" names no new directory",
-                   "name one that does not exist yet");
-  }
-  report.exists = ::lstat(path.c_str(), &entry) == 0;
-  report.interrupted = ::lstat(private_path(report).c_str(), &entry) == 0;
-  if (report.exists) {
-    const auto there = inspect_subvolume(path);
-    report.may_be_finished = there && may_be_marked(*there);
-  }
-  if (report.exists && !report.interrupted && !report.may_be_finished) {
-    return target_exists(report);
-  }
-  report.above = place_above(report.parent);
-  if (report.above.empty()) {
-    return refusal("the target's parent directory " + report.parent + " does not exist",
-                   "create it first: mkdir -p " + engine::shell_word(report.parent));
-  }
-  struct statfs info{};
-  if (::statfs(report.above.c_str(), &info) != 0) {
-    return system_error(errno, report.above);
-  }
-  if (static_cast<unsigned long>(info.f_type) != BTRFS_SUPER_MAGIC) {
-    return refusal("the target's parent directory " + report.parent + " is not on Btrfs",
-                   "`btrfs receive` needs a Btrfs filesystem: make one (mkfs.btrfs) and mount it");
-  }
-  if (auto writable =
-          check_mounted_writable(report.above, "the target's parent directory " + report.parent);
-      !writable) {
-    return std::move(writable.error());
-  }
-  report.available_bytes =
-      static_cast<std::uint64_t>(info.f_bavail) * static_cast<std::uint64_t>(info.f_bsize);
-  return report;
-}
 
 result<earlier_work> find_earlier_work(const target_report& target) {
   earlier_work found;
@@ -445,7 +115,7 @@ result<void> receive_workspace::find_place() {
     _place = std::move(**there);
     return engine::ok();
   }
-  const std::string name = private_name(_target.name);
+  const std::string name = _target.private_name();
   if (auto made = create_subvolume(_parent.get(), name, shown_path()); !made) {
     if (made.error().status == EROFS) {
       made.error().remedy =
@@ -485,7 +155,7 @@ result<void> receive_workspace::lock() {
   // noticed the end of its input, and must not write beside its successor.
   const bool locked = lock_within(_place.get(), receiver_grace);
   // One that has just finished takes the directory away.
-  if (locked && has_entry(_parent.get(), private_name(_target.name), _place.get())) {
+  if (locked && has_entry(_parent.get(), _target.private_name(), _place.get())) {
     return engine::ok();
   }
   error failure =
@@ -551,7 +221,8 @@ result<void> receive_workspace::open_receiving(bool make) {
     return std::move(there.error());
   }
   if (!is_subvolume(there->get())) {
-    return refusal(shown + " is no subvolume", "remove it, and run the restore again");
+    return engine::configuration_error(shown + " is no subvolume",
+                                       "remove it, and run the restore again");
   }
   _receiving = std::move(*there);
   return engine::ok();
@@ -609,20 +280,11 @@ result<void> receive_workspace::discard() {
     return deleted;
   }
   _last_written.reset();
-  return unlink_records();
-}
-
-result<void> receive_workspace::unlink_records() const {
-  for (const char* name : {records_new_name, records_name}) {
-    if (::unlinkat(_place.get(), name, 0) != 0 && errno != ENOENT) {
-      return system_error(errno, "removing the records of " + shown_path());
-    }
-  }
-  return engine::ok();
+  return remove_records(_place.get(), shown_path());
 }
 
 std::string receive_workspace::shown_path() const {
-  return private_path(_target);
+  return _target.private_path();
 }
 
 // Every subvolume in the private directory but the one in which is received, as paths below it.
@@ -742,16 +404,12 @@ result<void> receive_workspace::record(const link_record& link) {
   if (::syncfs(_place.get()) != 0) {
     return system_error(errno, "syncing the target's filesystem");
   }
-  std::ostringstream text;
-  text << records_version << '\n';
-  for (const link_record& one : _records) {
-    text << one.manifest_key << '\n' << one.subvolume << '\n' << one.own_uuid << '\n';
-  }
-  text << link.manifest_key << '\n' << link.subvolume << '\n' << link.own_uuid << '\n';
-  if (auto written = write_records(_place.get(), text.str(), shown_path()); !written) {
+  std::vector<link_record> all = _records;
+  all.push_back(link);
+  if (auto written = write_records(_place.get(), all, shown_path()); !written) {
     return written;
   }
-  _records.push_back(link);
+  _records = std::move(all);
   _last_written = link;
   if (std::exchange(_stand_in, std::nullopt)) {
     return delete_unrecorded();
@@ -871,10 +529,10 @@ result<void> receive_workspace::remove_place() {
       return deleted;
     }
   }
-  const std::string name = private_name(_target.name);
+  const std::string name = _target.private_name();
   if (!has_entry(_parent.get(), name, _place.get())) {
-    return refusal(shown_path() + " was moved during the restore",
-                   "find and remove it: its records are in the file \"links\"");
+    return engine::configuration_error(shown_path() + " was moved during the restore",
+                                       "find and remove it: its records are in the file \"links\"");
   }
   if (is_subvolume(_place.get())) {
     // With the records in it: until then they tell whose work the target is.
@@ -882,7 +540,7 @@ result<void> receive_workspace::remove_place() {
       return deleted;
     }
   } else {
-    if (auto unlinked = unlink_records(); !unlinked) {
+    if (auto unlinked = remove_records(_place.get(), shown_path()); !unlinked) {
       return unlinked;
     }
     if (::unlinkat(_parent.get(), name.c_str(), AT_REMOVEDIR) != 0) {

@@ -35,47 +35,18 @@
 #pragma once
 
 #include "btrfs/confined_receiver.hh"
+#include "btrfs/link_records.hh"
+#include "btrfs/restore_target.hh"
 #include "btrfs/restored_mark.hh"
 #include "btrfs/subvolume.hh"
 #include "engine/result.hh"
 #include "engine/unique_fd.hh"
 
-#include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace bts3::btrfs {
-
-struct target_report {
-  std::string parent;                 // directory that will hold the target
-  std::string above;                  // the same, or, where it is missing, what it is made in
-  std::string name;                   // the target's own name
-  std::uint64_t available_bytes = 0;  // free on its filesystem, as statfs tells
-  bool exists = false;                // something has the target's name
-  bool interrupted = false;           // the private directory of an earlier restore is there
-  bool may_be_finished = false;       // it looks like what a restore has marked as its own
-  [[nodiscard]] std::string path() const;
-};
-
-// Refuses, with the remedy: a relative path, a missing parent, a parent that is not on Btrfs or is
-// mounted read-only, and a target that exists, unless an interrupted restore to it left its private
-// directory (then the caller has to ask published()) or it may be what a restore has finished (then
-// find_mark()). Changes nothing.
-engine::result<target_report> check_target(const std::string& target);
-// What is said of a target that is there already.
-engine::error target_exists(const target_report& target);
-
-// Refuses, with the remedy, a path on a mount that is read-only; errors call it `what`.
-engine::result<void> check_mounted_writable(const std::string& path, const std::string& what);
-
-// What was received for one link of the chain.
-struct link_record {
-  std::string manifest_key;
-  std::string subvolume;  // its path below the private directory
-  std::string own_uuid;
-};
 
 // What an earlier restore left for a target.
 struct earlier_work {
@@ -153,7 +124,6 @@ class receive_workspace {
   engine::result<void> lock();
   engine::result<void> delete_received(const std::string& path) const;
   engine::result<void> open_receiving(bool make);
-  engine::result<void> unlink_records() const;
   engine::result<void> discard();
   engine::result<void> remove_place();
   [[nodiscard]] std::string shown_path() const;  // of the private directory, as people know it

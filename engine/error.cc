@@ -69,6 +69,14 @@ error thread_error(int err) {
       "pids.max of the container, ulimit -u, or ulimit -s asks for too large stacks");
 }
 
+error configuration_error(std::string message, std::string remedy) {
+  error failure;
+  failure.why = reason::configuration;
+  failure.message = std::move(message);
+  failure.remedy = std::move(remedy);
+  return failure;
+}
+
 error cancelled_error() {
   error failure;
   failure.what_now = disposition::cancelled;

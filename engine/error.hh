@@ -64,4 +64,7 @@ struct error {
 
 [[nodiscard]] error cancelled_error();
 
+// What somebody has to change before it can work: reason `configuration`, not to be tried again.
+[[nodiscard]] error configuration_error(std::string message, std::string remedy);
+
 }  // namespace bts3::engine
