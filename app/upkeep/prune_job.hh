@@ -28,7 +28,7 @@
 #include "app/upkeep/prune_report.hh"
 #include "engine/semaphore.hh"
 #include "planner/prune.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <chrono>
 #include <functional>
