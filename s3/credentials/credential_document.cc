@@ -2,7 +2,7 @@
 
 #include "engine/secret_string.hh"
 #include "engine/wall_time.hh"
-#include "s3/verbs/xml.hh"
+#include "s3/http/one_line.hh"
 
 #include <simdjson.h>
 

@@ -5,7 +5,7 @@
 #include "engine/secret_string.hh"
 #include "engine/stop_after.hh"
 #include "s3/credentials/credential_document.hh"
-#include "s3/verbs/xml.hh"
+#include "s3/http/one_line.hh"
 
 #include <algorithm>
 #include <array>

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <utility>
 
 namespace bts3::s3 {
@@ -119,10 +120,6 @@ result<credentials> checked_keys(credentials found, const key_names& names) {
     }
   }
   return found;
-}
-
-std::string value_of(const environment_lookup& environment, std::string_view name) {
-  return environment(name).value_or("");
 }
 
 error nothing_in(std::string place) {

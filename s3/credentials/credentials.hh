@@ -8,9 +8,9 @@
 
 #include "engine/result.hh"
 #include "engine/secret_string.hh"
+#include "s3/http/environment_lookup.hh"
 
 #include <chrono>
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -45,12 +45,6 @@ void trim_keys(credentials& found);
 // then an error that names it, and quotes nothing. A secret may have blanks, which some stores
 // allow.
 engine::result<credentials> checked_keys(credentials found, const key_names& names);
-
-// Looks up a variable of the environment; nullopt when it is not set.
-using environment_lookup = std::function<std::optional<std::string>(std::string_view)>;
-
-// The variable's value, "" when it is not set; where it is a secret, the caller's to wipe.
-std::string value_of(const environment_lookup& environment, std::string_view name);
 
 // The two errors of everything that looks for credentials, both with reason access.
 //

@@ -1,6 +1,6 @@
 #include "s3/credentials/endpoint.hh"
 
-#include "s3/credentials/sigv4_signer.hh"
+#include "s3/http/percent_encoding.hh"
 
 #include <curl/curl.h>
 

@@ -3,7 +3,7 @@
 
 #include "engine/result.hh"
 #include "s3/credentials/aws_settings.hh"
-#include "s3/verbs/types.hh"
+#include "s3/credentials/bucket_name.hh"
 
 #include <string>
 #include <string_view>

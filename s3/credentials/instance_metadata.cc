@@ -4,7 +4,7 @@
 #include "engine/secret_string.hh"
 #include "s3/credentials/credential_document.hh"
 #include "s3/credentials/endpoint.hh"
-#include "s3/credentials/sigv4_signer.hh"
+#include "s3/http/percent_encoding.hh"
 
 #include <cstddef>
 #include <string>

@@ -4,7 +4,7 @@
 #include "s3/credentials/credential_process.hh"
 #include "s3/credentials/instance_metadata.hh"
 #include "s3/credentials/sts.hh"
-#include "s3/verbs/xml.hh"
+#include "s3/http/one_line.hh"
 
 #include <algorithm>
 #include <charconv>

@@ -3,6 +3,7 @@
 #include "engine/assert.hh"
 #include "engine/secret_string.hh"
 #include "engine/sha256.hh"
+#include "s3/http/percent_encoding.hh"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -89,25 +90,6 @@ canonical_map canonical_headers(const header_list& headers) {
 }
 
 }  // namespace
-
-std::string uri_encode(std::string_view text, bool keep_slash) {
-  static constexpr char digits[] = "0123456789ABCDEF";
-  std::string out;
-  out.reserve(3 * text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '.' || c == '_' || c == '~' || (c == '/' && keep_slash);
-    if (plain) {
-      out += c;
-    } else {
-      out += '%';
-      out += digits[byte >> 4];
-      out += digits[byte & 0xf];
-    }
-  }
-  return out;
-}
 
 std::string canonical_query(query_list query) {
   for (auto& [name, value] : query) {

@@ -18,9 +18,6 @@ namespace bts3::s3 {
 
 using query_list = std::vector<std::pair<std::string, std::string>>;
 
-// Percent-encodes as RFC 3986 and SigV4 want it: everything but A-Z a-z 0-9 - . _ ~, upper-case
-// hexadecimal; '/' stays when `keep_slash`.
-[[nodiscard]] std::string uri_encode(std::string_view text, bool keep_slash);
 // "a=1&b=", sorted and encoded: the form that is both signed and sent.
 [[nodiscard]] std::string canonical_query(query_list query);
 

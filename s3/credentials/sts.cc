@@ -7,7 +7,8 @@
 #include "s3/credentials/sigv4_signer.hh"
 #include "s3/credentials/small_file.hh"
 #include "s3/http/clock_correction.hh"
-#include "s3/verbs/xml.hh"
+#include "s3/http/one_line.hh"
+#include "s3/http/percent_encoding.hh"
 
 #include <pugixml.hpp>
 

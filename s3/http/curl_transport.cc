@@ -4,7 +4,7 @@
 #include "engine/give_up.hh"
 #include "engine/secret_string.hh"
 #include "engine/stop.hh"
-#include "s3/verbs/foreign_answer.hh"
+#include "s3/http/web_page.hh"
 
 #include <curl/curl.h>
 #include <linux/tcp.h>

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "engine/result.hh"
-#include "s3/credentials/credentials.hh"
+#include "s3/http/environment_lookup.hh"
 
 #include <optional>
 #include <string>

@@ -3,7 +3,7 @@
 #include "engine/assert.hh"
 #include "engine/async_scope.hh"
 #include "engine/wall_time.hh"
-#include "s3/verbs/xml.hh"
+#include "s3/http/one_line.hh"
 
 #include <curl/curl.h>
 

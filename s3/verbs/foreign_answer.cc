@@ -1,5 +1,7 @@
 #include "s3/verbs/foreign_answer.hh"
 
+#include "s3/http/one_line.hh"
+#include "s3/http/web_page.hh"
 #include "s3/verbs/xml.hh"
 
 #include <algorithm>
@@ -23,30 +25,6 @@ bool has_store_header(const http_response& answer) {
   });
 }
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-bool starts_with_word(std::string_view text, std::string_view word) {
-  return text.size() >= word.size() &&
-         std::equal(word.begin(), word.end(), text.begin(),
-                    [](char wanted, char c) { return wanted == lower(c); });
-}
-
-std::string_view without_leading_blanks(std::string_view text) {
-  if (text.starts_with("\xef\xbb\xbf")) {
-    text.remove_prefix(3);
-  }
-  const std::size_t first = text.find_first_not_of(" \t\r\n");
-  return first == std::string_view::npos ? std::string_view() : text.substr(first);
-}
-
-bool is_html(const http_response& answer) {
-  const std::string_view body = without_leading_blanks(answer.body);
-  return says_html(answer) || starts_with_word(body, "<!doctype html") ||
-         starts_with_word(body, "<html");
-}
-
 bool has_tag(const http_response& answer) {
   return !answer.header("etag").value_or("").empty();
 }
@@ -59,7 +37,7 @@ bool can_be_success(const http_response& answer, answer_kind kind) {
     case answer_kind::object:
       return has_tag(answer);
     case answer_kind::document:
-      return without_leading_blanks(answer.body).starts_with('<');
+      return body_text(answer).starts_with('<');
     case answer_kind::nothing:
       break;
   }
@@ -162,16 +140,11 @@ std::string description(const http_response& answer) {
   if (const auto type = answer.header("content-type"); type && !type->empty()) {
     text += ", " + one_line(*type, quoted_bytes_max);
   }
-  const std::string said = one_line(without_leading_blanks(answer.body), quoted_bytes_max);
+  const std::string said = one_line(body_text(answer), quoted_bytes_max);
   return said.empty() ? text : text + ": \"" + said + "\"";
 }
 
 }  // namespace
-
-bool says_html(const http_response& answer) {
-  const std::string_view type = answer.header("content-type").value_or("");
-  return starts_with_word(type, "text/html") || starts_with_word(type, "application/xhtml");
-}
 
 std::optional<std::string> foreign_answer(const http_response& answer, std::string_view method,
                                           answer_kind kind) {

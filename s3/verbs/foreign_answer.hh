@@ -34,9 +34,6 @@ enum class answer_kind {
   nothing,   // DELETE and the like
 };
 
-// Of type text/html or the like.
-[[nodiscard]] bool says_html(const http_response& answer);
-
 // Nullopt for what can be the store's; else what answered instead, for a message:
 // "nginx/1.22.1 with 404, text/html: \"<html> <head>\"".
 [[nodiscard]] std::optional<std::string> foreign_answer(const http_response& answer,

@@ -1,6 +1,8 @@
 #include "s3/verbs/s3_client.hh"
 
 #include "engine/assert.hh"
+#include "s3/http/one_line.hh"
+#include "s3/http/percent_encoding.hh"
 #include "s3/verbs/foreign_answer.hh"
 #include "s3/verbs/xml.hh"
 
@@ -160,8 +162,7 @@ bool blames_credentials(const error& failure, const std::string& method, const c
 
 constexpr const char* too_large_remedy =
     "the store, or a proxy before it, takes no body of that size: lower s3.part_size_bytes, or "
-    "raise "
-    "the proxy's limit (client_max_body_size)";
+    "raise the proxy's limit (client_max_body_size)";
 
 // A bare 403 does not say which. Before it stands the right that the request takes.
 constexpr const char* denied_remedy =
@@ -200,10 +201,8 @@ constexpr error_class known_codes[] = {
      "the store does not know this access key: check the credentials and s3.endpoint_url"},
     {"SignatureDoesNotMatch", disposition::fail, reason::access,
      "the secret access key does not belong to the access key, or a proxy changes requests on "
-     "their "
-     "way (a rewritten Host header): check the credentials, and that s3.endpoint_url names the "
-     "host "
-     "that the store sees"},
+     "their way (a rewritten Host header): check the credentials, and that s3.endpoint_url names "
+     "the host that the store sees"},
     {"AccessDenied", disposition::fail, reason::access, denied_remedy},
     {"InvalidObjectState", disposition::fail, reason::not_thawed,
      "the object is archived: thaw it (RestoreObject) first"},

@@ -24,6 +24,7 @@
 
 #include "engine/clock.hh"
 #include "engine/log_sink.hh"
+#include "s3/credentials/bucket_name.hh"
 #include "s3/credentials/credential_provider.hh"
 #include "s3/credentials/endpoint.hh"
 #include "s3/credentials/sigv4_signer.hh"

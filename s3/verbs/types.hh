@@ -1,8 +1,10 @@
-// The nouns of S3, each with a type of its own, so that a key cannot be passed for an upload id.
+// The nouns of S3's verbs, each with a type of its own, so that a key cannot be passed for an
+// upload id.
 #pragma once
 
+#include "s3/http/named_string.hh"
+
 #include <algorithm>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -12,32 +14,13 @@
 
 namespace bts3::s3 {
 
-namespace detail {
-
-// A string that means one thing.
-template <typename Tag>
-class named_string {
- public:
-  named_string() = default;
-  explicit named_string(std::string text) : _text(std::move(text)) {}
-  [[nodiscard]] const std::string& str() const { return _text; }
-  [[nodiscard]] bool empty() const { return _text.empty(); }
-  auto operator<=>(const named_string&) const = default;
-
- private:
-  std::string _text;
-};
-
-}  // namespace detail
-
-using bucket_name = detail::named_string<struct bucket_name_tag>;
 // A whole key, prefix included, not percent-encoded, without a leading slash.
-using object_key = detail::named_string<struct object_key_tag>;
+using object_key = named_string<struct object_key_tag>;
 inline constexpr std::size_t object_key_bytes_max = 1024;
-using upload_id = detail::named_string<struct upload_id_tag>;
+using upload_id = named_string<struct upload_id_tag>;
 // As the API spells it: STANDARD, STANDARD_IA, GLACIER_IR, GLACIER, DEEP_ARCHIVE, ... Empty: the
 // store did not say, which on AWS means STANDARD.
-using storage_class = detail::named_string<struct storage_class_tag>;
+using storage_class = named_string<struct storage_class_tag>;
 
 // An entity tag, kept without its quotes.
 class etag {

@@ -1,7 +1,7 @@
 #include "s3/verbs/xml.hh"
 
 #include "engine/crc32.hh"
-#include "engine/plain_text.hh"
+#include "s3/http/one_line.hh"
 
 #include <openssl/evp.h>
 #include <pugixml.hpp>
@@ -157,20 +157,6 @@ error_document error_of(const pugi::xml_node& root) {
 }
 
 }  // namespace
-
-std::string one_line(std::string_view text, std::size_t bytes_max) {
-  const bool cut = text.size() > bytes_max;
-  std::string line(text.substr(0, bytes_max));
-  while (cut && !line.empty() && (static_cast<unsigned char>(line.back()) & 0xc0) == 0x80) {
-    line.pop_back();  // no half a character at the end
-  }
-  if (cut && !line.empty() && static_cast<unsigned char>(line.back()) >= 0x80) {
-    line.pop_back();
-  }
-  std::replace_if(
-      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
-  return engine::printable(line) + (cut ? "..." : "");
-}
 
 std::optional<error_document> parse_error(std::string_view xml) {
   pugi::xml_document document;

@@ -32,11 +32,6 @@ inline constexpr std::size_t token_bytes_max = 8192;
 // Of an object's size, 1 PiB: twenty times what S3 stores.
 inline constexpr std::uint64_t object_bytes_max = std::uint64_t{1} << 50;
 
-// The text's beginning as it may stand in a message: blanks for control characters, and what else
-// a terminal must not see spelled out.
-inline constexpr std::size_t message_bytes_max = 1024;
-std::string one_line(std::string_view text, std::size_t bytes_max = message_bytes_max);
-
 // <Error>: what the store says went wrong.
 struct error_document {
   std::string code;

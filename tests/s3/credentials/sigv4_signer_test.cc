@@ -1,4 +1,5 @@
 #include "s3/credentials/sigv4_signer.hh"
+#include "s3/http/percent_encoding.hh"
 
 #include <boost/test/unit_test.hpp>
 #include <simdjson.h>
