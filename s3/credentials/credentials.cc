@@ -2,6 +2,7 @@
 
 #include "s3/credentials/host_credentials.hh"
 #include "s3/credentials/small_file.hh"
+#include "s3/http/ascii_text.hh"
 
 #include <algorithm>
 #include <cstddef>
@@ -14,15 +15,6 @@ namespace {
 
 using engine::error;
 using engine::result;
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view blanks = " \t\r\n";
-  const std::size_t first = text.find_first_not_of(blanks);
-  if (first == std::string_view::npos) {
-    return {};
-  }
-  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
-}
 
 // A control character, or what is as little part of a word.
 bool has_any_below(std::string_view text, unsigned char lowest) {

@@ -4,6 +4,7 @@
 #include "engine/secret_string.hh"
 #include "s3/credentials/credential_document.hh"
 #include "s3/credentials/endpoint.hh"
+#include "s3/http/ascii_text.hh"
 #include "s3/http/percent_encoding.hh"
 
 #include <cstddef>
@@ -31,11 +32,7 @@ constexpr std::chrono::seconds deadline{10};
 constexpr std::size_t answer_bytes_max = 64 * 1024;
 
 bool is(const std::string& value, std::string_view wanted) {
-  std::string lower = value;
-  for (char& letter : lower) {
-    letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
-  }
-  return lower == wanted;
+  return lower_case(value) == wanted;
 }
 
 result<std::string> address(const environment_lookup& environment) {

@@ -3,6 +3,7 @@
 #include "engine/assert.hh"
 #include "engine/secret_string.hh"
 #include "engine/sha256.hh"
+#include "s3/http/ascii_text.hh"
 #include "s3/http/percent_encoding.hh"
 
 #include <openssl/evp.h>
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <ctime>
 #include <map>
 #include <span>
@@ -18,13 +18,6 @@
 namespace bts3::s3 {
 
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
-}
 
 // Leading and trailing blanks go, runs of blanks inside become one.
 std::string folded(std::string_view value) {
@@ -80,7 +73,7 @@ using canonical_map = std::map<std::string, std::string>;
 canonical_map canonical_headers(const header_list& headers) {
   canonical_map canonical;
   for (const auto& [name, value] : headers) {
-    const auto [place, added] = canonical.emplace(lower(name), folded(value));
+    const auto [place, added] = canonical.emplace(lower_case(name), folded(value));
     if (!added) {
       place->second += ',';
       place->second += folded(value);

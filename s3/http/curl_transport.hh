@@ -39,64 +39,16 @@
 #include "engine/async_scope.hh"
 #include "engine/event.hh"
 #include "engine/reactor.hh"
+#include "s3/http/curl_options.hh"
 #include "s3/http/http_transport.hh"
-#include "s3/http/proxy.hh"
-#include "s3/http/rate_limit.hh"
+#include "s3/http/limited_direction.hh"
 
 #include <chrono>
-#include <cstddef>
-#include <cstdint>
-#include <deque>
 #include <memory>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
 namespace bts3::s3 {
-
-struct curl_options {
-  curl_options() = default;
-  // PEM file of the certificate authorities to trust, and no others. Empty: the first readable one
-  // of the system's bundles and the system's directory of certificates, or else what libcurl was
-  // built with. Verification itself cannot be switched off.
-  std::string ca_bundle;
-  std::string ca_bundle_from = "s3.ca_bundle";  // the key or variable that says so
-  // Directories of hashed certificates, between colons, that are trusted besides `ca_bundle`, or,
-  // where that is empty, alone.
-  std::string ca_directory;
-  // Where distributions keep their bundle, so that one static binary serves on all of them: Debian
-  // and its kin, Arch and Gentoo; Fedora and RHEL, by both names; openSUSE; Alpine.
-  std::vector<std::string> system_ca_bundles = {"/etc/ssl/certs/ca-certificates.crt",
-                                                "/etc/pki/tls/certs/ca-bundle.crt",
-                                                "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-                                                "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
-  // Whatever the environment says besides, which libraries here do not read.
-  proxy_rules proxies;
-  std::string user_agent = "btrfs_to_s3";
-  // Idle connections kept for reuse; at least the number of exchanges in flight, so that each finds
-  // its connection again.
-  unsigned connections_max = 16;
-  // Upper bound for the bodies sent, all exchanges together; 0: none. Exchanges take turns.
-  std::uint64_t send_bytes_per_second = 0;
-  // The same for bodies received into a body_target.
-  std::uint64_t receive_bytes_per_second = 0;
-  // For name resolution, TCP and TLS together.
-  std::chrono::milliseconds connect_timeout{30'000};
-  // What a transfer moves at least; less is a stall.
-  std::chrono::milliseconds crawl_window{300'000};
-  std::uint64_t crawl_bytes_min = 32 * 1024;
-};
-
-// What has passed since the transport was made; read it at any time on the reactor's thread.
-struct transfer_counters {
-  std::uint64_t body_bytes_sent = 0;  // taken by libcurl: up to 512 KiB an exchange ahead of the
-                                      // socket; repeated bodies count again
-  std::uint64_t body_bytes_received = 0;
-  std::uint64_t exchanges = 0;    // started
-  std::uint64_t connections = 0;  // opened, by exchanges that have ended
-  std::uint64_t stalls = 0;       // exchanges cut by the watchdog
-  std::uint64_t pauses = 0;       // for want of something to send, or for a limit's sake
-};
 
 class curl_transport final : public http_transport {
  public:
@@ -118,7 +70,6 @@ class curl_transport final : public http_transport {
   [[nodiscard]] const transfer_counters& counters() const { return _counters; }
 
  private:
-  struct exchange;
   struct socket_watch;
   struct handles;
   struct callbacks;
@@ -127,20 +78,11 @@ class curl_transport final : public http_transport {
     int what;  // CURL_POLL_*
   };
   using clock = std::chrono::steady_clock;
-  struct limited_direction {
-    explicit limited_direction(std::uint64_t bytes_per_second) : limit(bytes_per_second) {}
-    rate_limit limit;
-    std::deque<exchange*> held_back;                      // whoever waits longest first
-    clock::time_point allows = clock::time_point::max();  // the next of them
-  };
 
   curl_transport(engine::reactor& loop, curl_options options);
 
-  engine::result<void> start(exchange& work);
-  void finish(exchange& work);
-  engine::result<http_response> outcome(exchange& work) const;
-  [[nodiscard]] std::optional<engine::error> refused_by_proxy(const exchange& work) const;
-  [[nodiscard]] engine::error broken_off(const exchange& work) const;
+  engine::result<void> start(curl_exchange& work);
+  void finish(curl_exchange& work);
 
   void act(int fd, int readiness);
   void settle();
@@ -148,11 +90,8 @@ class curl_transport final : public http_transport {
   void collect_finished();
   void wake_timer_by(clock::time_point when);
   void look_for_stalls(clock::time_point now);
-  [[nodiscard]] std::chrono::milliseconds look_again_after(const exchange& work) const;
-  // Why the exchange is to be cut; empty: it is not.
-  std::string overdue(exchange& work, std::uint64_t progress, clock::time_point now) const;
-  engine::task<void> feed(exchange& work);
-  void resume(exchange& work);
+  engine::task<void> feed(curl_exchange& work);
+  void resume(curl_exchange& work);
   void go_on_within_limit(limited_direction& which, clock::time_point now);
   engine::task<void> watch(std::shared_ptr<socket_watch> watched);
   engine::task<void> run_timer();
@@ -164,7 +103,7 @@ class curl_transport final : public http_transport {
   engine::async_scope _scope;
   transfer_counters _counters;
 
-  std::vector<exchange*> _exchanges;  // between start() and finish()
+  std::vector<curl_exchange*> _exchanges;  // between start() and finish()
   std::unordered_map<int, std::shared_ptr<socket_watch>> _watches;
   std::vector<socket_change> _changes;  // recorded by libcurl's callback, not yet applied
 

@@ -1,5 +1,7 @@
 #include "s3/http/proxy.hh"
 
+#include "s3/http/ascii_text.hh"
+
 #include <arpa/inet.h>
 #include <curl/curl.h>
 
@@ -35,13 +37,6 @@ std::string component(const url_parts& url, CURLUPart which, unsigned flags = 0)
     return {};
   }
   const std::unique_ptr<char, decltype(&::curl_free)> owner(text, &::curl_free);
-  return text;
-}
-
-std::string lower(std::string text) {
-  for (char& c : text) {
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
   return text;
 }
 
@@ -135,7 +130,7 @@ result<proxy_server> parse_proxy(const std::string& name, const std::string& tex
   if (parsed != CURLUE_OK || has_control_characters(text)) {
     return bad_proxy(name, text, "this is no proxy's address");
   }
-  const std::string scheme = lower(component(url, CURLUPART_SCHEME));
+  const std::string scheme = lower_case(component(url, CURLUPART_SCHEME));
   if (std::find(std::begin(schemes), std::end(schemes), scheme) == std::end(schemes)) {
     return bad_proxy(name, text, "a proxy is http, https, socks4, socks4a, socks5 or socks5h");
   }
@@ -184,7 +179,7 @@ result<proxy_rules> proxy_rules::read(const std::string& configured,
     made._for_http = std::move(*for_http);
     made._for_https = std::move(*for_https);
   }
-  std::string list = lower(first_set(environment, {"no_proxy", "NO_PROXY"}).second);
+  std::string list = lower_case(first_set(environment, {"no_proxy", "NO_PROXY"}).second);
   std::string_view rest = list;
   while (!rest.empty()) {
     const std::size_t end = std::min(rest.find_first_of(", \t"), rest.size());
@@ -233,7 +228,7 @@ const proxy_server* proxy_rules::for_url(const std::string& url) const {
   if (::curl_url_set(parts.get(), CURLUPART_URL, url.c_str(), CURLU_PATH_AS_IS) != CURLUE_OK) {
     return &*chosen;  // libcurl will refuse it
   }
-  std::string host = lower(component(parts, CURLUPART_HOST));
+  std::string host = lower_case(component(parts, CURLUPART_HOST));
   if (host.ends_with('.')) {
     host.pop_back();
   }

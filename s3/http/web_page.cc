@@ -1,20 +1,15 @@
 #include "s3/http/web_page.hh"
 
-#include <algorithm>
+#include "s3/http/ascii_text.hh"
+
 #include <cstddef>
 
 namespace bts3::s3 {
 
 namespace {
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 bool starts_with_word(std::string_view text, std::string_view word) {
-  return text.size() >= word.size() &&
-         std::equal(word.begin(), word.end(), text.begin(),
-                    [](char wanted, char c) { return wanted == lower(c); });
+  return lower_case(text.substr(0, word.size())) == word;
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include "s3/verbs/optional_features.hh"
 
 #include "engine/assert.hh"
+#include "s3/http/ascii_text.hh"
 
 #include <algorithm>
-#include <cctype>
 #include <string_view>
 
 namespace bts3::s3 {
@@ -51,12 +51,6 @@ constexpr feature_row rows[] = {
      omission::examined, "", "uploads that are given up are left to the bucket's own rules"},
 };
 static_assert(std::size(rows) == feature_count);
-
-std::string in_lower_case(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
 
 // Codes of status 400 that speak of the body or of the request's own arguments.
 constexpr std::string_view codes_of_the_request[] = {
@@ -134,7 +128,7 @@ refusal refusal_in(const error& failure, bool signs) {
 feature_set named_in(const error& failure) {
   // Before that stands the key, which may hold any word.
   const std::size_t answer = failure.message.find(" answered ");
-  const std::string said = in_lower_case(
+  const std::string said = lower_case(
       failure.code + " " + (answer == std::string::npos ? "" : failure.message.substr(answer)));
   feature_set named;
   for (const auto& [word, which] : words) {

@@ -33,9 +33,6 @@ LONG_FILES = {
     "btrfs/encoded_writes.cc": (611, TO_BE_CUT),
     "btrfs/receive_workspace.cc": (914, TO_BE_CUT),
     "engine/reactor.cc": (673, TO_BE_CUT),
-    "s3/verbs/archive_thaw.cc": (621, TO_BE_CUT),
-    "s3/http/curl_transport.cc": (1252, TO_BE_CUT),
-    "s3/verbs/s3_client.cc": (1078, TO_BE_CUT),
     "tests/support/memory_store.cc": (666, "a store, with all that a store can do wrong"),
     "tests/support/scripted_s3_server.cc": (1681, TO_BE_CUT),
     "tests/app/transfer/download_link_test.cc": (1165, ONE_SUBJECT),
@@ -58,7 +55,6 @@ LONG_FUNCTIONS = {
     "app/restore/restore_job.cc receive_once": (97, TO_BE_CUT),
     "app/store/services.cc open": (107, TO_BE_CUT),
     "app/restore/thaw_command.cc thaw_one": (99, TO_BE_CUT),
-    "s3/http/curl_transport.cc start": (87, TO_BE_CUT),
     "engine/child_process.cc spawn": (87, "what comes between fork and exec stays together: only async-signal-safe calls"),
 }
 NO_FUNCTION = re.compile(r"(class|struct|namespace|enum|union|constexpr|const|extern|static_assert|using|template <)\b")
