@@ -2,6 +2,7 @@
 
 #include "engine/assert.hh"
 #include "engine/told_command.hh"
+#include "s3/verbs/verb_call.hh"
 
 #include <algorithm>
 #include <utility>
@@ -219,9 +220,9 @@ task<result<T>> adaptive_store::do_without(subject of, feature_set sent, error f
   co_return explained(of, sent, std::move(failure));
 }
 
-template <typename T, typename Attempt>
-task<result<T>> adaptive_store::ask_for(feature verb, object_key near, Attempt attempt,
-                                        engine::stop_token stop) {
+template <typename Attempt>
+std::invoke_result_t<Attempt&> adaptive_store::ask_for(feature verb, object_key near,
+                                                       Attempt attempt, engine::stop_token stop) {
   if (!_features.sends(verb)) {
     error failure;
     failure.why = reason::unsupported;
@@ -401,30 +402,27 @@ task<result<restore_outcome>> adaptive_store::restore_object(object_key key,
 
 task<result<std::vector<listed_part>>> adaptive_store::list_parts(object_key key, upload_id id,
                                                                   engine::stop_token stop) {
-  return ask_for<std::vector<listed_part>>(
-      feature::list_parts, key, [this, key, id, stop] { return _inner.list_parts(key, id, stop); },
-      stop);
+  return ask_for(feature::list_parts, key,
+                 call_of(_inner, &object_store::list_parts, key, std::move(id), stop), stop);
 }
 
 task<result<std::vector<listed_upload>>> adaptive_store::list_multipart_uploads(
     std::string prefix, engine::stop_token stop) {
-  return ask_for<std::vector<listed_upload>>(
-      feature::list_uploads, object_key(prefix),
-      [this, prefix, stop] { return _inner.list_multipart_uploads(prefix, stop); }, stop);
+  return ask_for(feature::list_uploads, object_key(prefix),
+                 call_of(_inner, &object_store::list_multipart_uploads, prefix, stop), stop);
 }
 
 task<result<void>> adaptive_store::abort_multipart_upload(object_key key, upload_id id,
                                                           engine::stop_token stop) {
-  return ask_for<void>(
-      feature::abort, key,
-      [this, key, id, stop] { return _inner.abort_multipart_upload(key, id, stop); }, stop);
+  return ask_for(feature::abort, key,
+                 call_of(_inner, &object_store::abort_multipart_upload, key, std::move(id), stop),
+                 stop);
 }
 
 task<result<object_attributes>> adaptive_store::get_object_attributes(object_key key,
                                                                       engine::stop_token stop) {
-  return ask_for<object_attributes>(
-      feature::attributes, key,
-      [this, key, stop] { return _inner.get_object_attributes(key, stop); }, stop);
+  return ask_for(feature::attributes, key,
+                 call_of(_inner, &object_store::get_object_attributes, key, stop), stop);
 }
 
 // An answer 403 to the question for a key. Ok: it is absent; else what the error is.
@@ -451,8 +449,9 @@ task<result<void>> adaptive_store::find_absent(object_key key, error failure,
   co_return engine::ok();
 }
 
-template <typename T, typename Attempt>
-task<result<T>> adaptive_store::read(object_key key, Attempt attempt, engine::stop_token stop) {
+template <typename Attempt>
+std::invoke_result_t<Attempt&> adaptive_store::read(object_key key, Attempt attempt,
+                                                    engine::stop_token stop) {
   auto attempting = attempt();
   auto outcome = co_await std::move(attempting);
   if (outcome) {
@@ -477,24 +476,18 @@ task<result<T>> adaptive_store::read(object_key key, Attempt attempt, engine::st
 }
 
 task<result<std::size_t>> adaptive_store::get_object(get_request request, engine::stop_token stop) {
-  return read<std::size_t>(
-      request.key,
-      [this, request, stop] {
-        get_request copy = request;
-        return _inner.get_object(std::move(copy), stop);
-      },
-      stop);
+  object_key key = request.key;
+  return read(std::move(key), call_of(_inner, &object_store::get_object, std::move(request), stop),
+              stop);
 }
 
 task<result<text_object>> adaptive_store::get_object_text(object_key key, std::size_t bytes_max,
                                                           engine::stop_token stop) {
-  return read<text_object>(
-      key, [this, key, bytes_max, stop] { return _inner.get_object_text(key, bytes_max, stop); },
-      stop);
+  return read(key, call_of(_inner, &object_store::get_object_text, key, bytes_max, stop), stop);
 }
 
 task<result<object_info>> adaptive_store::head_object(object_key key, engine::stop_token stop) {
-  return read<object_info>(key, [this, key, stop] { return _inner.head_object(key, stop); }, stop);
+  return read(key, call_of(_inner, &object_store::head_object, key, stop), stop);
 }
 
 task<result<listing>> adaptive_store::list_objects(list_request request, engine::stop_token stop) {

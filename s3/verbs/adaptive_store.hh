@@ -26,6 +26,7 @@
 
 #include <map>
 #include <string>
+#include <type_traits>
 
 namespace bts3::s3 {
 
@@ -79,11 +80,11 @@ class adaptive_store final : public object_store {
   template <typename T, typename Attempt>
   engine::task<engine::result<T>> do_without(subject of, feature_set sent, engine::error failure,
                                              Attempt attempt, engine::stop_token stop);
-  template <typename T, typename Attempt>
-  engine::task<engine::result<T>> ask_for(feature verb, object_key near, Attempt attempt,
-                                          engine::stop_token stop);
-  template <typename T, typename Attempt>
-  engine::task<engine::result<T>> read(object_key key, Attempt attempt, engine::stop_token stop);
+  template <typename Attempt>
+  std::invoke_result_t<Attempt&> ask_for(feature verb, object_key near, Attempt attempt,
+                                         engine::stop_token stop);
+  template <typename Attempt>
+  std::invoke_result_t<Attempt&> read(object_key key, Attempt attempt, engine::stop_token stop);
   engine::task<engine::result<void>> find_absent(object_key key, engine::error failure,
                                                  engine::stop_token stop);
   engine::task<engine::result<etag>> complete_once(object_key key, upload_id id,

@@ -1,6 +1,7 @@
 #include "s3/verbs/retrying_store.hh"
 
 #include "engine/assert.hh"
+#include "s3/verbs/verb_call.hh"
 
 #include <algorithm>
 #include <utility>
@@ -141,13 +142,13 @@ retrying_store::retrying_store(engine::reactor& loop, object_store& inner, engin
 
 // `request(repeated)` makes the inner store's task; it is a plain function object, not a coroutine,
 // and lives in this frame as long as the tasks that it made.
-template <typename T, typename Request>
-task<result<T>> retrying_store::repeat(const char* verb, Request request, engine::stop_token stop,
-                                       kind what) {
+template <typename Request>
+std::invoke_result_t<Request&, bool> retrying_store::repeat(const char* verb, Request request,
+                                                            engine::stop_token stop, kind what) {
   attempts history(*this, verb, what);
   for (;;) {
     history.begin();
-    task<result<T>> running = request(history.repeated());
+    auto running = request(history.repeated());
     auto outcome = co_await std::move(running);
     if (outcome) {
       history.succeeded();
@@ -170,111 +171,91 @@ task<result<T>> retrying_store::repeat(const char* verb, Request request, engine
   }
 }
 
+template <typename Verb, typename... Arguments>
+auto retrying_store::pass_on(kind what, const char* name, Verb verb, engine::stop_token stop,
+                             Arguments... arguments) {
+  return repeat(name, call_of(_inner, verb, std::move(arguments)..., stop), stop, what);
+}
+
 task<result<std::size_t>> retrying_store::get_object(get_request request, engine::stop_token stop) {
-  return repeat<std::size_t>(
-      "GetObject",
-      [this, request, stop](bool repeated) {
-        get_request copy = request;
-        copy.fresh_connection = request.fresh_connection || repeated;
-        return _inner.get_object(std::move(copy), stop);
-      },
-      stop, kind::transfer);
+  return pass_on(kind::transfer, "GetObject", &object_store::get_object, stop, std::move(request));
 }
 
 task<result<etag>> retrying_store::put_object(put_request request, engine::stop_token stop) {
-  return repeat<etag>(
-      "PutObject",
-      [=, this](bool repeated) {
-        put_request copy = request;
-        copy.fresh_connection = request.fresh_connection || repeated;
-        return _inner.put_object(std::move(copy), stop);
-      },
-      stop, kind::transfer);
+  return pass_on(kind::transfer, "PutObject", &object_store::put_object, stop, std::move(request));
 }
 
 task<result<text_object>> retrying_store::get_object_text(object_key key, std::size_t bytes_max,
                                                           engine::stop_token stop) {
-  return repeat<text_object>(
-      "GetObject", [=, this](bool) { return _inner.get_object_text(key, bytes_max, stop); }, stop);
+  return pass_on(kind::question, "GetObject", &object_store::get_object_text, stop, std::move(key),
+                 bytes_max);
 }
 
 task<result<object_info>> retrying_store::head_object(object_key key, engine::stop_token stop) {
-  return repeat<object_info>(
-      "HeadObject", [=, this](bool) { return _inner.head_object(key, stop); }, stop);
+  return pass_on(kind::question, "HeadObject", &object_store::head_object, stop, std::move(key));
 }
 
 task<result<listing>> retrying_store::list_objects(list_request request, engine::stop_token stop) {
-  return repeat<listing>(
-      "ListObjectsV2", [=, this](bool) { return _inner.list_objects(request, stop); }, stop);
+  return pass_on(kind::question, "ListObjectsV2", &object_store::list_objects, stop,
+                 std::move(request));
 }
 
 task<result<void>> retrying_store::delete_object(object_key key, engine::stop_token stop) {
-  return repeat<void>(
-      "DeleteObject", [=, this](bool) { return _inner.delete_object(key, stop); }, stop);
+  return pass_on(kind::question, "DeleteObject", &object_store::delete_object, stop,
+                 std::move(key));
 }
 
 task<result<created_upload>> retrying_store::create_multipart_upload(object_key key,
                                                                      write_options options,
                                                                      engine::stop_token stop) {
-  return repeat<created_upload>(
-      "CreateMultipartUpload",
-      [=, this](bool) { return _inner.create_multipart_upload(key, options, stop); }, stop);
+  return pass_on(kind::question, "CreateMultipartUpload", &object_store::create_multipart_upload,
+                 stop, std::move(key), std::move(options));
 }
 
 task<result<etag>> retrying_store::upload_part(upload_part_request request,
                                                engine::stop_token stop) {
-  return repeat<etag>(
-      "UploadPart",
-      [=, this](bool repeated) {
-        upload_part_request copy = request;
-        copy.fresh_connection = request.fresh_connection || repeated;
-        return _inner.upload_part(std::move(copy), stop);
-      },
-      stop, kind::transfer);
+  return pass_on(kind::transfer, "UploadPart", &object_store::upload_part, stop,
+                 std::move(request));
 }
 
 task<result<etag>> retrying_store::complete_multipart_upload(object_key key, upload_id id,
                                                              std::vector<completed_part> parts,
                                                              engine::stop_token stop) {
-  return repeat<etag>(
-      "CompleteMultipartUpload",
-      [=, this](bool) { return _inner.complete_multipart_upload(key, id, parts, stop); }, stop);
+  return pass_on(kind::question, "CompleteMultipartUpload",
+                 &object_store::complete_multipart_upload, stop, std::move(key), std::move(id),
+                 std::move(parts));
 }
 
 task<result<void>> retrying_store::abort_multipart_upload(object_key key, upload_id id,
                                                           engine::stop_token stop) {
-  return repeat<void>(
-      "AbortMultipartUpload",
-      [=, this](bool) { return _inner.abort_multipart_upload(key, id, stop); }, stop);
+  return pass_on(kind::question, "AbortMultipartUpload", &object_store::abort_multipart_upload,
+                 stop, std::move(key), std::move(id));
 }
 
 task<result<std::vector<listed_part>>> retrying_store::list_parts(object_key key, upload_id id,
                                                                   engine::stop_token stop) {
-  return repeat<std::vector<listed_part>>(
-      "ListParts", [=, this](bool) { return _inner.list_parts(key, id, stop); }, stop);
+  return pass_on(kind::question, "ListParts", &object_store::list_parts, stop, std::move(key),
+                 std::move(id));
 }
 
 task<result<std::vector<listed_upload>>> retrying_store::list_multipart_uploads(
     std::string prefix, engine::stop_token stop) {
-  return repeat<std::vector<listed_upload>>(
-      "ListMultipartUploads",
-      [=, this](bool) { return _inner.list_multipart_uploads(prefix, stop); }, stop);
+  return pass_on(kind::question, "ListMultipartUploads", &object_store::list_multipart_uploads,
+                 stop, std::move(prefix));
 }
 
 task<result<restore_outcome>> retrying_store::restore_object(object_key key,
                                                              std::optional<unsigned> days,
                                                              std::optional<retrieval_tier> tier,
                                                              engine::stop_token stop) {
-  return repeat<restore_outcome>(
-      "RestoreObject", [=, this](bool) { return _inner.restore_object(key, days, tier, stop); },
-      stop);
+  return pass_on(kind::question, "RestoreObject", &object_store::restore_object, stop,
+                 std::move(key), days, tier);
 }
 
 task<result<object_attributes>> retrying_store::get_object_attributes(object_key key,
                                                                       engine::stop_token stop) {
-  return repeat<object_attributes>(
-      "GetObjectAttributes", [=, this](bool) { return _inner.get_object_attributes(key, stop); },
-      stop);
+  return pass_on(kind::question, "GetObjectAttributes", &object_store::get_object_attributes, stop,
+                 std::move(key));
 }
 
 }  // namespace bts3::s3

@@ -30,6 +30,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 namespace bts3::s3 {
 
@@ -109,9 +110,14 @@ class retrying_store final : public object_store {
   // A transfer that lasts has moved bytes. The other verbs move few, and Complete may be silent for
   // a quarter of an hour.
   enum class kind { transfer, question };
-  template <typename T, typename Request>
-  engine::task<engine::result<T>> repeat(const char* verb, Request request, engine::stop_token stop,
-                                         kind what = kind::question);
+  template <typename Request>
+  std::invoke_result_t<Request&, bool> repeat(const char* verb, Request request,
+                                              engine::stop_token stop, kind what);
+  // What every verb does; `arguments` are the verb's, less the stop token.
+  template <typename Verb, typename... Arguments>
+  auto pass_on(kind what, const char* name, Verb verb, engine::stop_token stop,
+               Arguments... arguments);
+
   engine::reactor& _loop;
   object_store& _inner;
   engine::log_sink& _log;
