@@ -25,7 +25,7 @@
 #include "app/upkeep/verify_job.hh"
 #include "engine/plain_text.hh"
 #include "engine/told_command.hh"
-#include "s3/host_credentials.hh"
+#include "s3/credentials/host_credentials.hh"
 
 #include <unistd.h>
 

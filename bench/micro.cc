@@ -11,8 +11,8 @@
 #include "engine/task.hh"
 #include "planner/manifest.hh"
 #include "planner/plan.hh"
-#include "s3/sigv4_signer.hh"
-#include "s3/xml.hh"
+#include "s3/credentials/sigv4_signer.hh"
+#include "s3/verbs/xml.hh"
 
 #include <benchmark/benchmark.h>
 #include <fcntl.h>

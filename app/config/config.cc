@@ -4,7 +4,7 @@
 #include "app/text/nearest_word.hh"
 #include "app/text/subvolume_name.hh"
 #include "engine/plain_text.hh"
-#include "s3/proxy.hh"
+#include "s3/http/proxy.hh"
 
 #include <toml++/toml.h>
 

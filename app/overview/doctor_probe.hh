@@ -20,7 +20,7 @@
 #include "app/overview/doctor_report.hh"
 #include "app/store/services.hh"
 #include "engine/task.hh"
-#include "s3/multipart_upload.hh"
+#include "s3/verbs/multipart_upload.hh"
 
 #include <optional>
 #include <string>

@@ -10,7 +10,7 @@
 #include "engine/assert.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
-#include "s3/endpoint.hh"
+#include "s3/credentials/endpoint.hh"
 
 #include <algorithm>
 #include <filesystem>

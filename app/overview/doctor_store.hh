@@ -10,7 +10,7 @@
 #include "engine/task.hh"
 #include "planner/plan.hh"
 #include "planner/prune.hh"
-#include "s3/credentials.hh"
+#include "s3/credentials/credentials.hh"
 
 #include <chrono>
 #include <cstddef>

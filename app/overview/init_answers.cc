@@ -2,7 +2,7 @@
 
 #include "app/text/subvolume_name.hh"
 #include "engine/plain_text.hh"
-#include "s3/endpoint.hh"
+#include "s3/credentials/endpoint.hh"
 
 #include <algorithm>
 #include <cctype>

@@ -13,7 +13,7 @@
 #include "btrfs/subvolume.hh"
 #include "engine/files.hh"
 #include "planner/keys.hh"
-#include "s3/host_credentials.hh"
+#include "s3/credentials/host_credentials.hh"
 
 #include <sys/stat.h>
 #include <unistd.h>

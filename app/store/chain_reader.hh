@@ -7,7 +7,7 @@
 #include "engine/task.hh"
 #include "planner/manifest.hh"
 #include "planner/pointer.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <cstddef>
 #include <cstdint>

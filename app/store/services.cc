@@ -1,7 +1,7 @@
 #include "app/store/services.hh"
 
 #include "app/text/progress.hh"
-#include "s3/sigv4_signer.hh"
+#include "s3/http/percent_encoding.hh"
 
 #include <algorithm>
 #include <random>

@@ -8,14 +8,14 @@
 #include "engine/result.hh"
 #include "engine/stop.hh"
 #include "planner/manifest.hh"
-#include "s3/adaptive_store.hh"
-#include "s3/aws_settings.hh"
-#include "s3/credential_chain.hh"
-#include "s3/credential_provider.hh"
-#include "s3/curl_transport.hh"
-#include "s3/multipart_upload.hh"
-#include "s3/retrying_store.hh"
-#include "s3/s3_client.hh"
+#include "s3/credentials/aws_settings.hh"
+#include "s3/credentials/credential_chain.hh"
+#include "s3/credentials/credential_provider.hh"
+#include "s3/http/curl_transport.hh"
+#include "s3/verbs/adaptive_store.hh"
+#include "s3/verbs/multipart_upload.hh"
+#include "s3/verbs/retrying_store.hh"
+#include "s3/verbs/s3_client.hh"
 
 #include <chrono>
 #include <cstdint>

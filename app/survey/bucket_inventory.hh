@@ -8,7 +8,7 @@
 #include "engine/stop.hh"
 #include "engine/task.hh"
 #include "planner/generations.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <cstdint>
 #include <string>

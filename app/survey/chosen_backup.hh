@@ -5,7 +5,7 @@
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <string>
 #include <vector>

@@ -6,8 +6,8 @@
 #include "app/store/chain_reader.hh"
 #include "btrfs/processes.hh"
 #include "engine/result.hh"
-#include "s3/archive_thaw.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/archive_thaw.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <chrono>
 #include <cstdint>

@@ -5,8 +5,8 @@
 #include "app/text/text_table.hh"
 #include "planner/keys.hh"
 #include "planner/plan.hh"
-#include "s3/aws_settings.hh"
-#include "s3/credentials.hh"
+#include "s3/credentials/aws_settings.hh"
+#include "s3/credentials/credentials.hh"
 
 #include <algorithm>
 #include <cstdio>

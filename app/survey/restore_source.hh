@@ -11,7 +11,7 @@
 #include "engine/task.hh"
 #include "engine/told_command.hh"
 #include "planner/timestamp.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <optional>
 #include <string>

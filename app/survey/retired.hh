@@ -7,7 +7,7 @@
 #include "btrfs/snapshot_manager.hh"
 #include "engine/result.hh"
 #include "engine/task.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <string>
 #include <vector>

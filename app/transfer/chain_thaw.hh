@@ -12,7 +12,7 @@
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
 #include "engine/event.hh"
-#include "s3/archive_thaw.hh"
+#include "s3/verbs/archive_thaw.hh"
 
 #include <algorithm>
 #include <chrono>

@@ -39,7 +39,7 @@
 #include "engine/pipe_writer.hh"
 #include "engine/semaphore.hh"
 #include "engine/spool.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <memory>
 #include <optional>

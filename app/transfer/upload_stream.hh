@@ -31,7 +31,7 @@
 #include "engine/spooled_part_stream.hh"
 #include "planner/keys.hh"
 #include "planner/manifest.hh"
-#include "s3/concurrency_control.hh"
+#include "s3/verbs/concurrency_control.hh"
 
 #include <functional>
 #include <map>

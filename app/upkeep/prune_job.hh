@@ -27,7 +27,7 @@
 #include "app/store/services.hh"
 #include "app/upkeep/prune_report.hh"
 #include "planner/prune.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <chrono>
 #include <functional>

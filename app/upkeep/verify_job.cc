@@ -13,8 +13,8 @@
 #include "engine/assert.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
-#include "s3/archive_thaw.hh"
-#include "s3/xml.hh"
+#include "s3/verbs/archive_thaw.hh"
+#include "s3/verbs/xml.hh"
 
 #include <algorithm>
 #include <cstdio>

@@ -3,7 +3,7 @@
 #include "app/text/human_units.hh"
 #include "app/transfer/download_link.hh"
 #include "engine/assert.hh"
-#include "s3/ranged_download.hh"
+#include "s3/verbs/ranged_download.hh"
 
 #include <algorithm>
 #include <utility>

@@ -11,7 +11,7 @@
 #include "engine/async_scope.hh"
 #include "engine/buffer_pool.hh"
 #include "engine/hash_worker.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <cstddef>
 #include <cstdint>

@@ -17,25 +17,31 @@ ARROWS = {
     "planner": set(),
     "app": {"planner", "s3", "btrfs", "engine"},
 }
-# The folders of app/ floor by floor, the lowest first: a file sees its own folder and those of lower floors. Nobody sees
-# main, which sees all.
-FLOORS = (("text", "prices"), ("host", "cli"), ("config",), ("store",), ("records",), ("survey",), ("transfer",),
-          ("backup", "restore", "upkeep", "overview"))
-FLOOR_OF = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
+# The folders of app/ and s3/ floor by floor, the lowest first: a file sees its own folder and those of lower floors.
+FLOORS = {
+    "app": (("text", "prices"), ("host", "cli"), ("config",), ("store",), ("records",), ("survey",), ("transfer",),
+            ("backup", "restore", "upkeep", "overview")),
+    "s3": (("http",), ("credentials",), ("verbs",)),
+}
+FLOOR_OF = {top: {folder: number for number, folders in enumerate(floors) for folder in folders}
+            for top, floors in FLOORS.items()}
+# Nobody sees main, which sees all.
+SEES_ALL = "app/main.cc"
 # planner/ is pure: no input or output, no clock of its own, no curl, no ring.
 IMPURE = re.compile(r"<(curl/|liburing|sys/|unistd|fcntl|fstream|iostream|thread|filesystem)")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|(<[^>]+>))', re.MULTILINE)
 
 
 def climbs(path, local):
-    """Why this file of app/, `path` from the top, may not include `local`, which is of app/ too; or None."""
-    mine, theirs = (pathlib.PurePath(one).parts[1:-1] for one in (path, local))
-    if path == "app/main.cc":
+    """Why the file `path`, from the top, may not include `local`, of the same folder with floors; or None."""
+    top = path.split("/")[0]
+    if path == SEES_ALL:
         return None
+    mine, theirs = (pathlib.PurePath(one).parts[1:-1] for one in (path, local))
     for folder, name in ((mine, path), (theirs, local)):
-        if len(folder) != 1 or folder[0] not in FLOOR_OF:
+        if len(folder) != 1 or folder[0] not in FLOOR_OF[top]:
             return f"includes {local}: {name} stands on no floor of check_includes.py"
-    if mine != theirs and FLOOR_OF[theirs[0]] >= FLOOR_OF[mine[0]]:
+    if mine != theirs and FLOOR_OF[top][theirs[0]] >= FLOOR_OF[top][mine[0]]:
         return f"includes {local}: {mine[0]} does not see {theirs[0]}"
     return None
 
@@ -51,7 +57,7 @@ def violations(root):
                     target = local.split("/")[0]
                     if target != folder and target not in allowed:
                         found.append(f"{path.relative_to(root)} includes {local}")
-                    problem = folder == target == "app" and climbs(str(path.relative_to(root)), local)
+                    problem = folder == target and folder in FLOORS and climbs(str(path.relative_to(root)), local)
                     if problem:
                         found.append(f"{path.relative_to(root)} {problem}")
                     if not (root / local).exists():
@@ -64,7 +70,12 @@ def violations(root):
 def self_test():
     cases = {
         "engine/a.hh": '#include "s3/b.hh"\n',
-        "s3/a.cc": '#include "btrfs/b.hh"\n',
+        "s3/verbs/a.cc": '#include "btrfs/b.hh"\n',
+        "s3/http/a.hh": '#include "s3/credentials/b.hh"\n',
+        "s3/credentials/a.cc": '#include "s3/verbs/b.hh"\n',
+        "s3/a.cc": '#include "s3/http/b.hh"\n',
+        "s3/attic/a.cc": '#include "s3/http/b.hh"\n',
+        "s3/verbs/a.hh": '#include "s3/b.hh"\n',
         "planner/a.cc": '#include "engine/b.hh"\n',
         "planner/c.cc": "#include <sys/stat.h>\n",
         "btrfs/a.cc": '#include "app/b.hh"\n',
@@ -81,11 +92,13 @@ def self_test():
             for folder in ARROWS:
                 (root / folder).mkdir()
                 (root / folder / "b.hh").write_text("", encoding="utf-8")
-            for floor in (*FLOOR_OF, "attic"):
-                (root / "app" / floor).mkdir()
-                (root / "app" / floor / "b.hh").write_text("", encoding="utf-8")
-            sound = {"app/main.cc": '#include "app/restore/b.hh"\n#include "app/backup/b.hh"\n',
-                     "app/survey/observer.cc": '#include "app/survey/b.hh"\n#include "app/store/b.hh"\n'}
+            for top, floors in FLOOR_OF.items():
+                for floor in (*floors, "attic"):
+                    (root / top / floor).mkdir()
+                    (root / top / floor / "b.hh").write_text("", encoding="utf-8")
+            sound = {SEES_ALL: '#include "app/restore/b.hh"\n#include "app/backup/b.hh"\n#include "s3/http/b.hh"\n',
+                     "app/survey/observer.cc": '#include "app/survey/b.hh"\n#include "app/store/b.hh"\n',
+                     "s3/verbs/client.cc": '#include "s3/verbs/b.hh"\n#include "s3/credentials/b.hh"\n'}
             for path, text_of_it in sound.items():
                 (root / path).write_text(text_of_it, encoding="utf-8")
             if violations(root):

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 
+from check_includes import FLOORS
+
 # cmake/ holds files that explain themselves; what begins with a dot is settings.
 WITHOUT_README = {"cmake", "build"}
 SKIP = 77
@@ -42,9 +44,9 @@ def check_format(root):
 
 
 def check_readmes(root):
-    """Of each folder at the top, and of each below app/."""
+    """Of each folder at the top, and of each below those that have floors."""
     folders = {path.parts[0] for path in tracked(root) if len(path.parts) > 1}
-    folders |= {"/".join(path.parts[:2]) for path in tracked(root) if path.parts[0] == "app" and len(path.parts) > 2}
+    folders |= {"/".join(path.parts[:2]) for path in tracked(root) if path.parts[0] in FLOORS and len(path.parts) > 2}
     missing = sorted(folder for folder in folders - WITHOUT_README
                      if not folder.startswith(".") and not (root / folder / "README.md").is_file())
     for folder in missing:
@@ -89,9 +91,10 @@ def check_scripts(root):
 def self_test(real):
     """Each check passes a sound tree and fails it with one fault planted."""
     sound = {"engine/README.md": b"what belongs here\n", "engine/a.cc": b"int a = 0;\n",
-             "engine/a.py": b"a = 0\n", "engine/a.sh": b"true\n", "app/README.md": b"see engine/a.cc\n"}
-    faults = [(check_format, "engine/b.cc", b"int  b=0 ;\n"), (check_readmes, "s3/b.cc", b"int b = 0;\n"),
-              (check_readmes, "app/text/b.cc", b"int b = 0;\n"),
+             "engine/a.py": b"a = 0\n", "engine/a.sh": b"true\n", "app/README.md": b"see engine/a.cc\n",
+             "s3/README.md": b"what belongs here\n"}
+    faults = [(check_format, "engine/b.cc", b"int  b=0 ;\n"), (check_readmes, "btrfs/b.cc", b"int b = 0;\n"),
+              (check_readmes, "app/text/b.cc", b"int b = 0;\n"), (check_readmes, "s3/http/b.cc", b"int b = 0;\n"),
               (check_references, "engine/b.cc", b"// As engine/gone.cc has it.\n"),
               (check_references, "engine/b.md", b"See `engine/a/a.py`.\n"),
               (check_scripts, "engine/b.sh", b"if true\n"), (check_scripts, "engine/b.py", b"def\n"),
@@ -106,7 +109,7 @@ def self_test(real):
             before = check(root)
             if before == SKIP:
                 continue
-            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(text)
             if before != 0 or check(root) != 1:
                 print(f"{check.__name__} does not tell {name} with {text!r} from a sound tree")

@@ -1,6 +1,6 @@
 #include "tests/support/memory_store.hh"
 
-#include "s3/xml.hh"
+#include "s3/verbs/xml.hh"
 #include "tests/support/gather.hh"
 
 #include <libdeflate.h>

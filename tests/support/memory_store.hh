@@ -20,7 +20,7 @@
 
 #include "engine/clock.hh"
 #include "engine/reactor.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <chrono>
 #include <cstddef>

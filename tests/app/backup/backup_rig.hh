@@ -12,7 +12,7 @@
 #include "engine/stop.hh"
 #include "planner/manifest.hh"
 #include "tests/app/support.hh"
-#include "tests/s3/fake_transport.hh"
+#include "tests/s3/http/fake_transport.hh"
 #include "tests/support/fake_btrfs.hh"
 
 #include <cstddef>

@@ -2,7 +2,7 @@
 // from that, failing at every step in turn. Whatever happened: no run claims what is not so, and
 // the first undisturbed run ends with one chain, restorable to what was sent, and nothing left
 // over.
-#include "s3/retrying_store.hh"
+#include "s3/verbs/retrying_store.hh"
 #include "tests/app/backup/backup_rig.hh"
 #include "tests/support/memory_store.hh"
 

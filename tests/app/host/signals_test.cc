@@ -4,7 +4,7 @@
 #include "engine/async_scope.hh"
 #include "engine/semaphore.hh"
 #include "tests/app/support.hh"
-#include "tests/s3/fake_transport.hh"
+#include "tests/s3/http/fake_transport.hh"
 #include "tests/support/sanitizers.hh"
 
 #include <boost/test/unit_test.hpp>

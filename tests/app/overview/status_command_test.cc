@@ -4,7 +4,7 @@
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/planner/zones.hh"
-#include "tests/s3/fake_transport.hh"
+#include "tests/s3/http/fake_transport.hh"
 #include "tests/support/closed_port.hh"
 
 #include <simdjson.h>

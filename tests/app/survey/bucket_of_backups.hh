@@ -8,7 +8,7 @@
 #include "planner/pointer.hh"
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
-#include "tests/s3/fake_transport.hh"
+#include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/send_commands.hh"
 

@@ -3,7 +3,7 @@
 #include "app/records/verify_record.hh"
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
-#include "tests/s3/fake_transport.hh"
+#include "tests/s3/http/fake_transport.hh"
 
 #include <boost/test/unit_test.hpp>
 

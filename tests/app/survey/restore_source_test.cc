@@ -1,9 +1,9 @@
 #include "app/survey/restore_source.hh"
 
 #include "app/store/chain_reader.hh"
-#include "s3/s3_client.hh"
+#include "s3/verbs/s3_client.hh"
 #include "tests/engine/support.hh"
-#include "tests/s3/fake_transport.hh"
+#include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
 

@@ -7,7 +7,7 @@
 #include "app/text/progress.hh"
 #include "planner/keys.hh"
 #include "planner/pointer.hh"
-#include "tests/s3/fake_transport.hh"
+#include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
 

@@ -9,7 +9,7 @@
 #include "tests/app/backup/send_stream.hh"
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
-#include "tests/s3/fake_transport.hh"
+#include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
 

@@ -3,7 +3,7 @@
 #include "app/transfer/download_link.hh"
 
 #include "tests/app/backup/send_stream.hh"
-#include "tests/s3/store_support.hh"
+#include "tests/s3/verbs/store_support.hh"
 #include "tests/support/outcome.hh"
 
 #include <boost/test/unit_test.hpp>
