@@ -6,6 +6,7 @@
 #include "app/host/run_figures.hh"
 #include "app/host/signals.hh"
 #include "app/records/harness_manifest.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/store/publication.hh"
 #include "app/store/second_look.hh"
 #include "app/survey/nested_subvolumes.hh"
@@ -18,7 +19,6 @@
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
 #include "engine/files.hh"
-#include "engine/offload.hh"
 #include "engine/stop_after.hh"
 #include "planner/keys.hh"
 #include "planner/retention.hh"
@@ -121,7 +121,7 @@ struct backup_job::made_backup {
   backup_intent intent;
   planner::key_layout keys;
   btrfs::snapshot snapshot;
-  std::unique_ptr<journal> record;
+  std::unique_ptr<backup_journal> record;
   std::map<std::uint32_t, journalled_chunk> before;  // what an earlier attempt uploaded
   bool had_before = false;                           // that was something, and went to `upload`
   std::unique_ptr<upload_stream> upload;
@@ -720,11 +720,11 @@ task<result<void>> backup_job::resume(std::string path, journal_record record,
   backup.resumed = true;
   backup.before = std::move(record.chunks);
   backup.snapshot = *found.snapshot;
-  auto reopened = journal::reopen(_with.loop, _with.log, path);
+  auto reopened = journal_file::reopen(_with.loop, _with.log, path);
   if (!reopened) {
     co_return std::move(reopened.error());
   }
-  backup.record = std::move(*reopened);
+  backup.record = std::make_unique<backup_journal>(std::move(*reopened));
   auto finishing = finish(backup);
   auto finished = co_await std::move(finishing);
   if (!finished) {
@@ -950,7 +950,7 @@ task<result<std::unique_ptr<backup_job::made_backup>>> backup_job::begin_backup(
   if (!record) {
     co_return std::move(record.error());
   }
-  backup->record = std::move(*record);
+  backup->record = std::make_unique<backup_journal>(std::move(*record));
   auto creating = create_snapshot(view, *time, plan.what == planner::action::full);
   auto snapshot = co_await std::move(creating);
   if (!snapshot) {
@@ -1237,7 +1237,7 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
   backup.had_before = !backup.before.empty();
   backup.upload =
       std::make_unique<upload_stream>(_with, *_budget, _connection.get(), std::move(where),
-                                      backup.record.get(), std::exchange(backup.before, {}));
+                                      *backup.record, std::exchange(backup.before, {}));
   bool waited_for = false;
   const upload_stream::proof prove = [&] {
     waited_for = true;
@@ -1505,17 +1505,17 @@ task<void> backup_job::undo(made_backup& backup) {
                   {{"subvolume", backup.intent.subvolume}, {"journal", backup.record->path()}});
 }
 
-task<result<std::unique_ptr<journal>>> backup_job::begin_journal(const backup_intent& intent) {
-  std::function<result<std::unique_ptr<journal>>()> call = [this, &intent] {
-    return journal::begin(_with.loop, _with.log,
-                          journal_path(_with.settings.state_path, intent.subvolume, _command.no_s3),
-                          intent);
+task<result<std::unique_ptr<journal_file>>> backup_job::begin_journal(const backup_intent& intent) {
+  std::function<result<std::unique_ptr<journal_file>>()> call = [this, &intent] {
+    return journal_file::begin(
+        _with.loop, _with.log,
+        journal_path(_with.settings.state_path, intent.subvolume, _command.no_s3), intent);
   };
   auto beginning = disk_call(_with.loop, std::move(call));
   co_return co_await std::move(beginning);
 }
 
-task<result<void>> backup_job::remove_record(journal& record) {
+task<result<void>> backup_job::remove_record(backup_journal& record) {
   std::function<result<void>()> call = [&record] { return record.remove(); };
   auto removing = disk_call(_with.loop, std::move(call));
   co_return co_await std::move(removing);

@@ -9,9 +9,9 @@
 // leaves snapshot, uploads and journal for the next run to go on with.
 #pragma once
 
+#include "app/backup/backup_journal.hh"
 #include "app/cli/cli.hh"
 #include "app/cli/exit_status.hh"
-#include "app/records/journal.hh"
 #include "app/records/run_report.hh"
 #include "app/records/state_store.hh"
 #include "app/store/services.hh"
@@ -119,8 +119,9 @@ class backup_job {
                                               subvolume_standing standing);
   engine::task<void> adopt_into_state(const subvolume_view& view);
   // What waits for the state's disk, beside the event loop.
-  engine::task<engine::result<std::unique_ptr<journal>>> begin_journal(const backup_intent& intent);
-  engine::task<engine::result<void>> remove_record(journal& record);
+  engine::task<engine::result<std::unique_ptr<journal_file>>> begin_journal(
+      const backup_intent& intent);
+  engine::task<engine::result<void>> remove_record(backup_journal& record);
   engine::task<engine::result<void>> remove_journal_at(std::string path);
   engine::task<engine::result<void>> save_state();
   engine::task<void> remove_surplus(const subvolume_view& view, std::string newest);

@@ -242,13 +242,13 @@ result<std::unique_ptr<upload_budget>> upload_budget::create(const services& wit
 }
 
 upload_stream::upload_stream(const services& with, upload_budget& budget,
-                             store_connection* connection, layout where, journal* record,
+                             store_connection* connection, layout where, upload_ledger& ledger,
                              std::map<std::uint32_t, journalled_chunk> before)
     : _with(with),
       _budget(budget),
       _connection(connection),
       _layout(std::move(where)),
-      _journal(record),
+      _ledger(ledger),
       _before(std::move(before)),
       _stop(with.stop),
       _hashes(with.loop),
@@ -333,10 +333,8 @@ task<result<void>> upload_stream::begin_anew(chunk& one) {
       co_return aborted;
     }
   }
-  if (_journal != nullptr) {
-    auto noting = _journal->note_discarded(one.index);
-    co_await std::move(noting);
-  }
+  auto noting = _ledger.note_discarded(one.index);
+  co_await std::move(noting);
   one.exists = one.earlier.stored || one.earlier.size;  // perhaps
   one.earlier = journalled_chunk();
   co_return engine::ok();
@@ -657,9 +655,9 @@ task<result<void>> upload_stream::send_part(chunk& of, pending_part& part,
   if (!created) {
     co_return std::move(created.error()).within("uploading " + of.key.str());
   }
-  if (_journal != nullptr && !std::exchange(of.id_noted, true)) {
-    auto noting = _journal->note_upload(of.index, of.upload->id()->str(),
-                                        of.upload->declared_checksums(), written_as());
+  if (!std::exchange(of.id_noted, true)) {
+    auto noting = _ledger.note_upload(of.index, of.upload->id()->str(),
+                                      of.upload->declared_checksums(), written_as());
     co_await std::move(noting);
   }
   part_body from;
@@ -676,17 +674,15 @@ task<result<void>> upload_stream::send_part(chunk& of, pending_part& part,
   if (!put) {
     co_return std::move(put.error()).within("uploading " + of.key.str());
   }
-  if (_journal != nullptr) {
-    journalled_part note;
-    note.size = part.bytes;
-    note.etag = of.upload->tag_of(part.number).str();
-    note.crc32 = digest.crc32;
-    note.state = digest.state;
-    note.digest = digest.digest_if_last;
-    note.at = store_time();
-    auto noting = _journal->note_part(of.index, part.number, std::move(note));
-    co_await std::move(noting);
-  }
+  journalled_part note;
+  note.size = part.bytes;
+  note.etag = of.upload->tag_of(part.number).str();
+  note.crc32 = digest.crc32;
+  note.state = digest.state;
+  note.digest = digest.digest_if_last;
+  note.at = store_time();
+  auto noting = _ledger.note_part(of.index, part.number, std::move(note));
+  co_await std::move(noting);
   co_return engine::ok();
 }
 
@@ -757,10 +753,8 @@ task<result<void>> upload_stream::finish_chunk(chunk& one) {
     if (!swept) {
       co_return std::move(swept.error()).within("looking for uploads left open");
     }
-    if (_journal != nullptr) {
-      auto noting = _journal->note_stored(one.index, one.tag.str());
-      co_await std::move(noting);
-    }
+    auto noting = _ledger.note_stored(one.index, one.tag.str());
+    co_await std::move(noting);
     co_return engine::ok();
   }
   one.exists = true;  // from here an answer may be lost
@@ -800,10 +794,8 @@ task<result<void>> upload_stream::finish_chunk(chunk& one) {
     one.tag = stored->tag;
     note_class(stored->stored_as);
   }
-  if (_journal != nullptr) {
-    auto noting = _journal->note_stored(one.index, one.tag.str());
-    co_await std::move(noting);
-  }
+  auto noting = _ledger.note_stored(one.index, one.tag.str());
+  co_await std::move(noting);
   co_return engine::ok();
 }
 
@@ -815,8 +807,8 @@ task<result<std::vector<planner::chunk_record>>> upload_stream::complete() {
     if (!hashed) {
       co_return std::move(hashed.error());
     }
-    if (_journal != nullptr && !one->stored_before) {
-      auto noting = _journal->note_whole(one->index, one->bytes, sha256_of(*one), written_as());
+    if (!one->stored_before) {
+      auto noting = _ledger.note_whole(one->index, one->bytes, sha256_of(*one), written_as());
       co_await std::move(noting);
     }
   }
@@ -864,10 +856,8 @@ task<result<void>> upload_stream::discard_from(std::uint32_t index) {
     if (!ended) {
       co_return std::move(ended.error()).within("aborting the upload of " + one->key.str());
     }
-    if (_journal != nullptr) {
-      auto noting = _journal->note_discarded(one->index);
-      co_await std::move(noting);
-    }
+    auto noting = _ledger.note_discarded(one->index);
+    co_await std::move(noting);
   }
   co_return engine::ok();
 }

@@ -18,9 +18,10 @@
 // on wants nothing stored without.
 #pragma once
 
-#include "app/records/journal.hh"
+#include "app/records/journal_record.hh"
 #include "app/store/services.hh"
 #include "app/transfer/part_patience.hh"
+#include "app/transfer/upload_ledger.hh"
 #include "btrfs/stream_inspector.hh"
 #include "engine/async_scope.hh"
 #include "engine/buffer_pool.hh"
@@ -95,10 +96,11 @@ class upload_stream {
   // Asked once the stream has ended: whether its producer vouches for it.
   using proof = std::function<engine::task<engine::result<void>>()>;
 
-  // `connection` null: everything but the upload (--no-s3); `record` null: no journal. `before` is
-  // what an earlier attempt left. References must outlive it.
+  // `connection` null: everything but the upload (--no-s3). `before` is what an earlier attempt
+  // left. References must outlive it.
   upload_stream(const services& with, upload_budget& budget, store_connection* connection,
-                layout where, journal* record, std::map<std::uint32_t, journalled_chunk> before);
+                layout where, upload_ledger& ledger,
+                std::map<std::uint32_t, journalled_chunk> before);
   ~upload_stream();
 
   // A stream that `prove` rejects ends the uploads in flight at once.
@@ -169,7 +171,7 @@ class upload_stream {
   upload_budget& _budget;
   store_connection* _connection;
   layout _layout;
-  journal* _journal;
+  upload_ledger& _ledger;
   std::map<std::uint32_t, journalled_chunk> _before;
   engine::linked_stop_source _stop;
   engine::hash_worker _hashes;
