@@ -10,6 +10,7 @@
 #pragma once
 
 #include "app/backup/backup_journal.hh"
+#include "app/backup/stream_attempts.hh"
 #include "app/cli/cli.hh"
 #include "app/cli/exit_status.hh"
 #include "app/records/run_report.hh"
@@ -100,9 +101,13 @@ class backup_job {
   engine::task<engine::result<made>> finish(made_backup& backup);
   engine::task<engine::result<void>> stream_and_publish(made_backup& backup);
   engine::task<engine::result<void>> stream(made_backup& backup);
-  engine::task<engine::result<void>> stream_once(made_backup& backup);
+  engine::task<engine::result<stream_outcome>> stream_once(made_backup& backup);
+  engine::task<engine::result<void>> prepare_again(made_backup& backup,
+                                                   const stream_outcome& outcome,
+                                                   after_stream next);
+  void tell_why_again(const made_backup& backup, const stream_outcome& outcome,
+                      after_stream next) const;
   engine::result<void> take_sent(made_backup& backup, const btrfs::stream_inspector& inspector);
-  engine::result<void> send_again(made_backup& backup, const engine::error& broken, int breaks);
   engine::task<engine::result<void>> publish(made_backup& backup);
   engine::task<void> undo(made_backup& backup);
   engine::task<void> estimate_into(const made_backup& backup, progress& shown,
