@@ -6,6 +6,7 @@
 #include "app/host/run_figures.hh"
 #include "app/host/signals.hh"
 #include "app/records/harness_manifest.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/store/publication.hh"
 #include "app/store/second_look.hh"
 #include "app/survey/nested_subvolumes.hh"
@@ -18,7 +19,6 @@
 #include "btrfs/size_estimate.hh"
 #include "engine/assert.hh"
 #include "engine/files.hh"
-#include "engine/offload.hh"
 #include "engine/stop_after.hh"
 #include "planner/keys.hh"
 #include "planner/retention.hh"
@@ -54,10 +54,6 @@ using engine::task;
 constexpr std::chrono::seconds clean_up_limit{6};
 // A bucket that is not configured any more is tried for this long.
 constexpr std::chrono::seconds elsewhere_limit{30};
-// A stream that differs from itself this often is sent to new keys instead.
-constexpr int divergences_max = 3;
-// A stream that breaks this often in one run is left to the next.
-constexpr int breaks_max = 4;
 // What was seen of the bucket longer ago is looked at again before anything rests on it.
 constexpr std::chrono::seconds observation_lifetime{60};
 
@@ -70,6 +66,17 @@ task<result<void>> prove_whole(btrfs::send_process& send,
     co_return finished;
   }
   co_return inspector.finish();
+}
+
+error broken_each_time(const error& broken) {
+  error failure = broken;
+  failure.message += "; it was sent " + std::to_string(stream_attempts::breaks_max) +
+                     " times, and broke each time";
+  failure.remedy =
+      "run the backup again: what has arrived is kept; if the stream breaks each time, nothing "
+      "may stop and continue `btrfs send` (suspend, a paused machine, a frozen cgroup, Ctrl-Z), "
+      "and memory and kernel are worth a test";
+  return failure;
 }
 
 // What is told of chunks once their manifest is written: without the records of their parts, of
@@ -121,12 +128,13 @@ struct backup_job::made_backup {
   backup_intent intent;
   planner::key_layout keys;
   btrfs::snapshot snapshot;
-  std::unique_ptr<journal> record;
+  std::unique_ptr<backup_journal> record;
   std::map<std::uint32_t, journalled_chunk> before;  // what an earlier attempt uploaded
   bool had_before = false;                           // that was something, and went to `upload`
   std::unique_ptr<upload_stream> upload;
   std::vector<planner::chunk_record> chunks;
   std::uint64_t commands = 0;
+  std::string last_path;          // of the last whole command that was sent
   std::uint64_t sound_bytes = 0;  // of the last stream, as far as every command was right
   double seconds = 0;             // of streaming
   bool resumed = false;           // an earlier run had begun it
@@ -720,11 +728,11 @@ task<result<void>> backup_job::resume(std::string path, journal_record record,
   backup.resumed = true;
   backup.before = std::move(record.chunks);
   backup.snapshot = *found.snapshot;
-  auto reopened = journal::reopen(_with.loop, _with.log, path);
+  auto reopened = journal_file::reopen(_with.loop, _with.log, path);
   if (!reopened) {
     co_return std::move(reopened.error());
   }
-  backup.record = std::move(*reopened);
+  backup.record = std::make_unique<backup_journal>(std::move(*reopened));
   auto finishing = finish(backup);
   auto finished = co_await std::move(finishing);
   if (!finished) {
@@ -950,7 +958,7 @@ task<result<std::unique_ptr<backup_job::made_backup>>> backup_job::begin_backup(
   if (!record) {
     co_return std::move(record.error());
   }
-  backup->record = std::move(*record);
+  backup->record = std::make_unique<backup_journal>(std::move(*record));
   auto creating = create_snapshot(view, *time, plan.what == planner::action::full);
   auto snapshot = co_await std::move(creating);
   if (!snapshot) {
@@ -1117,66 +1125,33 @@ task<result<void>> backup_job::stream_and_publish(made_backup& backup) {
 // Sends the stream, again where a repeated one differs from what was uploaded before.
 task<result<void>> backup_job::stream(made_backup& backup) {
   const auto started = std::chrono::steady_clock::now();
-  int breaks = 0;
-  for (int divergences = 0;;) {
+  stream_attempts attempts;
+  for (;;) {
     auto streaming = stream_once(backup);
     auto streamed = co_await std::move(streaming);
-    if (streamed) {
+    if (!streamed) {
+      co_return std::move(streamed.error());
+    }
+    stream_outcome outcome = std::move(*streamed);
+    if (outcome.is_whole()) {
       auto completing = backup.upload->complete();
-      auto chunks = co_await std::move(completing);
-      if (chunks) {
-        backup.chunks = std::move(*chunks);
-        break;
-      }
-      streamed = std::move(chunks.error());
+      outcome = co_await std::move(completing);
     }
-    const auto diverged = backup.upload ? backup.upload->diverged() : std::nullopt;
-    if (!diverged && backup.upload && backup.upload->stream_broken() &&
-        !_with.stop.stop_requested()) {
-      if (auto again = send_again(backup, streamed.error(), ++breaks); !again) {
-        co_return again;
-      }
-      continue;
+    const after_stream next = attempts.judge(outcome, _with.stop.stop_requested());
+    if (next == after_stream::go_on) {
+      backup.chunks = outcome.as<stream_outcome::whole>()->chunks;
+      break;
     }
-    if (!diverged) {
-      co_return streamed;
+    auto preparing = prepare_again(backup, outcome, next);
+    auto prepared = co_await std::move(preparing);
+    if (!prepared) {
+      co_return prepared;
     }
-    const bool dropped = backup.upload->upload_dropped();
-    const bool last = ++divergences == divergences_max;
-    if (dropped && last) {
-      co_return streamed;  // kept for the next run
-    }
-    const bool hopeless = backup.upload->diverged_in_object() || last;
-    _with.log.write(log_level::warning, "backup", dropped ? "upload_gone" : "stream_differs",
-                    {{"subvolume", backup.intent.subvolume},
-                     {"chunk", std::to_string(*diverged)},
-                     {"reason", dropped ? "the store has not got all of the open upload any more"
-                                        : "the same snapshot sends other bytes than before, as "
-                                          "after a defragmentation or under another kernel"},
-                     {"consequence", hopeless ? "the backup begins anew, with a new snapshot"
-                                              : "that chunk is uploaded anew"}});
-    if (hopeless) {
-      backup.worthless = true;
-      backup.start_again = true;
-      co_return streamed;
-    }
-    auto discarding = backup.upload->discard_from(*diverged);
-    auto discarded = co_await std::move(discarding);
-    if (!discarded) {
-      co_return discarded;
-    }
-    auto kept = read_journal(backup.record->path());
-    if (!kept) {
-      co_return std::move(kept.error());
-    }
-    backup.before =
-        *kept ? std::move((*kept)->chunks) : std::map<std::uint32_t, journalled_chunk>();
   }
-  run_totals& totals = _report.totals;
-  totals.parts += backup.upload->parts();
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - started);
   backup.seconds = static_cast<double>(took.count()) / 1000;
+  _report.totals.parts += backup.upload->parts();
   _with.log.write(log_level::info, "backup", "stream_uploaded",
                   {{"subvolume", backup.intent.subvolume},
                    {"bytes", std::to_string(backup.upload->total_bytes())},
@@ -1187,36 +1162,74 @@ task<result<void>> backup_job::stream(made_backup& backup) {
   co_return engine::ok();
 }
 
-// The sender is content, and its stream is none: the kernel begins anew in the middle when a sender
-// is stopped and continued, as a laptop's that is suspended. The same snapshot is sent again at
-// once; what has arrived of it is compared and kept.
-result<void> backup_job::send_again(made_backup& backup, const error& broken, int breaks) {
-  if (breaks == breaks_max) {
-    error failure = broken;
-    failure.message += "; it was sent " + std::to_string(breaks) + " times, and broke each time";
-    failure.remedy =
-        "run the backup again: what has arrived is kept; if the stream breaks each time, nothing "
-        "may stop and continue `btrfs send` (suspend, a paused machine, a frozen cgroup, Ctrl-Z), "
-        "and memory and kernel are worth a test";
-    return failure;
+// Before the stream is sent again; an error where it is not.
+task<result<void>> backup_job::prepare_again(made_backup& backup, const stream_outcome& outcome,
+                                             after_stream next) {
+  const error& why = *outcome.failure();
+  if (next == after_stream::explain) {
+    auto explaining = explain_send_failure(_with, why, backup.intent.snapshot_path,
+                                           backup.intent.source, backup.last_path);
+    send_failure told = co_await std::move(explaining);
+    // A new snapshot would have the same trouble, or is the way out of it.
+    backup.worthless = told.judged && !told.in_source;
+    backup.start_again = told.found && !told.in_source;
+    co_return std::move(told.failure);
   }
-  _with.log.write(log_level::warning, "backup", "stream_broken",
-                  {{"subvolume", backup.intent.subvolume},
-                   {"error", broken.text()},
-                   {"sound_bytes", std::to_string(backup.sound_bytes)},
-                   {"consequence", "the same snapshot is sent again; what has arrived is kept"}});
+  if (next == after_stream::keep) {
+    co_return why;
+  }
+  if (next == after_stream::keep_broken) {
+    co_return broken_each_time(why);
+  }
+  tell_why_again(backup, outcome, next);
+  if (next == after_stream::begin_anew) {
+    backup.worthless = true;
+    backup.start_again = true;
+    co_return why;
+  }
+  if (next == after_stream::upload_again) {
+    auto discarding = backup.upload->discard_from(*outcome.chunk());
+    auto discarded = co_await std::move(discarding);
+    if (!discarded) {
+      co_return discarded;
+    }
+  }
   if (_command.no_s3) {
-    return engine::ok();
+    co_return engine::ok();
   }
   auto kept = read_journal(backup.record->path());
   if (!kept) {
-    return std::move(kept.error());
+    co_return std::move(kept.error());
   }
   backup.before = *kept ? std::move((*kept)->chunks) : std::map<std::uint32_t, journalled_chunk>();
-  return engine::ok();
+  co_return engine::ok();
 }
 
-task<result<void>> backup_job::stream_once(made_backup& backup) {
+void backup_job::tell_why_again(const made_backup& backup, const stream_outcome& outcome,
+                                after_stream next) const {
+  if (next == after_stream::send_again) {
+    // The kernel begins anew in the middle when a sender is stopped and continued, as a laptop's
+    // that is suspended.
+    _with.log.write(log_level::warning, "backup", "stream_broken",
+                    {{"subvolume", backup.intent.subvolume},
+                     {"error", outcome.failure()->text()},
+                     {"sound_bytes", std::to_string(backup.sound_bytes)},
+                     {"consequence", "the same snapshot is sent again; what has arrived is kept"}});
+    return;
+  }
+  const bool dropped = outcome.as<stream_outcome::upload_gone>() != nullptr;
+  _with.log.write(log_level::warning, "backup", dropped ? "upload_gone" : "stream_differs",
+                  {{"subvolume", backup.intent.subvolume},
+                   {"chunk", std::to_string(*outcome.chunk())},
+                   {"reason", dropped ? "the store has not got all of the open upload any more"
+                                      : "the same snapshot sends other bytes than before, as "
+                                        "after a defragmentation or under another kernel"},
+                   {"consequence", next == after_stream::begin_anew
+                                       ? "the backup begins anew, with a new snapshot"
+                                       : "that chunk is uploaded anew"}});
+}
+
+task<result<stream_outcome>> backup_job::stream_once(made_backup& backup) {
   btrfs::send_options options;
   options.snapshot = backup.intent.snapshot_path;
   if (backup.intent.parent_manifest) {
@@ -1237,7 +1250,7 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
   backup.had_before = !backup.before.empty();
   backup.upload =
       std::make_unique<upload_stream>(_with, *_budget, _connection.get(), std::move(where),
-                                      backup.record.get(), std::exchange(backup.before, {}));
+                                      *backup.record, std::exchange(backup.before, {}));
   bool waited_for = false;
   const upload_stream::proof prove = [&] {
     waited_for = true;
@@ -1277,19 +1290,13 @@ task<result<void>> backup_job::stream_once(made_backup& backup) {
   }
   backup.commands = inspector.commands();
   backup.sound_bytes = inspector.sound_bytes();
-  if (ran) {
-    co_return take_sent(backup, inspector);
+  backup.last_path = inspector.last_path();
+  if (ran.is_whole()) {
+    if (auto taken = take_sent(backup, inspector); !taken) {
+      co_return std::move(taken.error());
+    }
   }
-  if (backup.upload->producer_failed()) {
-    auto explaining = explain_send_failure(_with, std::move(ran.error()), options.snapshot,
-                                           backup.intent.source, inspector.last_path());
-    send_failure told = co_await std::move(explaining);
-    // A new snapshot would have the same trouble, or is the way out of it.
-    backup.worthless = told.judged && !told.in_source;
-    backup.start_again = told.found && !told.in_source;
-    co_return std::move(told.failure);
-  }
-  co_return ran;
+  co_return std::move(ran);
 }
 
 // What a whole stream said of itself.
@@ -1505,17 +1512,17 @@ task<void> backup_job::undo(made_backup& backup) {
                   {{"subvolume", backup.intent.subvolume}, {"journal", backup.record->path()}});
 }
 
-task<result<std::unique_ptr<journal>>> backup_job::begin_journal(const backup_intent& intent) {
-  std::function<result<std::unique_ptr<journal>>()> call = [this, &intent] {
-    return journal::begin(_with.loop, _with.log,
-                          journal_path(_with.settings.state_path, intent.subvolume, _command.no_s3),
-                          intent);
+task<result<std::unique_ptr<journal_file>>> backup_job::begin_journal(const backup_intent& intent) {
+  std::function<result<std::unique_ptr<journal_file>>()> call = [this, &intent] {
+    return journal_file::begin(
+        _with.loop, _with.log,
+        journal_path(_with.settings.state_path, intent.subvolume, _command.no_s3), intent);
   };
   auto beginning = disk_call(_with.loop, std::move(call));
   co_return co_await std::move(beginning);
 }
 
-task<result<void>> backup_job::remove_record(journal& record) {
+task<result<void>> backup_job::remove_record(backup_journal& record) {
   std::function<result<void>()> call = [&record] { return record.remove(); };
   auto removing = disk_call(_with.loop, std::move(call));
   co_return co_await std::move(removing);

@@ -9,9 +9,10 @@
 // leaves snapshot, uploads and journal for the next run to go on with.
 #pragma once
 
+#include "app/backup/backup_journal.hh"
+#include "app/backup/stream_attempts.hh"
 #include "app/cli/cli.hh"
 #include "app/cli/exit_status.hh"
-#include "app/records/journal.hh"
 #include "app/records/run_report.hh"
 #include "app/records/state_store.hh"
 #include "app/store/services.hh"
@@ -100,9 +101,13 @@ class backup_job {
   engine::task<engine::result<made>> finish(made_backup& backup);
   engine::task<engine::result<void>> stream_and_publish(made_backup& backup);
   engine::task<engine::result<void>> stream(made_backup& backup);
-  engine::task<engine::result<void>> stream_once(made_backup& backup);
+  engine::task<engine::result<stream_outcome>> stream_once(made_backup& backup);
+  engine::task<engine::result<void>> prepare_again(made_backup& backup,
+                                                   const stream_outcome& outcome,
+                                                   after_stream next);
+  void tell_why_again(const made_backup& backup, const stream_outcome& outcome,
+                      after_stream next) const;
   engine::result<void> take_sent(made_backup& backup, const btrfs::stream_inspector& inspector);
-  engine::result<void> send_again(made_backup& backup, const engine::error& broken, int breaks);
   engine::task<engine::result<void>> publish(made_backup& backup);
   engine::task<void> undo(made_backup& backup);
   engine::task<void> estimate_into(const made_backup& backup, progress& shown,
@@ -119,8 +124,9 @@ class backup_job {
                                               subvolume_standing standing);
   engine::task<void> adopt_into_state(const subvolume_view& view);
   // What waits for the state's disk, beside the event loop.
-  engine::task<engine::result<std::unique_ptr<journal>>> begin_journal(const backup_intent& intent);
-  engine::task<engine::result<void>> remove_record(journal& record);
+  engine::task<engine::result<std::unique_ptr<journal_file>>> begin_journal(
+      const backup_intent& intent);
+  engine::task<engine::result<void>> remove_record(backup_journal& record);
   engine::task<engine::result<void>> remove_journal_at(std::string path);
   engine::task<engine::result<void>> save_state();
   engine::task<void> remove_surplus(const subvolume_view& view, std::string newest);

@@ -2,7 +2,8 @@
 
 #include "app/config/selection.hh"
 #include "app/overview/doctor_probe.hh"
-#include "app/records/journal.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/records/state_store.hh"
 #include "app/store/chain_reader.hh"
 #include "app/survey/unfinished.hh"

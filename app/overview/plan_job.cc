@@ -1,6 +1,8 @@
 #include "app/overview/plan_job.hh"
 
 #include "app/config/selection.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/survey/nested_subvolumes.hh"
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"

@@ -8,7 +8,8 @@
 
 #include "app/cli/cli.hh"
 #include "app/cli/exit_status.hh"
-#include "app/records/journal.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/records/run_report.hh"
 #include "app/records/verify_record.hh"
 #include "app/store/services.hh"

@@ -1,7 +1,8 @@
 #include "app/survey/retired.hh"
 
 #include "app/config/selection.hh"
-#include "app/records/journal.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/records/state_store.hh"
 #include "app/survey/restore_source.hh"
 #include "app/text/subvolume_name.hh"

@@ -1,5 +1,7 @@
 #include "app/survey/unfinished.hh"
 
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/store/second_look.hh"
 #include "engine/offload.hh"
 #include "engine/told_command.hh"

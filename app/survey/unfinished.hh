@@ -1,7 +1,7 @@
 // Backups that an earlier run left unfinished: what is known of one, and undoing it.
 #pragma once
 
-#include "app/records/journal.hh"
+#include "app/records/journal_record.hh"
 #include "app/store/services.hh"
 #include "app/survey/observer.hh"
 #include "btrfs/processes.hh"

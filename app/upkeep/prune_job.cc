@@ -1,7 +1,6 @@
 #include "app/upkeep/prune_job.hh"
 
 #include "app/host/disk_call.hh"
-#include "app/records/journal.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/state_store.hh"
 #include "app/store/chain_reader.hh"

@@ -1,6 +1,8 @@
 #include "tests/app/backup/backup_rig.hh"
 
 #include "app/host/standstill.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "engine/async_scope.hh"
 #include "engine/sha256.hh"
 #include "planner/keys.hh"

@@ -1,6 +1,7 @@
 // What a run makes of answers that are not what the bucket holds: pages of proxies, documents that
 // were cut, other backups' documents, refusals. Unreadable is neither "moved" nor "absent": nothing
 // is deleted for it, and nothing is sent again.
+#include "app/records/journal_shelf.hh"
 #include "planner/keys.hh"
 #include "planner/pointer.hh"
 #include "tests/app/backup/memory_scene.hh"

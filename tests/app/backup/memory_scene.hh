@@ -1,7 +1,8 @@
 // A backup rig over a store in memory, and what its tests ask of both again and again.
 #pragma once
 
-#include "app/records/journal.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "tests/app/backup/backup_rig.hh"
 #include "tests/support/memory_store.hh"
 

@@ -1,5 +1,7 @@
 // Two hosts on one prefix whose backups carry one second: whose a backup is, its snapshot's UUID
 // says, and nothing of the other's is recorded, deleted or aborted.
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "engine/sha256.hh"
 #include "planner/keys.hh"
 #include "planner/manifest.hh"

@@ -1,7 +1,8 @@
 // What a run makes of what earlier runs left: journals of other configurations, backups given up
 // whose place is gone or refuses, uploads on stores that list them badly or not at all, a damaged
 // pointer.
-#include "app/records/journal.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "planner/keys.hh"
 #include "tests/app/backup/backup_rig.hh"
 #include "tests/support/memory_store.hh"

@@ -1,5 +1,6 @@
 // A disk that does not give back what was written. A read error is an error: it is neither an empty
 // file nor a damaged one, and nothing is deleted, truncated, replaced or moved aside for it.
+#include "app/records/journal_file.hh"
 #include "app/records/state_store.hh"
 #include "app/records/verify_record.hh"
 #include "tests/app/backup/memory_scene.hh"

@@ -2,7 +2,8 @@
 // of parts and bodies. The whole backup, doctor and list against a server that does.
 #include "app/overview/doctor_store.hh"
 #include "app/overview/list_command.hh"
-#include "app/records/journal.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "planner/keys.hh"
 #include "tests/app/backup/backup_rig.hh"
 #include "tests/support/scripted_s3_server.hh"

@@ -5,7 +5,7 @@
 #include "app/config/selection.hh"
 #include "app/overview/doctor_host.hh"
 #include "app/overview/doctor_store.hh"
-#include "app/records/journal.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/records/run_lock.hh"
 #include "engine/async_scope.hh"
 #include "tests/app/survey/bucket_of_backups.hh"

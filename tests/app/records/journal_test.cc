@@ -1,5 +1,6 @@
-#include "app/records/journal.hh"
-
+#include "app/records/journal_codec.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/records/state_store.hh"
 #include "app/records/verify_record.hh"
 #include "tests/app/support.hh"
@@ -68,20 +69,20 @@ journalled_part part(std::uint32_t seed, bool whole_blocks = true) {
 }
 
 // Everything that can be noted, once.
-task<void> note_all(journal& record) {
+task<void> note_all(journal_file& record) {
   snapshot_identity identity;
   identity.uuid = "u";
   identity.ctransid = 7;
-  co_await record.note_snapshot(identity);
-  co_await record.note_upload(0, "id-0", true);
-  co_await record.note_part(0, 2, part(2));
-  co_await record.note_part(0, 1, part(1));
-  co_await record.note_upload(1, "id-1", false);
-  co_await record.note_part(1, 1, part(3, false));
-  co_await record.note_discarded(1);
-  co_await record.note_upload(1, "id-2", false);
-  co_await record.note_whole(0, 3, "ab");
-  co_await record.note_stored(0, "tag");
+  co_await record.append(snapshot_line(identity));
+  co_await record.append(upload_line(0, "id-0", true, ""));
+  co_await record.append(part_line(0, 2, part(2)));
+  co_await record.append(part_line(0, 1, part(1)));
+  co_await record.append(upload_line(1, "id-1", false, ""));
+  co_await record.append(part_line(1, 1, part(3, false)));
+  co_await record.append(discard_line(1));
+  co_await record.append(upload_line(1, "id-2", false, ""));
+  co_await record.append(whole_line(0, 3, "ab", ""));
+  co_await record.append(stored_line(0, "tag"));
 }
 
 struct fixture {
@@ -90,15 +91,16 @@ struct fixture {
     BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
     loop = std::move(*made);
   }
-  std::unique_ptr<journal> begin(const std::string& path, const backup_intent& of = intent()) {
-    auto record = journal::begin(*loop, log, path, of);
+  std::unique_ptr<journal_file> begin(const std::string& path, const backup_intent& of = intent()) {
+    auto record = journal_file::begin(*loop, log, path, of);
     BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
     return std::move(*record);
   }
   // All that lies at global.state_path and beside it.
   void writing_has_a_remedy(const std::string& state) {
     const system_clock_source clock;
-    const auto begun = journal::begin(*loop, log, journal_path(state, "data", false), intent());
+    const auto begun =
+        journal_file::begin(*loop, log, journal_path(state, "data", false), intent());
     const std::string all[] = {error_text(state_store(state, clock, log).save(run_state())),
                                begun ? "begun" : begun.error().text(),
                                error_text(write_verify_record(state, verify_record()))};
@@ -186,9 +188,9 @@ BOOST_AUTO_TEST_CASE(a_journal_torn_anywhere_tells_what_its_whole_lines_tell) {
       BOOST_REQUIRE((*seen)->snapshot.has_value() == (lines > 1));
       BOOST_REQUIRE(((*seen)->chunks.size() > 1) == (lines > 5 && lines != 8));
       // Going on drops the torn line first.
-      auto record = journal::reopen(*loop, log, path);
+      auto record = journal_file::reopen(*loop, log, path);
       BOOST_REQUIRE(record.has_value());
-      loop->run((*record)->note_stored(9, "t"));
+      loop->run((*record)->append(stored_line(9, "t")));
       BOOST_REQUIRE(read(path).chunks.at(9).stored);
     }
   }
@@ -200,12 +202,40 @@ BOOST_AUTO_TEST_CASE(no_file_is_no_journal_and_a_second_one_is_refused) {
   BOOST_REQUIRE(none.has_value());
   BOOST_TEST(!none->has_value());
   auto record = begin(path);
-  auto second = journal::begin(*loop, log, path, intent());
+  auto second = journal_file::begin(*loop, log, path, intent());
   BOOST_REQUIRE(!second.has_value());
   BOOST_TEST(second.error().text().find(path) != std::string::npos);
   BOOST_REQUIRE(record->remove().has_value());
   BOOST_TEST(!std::filesystem::exists(path));
   BOOST_TEST(record->remove().has_value());
+}
+
+// Taken for an empty one it would be removed, with all that it knows.
+BOOST_AUTO_TEST_CASE(what_cannot_be_read_is_an_error_and_no_empty_journal) {
+  const std::string path = directory / "state.data.journal";
+  std::filesystem::create_directory(path);
+  auto seen = read_journal(path);
+  BOOST_REQUIRE(!seen.has_value());
+  BOOST_TEST((seen.error().why == reason::system));
+  BOOST_TEST(seen.error().text().find(path) != std::string::npos);
+  BOOST_TEST(!journal_file::reopen(*loop, log, path).has_value());
+  BOOST_TEST(list_journals(directory / "state.json").value().size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(lines_tell_without_a_file_what_they_were_made_of) {
+  const std::string begin = intent_line(intent());
+  const std::string text = begin + upload_line(0, "id", true, "STANDARD") +
+                           part_line(0, 1, part(7)) + whole_line(0, 7, "ab", "STANDARD");
+  BOOST_TEST(!parse_journal("", "it").value().has_value());
+  BOOST_TEST(!parse_journal(begin.substr(0, begin.size() - 1), "it").value().has_value());
+  const auto record = parse_journal(text + stored_line(0, "t"), "it").value().value();
+  const journalled_chunk& chunk = record.chunks.at(0);
+  BOOST_TEST((chunk.upload_id == "id" && chunk.written_as == "STANDARD" && chunk.stored));
+  BOOST_TEST((chunk.parts.at(1).digest == some_state(8)));
+  BOOST_TEST(parse_journal(text + discard_line(0), "it").value().value().chunks.empty());
+  BOOST_TEST(error_text(parse_journal(text + "{}\n", "it")).find("journal it: line 5") == 0U);
+  BOOST_TEST((subject_of_journal(text + "damage\n").value().subvolume == "data"));
+  BOOST_TEST(!subject_of_journal("damage\n" + text).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(a_damaged_journal_is_named_with_its_line) {
@@ -277,7 +307,7 @@ BOOST_AUTO_TEST_CASE(a_number_that_cannot_be_is_damage_and_not_another_number) {
 BOOST_AUTO_TEST_CASE(a_full_disk_ends_the_journal_and_not_the_backup) {
   const std::string path = directory / "state.data.journal";
   auto record = begin(path);
-  loop->run(record->note_upload(0, "id", true));
+  loop->run(record->append(upload_line(0, "id", true, "")));
   const std::string before = content_of(path);
   // A file that may not grow by a whole line stands for a full disk.
   ::signal(SIGXFSZ, SIG_IGN);
@@ -286,13 +316,13 @@ BOOST_AUTO_TEST_CASE(a_full_disk_ends_the_journal_and_not_the_backup) {
   rlimit small = old;
   small.rlim_cur = before.size() + 20;
   BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
-  loop->run(record->note_part(0, 1, part(1)));
+  loop->run(record->append(part_line(0, 1, part(1))));
   BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &old) == 0);
   BOOST_TEST(content_of(path) == before);
   const std::vector<std::string> said = {"journal_not_written"};
   BOOST_TEST(log.events == said, boost::test_tools::per_element());
   // What follows would be a lie without what is missing.
-  loop->run(record->note_part(0, 2, part(2)));
+  loop->run(record->append(part_line(0, 2, part(2))));
   BOOST_TEST(content_of(path) == before);
   BOOST_TEST(log.events.size() == 1U);
 }

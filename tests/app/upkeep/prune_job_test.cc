@@ -1,7 +1,8 @@
 // Deleting old generations from a store that fails, refuses, is interrupted, or changes meanwhile.
 #include "app/upkeep/prune_job.hh"
 
-#include "app/records/journal.hh"
+#include "app/records/journal_file.hh"
+#include "app/records/journal_shelf.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/state_store.hh"
 #include "app/survey/bucket_inventory.hh"
@@ -324,7 +325,7 @@ BOOST_AUTO_TEST_CASE(backups_in_the_making_are_left_alone) {
   intent.part_size = std::uint64_t{5} << 20;
   intent.chunk_size = std::uint64_t{50} << 20;
   const std::string path = journal_path(made.settings.state_path, "data", false);
-  BOOST_REQUIRE(journal::begin(*made.loop, made.log, path, intent).has_value());
+  BOOST_REQUIRE(journal_file::begin(*made.loop, made.log, path, intent).has_value());
   pruned_subvolume done = made.run();
   BOOST_TEST(made.there(made.old_orphan));
   BOOST_TEST(made.store.uploads().size() == 1U);
