@@ -1,7 +1,7 @@
 // run_restore(): the restore command over one subvolume or all.
 #include "app/host/run_figures.hh"
 #include "app/restore/restore_job.hh"
-#include "app/survey/restore_source.hh"
+#include "app/survey/stored_subvolumes.hh"
 #include "app/text/output.hh"
 
 #include <nlohmann/json.hpp>

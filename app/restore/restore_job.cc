@@ -2,12 +2,11 @@
 
 #include "app/host/disk_call.hh"
 #include "app/host/run_figures.hh"
+#include "app/records/kept_copies.hh"
 #include "app/records/kept_parts.hh"
 #include "app/restore/freed_space.hh"
 #include "app/survey/chosen_backup.hh"
-#include "app/survey/kept_copies.hh"
 #include "app/survey/receive_refusal.hh"
-#include "app/survey/restore_source.hh"
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"
 #include "btrfs/confined_receiver.hh"

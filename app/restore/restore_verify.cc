@@ -1,6 +1,6 @@
 #include "app/restore/restore_verify.hh"
 
-#include "app/survey/kept_copies.hh"
+#include "app/records/kept_copies.hh"
 #include "app/text/human_units.hh"
 #include "app/text/progress.hh"
 #include "btrfs/content_compare.hh"

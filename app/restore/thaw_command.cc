@@ -2,7 +2,7 @@
 
 #include "app/records/run_lock.hh"
 #include "app/survey/chosen_backup.hh"
-#include "app/survey/restore_source.hh"
+#include "app/survey/stored_subvolumes.hh"
 #include "app/text/output.hh"
 #include "app/transfer/chain_thaw.hh"
 

@@ -20,7 +20,7 @@ ARROWS = {
 # The folders of app/ floor by floor, the lowest first: a file sees its own folder and those of lower floors. Nobody sees
 # main, which sees all.
 FLOORS = (("text", "prices"), ("host", "cli"), ("config",), ("store",), ("records",), ("survey",), ("transfer",),
-          ("backup", "restore", "upkeep", "overview"))
+          ("backup", "restore", "upkeep", "overview", "doctor"), ("setup",))
 FLOOR_OF = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
 # planner/ is pure: no input or output, no clock of its own, no curl, no ring.
 IMPURE = re.compile(r"<(curl/|liburing|sys/|unistd|fcntl|fstream|iostream|thread|filesystem)")

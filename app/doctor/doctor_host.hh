@@ -3,7 +3,7 @@
 #pragma once
 
 #include "app/config/config.hh"
-#include "app/overview/doctor_report.hh"
+#include "app/doctor/doctor_report.hh"
 #include "app/store/services.hh"
 #include "btrfs/processes.hh"
 

@@ -1,4 +1,4 @@
-#include "app/overview/doctor_probe.hh"
+#include "app/doctor/doctor_probe.hh"
 
 #include "app/text/human_units.hh"
 #include "engine/async_scope.hh"

@@ -1,4 +1,4 @@
-#include "app/overview/doctor_report.hh"
+#include "app/doctor/doctor_report.hh"
 
 #include "app/host/rights.hh"
 #include "app/text/text_table.hh"

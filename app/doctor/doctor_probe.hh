@@ -17,7 +17,7 @@
 // remedy says which key it is.
 #pragma once
 
-#include "app/overview/doctor_report.hh"
+#include "app/doctor/doctor_report.hh"
 #include "app/store/services.hh"
 #include "engine/task.hh"
 #include "s3/multipart_upload.hh"

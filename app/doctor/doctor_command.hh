@@ -5,7 +5,7 @@
 
 #include "app/cli/cli.hh"
 #include "app/cli/exit_status.hh"
-#include "app/overview/doctor_report.hh"
+#include "app/doctor/doctor_report.hh"
 #include "app/store/services.hh"
 #include "engine/result.hh"
 #include "engine/task.hh"

@@ -1,5 +1,5 @@
 // The answers of `init` as a file: round trips, and what is refused.
-#include "app/overview/init_answers.hh"
+#include "app/setup/init_answers.hh"
 
 #include "engine/plain_text.hh"
 

@@ -1,10 +1,10 @@
 // What doctor says: judgements over facts, local files in a directory of their own, and the bucket
 // over the memory store.
-#include "app/overview/doctor_command.hh"
+#include "app/doctor/doctor_command.hh"
 
 #include "app/config/selection.hh"
-#include "app/overview/doctor_host.hh"
-#include "app/overview/doctor_store.hh"
+#include "app/doctor/doctor_host.hh"
+#include "app/doctor/doctor_store.hh"
 #include "app/records/journal.hh"
 #include "app/records/run_lock.hh"
 #include "engine/async_scope.hh"

@@ -1,4 +1,4 @@
-#include "app/survey/kept_copies.hh"
+#include "app/records/kept_copies.hh"
 
 #include "engine/files.hh"
 #include "engine/unique_fd.hh"

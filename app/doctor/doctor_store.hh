@@ -3,7 +3,7 @@
 // They read, but for the write check (doctor_probe.hh), which uses a key of its own.
 #pragma once
 
-#include "app/overview/doctor_report.hh"
+#include "app/doctor/doctor_report.hh"
 #include "app/store/services.hh"
 #include "app/survey/observer.hh"
 #include "engine/result.hh"

@@ -1,7 +1,7 @@
-#include "app/overview/doctor_store.hh"
+#include "app/doctor/doctor_store.hh"
 
 #include "app/config/selection.hh"
-#include "app/overview/doctor_probe.hh"
+#include "app/doctor/doctor_probe.hh"
 #include "app/records/journal.hh"
 #include "app/records/state_store.hh"
 #include "app/store/chain_reader.hh"

@@ -1,4 +1,4 @@
-#include "app/overview/init_answers.hh"
+#include "app/setup/init_answers.hh"
 
 #include "app/text/subvolume_name.hh"
 #include "engine/plain_text.hh"

@@ -1,8 +1,8 @@
-#include "app/overview/doctor_command.hh"
+#include "app/doctor/doctor_command.hh"
 
 #include "app/config/selection.hh"
-#include "app/overview/doctor_host.hh"
-#include "app/overview/doctor_store.hh"
+#include "app/doctor/doctor_host.hh"
+#include "app/doctor/doctor_store.hh"
 #include "app/survey/nested_subvolumes.hh"
 #include "app/survey/retired.hh"
 #include "app/text/output.hh"

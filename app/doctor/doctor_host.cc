@@ -1,4 +1,4 @@
-#include "app/overview/doctor_host.hh"
+#include "app/doctor/doctor_host.hh"
 
 #include "app/host/source_path.hh"
 #include "app/prices/restore_prices.hh"
