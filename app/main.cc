@@ -14,7 +14,7 @@
 #include "app/overview/list_command.hh"
 #include "app/overview/plan_job.hh"
 #include "app/overview/status_command.hh"
-#include "app/restore/restore_job.hh"
+#include "app/restore/restore_command.hh"
 #include "app/restore/thaw_command.hh"
 #include "app/setup/init_command.hh"
 #include "app/store/services.hh"

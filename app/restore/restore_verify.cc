@@ -42,6 +42,18 @@ verify_mode verify_mode_of(const std::string& name) {
                         : (name == "sample" ? verify_mode::sample : verify_mode::full);
 }
 
+const char* name_of(verify_mode mode) {
+  switch (mode) {
+    case verify_mode::full:
+      return "full";
+    case verify_mode::sample:
+      return "sample";
+    case verify_mode::none:
+      return "none";
+  }
+  return "";
+}
+
 btrfs::recorded_identity identity_of(const planner::snapshot_record& snapshot) {
   const auto parsed = [](const std::optional<std::string>& text) {
     return text ? btrfs::uuid::parse(*text) : std::nullopt;
@@ -135,7 +147,7 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   }
   with.log.write(log_level::info, "restore", "content_verified",
                  {{"source", source},
-                  {"mode", mode == verify_mode::sample ? "sample" : "full"},
+                  {"mode", name_of(mode)},
                   {"entries", std::to_string(report.entries)},
                   {"files", std::to_string(report.files)},
                   {"files_compared", std::to_string(report.files_compared)},
