@@ -1,8 +1,9 @@
 #include "app/overview/complete_command.hh"
 
+#include "app/config/working_place.hh"
 #include "app/store/services.hh"
 #include "app/survey/observer.hh"
-#include "app/survey/restore_source.hh"
+#include "app/survey/stored_subvolumes.hh"
 #include "engine/async_scope.hh"
 #include "engine/plain_text.hh"
 #include "engine/sha256.hh"

@@ -2,7 +2,7 @@
 
 #include "app/store/manifest_turns.hh"
 #include "app/survey/observer.hh"
-#include "app/survey/restore_source.hh"
+#include "app/survey/stored_subvolumes.hh"
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"

@@ -1,6 +1,6 @@
 #include "app/restore/restore_verify.hh"
 
-#include "app/survey/kept_copies.hh"
+#include "app/records/kept_copies.hh"
 #include "app/text/human_units.hh"
 #include "app/text/progress.hh"
 #include "btrfs/content_compare.hh"
@@ -40,6 +40,18 @@ struct set_flag {
 verify_mode verify_mode_of(const std::string& name) {
   return name == "none" ? verify_mode::none
                         : (name == "sample" ? verify_mode::sample : verify_mode::full);
+}
+
+const char* name_of(verify_mode mode) {
+  switch (mode) {
+    case verify_mode::full:
+      return "full";
+    case verify_mode::sample:
+      return "sample";
+    case verify_mode::none:
+      return "none";
+  }
+  return "";
 }
 
 btrfs::recorded_identity identity_of(const planner::snapshot_record& snapshot) {
@@ -135,7 +147,7 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   }
   with.log.write(log_level::info, "restore", "content_verified",
                  {{"source", source},
-                  {"mode", mode == verify_mode::sample ? "sample" : "full"},
+                  {"mode", name_of(mode)},
                   {"entries", std::to_string(report.entries)},
                   {"files", std::to_string(report.files)},
                   {"files_compared", std::to_string(report.files_compared)},

@@ -20,6 +20,7 @@ namespace bts3::app {
 enum class verify_mode { full, sample, none };
 // "full", "sample" or "none": command line and configuration check that it is one of them.
 [[nodiscard]] verify_mode verify_mode_of(const std::string& name);
+[[nodiscard]] const char* name_of(verify_mode mode);
 
 [[nodiscard]] btrfs::recorded_identity identity_of(const planner::snapshot_record& snapshot);
 

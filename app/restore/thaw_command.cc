@@ -1,8 +1,9 @@
 #include "app/restore/thaw_command.hh"
 
 #include "app/records/run_lock.hh"
+#include "app/restore/restore_request.hh"
 #include "app/survey/chosen_backup.hh"
-#include "app/survey/restore_source.hh"
+#include "app/survey/stored_subvolumes.hh"
 #include "app/text/output.hh"
 #include "app/transfer/chain_thaw.hh"
 
@@ -24,21 +25,22 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
-// Not ready is a result here, not an error. `bytes_before` are read before this backup, and grow by
-// its own; the caller's, who awaits this.
-task<result<exit_status>> thaw_one(const services& with, s3::object_store& store,
-                                   thaw_command command, std::uint64_t& bytes_before) {
-  auto finding = find_chain(with, store, command);
-  auto chain = co_await std::move(finding);
-  if (!chain) {
-    co_return std::move(chain.error());
-  }
-  if (!command.json && !command.dry_run) {
-    print_formatted("%s: %s\n", command.subvolume.c_str(), chosen_text(chain->back()).c_str());
-    std::fflush(stdout);
-  }
+// What thawing one backup is about, found out before anything is requested.
+struct thaw_outlook {
+  std::string manifest_key;
+  std::string created_at;
+  std::vector<located_chunk> chunks;  // of the whole chain, in the order of reading
+  std::uint64_t bytes = 0;
+  thaw_policy policy;
+  planned_thaw plan;
+  planned_time time;
+  restore_cost cost;  // where it is told
+};
+
+task<result<std::vector<located_chunk>>> locate_chain(const services& with, s3::object_store& store,
+                                                      std::vector<chain_link> chain) {
   std::vector<located_chunk> chunks;
-  for (chain_link& link : *chain) {
+  for (chain_link& link : chain) {
     for (planner::chunk_record& chunk : link.value.chunks) {
       chunk.drop_parts();
     }
@@ -50,80 +52,124 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
     chunks.insert(chunks.end(), std::make_move_iterator(located->begin()),
                   std::make_move_iterator(located->end()));
   }
-  std::uint64_t bytes = 0;
-  for (const located_chunk& chunk : chunks) {
-    bytes += chunk.info.size;
+  co_return chunks;
+}
+
+// `bytes_before` are read before this backup, and grow by its own; the caller's, who awaits this.
+task<result<thaw_outlook>> look_at(const services& with, s3::object_store& store,
+                                   thaw_command command, std::uint64_t& bytes_before) {
+  auto finding = find_chain(with, store, wanted_by(command));
+  auto chain = co_await std::move(finding);
+  if (!chain) {
+    co_return std::move(chain.error());
   }
-  thaw_policy policy = thaw_policy_of(with.settings, command);
-  policy.bytes_before = bytes_before;
-  bytes_before += bytes;
-  auto planning = plan_thaw(with, store, chunks, policy);
+  if (!command.json && !command.dry_run) {
+    print_formatted("%s: %s\n", command.subvolume.c_str(), chosen_text(chain->back()).c_str());
+    std::fflush(stdout);
+  }
+  thaw_outlook found;
+  found.manifest_key = chain->back().key;
+  found.created_at = chain->back().value.created_at.rfc3339();
+  auto locating = locate_chain(with, store, std::move(*chain));
+  auto chunks = co_await std::move(locating);
+  if (!chunks) {
+    co_return std::move(chunks.error());
+  }
+  found.chunks = std::move(*chunks);
+  for (const located_chunk& chunk : found.chunks) {
+    found.bytes += chunk.info.size;
+  }
+  found.policy = thaw_policy_of(with.settings, command);
+  found.policy.bytes_before = bytes_before;
+  bytes_before += found.bytes;
+  auto planning = plan_thaw(with, store, found.chunks, found.policy);
   auto plan = co_await std::move(planning);
   if (!plan) {
     co_return std::move(plan.error());
   }
-  const planned_time time = plan_time(*plan, policy, bytes);
+  found.plan = std::move(*plan);
+  found.time = plan_time(found.plan, found.policy, found.bytes);
   // A table of prices that cannot be read is no reason not to thaw.
-  result<restore_cost> cost = restore_cost();
   if (command.dry_run || command.json) {
-    cost = plan_cost(with, *plan, chunks);
-  }
-  if (!cost) {
-    co_return std::move(cost.error());
-  }
-  const std::size_t objects = chunks.size();
-  const auto print_json = [&](exit_status status, const engine::error* failure) {
-    nlohmann::ordered_json out;
-    out["version"] = 1;
-    out["subvolume"] = command.subvolume;
-    out["manifest_key"] = chain->back().key;
-    out["created_at"] = chain->back().value.created_at.rfc3339();
-    out["dry_run"] = command.dry_run;
-    out["ready"] = status == exit_status::done;
-    out["objects"] = objects;
-    out["bytes"] = bytes;
-    // As it was before anything was requested.
-    out["thaw"] = nlohmann::ordered_json::parse(thaw_json_text(*plan));
-    out["time"] = nlohmann::ordered_json::parse(time_json_text(time));
-    out["money"] = nlohmann::ordered_json::parse(cost_json_text(*cost));
-    if (failure != nullptr) {
-      out["missing"] = failure->text();
+    auto cost = plan_cost(with, found.plan, found.chunks);
+    if (!cost) {
+      co_return std::move(cost.error());
     }
-    app::print_json(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  };
-  const std::string about =
-      command.subvolume + ": the backup of " + chain->back().value.created_at.rfc3339();
+    found.cost = std::move(*cost);
+  }
+  co_return found;
+}
+
+// What `failure` says is missing; null: nothing.
+void print_document(const thaw_command& command, const thaw_outlook& found, std::size_t objects,
+                    exit_status status, const error* failure) {
+  nlohmann::ordered_json out;
+  out["version"] = 1;
+  out["subvolume"] = command.subvolume;
+  out["manifest_key"] = found.manifest_key;
+  out["created_at"] = found.created_at;
+  out["dry_run"] = command.dry_run;
+  out["ready"] = status == exit_status::done;
+  out["objects"] = objects;
+  out["bytes"] = found.bytes;
+  // As it was before anything was requested.
+  out["thaw"] = nlohmann::ordered_json::parse(thaw_json_text(found.plan));
+  out["time"] = nlohmann::ordered_json::parse(time_json_text(found.time));
+  out["money"] = nlohmann::ordered_json::parse(cost_json_text(found.cost));
+  if (failure != nullptr) {
+    out["missing"] = failure->text();
+  }
+  print_json(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+std::string about(const thaw_command& command, const thaw_outlook& found) {
+  return command.subvolume + ": the backup of " + found.created_at;
+}
+
+// The dry run.
+exit_status show(const thaw_command& command, const thaw_outlook& found) {
+  const s3::thaw_survey total = found.plan.total();
+  const exit_status status =
+      total.to_request + total.thawing == 0 ? exit_status::done : exit_status::not_thawed;
+  if (command.json) {
+    print_document(command, found, found.chunks.size(), status, nullptr);
+  } else {
+    print_formatted("%s\n%s%s%s", about(command, found).c_str(), thaw_text(found.plan).c_str(),
+                    time_text(found.time).c_str(), cost_text(found.cost).c_str());
+  }
+  return status;
+}
+
+// Not ready is a result here, not an error.
+task<result<exit_status>> thaw_one(const services& with, s3::object_store& store,
+                                   thaw_command command, std::uint64_t& bytes_before) {
+  auto looking = look_at(with, store, command, bytes_before);
+  auto found = co_await std::move(looking);
+  if (!found) {
+    co_return std::move(found.error());
+  }
   if (command.dry_run) {
-    const s3::thaw_survey total = plan->total();
-    const exit_status status =
-        total.to_request + total.thawing == 0 ? exit_status::done : exit_status::not_thawed;
-    if (command.json) {
-      print_json(status, nullptr);
-    } else {
-      print_formatted("%s\n%s%s%s", about.c_str(), thaw_text(*plan).c_str(),
-                      time_text(time).c_str(), cost_text(*cost).c_str());
-    }
-    co_return status;
+    co_return show(command, *found);
   }
-  chain_thaw thaw(with, store, command.subvolume, std::move(chunks), policy);
+  const std::size_t objects = found->chunks.size();
+  chain_thaw thaw(with, store, command.subvolume, std::move(found->chunks), found->policy);
   auto thawing = thaw.make_readable(with.stop);
   auto thawed = co_await std::move(thawing);
   const bool not_ready = !thawed && thawed.error().why == reason::not_thawed;
-  if (command.json && (thawed || not_ready)) {
-    const exit_status status = thawed ? exit_status::done : exit_status::not_thawed;
-    print_json(status, thawed ? nullptr : &thawed.error());
-    co_return status;
-  }
-  if (thawed) {
-    print_formatted("%s can be read (%zu object%s)\n", about.c_str(), objects,
-                    objects == 1 ? "" : "s");
-    co_return exit_status::done;
-  }
-  if (!not_ready) {
+  if (!thawed && !not_ready) {
     co_return std::move(thawed.error());
   }
-  print_formatted("%s is archived\n  %s\n", about.c_str(), thawed.error().text().c_str());
-  co_return exit_status::not_thawed;
+  const exit_status status = thawed ? exit_status::done : exit_status::not_thawed;
+  if (command.json) {
+    print_document(command, *found, objects, status, thawed ? nullptr : &thawed.error());
+  } else if (thawed) {
+    print_formatted("%s can be read (%zu object%s)\n", about(command, *found).c_str(), objects,
+                    objects == 1 ? "" : "s");
+  } else {
+    print_formatted("%s is archived\n  %s\n", about(command, *found).c_str(),
+                    thawed.error().text().c_str());
+  }
+  co_return status;
 }
 
 task<result<exit_status>> run_connected(const services& with, s3::object_store& store,

@@ -1,7 +1,8 @@
 #include "app/survey/chosen_backup.hh"
 
+#include "app/cli/point_in_time.hh"
 #include "app/survey/observer.hh"
-#include "app/survey/restore_source.hh"
+#include "app/survey/stored_subvolumes.hh"
 #include "planner/keys.hh"
 
 #include <string>
@@ -26,7 +27,7 @@ error damaged(std::string message) {
 
 // The key of the backup that was asked for.
 task<result<std::string>> find_manifest(const services& with, s3::object_store& store,
-                                        backup_selection wanted) {
+                                        wanted_backup wanted) {
   if (!wanted.manifest_key.empty()) {
     co_return wanted.manifest_key;
   }
@@ -54,8 +55,8 @@ task<result<std::string>> find_manifest(const services& with, s3::object_store& 
     error failure;
     failure.message = "there is no backup of subvolume \"" + wanted.subvolume + "\" at s3://" +
                       with.settings.bucket + "/" + keys.root();
-    failure.remedy = wanted.from.empty() ? "check --subvolume and s3.prefix"
-                                         : "check --subvolume and the prefix in --from";
+    failure.remedy = wanted.of_bucket ? "check --subvolume and the prefix in --from"
+                                      : "check --subvolume and s3.prefix";
     co_return failure;
   }
   co_return std::move((*pointer)->value.manifest_key);
@@ -93,7 +94,7 @@ task<result<located_chunk>> locate_chunk(const services& with, s3::object_store&
 }  // namespace
 
 task<result<std::vector<chain_link>>> find_chain(const services& with, s3::object_store& store,
-                                                 backup_selection wanted) {
+                                                 wanted_backup wanted) {
   auto finding = find_manifest(with, store, wanted);
   auto key = co_await std::move(finding);
   if (!key) {

@@ -1,7 +1,6 @@
-// The backup that the command line chooses, with its chain, and its chunks as the bucket has them.
+// The backup that is wanted, with its chain, and its chunks as the bucket has them.
 #pragma once
 
-#include "app/cli/cli.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
@@ -12,12 +11,19 @@
 
 namespace bts3::app {
 
+struct wanted_backup {
+  std::string subvolume;
+  std::string manifest_key;  // empty: by `at`
+  std::string at;            // a point in time as people write it; empty: the current backup
+  bool of_bucket = false;    // there is no configuration, for remedies
+};
+
 // From the full backup to the chosen one, also in a bucket copied under another prefix: there the
 // copy, not its original. Errors: no such backup, or a manifest of another subvolume than
 // wanted.subvolume.
 engine::task<engine::result<std::vector<chain_link>>> find_chain(const services& with,
                                                                  s3::object_store& store,
-                                                                 backup_selection wanted);
+                                                                 wanted_backup wanted);
 
 // "the backup of 2026-01-02T02:04:05Z (2026-01-02 03:04 local)": by both clocks, as one of them was
 // asked for.

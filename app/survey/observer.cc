@@ -1,7 +1,7 @@
 #include "app/survey/observer.hh"
 
+#include "app/records/kept_copies.hh"
 #include "app/store/second_look.hh"
-#include "app/survey/kept_copies.hh"
 #include "app/survey/receive_refusal.hh"
 #include "engine/for_each_at_most.hh"
 #include "planner/keys.hh"

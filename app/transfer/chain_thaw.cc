@@ -150,32 +150,20 @@ class thaw_wait {
 
 }  // namespace
 
-thaw_policy thaw_policy_of(const config& settings, const thaw_command& command) {
+thaw_policy thaw_policy_of(const config& settings, const std::optional<std::string>& tier,
+                           std::optional<std::uint64_t> download_rate) {
   thaw_policy policy;
-  policy.tier = tier_of(command.tier.value_or(settings.thaw_tier));
+  policy.tier = tier_of(tier.value_or(settings.thaw_tier));
   if (settings.thaw_days != "auto") {
     policy.days = static_cast<unsigned>(std::stoul(settings.thaw_days));  // checked when read
   }
-  const std::uint64_t stated = command.download_rate.value_or(settings.download_bytes_per_sec);
+  const std::uint64_t stated = download_rate.value_or(settings.download_bytes_per_sec);
   policy.bytes_per_sec = stated > 0 ? stated : assumed_bytes_per_sec;
   policy.rate_from = stated > 0 ? rate_source::stated : rate_source::assumed;
   const std::uint64_t limit = settings.max_bandwidth_bytes_per_sec;
   if (limit > 0 && limit < policy.bytes_per_sec) {
     policy.bytes_per_sec = limit;
     policy.rate_from = rate_source::limited;
-  }
-  return policy;
-}
-
-thaw_policy thaw_policy_of(const config& settings, const restore_command& command) {
-  thaw_command unwaited;
-  unwaited.tier = command.tier;
-  unwaited.download_rate = command.download_rate;
-  thaw_policy policy = thaw_policy_of(settings, unwaited);
-  const bool waits =
-      command.wait_thaw.value_or(command.thaw_timeout.has_value() || settings.thaw_wait);
-  if (waits) {
-    policy.timeout = command.thaw_timeout.value_or(seconds(settings.thaw_timeout_seconds));
   }
   return policy;
 }

@@ -7,7 +7,6 @@
 // continue; what was requested stays requested, and the next run finds it under way.
 #pragma once
 
-#include "app/cli/cli.hh"
 #include "app/config/config.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
@@ -38,10 +37,10 @@ struct thaw_policy {
       sleep;
 };
 
-// [thaw], changed by --tier, --download-rate, --wait-thaw, --no-wait-thaw and --thaw-timeout.
-[[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const restore_command& command);
-// The same without waiting.
-[[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const thaw_command& command);
+// [thaw], without waiting; `tier` and `download_rate` beat it where they are there.
+[[nodiscard]] thaw_policy thaw_policy_of(const config& settings,
+                                         const std::optional<std::string>& tier,
+                                         std::optional<std::uint64_t> download_rate);
 
 // How long downloading takes, by the policy's rate.
 [[nodiscard]] std::chrono::seconds download_time(const thaw_policy& policy, std::uint64_t bytes);

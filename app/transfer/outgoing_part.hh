@@ -10,7 +10,7 @@
 #include "engine/spooled_part_stream.hh"
 #include "engine/stop.hh"
 #include "engine/task.hh"
-#include "s3/object_store.hh"
+#include "s3/verbs/object_store.hh"
 
 #include <cstddef>
 #include <cstdint>

@@ -11,7 +11,7 @@
 #include "engine/spool.hh"
 #include "engine/stop.hh"
 #include "engine/task.hh"
-#include "s3/concurrency_control.hh"
+#include "s3/verbs/concurrency_control.hh"
 
 #include <cstddef>
 #include <memory>

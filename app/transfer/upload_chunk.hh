@@ -17,7 +17,7 @@
 #include "engine/task.hh"
 #include "planner/manifest.hh"
 #include "planner/timestamp.hh"
-#include "s3/multipart_upload.hh"
+#include "s3/verbs/multipart_upload.hh"
 
 #include <cstddef>
 #include <cstdint>

@@ -20,7 +20,7 @@ ARROWS = {
 # The folders of app/ and s3/ floor by floor, the lowest first: a file sees its own folder and those of lower floors.
 FLOORS = {
     "app": (("text", "prices"), ("host", "cli"), ("config",), ("store",), ("records",), ("survey",), ("transfer",),
-            ("backup", "restore", "upkeep", "overview")),
+            ("backup", "restore", "upkeep", "overview", "doctor"), ("setup",)),
     "s3": (("http",), ("credentials",), ("verbs",)),
 }
 FLOOR_OF = {top: {folder: number for number, folders in enumerate(floors) for folder in folders}

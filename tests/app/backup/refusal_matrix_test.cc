@@ -3,7 +3,7 @@
 //
 // In every cell the backup either works without what is refused, or fails with the key that
 // controls it in its message; doctor says the same, with the same key.
-#include "app/overview/doctor_store.hh"
+#include "app/doctor/doctor_store.hh"
 #include "tests/app/backup/backup_rig.hh"
 #include "tests/support/scripted_s3_server.hh"
 

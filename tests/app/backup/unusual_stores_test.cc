@@ -1,6 +1,6 @@
 // Stores that answer otherwise than AWS does: 403 for what is absent, classes of their own, limits
 // of parts and bodies. The whole backup, doctor and list against a server that does.
-#include "app/overview/doctor_store.hh"
+#include "app/doctor/doctor_store.hh"
 #include "app/overview/list_command.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"

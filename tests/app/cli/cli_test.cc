@@ -1,5 +1,5 @@
 #include "app/cli/cli.hh"
-#include "app/survey/restore_source.hh"
+#include "app/config/working_place.hh"
 
 #include <boost/test/unit_test.hpp>
 

@@ -1,8 +1,8 @@
 #include "app/cli/exit_status.hh"
 #include "app/config/config.hh"
+#include "app/records/kept_copies.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/state_store.hh"
-#include "app/survey/kept_copies.hh"
 #include "engine/files.hh"
 
 #include "tests/support/as_nobody.hh"

@@ -31,7 +31,7 @@ struct scene : bucket_of_backups {
   scene() { store.forget_calls(); }
 
   engine::result<std::vector<chain_link>> find(const std::string& manifest_key = {}) {
-    backup_selection wanted;
+    wanted_backup wanted;
     wanted.subvolume = "data";
     wanted.manifest_key = manifest_key;
     return loop->run(find_chain(with, store, wanted));

@@ -103,7 +103,7 @@ struct scene : bucket_of_backups {
     return found == all->unreadable.end() ? "read" : found->second;
   }
   std::string chosen() {
-    backup_selection wanted;
+    wanted_backup wanted;
     wanted.subvolume = "data";
     const auto found = loop->run(find_chain(with, store, wanted));
     return found ? std::to_string(found->size()) + " links" : found.error().text();

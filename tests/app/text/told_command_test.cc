@@ -2,8 +2,8 @@
 #include "engine/told_command.hh"
 
 #include "app/cli/cli.hh"
+#include "app/config/working_place.hh"
 #include "app/overview/status_command.hh"
-#include "app/survey/restore_source.hh"
 #include "app/text/text_table.hh"
 #include "app/upkeep/verify_report.hh"
 #include "engine/plain_text.hh"

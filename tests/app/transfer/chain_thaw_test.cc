@@ -48,7 +48,7 @@ class scene {
         clock(reference_time),
         store(*loop, rules_with(clock)),
         with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}} {
-    policy = thaw_policy_of(settings, thaw_command());
+    policy = thaw_policy_of(settings, std::nullopt, std::nullopt);
     policy.timeout = days(3);
     policy.sleep = [this](std::chrono::nanoseconds duration, engine::stop_token stop) {
       return nap(this, duration, stop);
@@ -173,46 +173,15 @@ std::vector<engine::result<void>> all_notice(scene& one, chain_thaw& thaw) {
   return outcomes;
 }
 
-// By the thaw command, with --download-rate.
+// With --download-rate.
 thaw_policy asked_for(const config& settings,
                       std::optional<std::uint64_t> download_rate = std::nullopt) {
-  thaw_command command;
-  command.download_rate = download_rate;
-  return thaw_policy_of(settings, command);
+  return thaw_policy_of(settings, std::nullopt, download_rate);
 }
 
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(chain_thaw_suite)
-
-BOOST_AUTO_TEST_CASE(the_command_line_beats_the_configuration) {
-  config settings;
-  settings.thaw_timeout_seconds = 100;
-  settings.thaw_tier = "Bulk";
-  settings.thaw_days = "12";
-  restore_command command;
-  BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 100);
-  BOOST_TEST((thaw_policy_of(settings, command).tier == s3::retrieval_tier::bulk));
-  BOOST_TEST(*thaw_policy_of(settings, command).days == 12u);
-  BOOST_TEST(thaw_policy_of(settings, thaw_command()).timeout.count() == 0);
-  command.tier = "Expedited";
-  BOOST_TEST((thaw_policy_of(settings, command).tier == s3::retrieval_tier::expedited));
-  thaw_command alone;
-  BOOST_TEST((thaw_policy_of(settings, alone).tier == s3::retrieval_tier::bulk));
-  alone.tier = "Standard";
-  BOOST_TEST((thaw_policy_of(settings, alone).tier == s3::retrieval_tier::standard));
-  command.wait_thaw = false;
-  BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 0);
-  settings.thaw_wait = false;
-  command.wait_thaw.reset();
-  BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 0);
-  command.wait_thaw = true;
-  BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 100);
-  command.wait_thaw.reset();
-  command.thaw_timeout = hours(6);  // whoever says how long means to wait
-  BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 21'600);
-  BOOST_TEST(!thaw_policy_of(config(), command).days.has_value());
-}
 
 BOOST_AUTO_TEST_CASE(copies_live_until_everything_can_have_been_read) {
   const thaw_policy policy = asked_for(config());
@@ -234,9 +203,7 @@ BOOST_AUTO_TEST_CASE(copies_live_until_everything_can_have_been_read) {
   stated.max_bandwidth_bytes_per_sec = 20'000'000;
   BOOST_TEST(asked_for(stated).bytes_per_sec == 20'000'000u);
   BOOST_TEST((asked_for(stated).rate_from == rate_source::limited));
-  restore_command command;
-  command.download_rate = 1'000'000;
-  BOOST_TEST(thaw_policy_of(stated, command).bytes_per_sec == 1'000'000u);
+  BOOST_TEST(asked_for(stated, 1'000'000).bytes_per_sec == 1'000'000u);
   config slow;
   slow.max_bandwidth_bytes_per_sec = 1'000'000;
   BOOST_TEST(days_to_live(asked_for(slow), 1'000'000'000'000, hours(12)) == 14u);

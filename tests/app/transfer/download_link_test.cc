@@ -238,7 +238,7 @@ class transfer {
 
   // Waiting for it moves the clock.
   void thaw_first() {
-    thaw_policy policy = thaw_policy_of(settings, thaw_command());
+    thaw_policy policy = thaw_policy_of(settings, std::nullopt, std::nullopt);
     policy.timeout = std::chrono::days(3);
     policy.sleep = [this](std::chrono::nanoseconds duration, engine::stop_token) {
       return nap(this, duration);

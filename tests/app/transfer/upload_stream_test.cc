@@ -4,7 +4,7 @@
 
 #include "engine/child_process.hh"
 #include "tests/app/backup/send_stream.hh"
-#include "tests/s3/fake_transport.hh"
+#include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
 

@@ -1,0 +1,54 @@
+#include "app/restore/restore_request.hh"
+
+#include <chrono>
+
+namespace bts3::app {
+
+wanted_backup wanted_by(const backup_selection& selection) {
+  wanted_backup wanted;
+  wanted.subvolume = selection.subvolume;
+  wanted.manifest_key = selection.manifest_key;
+  wanted.at = selection.at;
+  wanted.of_bucket = !selection.from.empty();
+  return wanted;
+}
+
+restore_request request_of(const config& settings, const restore_command& command,
+                           const std::string& subvolume) {
+  restore_request request;
+  request.wanted = wanted_by(command);
+  request.wanted.subvolume = subvolume;
+  request.target = command.target;
+  if (request.target.empty()) {
+    const std::string base =
+        command.target_base.empty() ? settings.target_base_dir : command.target_base;
+    request.target = base + (base.ends_with('/') ? "" : "/") + subvolume;
+  }
+  request.verify = verify_mode_of(command.verify.value_or(settings.verify_mode));
+  request.verify_first = command.verify_first;
+  request.keep_received = command.keep_received;
+  request.discard = command.discard;
+  request.no_space_check = command.no_space_check;
+  request.one_of_all = command.all;
+  request.thaw = thaw_policy_of(settings, command);
+  request.dry_run = command.dry_run;
+  request.json = command.json;
+  return request;
+}
+
+thaw_policy thaw_policy_of(const config& settings, const thaw_command& command) {
+  return thaw_policy_of(settings, command.tier, command.download_rate);
+}
+
+thaw_policy thaw_policy_of(const config& settings, const restore_command& command) {
+  thaw_policy policy = thaw_policy_of(settings, command.tier, command.download_rate);
+  const bool waits =
+      command.wait_thaw.value_or(command.thaw_timeout.has_value() || settings.thaw_wait);
+  if (waits) {
+    policy.timeout =
+        command.thaw_timeout.value_or(std::chrono::seconds(settings.thaw_timeout_seconds));
+  }
+  return policy;
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,266 @@
+#include "app/survey/stored_subvolumes.hh"
+
+#include "app/store/chain_reader.hh"
+#include "app/text/subvolume_name.hh"
+#include "app/text/text_table.hh"
+#include "engine/told_command.hh"
+#include "planner/keys.hh"
+#include "planner/plan.hh"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+using engine::error;
+using engine::result;
+using engine::task;
+using planner::timestamp;
+
+// Of the earlier tool's backups, those whose manifests were written so much later at most are
+// looked at: so many of them.
+constexpr std::chrono::minutes written_later_max{10};
+constexpr std::size_t written_later_read_max = 4;
+
+// The newest of `later` (by keys) whose snapshot was made not after `when`, if there is any.
+task<result<std::optional<std::string>>> snapshot_before(s3::object_store& store,
+                                                         std::map<timestamp, std::string> later,
+                                                         timestamp when, manifest_bound bound,
+                                                         engine::stop_token stop) {
+  std::size_t count = 0;
+  std::optional<std::string> best;
+  for (const auto& [written, key] : later) {
+    if (++count > written_later_read_max) {
+      break;
+    }
+    auto reading = read_manifest(store, key, bound, stop);
+    auto found = co_await std::move(reading);
+    if (!found && found.error().why != engine::reason::protocol &&
+        found.error().what_now != engine::disposition::not_found) {
+      co_return std::move(found.error());
+    }
+    if (found && planner::time_of(*found, key) <= when) {
+      best = key;
+    }
+  }
+  co_return best;
+}
+
+// "x" of "root/x/"; empty where there is nothing between.
+std::string name_below(const std::string& root, const std::string& folder) {
+  if (folder.size() <= root.size() + 1 || !folder.starts_with(root) || !folder.ends_with('/')) {
+    return {};
+  }
+  return folder.substr(root.size(), folder.size() - root.size() - 1);
+}
+
+}  // namespace
+
+task<result<std::string>> manifest_at(s3::object_store& store, std::string prefix,
+                                      std::string subvolume, timestamp when, manifest_bound bound,
+                                      engine::stop_token stop) {
+  const planner::key_layout keys(prefix, subvolume);
+  std::optional<std::pair<timestamp, std::string>> best;
+  std::optional<timestamp> oldest;
+  std::map<timestamp, std::string> later;
+  for (const char* kind : {"full", "incremental"}) {
+    const std::string stem = keys.root() + kind + "/manifest-";
+    auto listing = store.list_objects(s3::list_request(stem), stop);
+    auto found = co_await std::move(listing);
+    if (!found) {
+      co_return std::move(found.error());
+    }
+    for (const s3::listed_object& object : found->objects) {
+      const std::string_view name = std::string_view(object.key.str()).substr(stem.size());
+      const auto made = name.ends_with(".json") ? timestamp::parse(name.substr(0, name.size() - 5))
+                                                : std::nullopt;
+      if (!made) {
+        continue;
+      }
+      oldest = oldest ? std::min(*oldest, *made) : *made;
+      if (*made <= when && (!best || best->first < *made)) {
+        best.emplace(*made, object.key.str());
+      } else if (*made > when && made->when() - when.when() <= written_later_max) {
+        later.emplace(*made, object.key.str());
+      }
+    }
+  }
+  auto looking = snapshot_before(store, std::move(later), when, bound, stop);
+  auto earlier = co_await std::move(looking);
+  if (!earlier) {
+    co_return std::move(earlier.error());
+  }
+  if (*earlier) {
+    co_return std::move(**earlier);
+  }
+  if (best) {
+    co_return std::move(best->second);
+  }
+  error failure;
+  if (oldest) {
+    failure.message = "no backup of subvolume \"" + subvolume + "\" was made at " + when.rfc3339() +
+                      " or before; the oldest is of " + oldest->rfc3339();
+    failure.remedy = "name a later time with --at";
+  } else {
+    failure.message = "there is no backup of subvolume \"" + subvolume + "\" below " + keys.root();
+    failure.remedy = "check --subvolume and the prefix";
+  }
+  co_return failure;
+}
+
+task<result<std::vector<std::string>>> subvolumes_in_bucket(s3::object_store& store,
+                                                            std::string prefix,
+                                                            engine::stop_token stop,
+                                                            engine::log_sink* log) {
+  std::string root = planner::key_layout(prefix, "").root();
+  root.pop_back();  // the slash behind the empty name
+  s3::list_request request(root);
+  request.delimiter = "/";
+  auto listing = store.list_objects(std::move(request), stop);
+  auto found = co_await std::move(listing);
+  if (!found) {
+    co_return std::move(found.error());
+  }
+  std::vector<std::string> names;
+  for (const std::string& folder : found->common_prefixes) {
+    // Names become directories below the target base, and others might lead out of it.
+    std::string name = name_below(root, folder);
+    if (is_subvolume_name(name)) {
+      names.push_back(std::move(name));
+    } else if (log != nullptr) {
+      log->write(engine::log_level::warning, "restore", "folder_passed_over",
+                 {{"folder", folder},
+                  {"reason", "no subvolume can be called so: it is not of this program"}});
+    }
+  }
+  std::sort(names.begin(), names.end());
+  co_return names;
+}
+
+namespace {
+
+// Of what else is there, people are told some.
+constexpr std::size_t folders_told = 8;
+
+// "a/b" for "/a/b/"; empty for the bucket itself.
+std::string without_slashes(const std::string& prefix) {
+  const std::size_t first = prefix.find_first_not_of('/');
+  return first == std::string::npos
+             ? std::string()
+             : prefix.substr(first, prefix.find_last_not_of('/') - first + 1);
+}
+
+// Names of the folders right below `prefix`. None where they cannot be listed, too: keys often
+// reach one prefix alone, and the caller has nothing but a hint to lose.
+task<std::vector<std::string>> folders_below(s3::object_store& store, std::string prefix,
+                                             engine::stop_token stop) {
+  const std::string root = prefix.empty() ? prefix : prefix + "/";
+  s3::list_request request(root);
+  request.delimiter = "/";
+  auto listing = store.list_objects(std::move(request), stop);
+  auto found = co_await std::move(listing);
+  std::vector<std::string> names;
+  if (found) {
+    for (const std::string& folder : found->common_prefixes) {
+      names.push_back(name_below(root, folder));
+    }
+  }
+  co_return names;
+}
+
+bool has_backups(const std::vector<std::string>& folders) {
+  return std::find(folders.begin(), folders.end(), "subvol") != folders.end();
+}
+
+std::string some_of(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), folders_told); ++i) {
+    text += (i == 0 ? "" : ", ") + printable(names[i]);
+  }
+  return names.size() <= folders_told
+             ? text
+             : text + " and " + std::to_string(names.size() - folders_told) + " more";
+}
+
+}  // namespace
+
+task<std::string> where_to_look(s3::object_store& store, const config& settings,
+                                engine::stop_token stop) {
+  const std::string prefix = without_slashes(settings.prefix);
+  const auto attempt = [&settings](const std::string& other) {
+    return settings.subvolumes.empty()
+               ? "try --from " + engine::shell_word("s3://" + settings.bucket + "/" + other)
+               : "try s3.prefix = \"" + printable(other) + "\"";
+  };
+  const std::size_t too_long = ("/" + prefix + "/").find("/subvol/");
+  if (too_long != std::string::npos) {
+    co_return "the prefix is what stands before /subvol/: " +
+        attempt(without_slashes(prefix.substr(0, too_long)));
+  }
+  auto looking = folders_below(store, prefix, stop);
+  const std::vector<std::string> folders = co_await std::move(looking);
+  const std::string below = prefix.empty() ? prefix : prefix + "/";
+  if (has_backups(folders)) {
+    auto naming = folders_below(store, below + "subvol", stop);
+    const std::vector<std::string> names = co_await std::move(naming);
+    co_return "check the name: there are " + some_of(names);
+  }
+  if (!folders.empty()) {
+    // One with backups of its own rather than just the first.
+    std::string best = folders.front();
+    for (std::size_t i = 0; i < std::min(folders.size(), folders_told); ++i) {
+      auto entering = folders_below(store, below + folders[i], stop);
+      const std::vector<std::string> inner = co_await std::move(entering);
+      if (has_backups(inner)) {
+        best = folders[i];
+        break;
+      }
+    }
+    co_return "backups would lie below " + printable(below) + "subvol/, but " +
+        (prefix.empty() ? "the bucket" : printable(below)) + " has " +
+        (folders.size() == 1 ? "the folder " : "the folders ") + some_of(folders) + ": " +
+        attempt(below + best);
+  }
+  const std::size_t slash = prefix.rfind('/');
+  const std::string parent = slash == std::string::npos ? "" : prefix.substr(0, slash);
+  auto leaving = folders_below(store, parent, stop);
+  const std::vector<std::string> beside = co_await std::move(leaving);
+  if (!prefix.empty() && has_backups(beside)) {
+    co_return attempt(parent);
+  }
+  co_return "check bucket, prefix and name: backups would lie below " + printable(below) +
+      "subvol/";
+}
+
+task<result<std::vector<std::string>>> all_subvolumes(s3::object_store& store,
+                                                      const config& settings,
+                                                      engine::stop_token stop,
+                                                      engine::log_sink* log) {
+  auto listing = subvolumes_in_bucket(store, settings.prefix, stop, log);
+  auto names = co_await std::move(listing);
+  if (!names) {
+    co_return std::move(names.error());
+  }
+  for (const subvolume_config& configured : settings.subvolumes) {
+    if (std::find(names->begin(), names->end(), configured.name) == names->end()) {
+      names->push_back(configured.name);
+    }
+  }
+  std::sort(names->begin(), names->end());
+  if (names->empty()) {
+    error failure;
+    failure.message = "there are no backups at s3://" + settings.bucket + "/" + settings.prefix;
+    auto looking = where_to_look(store, settings, stop);
+    failure.remedy = co_await std::move(looking);
+    co_return failure;
+  }
+  co_return names;
+}
+
+}  // namespace bts3::app
