@@ -6,23 +6,35 @@
 #include "engine/result.hh"
 #include "engine/stop.hh"
 
+#include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <string_view>
 
 namespace bts3::btrfs {
 
-// Bytes of data that the subvolume at `path` refers to: every file extent whose tree block was
-// written after transaction `since`, as `btrfs subvolume find-new` lists them; 0 for all. For an
-// incremental, `since` is the transaction that made the parent. Deletions, metadata and compression
-// are not counted, shared extents count each time, so this is a forecast and no bound.
-engine::task<engine::result<std::uint64_t>> estimate_stream_bytes(engine::reactor& loop,
-                                                                  std::string path,
-                                                                  std::uint64_t since,
-                                                                  engine::stop_token stop);
+struct estimate_request {
+  std::string path;                      // of a subvolume
+  std::optional<subvolume_info> parent;  // of an incremental
+  bool compressed_data = false;          // extents are sent as they lie on the disk
+};
 
-// The sum of the lengths in lines of `btrfs subvolume find-new`; lines of other forms count
-// nothing. Extents without bytes on disk (holes) are left out.
-std::uint64_t sum_of_extents(std::string_view lines);
+struct size_estimate {
+  std::uint64_t bytes = 0;
+  // There may be more: data that is cloned into a file which the parent has too is not seen.
+  bool at_least = false;
+};
+
+// Bytes of data that `btrfs send` will have to send, by the extents that files refer to: all for a
+// full; for an incremental those written after the parent was made, and older ones in newer files
+// where the parent has not got the extent (a `mv` from another subvolume). What is sent as a clone
+// counts once; names, attributes and deletions do not count. Ends early with `cancelled` on a stop.
+// Reads the subvolume's tree, or what changed of it, on a thread; memory is bounded, 8 MiB.
+engine::task<engine::result<size_estimate>> estimate_stream(engine::reactor& loop,
+                                                            estimate_request request,
+                                                            engine::stop_token stop);
+// The same on this thread.
+engine::result<size_estimate> estimate_stream(const estimate_request& request,
+                                              const std::atomic<bool>& stop);
 
 }  // namespace bts3::btrfs

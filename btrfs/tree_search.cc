@@ -41,9 +41,16 @@ tree_items::tree_items(int fd, std::uint64_t tree, std::uint64_t since) : _fd(fd
 
 void tree_items::between(std::uint64_t first_object, std::uint64_t last_object, std::uint32_t type,
                          std::uint64_t first_offset) {
+  between(first_object, last_object, type, type, first_offset);
+}
+
+void tree_items::between(std::uint64_t first_object, std::uint64_t last_object,
+                         std::uint32_t first_type, std::uint32_t last_type,
+                         std::uint64_t first_offset) {
   _key.min_objectid = first_object;
   _key.max_objectid = last_object;
-  _key.min_type = _key.max_type = type;
+  _key.min_type = first_type;
+  _key.max_type = last_type;
   _key.min_offset = first_offset;
   _key.max_offset = std::numeric_limits<std::uint64_t>::max();
   _left = 0;

@@ -16,7 +16,9 @@ namespace bts3::btrfs {
 // `count` bytes, at most eight, as a number.
 std::uint64_t little_endian(const void* at, std::size_t count);
 
-// All items of a tree from one key to another, in order.
+// All items of a tree from one key to another, in order, of blocks written in transaction `since`
+// or later. `fd`: anything on the filesystem, to stay open; `tree` 0 is the subvolume that it is
+// in.
 class tree_items {
  public:
   tree_items(int fd, std::uint64_t tree, std::uint64_t since);
@@ -24,6 +26,10 @@ class tree_items {
   // What next() gives from now on.
   void between(std::uint64_t first_object, std::uint64_t last_object, std::uint32_t type,
                std::uint64_t first_offset);
+
+  // Of objects between the first and the last, items of all these types.
+  void between(std::uint64_t first_object, std::uint64_t last_object, std::uint32_t first_type,
+               std::uint32_t last_type, std::uint64_t first_offset);
 
   // Sets header and item; false at the end.
   engine::result<bool> next();

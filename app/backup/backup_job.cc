@@ -1340,13 +1340,13 @@ std::string backup_job::more_progress(const upload_stream& upload) const {
 // For whoever watches: how large the stream will be, roughly, once that is known.
 task<void> backup_job::estimate_into(const made_backup& backup, progress& shown,
                                      engine::stop_token stop) {
-  const bool full = !backup.intent.parent_manifest;
-  const std::uint64_t since = full || !backup.view.parent ? 0 : backup.view.parent->info.made_in;
-  auto estimating =
-      btrfs::estimate_stream_bytes(_with.loop, backup.intent.snapshot_path, since, stop);
-  auto bytes = co_await std::move(estimating);
-  if (bytes) {
-    shown.set_total(*bytes);
+  btrfs::estimate_request what{backup.intent.snapshot_path, {}, backup.intent.compressed_data};
+  if (backup.intent.parent_manifest && backup.view.parent) {
+    what.parent = backup.view.parent->info;
+  }
+  auto estimating = btrfs::estimate_stream(_with.loop, std::move(what), stop);
+  if (auto estimate = co_await std::move(estimating)) {
+    shown.set_total(estimate->bytes, estimate->at_least);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "app/text/human_units.hh"
 #include "btrfs/refusals.hh"
 #include "btrfs/snapshot_manager.hh"
+#include "btrfs/uncarried.hh"
 #include "engine/child_process.hh"
 #include "engine/told_command.hh"
 
@@ -37,6 +38,8 @@ using engine::result;
 using engine::system_error;
 
 constexpr unsigned percent_free_min = 5;
+// Files of a subvolume whose attributes are looked at: some seconds where that needs the disk.
+constexpr std::uint64_t attributes_looked_at_max = 2'000'000;
 
 bool has_capability(const process_facts& facts, unsigned number) {
   return (facts.capabilities >> number & 1) != 0;
@@ -399,6 +402,32 @@ void check_source(const subvolume_config& one, const config& settings,
   }
 }
 
+// What a restore will lack, of each of `chosen` that can be backed up.
+void check_attributes(const subvolume_config& one, std::vector<health_check>& into) {
+  auto found = btrfs::find_uncarried(one.path, nested_examples_max, attributes_looked_at_max);
+  if (!found) {
+    into.push_back(skipped("attributes", one.name, "because " + found.error().message));
+    return;
+  }
+  const std::string among =
+      found->whole ? ""
+                   : " among the first " + std::to_string(attributes_looked_at_max) + " entries";
+  if (found->count == 0) {
+    into.push_back(ok_check("attributes", one.name, "none that a backup does not carry" + among));
+    return;
+  }
+  std::string examples;
+  for (const btrfs::uncarried_file& file : found->examples) {
+    examples += (examples.empty() ? "" : ", ") + file.path + " (" + file.attributes + ")";
+  }
+  const std::uint64_t more = found->count - found->examples.size();
+  into.push_back(noted("attributes", one.name,
+                       "`btrfs send` does not carry the attributes (chattr) of " +
+                           std::to_string(found->count) + (found->count == 1 ? " file" : " files") +
+                           among + ": " + examples +
+                           (more > 0 ? " and " + std::to_string(more) + " more" : "")));
+}
+
 }  // namespace
 
 std::vector<health_check> check_local_files(const services& with) {
@@ -450,6 +479,7 @@ std::vector<health_check> check_subvolumes(const config& settings,
   }
   for (const subvolume_config& one : chosen) {
     check_source(one, settings, snapshots, base_usable, made);
+    check_attributes(one, made);
   }
   return made;
 }

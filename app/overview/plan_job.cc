@@ -7,7 +7,6 @@
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"
-#include "btrfs/size_estimate.hh"
 #include "planner/keys.hh"
 
 #include <nlohmann/json.hpp>
@@ -68,9 +67,10 @@ text_table table_of(const std::vector<planned_subvolume>& all, const planner::ti
     if (with_reason) {
       cells.push_back(known ? one.plan.reason : "-");
     }
-    cells.push_back(!makes                ? "-"
-                    : one.estimated_bytes ? "~" + format_bytes(*one.estimated_bytes)
-                                          : "unknown");
+    cells.push_back(!makes         ? "-"
+                    : one.estimate ? (one.estimate->at_least ? "at least " : "~") +
+                                         format_bytes(one.estimate->bytes)
+                                   : "unknown");
     cells.push_back(!known            ? "-"
                     : one.last_backup ? planner::local_text(*one.last_backup, zone)
                                       : "never");
@@ -115,8 +115,11 @@ std::string plan_as_json(const std::vector<planned_subvolume>& all) {
     entry["because"] = one.plan.sentence;
     if (one.plan.makes_backup()) {
       entry["destination"] = one.destination;
-      entry["estimated_bytes"] = one.estimated_bytes ? nlohmann::ordered_json(*one.estimated_bytes)
-                                                     : nlohmann::ordered_json();
+      entry["estimated_bytes"] =
+          one.estimate ? nlohmann::ordered_json(one.estimate->bytes) : nlohmann::ordered_json();
+      if (one.estimate) {
+        entry["estimated_at_least"] = one.estimate->at_least;
+      }
     }
     if (!one.plan.parent_snapshot.empty()) {
       entry["parent_snapshot"] = one.plan.parent_snapshot;
@@ -242,15 +245,17 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
   planned.destination = "s3://" + _with.settings.bucket + "/" + keys.root() +
                         std::string(planner::to_string(planned.plan.what)) + "/";
   if (planned.plan.makes_backup()) {
-    const std::uint64_t since =
-        planned.plan.what == planner::action::incremental ? view.parent->info.made_in : 0;
-    auto estimating = btrfs::estimate_stream_bytes(_with.loop, planned.path, since, _with.stop);
-    auto bytes = co_await std::move(estimating);
-    if (bytes) {
-      planned.estimated_bytes = *bytes;
+    btrfs::estimate_request what{planned.path, {}, _stream.compressed_data};
+    if (planned.plan.what == planner::action::incremental) {
+      what.parent = view.parent->info;
+    }
+    auto estimating = btrfs::estimate_stream(_with.loop, std::move(what), _with.stop);
+    auto estimate = co_await std::move(estimating);
+    if (estimate) {
+      planned.estimate = *estimate;
     } else {
       _with.log.write(log_level::warning, "plan", "size_unknown",
-                      {{"subvolume", planned.name}, {"error", bytes.error().text()}});
+                      {{"subvolume", planned.name}, {"error", estimate.error().text()}});
     }
   }
   co_return planned;

@@ -7,6 +7,7 @@
 #include "app/store/services.hh"
 #include "app/survey/observer.hh"
 #include "app/survey/unfinished.hh"
+#include "btrfs/size_estimate.hh"
 #include "planner/plan.hh"
 #include "planner/unfinished.hh"
 
@@ -27,7 +28,7 @@ struct planned_subvolume {
   std::optional<planner::unfinished_verdict> unfinished;
   planner::plan plan;
   std::optional<planner::timestamp> last_backup;
-  std::optional<std::uint64_t> estimated_bytes;  // of the stream; absent: unknown, or none is sent
+  std::optional<btrfs::size_estimate> estimate;  // of the stream; absent: unknown, or none is sent
   std::string destination;                       // s3://bucket/key prefix
   std::size_t links = 0;                         // of the present chain
   std::vector<std::string> nested_left_out;      // subvolumes below it that its backup has not

@@ -176,6 +176,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
   }
   if (waits == persistence::of_a_question || errand) {
     policy.first_answer_within = first_answer_patience;
+    policy.boot_patience = std::chrono::milliseconds(0);  // whoever asks has booted
     if (with.line != nullptr) {
       policy.on_wait = [line = with.line](const std::string& text) {
         text.empty() ? line->clear() : line->show("waiting for the store: " + text);

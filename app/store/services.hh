@@ -58,7 +58,8 @@ enum class persistence {
   of_each_request,  // s3.retry_for without success, each request
   of_the_command,   // s3.retry_for, all requests together
   // Somebody waits at a terminal: half a minute until the store has answered once, a minute after
-  // that, and s3.retry_for where that is shorter. Waits show as the live line, where there is one.
+  // that, and s3.retry_for where that is shorter; none for what only the time after boot excuses
+  // (error::at_boot). Waits show as the live line, where there is one.
   of_a_question,
   // The same until it has answered once, then s3.retry_for. Under a service manager nobody waits,
   // and the network may be as late as for a backup: s3.retry_for from the beginning.

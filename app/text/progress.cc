@@ -79,9 +79,9 @@ progress_report progress_meter::report(time_point now, std::uint64_t arriving) {
     // small.
     constexpr unsigned percent_max = 99;
     const std::uint64_t done = std::min(bytes, _total);
-    made.at_least = bytes > _total;
+    made.at_least = _at_least || bytes > _total;
     made.total = std::max(bytes, _total);
-    if (!made.at_least) {
+    if (bytes <= _total) {
       made.percent = std::min(percent_max, static_cast<unsigned>(static_cast<double>(done) * 100.0 /
                                                                  static_cast<double>(_total)));
     }

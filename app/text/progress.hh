@@ -28,7 +28,7 @@ struct progress_report {
   std::uint64_t bytes = 0;
   std::uint64_t total = 0;  // 0: not known
   std::uint64_t bytes_per_second = 0;
-  bool at_least = false;                    // the total was too small: it is what there is so far
+  bool at_least = false;                    // the total is too small, or may be
   std::optional<unsigned> percent;          // at most 99; absent without a total that holds
   std::optional<std::chrono::seconds> eta;  // absent while nothing moves, or without a total
 
@@ -44,8 +44,11 @@ class progress_meter {
   using time_point = std::chrono::steady_clock::time_point;
   explicit progress_meter(time_point start) { _samples.push_back({start, 0}); }
 
-  // 0: not known; may grow while the transfer runs.
-  void set_total(std::uint64_t bytes) { _total = bytes; }
+  // 0: not known; may grow while the transfer runs. `at_least`: there may be more.
+  void set_total(std::uint64_t bytes, bool at_least = false) {
+    _total = bytes;
+    _at_least = at_least;
+  }
   void add(std::uint64_t bytes) { _bytes += bytes; }
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
   // To be called about once a second: remembers a minute of samples. `arriving`: bytes on their way
@@ -59,6 +62,7 @@ class progress_meter {
   };
   std::uint64_t _bytes = 0;
   std::uint64_t _total = 0;
+  bool _at_least = false;
   std::deque<sample> _samples;  // oldest first
 };
 
@@ -118,7 +122,7 @@ class progress {
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
 
-  void set_total(std::uint64_t bytes) { _meter.set_total(bytes); }
+  void set_total(std::uint64_t bytes, bool at_least = false) { _meter.set_total(bytes, at_least); }
   void add(std::uint64_t bytes) {
     _meter.add(bytes);
     if (_received) {

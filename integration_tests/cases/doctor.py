@@ -1,10 +1,11 @@
 """Cases of doctor: a healthy host, each culprit named while everything else is still looked at, and a stop in the middle."""
 import json
+import os
 import signal
 import time
 
 from recovery import behind_proxy
-from world import case, dataset, says
+from world import btrfs, case, dataset, says
 
 FINE = {"ok", "note"}
 # What the machine that runs the cases is like, no case can say.
@@ -40,7 +41,7 @@ def doctor_finds_a_healthy_host_and_leaves_nothing(w):
     new = examined(w)
     assert not bad(new), bad(new)
     expected = ["privileges", "btrfs_progs", "memory", "locked_memory", "state", "journals", "lock", "restore_base",
-                "snapshots", "free_space", "subvolume", "nested_subvolumes", "endpoint", "credentials", "bucket", "clock",
+                "snapshots", "free_space", "subvolume", "nested_subvolumes", "attributes", "endpoint", "credentials", "bucket", "clock",
                 "uploads", "write", "limits", "documents", "backups"]
     assert [check for check, _ in new] == expected, list(new)
     assert new["backups", "data"]["outcome"] == "note" and new["write", None]["outcome"] == "ok", new
@@ -141,3 +142,43 @@ def a_stopped_doctor_aborts_its_upload(w):
         says(outcome, "stopped on request")
         assert outcome.stdout == "", outcome
         assert w.bucket.open_uploads() == [] and w.bucket.list() == {}
+
+
+@case
+def doctor_tells_of_swap_files_in_use_and_of_attributes_that_are_not_carried(w):
+    for name in ("fixed", "log", "plain"):
+        (w.data / name).write_text(name)
+    (w.data / "images").mkdir()
+    for flag, name in (("+i", "fixed"), ("+a", "log"), ("+C", "images")):
+        btrfs.run("chattr", flag, str(w.data / name))
+    swap = w.data / "swap file"
+    btrfs.run("truncate", "-s", "0", str(swap))
+    btrfs.run("chattr", "+C", str(swap))
+    btrfs.run("fallocate", "-l", "16M", str(swap))
+    swap.chmod(0o600)
+    btrfs.run("mkswap", str(swap))
+    os.sync()
+    found = examined(w, "--no-write")
+    assert found["subvolume", "data"]["outcome"] == "ok", found
+    lost = found["attributes", "data"]
+    assert lost["outcome"] == "note", lost
+    assert lost["found"] == ("`btrfs send` does not carry the attributes (chattr) of 4 files: "
+                             "fixed (+i), log (+a), images (+C) and 1 more"), lost
+    # In use as swap the file keeps its subvolume from being snapshotted at all: doctor and backup say the same.
+    btrfs.run("swapon", str(swap))
+    try:
+        bad_swap = examined(w, "--no-write", expect=1)["subvolume", "data"]
+        failed = w.backup(expect=1)
+    finally:
+        btrfs.run("swapoff", str(swap))
+    assert bad_swap["outcome"] == "failed" and f"{swap} is in use as swap" in bad_swap["found"], bad_swap
+    assert bad_swap["remedy"] == (f"`swapoff '{swap}'` for the backup, or put the file into a subvolume of its own"), bad_swap
+    says(failed, f"{swap} is in use as swap", f"swapoff '{swap}'")
+    assert w.bucket.list() == {} and w.journals() == [], w.journals()
+    w.backup()
+    # What comes back is a file like any other, and is content that is proven, without the attributes.
+    says(w.restore("--target", str(w.restored / "data")), "content_verified")
+    listed = btrfs.run("lsattr", "-d", *(str(w.restored / "data" / name) for name in ("fixed", "log", "images", "swap file")))
+    assert not any(set("iaC") & set(line.split()[0]) for line in listed.splitlines()), listed
+    for flag, name in (("-i", "fixed"), ("-a", "log")):
+        btrfs.run("chattr", flag, str(w.data / name))

@@ -40,7 +40,7 @@ constexpr feature_row rows[] = {
     {feature::match_condition, "If-Match", "that no second writer's pointer is written over",
      omission::examined, "", "the pointer is looked at before it is moved instead"},
     {feature::tier, "Tier", "how fast an archived object comes back", omission::by_default,
-     "thaw.tier", "the store chooses how fast archived objects come back"},
+     "thaw.tier, or --tier", "the store chooses how fast archived objects come back"},
     {feature::list_parts, "ListParts", "going on with an interrupted upload", omission::examined,
      "", "what the journal says of uploads is believed, and their end decides"},
     {feature::list_uploads, "ListMultipartUploads", "finding uploads that were left open",

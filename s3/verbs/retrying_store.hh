@@ -47,7 +47,7 @@ struct retry_policy {
   // commands that somebody waits for; a store that idles for long must not begin like that.
   bool patience_is_shared = false;
   // What may pass once the network has come up after boot (error::at_boot) gets no more than this,
-  // from a request's first failure on: DHCP, WiFi, VPN and NTP take seconds to minutes.
+  // from a request's first failure on: DHCP, WiFi, VPN and NTP take seconds to minutes. 0: final.
   std::chrono::milliseconds boot_patience{600'000};
   // Until any request has succeeded, instead of retry_for where it is shorter: whoever waits at a
   // terminal is told soon that the store cannot be reached at all.

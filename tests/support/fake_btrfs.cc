@@ -308,9 +308,9 @@ task<void> send_process::abort() {
   (void)co_await std::move(waiting);
 }
 
-task<result<std::uint64_t>> estimate_stream_bytes(engine::reactor&, std::string, std::uint64_t,
-                                                  engine::stop_token) {
-  co_return fake_btrfs::current().stream.size();
+task<result<size_estimate>> estimate_stream(engine::reactor&, estimate_request request,
+                                            engine::stop_token) {
+  co_return size_estimate{fake_btrfs::current().stream.size(), request.parent.has_value()};
 }
 
 }  // namespace bts3::btrfs

@@ -25,7 +25,7 @@ std::vector<planned_subvolume> samples() {
   all[0].name = "data";
   all[0].path = "/srv/data";
   all[0].destination = "s3://bucket/hosts/alpha/subvol/data/full/";
-  all[0].estimated_bytes = std::uint64_t{5} << 30;
+  all[0].estimate = bts3::btrfs::size_estimate{std::uint64_t{5} << 30, false};
   all[0].plan.what = action::full;
   all[0].plan.reason = "first_backup";
   all[0].plan.sentence = "there is no backup of data yet";
@@ -79,6 +79,17 @@ BOOST_AUTO_TEST_CASE(the_table_and_the_json_are_the_golden_ones) {
     }
     BOOST_TEST(text == content_of(folder + name));
   }
+}
+
+BOOST_AUTO_TEST_CASE(an_estimate_that_is_a_lower_bound_says_so) {
+  std::vector<planned_subvolume> all = samples();
+  all[1].estimate = bts3::btrfs::size_estimate{std::uint64_t{3} << 20, true};
+  const std::string table = plan_as_text(all, central_europe(), 0);
+  BOOST_TEST(table.find("  at least 3.0 MiB  ") != std::string::npos);
+  BOOST_TEST(table.find("  ~5.0 GiB  ") != std::string::npos);
+  const std::string json = plan_as_json(all);
+  BOOST_TEST(json.find("\"estimated_at_least\": true") != std::string::npos);
+  BOOST_TEST(json.find("\"estimated_at_least\": false") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(the_json_is_json) {

@@ -69,8 +69,12 @@ BOOST_AUTO_TEST_CASE(without_a_total_and_with_more_than_it_there_is_no_percentag
   BOOST_TEST(meter.report(start + seconds(1)).text() == "1.0 MiB, 1.0 MiB/s");
   meter.set_total(mib / 2);
   const progress_report now = meter.report(start + seconds(2));
-  // An estimate can be too small: what is moved into a subvolume is not new to find-new.
+  // An estimate can be too small.
   BOOST_TEST(now.text() == "1.0 MiB of at least 1.0 MiB, 512.0 KiB/s");
+  // One that says so is told as such from the beginning.
+  meter.set_total(2 * mib, true);
+  BOOST_TEST(meter.report(start + seconds(4)).text() ==
+             "1.0 MiB of at least 2.0 MiB, 50 %, 256.0 KiB/s, 4 s left");
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_drawn_where_there_is_no_terminal) {

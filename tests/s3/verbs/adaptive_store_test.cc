@@ -6,7 +6,10 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <openssl/evp.h>
+
 #include <algorithm>
+#include <array>
 
 using namespace bts3;
 using namespace bts3::testing;
@@ -63,6 +66,19 @@ s3::write_options with_md5() {
 
 bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
+}
+
+std::string sha256_hex(const std::string& text) {
+  std::array<unsigned char, 32> value{};
+  BOOST_REQUIRE(
+      ::EVP_Digest(text.data(), text.size(), value.data(), nullptr, EVP_sha256(), nullptr) == 1);
+  std::string hex;
+  for (const unsigned char byte : value) {
+    static constexpr char digits[] = "0123456789abcdef";
+    hex += digits[byte >> 4];
+    hex += digits[byte & 15];
+  }
+  return hex;
 }
 
 }  // namespace
@@ -307,20 +323,35 @@ BOOST_AUTO_TEST_CASE(an_object_of_another_upload_is_not_taken_for_this_ones) {
 }
 
 BOOST_AUTO_TEST_CASE(standard_is_left_out_of_a_thaw_and_another_tier_is_named) {
-  scene here;
-  here.server.put("bucket", "k", "x", {{"x-amz-storage-class", "GLACIER"}});
-  here.server.script(request_match(s3_verb::restore_object, 1, 1),
-                     scripted_action::answer(400, "MalformedXML"));
-  const auto thawed = here.run(
-      here.store.restore_object(s3::object_key("k"), 1U, s3::retrieval_tier::standard, {}));
-  BOOST_REQUIRE_MESSAGE(thawed.has_value(), error_text(thawed));
-  BOOST_TEST(!here.features.sends(feature::tier));
-  here.server.script(request_match(s3_verb::restore_object, 1, 0),
-                     scripted_action::answer(400, "MalformedXML"));
-  const auto bulk =
-      here.run(here.store.restore_object(s3::object_key("k"), 1U, s3::retrieval_tier::bulk, {}));
-  BOOST_REQUIRE(!bulk.has_value());
-  BOOST_TEST(has(bulk.error().remedy, "thaw.tier"));
+  const std::string root = "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
+  const std::string days = "<Days>3</Days>";
+  const std::string bulk = "<GlacierJobParameters><Tier>Bulk</Tier></GlacierJobParameters>";
+  const std::pair<int, const char*> dialects[] = {
+      {400, "MalformedXML"}, {400, "InvalidArgument"}, {501, "NotImplemented"}};
+  for (const auto& [status, code] : dialects) {
+    BOOST_TEST_CONTEXT(status << ' ' << code) {
+      scene here;
+      here.server.put("bucket", "k", "x", {{"x-amz-storage-class", "GLACIER"}});
+      here.server.script(request_match(s3_verb::restore_object, 1, 1),
+                         scripted_action::answer(status, code));
+      const auto thawed = here.run(
+          here.store.restore_object(s3::object_key("k"), 3U, s3::retrieval_tier::standard, {}));
+      BOOST_REQUIRE_MESSAGE(thawed.has_value(), error_text(thawed));
+      BOOST_TEST(!here.features.sends(feature::tier));
+      BOOST_TEST(here.server.count(s3_verb::restore_object) == 2U);
+      BOOST_TEST(here.server.requests().back().body_sha256 ==
+                 sha256_hex(root + days + "</RestoreRequest>"));
+      // Another tier is another price: nobody chooses that for the user.
+      here.server.script(request_match(s3_verb::restore_object, 1, 0),
+                         scripted_action::answer(status, code));
+      const auto refused = here.run(
+          here.store.restore_object(s3::object_key("k"), 3U, s3::retrieval_tier::bulk, {}));
+      BOOST_REQUIRE(!refused.has_value());
+      BOOST_TEST(has(refused.error().remedy, "Tier (thaw.tier, or --tier)"));
+      BOOST_TEST(here.server.requests().back().body_sha256 ==
+                 sha256_hex(root + days + bulk + "</RestoreRequest>"));
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(who_pays_is_told_with_every_request) {
