@@ -23,11 +23,13 @@ constexpr std::string_view supported_recipients =
 constexpr std::string_view supported_identities =
     "give an identity of X25519, a line AGE-SECRET-KEY-1..., as age-keygen writes it";
 
+// A secret that was given by mistake is not repeated.
 engine::error recipient_error(std::string_view text, std::string_view what) {
-  return make_error(
-      fault::key,
-      "recipient \"" + engine::printable(text.substr(0, 70)) + "\" " + std::string(what),
-      std::string(supported_recipients));
+  const std::string subject = text.starts_with("AGE-")
+                                  ? "what was given as a recipient"
+                                  : "recipient \"" + engine::printable(text.substr(0, 70)) + "\"";
+  return make_error(fault::key, subject + " " + std::string(what),
+                    std::string(supported_recipients));
 }
 
 engine::error identity_error(std::string_view what) {
