@@ -130,14 +130,14 @@ BOOST_AUTO_TEST_CASE(age_opens_what_is_sealed_here_down_the_whole_hierarchy) {
                                  2 * segment_plain_bytes, 5 * segment_plain_bytes + 77}) {
     const bytes plain = random_bytes(size, size);
     here.write("part", one_part(backup.sealer(system_random()), plain));
-    here.must("age -d -i backup.key -o plain part");
+    here.must("age -d -i backup.key part >plain");
     BOOST_TEST((here.read("plain") == plain));
   }
   // Damaged, age refuses it as well.
   bytes part = one_part(backup.sealer(system_random()), random_bytes(100, 1));
   part[200] ^= std::byte{1};  // within our stanza
   here.write("part", part);
-  BOOST_TEST(here.run("age -d -i backup.key -o plain part") != 0);
+  BOOST_TEST(here.run("age -d -i backup.key part >plain") != 0);
 }
 
 BOOST_AUTO_TEST_CASE(what_age_seals_is_opened_here) {
@@ -169,7 +169,7 @@ BOOST_AUTO_TEST_CASE(armor_is_read_by_age) {
     const std::string text =
         armor(value_of(seal_file(plain, std::array{user.front().recipient()}, system_random())));
     here.write("sealed", bytes_of(text));
-    here.must("age -d -i user.key -o plain sealed");
+    here.must("age -d -i user.key sealed >plain");
     BOOST_TEST((here.read("plain") == plain));
   }
 }
