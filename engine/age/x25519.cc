@@ -25,7 +25,7 @@ constexpr std::string_view supported_identities =
 
 // A secret that was given by mistake is not repeated.
 engine::error recipient_error(std::string_view text, std::string_view what) {
-  const std::string subject = text.starts_with("AGE-")
+  const std::string subject = text.starts_with("AGE-") || text.starts_with("age-")
                                   ? "what was given as a recipient"
                                   : "recipient \"" + engine::printable(text.substr(0, 70)) + "\"";
   return make_error(fault::key, subject + " " + std::string(what),
@@ -43,7 +43,7 @@ std::string_view why_no_recipient(std::string_view text) {
   if (text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-")) {
     return "is a key of SSH, which is not supported";
   }
-  if (text.starts_with("AGE-SECRET-KEY-") || text.starts_with("AGE-PLUGIN-")) {
+  if (text.starts_with("AGE-") || text.starts_with("age-")) {
     return "is not a recipient but a secret identity, which should stand nowhere but in its file";
   }
   // age1NAME1...: "1" is no character of the data.

@@ -75,6 +75,19 @@ BOOST_AUTO_TEST_CASE(an_identity_is_in_memory_once_and_then_not_at_all) {
   BOOST_TEST(key_of(seed).has_copies(1));
 }
 
+BOOST_AUTO_TEST_CASE(an_identity_that_is_misspelt_is_not_left_either) {
+  constexpr std::uint64_t seed = 1050;
+  const auto one = value_of(x25519_identity::generate(lettered(seed)));
+  const engine::secret_string right = one.text();
+  engine::secret_string wrong = right;
+  wrong.writable()[70] =
+      std::byte{'1'};  // which is not of the alphabet, and looks like the separator
+  BOOST_TEST(text_of_key(seed).has_copies(2));
+  BOOST_TEST(fault_in(x25519_identity::parse(wrong.view())) == fault::key);
+  BOOST_TEST(fault_in(x25519_recipient::parse(wrong.view())) == fault::key);
+  BOOST_TEST(text_of_key(seed).has_copies(2));
+}
+
 BOOST_AUTO_TEST_CASE(the_search_would_see_an_identity_that_was_left) {
   constexpr std::uint64_t seed = 1100;
   {
