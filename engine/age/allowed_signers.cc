@@ -123,7 +123,7 @@ engine::result<bool> read_options(std::string_view word, const local_time& local
 // Nullopt for a line that is passed over.
 engine::result<std::optional<allowed_signer>> read_line(std::string_view line,
                                                         const local_time& local) {
-  allowed_signer made{{}, ssh_public_key(point{}), {}, {}, {}};
+  allowed_signer made{{}, ssh_public_key(curve_point{}), {}, {}, {}};
   std::string_view rest = line;
   const auto first = next_word(rest);
   if (!first) {

@@ -181,6 +181,8 @@ BOOST_AUTO_TEST_CASE(other_identities_are_refused_and_never_quoted) {
       {lower(identity_of_the_document), "not an identity"},  // as age has it
       {recipient_of_the_document, "not an identity"},
       {"-----BEGIN OPENSSH PRIVATE KEY-----", "not an identity"}};
+  const std::string brief(bech32_encode("AGE-SECRET-KEY-", random_bytes(31, 1)).view());
+  BOOST_TEST(fault_in(x25519_identity::parse(brief)) == fault::key);
   for (const auto& [text, word] : refused) {
     const auto read = x25519_identity::parse(text);
     BOOST_TEST(fault_in(read) == fault::key);

@@ -8,6 +8,7 @@
 #include "engine/age/sealed_part.hh"
 #include "engine/age/ssh_key.hh"
 #include "engine/age/ssh_signature.hh"
+#include "tests/engine/age/ssh_key_file.hh"
 #include "tests/engine/age/support.hh"
 
 #include <openssl/evp.h>
@@ -34,7 +35,7 @@ BOOST_AUTO_TEST_SUITE(library)
 
 BOOST_AUTO_TEST_CASE(primitives_that_are_refused_say_so) {
   const bytes key = random_bytes(32, 1);
-  const point other = value_of(x25519_point(fixed<32>(key)));
+  const curve_point other = value_of(x25519_point(fixed<32>(key)));
   const refusing_library from_now_on;
   BOOST_TEST(fault_in(hkdf_sha256(key, {}, "x")) == fault::library);
   BOOST_TEST(fault_in(hmac_sha256(fixed<32>(key), key)) == fault::library);
@@ -71,7 +72,13 @@ BOOST_AUTO_TEST_CASE(nothing_is_sealed_opened_or_signed_without_the_library) {
   require(fill_random(seeded(5), key.writable()));
   const stanza wrapped = value_of(user.recipient().wrap(key, seeded(6)));
 
+  const auto signing = value_of(ssh_private_key::parse(ssh_key_file(9)));
+  const std::string signature = value_of(sign_message(signing, bytes_of("x"), signature_namespace));
+
   const refusing_library from_now_on;
+  BOOST_TEST(fault_in(sign_message(signing, bytes_of("x"), signature_namespace)) == fault::library);
+  BOOST_TEST(fault_in(verify_message(signature, bytes_of("x"), signature_namespace, {}, {})) ==
+             fault::library);
   BOOST_TEST(fault_in(x25519_identity::generate(seeded(1))) == fault::library);
   BOOST_TEST(fault_in(x25519_identity::parse(secret)) == fault::library);
   BOOST_TEST(fault_in(user.recipient().wrap(key, seeded(6))) == fault::library);

@@ -315,6 +315,55 @@ BOOST_AUTO_TEST_CASE(keys_of_a_backup_are_for_its_recipients_and_can_be_given_to
   BOOST_TEST((by_hand.front().recipient() == backup.recipient));
 }
 
+BOOST_AUTO_TEST_CASE(keys_objects_that_hold_something_else_are_refused) {
+  const auto user = identity_of(31);
+  const auto of_backup = identity_of(32);
+  const backup_id id = id_of(33);
+  const std::string name = "# btrfs_to_s3 backup " + id.text() + "\n";
+  const std::string key(of_backup.text().view());
+  const auto opened = [&](const std::string& plain) {
+    const bytes object =
+        value_of(seal_file(bytes_of(plain), std::array{user.recipient()}, seeded(34)));
+    return open_backup_keys(object, std::span(&user, 1), id);
+  };
+  BOOST_TEST(opened(name + key).has_value());
+  for (const std::string& plain :
+       {std::string(), name, key, name + key + "\n" + key + "\n", name + key.substr(1)}) {
+    BOOST_TEST(fault_in(opened(plain)) == fault::key);
+  }
+  bytes damaged =
+      value_of(seal_file(bytes_of(name + key), std::array{user.recipient()}, seeded(35)));
+  damaged.back() ^= std::byte{1};
+  BOOST_TEST(fault_in(open_backup_keys(damaged, std::span(&user, 1), id)) == fault::payload);
+  BOOST_TEST(fault_in(rewrap_backup_keys(damaged, std::span(&user, 1), id,
+                                         std::array{user.recipient()}, seeded(36))) ==
+             fault::payload);
+  BOOST_TEST(fault_in(make_backup_keys({}, seeded(37))) == fault::key);
+}
+
+BOOST_AUTO_TEST_CASE(age_files_that_are_no_parts_are_refused) {
+  const auto of_backup = identity_of(41);
+  const backup_id id = id_of(42);
+  const part_opener opener(value_of(x25519_identity::parse(of_backup.text().view())));
+  const auto refused = [&](const bytes& file) {
+    const auto place = opener.read_place(file);
+    const auto begun = opener.begin(file, file.size(), part_place{id, 1, 1, 0, false});
+    return fault_in(place) == fault::header && fault_in(begun) == fault::header;
+  };
+  const std::array to{of_backup.recipient()};
+  BOOST_TEST(refused(value_of(seal_file(bytes_of("x"), to, seeded(43)))));
+  // With our stanza, and another beside it: of another length than all headers have.
+  file_key key;
+  require(fill_random(seeded(44), key.writable()));
+  stanza more;
+  more.arguments = {"more"};
+  const std::string longer =
+      value_of(write_header({value_of(of_backup.recipient().wrap(key, seeded(45))),
+                             part_stanza({id, 1, 1, 0, false}), more},
+                            key));
+  BOOST_TEST(refused(of_text(longer + std::string(32, 'x'))));
+}
+
 BOOST_AUTO_TEST_CASE(fingerprints_tell_texts_apart_and_are_kept_as_text) {
   const bytes plain = random_bytes(100000, 1);
   auto first = value_of(plain_fingerprint::fresh(seeded(30)));
