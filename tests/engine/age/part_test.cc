@@ -128,6 +128,32 @@ BOOST_AUTO_TEST_CASE(a_part_comes_back_and_is_an_age_file_of_its_own) {
   BOOST_TEST(value_of(open_part(here.opener, seal_part(here.sealer, end, {}), end)).empty());
 }
 
+// The end of a stream may be seen when the part before it is full already.
+BOOST_AUTO_TEST_CASE(a_header_can_be_written_again_when_the_part_turns_out_to_be_the_last) {
+  const scene here;
+  auto part = value_of(here.sealer.begin(1, 1, 0));
+  bytes slot(part_sealed_bytes(3));
+  const auto beginning = std::span(slot).first<part_segments_at>();
+  require(part.write_header(beginning, false));
+  BOOST_TEST(!part.done());
+  const bytes first(beginning.begin(), beginning.end());
+  const bytes text = of_text("abc");
+  std::copy(text.begin(), text.end(), slot.begin() + part_segments_at);
+  require(part.seal(std::span(slot).subspan(part_segments_at), 3, true));
+  BOOST_TEST(part.done());
+  const part_place more{here.backup.id, 1, 1, 0, false};
+  BOOST_TEST((value_of(open_part(here.opener, slot, more)) == text));
+  require(part.write_header(beginning, true));
+  part_place last = more;
+  last.last = true;
+  BOOST_TEST((value_of(open_part(here.opener, slot, last)) == text));
+  BOOST_TEST(fault_in(open_part(here.opener, slot, more)) == fault::place);
+  // All but our stanza and the MAC is the same, the payload's nonce included.
+  BOOST_TEST(text_of(std::span(slot).first(120)) == text_of(std::span(first).first(120)));
+  BOOST_TEST(text_of(std::span(slot).subspan(part_header_bytes, 16)) ==
+             text_of(std::span(first).subspan(part_header_bytes)));
+}
+
 BOOST_AUTO_TEST_CASE(no_two_parts_share_sixteen_bytes_of_cipher_text) {
   const scene here;
   const bytes again = seal_part(here.sealer, here.place, here.plain);
