@@ -37,9 +37,6 @@ LONG_FILES = {
     "tests/app/records/local_files_test.cc": (640, ONE_SUBJECT),
     "tests/engine/spool_test.cc": (640, ONE_SUBJECT),
     "tests/planner/prune_test.cc": (617, ONE_SUBJECT),
-    "tests/s3/verbs/archive_thaw_test.cc": (706, ONE_SUBJECT),
-    "tests/s3/http/curl_transport_test.cc": (951, ONE_SUBJECT),
-    "tests/s3/verbs/s3_client_test.cc": (1029, ONE_SUBJECT),
 }
 LONG_FUNCTIONS = {
     "app/cli/cli.cc parse_command_line": (165, "one line for each option"),
