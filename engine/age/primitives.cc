@@ -255,8 +255,8 @@ engine::result<bool> aead::open(const aead_nonce& with, std::span<std::byte> tex
   }
   std::array<std::byte, tag_bytes> nothing{};
   const bool sound = ::EVP_DecryptFinal_ex(context, out(nothing), &rest) == 1;
-  ::ERR_clear_error();
   if (!sound) {
+    ::ERR_clear_error();
     engine::wipe(text);
   }
   return sound;
