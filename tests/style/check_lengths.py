@@ -55,7 +55,7 @@ LONG_FUNCTIONS = {
     "app/survey/observer.cc observe_bucket": (92, TO_BE_CUT),
     "app/restore/restore_job.cc carry_out": (84, TO_BE_CUT),
     "app/restore/restore_job.cc receive_once": (97, TO_BE_CUT),
-    "app/store/services.cc open": (107, TO_BE_CUT),
+    "app/store/services.cc open": (95, TO_BE_CUT),
     "app/restore/thaw_command.cc thaw_one": (99, TO_BE_CUT),
     "s3/curl_transport.cc start": (87, TO_BE_CUT),
     "engine/child_process.cc spawn": (87, "what comes between fork and exec stays together: only async-signal-safe calls"),
