@@ -1,6 +1,7 @@
 #include "btrfs/receive_workspace.hh"
 
 #include "btrfs/private_place.hh"
+#include "btrfs/refusals.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "engine/files.hh"
 
@@ -65,11 +66,8 @@ bool lock_within(int fd, std::chrono::milliseconds limit) {
 // Whether the target in `parent` was made of what that record is of.
 bool is_published(int parent, const target_report& target,
                   const std::optional<link_record>& record) {
-  if (!record) {
-    return false;
-  }
   const auto there = open_beneath(parent, target.name, target.path());
-  if (!there || !is_subvolume(there->get())) {
+  if (!record || !there || !is_subvolume(there->get())) {
     return false;
   }
   const auto info = inspect_subvolume(there->get(), target.path());
@@ -266,7 +264,7 @@ error receive_workspace::in_known_paths(error failure) const {
     replace_all(*text, directory(), shown_path());
     replace_all(*text, confined_receiver::directory, shown_path() + "/" + receiving_name);
   }
-  return failure;
+  return receive_failure(std::move(failure), _target.parent);
 }
 
 std::optional<link_record> receive_workspace::published() const {

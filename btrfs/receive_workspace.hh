@@ -80,7 +80,8 @@ class receive_workspace {
   [[nodiscard]] int lock_descriptor() const { return _place.get(); }
   // The same place for one `btrfs receive`.
   engine::result<confined_receiver> receiver();
-  // An error with the paths that people know instead of those that a process of ours sees.
+  // An error with the paths that people know instead of those that a process of ours sees; with
+  // what helps where a receiver ended for want of room.
   [[nodiscard]] engine::error in_known_paths(engine::error failure) const;
 
   [[nodiscard]] const std::vector<link_record>& records() const { return _records; }

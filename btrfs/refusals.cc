@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstring>
 #include <fstream>
 #include <utility>
 
@@ -70,8 +71,8 @@ std::string room_remedy(int err, const std::string& path) {
            shell_word(path) + "` helps";
   }
   if (err == EDQUOT) {
-    return "a quota is used up: `btrfs qgroup show -re " + shell_word(path) +
-           "` tells which; raise it with `btrfs qgroup limit`";
+    return "`btrfs qgroup show -re " + shell_word(path) +
+           "` tells which quota is used up; raise it with `btrfs qgroup limit`";
   }
   return {};
 }
@@ -107,6 +108,23 @@ error snapshot_refusal(int err, const std::string& what, const std::string& sour
     default:
       failure.remedy = room_remedy(err, parent);
       break;
+  }
+  return failure;
+}
+
+error receive_failure(error failure, const std::string& parent) {
+  if (failure.why != engine::reason::child_process || !failure.remedy.empty()) {
+    return failure;
+  }
+  for (const int err : {EDQUOT, ENOSPC}) {
+    if (failure.message.find(::strerrordesc_np(err)) != std::string::npos) {
+      failure.message = (err == EDQUOT ? "a quota at " + parent + " is used up"
+                                       : "the filesystem of " + parent + " is full") +
+                        ": " + failure.message;
+      failure.remedy =
+          room_remedy(err, parent) + "; the same command goes on with what was received whole";
+      return failure;
+    }
   }
   return failure;
 }

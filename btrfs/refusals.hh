@@ -25,6 +25,11 @@ engine::error snapshot_refusal(int err, const std::string& what, const std::stri
 // Of deleting the subvolume at `path`.
 engine::error deletion_refusal(int err, const std::string& path);
 
+// The error of a `btrfs receive` that ended for want of room below `parent`, the target's
+// directory: says whether a quota or the filesystem is used up, and what helps. Others come back as
+// they are.
+engine::error receive_failure(engine::error failure, const std::string& parent);
+
 // What helps where a write to `path` fails with `err` for want of room; empty for other errors.
 std::string room_remedy(int err, const std::string& path);
 

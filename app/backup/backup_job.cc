@@ -1341,9 +1341,8 @@ std::string backup_job::more_progress(const upload_stream& upload) const {
 task<void> backup_job::estimate_into(const made_backup& backup, progress& shown,
                                      engine::stop_token stop) {
   btrfs::estimate_request what{backup.intent.snapshot_path, {}, backup.intent.compressed_data};
-  if (backup.intent.parent_manifest && backup.view.parent) {
-    what.parent = backup.view.parent->info;
-  }
+  const bool onto_parent = backup.intent.parent_manifest && backup.view.parent;
+  what.parent = onto_parent ? std::optional(backup.view.parent->info) : std::nullopt;
   auto estimating = btrfs::estimate_stream(_with.loop, std::move(what), stop);
   if (auto estimate = co_await std::move(estimating)) {
     shown.set_total(estimate->bytes, estimate->at_least);
@@ -1632,7 +1631,8 @@ task<void> backup_job::remove_surplus(const subvolume_view& view, std::string ne
     const auto when = planner::timestamp::parse(one.time);
     entry.needed = one.name == newest;
     entry.published = entry.needed || of_chain.contains(one.name) || pruned(one) ||
-                      (when && view.objects.contains(keys.manifest(kind, *when)));
+                      (when && view.objects.contains(keys.manifest(kind, *when))) ||
+                      view.left_by_earlier_tool(one);
     all.push_back(std::move(entry));
   }
   const planner::snapshot_verdict verdict =

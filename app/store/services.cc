@@ -85,6 +85,24 @@ result<bool> sends_checksums(const services& with) {
   return !*when_required;
 }
 
+// Where somebody waits for the answer.
+void set_patience(const services& with, persistence waits, s3::retry_policy& policy) {
+  const bool as_service = with.line != nullptr && with.line->mirrored();
+  const bool errand = waits == persistence::of_an_errand && !as_service;
+  if (waits == persistence::of_a_question) {
+    policy.retry_for = std::min(policy.retry_for, question_patience);
+  }
+  if (waits == persistence::of_a_question || errand) {
+    policy.first_answer_within = first_answer_patience;
+    policy.boot_patience = std::chrono::milliseconds(0);  // whoever asks has booted
+    if (with.line != nullptr) {
+      policy.on_wait = [line = with.line](const std::string& text) {
+        text.empty() ? line->clear() : line->show("waiting for the store: " + text);
+      };
+    }
+  }
+}
+
 }  // namespace
 
 std::string described_route(const services& with) {
@@ -169,20 +187,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
     policy.patience_is_shared = true;
     client.stall_timeout = std::min(client.stall_timeout, policy.retry_for);
   }
-  const bool as_service = with.line != nullptr && with.line->mirrored();
-  const bool errand = waits == persistence::of_an_errand && !as_service;
-  if (waits == persistence::of_a_question) {
-    policy.retry_for = std::min(policy.retry_for, question_patience);
-  }
-  if (waits == persistence::of_a_question || errand) {
-    policy.first_answer_within = first_answer_patience;
-    policy.boot_patience = std::chrono::milliseconds(0);  // whoever asks has booted
-    if (with.line != nullptr) {
-      policy.on_wait = [line = with.line](const std::string& text) {
-        text.empty() ? line->clear() : line->show("waiting for the store: " + text);
-      };
-    }
-  }
+  set_patience(with, waits, policy);
   policy.random = [generator = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(generator);
   };

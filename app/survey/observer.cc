@@ -76,6 +76,7 @@ link_summary summary_of(const chain_link& link) {
   made.when = planner::time_of(link.value, link.key);
   made.bytes = link.value.total_bytes;
   made.snapshot_name = link.value.snapshot.name;
+  made.of_earlier_tool = !link.value.snapshot.uuid;
   return made;
 }
 
@@ -131,6 +132,16 @@ bool subvolume_view::time_is_taken(const std::string& time) const {
          std::any_of(objects.begin(), objects.end(), [&](const auto& object) {
            return object.first.find("-" + time) != std::string::npos;
          });
+}
+
+bool subvolume_view::left_by_earlier_tool(const btrfs::snapshot& one) const {
+  const auto when = planner::timestamp::parse(one.time);
+  if (chain.empty() || !chain.front().of_earlier_tool || !when || !made_of(source, one)) {
+    return false;
+  }
+  const auto ours = std::find_if(chain.begin(), chain.end(),
+                                 [](const link_summary& link) { return !link.of_earlier_tool; });
+  return ours == chain.end() || *when < ours->when;
 }
 
 parent_finding find_parent(const planner::snapshot_record& record,

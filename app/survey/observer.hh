@@ -40,6 +40,7 @@ struct link_summary {
   planner::timestamp when;
   std::uint64_t bytes = 0;
   std::string snapshot_name;
+  bool of_earlier_tool = false;  // its manifest names no UUID
 };
 
 struct subvolume_view {
@@ -54,6 +55,11 @@ struct subvolume_view {
 
   // Whether a key or a snapshot carries this time (compact form) already.
   [[nodiscard]] bool time_is_taken(const std::string& time) const;
+  // Whether a failed run of the earlier tool may have left that snapshot: the chain is the earlier
+  // tool's, or begins with its links; and the snapshot was made of what is backed up, when its name
+  // says, before the chain's first link of this program, which leaves no snapshot without a
+  // journal.
+  [[nodiscard]] bool left_by_earlier_tool(const btrfs::snapshot& one) const;
 };
 
 // What looking at one subvolume gave, and when.

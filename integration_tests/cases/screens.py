@@ -287,3 +287,36 @@ def screens_of_restores_are_as_expected(w):
                     shown.wait_for_prompt()
                     settle(w, shown, "restore-end")
         btrfs.delete_subvolume(w.mount / "new")
+
+
+# A wait for the store: what is cut at the screen's edge, and when it will be given up.
+ATTEMPT = (r"attempt \d+, given up in \d+ s", lambda _: "attempt <n>, given up in <n> s")
+PLACE = (r"127\.0\.0\.1:\d+", lambda found: "127.0.0.1:#####")
+
+
+class Balancer:
+    """Stands before a store that is away."""
+
+    def answer(self, *_):
+        return 503, {"Content-Type": "text/html", "Server": "nginx"}, b"<html><body>503</body></html>"
+
+    def headers(self, *_):
+        return {}
+
+
+@case
+def screens_of_waiting_for_the_store_are_as_expected(w):
+    w.tool.tables["snapshots"]["base_dir"] = "/srv/snapshots"
+    w.tool.tables["subvolumes"]["paths"] = ["/srv/data"]
+    with proxy.proxy_to(w.bucket.endpoint) as between:
+        between.player = Balancer()
+        for name, endpoint in (("waiting-away", "http://127.0.0.1:9"), ("waiting-balancer", between.endpoint)):
+            w.tool.tables["s3"]["endpoint_url"] = endpoint
+            for columns in tmux.ROWS:
+                with screen(w, columns) as shown:
+                    modes = shown.modes()
+                    shown.type("btrfs_to_s3 list --config host.toml")
+                    shown.wait_for_line("waiting for the store: ")
+                    settle(w, shown, name, PLACE, ATTEMPT)
+                    # A stop is heard at once, and leaves the terminal as it was.
+                    stop(shown, modes)

@@ -23,8 +23,9 @@ inside() {{
 inside apt-get update -qq
 inside apt-get install -y -qq --no-install-recommends {packages}
 inside apt-get clean
-cp {root}/integration_tests/harness/rgw.py {system}/root/
-inside python3 -B /root/rgw.py start /root/gateway
+mkdir {system}/root/harness
+cp {root}/integration_tests/harness/*.py {system}/root/harness/
+inside python3 -B /root/harness/rgw.py start /root/gateway
 exec sleep infinity
 """
 

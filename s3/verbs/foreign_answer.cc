@@ -5,6 +5,8 @@
 #include "s3/verbs/xml.hh"
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <utility>
 
@@ -44,11 +46,19 @@ bool can_be_success(const http_response& answer, answer_kind kind) {
   return true;
 }
 
+// What proxies and load balancers answer for the servers behind them.
+bool is_of_balancer(int status) {
+  return status == 429 || (status >= 502 && status <= 504);
+}
+
 bool can_be_refusal(const http_response& answer, std::string_view method) {
   if (answer.status == 511 || answer.status == 407) {
     return false;
   }
-  if (answer.status >= 500 || answer.status == 408 || answer.status == 429) {
+  if (is_of_balancer(answer.status)) {
+    return !is_html(answer);
+  }
+  if (answer.status >= 500 || answer.status == 408) {
     return true;
   }
   if (method == "HEAD" && answer.status / 100 != 3) {
@@ -86,7 +96,29 @@ meaning meaning_of_redirect(const http_response& answer, const std::string& endp
   return found;
 }
 
+// Of one of is_of_balancer().
+meaning meaning_of_balancer(int status, const std::string& endpoint) {
+  meaning found;
+  found.sentence = "a proxy or load balancer answers instead of the store: ";
+  found.remedy = "it is tried again; if it lasts, ask whoever runs what answers for " + endpoint;
+  if (status == 429) {
+    found.why = engine::reason::throttled;
+    found.sentence += "there are too many requests";
+    found.remedy = "lower s3.concurrency, or have its limit raised";
+  } else if (status == 502) {
+    found.sentence += "it cannot make sense of what the store says";
+  } else if (status == 503) {
+    found.sentence += "it has no store that is ready behind it";
+  } else {
+    found.sentence += "it has waited for the store in vain";
+  }
+  return found;
+}
+
 meaning meaning_of(const http_response& answer, const std::string& endpoint) {
+  if (is_of_balancer(answer.status)) {
+    return meaning_of_balancer(answer.status, endpoint);
+  }
   meaning found;
   found.remedy =
       "a proxy, a web server or a portal answers on the way to the store: check s3.endpoint_url "
@@ -95,6 +127,15 @@ meaning meaning_of(const http_response& answer, const std::string& endpoint) {
     return meaning_of_redirect(answer, endpoint);
   }
   switch (answer.status) {
+    case 200:
+      if (is_html(answer)) {
+        found.sentence =
+            "a web page came back, and whoever sends that is no object store (a portal, say, or "
+            "the "
+            "console beside one)";
+        found.remedy += "; a console has a port or a name of its own";
+      }
+      break;
     case 400:
       if (endpoint.starts_with("http://") && answer.body.find("HTTPS") != std::string::npos) {
         found.what_now = engine::disposition::fail;
@@ -134,6 +175,15 @@ meaning meaning_of(const http_response& answer, const std::string& endpoint) {
   return found;
 }
 
+// Of Retry-After, where it has no date; an hour at most.
+std::chrono::seconds seconds_in(std::string_view text) {
+  constexpr unsigned most = 3600;
+  unsigned value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
+  return std::chrono::seconds(whole ? std::min(value, most) : 0);
+}
+
 std::string description(const http_response& answer) {
   std::string text = one_line(answer.header("server").value_or(""), quoted_bytes_max);
   text = (text.empty() ? "somebody unnamed" : text) + " with " + std::to_string(answer.status);
@@ -164,7 +214,11 @@ engine::error foreign_error(const http_response& answer, const std::string& endp
   failure.what_now = found.what_now;
   failure.why = found.why;
   failure.at_boot = found.at_boot;
-  failure.status = found.what_now == engine::disposition::fail ? answer.status : 0;
+  const bool of_balancer = is_of_balancer(answer.status);
+  failure.status = found.what_now == engine::disposition::fail || of_balancer ? answer.status : 0;
+  if (of_balancer) {
+    failure.retry_after = seconds_in(answer.header("retry-after").value_or(""));
+  }
   failure.code = "foreign_answer";
   failure.message =
       (found.sentence.empty() ? "what answered for " + endpoint + " is no object store"

@@ -14,8 +14,9 @@
 //     a body. A refused HEAD has none: it is believed unless it speaks of HTML. (Garage and
 //     Cloudflare R2 send none of the headers above with it.)
 //
-// 408, 429 and 5xx but 511 are left alone, as they are repeated anyway, whoever says so. A redirect
-// is the store's with one of its headers or its document: they name another region.
+// 408 and 5xx are left alone, as they are repeated anyway, whoever says so; but for 429, 502, 503
+// and 504 with HTML, which are a load balancer's and told as such, and 511. A redirect is the
+// store's with one of its headers or its document: they name another region.
 #pragma once
 
 #include "engine/error.hh"

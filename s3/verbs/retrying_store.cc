@@ -66,11 +66,6 @@ class retrying_store::attempts {
     const auto wait = std::max<std::chrono::nanoseconds>(backoff(), failure.retry_after);
     ++_owner._retries;
     const bool shown = _owner._policy.on_wait != nullptr;
-    if (shown) {
-      _owner._policy.on_wait(
-          failure.message + ": attempt " + std::to_string(_count + 1) + ", given up in " +
-          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(left).count()) + " s");
-    }
     _owner._log.write(
         shown && _count > 1 ? engine::log_level::debug : engine::log_level::warning, "s3",
         "request_retried",
@@ -79,6 +74,11 @@ class retrying_store::attempts {
          {"wait_ms",
           std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(wait).count())},
          {"error", failure.message}});
+    if (shown) {  // after the log, which may wipe out what is shown, also of an event that it drops
+      _owner._policy.on_wait(
+          failure.message + ": attempt " + std::to_string(_count + 1) + ", given up in " +
+          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(left).count()) + " s");
+    }
     auto sleeping = _owner._loop.sleep_for(std::min<std::chrono::nanoseconds>(wait, left), stop);
     auto slept = co_await std::move(sleeping);
     if (shown) {

@@ -167,4 +167,23 @@ BOOST_AUTO_TEST_CASE(an_error_without_a_cause_of_its_own_keeps_its_words) {
                  "this needs root"));
 }
 
+BOOST_AUTO_TEST_CASE(a_receiver_without_room_is_told_from_one_that_is_refused) {
+  bts3::engine::error said;
+  said.why = bts3::engine::reason::child_process;
+  said.message = "`btrfs receive` exited with status 1: ERROR: writing to a failed: ";
+  const auto told = [&](const char* words) {
+    bts3::engine::error failure = said;
+    failure.message += words;
+    return receive_failure(std::move(failure), "/srv/new home").text();
+  };
+  const std::string quota = told("Disk quota exceeded");
+  BOOST_TEST(quota.starts_with("a quota at /srv/new home is used up: `btrfs receive` exited"));
+  BOOST_TEST(has(quota, "`btrfs qgroup show -re '/srv/new home'`"), quota);
+  BOOST_TEST(has(quota, "`btrfs qgroup limit`; the same command goes on"), quota);
+  const std::string full = told("No space left on device");
+  BOOST_TEST(full.starts_with("the filesystem of /srv/new home is full: `btrfs receive` exited"));
+  BOOST_TEST(has(full, "make room"), full);
+  BOOST_TEST(told("File exists") == said.message + "File exists");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

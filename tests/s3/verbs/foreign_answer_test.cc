@@ -107,6 +107,17 @@ BOOST_AUTO_TEST_CASE(each_kind_of_somebody_else_has_a_sentence_and_a_remedy_of_i
          retry, true},
         {bare_answer(400, {}, "<html>The plain HTTP request was sent to HTTPS port"),
          "the port wants https", "write https://", fail, false},
+        {bare_answer(502, {{"server", "nginx"}}, page), "cannot make sense of what the store says",
+         "ask whoever runs what answers for http://s3.example:9000", retry, false},
+        {bare_answer(503, {}, page), "it has no store that is ready behind it", "if it lasts",
+         retry, false},
+        {bare_answer(504, {}, page),
+         "a proxy or load balancer answers instead of the store: it has "
+         "waited for the store in vain",
+         "if it lasts", retry, false},
+        {bare_answer(429, {}, page), "there are too many requests", "lower s3.concurrency", retry,
+         false},
+        {bare_answer(200, {}, page), "a web page came back", "a console has a port", retry, false},
         {bare_answer(404, {}, page), "is no object store", "check s3.endpoint_url", retry,
          false}}) {
     const auto somebody = foreign_answer(one.answer, "PUT", answer_kind::object);
@@ -128,10 +139,34 @@ BOOST_AUTO_TEST_CASE(a_redirect_of_the_stores_is_believed) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_repeated_anyway_is_left_alone) {
-  for (const int status : {408, 429, 500, 502, 503, 504}) {
+  for (const int status : {408, 500, 501, 507}) {
     BOOST_TEST(judged(bare_answer(status, {{"content-type", "text/html"}}, "<html>wait")) ==
                believed);
   }
+  for (const int status : {429, 502, 503, 504}) {
+    BOOST_TEST(judged(bare_answer(status)) == believed);
+    BOOST_TEST(judged(bare_answer(status), "HEAD") == believed);
+    BOOST_TEST(judged(bare_answer(status, {}, "<Error><Code>SlowDown</Code></Error>")) == believed);
+    BOOST_TEST(judged(bare_answer(status, {{"x-amz-id-2", "1"}, {"content-type", "text/html"}})) ==
+               believed);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_load_balancers_page_keeps_its_status_and_says_how_long_to_wait) {
+  for (const int status : {429, 502, 503, 504}) {
+    const http_response answer =
+        bare_answer(status, {{"content-type", "text/html"}, {"retry-after", "7"}}, "<html>wait");
+    const auto somebody = foreign_answer(answer, "POST", answer_kind::document);
+    BOOST_REQUIRE(somebody.has_value());
+    const engine::error failure = foreign_error(answer, "https://s3.example", *somebody);
+    BOOST_TEST(failure.status == status);
+    BOOST_TEST((failure.retry_after == std::chrono::seconds(7)));
+    BOOST_TEST(
+        (failure.why == (status == 429 ? engine::reason::throttled : engine::reason::network)));
+  }
+  const http_response dated =
+      bare_answer(503, {{"retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"}}, "<html>wait");
+  BOOST_TEST((foreign_error(dated, "https://s3.example", "x").retry_after.count() == 0));
 }
 
 BOOST_AUTO_TEST_CASE(a_status_that_is_none_is_nobodys_word) {
