@@ -1,5 +1,6 @@
 #include "app/cli/cli.hh"
 
+#include "app/cli/completion.hh"
 #include "app/text/human_units.hh"
 #include "app/text/nearest_word.hh"
 
@@ -339,11 +340,6 @@ void make_absolute(std::string& path) {
   }
 }
 
-// Taken, and offered to nobody.
-bool is_former_name(const CLI::Option& option) {
-  return option.get_group().empty();
-}
-
 // The option that somebody may have meant by one that is none; empty where nothing is near.
 std::string nearest_option(const CLI::App& app, const std::string& word) {
   std::vector<std::string> known;
@@ -394,146 +390,9 @@ std::optional<std::string> unknown_command(const CLI::App& app) {
   return std::nullopt;
 }
 
-bool takes_value(const CLI::Option& option) {
-  return option.get_items_expected_max() > 0;
-}
-
-std::string help_line(const std::string& text) {
-  constexpr std::size_t bytes_max = 60;
-  return text.size() <= bytes_max ? text
-                                  : text.substr(0, text.rfind(' ', bytes_max)) + " \xe2\x80\xa6";
-}
-
-// What the value of `option` may be.
-void offer_values(const CLI::Option& option, complete_command& into) {
-  const std::string type = option.get_type_name();  // "NAME", "LEVEL:{debug,info}"
-  const std::string name = option.get_lnames().empty() ? "" : option.get_lnames().front();
-  const std::size_t open = type.find('{');
-  if (open != std::string::npos && type.ends_with('}')) {
-    std::istringstream list(type.substr(open + 1, type.size() - open - 2));
-    for (std::string word; std::getline(list, word, ',');) {
-      into.candidates.push_back({word, ""});
-    }
-  } else if (name == "subvolume" && type == "NAME") {
-    into.what = complete_command::kind::subvolumes;
-  } else if (name == "at") {
-    into.what = complete_command::kind::times;
-  } else if (name == "manifest-key") {
-    into.what = complete_command::kind::manifest_keys;
-  } else if (type == "FILE") {
-    into.what = complete_command::kind::files;
-  } else if (type == "DIR" || type == "PATH") {
-    into.what = complete_command::kind::directories;
-  }
-}
-
-void offer_options(const CLI::App& app, complete_command& into) {
-  for (const CLI::Option* option : app.get_options()) {
-    if (is_former_name(*option)) {
-      continue;
-    }
-    for (const std::string& name : option->get_lnames()) {
-      into.candidates.push_back({"--" + name, help_line(option->get_description())});
-    }
-  }
-}
-
-// What is told of the place of the backups before the word that is being typed.
-void note(const std::string& option, const std::string& value, common_options& common,
-          complete_command& into) {
-  const std::pair<const char*, std::string*> known[] = {{"--config", &common.config_path},
-                                                        {"--subvolume", &into.subvolume},
-                                                        {"--from", &into.from},
-                                                        {"--region", &into.region},
-                                                        {"--endpoint-url", &into.endpoint_url},
-                                                        {"--profile", &into.profile}};
-  for (const auto& [name, to] : known) {
-    if (option == name) {
-      *to = value;
-    }
-  }
-}
-
-// Bash takes "s3://x" for three words.
-std::vector<std::string> joined_at_colons(const std::vector<std::string>& words) {
-  std::vector<std::string> joined;
-  bool open = false;
-  for (const std::string& word : words) {
-    const bool colon = word == ":" && !joined.empty();
-    if (colon || open) {
-      joined.back() += word;
-    } else {
-      joined.push_back(word);
-    }
-    open = colon;
-  }
-  return joined;
-}
-
-// `words`: what stands behind the program's name, the last of them as far as it is typed. Bash may
-// have split "--at=x" in three.
-command_line completion_of(CLI::App& top, std::vector<std::string> words) {
-  command_line line;
-  complete_command made;
-  std::string last = words.empty() ? std::string() : words.back();
-  if (!words.empty()) {
-    words.pop_back();
-  }
-  const CLI::App* app = &top;
-  const CLI::Option* open = nullptr;  // whose value comes next
-  std::string open_name;
-  for (const std::string& word : joined_at_colons(words)) {
-    if (open != nullptr && word == "=") {
-      continue;
-    }
-    if (open != nullptr) {
-      note(open_name, word, line.common, made);
-      open = nullptr;
-      continue;
-    }
-    const std::size_t sign = word.find('=');
-    open_name = word.substr(0, sign);
-    if (word.starts_with('-')) {
-      open = app->get_option_no_throw(open_name);
-      if (open != nullptr && sign != std::string::npos) {
-        note(open_name, word.substr(sign + 1), line.common, made);
-      }
-      if (open != nullptr && (sign != std::string::npos || !takes_value(*open))) {
-        open = nullptr;
-      }
-    } else if (app == &top) {
-      for (const CLI::App* command : top.get_subcommands([](const CLI::App*) { return true; })) {
-        app = command->get_name() == word ? command : app;
-      }
-    }
-  }
-  const std::size_t sign = last.starts_with("--") ? last.find('=') : std::string::npos;
-  if (open != nullptr && last == "=") {
-    last.clear();
-  } else if (open == nullptr && sign != std::string::npos) {
-    open = app->get_option_no_throw(last.substr(0, sign));
-    made.stem = last.substr(0, sign + 1);
-    last.erase(0, sign + 1);
-    if (open == nullptr || !takes_value(*open)) {
-      line.command = made;
-      return line;
-    }
-  }
-  made.begin = last;
-  if (open != nullptr) {
-    offer_values(*open, made);
-  } else if (app != &top || last.starts_with('-')) {
-    offer_options(*app, made);
-  } else {
-    for (const CLI::App* command : top.get_subcommands([](const CLI::App*) { return true; })) {
-      made.candidates.push_back({command->get_name(), command->get_description()});
-    }
-  }
-  std::erase_if(made.candidates, [&](const complete_command::candidate& one) {
-    return !one.word.starts_with(made.begin);
-  });
+command_line completion(CLI::App& app, std::vector<std::string> words) {
+  command_line line = completion_of(app, std::move(words));
   make_absolute(line.common.config_path);
-  line.command = made;
   return line;
 }
 
@@ -627,7 +486,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   add_init(*init_app, init);
 
   if (argc > 2 && argv[1] == std::string_view("complete") && argv[2] == std::string_view("--")) {
-    return completion_of(app, {argv + 3, argv + argc});
+    return completion(app, {argv + 3, argv + argc});
   }
   try {
     app.parse(argc, argv);

@@ -5,7 +5,6 @@
 #include "s3/credentials/endpoint.hh"
 
 #include <algorithm>
-#include <cctype>
 #include <cstddef>
 #include <cstdio>
 #include <optional>
@@ -302,21 +301,6 @@ bool worth_proposing(std::string_view path) {
     return path == one || (path.starts_with(one) && path[one.size()] == '/');
   });
   return !below && (std::string(path) + "/").find("/.") == std::string::npos;
-}
-
-std::string shell_word(std::string_view word) {
-  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 ||
-           std::string_view("_-./:=@,+%").find(static_cast<char>(c)) != std::string_view::npos;
-  });
-  if (plain) {
-    return std::string(word);
-  }
-  std::string out = "'";
-  for (const char c : word) {
-    out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  }
-  return out + "'";
 }
 
 }  // namespace bts3::app

@@ -67,7 +67,4 @@ std::vector<btrfs_mount> btrfs_mounts(std::string_view mountinfo);
 // kept in.
 bool worth_proposing(std::string_view path);
 
-// `word` as a shell reads it as one.
-std::string shell_word(std::string_view word);
-
 }  // namespace bts3::app

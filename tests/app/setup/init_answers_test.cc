@@ -210,12 +210,4 @@ BOOST_AUTO_TEST_CASE(the_credentials_file_is_what_the_reader_of_such_files_takes
              "[default]\naws_access_key_id = KEY\naws_secret_access_key = se cret/+=\n");
 }
 
-BOOST_AUTO_TEST_CASE(a_word_is_quoted_where_a_shell_would_split_or_change_it) {
-  BOOST_TEST(shell_word("/etc/btrfs_to_s3/config.toml") == "/etc/btrfs_to_s3/config.toml");
-  BOOST_TEST(shell_word("/a b") == "'/a b'");
-  BOOST_TEST(shell_word("it's") == "'it'\\''s'");
-  BOOST_TEST(shell_word("") == "''");
-  BOOST_TEST(shell_word("~x") == "'~x'");
-}
-
 BOOST_AUTO_TEST_SUITE_END()

@@ -7,6 +7,7 @@
 #include "app/records/state_store.hh"
 #include "app/survey/bucket_inventory.hh"
 #include "app/survey/unfinished.hh"
+#include "app/upkeep/subvolume_verifier.hh"
 #include "app/upkeep/verify_job.hh"
 #include "engine/async_scope.hh"
 #include "tests/app/survey/bucket_of_backups.hh"

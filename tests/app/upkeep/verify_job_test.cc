@@ -1,8 +1,8 @@
-// Finding what is wrong in a bucket: what is missing, cut, changed, archived; what is then still
-// restorable, and what is remembered.
+// What is missing, cut, changed or archived in a bucket; what is then still restorable.
 #include "app/upkeep/verify_job.hh"
 
 #include "app/records/state_store.hh"
+#include "app/upkeep/subvolume_verifier.hh"
 #include "engine/async_scope.hh"
 #include "tests/app/survey/bucket_of_backups.hh"
 #include "tests/support/outcome.hh"

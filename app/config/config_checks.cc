@@ -1,0 +1,222 @@
+// What values have to be beside one another.
+#include "app/config/config_reader.hh"
+#include "app/text/human_units.hh"
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <variant>
+
+namespace bts3::app {
+
+namespace {
+
+constexpr std::uint64_t hash_block_bytes = 64;  // SHA-256 states exist there only
+constexpr std::size_t class_bytes_max = 64;     // of a storage class's name
+constexpr std::size_t key_bytes_max = 1024;     // S3's limit, in UTF-8
+// What follows the prefix:
+// "/subvol/NAME/incremental/chunk-YYYYMMDDTHHMMSSZ-01234567-0000000000.bin".
+constexpr std::size_t key_bytes_beside_name = 8 + 13 + 6 + 16 + 9 + 11 + 4;
+
+const std::vector<std::string> write_classes = {
+    "STANDARD",   "STANDARD_IA", "ONEZONE_IA",   "INTELLIGENT_TIERING",
+    "GLACIER_IR", "GLACIER",     "DEEP_ARCHIVE", "REDUCED_REDUNDANCY"};
+
+}  // namespace
+
+void config_reader::check_whole() {
+  for (const char* name : {"s3.bucket", "s3.region"}) {
+    if (!_set.contains(name)) {
+      problem(std::string(name) + " is missing; set it in [s3]");
+    }
+  }
+  if (_config.bucket.find_first_of("/ ") != std::string::npos) {
+    problem("s3.bucket = \"" + _config.bucket + "\" is no bucket name; the path goes to s3.prefix");
+  }
+  check_prefix();
+  check_class("s3.storage_class_chunks", _config.storage_class_chunks);
+  check_class("s3.storage_class_manifest", _config.storage_class_manifest);
+  if (_config.thaw_tier == "Expedited" && _config.storage_class_chunks == "DEEP_ARCHIVE") {
+    problem("thaw.tier = \"Expedited\" does not exist for DEEP_ARCHIVE; use Standard or Bulk");
+  }
+  check_values();
+}
+
+// A part that nobody asked for is no larger than what it has to fit into. Whole hash blocks: the
+// limits of both are far above one.
+void config_reader::fit_part_size() {
+  if (_set.contains("s3.part_size_bytes")) {
+    return;
+  }
+  std::uint64_t bytes = std::min(_config.part_size_bytes, _config.chunk_size_bytes);
+  if (_config.spool_enabled) {
+    bytes = std::min(bytes, _config.spool_size_bytes);
+  }
+  _config.part_size_bytes = bytes - bytes % hash_block_bytes;
+}
+
+// What holds wherever the bucket is named.
+void config_reader::check_values() {
+  fit_part_size();
+  if (_config.part_size_bytes % hash_block_bytes != 0) {
+    problem("s3.part_size_bytes = " + std::to_string(_config.part_size_bytes) +
+            " must be a multiple of " + std::to_string(hash_block_bytes));
+  }
+  if (_config.chunk_size_bytes < _config.part_size_bytes) {
+    problem("s3.chunk_size_bytes = " + std::to_string(_config.chunk_size_bytes) +
+            " must be at least s3.part_size_bytes = " + std::to_string(_config.part_size_bytes));
+  }
+  check_memory();
+  if (_config.spool_enabled && _config.spool_size_bytes < _config.part_size_bytes) {
+    problem("global.spool_size_bytes = " + std::to_string(_config.spool_size_bytes) +
+            " must be at least s3.part_size_bytes = " + std::to_string(_config.part_size_bytes));
+  }
+  if (_config.storage_class_manifest == "GLACIER" ||
+      _config.storage_class_manifest == "DEEP_ARCHIVE") {
+    problem("s3.storage_class_manifest = \"" + _config.storage_class_manifest +
+            "\" would have to be thawed before anything can be planned; use STANDARD");
+  }
+  if (!_config.sse_kms_key_id.empty() && _config.sse != "aws:kms") {
+    problem("s3.sse_kms_key_id needs s3.sse = \"aws:kms\"");
+  }
+  if (_config.hook_timeout < std::chrono::seconds(1)) {
+    problem("hooks.timeout must be at least a second");
+  }
+  check_time();
+  check_interval();
+  expand_home();
+}
+
+// AWS's names are known; another store has its own.
+void config_reader::check_class(const std::string& name, const std::string& stored_as) {
+  const auto set = [this](const char* variable) {
+    return !_environment(variable).value_or("").empty();
+  };
+  const bool elsewhere =
+      !_config.endpoint_url.empty() || set("AWS_ENDPOINT_URL_S3") || set("AWS_ENDPOINT_URL");
+  const bool known = stored_as == "none" || std::find(write_classes.begin(), write_classes.end(),
+                                                      stored_as) != write_classes.end();
+  const bool can_be_one =
+      stored_as.size() <= class_bytes_max &&
+      std::all_of(stored_as.begin(), stored_as.end(), [](unsigned char c) {
+        return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.' || c == ':';
+      });
+  if (known || stored_as.empty() || (elsewhere && can_be_one)) {
+    return;
+  }
+  problem(name + " = \"" + stored_as + "\" must be one of " + joined(write_classes) +
+          ", or none for no header" +
+          (elsewhere ? "" : "; other stores' names are taken where s3.endpoint_url names one"));
+}
+
+// Clients and proxies take ".." and empty segments out of a path, the signature then fits no
+// more, or another object is meant.
+void config_reader::check_prefix() {
+  if (!_set.contains("s3.prefix")) {
+    problem("s3.prefix is missing; set it in [s3], to \"\" for keys without one");
+  }
+  std::string_view rest = _config.prefix;
+  while (rest.starts_with('/')) {
+    rest.remove_prefix(1);
+  }
+  while (rest.ends_with('/')) {
+    rest.remove_suffix(1);
+  }
+  const std::size_t prefix_bytes = rest.size();
+  while (!rest.empty()) {
+    const std::string_view segment = rest.substr(0, rest.find('/'));
+    if (segment.empty() || segment == "." || segment == "..") {
+      problem("s3.prefix = \"" + _config.prefix + "\" has the segment \"" + std::string(segment) +
+              "\", which not every store and proxy keeps; write names between single slashes, "
+              "like \"hosts/alpha\"");
+      break;
+    }
+    rest.remove_prefix(std::min(segment.size() + 1, rest.size()));
+  }
+  for (const subvolume_config& one : _config.subvolumes) {
+    if (prefix_bytes + key_bytes_beside_name + one.name.size() > key_bytes_max) {
+      problem("s3.prefix = \"" + _config.prefix + "\" is too long: with subvolume \"" + one.name +
+              "\" keys have more than " + std::to_string(key_bytes_max) +
+              " bytes; shorten one of them");
+    }
+  }
+}
+
+void config_reader::check_memory() {
+  const std::uint64_t limit = _config.memory_limit_bytes;
+  const std::string name = "global.memory_limit_bytes = " + std::to_string(limit);
+  if (limit == 0) {
+    return;
+  }
+  if (_config.spool_enabled && limit < spool_memory_bytes) {
+    problem(name + " must be at least " + format_bytes(spool_memory_bytes) + " with the spool");
+  }
+  if (!_config.spool_enabled && _config.parts_in_flight(_config.part_size_bytes) == 0) {
+    problem(name + " is too small: one part of " + format_bytes(_config.part_size_bytes) +
+            " (s3.part_size_bytes) that fills, one in flight and " +
+            format_bytes(other_memory_bytes) + " for the rest make " +
+            format_bytes(config::memory_for(1, _config.part_size_bytes)) +
+            "; use smaller parts, or s3.spool_enabled");
+  }
+}
+
+void config_reader::check_time() {
+  std::string& at = _config.run_at;
+  if (at.size() == 4 && at[1] == ':') {
+    at.insert(0, "0");  // "2:00"
+  }
+  const auto digit = [&](std::size_t i) { return at[i] >= '0' && at[i] <= '9'; };
+  const bool form = at.size() == 5 && at[2] == ':' && digit(0) && digit(1) && digit(3) && digit(4);
+  if (!form || at.substr(0, 2) > "23" || at.substr(3) > "59") {
+    problem("schedule.run_at = \"" + at + "\" must be a time like \"02:00\"");
+  }
+}
+
+void config_reader::check_interval() {
+  const std::chrono::milliseconds every = _config.incremental_every;
+  if (every.count() == 0) {
+    return;
+  }
+  if (every < std::chrono::minutes(15) || every >= std::chrono::hours(24) ||
+      every % std::chrono::minutes(1) != std::chrono::milliseconds(0)) {
+    problem(
+        "schedule.incremental_every must be whole minutes, from \"15m\" to less than a day; for "
+        "longer there is schedule.incremental_every_days");
+  }
+  if (_set.contains("schedule.incremental_every_days")) {
+    problem(
+        "schedule.incremental_every and schedule.incremental_every_days contradict each other; "
+        "remove one of them");
+  }
+}
+
+// Without a slash at its end: "" for "/".
+std::optional<std::string> config_reader::home_directory() const {
+  auto home = _environment("HOME");
+  if (!home || !home->starts_with('/')) {
+    return std::nullopt;
+  }
+  while (home->ends_with('/')) {
+    home->pop_back();
+  }
+  return home;
+}
+
+void config_reader::expand_home() {
+  const auto home = home_directory();
+  for (const key_rule& rule : rules()) {
+    const auto* kind = std::get_if<path_value>(&rule.value);
+    if (kind == nullptr || !(_config.*kind->member).starts_with("~/")) {
+      continue;
+    }
+    std::string& path = _config.*kind->member;
+    if (home) {
+      path = *home + path.substr(1);
+    } else {
+      problem(rule.name() + " = \"" + path +
+              "\" cannot be expanded: HOME is no absolute path; give one here");
+    }
+  }
+}
+
+}  // namespace bts3::app

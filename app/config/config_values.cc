@@ -1,0 +1,229 @@
+// What a key's text has to be, by its kind.
+#include "app/config/config_reader.hh"
+#include "app/text/human_units.hh"
+#include "s3/http/proxy.hh"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <chrono>
+#include <utility>
+
+namespace bts3::app {
+
+namespace {
+
+constexpr std::size_t tags_max = 10;  // of an object, and of the key and value of one
+constexpr std::size_t tag_key_bytes_max = 128;
+constexpr std::size_t tag_value_bytes_max = 256;
+
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+std::string without_blanks(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(' ');
+  return first == std::string_view::npos
+             ? std::string()
+             : std::string(text.substr(first, text.find_last_not_of(' ') - first + 1));
+}
+
+bool can_be_tag(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view(" +-=._:/@").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+}
+
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+}  // namespace
+
+// `where` is the name with its line.
+void config_reader::assign_command(const command_value& kind, const std::string& name,
+                                   const std::string& where, const toml::node& node) {
+  std::vector<std::string> words;
+  if (const auto program = node.value_exact<std::string>()) {
+    if (program->empty()) {
+      return;  // none
+    }
+    if (program->find_first_of(" \t") != std::string::npos) {
+      problem(name + " = \"" + *program +
+              "\" has blanks, and no shell splits it; write a list: [\"program\", \"argument\"]");
+      return;
+    }
+    words.push_back(*program);
+  } else if (const toml::array* list = node.as_array()) {
+    for (const toml::node& entry : *list) {
+      const auto word = entry.value_exact<std::string>();
+      if (!word) {
+        problem(where + " must be a string, or a list of strings: a program and its arguments");
+        return;
+      }
+      words.push_back(*word);
+    }
+    if (words.empty() || words.front().empty()) {
+      problem(name + " names no program; write \"\" for none");
+      return;
+    }
+  } else {
+    problem(where + " must be a string, or a list of strings: a program and its arguments");
+    return;
+  }
+  for (const std::string& word : words) {
+    check_characters(name, word);
+  }
+  _config.*kind.member = std::move(words);
+}
+
+void config_reader::assign(const command_value&, const std::string&, const std::string&) {
+}  // read_command()
+void config_reader::assign(const bytes_value& kind, const std::string& name,
+                           const std::string& text) {
+  const auto value = parse_bytes(text);
+  const std::string most = ", at most " + format_bytes(kind.largest);
+  if (!value) {
+    problem(name + " = \"" + text + "\" is no size; write bytes, or like \"128MiB\"" + most);
+  } else if ((*value < kind.smallest && !(kind.or_none && *value == 0)) || *value > kind.largest) {
+    problem(name + " = " + text + " is out of range: at least " + format_bytes(kind.smallest) +
+            most + (kind.or_none ? ", or 0 for no limit" : ""));
+  } else {
+    _config.*kind.member = *value;
+  }
+}
+
+void config_reader::assign(const number_value& kind, const std::string& name,
+                           const std::string& text) {
+  const auto value = whole_number(text);
+  if (!value || *value < kind.smallest || *value > kind.largest) {
+    problem(name + " = " + text + " must be a whole number from " + std::to_string(kind.smallest) +
+            " to " + std::to_string(kind.largest));
+  } else {
+    _config.*kind.member = *value;
+  }
+}
+
+void config_reader::assign(const duration_value& kind, const std::string& name,
+                           const std::string& text) {
+  const auto value = parse_duration(text);
+  if (!value || *value > kind.largest) {
+    problem(name + " = \"" + text + "\" is no duration; write seconds, or like \"6h\", at most " +
+            std::to_string(std::chrono::floor<std::chrono::hours>(kind.largest).count() / 24) +
+            "d");
+  } else {
+    _config.*kind.member = *value;
+  }
+}
+
+void config_reader::assign(const seconds_value& kind, const std::string& name,
+                           const std::string& text) {
+  const auto value = parse_duration(text);
+  const auto seconds =
+      std::chrono::floor<std::chrono::seconds>(value.value_or(std::chrono::milliseconds(-1)));
+  if (!value || seconds != *value || seconds.count() < kind.smallest ||
+      seconds.count() > kind.largest) {
+    problem(name + " = \"" + text + "\" must be from " + std::to_string(kind.smallest) + " to " +
+            std::to_string(kind.largest) + " whole seconds; write these, or like \"72h\"");
+  } else {
+    _config.*kind.member = seconds.count();
+  }
+}
+
+void config_reader::assign(const auto_or_number_value& kind, const std::string& name,
+                           const std::string& text) {
+  const auto value = whole_number(text);
+  if (text != "auto" && (!value || *value < kind.smallest || *value > kind.largest)) {
+    problem(name + " = \"" + text + "\" must be \"auto\" or a whole number from " +
+            std::to_string(kind.smallest) + " to " + std::to_string(kind.largest));
+  } else {
+    _config.*kind.member = text;
+  }
+}
+
+void config_reader::assign(const flag_value& kind, const std::string& name,
+                           const std::string& text) {
+  if (text != "true" && text != "false") {
+    problem(name + " = " + text + " must be true or false");
+  } else {
+    _config.*kind.member = text == "true";
+  }
+}
+
+void config_reader::assign(const text_value& kind, const std::string& name,
+                           const std::string& given) {
+  const std::string text = kind.any_case ? lower_case(given) : given;
+  if (!kind.allowed.empty() &&
+      std::find(kind.allowed.begin(), kind.allowed.end(), text) == kind.allowed.end()) {
+    problem(name + " = \"" + text + "\" must be one of " + joined(kind.allowed));
+  } else if (text.empty() && !kind.may_be_empty) {
+    problem(name + " is empty; set it in [s3]");
+  } else {
+    _config.*kind.member = text;
+    check_characters(name, text);
+  }
+}
+
+void config_reader::assign(const path_value& kind, const std::string& name,
+                           const std::string& text) {
+  _config.*kind.member = text;
+  const bool absolute = text.starts_with('/') || text.starts_with("~/");
+  if (!absolute && !(text.empty() && kind.may_be_empty)) {
+    problem(name + " = \"" + text + "\" must be an absolute path (or begin with ~/)");
+  }
+  check_characters(name, text);
+}
+
+// What S3 takes ("Tagging", Amazon S3 User Guide): ten of them, and among letters and digits only
+// these marks, so that a comma ends one.
+void config_reader::assign(const tags_value& kind, const std::string& name,
+                           const std::string& text) {
+  std::vector<std::pair<std::string, std::string>> tags;
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find(','), rest.size());
+    const std::string one = without_blanks(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    const std::size_t sign = one.find('=');
+    const std::string key = without_blanks(one.substr(0, sign));
+    const std::string value = sign == std::string::npos ? "" : without_blanks(one.substr(sign + 1));
+    const bool twice = std::any_of(tags.begin(), tags.end(),
+                                   [&](const auto& other) { return other.first == key; });
+    if (key.empty() || sign == std::string::npos || twice || key.size() > tag_key_bytes_max ||
+        value.size() > tag_value_bytes_max || !can_be_tag(one)) {
+      problem(name + " = \"" + text + "\": \"" + one +
+              "\" is no tag, or its key is there twice; write \"project=backup, "
+              "host=alpha\", of letters, digits, blanks and + - = . _ : / @");
+      return;
+    }
+    tags.emplace_back(key, value);
+  }
+  if (tags.size() > tags_max) {
+    problem(name + " has " + std::to_string(tags.size()) + " tags; S3 takes " +
+            std::to_string(tags_max));
+    return;
+  }
+  _config.*kind.member = std::move(tags);
+}
+
+// It may hold a password, which no message quotes.
+void config_reader::assign(const proxy_value& kind, const std::string& name,
+                           const std::string& text) {
+  _config.*kind.member = text;
+  if (text.empty() || text == "none") {
+    return;
+  }
+  if (const auto parsed = s3::parse_proxy(name, text); !parsed) {
+    problem(parsed.error().message + "; " + parsed.error().remedy);
+  }
+}
+
+}  // namespace bts3::app

@@ -1,0 +1,52 @@
+#include "app/config/key_rules.hh"
+
+namespace bts3::app {
+
+namespace {
+
+constexpr std::int64_t parts_max_max = 10'000;                      // S3's limit for parts
+constexpr std::uint64_t object_bytes_max = std::uint64_t{5} << 40;  // more fails when all is sent
+// Less, and a part takes longer than any store waits.
+constexpr std::uint64_t rate_min = 1024;
+
+}  // namespace
+
+std::vector<key_rule> rules_of_s3() {
+  return {
+      {"s3", "bucket", text_value{&config::bucket, {}, false}},
+      {"s3", "region", text_value{&config::region, {}, false}},
+      {"s3", "prefix", text_value{&config::prefix}},
+      {"s3", "chunk_size_bytes",
+       bytes_value{&config::chunk_size_bytes, part_bytes_min, object_bytes_max}},
+      {"s3", "part_size_bytes",
+       bytes_value{&config::part_size_bytes, part_bytes_min, part_bytes_max}},
+      {"s3", "parts_max", number_value{&config::parts_max, 1, parts_max_max}},
+      {"s3", "storage_class_chunks", text_value{&config::storage_class_chunks, {}, false}},
+      {"s3", "storage_class_manifest", text_value{&config::storage_class_manifest, {}, false}},
+      {"s3", "concurrency", number_value{&config::concurrency, 1, 64}},
+      {"s3", "spool_enabled", flag_value{&config::spool_enabled}},
+      {"s3", "sse", text_value{&config::sse, {"auto", "AES256", "aws:kms", "none"}}},
+      {"s3", "sse_kms_key_id", text_value{&config::sse_kms_key_id}},
+      {"s3", "endpoint_url", text_value{&config::endpoint_url}},
+      {"s3", "addressing_style",
+       text_value{&config::addressing_style, {"auto", "path", "virtual"}}},
+      {"s3", "payload_signing",
+       text_value{&config::payload_signing, {"auto", "unsigned", "sha256"}}},
+      {"s3", "checksum", text_value{&config::checksum, {"auto", "crc32", "none"}}},
+      {"s3", "acl",
+       text_value{&config::acl,
+                  {"none", "private", "bucket-owner-read", "bucket-owner-full-control"}}},
+      {"s3", "tags", tags_value{&config::tags}},
+      {"s3", "request_payer", flag_value{&config::request_payer}},
+      {"s3", "max_bandwidth_bytes_per_sec",
+       bytes_value{&config::max_bandwidth_bytes_per_sec, rate_min, rate_max, true}},
+      {"s3", "retry_for", duration_value{&config::retry_for, std::chrono::hours(24 * 365)}},
+      {"s3", "resume_for", duration_value{&config::resume_for, std::chrono::hours(24 * 3650)}},
+      {"s3", "ca_bundle", path_value{&config::ca_bundle, true}},
+      {"s3", "proxy", proxy_value{&config::proxy}},
+      {"btrfs", "send_protocol", text_value{&config::send_protocol, {"auto", "1", "2"}}},
+      {"btrfs", "compressed_data", text_value{&config::compressed_data, {"auto", "true", "false"}}},
+  };
+}
+
+}  // namespace bts3::app
