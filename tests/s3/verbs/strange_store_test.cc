@@ -117,7 +117,7 @@ BOOST_AUTO_TEST_CASE(a_page_in_place_of_an_object_is_no_answer_and_its_sender_is
   here.transport.then(portal());
   const engine::error failure = here.text_error();
   check_no_answer(failure);
-  BOOST_TEST(contains(failure.message, "GET k: what answered for"), failure.message);
+  BOOST_TEST(contains(failure.message, "GET k: a web page came back"), failure.message);
   BOOST_TEST(contains(failure.message, "nginx/1.22.1 with 200"), failure.message);
   BOOST_TEST(contains(failure.message, "Please sign in"), failure.message);
   BOOST_TEST(!failure.remedy.empty());
