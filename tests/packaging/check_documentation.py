@@ -116,7 +116,7 @@ def check_exit_statuses(tree):
 
 # Where the event of a call is no literal: the file, and where its names stand instead.
 INDIRECT = {
-    ("app/backup/backup_job.cc", "warning.event"): ("planner/plan.cc", r'warnings\.push_back\(\s*(?:notice)?\{"([a-z_]+)"'),
+    ("app/backup/backup_audience.cc", "warning.event"): ("planner/plan.cc", r'warnings\.push_back\(\s*(?:notice)?\{"([a-z_]+)"'),
     ("s3/archive_thaw.cc", "event"): ("s3/archive_thaw.cc", r'log_progress\("([a-z_]+)"'),
 }
 
