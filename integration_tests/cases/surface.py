@@ -99,9 +99,9 @@ def a_backup_tells_what_it_did_as_json(w):
     manifest = w.manifest()
     assert (data["status"], data["action"], data["reason"]) == ("done", "full", "first_backup"), data
     assert (backup["how"], backup["kind"], backup["bytes"]) == ("made", "full", manifest["total_bytes"]), backup
-    assert backup["manifest_key"] == w.pointer()["manifest_key"] and backup["chunks"] == len(manifest["chunks"])
+    assert backup["manifest_key"] == w.pointer()["manifest_key"] and backup["objects"] == len(manifest["chunks"])
     totals = first["totals"]
-    assert totals["bytes"] == manifest["total_bytes"] <= totals["sent_bytes"] and totals["backups"] == 1, totals
+    assert totals["bytes"] == manifest["total_bytes"] <= totals["sent_bytes"] and totals["backup_count"] == 1, totals
     assert totals["seconds"] > 0 and totals["cpu_seconds"] > 0 and totals["peak_rss_bytes"] > 1 << 20, totals
 
     # One fails, the other has nothing to do.
