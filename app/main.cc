@@ -230,6 +230,42 @@ int fail_without_run(const app::command_line& line, const engine::error& failure
   return code;
 }
 
+// With what is told on the way: of variables that look like ours and are not.
+std::unique_ptr<engine::log_sink> log_for(const app::command_line& line,
+                                          const app::config& settings) {
+  app::log_options options;
+  options.level =
+      app::log_level_of(line.common.log_level.value_or(usual_log_level(line, settings)));
+  options.format = line.common.log_format == "json" ? app::log_format::json : app::log_format::text;
+  options.colours = app::colours_wanted(from_environment, ::isatty(STDERR_FILENO) == 1);
+  options.with_time = !from_environment("JOURNAL_STREAM").has_value();
+  auto log = app::make_log(options);
+  for (const app::unknown_variable& one : app::unknown_variables(environment_names())) {
+    log->write(engine::log_level::warning, "app", "unknown_variable",
+               {{"variable", one.name}, {"nearest", one.nearest}});
+  }
+  return log;
+}
+
+// The exit status of a run, having said why it failed. `signal`: that stopped it, or 0.
+int told_code(const app::command_line& line, const engine::result<exit_status>& status,
+              int signal) {
+  int code = 0;
+  if (signal != 0 && !status) {
+    std::fputs("btrfs_to_s3: stopped on request\n", stderr);
+    code = 128 + signal;
+  } else {
+    code = status ? static_cast<int>(*status) : fail(status.error());
+  }
+  if (code != 0) {
+    app::show_held_text();
+    if (!status && asks_for_json(line) && !app::json_printed()) {
+      app::print_error_document(app::for_user(status.error(), ::geteuid()).text(), code);
+    }
+  }
+  return code;
+}
+
 // The end of every command: 0 means that what was printed can be read, too.
 int ended(int code, const app::command_line* line) {
   const bool status = line != nullptr && std::holds_alternative<app::status_command>(line->command);
@@ -275,18 +311,7 @@ int main(int argc, char** argv) {
   if (!settings) {
     return ended(fail_without_run(line, settings.error(), clock), &line);
   }
-  app::log_options log_options;
-  log_options.level =
-      app::log_level_of(line.common.log_level.value_or(usual_log_level(line, *settings)));
-  log_options.format =
-      line.common.log_format == "json" ? app::log_format::json : app::log_format::text;
-  log_options.colours = app::colours_wanted(from_environment, ::isatty(STDERR_FILENO) == 1);
-  log_options.with_time = !from_environment("JOURNAL_STREAM").has_value();
-  const auto plain_log = app::make_log(log_options);
-  for (const app::unknown_variable& one : app::unknown_variables(environment_names())) {
-    plain_log->write(engine::log_level::warning, "app", "unknown_variable",
-                     {{"variable", one.name}, {"nearest", one.nearest}});
-  }
+  const auto plain_log = log_for(line, *settings);
   const bool quiet = line.common.quiet;
   if (quiet && reports(line)) {
     app::hold_text();
@@ -329,20 +354,8 @@ int main(int argc, char** argv) {
   if (!status && from_bucket) {
     status = app::in_terms_of_options(std::move(status.error()));
   }
-  int code = 0;
-  if (signals->received() != 0 && !status && !standstill.found()) {
-    std::fputs("btrfs_to_s3: stopped on request\n", stderr);
-    code = 128 + signals->received();
-  } else {
-    code = status ? static_cast<int>(*status) : fail(status.error());
-  }
-  if (code != 0) {
-    app::show_held_text();
-    if (!status && asks_for_json(line) && !app::json_printed()) {
-      app::print_error_document(app::for_user(status.error(), ::geteuid()).text(), code);
-    }
-  }
-  code = ended(code, &line);
+  const int signal = standstill.found() ? 0 : signals->received();
+  const int code = ended(told_code(line, status, signal), &line);
   manager.stopping("ended with exit status " + std::to_string(code), clean_stop_max);
   return code;
 }

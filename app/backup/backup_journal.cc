@@ -1,10 +1,30 @@
 #include "app/backup/backup_journal.hh"
 
+#include "app/host/disk_call.hh"
 #include "app/records/journal_codec.hh"
+#include "app/records/journal_shelf.hh"
+
+#include <functional>
 
 namespace bts3::app {
 
+using engine::result;
 using engine::task;
+
+task<result<std::unique_ptr<backup_journal>>> backup_journal::begin(const services& with,
+                                                                    backup_intent intent) {
+  const std::string path =
+      journal_path(with.settings.state_path, intent.subvolume, intent.local_only);
+  std::function<result<std::unique_ptr<journal_file>>()> call = [&with, &intent, &path] {
+    return journal_file::begin(with.loop, with.log, path, intent);
+  };
+  auto beginning = disk_call(with.loop, std::move(call));
+  auto file = co_await std::move(beginning);
+  if (!file) {
+    co_return std::move(file.error());
+  }
+  co_return std::make_unique<backup_journal>(with.loop, std::move(*file));
+}
 
 task<void> backup_journal::note_snapshot(snapshot_identity identity) {
   return _file->append(snapshot_line(identity));
@@ -33,6 +53,43 @@ task<void> backup_journal::note_stored(std::uint32_t chunk, std::string etag) {
 
 task<void> backup_journal::note_discarded(std::uint32_t chunk) {
   return _file->append(discard_line(chunk));
+}
+
+task<result<void>> backup_journal::remove() {
+  std::function<result<void>()> call = [this] { return _file->remove(); };
+  auto removing = disk_call(_loop, std::move(call));
+  co_return co_await std::move(removing);
+}
+
+task<result<void>> remove_journal_at(engine::reactor& loop, std::string path) {
+  std::function<result<void>()> call = [path] { return remove_journal(path); };
+  auto removing = disk_call(loop, std::move(call));
+  co_return co_await std::move(removing);
+}
+
+task<result<void>> leave_to_later(const services& with, planner::timestamp now, std::string path,
+                                  backup_intent intent, std::string why) {
+  result<std::string> aside = path;
+  if (!is_set_aside(path)) {
+    std::function<result<std::string>()> call = [path, now] {
+      return set_journal_aside(path, now);
+    };
+    auto moving = disk_call(with.loop, std::move(call));
+    aside = co_await std::move(moving);
+  }
+  if (!aside) {
+    co_return std::move(aside.error());
+  }
+  with.log.write(engine::log_level::warning, "backup", "unfinished_backup_left",
+                 {{"subvolume", intent.subvolume},
+                  {"error", why},
+                  {"bucket", intent.bucket},
+                  {"keys", intent.keys_root},
+                  {"snapshot", intent.snapshot_path},
+                  {"journal", *aside},
+                  {"consequence", "the next run tries again"},
+                  {"remedy", "delete the journal if that can never succeed"}});
+  co_return engine::ok();
 }
 
 }  // namespace bts3::app

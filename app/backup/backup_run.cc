@@ -1,5 +1,6 @@
 #include "app/backup/backup_run.hh"
 
+#include "app/backup/backup_audience.hh"
 #include "app/backup/backup_job.hh"
 #include "app/backup/hooks.hh"
 #include "app/config/selection.hh"
@@ -40,7 +41,7 @@ int code_of(const services& with, const result<exit_status>& outcome) {
 class backup_run {
  public:
   backup_run(const services& with, backup_command command)
-      : _with(with), _command(std::move(command)) {}
+      : _with(with), _command(std::move(command)), _audience(with, _command.json, _report) {}
   task<result<exit_status>> run();
 
  private:
@@ -56,13 +57,14 @@ class backup_run {
   bool _began = false;              // it was not refused for what was asked
   bool _had_lock = false;
   run_report _report;
+  backup_audience _audience;  // fills the report
 };
 
 task<result<void>> backup_run::hook(std::string name, std::vector<std::string> argv,
                                     const run_report* after, engine::stop_token stop) {
   auto environment = hook_environment(name, _with.config_path, _names, after);
   auto running = run_configured_hook(_with, std::move(name), std::move(argv),
-                                     std::move(environment), _report, stop);
+                                     std::move(environment), _audience, stop);
   co_return co_await std::move(running);
 }
 
@@ -88,10 +90,10 @@ task<result<exit_status>> backup_run::run_locked() {
   if (!prepared) {
     // The metrics still tell of every subvolume.
     auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
-    begin_report(_report, _with.settings, *chosen, state ? *state : run_state());
+    _audience.begun(*chosen, state ? *state : run_state());
     co_return std::move(prepared.error());
   }
-  backup_job job(_with, _command, std::move(*chosen), _report);
+  backup_job job(_with, _command, std::move(*chosen), _audience);
   auto running = job.run();
   result<exit_status> outcome = co_await std::move(running);
   outcome = ended_by(_with.standstill, std::move(outcome));

@@ -130,7 +130,7 @@ std::vector<std::string> snapshot_hook_environment(const std::string& hook,
 
 task<result<void>> run_configured_hook(const services& with, std::string name,
                                        std::vector<std::string> argv,
-                                       std::vector<std::string> environment, run_report& report,
+                                       std::vector<std::string> environment, backup_events& events,
                                        engine::stop_token stop) {
   if (argv.empty()) {
     co_return engine::ok();
@@ -147,7 +147,10 @@ task<result<void>> run_configured_hook(const services& with, std::string name,
   const hastened by_signal(with.signals, ending);
   auto running = run_hook(with.loop, with.log, std::move(call), ending.token());
   auto ran = co_await std::move(running);
-  report.hooks.push_back({name, ran ? "" : ran.error().text()});
+  hook_report ended;
+  ended.name = std::move(name);
+  ended.error = ran ? "" : ran.error().text();
+  events.hook_ended(ended);
   co_return ran;
 }
 

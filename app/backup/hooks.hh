@@ -19,6 +19,7 @@
 // BTRFS_TO_S3_HOOKS_BEFORE.
 #pragma once
 
+#include "app/backup/backup_events.hh"
 #include "app/config/config.hh"
 #include "app/records/run_report.hh"
 #include "app/store/services.hh"
@@ -52,12 +53,13 @@ std::vector<std::string> snapshot_hook_environment(const std::string& hook,
                                                    const subvolume_config& which,
                                                    const std::string* snapshot);
 
-// Runs the command `argv` as hook `name`, which may be ended by a further signal, and notes it in
-// `report`. Nothing where `argv` is empty. References must outlive the task.
+// Runs the command `argv` as hook `name`, which may be ended by a further signal, and tells
+// `events`. Nothing where `argv` is empty. References must outlive the task.
 engine::task<engine::result<void>> run_configured_hook(const services& with, std::string name,
                                                        std::vector<std::string> argv,
                                                        std::vector<std::string> environment,
-                                                       run_report& report, engine::stop_token stop);
+                                                       backup_events& events,
+                                                       engine::stop_token stop);
 
 // Runs it to its end and logs what it said, the last 8 KiB of each output. Errors (reason
 // child_process) name the hook: it could not be started, failed, or took longer than its timeout; a

@@ -148,6 +148,7 @@ bool apply(const json& in, journal_record& to) {
   }
   journalled_chunk& chunk = to.chunks[number];
   if (event == "upload") {
+    chunk.upload_begun = true;
     chunk.upload_id = in.at("id").get<std::string>();
     chunk.checksums = in.at("checksums").get<bool>();
     note_written_as(in, chunk);

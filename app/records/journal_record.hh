@@ -52,8 +52,9 @@ struct journalled_part {
 };
 
 struct journalled_chunk {
-  std::string upload_id;   // empty: none was recorded
-  bool checksums = false;  // the upload was created with CRC32 declared
+  bool upload_begun = false;  // an upload may be open, whether its id is known or not
+  std::string upload_id;      // empty: none was recorded
+  bool checksums = false;     // the upload was created with CRC32 declared
   // Storage class and encryption that it was or is to be written with, as one text; nullopt in
   // journals of older versions.
   std::optional<std::string> written_as;

@@ -121,18 +121,10 @@ std::string configured_endpoint(const services& with) {
                                             : with.settings.endpoint_url;
 }
 
-result<std::unique_ptr<store_connection>> store_connection::open(const services& with,
-                                                                 persistence waits) {
-  if (with.tuning != nullptr && with.tuning->store != nullptr) {
-    std::unique_ptr<store_connection> given(new store_connection());
-    s3::adaptive_store::client_habits none;
-    none.expect_bytes_min = SIZE_MAX;
-    set_features(with.settings, with.settings.checksum != "none", given->_features);
-    given->_adaptive =
-        std::make_unique<s3::adaptive_store>(*with.tuning->store, given->_features, with.log, none);
-    given->_store = given->_adaptive.get();
-    return given;
-  }
+namespace {
+
+// Where requests go and how they are signed; stall_timeout is as it comes.
+result<s3::client_options> client_for(const services& with) {
   s3::client_options client;
   client.bucket = s3::bucket_name(with.settings.bucket);
   client.region = with.settings.region;
@@ -147,7 +139,11 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
   if (nested && nested->payload_signing_enabled && with.settings.payload_signing == "auto") {
     client.signing = signing_of("sha256");
   }
+  return client;
+}
 
+// Whom TLS trusts, by which way and how fast.
+result<s3::curl_options> curl_for(const services& with) {
   s3::curl_options curl;
   curl.connections_max = static_cast<long>(with.settings.concurrency) + 4;
   curl.ca_bundle = with.settings.ca_bundle;
@@ -166,32 +162,64 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
     return std::move(proxies.error());
   }
   curl.proxies = std::move(*proxies);
-  auto checksums = sends_checksums(with);
-  if (!checksums) {
-    return std::move(checksums.error());
-  }
   curl.send_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
   curl.receive_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
   curl.user_agent = "btrfs_to_s3/" BTS3_VERSION;
-  auto transport = s3::curl_transport::create(with.loop, std::move(curl));
-  if (!transport) {
-    return std::move(transport.error());
-  }
+  return curl;
+}
+
+// How long a store that does not answer is waited for; who is told of throttling comes later.
+s3::retry_policy policy_for(const services& with, persistence waits) {
   s3::retry_policy policy;
   if (with.tuning != nullptr) {
     policy = with.tuning->retries;
-    client.stall_timeout = with.tuning->stall_timeout;
   }
   policy.retry_for = with.settings.retry_for;
-  if (waits == persistence::of_the_command) {
-    policy.patience_is_shared = true;
-    client.stall_timeout = std::min(client.stall_timeout, policy.retry_for);
-  }
+  policy.patience_is_shared = policy.patience_is_shared || waits == persistence::of_the_command;
   set_patience(with, waits, policy);
   policy.random = [generator = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(generator);
   };
+  return policy;
+}
 
+}  // namespace
+
+result<std::unique_ptr<store_connection>> store_connection::open(const services& with,
+                                                                 persistence waits) {
+  if (with.tuning != nullptr && with.tuning->store != nullptr) {
+    std::unique_ptr<store_connection> given(new store_connection());
+    s3::adaptive_store::client_habits none;
+    none.expect_bytes_min = SIZE_MAX;
+    set_features(with.settings, with.settings.checksum != "none", given->_features);
+    given->_adaptive =
+        std::make_unique<s3::adaptive_store>(*with.tuning->store, given->_features, with.log, none);
+    given->_store = given->_adaptive.get();
+    return given;
+  }
+  auto client = client_for(with);
+  if (!client) {
+    return std::move(client.error());
+  }
+  auto curl = curl_for(with);
+  if (!curl) {
+    return std::move(curl.error());
+  }
+  auto checksums = sends_checksums(with);
+  if (!checksums) {
+    return std::move(checksums.error());
+  }
+  auto transport = s3::curl_transport::create(with.loop, std::move(*curl));
+  if (!transport) {
+    return std::move(transport.error());
+  }
+  s3::retry_policy policy = policy_for(with, waits);
+  if (with.tuning != nullptr) {
+    client->stall_timeout = with.tuning->stall_timeout;
+  }
+  if (waits == persistence::of_the_command) {
+    client->stall_timeout = std::min(client->stall_timeout, policy.retry_for);
+  }
   std::unique_ptr<store_connection> made(new store_connection());
   policy.on_throttled = [connection = made.get()] {
     if (connection->_on_throttled) {
@@ -205,7 +233,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
   made->_credentials =
       std::make_unique<s3::refreshing_credentials>(with.loop, *made->_chain, with.clock, with.log);
   made->_client = std::make_unique<s3::s3_client>(*made->_transport, *made->_credentials,
-                                                  with.clock, with.log, std::move(client));
+                                                  with.clock, with.log, std::move(*client));
   set_features(with.settings, *checksums, made->_features);
   s3::adaptive_store::client_habits habits;
   habits.unsigned_payload = !made->_client->signs_payload();

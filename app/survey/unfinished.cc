@@ -3,13 +3,11 @@
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
 #include "app/store/second_look.hh"
-#include "engine/offload.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
 #include "planner/prune.hh"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <utility>
@@ -21,7 +19,6 @@ namespace {
 
 using engine::disposition;
 using engine::error;
-using engine::log_level;
 using engine::reason;
 using engine::result;
 using engine::task;
@@ -75,147 +72,6 @@ std::string parent_problem(const backup_intent& intent, const subvolume_view& vi
     return "its parent snapshot cannot be used: " + seen.parent_problem;
   }
   return "";
-}
-
-// What the keys of its chunks begin with; key_layout::chunk() goes on with index and ".bin".
-std::string chunk_prefix(const backup_intent& intent) {
-  std::string prefix = intent.keys_root + std::string(planner::to_string(intent.kind)) + "/chunk-" +
-                       intent.when.compact() + "-";
-  return intent.chunk_tag.empty() ? prefix : prefix + intent.chunk_tag + "-";
-}
-
-// Whether that key is of a chunk of this backup, and not of another with the same time.
-bool is_chunk_of(const backup_intent& intent, const std::string& key) {
-  const planner::object_name name = planner::name_of(intent.keys_root, key);
-  return name.is == planner::object_name::what::chunk && name.kind == intent.kind &&
-         name.when == intent.when && name.tag == intent.chunk_tag;
-}
-
-std::string chunk_key(const std::string& prefix, std::uint32_t index) {
-  return prefix + std::to_string(index) + ".bin";
-}
-
-// Keys under which an upload may be open that the journal does not know: created and never noted,
-// or created twice as an answer was lost.
-std::vector<std::string> possible_keys(const services& with, const journal_record& record,
-                                       const std::string& prefix) {
-  const auto& known = record.chunks;
-  const bool ended = std::any_of(known.begin(), known.end(),
-                                 [](const auto& chunk) { return chunk.second.size.has_value(); });
-  std::uint64_t count = known.empty() ? 0 : known.rbegin()->first + std::uint64_t{1};
-  if (!ended) {
-    // So many chunks the parts in flight together can reach beyond the last that was noted.
-    const backup_intent& intent = record.intent;
-    const std::uint64_t parts = intent.chunk_size / std::max<std::uint64_t>(intent.part_size, 1);
-    count +=
-        static_cast<std::uint64_t>(with.settings.concurrency) / std::max<std::uint64_t>(parts, 1) +
-        2;
-  }
-  std::vector<std::string> keys;
-  for (std::uint32_t index = 0; index < count; ++index) {
-    const auto chunk = known.find(index);
-    if (chunk == known.end() || !chunk->second.stored) {
-      keys.push_back(chunk_key(prefix, index));
-    }
-  }
-  return keys;
-}
-
-// Nullopt where the store does not let us look, or does not know how.
-task<result<std::optional<std::vector<s3::listed_upload>>>> look_for_uploads(
-    const services& with, s3::object_store& store, std::string prefix) {
-  auto listing = store.list_multipart_uploads(prefix, with.stop);
-  auto found = co_await std::move(listing);
-  if (found) {
-    co_return std::optional<std::vector<s3::listed_upload>>(std::move(*found));
-  }
-  const error& failure = found.error();
-  const bool refused = failure.why == reason::access || failure.why == reason::unsupported ||
-                       failure.status == 404 || failure.status == 405;
-  if (!refused) {
-    co_return std::move(found.error());
-  }
-  with.log.write(log_level::debug, "s3", "open_uploads_not_listed",
-                 {{"key", prefix}, {"error", failure.message}});
-  co_return std::optional<std::vector<s3::listed_upload>>();
-}
-
-task<result<void>> abort_all(const services& with, s3::object_store& store,
-                             std::vector<s3::listed_upload> uploads) {
-  for (const s3::listed_upload& upload : uploads) {
-    auto aborting = store.abort_multipart_upload(upload.key, upload.id, with.stop);
-    auto aborted = co_await std::move(aborting);
-    if (!aborted && aborted.error().why == reason::unsupported) {
-      // No later run can do better.
-      with.log.write(log_level::warning, "backup", "upload_left_open",
-                     {{"key", upload.key.str()},
-                      {"error", aborted.error().text()},
-                      {"remedy", "let a lifecycle rule end incomplete uploads"}});
-      continue;
-    }
-    if (!aborted) {
-      co_return std::move(aborted.error()).within("aborting the upload of " + upload.key.str());
-    }
-  }
-  co_return engine::ok();
-}
-
-// `open`, and those beside it that the journal names.
-std::vector<s3::listed_upload> journalled_uploads(const journal_record& record,
-                                                  const std::string& prefix,
-                                                  std::vector<s3::listed_upload> open) {
-  for (const auto& [index, chunk] : record.chunks) {
-    const s3::upload_id id(chunk.upload_id);
-    const bool is_listed = std::any_of(open.begin(), open.end(),
-                                       [&](const s3::listed_upload& one) { return one.id == id; });
-    if (!chunk.upload_id.empty() && !chunk.stored && !is_listed) {
-      s3::listed_upload noted;
-      noted.key = s3::object_key(chunk_key(prefix, index));
-      noted.id = id;
-      open.push_back(std::move(noted));
-    }
-  }
-  return open;
-}
-
-// Those that the journal names need no listing. The others are found by one listing for all keys,
-// but not on MinIO, which takes its prefix for a key: where it finds nothing, each key is asked
-// for.
-task<result<void>> abort_unfinished_uploads(const services& with, s3::object_store& store,
-                                            const journal_record& record, std::string prefix) {
-  auto looking = look_for_uploads(with, store, prefix);
-  auto listed = co_await std::move(looking);
-  if (!listed) {
-    co_return std::move(listed.error());
-  }
-  std::vector<s3::listed_upload> open;
-  if (*listed) {
-    open = **listed;
-    std::erase_if(open,
-                  [&](const auto& one) { return !is_chunk_of(record.intent, one.key.str()); });
-  }
-  auto aborting = abort_all(with, store, journalled_uploads(record, prefix, std::move(open)));
-  auto aborted = co_await std::move(aborting);
-  if (!aborted || !*listed || !(*listed)->empty()) {
-    co_return aborted;
-  }
-  for (const std::string& key : possible_keys(with, record, prefix)) {
-    auto asking = look_for_uploads(with, store, key);
-    auto found = co_await std::move(asking);
-    if (!found) {
-      co_return std::move(found.error());
-    }
-    if (!*found) {
-      break;
-    }
-    std::erase_if(**found, [&](const auto& one) { return one.key.str() != key; });
-    auto ending = abort_all(with, store, std::move(**found));
-    auto ended = co_await std::move(ending);
-    if (!ended) {
-      co_return ended;
-    }
-  }
-  co_return engine::ok();
 }
 
 // The UUID of the snapshot that the backup is of; empty when nothing tells. A journal that could
@@ -402,77 +258,6 @@ task<result<unfinished_finding>> examine_unfinished(const services& with,
     found.facts.parent_problem = parent_problem(intent, *view);
   }
   co_return std::move(found);
-}
-
-task<result<void>> remove_unfinished_objects(const services& with, store_connection& connection,
-                                             const journal_record& record, bool second_writer) {
-  s3::object_store& store = connection.store();
-  const std::string prefix = chunk_prefix(record.intent);
-  if (second_writer && record.intent.chunk_tag.empty()) {
-    auto aborting = abort_all(with, store, journalled_uploads(record, prefix, {}));
-    co_return co_await std::move(aborting);
-  }
-  auto ending = abort_unfinished_uploads(with, store, record, prefix);
-  auto ended = co_await std::move(ending);
-  if (!ended) {
-    co_return ended;
-  }
-  auto listing = store.list_objects(s3::list_request(prefix), with.stop);
-  auto objects = co_await std::move(listing);
-  if (!objects) {
-    co_return std::move(objects.error());
-  }
-  for (const s3::listed_object& object : objects->objects) {
-    if (!is_chunk_of(record.intent, object.key.str())) {
-      continue;
-    }
-    auto deleting = store.delete_object(object.key, with.stop);
-    auto deleted = co_await std::move(deleting);
-    if (!deleted) {
-      co_return std::move(deleted.error()).within("deleting " + object.key.str());
-    }
-  }
-  co_return engine::ok();
-}
-
-task<result<void>> remove_snapshot(const services& with, std::string path) {
-  const std::filesystem::path where(path);
-  for (int attempt = 0;; ++attempt) {
-    std::function<result<void>()> call = [where] {
-      return btrfs::delete_subvolume(where.parent_path().string(), where.filename().string());
-    };
-    auto removing = engine::offload(with.loop, std::move(call));
-    auto removed = co_await std::move(removing);
-    if (removed || removed.error().status != EPERM || attempt == 20) {
-      co_return removed;
-    }
-    auto waiting = with.loop.sleep_for(std::chrono::milliseconds(100));
-    (void)co_await std::move(waiting);
-  }
-}
-
-task<result<void>> remove_unfinished_snapshot(const services& with, const journal_record& record) {
-  const std::string path = record.intent.snapshot_path;
-  std::error_code code;
-  if (!std::filesystem::exists(std::filesystem::symlink_status(path, code))) {
-    co_return engine::ok();
-  }
-  auto info = btrfs::inspect_subvolume(path);
-  if (!info) {
-    co_return std::move(info.error());
-  }
-  if (record.snapshot && info->own_uuid.text() != record.snapshot->uuid) {
-    with.log.write(log_level::warning, "backup", "snapshot_left",
-                   {{"path", path}, {"reason", "it is not the one that the journal recorded"}});
-    co_return engine::ok();
-  }
-  auto removing = remove_snapshot(with, path);
-  auto removed = co_await std::move(removing);
-  if (removed) {
-    with.log.write(log_level::info, "backup", "snapshot_removed",
-                   {{"path", path}, {"reason", "its backup was never finished"}});
-  }
-  co_return removed;
 }
 
 }  // namespace bts3::app

@@ -1,4 +1,4 @@
-// Backups that an earlier run left unfinished: what is known of one, and undoing it.
+// Backups that an earlier run left unfinished: what is known of one. Changes nothing.
 #pragma once
 
 #include "app/records/journal_record.hh"
@@ -51,24 +51,5 @@ engine::task<engine::result<unfinished_finding>> examine_unfinished(const servic
                                                                     journal_record record,
                                                                     const subvolume_view* view,
                                                                     stream_settings settings);
-
-// Aborts the uploads and deletes the objects of a backup whose manifest was never written: the
-// uploads that the journal names, and what a listing finds under its keys, which carry the backup's
-// time and tag, so that what the journal missed is found too. A store that does not let us list
-// open uploads, or does not know how, is no failure. `record` must outlive it. `second_writer`: the
-// manifest at its key is another's. Keys without a tag (older versions') may then be the other's
-// too, and only the uploads that the journal names are aborted.
-engine::task<engine::result<void>> remove_unfinished_objects(const services& with,
-                                                             store_connection& connection,
-                                                             const journal_record& record,
-                                                             bool second_writer);
-
-// Deletes the snapshot that the journal names, when it is that one and not another of its name.
-engine::task<engine::result<void>> remove_unfinished_snapshot(const services& with,
-                                                              const journal_record& record);
-
-// Deletes a snapshot; while a sender that was stopped has not let go of it, the kernel refuses with
-// EPERM, and this waits for 2 s at most.
-engine::task<engine::result<void>> remove_snapshot(const services& with, std::string path);
 
 }  // namespace bts3::app

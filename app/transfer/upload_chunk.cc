@@ -148,6 +148,7 @@ task<result<void>> upload_chunk::list_parts() {
 void upload_chunk::go_on() {
   prepare();
   _upload->resume(s3::upload_id(_earlier.upload_id), _earlier.checksums);
+  _begun = true;
   _id_noted = true;
 }
 
@@ -199,6 +200,7 @@ upload_chunk::presence upload_chunk::look_for_part(const outgoing_part& part,
 task<result<void>> upload_chunk::send(outgoing_part& part, engine::part_digest digest) {
   // Its id is in the ledger before the first part is on its way: whatever happens then, the next
   // run knows what to go on with, or to abort.
+  _begun = true;
   auto creating = _upload->open(_common.stop);
   auto created = co_await std::move(creating);
   if (!created) {
@@ -398,29 +400,17 @@ task<result<void>> upload_chunk::discard() {
   co_return engine::ok();
 }
 
-task<bool> upload_chunk::abandon(engine::stop_token limit) {
-  bool all = true;
-  release();
-  if (_upload) {
-    auto aborting = _upload->abort(limit);
-    auto aborted = co_await std::move(aborting);
-    if (!aborted) {
-      // Where the store has no such verb, no later run can do better.
-      all = aborted.error().why == engine::reason::unsupported;
-      _common.with.log.write(log_level::warning, "backup", "upload_left_open",
-                             {{"key", _key.str()}, {"error", aborted.error().text()}});
-    }
+std::optional<journalled_chunk> upload_chunk::left() const {
+  if (!_begun && !_exists) {
+    return std::nullopt;
   }
-  if (_exists) {
-    auto deleting = store().delete_object(_key, limit);
-    auto deleted = co_await std::move(deleting);
-    if (!deleted) {
-      all = false;
-      _common.with.log.write(log_level::warning, "backup", "object_left",
-                             {{"key", _key.str()}, {"error", deleted.error().text()}});
-    }
+  journalled_chunk may_be_there;
+  may_be_there.upload_begun = _begun;
+  if (_upload && _upload->id()) {
+    may_be_there.upload_id = _upload->id()->str();
   }
-  co_return all;
+  may_be_there.stored = _exists;
+  return may_be_there;
 }
 
 }  // namespace bts3::app

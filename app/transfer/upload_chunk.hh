@@ -92,9 +92,9 @@ class upload_chunk {
   void release() { _alone.reset(); }
   // Aborts its uploads, and tells the ledger.
   engine::task<engine::result<void>> discard();
-  // Aborts its upload and deletes the object that exists, or may. False when something was left;
-  // failures are logged.
-  engine::task<bool> abandon(engine::stop_token limit);
+  // What the store may have of it, for a removal: an upload that was begun, an object that exists
+  // or may. Nullopt: nothing.
+  [[nodiscard]] std::optional<journalled_chunk> left() const;
 
  private:
   engine::task<engine::result<void>> begin_anew();
@@ -118,6 +118,7 @@ class upload_chunk {
   std::map<std::uint32_t, engine::part_digest> _digests;
   std::uint64_t _bytes = 0;
   s3::etag _tag;
+  bool _begun = false;     // the upload: it may be open
   bool _exists = false;    // the object, in the bucket; or perhaps, after a lost answer
   bool _id_noted = false;  // the ledger has the upload's id
   bool _gone = false;

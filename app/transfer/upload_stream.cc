@@ -311,14 +311,15 @@ task<result<void>> upload_stream::discard_from(std::uint32_t index) {
   co_return engine::ok();
 }
 
-task<bool> upload_stream::abandon(engine::stop_token limit) {
-  bool all = true;
+upload_stream::earlier_chunks upload_stream::give_up() {
+  earlier_chunks left;
   for (const auto& one : _chunks) {
-    auto abandoning = one->abandon(limit);
-    const bool abandoned = co_await std::move(abandoning);
-    all = all && abandoned;
+    one->release();
+    if (auto chunk = one->left()) {
+      left.emplace(one->index(), std::move(*chunk));
+    }
   }
-  co_return all;
+  return left;
 }
 
 }  // namespace bts3::app

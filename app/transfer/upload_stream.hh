@@ -72,9 +72,9 @@ class upload_stream {
   // After another outcome: aborts the uploads of this chunk and those behind it, and tells the
   // ledger.
   engine::task<engine::result<void>> discard_from(std::uint32_t index);
-  // Aborts open uploads and deletes objects that exist already. False when something was left;
-  // failures are logged. `limit` is not the program's stop: cleaning up after one is the point.
-  engine::task<bool> abandon(engine::stop_token limit);
+  // Lets go of what it holds; what the store may have of it, for a removal. Nothing is uploaded any
+  // more.
+  earlier_chunks give_up();
 
   [[nodiscard]] std::uint64_t total_bytes() const { return _total_bytes; }
   // Of these, what an earlier attempt had uploaded.

@@ -1,5 +1,6 @@
 #include "tests/app/backup/backup_rig.hh"
 
+#include "app/backup/backup_audience.hh"
 #include "app/host/standstill.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
@@ -170,7 +171,8 @@ engine::result<app::exit_status> backup_rig::run(const preparation& before) {
   engine::result<app::exit_status> outcome = app::exit_status::failed;
   {
     app::run_report report;
-    app::backup_job one(with, app::backup_command(), settings.subvolumes, report);
+    app::backup_audience audience(with, false, report);
+    app::backup_job one(with, app::backup_command(), settings.subvolumes, audience);
     job = &one;
     outcome =
         standstill ? loop->run(beside(watch, stopper, *loop, one.run())) : loop->run(one.run());

@@ -1,0 +1,54 @@
+// A snapshot sent once: `btrfs send`, the inspection of its stream, the upload of it, and what is
+// shown of that meanwhile.
+#pragma once
+
+#include "app/backup/backup_common.hh"
+#include "app/records/journal_record.hh"
+#include "app/transfer/stream_outcome.hh"
+#include "app/transfer/upload_stream.hh"
+#include "btrfs/processes.hh"
+#include "btrfs/stream_inspector.hh"
+#include "engine/result.hh"
+#include "engine/stop.hh"
+#include "engine/task.hh"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace bts3::app {
+
+class progress;
+
+class stream_sending {
+ public:
+  // `parent`: the parent's snapshot, where it is known; none for a full. `before` is what an
+  // earlier sending left. References must outlive it.
+  stream_sending(backup_common& common, const backup_intent& intent,
+                 std::optional<btrfs::subvolume_info> parent, upload_ledger& ledger,
+                 upload_stream::earlier_chunks before);
+
+  // Starts the sender. Before run(), once.
+  engine::result<void> start();
+  // Ends in one value, when the sender has ended too.
+  engine::task<stream_outcome> run();
+
+  [[nodiscard]] upload_stream& upload() { return _upload; }
+  [[nodiscard]] const upload_stream& upload() const { return _upload; }
+  [[nodiscard]] const btrfs::stream_inspector& inspector() const { return _inspector; }
+
+ private:
+  engine::task<engine::result<void>> prove_whole();
+  engine::task<void> estimate_into(progress& shown, engine::stop_token stop);
+  [[nodiscard]] std::string more_progress() const;
+
+  backup_common& _common;
+  const backup_intent& _intent;
+  std::optional<btrfs::subvolume_info> _parent;
+  btrfs::stream_inspector _inspector;
+  upload_stream _upload;
+  std::optional<btrfs::send_process> _send;
+  bool _waited_for = false;
+};
+
+}  // namespace bts3::app

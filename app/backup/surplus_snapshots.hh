@@ -1,0 +1,17 @@
+// Snapshots of a subvolume that are not needed any more.
+#pragma once
+
+#include "app/backup/backup_common.hh"
+#include "app/survey/observer.hh"
+#include "engine/task.hh"
+
+#include <string>
+
+namespace bts3::app {
+
+// Keeps the newest `snapshots.retain` that a manifest describes, and the one named `newest`, which
+// is the next backup's parent. What no backup explains is reported. Failures are logged.
+engine::task<void> remove_surplus_snapshots(const backup_common& common, const subvolume_view& view,
+                                            std::string newest);
+
+}  // namespace bts3::app
