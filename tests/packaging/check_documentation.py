@@ -4,7 +4,7 @@
   check_documentation.py ROOT BINARY commands     commands and options of --help = those of the page
   check_documentation.py ROOT BINARY exit-status  app/cli/exit_status.hh = section EXIT STATUS
   check_documentation.py ROOT BINARY events       event= names in the code = section EVENTS
-  check_documentation.py ROOT BINARY keys         app/config/config.cc = config.example.toml, of which the page
+  check_documentation.py ROOT BINARY keys         app/config/keys_of_*.cc = config.example.toml, of which the page
                                                   btrfs_to_s3.toml(5) is made
   check_documentation.py ROOT BINARY fields       documents in JSON, as tests/data has them and as the
                                                   program prints them of mistakes = "Names in JSON" of
@@ -33,7 +33,7 @@ class Tree:
         self.binary = binary
         self.page = (root / PAGE).read_text(encoding="utf-8")
         self.example = (root / EXAMPLE).read_text(encoding="utf-8")
-        self.config = (root / "app/config/config.cc").read_text(encoding="utf-8")
+        self.config = "".join(path.read_text(encoding="utf-8") for path in sorted((root / "app/config").glob("keys_of_*.cc")))
         self.statuses = (root / "app/cli/exit_status.hh").read_text(encoding="utf-8")
         self.code = {str(path.relative_to(root)): path.read_text(encoding="utf-8")
                      for folder in SOURCES for path in sorted((root / folder).rglob("*.cc"))}
@@ -165,7 +165,7 @@ def check_keys(tree):
     code = {f"{table}.{key}" for table, key in re.findall(r'^      \{"([a-z0-9]+)", "([a-z0-9_]+)",',
                                                           tree.config, re.MULTILINE)}
     code.add("subvolumes.paths")  # a list of more than values, read on its own
-    return compare("key", code, example_keys(tree.example), "app/config/config.cc",
+    return compare("key", code, example_keys(tree.example), "app/config/keys_of_*.cc",
                    f"{EXAMPLE} (of which btrfs_to_s3.toml(5) is made), as a comment and #key = default")
 
 
