@@ -1,8 +1,8 @@
 #include "app/survey/chosen_backup.hh"
 
 #include "app/cli/point_in_time.hh"
+#include "app/store/dated_manifest.hh"
 #include "app/survey/observer.hh"
-#include "app/survey/stored_subvolumes.hh"
 #include "planner/keys.hh"
 
 #include <string>

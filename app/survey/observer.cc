@@ -108,6 +108,39 @@ btrfs::identity_finding compare_by_name(const std::optional<btrfs::known_copy>& 
   return btrfs::compare_identity(recorded, found);
 }
 
+// The pointer, and the subvolume's objects into `objects`, the caller's: a pointer that is missing,
+// or makes no sense, has to agree with the listing.
+task<result<pointer_sight>> look_at_place(const services& with, s3::object_store& store,
+                                          planner::key_layout keys,
+                                          std::map<std::string, std::uint64_t>& objects) {
+  auto looking = look_at_pointer(with, store, keys.pointer(), absence::believed_at_once, with.stop);
+  auto sight = co_await std::move(looking);
+  if (!sight) {
+    co_return std::move(sight.error());
+  }
+  auto listing = store.list_objects(s3::list_request(keys.root()), with.stop);
+  auto found = co_await std::move(listing);
+  if (!found) {
+    co_return std::move(found.error());
+  }
+  for (const s3::listed_object& object : found->objects) {
+    objects[object.key.str()] = object.size;
+  }
+  const bool clear = sight->there && sight->understood();
+  if (!clear && !check_by_listing(objects, keys.pointer(), sight->bytes)) {
+    auto again = look_at_pointer(with, store, keys.pointer(), absence::asked_for_twice, with.stop);
+    sight = co_await std::move(again);
+    if (!sight) {
+      co_return std::move(sight.error());
+    }
+    auto checked = check_by_listing(objects, keys.pointer(), sight->bytes);
+    if (!checked && !(sight->there && sight->understood())) {
+      co_return std::move(checked.error());
+    }
+  }
+  co_return sight;
+}
+
 }  // namespace
 
 host_identity this_host() {
@@ -320,32 +353,10 @@ task<std::vector<observed>> observer::observe_all(std::vector<subvolume_config> 
 task<result<void>> observer::observe_bucket(subvolume_view& view) {
   const planner::key_layout keys(_with.settings.prefix, view.which.name);
   s3::object_store& store = _connection->store();
-  auto looking =
-      look_at_pointer(_with, store, keys.pointer(), absence::believed_at_once, _with.stop);
+  auto looking = look_at_place(_with, store, keys, view.objects);
   auto sight = co_await std::move(looking);
   if (!sight) {
     co_return std::move(sight.error());
-  }
-  auto listing = store.list_objects(s3::list_request(keys.root()), _with.stop);
-  auto found = co_await std::move(listing);
-  if (!found) {
-    co_return std::move(found.error());
-  }
-  for (const s3::listed_object& object : found->objects) {
-    view.objects[object.key.str()] = object.size;
-  }
-  const bool clear = sight->there && sight->understood();
-  if (!clear && !check_by_listing(view.objects, keys.pointer(), sight->bytes)) {
-    auto again =
-        look_at_pointer(_with, store, keys.pointer(), absence::asked_for_twice, _with.stop);
-    sight = co_await std::move(again);
-    if (!sight) {
-      co_return std::move(sight.error());
-    }
-    auto checked = check_by_listing(view.objects, keys.pointer(), sight->bytes);
-    if (!checked && !(sight->there && sight->understood())) {
-      co_return checked;
-    }
   }
   view.pointer = std::move(sight->there);
   if (!view.pointer) {

@@ -1,9 +1,6 @@
 #include "app/transfer/download_link.hh"
 
-#include "app/records/kept_parts.hh"
-#include "app/transfer/received_proof.hh"
 #include "engine/assert.hh"
-#include "engine/event.hh"
 
 #include <algorithm>
 #include <utility>
@@ -18,63 +15,17 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
-// A damaged part is fetched this often, each time on a new connection, before it counts as damaged
-// in the bucket.
-constexpr int downloads_max = 3;
-// A part whose copy expires more often than this while it is downloaded is given up: no line is so
-// slow, so HEAD and GET must disagree.
-constexpr int thaws_max = 3;
 // A first part is fetched in this many ranges, of this size at least: as many as parts are in
 // flight by default, and large enough for a connection to get up to speed.
 constexpr std::uint64_t first_ranges = 4;
 constexpr std::uint64_t first_range_bytes_min = std::uint64_t{4} << 20;
 // Parts that are fetched or wait to be released at first: one of each.
 constexpr std::size_t parts_ahead_at_first = 2;
-// What is looked at before it is written: little, so that the receiver is never far behind, and of
-// the last commands those it may be at are kept, with a pipe of 1 MiB between.
-constexpr std::size_t look_ahead_bytes = std::size_t{1} << 20;
-constexpr std::uint64_t kept_commands_bytes = std::uint64_t{3} << 20;
 // One more for so long that the receiver was kept waiting: too short to cost a slow line anything,
 // and longer than a busy machine delays a server that is fast enough.
 constexpr std::chrono::milliseconds patience{50};
-// Less than a core's own cache holds.
-constexpr std::size_t cached_bytes = std::size_t{256} << 10;
-
-// It was there when the chunks were located.
-error vanished(const s3::object_key& key) {
-  error failure;
-  failure.what_now = disposition::not_found;
-  failure.message = "chunk " + key.str() +
-                    " was there and has been deleted since: something removes this backup while it "
-                    "is read, as `prune` or a rule of the bucket does";
-  return failure;
-}
 
 }  // namespace
-
-// What is fetched with one GET and released at once.
-struct download_link::part {
-  explicit part(engine::reactor& loop) : ready(loop, "a part that is downloaded") {}
-  std::size_t chunk = 0;
-  std::uint32_t number = 1;  // within the chunk
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-  std::uint64_t ranges = 1;                    // that it is fetched in
-  bool last = false;                           // of its chunk
-  bool streaming = false;                      // verified in order, with the rest of its chunk
-  std::optional<engine::sha256_state> before;  // absent for a first part
-  engine::sha256_state expected;               // after this part; the digest for a last one
-  engine::spool_lease stored;                  // valid: it comes from there
-  engine::permit ahead;
-  engine::slot_lease slot;
-  engine::event ready;
-};
-
-struct download_link::range_of_part {
-  std::uint64_t start = 0;  // within the part
-  std::uint64_t length = 0;
-  result<void> outcome = engine::ok();
-};
 
 download_link::download_link(const services& with, s3::object_store& store,
                              engine::buffer_pool& pool, engine::hash_worker& hashes,
@@ -89,6 +40,7 @@ download_link::download_link(const services& with, s3::object_store& store,
       _scope(with.loop),
       _ahead(with.loop, std::min(parts_ahead_at_first, pool.slots()), "a part to be released"),
       _order(with.loop, pool.slots(), "the next part in order"),
+      _fetcher(with, store, pool, hashes, _chunks, shown, thaw, spool, _stop.token()),
       _shown(shown),
       _thaw(thaw),
       _spool(spool) {}
@@ -139,7 +91,9 @@ task<result<void>> download_link::prove(std::size_t index, std::vector<engine::s
     download_link once(inside, _store, _pool, _hashes,
                        std::vector<located_chunk>(1, _chunks[index]), nullptr, _thaw, _spool);
     once._purpose = purpose::hash_only;
-    once._fresh = attempt > 1;
+    if (attempt > 1) {
+      once._fetcher.distrust_connections();
+    }
     once._into = into;
     auto running = once.run(-1);
     auto sound = co_await std::move(running);
@@ -208,7 +162,7 @@ task<result<bool>> download_link::reserve(std::size_t pieces,
   co_return false;
 }
 
-std::vector<download_link::part_pointer> download_link::plan(std::size_t index) const {
+std::vector<part_pointer> download_link::plan(std::size_t index) const {
   std::vector<part_pointer> parts;
   const planner::chunk_record& record = _chunks[index].record;
   const bool fits = record.size <= _pool.slot_bytes();
@@ -218,7 +172,7 @@ std::vector<download_link::part_pointer> download_link::plan(std::size_t index) 
                                                 : _pool.slot_bytes();
   BTS3_ASSERT(step <= _pool.slot_bytes());
   for (std::uint64_t offset = 0; offset < record.size; offset += step) {
-    auto one = std::make_shared<part>(_with.loop);
+    auto one = std::make_shared<link_part>(_with.loop);
     one->chunk = index;
     one->number = static_cast<std::uint32_t>(offset / step + 1);
     one->offset = offset;
@@ -354,189 +308,13 @@ task<result<void>> download_link::produce_chunk(std::size_t index) {
 }
 
 task<void> download_link::fetch(part_pointer one) {
-  auto fetching = fetch_verified(one);
+  auto fetching = _fetcher.fetch(one);
   auto fetched = co_await std::move(fetching);
   if (!fetched && !_failure) {
     _failure = std::move(fetched.error());
     _stop.request_stop();
   }
   one->ready.set();
-}
-
-// Whether the part is in its slot, as it is recorded, from the disk where an earlier run kept it.
-task<bool> download_link::take_kept(part_pointer one) {
-  const kept_parts::number which(one->chunk, one->number);
-  if (!_kept->holds(which, one->length)) {
-    co_return false;
-  }
-  auto reading = _kept->read(which, one->slot.bytes(), one->length);
-  auto sound = co_await std::move(reading);
-  if (sound) {
-    auto verifying = verify(one);
-    sound = co_await std::move(verifying);
-  }
-  if (sound) {
-    _bytes_kept_before += one->length;
-    if (_shown != nullptr) {
-      _shown->correct(static_cast<std::int64_t>(one->length));
-    }
-    co_return true;
-  }
-  _kept->drop(which);
-  _with.log.write(engine::log_level::warning, "restore", "kept_part_damaged",
-                  {{"error", sound.error().message}, {"what_now", "it is downloaded"}});
-  co_return false;
-}
-
-task<result<void>> download_link::fetch_verified(part_pointer one) {
-  // What is verified by states that only this run knows, the next one could not verify.
-  const bool keep = _kept != nullptr && !one->streaming && !one->stored.valid();
-  if (keep) {
-    auto taking = take_kept(one);
-    const bool taken = co_await std::move(taking);
-    if (taken) {
-      co_return engine::ok();
-    }
-  }
-  for (int attempt = 1;; ++attempt) {
-    auto downloading = download(one, _fresh || attempt > 1);
-    auto downloaded = co_await std::move(downloading);
-    if (!downloaded || one->streaming) {
-      co_return downloaded;
-    }
-    auto verifying = verify(one);
-    auto verified = co_await std::move(verifying);
-    if (verified && keep) {
-      // Before it is released, which may change its bytes.
-      auto keeping = _kept->keep(kept_parts::number(one->chunk, one->number), one->slot.bytes(),
-                                 one->length, _stop.token());
-      co_await std::move(keeping);
-    }
-    if (verified || attempt == downloads_max) {
-      co_return verified;
-    }
-    ++_damaged;
-    if (_shown != nullptr) {
-      _shown->correct(-static_cast<std::int64_t>(one->length));
-    }
-    _with.log.write(engine::log_level::warning, "restore", "part_damaged",
-                    {{"attempt", std::to_string(attempt)}, {"error", verified.error().message}});
-  }
-}
-
-task<result<void>> download_link::download(part_pointer one, bool fresh_connection) {
-  if (one->stored.valid()) {
-    auto reading = _spool->read(one->stored, _pool, one->slot, 0, one->length, 0, _stop.token());
-    auto read = co_await std::move(reading);
-    one->stored.release();  // if its bytes are wrong, they come from the store after all
-    co_return read;
-  }
-  // What was damaged comes again in one piece, on one connection that is new.
-  const std::uint64_t count = fresh_connection ? 1 : one->ranges;
-  if (count == 1) {
-    auto downloading = download_range(one, 0, one->length, fresh_connection);
-    co_return co_await std::move(downloading);
-  }
-  std::vector<range_of_part> ranges(count);
-  engine::async_scope together(_with.loop);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    ranges[i].start = one->length * i / count;
-    ranges[i].length = one->length * (i + 1) / count - ranges[i].start;
-    together.spawn(download_into(one, ranges[i]));
-  }
-  auto joining = together.join();
-  co_await std::move(joining);
-  for (range_of_part& range : ranges) {
-    if (!range.outcome) {
-      co_return std::move(range.outcome);
-    }
-  }
-  co_return engine::ok();
-}
-
-task<void> download_link::download_into(part_pointer one, range_of_part& range) {
-  auto downloading = download_range(one, range.start, range.length, false);
-  range.outcome = co_await std::move(downloading);
-}
-
-task<result<void>> download_link::download_range(part_pointer one, std::uint64_t start,
-                                                 std::uint64_t length, bool fresh_connection) {
-  const located_chunk& from = _chunks[one->chunk];
-  int thaws = 0;
-  for (;;) {
-    const std::uint64_t thaw_age = _thaw != nullptr ? _thaw->age() : 0;
-    const bool conditional = _conditional && !from.info.tag.empty();
-    s3::get_request request(from.key, one->slot.bytes().subspan(start, length));
-    request.range = s3::byte_range(one->offset + start, length);
-    request.fresh_connection = fresh_connection;
-    if (conditional) {
-      request.must_match = from.info.tag;
-    }
-    auto getting = _store.get_object(std::move(request), _stop.token());
-    auto got = co_await std::move(getting);
-    if (got) {
-      if (_thaw != nullptr) {
-        _thaw->has_read(length);
-      }
-      co_return engine::ok();
-    }
-    if (got.error().why == reason::not_thawed && _thaw != nullptr && thaws < thaws_max) {
-      ++thaws;
-      auto thawing = _thaw->again(thaw_age, _stop.token());
-      auto thawed = co_await std::move(thawing);
-      if (!thawed) {
-        co_return thawed;
-      }
-      continue;
-    }
-    if (got.error().what_now == disposition::not_found) {
-      co_return vanished(from.key);
-    }
-    if (got.error().why != reason::precondition || !conditional) {
-      co_return std::move(got.error());
-    }
-    // Changed since it was looked at, or a store that compares badly?
-    auto asking = _store.head_object(from.key, _stop.token());
-    auto info = co_await std::move(asking);
-    if (!info) {
-      co_return info.error().what_now == disposition::not_found ? vanished(from.key)
-                                                                : std::move(info.error());
-    }
-    if (info->tag != from.info.tag || info->size != from.record.size) {
-      error failure;
-      failure.message = "chunk " + from.key.str() + " was replaced while it was being restored";
-      failure.remedy = "run the restore again";
-      co_return failure;
-    }
-    if (std::exchange(_conditional, false)) {
-      _with.log.write(engine::log_level::info, "restore", "if_match_dropped",
-                      {{"reason", "the store refuses the ETag that it reports itself"}});
-    }
-  }
-}
-
-task<result<void>> download_link::verify(part_pointer one) {
-  const auto bytes = one->slot.bytes().first(one->length);
-  engine::part_hash hash =
-      one->before ? _hashes.begin(bytes, *one->before, one->offset) : _hashes.begin(bytes);
-  hash.publish(bytes.size());
-  auto finishing = hash.finish();
-  const engine::part_digest digest = co_await std::move(finishing);
-  const bool equal = one->last ? digest.digest_if_last == one->expected
-                               : digest.state == std::optional(one->expected);
-  if (!equal) {
-    error failure;
-    failure.why = reason::integrity;
-    failure.message = "chunk " + _chunks[one->chunk].key.str() + ", part " +
-                      std::to_string(one->number) + " (bytes " + std::to_string(one->offset) +
-                      " to " + std::to_string(one->offset + one->length - 1) +
-                      "): its SHA-256 is not the recorded one";
-    failure.remedy =
-        "the object is damaged in the bucket; restore another backup, or put a good "
-        "copy of it in its place";
-    co_return failure;
-  }
-  co_return engine::ok();
 }
 
 task<result<void>> download_link::verify_streaming(part_pointer one) {
@@ -569,7 +347,7 @@ task<result<void>> download_link::verify_streaming(part_pointer one) {
   co_return engine::ok();
 }
 
-// Feeds the inspector and the pipe, or the spool.
+// Through the gate, or into the spool.
 task<result<void>> download_link::pass_on(part_pointer one, engine::pipe_writer* pipe) {
   if (_purpose == purpose::hash_only && _into == nullptr) {
     co_return engine::ok();
@@ -579,66 +357,15 @@ task<result<void>> download_link::pass_on(part_pointer one, engine::pipe_writer*
         _spool->write((*_into)[one->number - 1], _pool, one->slot, one->length, 0, _stop.token());
     co_return co_await std::move(storing);
   }
-  auto bytes = one->slot.bytes().first(one->length);
-  while (!bytes.empty()) {
-    const std::size_t count =
-        pipe == nullptr ? bytes.size() : std::min(bytes.size(), look_ahead_bytes);
-    auto passing = pass_on_piece(bytes.first(count), pipe);
-    auto passed = co_await std::move(passing);
-    if (!passed) {
-      co_return passed;
-    }
-    bytes = bytes.subspan(count);
-  }
-  co_return engine::ok();
-}
-
-task<result<void>> download_link::pass_on_piece(std::span<std::byte> bytes,
-                                                engine::pipe_writer* pipe) {
-  // What the receiver has been given of a command before its last byte was looked at, it does not
-  // carry out. Both compute checksums, the second from the cache.
-  for (std::span<const std::byte> rest = bytes; !rest.empty();) {
-    const auto piece = rest.first(std::min(cached_bytes, rest.size()));
-    rest = rest.subspan(piece.size());
-    if (auto understood = _inspector.feed(piece); !understood) {
-      co_return understood;
-    }
-    if (auto noted = _proof != nullptr ? _proof->feed(piece) : engine::ok(); !noted) {
-      co_return noted;
-    }
-  }
-  if (_expected && _inspector.identity()) {
-    auto same = std::exchange(_expected, std::nullopt)->check(*_inspector.identity());
-    if (!same) {
-      co_return same;
-    }
-  }
-  if (pipe == nullptr) {
-    co_return engine::ok();
-  }
-  if (_rewriter != nullptr) {
-    auto rewritten = _rewriter->feed(bytes);
-    if (!rewritten) {
-      co_return std::move(rewritten.error());
-    }
-    for (const std::span<const std::byte> piece : *rewritten) {
-      auto writing = pipe->write_all(piece, _stop.token());
-      auto written = co_await std::move(writing);
-      if (!written) {
-        co_return written;
-      }
-    }
-    co_return engine::ok();
-  }
-  auto writing = pipe->write_all(bytes, _stop.token());
-  co_return co_await std::move(writing);
+  auto passing = _gate.pass(one->slot.bytes().first(one->length), pipe, _stop.token());
+  co_return co_await std::move(passing);
 }
 
 task<result<void>> download_link::release(int fd) {
   std::optional<engine::pipe_writer> pipe;
   if (_receiving) {
     pipe.emplace(_with.loop, fd);
-    _inspector.keep_commands(kept_commands_bytes);
+    _gate.keep_commands();
   }
   // The stream stopped making sense, or its receiver gave up, in the middle of a chunk whose bytes
   // are not verified yet. Only the rest of the chunk can tell whether it is to blame.
@@ -703,7 +430,7 @@ task<result<void>> download_link::release(int fd) {
   if (_purpose == purpose::hash_only) {
     co_return engine::ok();
   }
-  co_return _inspector.finish();
+  co_return _gate.finish();
 }
 
 }  // namespace bts3::app

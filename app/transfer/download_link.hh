@@ -30,9 +30,12 @@
 #include "app/survey/restore_plan.hh"
 #include "app/text/progress.hh"
 #include "app/transfer/chain_thaw.hh"
+#include "app/transfer/part_fetcher.hh"
 #include "app/transfer/sent_stream.hh"
+#include "app/transfer/stream_gate.hh"
 #include "btrfs/stream_inspector.hh"
 #include "btrfs/stream_rewriter.hh"
+#include "engine/async_scope.hh"
 #include "engine/buffer_pool.hh"
 #include "engine/channel.hh"
 #include "engine/hash_worker.hh"
@@ -47,9 +50,6 @@
 #include <vector>
 
 namespace bts3::app {
-
-class kept_parts;
-class received_proof;
 
 class download_link {
  public:
@@ -66,15 +66,15 @@ class download_link {
   engine::task<engine::result<void>> verify_first();
 
   // Before run(): shown every byte before it is released.
-  void show_to(received_proof& proof) { _proof = &proof; }
+  void show_to(received_proof& proof) { _gate.show_to(proof); }
   // What run() writes passes through it. Must outlive run().
-  void rewrite_by(btrfs::stream_rewriter& rewriter) { _rewriter = &rewriter; }
+  void rewrite_by(btrfs::stream_rewriter& rewriter) { _gate.rewrite_by(rewriter); }
 
   // Before run(): parts are kept there. Must outlive run().
-  void keep_in(kept_parts& kept) { _kept = &kept; }
+  void keep_in(kept_parts& kept) { _fetcher.keep_in(kept); }
 
   // Before run(): reason integrity for another stream, before any of it is released.
-  void expect(expected_stream stream) { _expected = std::move(stream); }
+  void expect(expected_stream stream) { _gate.expect(std::move(stream)); }
 
   // Writes the whole verified stream to `fd`. Reason integrity, naming chunk and part, for bytes
   // that stay wrong after three downloads and for a stream without its END. A negative `fd`: the
@@ -84,20 +84,18 @@ class download_link {
   // The command of which a receiver that has ended says this; null: not known. For a while after
   // run().
   [[nodiscard]] const btrfs::stream_command* refused_command(const std::string& said) const {
-    return _inspector.command_named(said);
+    return _gate.refused_command(said);
   }
 
   // Released so far.
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
   [[nodiscard]] std::uint64_t parts() const { return _parts; }
   // Of these, read from kept_parts.
-  [[nodiscard]] std::uint64_t bytes_kept_before() const { return _bytes_kept_before; }
+  [[nodiscard]] std::uint64_t bytes_kept_before() const { return _fetcher.bytes_kept_before(); }
   // That had to be fetched again.
-  [[nodiscard]] std::uint64_t damaged_parts() const { return _damaged; }
+  [[nodiscard]] std::uint64_t damaged_parts() const { return _fetcher.damaged_parts(); }
 
  private:
-  struct part;
-  using part_pointer = std::shared_ptr<part>;
   [[nodiscard]] bool streams(const planner::chunk_record& record) const;
   [[nodiscard]] std::size_t pieces_of(const planner::chunk_record& record) const;
   [[nodiscard]] bool fits_spool(const planner::chunk_record& record) const;
@@ -110,18 +108,8 @@ class download_link {
   engine::task<void> produce();
   engine::task<void> reach_further(engine::stop_token finished);
   engine::task<void> fetch(part_pointer one);
-  engine::task<engine::result<void>> fetch_verified(part_pointer one);
-  engine::task<bool> take_kept(part_pointer one);
-  engine::task<engine::result<void>> download(part_pointer one, bool fresh_connection);
-  struct range_of_part;
-  engine::task<void> download_into(part_pointer one, range_of_part& range);
-  engine::task<engine::result<void>> download_range(part_pointer one, std::uint64_t start,
-                                                    std::uint64_t length, bool fresh_connection);
-  engine::task<engine::result<void>> verify(part_pointer one);
   engine::task<engine::result<void>> verify_streaming(part_pointer one);
   engine::task<engine::result<void>> pass_on(part_pointer one, engine::pipe_writer* pipe);
-  engine::task<engine::result<void>> pass_on_piece(std::span<std::byte> bytes,
-                                                   engine::pipe_writer* pipe);
   engine::task<engine::result<void>> release(int fd);
 
   const services& _with;
@@ -136,27 +124,20 @@ class download_link {
   bool _starved = false;  // release() waits for a part
   std::optional<engine::error> _failure;
   std::unique_ptr<engine::hash_worker> _stream_hashes;  // for chunks verified while streaming
-  btrfs::stream_inspector _inspector;
-  btrfs::stream_rewriter* _rewriter = nullptr;
-  std::optional<expected_stream> _expected;  // until the stream has said what it is
+  part_fetcher _fetcher;
+  stream_gate _gate;
   progress* _shown;
-  received_proof* _proof = nullptr;
   chain_thaw* _thaw;
   enum class purpose { release, hash_only };
   purpose _purpose = purpose::release;
-  bool _fresh = false;     // every GET on a new connection
   bool _receiving = true;  // false: run(-1)
   // With purpose::hash_only: where the pieces of the one chunk go as they are hashed; null:
   // nowhere.
   std::vector<engine::spool_lease>* _into = nullptr;
   std::vector<planner::sha256_words> _states;  // after each piece but the last
   engine::spool* _spool;
-  bool _conditional = true;  // whether GETs carry If-Match
   std::uint64_t _bytes = 0;
   std::uint64_t _parts = 0;
-  std::uint64_t _damaged = 0;
-  kept_parts* _kept = nullptr;
-  std::uint64_t _bytes_kept_before = 0;
   std::uint64_t _begun = 0;  // of parts that `_shown` was told of and that are not released
 };
 

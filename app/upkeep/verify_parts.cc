@@ -2,6 +2,7 @@
 
 #include "app/text/human_units.hh"
 #include "app/transfer/download_link.hh"
+#include "app/transfer/part_fetcher.hh"
 #include "engine/assert.hh"
 #include "s3/verbs/ranged_download.hh"
 
@@ -17,7 +18,6 @@ using engine::reason;
 using engine::result;
 using engine::task;
 
-constexpr int downloads_max = 3;
 // "Amazon S3 multipart upload limits", Amazon S3 User Guide.
 constexpr std::uint64_t part_bytes_max = std::uint64_t{5} << 30;
 
