@@ -302,10 +302,8 @@ result<void> init_run::check_output() {
     const auto there = read_whole(_path);
     const auto example = read_whole(packaged_example);
     _over_example = there && *there && example && *example && **there == **example;
-    if (!_asks || !_over_example) {
-      return refused(_path + " exists already",
-                     _over_example ? "it is the package's example, unchanged: --force replaces it"
-                                   : "--force replaces it, --output names another");
+    if (!_over_example) {
+      return refused(_path + " exists already", "--force replaces it, --output names another");
     }
   }
   // The last directory is made.
