@@ -530,7 +530,7 @@ task<result<exit_status>> init_run::write() {
 }
 
 task<result<exit_status>> init_run::run() {
-  auto possible = check_output(_path, _command.force, _asks);
+  auto possible = check_output(_path, _command.force);
   if (!possible) {
     co_return std::move(possible.error());
   }

@@ -50,7 +50,7 @@ result<written_file> write_file(const std::string& path, std::string_view text, 
 
 }  // namespace
 
-result<bool> check_output(const std::string& path, bool force, bool asks) {
+result<bool> check_output(const std::string& path, bool force) {
   bool over_example = false;
   if (!path.starts_with('/')) {
     return refused("--output " + path + " cannot be made absolute",
@@ -67,10 +67,8 @@ result<bool> check_output(const std::string& path, bool force, bool asks) {
     const auto there = read_whole(path);
     const auto example = read_whole(packaged_example);
     over_example = there && *there && example && *example && **there == **example;
-    if (!asks || !over_example) {
-      return refused(path + " exists already",
-                     over_example ? "it is the package's example, unchanged: --force replaces it"
-                                  : "--force replaces it, --output names another");
+    if (!over_example) {
+      return refused(path + " exists already", "--force replaces it, --output names another");
     }
   }
   // The last directory is made.

@@ -11,9 +11,8 @@
 namespace bts3::app {
 
 // Before anything is asked: refuses a `path` that cannot be written, or that exists, unless
-// `force`, or it is the package's example and somebody can be asked (`asks`). Whether it is that
-// example.
-engine::result<bool> check_output(const std::string& path, bool force, bool asks);
+// `force`, or it is the package's example. Whether it is that example.
+engine::result<bool> check_output(const std::string& path, bool force);
 
 // Durably, with directories where they are missing; `credentials`, where there are any, as the
 // units' file. Where one cannot be written, none is new.
