@@ -316,7 +316,7 @@ def screens_of_waiting_for_the_store_are_as_expected(w):
                 with screen(w, columns) as shown:
                     modes = shown.modes()
                     shown.type("btrfs_to_s3 list --config host.toml")
-                    shown.wait_for_line("waiting for the store: attempt [2-9] \\(given up in \\d+ s\\): ")
+                    shown.wait_for_line("waiting for the store: attempt [2-9] \\(given up in \\d\\d s\\): ")
                     settle(w, shown, name, PLACE, ATTEMPT)
                     # A stop is heard at once, and leaves the terminal as it was.
                     stop(shown, modes)
