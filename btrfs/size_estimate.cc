@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <functional>
@@ -178,6 +179,10 @@ result<size_estimate> estimate_stream(const estimate_request& request,
   auto subvolume = open_source(request.path);
   if (!subvolume) {
     return std::move(subvolume.error());
+  }
+  // What was written but has no place on the disk yet is in no tree.
+  if (::ioctl(subvolume->get(), BTRFS_IOC_SYNC) != 0) {
+    return engine::system_error(errno, "syncing the filesystem of " + request.path);
   }
   const std::uint64_t since = request.parent ? request.parent->made_in + 1 : 0;
   tree_items items(subvolume->get(), 0, since);

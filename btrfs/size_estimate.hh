@@ -29,7 +29,8 @@ struct size_estimate {
 // full; for an incremental those written after the parent was made, and older ones in newer files
 // where the parent has not got the extent (a `mv` from another subvolume). What is sent as a clone
 // counts once; names, attributes and deletions do not count. Ends early with `cancelled` on a stop.
-// Reads the subvolume's tree, or what changed of it, on a thread; memory is bounded, 8 MiB.
+// Syncs the filesystem, reads the subvolume's tree, or what changed of it, on a thread; memory is
+// bounded, 8 MiB.
 engine::task<engine::result<size_estimate>> estimate_stream(engine::reactor& loop,
                                                             estimate_request request,
                                                             engine::stop_token stop);

@@ -290,9 +290,8 @@ def screens_of_restores_are_as_expected(w):
 
 
 # A wait for the store: what is cut at the screen's edge, and when it will be given up.
-ATTEMPT = (r"attempt \d+, given up in \d+ s", same_width("#"))
-PLACE = (r"case-[0-9a-f]{12}|127\.0\.0\.1:\d+", lambda found: found[0][:4] + "-" + "#" * 12 if found[0][0] == "c" else
-         found[0][:10] + "#" * len(found[0][10:]))
+ATTEMPT = (r"attempt \d+ \(given up in \d+ s\)", "attempt # (given up in ## s)")
+PLACE = (r"(?<=bucket case-)[0-9a-f]+|(?<=127\.0\.0\.1:)\d+", lambda found: "#" * len(found[0]))
 
 
 class Balancer:
@@ -317,7 +316,7 @@ def screens_of_waiting_for_the_store_are_as_expected(w):
                 with screen(w, columns) as shown:
                     modes = shown.modes()
                     shown.type("btrfs_to_s3 list --config host.toml")
-                    shown.wait_for_line("waiting for the store: attempt [2-9], given up in \\d\\d s: ")
+                    shown.wait_for_line("waiting for the store: attempt [2-9] \\(given up in \\d\\d s\\): ")
                     settle(w, shown, name, PLACE, ATTEMPT)
                     # A stop is heard at once, and leaves the terminal as it was.
                     stop(shown, modes)

@@ -75,11 +75,11 @@ class retrying_store::attempts {
           std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(wait).count())},
          {"error", failure.message}});
     if (shown) {  // after the log, which may wipe out what is shown, also of an event that it drops
-      // What moves comes first: a terminal may have no room for all of it.
+      // What moves comes first, and no comma behind it, where a line that is too long would be cut.
       _owner._policy.on_wait(
-          "attempt " + std::to_string(_count + 1) + ", given up in " +
+          "attempt " + std::to_string(_count + 1) + " (given up in " +
           std::to_string(std::chrono::duration_cast<std::chrono::seconds>(left).count()) +
-          " s: " + failure.message);
+          " s): " + failure.message);
     }
     auto sleeping = _owner._loop.sleep_for(std::min<std::chrono::nanoseconds>(wait, left), stop);
     auto slept = co_await std::move(sleeping);

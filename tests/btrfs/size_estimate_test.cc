@@ -41,7 +41,6 @@ std::string words(std::size_t bytes) {
 }
 
 size_estimate estimated(const fs::path& subvolume, const fs::path& parent, bool compressed) {
-  ::sync();
   estimate_request request{subvolume, {}, compressed};
   if (!parent.empty()) {
     request.parent = inspect_subvolume(parent).value();

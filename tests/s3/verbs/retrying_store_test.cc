@@ -232,7 +232,7 @@ BOOST_AUTO_TEST_CASE(until_the_first_answer_patience_is_shorter_and_waits_are_sh
   BOOST_TEST(!here.head().has_value());
   BOOST_TEST(here.memory.steps() <= 7U);
   BOOST_REQUIRE(shown.size() >= 2U);
-  BOOST_TEST(shown[0].starts_with("attempt 2, given up in "), shown[0]);
+  BOOST_TEST(shown[0].starts_with("attempt 2 (given up in "), shown[0]);
   BOOST_TEST(shown[1].empty());
   // One warning, whatever number of attempts.
   BOOST_TEST(std::count_if(here.log.lines.begin(), here.log.lines.end(), [](const auto& line) {
