@@ -59,10 +59,6 @@ struct subvolume_info {
 // followed: whoever may change the link would choose), is not on Btrfs, or is an ordinary
 // directory; each with its remedy.
 engine::result<subvolume_info> inspect_subvolume(const std::string& path);
-// The same in two steps, for whoever goes on with what was looked at. `path` is for errors.
-engine::result<engine::unique_fd> open_subvolume(const std::string& path);
-engine::result<subvolume_info> inspect_subvolume(const engine::unique_fd& subvolume,
-                                                 const std::string& path);
 
 // The same of an open directory, which errors call `shown`.
 engine::result<subvolume_info> inspect_subvolume(int directory, const std::string& shown);

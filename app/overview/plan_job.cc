@@ -68,7 +68,7 @@ text_table table_of(const std::vector<planned_subvolume>& all, const planner::ti
       cells.push_back(known ? one.plan.reason : "-");
     }
     cells.push_back(!makes         ? "-"
-                    : one.estimate ? (one.estimate->at_least ? "at least " : "~") +
+                    : one.estimate ? (one.estimate->at_least ? ">=" : "~") +
                                          format_bytes(one.estimate->bytes)
                                    : "unknown");
     cells.push_back(!known            ? "-"

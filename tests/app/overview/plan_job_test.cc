@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(an_estimate_that_is_a_lower_bound_says_so) {
   std::vector<planned_subvolume> all = samples();
   all[1].estimate = bts3::btrfs::size_estimate{std::uint64_t{3} << 20, true};
   const std::string table = plan_as_text(all, central_europe(), 0);
-  BOOST_TEST(table.find("  at least 3.0 MiB  ") != std::string::npos);
+  BOOST_TEST(table.find("  >=3.0 MiB  ") != std::string::npos);
   BOOST_TEST(table.find("  ~5.0 GiB  ") != std::string::npos);
   const std::string json = plan_as_json(all);
   BOOST_TEST(json.find("\"estimated_at_least\": true") != std::string::npos);
