@@ -1,8 +1,8 @@
 #include "app/backup/backup_beginning.hh"
 
 #include "app/backup/hooks.hh"
-#include "app/backup/removal.hh"
 #include "app/survey/unfinished.hh"
+#include "app/upload/removal.hh"
 #include "engine/offload.hh"
 #include "planner/keys.hh"
 

@@ -7,7 +7,7 @@
 #include "app/records/run_report.hh"
 #include "app/store/services.hh"
 #include "app/survey/observer.hh"
-#include "app/transfer/upload_budget.hh"
+#include "app/upload/upload_budget.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "engine/semaphore.hh"

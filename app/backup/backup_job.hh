@@ -10,7 +10,7 @@
 #include "app/cli/exit_status.hh"
 #include "app/store/services.hh"
 #include "app/survey/observer.hh"
-#include "app/transfer/upload_budget.hh"
+#include "app/upload/upload_budget.hh"
 #include "engine/result.hh"
 #include "engine/task.hh"
 #include "planner/plan.hh"

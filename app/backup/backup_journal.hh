@@ -4,7 +4,7 @@
 
 #include "app/records/journal_file.hh"
 #include "app/store/services.hh"
-#include "app/transfer/upload_ledger.hh"
+#include "app/upload/upload_ledger.hh"
 #include "engine/result.hh"
 #include "engine/task.hh"
 #include "planner/timestamp.hh"

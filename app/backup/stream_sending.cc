@@ -1,8 +1,8 @@
 #include "app/backup/stream_sending.hh"
 
+#include "app/survey/sent_stream.hh"
 #include "app/text/human_units.hh"
 #include "app/text/progress.hh"
-#include "app/transfer/sent_stream.hh"
 #include "btrfs/size_estimate.hh"
 #include "engine/async_scope.hh"
 #include "planner/keys.hh"

@@ -4,8 +4,8 @@
 
 #include "app/backup/backup_common.hh"
 #include "app/records/journal_record.hh"
-#include "app/transfer/stream_outcome.hh"
-#include "app/transfer/upload_stream.hh"
+#include "app/upload/stream_outcome.hh"
+#include "app/upload/upload_stream.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/stream_inspector.hh"
 #include "engine/result.hh"

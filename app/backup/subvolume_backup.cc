@@ -1,10 +1,10 @@
 #include "app/backup/subvolume_backup.hh"
 
-#include "app/backup/removal.hh"
 #include "app/host/signals.hh"
 #include "app/store/second_look.hh"
-#include "app/transfer/send_failure.hh"
-#include "app/transfer/sent_stream.hh"
+#include "app/survey/sent_stream.hh"
+#include "app/upload/removal.hh"
+#include "app/upload/send_failure.hh"
 #include "engine/stop_after.hh"
 
 #include <utility>

@@ -67,10 +67,10 @@ text_table table_of(const std::vector<planned_subvolume>& all, const planner::ti
     if (with_reason) {
       cells.push_back(known ? one.plan.reason : "-");
     }
-    cells.push_back(!makes         ? "-"
-                    : one.estimate ? (one.estimate->at_least ? ">=" : "~") +
-                                         format_bytes(one.estimate->bytes)
-                                   : "unknown");
+    cells.push_back(!makes ? "-"
+                    : one.estimate
+                        ? (one.estimate->at_least ? ">=" : "~") + format_bytes(one.estimate->bytes)
+                        : "unknown");
     cells.push_back(!known            ? "-"
                     : one.last_backup ? planner::local_text(*one.last_backup, zone)
                                       : "never");

@@ -1,11 +1,11 @@
 // The links of a chain that are still missing, one after another, over the same buffers.
 #pragma once
 
+#include "app/download/chain_thaw.hh"
 #include "app/restore/restore_request.hh"
 #include "app/restore/restore_totals.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
-#include "app/transfer/chain_thaw.hh"
 #include "btrfs/receive_workspace.hh"
 #include "engine/result.hh"
 #include "engine/spool.hh"

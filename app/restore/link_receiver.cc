@@ -1,10 +1,10 @@
 #include "app/restore/link_receiver.hh"
 
+#include "app/download/received_proof.hh"
 #include "app/host/disk_call.hh"
 #include "app/restore/restore_reports.hh"
 #include "app/restore/workspace_calls.hh"
 #include "app/survey/receive_refusal.hh"
-#include "app/transfer/received_proof.hh"
 #include "btrfs/confined_receiver.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/receive_watch.hh"

@@ -7,14 +7,14 @@
 // tells: it may be that this kernel or filesystem took none, or that the disk failed for a moment.
 #pragma once
 
+#include "app/download/chain_thaw.hh"
+#include "app/download/download_link.hh"
 #include "app/records/kept_parts.hh"
 #include "app/restore/restore_request.hh"
 #include "app/restore/restore_totals.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
 #include "app/text/progress.hh"
-#include "app/transfer/chain_thaw.hh"
-#include "app/transfer/download_link.hh"
 #include "btrfs/receive_workspace.hh"
 #include "engine/buffer_pool.hh"
 #include "engine/hash_worker.hh"

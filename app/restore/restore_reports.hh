@@ -2,13 +2,13 @@
 // lost.
 #pragma once
 
+#include "app/download/download_link.hh"
 #include "app/records/kept_parts.hh"
 #include "app/restore/restore_request.hh"
 #include "app/restore/restore_totals.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
-#include "app/transfer/download_link.hh"
 #include "btrfs/receive_workspace.hh"
 #include "engine/error.hh"
 

@@ -4,9 +4,9 @@
 
 #include "app/cli/cli.hh"
 #include "app/config/config.hh"
+#include "app/download/chain_thaw.hh"
 #include "app/restore/restore_verify.hh"
 #include "app/survey/chosen_backup.hh"
-#include "app/transfer/chain_thaw.hh"
 
 #include <string>
 

@@ -7,13 +7,13 @@
 #pragma once
 
 #include "app/cli/exit_status.hh"
+#include "app/download/chain_thaw.hh"
 #include "app/restore/chain_receiver.hh"
 #include "app/restore/restore_reports.hh"
 #include "app/restore/restore_request.hh"
 #include "app/restore/restore_totals.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
-#include "app/transfer/chain_thaw.hh"
 #include "btrfs/receive_workspace.hh"
 #include "btrfs/restored_mark.hh"
 

@@ -1,11 +1,11 @@
 #include "app/restore/thaw_command.hh"
 
+#include "app/download/chain_thaw.hh"
 #include "app/records/run_lock.hh"
 #include "app/restore/restore_request.hh"
 #include "app/survey/chosen_backup.hh"
 #include "app/survey/stored_subvolumes.hh"
 #include "app/text/output.hh"
-#include "app/transfer/chain_thaw.hh"
 
 #include <nlohmann/json.hpp>
 

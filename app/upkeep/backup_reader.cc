@@ -1,8 +1,8 @@
 #include "app/upkeep/backup_reader.hh"
 
+#include "app/download/download_link.hh"
 #include "app/store/chain_reader.hh"
 #include "app/survey/chosen_backup.hh"
-#include "app/transfer/download_link.hh"
 #include "s3/verbs/archive_thaw.hh"
 
 #include <algorithm>

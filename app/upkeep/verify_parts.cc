@@ -1,8 +1,8 @@
 #include "app/upkeep/verify_parts.hh"
 
+#include "app/download/download_link.hh"
+#include "app/download/part_fetcher.hh"
 #include "app/text/human_units.hh"
-#include "app/transfer/download_link.hh"
-#include "app/transfer/part_fetcher.hh"
 #include "engine/assert.hh"
 #include "s3/verbs/ranged_download.hh"
 
