@@ -35,6 +35,8 @@ char* mapped(std::size_t bytes) {
   }
   // A kernel that does not know it makes no dump either: see app/host/process_start.
   (void)::madvise(memory, bytes, MADV_DONTDUMP);
+  // Beyond the limit of locked memory it is as good as it was without.
+  (void)::mlock(memory, bytes);
   return static_cast<char*>(memory);
 }
 
@@ -117,6 +119,16 @@ secret_string::secret_string(std::string_view first, std::string_view second)
 
 secret_string::secret_string(secret_string&& other) noexcept
     : _text(std::exchange(other._text, nullptr)), _size(std::exchange(other._size, 0)) {}
+
+secret_string secret_string::zeroes(std::size_t size) {
+  secret_string made;
+  if (size != 0) {
+    made._text = memory().take(size);
+    made._size = size;
+    std::memset(made._text, 0, size);
+  }
+  return made;
+}
 
 secret_string& secret_string::operator=(const secret_string& other) {
   if (this != &other) {

@@ -1,11 +1,12 @@
 // Texts that must not be found in memory once they are not needed: keys, tokens, what they are
 // read from.
 //
-// A secret_string lies in memory of its own that is left out of core dumps (MADV_DONTDUMP) and is
-// overwritten as soon as it is not used: at the end, when something else is assigned, when it is
-// moved from. It has no small buffer, so moving leaves no copy behind, and nothing prints it:
-// streams and logs get "(secret)". view() is what whoever signs or sends must ask for, and what
-// they make of it is theirs to wipe().
+// A secret_string lies in memory of its own that is left out of core dumps (MADV_DONTDUMP), kept
+// from being swapped where the limit of locked memory allows it (mlock), and overwritten as soon as
+// it is not used: at the end, when something else is assigned, when it is moved from. It has no
+// small buffer, so moving leaves no copy behind, and nothing prints it: streams and logs get
+// "(secret)". view() is what whoever signs or sends must ask for, and what they make of it is
+// theirs to wipe().
 //
 // A std::string wipes nothing: its growth leaves copies behind, as does a move of a short one.
 // Where a library wants one, reserve() what it will need and keep a `wiped` beside it.
@@ -33,6 +34,8 @@ class secret_string {
   secret_string(std::string_view first, std::string_view second);
   secret_string(const secret_string& other) : secret_string(other.view()) {}
   secret_string(secret_string&& other) noexcept;
+  // `size` zero bytes, for whoever makes a secret where it is to stay: writable().
+  [[nodiscard]] static secret_string zeroes(std::size_t size);
   secret_string& operator=(const secret_string& other);
   secret_string& operator=(secret_string&& other) noexcept;
   ~secret_string() { clear(); }
@@ -40,6 +43,12 @@ class secret_string {
   [[nodiscard]] bool empty() const { return _size == 0; }
   [[nodiscard]] std::size_t size() const { return _size; }
   [[nodiscard]] std::string_view view() const { return {_text, _size}; }
+  [[nodiscard]] std::span<const std::byte> bytes() const {
+    return std::as_bytes(std::span<const char>(_text, _size));
+  }
+  [[nodiscard]] std::span<std::byte> writable() {
+    return std::as_writable_bytes(std::span<char>(_text, _size));
+  }
   void clear() noexcept;
 
   friend bool operator==(const secret_string& one, const secret_string& other) {

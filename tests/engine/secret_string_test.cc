@@ -2,8 +2,10 @@
 
 #include "tests/engine/support.hh"
 #include "tests/support/memory_search.hh"
+#include "tests/support/sanitizers.hh"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -48,6 +50,24 @@ bool is_left(const std::string& text, const void* place) {
     }
   }
   return false;
+}
+
+// What the kernel says of the mapping with `place`: " rd wr mr ... ".
+std::string flags_of(const void* place) {
+  std::ifstream maps("/proc/self/smaps");
+  bool inside = false;
+  std::string flags;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin = 0;
+    unsigned long end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) {
+      inside = begin <= reinterpret_cast<std::uintptr_t>(place) &&
+               reinterpret_cast<std::uintptr_t>(place) < end;
+    } else if (inside && line.starts_with("VmFlags:")) {
+      flags = line + " ";
+    }
+  }
+  return flags;
 }
 
 template <typename T>
@@ -135,21 +155,40 @@ BOOST_AUTO_TEST_CASE(many_of_all_sizes_keep_apart) {
 BOOST_AUTO_TEST_CASE(its_memory_is_left_out_of_dumps) {
   for (const std::string& text : secrets()) {
     const secret_string one(text);
-    const auto place = reinterpret_cast<std::uintptr_t>(one.view().data());
-    std::ifstream maps("/proc/self/smaps");
-    bool inside = false;
-    std::string flags;
-    for (std::string line; std::getline(maps, line);) {
-      unsigned long begin = 0;
-      unsigned long end = 0;
-      if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) {
-        inside = begin <= place && place < end;
-      } else if (inside && line.starts_with("VmFlags:")) {
-        flags = line;
-      }
-    }
-    BOOST_TEST((flags + " ").find(" dd ") != std::string::npos, flags);
+    const std::string flags = flags_of(one.view().data());
+    BOOST_TEST(flags.find(" dd ") != std::string::npos, flags);
   }
+}
+
+BOOST_AUTO_TEST_CASE(its_memory_is_locked_as_far_as_the_limit_goes) {
+  rlimit limit{};
+  BOOST_REQUIRE(::getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+  if (bts3::testing::address_sanitized || bts3::testing::thread_sanitized ||
+      limit.rlim_cur < (1U << 20)) {
+    BOOST_TEST_MESSAGE("skipped: a sanitizer's mlock does nothing, or the limit is too small");
+    return;
+  }
+  for (const std::string& text : secrets()) {
+    const secret_string one(text);
+    const std::string flags = flags_of(one.view().data());
+    BOOST_TEST(flags.find(" lo ") != std::string::npos, flags);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(one_can_be_made_where_it_is_to_stay) {
+  for (const std::size_t size : {std::size_t{1}, std::size_t{64}, std::size_t{9000}}) {
+    {
+      const secret_string before(std::string(size, 'x'));
+    }
+    secret_string made = secret_string::zeroes(size);
+    BOOST_TEST((made == std::string(size, '\0')));
+    const void* const place = made.view().data();
+    made.writable().back() = std::byte{'k'};
+    BOOST_TEST((made.view().data() == place));
+    BOOST_TEST((made == std::string(size - 1, '\0') + "k"));
+    BOOST_TEST((made.bytes().back() == std::byte{'k'}));
+  }
+  BOOST_TEST(secret_string::zeroes(0).empty());
 }
 
 BOOST_AUTO_TEST_CASE(nobody_prints_it) {

@@ -20,22 +20,27 @@
 
 namespace bts3::testing {
 
-// A text of small letters that is computed and never kept, so that the test itself has no copy.
+// A text of small letters, by default, that is computed and never kept, so that the test itself has
+// no copy.
 class sought {
  public:
-  static constexpr std::size_t length = 40;
-  explicit sought(std::uint64_t seed) : _seed(seed) {}
+  static constexpr std::size_t length_usual = 40;
+  // Computes the character at an index from a seed: for what is sought in another form.
+  using spelling = char (*)(std::uint64_t seed, std::size_t index);
+  explicit sought(std::uint64_t seed, std::size_t size = length_usual, spelling spelt = letter)
+      : _length(size), _seed(seed), _spelt(spelt) {}
 
-  [[nodiscard]] char at(std::size_t index) const {
-    std::uint64_t mixed = (_seed + index + 1) * 0x9e3779b97f4a7c15U;
+  [[nodiscard]] static char letter(std::uint64_t seed, std::size_t index) {
+    std::uint64_t mixed = (seed + index + 1) * 0x9e3779b97f4a7c15U;
     mixed ^= mixed >> 29;
     return static_cast<char>('a' + (mixed * 0xbf58476d1ce4e5b9U >> 40) % 26);
   }
+  [[nodiscard]] char at(std::size_t index) const { return _spelt(_seed, index); }
   // The caller's to wipe; too long for a string's own buffer.
   [[nodiscard]] std::string text() const {
     std::string made;
-    made.reserve(length);
-    for (std::size_t index = 0; index < length; ++index) {
+    made.reserve(_length);
+    for (std::size_t index = 0; index < _length; ++index) {
       made += at(index);
     }
     return made;
@@ -43,7 +48,7 @@ class sought {
   // As ROT13 has it, for what must not contain it.
   [[nodiscard]] std::string disguised() const {
     std::string made;
-    for (std::size_t index = 0; index < length; ++index) {
+    for (std::size_t index = 0; index < _length; ++index) {
       made += static_cast<char>('a' + (at(index) - 'a' + 13) % 26);
     }
     return made;
@@ -51,9 +56,9 @@ class sought {
   // `before`, the text and `after`, without leaving a copy beside.
   [[nodiscard]] std::string within(const std::string& before, const std::string& after) const {
     std::string made;
-    made.reserve(before.size() + length + after.size());
+    made.reserve(before.size() + _length + after.size());
     made += before;
-    for (std::size_t index = 0; index < length; ++index) {
+    for (std::size_t index = 0; index < _length; ++index) {
       made += at(index);
     }
     made += after;
@@ -85,7 +90,7 @@ class sought {
           begin == reinterpret_cast<std::uintptr_t>(buffer)) {
         continue;
       }
-      for (std::uintptr_t from = begin; from < end; from += piece - length) {
+      for (std::uintptr_t from = begin; from < end; from += piece - _length + 1) {
         const ssize_t got = ::pread(memory, buffer, std::min<std::size_t>(piece, end - from),
                                     static_cast<off_t>(from));
         found += got > 0 ? count_in(buffer, static_cast<std::size_t>(got)) : 0;
@@ -110,19 +115,21 @@ class sought {
   [[nodiscard]] std::size_t count_in(const char* bytes, std::size_t size) const {
     const char first = at(0);
     std::size_t found = 0;
-    for (std::size_t start = 0; start + length <= size; ++start) {
+    for (std::size_t start = 0; start + _length <= size; ++start) {
       std::size_t same = 0;
       if (bytes[start] == first) {
-        while (same < length && bytes[start + same] == at(same)) {
+        while (same < _length && bytes[start + same] == at(same)) {
           ++same;
         }
       }
-      found += same == length ? 1 : 0;
+      found += same == _length ? 1 : 0;
     }
     return found;
   }
 
+  std::size_t _length;
   std::uint64_t _seed;
+  spelling _spelt;
 };
 
 }  // namespace bts3::testing

@@ -1,0 +1,93 @@
+#include "engine/age/stream.hh"
+
+#include "engine/age/fault.hh"
+#include "engine/assert.hh"
+#include "engine/secret_string.hh"
+
+#include <string>
+#include <utility>
+
+namespace bts3::age {
+
+namespace {
+
+engine::result<cipher_key> payload_key(const file_key& key, const payload_nonce& nonce) {
+  return hkdf_sha256(key.view(), nonce, "payload");
+}
+
+// age.md: eleven bytes that count, the most significant first, and one that marks the last.
+nonce nonce_of(std::uint64_t index, bool last) {
+  nonce made{};
+  for (std::size_t at = nonce_bytes - 1; at > 3; --at) {
+    made.at(at - 1) = static_cast<std::byte>(index & 0xff);
+    index >>= 8;
+  }
+  made.back() = static_cast<std::byte>(last ? 1 : 0);
+  return made;
+}
+
+engine::error payload_error(std::string what) {
+  return make_error(fault::payload, std::move(what),
+                    "it was damaged, cut or changed; fetch it again, or restore another copy");
+}
+
+}  // namespace
+
+engine::result<stream_sealer> stream_sealer::make(const file_key& key, const payload_nonce& nonce) {
+  auto derived = payload_key(key, nonce);
+  if (!derived) {
+    return std::move(derived.error());
+  }
+  auto cipher = aead::sealing(derived->view());
+  if (!cipher) {
+    return std::move(cipher.error());
+  }
+  return stream_sealer(std::move(*cipher));
+}
+
+engine::result<void> stream_sealer::seal(std::span<std::byte> room, std::size_t plain, bool last) {
+  BTS3_ASSERT(!_done);
+  BTS3_ASSERT(plain <= segment_plain_bytes && plain + tag_bytes <= room.size());
+  BTS3_ASSERT(last ? plain > 0 || _next == 0 : plain == segment_plain_bytes);
+  const nonce with = nonce_of(_next, last);
+  ++_next;  // before it is used, so that a failure does not use it again
+  _done = last;
+  return _cipher.seal(with, room.first(plain), room.subspan(plain).first<tag_bytes>());
+}
+
+engine::result<stream_opener> stream_opener::make(const file_key& key, const payload_nonce& nonce) {
+  auto derived = payload_key(key, nonce);
+  if (!derived) {
+    return std::move(derived.error());
+  }
+  auto cipher = aead::opening(derived->view());
+  if (!cipher) {
+    return std::move(cipher.error());
+  }
+  return stream_opener(std::move(*cipher));
+}
+
+engine::result<std::span<std::byte>> stream_opener::open(std::span<std::byte> segment,
+                                                         std::uint64_t index, bool last) {
+  const bool fits =
+      last ? segment.size() >= tag_bytes + (index == 0 ? 0U : 1U) && segment.size() <= segment_bytes
+           : segment.size() == segment_bytes;
+  if (!fits) {
+    engine::wipe(segment);
+    return payload_error("segment " + std::to_string(index) + " of the age file has " +
+                         std::to_string(segment.size()) + " bytes, which none can have there");
+  }
+  const std::span<std::byte> text = segment.first(segment.size() - tag_bytes);
+  auto sound = _cipher.open(nonce_of(index, last), text, segment.last<tag_bytes>());
+  if (!sound) {
+    return std::move(sound.error());
+  }
+  if (!*sound) {
+    return payload_error("segment " + std::to_string(index) +
+                         " of the age file is not as it was written" +
+                         (last ? ", or not the last one" : ""));
+  }
+  return text;
+}
+
+}  // namespace bts3::age

@@ -1,0 +1,130 @@
+// What sealing costs, beside a bare pass of OpenSSL over the same bytes in the same process:
+//   age_measure [ROUNDS]
+// Prints CPU seconds a GiB, the smallest of the rounds, and ratios to the bare pass. For people;
+// nothing is asserted, since a machine has other things to do.
+#include "engine/age/backup_keys.hh"
+#include "engine/age/plain_fingerprint.hh"
+#include "engine/age/sealed_part.hh"
+
+#include <openssl/evp.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <vector>
+
+using namespace bts3;
+using namespace bts3::age;
+
+namespace {
+
+constexpr std::uint64_t part_bytes = std::uint64_t{128} << 20U;
+constexpr std::uint64_t plain = *part_plain_bytes(part_bytes);
+
+double cpu_seconds() {
+  rusage used{};
+  (void)::getrusage(RUSAGE_SELF, &used);
+  return static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+         static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
+[[noreturn]] void fail(const engine::error& problem) {
+  std::fprintf(stderr, "%s\n", problem.text().c_str());
+  std::exit(1);
+}
+
+template <typename T>
+T must(engine::result<T> outcome) {
+  if (!outcome) {
+    fail(outcome.error());
+  }
+  return std::move(*outcome);
+}
+
+void must(const engine::result<void>& outcome) {
+  if (!outcome) {
+    fail(outcome.error());
+  }
+}
+
+// Segments as they lie, one context, a nonce for each, tags into the gaps.
+void bare_pass(std::vector<std::byte>& slot) {
+  std::array<unsigned char, 32> key{};
+  std::array<unsigned char, 12> nonce{};
+  EVP_CIPHER_CTX* const context = ::EVP_CIPHER_CTX_new();
+  ::EVP_EncryptInit_ex(context, ::EVP_chacha20_poly1305(), nullptr, key.data(), nullptr);
+  std::uint64_t left = plain;
+  for (std::uint64_t at = part_segments_at; left > 0; at += segment_bytes) {
+    const auto here = static_cast<int>(std::min<std::uint64_t>(left, segment_plain_bytes));
+    auto* const text = reinterpret_cast<unsigned char*>(slot.data() + at);
+    int done = 0;
+    nonce.at(3) = static_cast<unsigned char>(nonce.at(3) + 1);
+    ::EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, nonce.data());
+    ::EVP_EncryptUpdate(context, text, &done, text, here);
+    ::EVP_EncryptFinal_ex(context, text + done, &done);
+    ::EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, tag_bytes, text + here);
+    left -= static_cast<std::uint64_t>(here);
+  }
+  ::EVP_CIPHER_CTX_free(context);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const int rounds = count > 1 ? std::atoi(arguments[1]) : 5;
+  const random_source random = system_random();
+  const auto user = must(x25519_identity::generate(random));
+  const auto backup = must(make_backup_keys(std::array{user.recipient()}, random));
+  const part_sealer sealer = backup.sealer(random);
+  const part_opener opener(
+      must(open_backup_keys(backup.keys_object, std::span(&user, 1), backup.id)));
+  std::vector<std::byte> slot(part_bytes, std::byte{1});
+  const std::span<std::byte> all(slot);
+  const part_place place{backup.id, 1, 1, 0, false};
+
+  const auto seal = [&] {
+    auto part = must(sealer.begin(1, 1, 0));
+    std::uint64_t left = plain;
+    for (std::uint64_t at = part_segments_at; left > 0; at += segment_bytes) {
+      const auto here = std::min<std::uint64_t>(left, segment_plain_bytes);
+      left -= here;
+      must(part.seal(all.subspan(at), here, left == 0));
+    }
+    must(part.write_header(all.first<part_segments_at>(), false));
+  };
+  const auto open = [&] {
+    auto part = must(opener.begin(all.first<part_segments_at>(), slot.size(), place));
+    for (std::uint64_t index = 0; index < part.segments(); ++index) {
+      const auto [from, size] = part.range_of(index);
+      (void)must(part.open(all.subspan(from, size), index));
+    }
+  };
+  const auto fingerprint = [&] {
+    auto made = must(plain_fingerprint::fresh(random));
+    must(made.update(all));
+    (void)must(made.finish());
+  };
+
+  struct row {
+    const char* name;
+    std::function<void()> work;
+    double best = 1e9;
+  };
+  std::array rows{row{"bare pass", [&] { bare_pass(slot); }}, row{"seal", seal}, row{"open", open},
+                  row{"fingerprint", fingerprint}};
+  for (int round = 0; round < rounds; ++round) {
+    for (row& one : rows) {
+      const double before = cpu_seconds();
+      one.work();
+      one.best = std::min(one.best, (cpu_seconds() - before) * 8);  // 128 MiB, a GiB
+    }
+  }
+  for (const row& one : rows) {
+    std::printf("%-12s %.3f CPU-s/GiB  %.3f of a bare pass\n", one.name, one.best,
+                one.best / rows[0].best);
+  }
+  return 0;
+}
