@@ -19,7 +19,7 @@ floors=(planner=95 app/config/config.cc=95 app/text/human_units.cc=95 app/record
   btrfs/identity.cc=95 btrfs/snapshot_manager.cc=95 btrfs/subvolume.cc=95 engine=90 s3=90)
 needs_btrfs=(btrfs/snapshot_manager.cc btrfs/subvolume.cc)
 # FOLDER/SUITE: what is built is SUITE_tests, in tests/FOLDER.
-suites=(engine/engine s3/s3 s3/s3_wire planner/planner btrfs/btrfs app/app)
+suites=(engine/engine engine/age/age s3/s3 s3/s3_wire planner/planner btrfs/btrfs app/app)
 
 # Tests set their own credentials and certificate authorities.
 for name in $(compgen -e); do

@@ -8,9 +8,10 @@ set -euo pipefail
 build=(ca-certificates g++ cmake ninja-build ccache pkg-config scdoc
   liburing-dev libcurl4-openssl-dev libssl-dev libsimdjson-dev libtomlplusplus-dev libcli11-dev
   libspdlog-dev libfmt-dev libpugixml-dev libisal-dev libexpected-dev nlohmann-json3-dev)
-# The clang build with its sanitizers, the formatter, Boost.Test, what the unit tests run, and shells to complete in.
+# The clang build with its sanitizers, the formatter, Boost.Test, what the unit tests run (age and ssh-keygen as the other
+# side of what is sealed and signed), and shells to complete in.
 test=(libboost-test-dev libdeflate-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 openssl
-  btrfs-progs mount util-linux systemd zsh fish)
+  age openssh-client btrfs-progs mount util-linux systemd zsh fish)
 # A Ceph object gateway, what the end-to-end tests do with Btrfs, the harness's client and schemas, a terminal, and what
 # the documents restore with by hand.
 integration=(btrfs-progs python3 python3-boto3 python3-jsonschema mount util-linux procps kmod tmux

@@ -72,10 +72,19 @@ std::optional<std::chrono::sys_seconds> read_date(std::string_view text, const l
                    : local(std::chrono::local_days(day) + within);
 }
 
+// Names of options, as OpenSSH has them: in any case.
+bool is_named(std::string_view name, std::string_view option) {
+  const auto lower = [](char one) {
+    return one >= 'A' && one <= 'Z' ? static_cast<char>(one - 'A' + 'a') : one;
+  };
+  return std::equal(name.begin(), name.end(), option.begin(), option.end(),
+                    [&](char one, char other) { return lower(one) == other; });
+}
+
 // One of the options, name="value"; `certificates` tells of cert-authority.
 engine::result<void> read_option(std::string_view option, const local_time& local,
                                  allowed_signer& to, bool& certificates) {
-  if (option == "cert-authority") {
+  if (is_named(option, "cert-authority")) {
     certificates = true;
     return engine::ok();
   }
@@ -86,19 +95,24 @@ engine::result<void> read_option(std::string_view option, const local_time& loca
     return signer_error("there is an option that is not known, or without a value in quotes");
   }
   value = value.substr(1, value.size() - 2);
-  if (name == "namespaces") {
+  if (is_named(name, "namespaces")) {
+    if (value.empty() || !to.namespaces.empty()) {
+      return signer_error("namespaces has no value, or is there twice");
+    }
     to.namespaces = value;
-    return value.empty() ? signer_error("namespaces has no value") : engine::ok();
+    return engine::ok();
   }
-  if (name != "valid-after" && name != "valid-before") {
+  const bool after = is_named(name, "valid-after");
+  if (!after && !is_named(name, "valid-before")) {
     return signer_error("there is an option that is not known");
   }
+  auto& target = after ? to.valid_after : to.valid_before;
   const auto date = read_date(value, local);
-  if (!date) {
-    return signer_error("a date of valid-after or valid-before cannot be read",
+  if (!date || target) {
+    return signer_error("valid-after or valid-before is no date, or is there twice",
                         "write it as YYYYMMDDHHMMSSZ, in UTC");
   }
-  (name == "valid-after" ? to.valid_after : to.valid_before) = *date;
+  target = *date;
   return engine::ok();
 }
 
@@ -123,7 +137,7 @@ engine::result<bool> read_options(std::string_view word, const local_time& local
 // Nullopt for a line that is passed over.
 engine::result<std::optional<allowed_signer>> read_line(std::string_view line,
                                                         const local_time& local) {
-  allowed_signer made{{}, ssh_public_key(point{}), {}, {}, {}};
+  allowed_signer made{{}, ssh_public_key(curve_point{}), {}, {}, {}};
   std::string_view rest = line;
   const auto first = next_word(rest);
   if (!first) {

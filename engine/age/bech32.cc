@@ -125,8 +125,8 @@ std::optional<bech32_text> bech32_decode(std::string_view text) {
     return std::nullopt;
   }
   bech32_text found;
-  found.prefix = text.substr(0, separator);
-  checksum sum(found.prefix);
+  const std::string_view prefix = text.substr(0, separator);
+  checksum sum(prefix);
   const std::string_view values = text.substr(separator + 1);
   const std::size_t groups = values.size() - checksum_characters;
   found.data = engine::secret_string::zeroes(groups * 5 / 8);
@@ -153,6 +153,8 @@ std::optional<bech32_text> bech32_decode(std::string_view text) {
   if (sum.state() != 1 || left_over) {
     return std::nullopt;
   }
+  // Not before: of a key with a "1" by mistake, most would stand in this string.
+  found.prefix = prefix;
   return found;
 }
 

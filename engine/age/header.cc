@@ -24,7 +24,7 @@ engine::error header_error(std::string message) {
 }
 
 // The MAC's key: age.md, "Header MAC".
-engine::result<mac> mac_of(std::span<const std::byte> covered, const file_key& key) {
+engine::result<hmac_tag> mac_of(std::span<const std::byte> covered, const file_key& key) {
   auto derived = hkdf_sha256(key.view(), {}, "header");
   if (!derived) {
     return std::move(derived.error());

@@ -35,7 +35,7 @@ struct header {
   std::vector<stanza> stanzas;  // one or more
   std::size_t bytes = 0;        // up to and with the MAC's line feed: the payload's nonce is next
   std::size_t covered = 0;      // of these, what the MAC is over: up to and with "---"
-  mac tag{};
+  hmac_tag tag{};
 };
 
 // Reads it from the beginning of `file`, which may hold more or, where it ends too early, less:

@@ -30,7 +30,7 @@ constexpr std::size_t body_text_bytes(std::size_t bytes) {
 constexpr std::size_t x25519_stanza_bytes = 3 + x25519_type.size() + 1 +
                                             base64_size(point_bytes, padding::none) + 1 +
                                             body_text_bytes(wrapped_key_bytes);
-constexpr std::size_t mac_line_bytes = 4 + base64_size(sizeof(mac), padding::none) + 1;
+constexpr std::size_t mac_line_bytes = 4 + base64_size(sizeof(hmac_tag), padding::none) + 1;
 static_assert(version_line.size() + x25519_stanza_bytes + argument_line_bytes +
                   body_text_bytes(padding_bytes) + mac_line_bytes ==
               part_header_bytes);

@@ -47,10 +47,10 @@ key_pointer public_key(int type, std::span<const std::byte, 32> bytes) {
   return key_pointer(::EVP_PKEY_new_raw_public_key(type, nullptr, in(bytes), bytes.size()));
 }
 
-engine::result<point> point_of(int type, std::span<const std::byte, 32> secret,
-                               std::string_view what) {
+engine::result<curve_point> point_of(int type, std::span<const std::byte, 32> secret,
+                                     std::string_view what) {
   const key_pointer key = secret_key(type, secret);
-  point made{};
+  curve_point made{};
   std::size_t size = made.size();
   if (!key || ::EVP_PKEY_get_raw_public_key(key.get(), out(made), &size) != 1 ||
       size != made.size()) {
@@ -102,9 +102,9 @@ engine::result<cipher_key> hkdf_sha256(std::span<const std::byte> input,
   return made;
 }
 
-engine::result<mac> hmac_sha256(std::span<const std::byte, 32> key,
-                                std::span<const std::byte> message) {
-  mac made{};
+engine::result<hmac_tag> hmac_sha256(std::span<const std::byte, 32> key,
+                                     std::span<const std::byte> message) {
+  hmac_tag made{};
   unsigned size = 0;
   if (::HMAC(::EVP_sha256(), in(key), static_cast<int>(key.size()), in(message), message.size(),
              out(made), &size) == nullptr ||
@@ -114,7 +114,7 @@ engine::result<mac> hmac_sha256(std::span<const std::byte, 32> key,
   return made;
 }
 
-engine::result<point> x25519_point(std::span<const std::byte, point_bytes> secret) {
+engine::result<curve_point> x25519_point(std::span<const std::byte, point_bytes> secret) {
   return point_of(EVP_PKEY_X25519, secret, "a key of X25519");
 }
 
@@ -132,7 +132,7 @@ engine::result<secret_bytes<point_bytes>> x25519_shared(
   // All zero is what OpenSSL refuses here too; another reason does not exist.
   const bool derived = ::EVP_PKEY_derive(context.get(), out(made.writable()), &size) == 1;
   ::ERR_clear_error();
-  constexpr point zero{};
+  constexpr curve_point zero{};
   if (!derived || size != point_bytes || same_bytes(made.view(), zero)) {
     return make_error(fault::header,
                       "the shared secret of X25519 is all zero: a point of small order, which no "
@@ -161,11 +161,11 @@ engine::result<digest> sha512(std::span<const std::byte> message) {
   return digest_of<64>(::EVP_sha512(), message);
 }
 
-engine::result<mac> sha256(std::span<const std::byte> message) {
+engine::result<hmac_tag> sha256(std::span<const std::byte> message) {
   return digest_of<32>(::EVP_sha256(), message);
 }
 
-engine::result<point> ed25519_point(std::span<const std::byte, 32> seed) {
+engine::result<curve_point> ed25519_point(std::span<const std::byte, 32> seed) {
   return point_of(EVP_PKEY_ED25519, seed, "a key of Ed25519");
 }
 
@@ -220,7 +220,7 @@ engine::result<aead> aead::opening(std::span<const std::byte, 32> key) {
   return make(key, false);
 }
 
-engine::result<void> aead::seal(const nonce& with, std::span<std::byte> text,
+engine::result<void> aead::seal(const aead_nonce& with, std::span<std::byte> text,
                                 std::span<std::byte, tag_bytes> tag) {
   BTS3_ASSERT(_context && _seals && text.size() <= INT_MAX);
   int done = 0;
@@ -237,7 +237,7 @@ engine::result<void> aead::seal(const nonce& with, std::span<std::byte> text,
   return engine::ok();
 }
 
-engine::result<bool> aead::open(const nonce& with, std::span<std::byte> text,
+engine::result<bool> aead::open(const aead_nonce& with, std::span<std::byte> text,
                                 std::span<const std::byte, tag_bytes> tag) {
   BTS3_ASSERT(_context && !_seals && text.size() <= INT_MAX);
   int done = 0;
@@ -255,8 +255,8 @@ engine::result<bool> aead::open(const nonce& with, std::span<std::byte> text,
   }
   std::array<std::byte, tag_bytes> nothing{};
   const bool sound = ::EVP_DecryptFinal_ex(context, out(nothing), &rest) == 1;
-  ::ERR_clear_error();
   if (!sound) {
+    ::ERR_clear_error();
     engine::wipe(text);
   }
   return sound;

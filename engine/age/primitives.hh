@@ -21,10 +21,10 @@ inline constexpr std::size_t point_bytes = 32;  // RFC 7748: scalars and coordin
 inline constexpr std::size_t tag_bytes = 16;    // RFC 8439: what Poly1305 gives
 inline constexpr std::size_t nonce_bytes = 12;  // RFC 8439
 
-using point = std::array<std::byte, point_bytes>;
-using nonce = std::array<std::byte, nonce_bytes>;
-using mac = std::array<std::byte, 32>;     // HMAC-SHA-256
-using digest = std::array<std::byte, 64>;  // SHA-512
+using curve_point = std::array<std::byte, point_bytes>;
+using aead_nonce = std::array<std::byte, nonce_bytes>;
+using hmac_tag = std::array<std::byte, 32>;  // HMAC-SHA-256
+using digest = std::array<std::byte, 64>;    // SHA-512
 
 [[nodiscard]] inline std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
@@ -42,12 +42,13 @@ using digest = std::array<std::byte, 64>;  // SHA-512
                                                      std::string_view info);
 
 // RFC 2104.
-[[nodiscard]] engine::result<mac> hmac_sha256(std::span<const std::byte, 32> key,
-                                              std::span<const std::byte> message);
+[[nodiscard]] engine::result<hmac_tag> hmac_sha256(std::span<const std::byte, 32> key,
+                                                   std::span<const std::byte> message);
 
 // RFC 7748: the public point of a secret scalar, and the secret that both sides compute. `shared`
 // fails with fault::header when it would be all zero: the other point is of small order.
-[[nodiscard]] engine::result<point> x25519_point(std::span<const std::byte, point_bytes> secret);
+[[nodiscard]] engine::result<curve_point> x25519_point(
+    std::span<const std::byte, point_bytes> secret);
 [[nodiscard]] engine::result<secret_bytes<point_bytes>> x25519_shared(
     std::span<const std::byte, point_bytes> secret, std::span<const std::byte, point_bytes> other);
 
@@ -56,11 +57,11 @@ using digest = std::array<std::byte, 64>;  // SHA-512
                                                 std::span<const std::byte> salt, unsigned log_work);
 
 [[nodiscard]] engine::result<digest> sha512(std::span<const std::byte> message);
-[[nodiscard]] engine::result<mac> sha256(std::span<const std::byte> message);
+[[nodiscard]] engine::result<hmac_tag> sha256(std::span<const std::byte> message);
 
 // Ed25519 (RFC 8032), pure.
 using ed25519_signature = std::array<std::byte, 64>;
-[[nodiscard]] engine::result<point> ed25519_point(std::span<const std::byte, 32> seed);
+[[nodiscard]] engine::result<curve_point> ed25519_point(std::span<const std::byte, 32> seed);
 [[nodiscard]] engine::result<ed25519_signature> ed25519_sign(std::span<const std::byte, 32> seed,
                                                              std::span<const std::byte> message);
 // False also for a public key or signature that is none.
@@ -80,10 +81,10 @@ class aead {
   ~aead() = default;
 
   // A nonce is used once; to keep to that is the caller's.
-  [[nodiscard]] engine::result<void> seal(const nonce& with, std::span<std::byte> text,
+  [[nodiscard]] engine::result<void> seal(const aead_nonce& with, std::span<std::byte> text,
                                           std::span<std::byte, tag_bytes> tag);
   // False when it was not sealed with this key and nonce; then the text is wiped.
-  [[nodiscard]] engine::result<bool> open(const nonce& with, std::span<std::byte> text,
+  [[nodiscard]] engine::result<bool> open(const aead_nonce& with, std::span<std::byte> text,
                                           std::span<const std::byte, tag_bytes> tag);
 
  private:

@@ -41,16 +41,15 @@ engine::result<known_part> known(std::span<const std::byte> beginning,
 
 engine::result<void> part_in_sealing::write_header(std::span<std::byte, part_segments_at> to,
                                                    bool last_of_stream) {
-  BTS3_ASSERT(!_key.empty());
   _place.last = last_of_stream;
   const auto text = age::write_header({_for_backup, part_stanza(_place)}, _key);
-  _key.clear();
   if (!text) {
     return text.error();
   }
   BTS3_ASSERT(text->size() == part_header_bytes);
   const auto bytes = bytes_of(*text);
   std::copy(_nonce.begin(), _nonce.end(), std::copy(bytes.begin(), bytes.end(), to.begin()));
+  _has_header = true;
   return engine::ok();
 }
 

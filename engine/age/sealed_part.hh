@@ -35,13 +35,14 @@ class part_in_sealing {
                                           bool last_of_part) {
     return _segments.seal(room, plain, last_of_part);
   }
-  // Header and payload nonce into the part's beginning. At any time, once: that is asserted.
-  // Whether the part is the stream's last is known, for some, only at its end; `last_of_stream`
-  // says so.
+  // Header and payload nonce into the part's beginning, at any time. Whether the part is the
+  // stream's last is known, for some, only at its end: the header may be written as one of a part
+  // that is not, be hashed with what follows, and be written once more, with the same key and for
+  // the same segments. One of the two leaves the slot.
   [[nodiscard]] engine::result<void> write_header(std::span<std::byte, part_segments_at> to,
                                                   bool last_of_stream);
-  // Whether the last segment is sealed and the header written.
-  [[nodiscard]] bool done() const { return _segments.done() && _key.empty(); }
+  // Whether the last segment is sealed and a header written.
+  [[nodiscard]] bool done() const { return _segments.done() && _has_header; }
 
  private:
   friend class part_sealer;
@@ -53,11 +54,12 @@ class part_in_sealing {
         _place(place),
         _segments(std::move(segments)) {}
 
-  file_key _key;  // empty once the header is written
+  file_key _key;
   payload_nonce _nonce;
   stanza _for_backup;
   part_place _place;
   stream_sealer _segments;
+  bool _has_header = false;
 };
 
 // Seals parts of one backup with the public half of its key. Any thread may begin parts, if

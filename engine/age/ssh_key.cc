@@ -152,7 +152,7 @@ std::optional<ssh_public_key> ssh_public_key::from_blob(std::span<const std::byt
       !from.rest().empty()) {
     return std::nullopt;
   }
-  point found{};
+  curve_point found{};
   std::copy(its->begin(), its->end(), found.begin());
   return ssh_public_key(found);
 }

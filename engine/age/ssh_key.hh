@@ -20,7 +20,7 @@ inline constexpr std::string_view ed25519_type = "ssh-ed25519";  // RFC 8709
 
 class ssh_public_key {
  public:
-  explicit ssh_public_key(const point& of) : _point(of) {}
+  explicit ssh_public_key(const curve_point& of) : _point(of) {}
 
   // "ssh-ed25519 AAAA..." and whatever follows behind a space; fault::key for other types.
   [[nodiscard]] static engine::result<ssh_public_key> parse(std::string_view line);
@@ -31,12 +31,12 @@ class ssh_public_key {
   [[nodiscard]] std::string text() const;
   // "SHA256:..." as ssh-keygen shows it.
   [[nodiscard]] engine::result<std::string> fingerprint() const;
-  [[nodiscard]] const point& public_point() const { return _point; }
+  [[nodiscard]] const curve_point& public_point() const { return _point; }
 
   bool operator==(const ssh_public_key&) const = default;
 
  private:
-  point _point;
+  curve_point _point;
 };
 
 // A private key, with the public one.

@@ -16,8 +16,8 @@ engine::result<cipher_key> payload_key(const file_key& key, const payload_nonce&
 }
 
 // age.md: eleven bytes that count, the most significant first, and one that marks the last.
-nonce nonce_of(std::uint64_t index, bool last) {
-  nonce made{};
+aead_nonce nonce_of(std::uint64_t index, bool last) {
+  aead_nonce made{};
   for (std::size_t at = nonce_bytes - 1; at > 3; --at) {
     made.at(at - 1) = static_cast<std::byte>(index & 0xff);
     index >>= 8;
@@ -49,7 +49,7 @@ engine::result<void> stream_sealer::seal(std::span<std::byte> room, std::size_t 
   BTS3_ASSERT(!_done);
   BTS3_ASSERT(plain <= segment_plain_bytes && plain + tag_bytes <= room.size());
   BTS3_ASSERT(last ? plain > 0 || _next == 0 : plain == segment_plain_bytes);
-  const nonce with = nonce_of(_next, last);
+  const aead_nonce with = nonce_of(_next, last);
   ++_next;  // before it is used, so that a failure does not use it again
   _done = last;
   return _cipher.seal(with, room.first(plain), room.subspan(plain).first<tag_bytes>());

@@ -25,7 +25,7 @@ constexpr std::string_view supported_identities =
 
 // A secret that was given by mistake is not repeated.
 engine::error recipient_error(std::string_view text, std::string_view what) {
-  const std::string subject = text.starts_with("AGE-")
+  const std::string subject = text.starts_with("AGE-") || text.starts_with("age-")
                                   ? "what was given as a recipient"
                                   : "recipient \"" + engine::printable(text.substr(0, 70)) + "\"";
   return make_error(fault::key, subject + " " + std::string(what),
@@ -43,7 +43,7 @@ std::string_view why_no_recipient(std::string_view text) {
   if (text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-")) {
     return "is a key of SSH, which is not supported";
   }
-  if (text.starts_with("AGE-SECRET-KEY-") || text.starts_with("AGE-PLUGIN-")) {
+  if (text.starts_with("AGE-") || text.starts_with("age-")) {
     return "is not a recipient but a secret identity, which should stand nowhere but in its file";
   }
   // age1NAME1...: "1" is no character of the data.
@@ -59,7 +59,7 @@ std::string_view why_no_recipient(std::string_view text) {
 // HKDF over both points: age.md.
 engine::result<cipher_key> wrapping_key(const secret_bytes<point_bytes>& shared,
                                         std::span<const std::byte> ephemeral,
-                                        const point& recipient) {
+                                        const curve_point& recipient) {
   std::array<std::byte, 2 * point_bytes> salt{};
   BTS3_ASSERT(ephemeral.size() == point_bytes);
   std::copy(ephemeral.begin(), ephemeral.end(), salt.begin());
@@ -83,7 +83,7 @@ engine::result<std::vector<std::byte>> wrap_file_key(const cipher_key& with, con
   const std::span<std::byte> all(body);
   // Sealed where no one finds it in plain: the vector is ordinary memory.
   secret_bytes<file_key_bytes> text(key.view());
-  auto sealed = cipher->seal(nonce{}, text.writable(), all.last<tag_bytes>());
+  auto sealed = cipher->seal(aead_nonce{}, text.writable(), all.last<tag_bytes>());
   if (!sealed) {
     return std::move(sealed.error());
   }
@@ -99,7 +99,7 @@ engine::result<std::optional<file_key>> unwrap_file_key(const cipher_key& with,
     return std::move(cipher.error());
   }
   file_key key(body.first<file_key_bytes>());
-  auto opened = cipher->open(nonce{}, key.writable(), body.last<tag_bytes>());
+  auto opened = cipher->open(aead_nonce{}, key.writable(), body.last<tag_bytes>());
   if (!opened) {
     return std::move(opened.error());
   }
@@ -111,7 +111,7 @@ engine::result<x25519_recipient> x25519_recipient::parse(std::string_view text) 
   if (!read || read->prefix != recipient_prefix) {
     return recipient_error(text, why_no_recipient(text));
   }
-  point its{};
+  curve_point its{};
   if (read->data.size() != its.size()) {
     return recipient_error(text, "has not the length of one of X25519");
   }

@@ -25,13 +25,13 @@ inline constexpr std::size_t wrapped_key_bytes = file_key_bytes + tag_bytes;
 // The public half: whoever has it can seal, and nothing else.
 class x25519_recipient {
  public:
-  explicit x25519_recipient(const point& of) : _point(of) {}
+  explicit x25519_recipient(const curve_point& of) : _point(of) {}
 
   // "age1..."; fault::key for anything else, with what is supported: recipients of ML-KEM
   // (age1pq1..., which needs OpenSSL 3.5), of plugins (age1NAME1...) and of SSH are told apart.
   [[nodiscard]] static engine::result<x25519_recipient> parse(std::string_view text);
   [[nodiscard]] std::string text() const;
-  [[nodiscard]] const point& public_point() const { return _point; }
+  [[nodiscard]] const curve_point& public_point() const { return _point; }
 
   // A stanza with `key` in it, under an ephemeral secret that is made and forgotten here.
   [[nodiscard]] engine::result<stanza> wrap(const file_key& key, const random_source& random) const;
@@ -39,7 +39,7 @@ class x25519_recipient {
   bool operator==(const x25519_recipient&) const = default;
 
  private:
-  point _point;
+  curve_point _point;
 };
 
 // The secret half, with the public one.
@@ -56,7 +56,7 @@ class x25519_identity {
   [[nodiscard]] engine::result<std::optional<file_key>> unwrap(const stanza& one) const;
 
  private:
-  x25519_identity(secret_bytes<point_bytes> secret, const point& its)
+  x25519_identity(secret_bytes<point_bytes> secret, const curve_point& its)
       : _secret(std::move(secret)), _recipient(its) {}
   [[nodiscard]] static engine::result<x25519_identity> of(secret_bytes<point_bytes> secret);
 

@@ -164,9 +164,12 @@ BOOST_AUTO_TEST_CASE(other_recipients_are_refused_with_what_they_are) {
 }
 
 BOOST_AUTO_TEST_CASE(a_refused_recipient_that_is_a_secret_is_not_quoted) {
-  const auto read = x25519_recipient::parse(identity_of_the_document);
-  BOOST_REQUIRE(!read.has_value());
-  BOOST_TEST(read.error().text().find("GFPYYSJZ") == std::string::npos);
+  for (const std::string& text : {identity_of_the_document, lower(identity_of_the_document)}) {
+    const auto read = x25519_recipient::parse(text);
+    BOOST_REQUIRE(!read.has_value());
+    BOOST_TEST(lower(read.error().text()).find("gfpyysjz") == std::string::npos);
+    BOOST_TEST(read.error().message.find("secret identity") != std::string::npos);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(other_identities_are_refused_and_never_quoted) {
@@ -178,6 +181,8 @@ BOOST_AUTO_TEST_CASE(other_identities_are_refused_and_never_quoted) {
       {lower(identity_of_the_document), "not an identity"},  // as age has it
       {recipient_of_the_document, "not an identity"},
       {"-----BEGIN OPENSSH PRIVATE KEY-----", "not an identity"}};
+  const std::string brief(bech32_encode("AGE-SECRET-KEY-", random_bytes(31, 1)).view());
+  BOOST_TEST(fault_in(x25519_identity::parse(brief)) == fault::key);
   for (const auto& [text, word] : refused) {
     const auto read = x25519_identity::parse(text);
     BOOST_TEST(fault_in(read) == fault::key);

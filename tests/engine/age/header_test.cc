@@ -161,7 +161,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_wrapped_without_random_bytes_or_for_nobody) {
   BOOST_TEST(fault_in(identity.recipient().wrap(key, none)) == fault::random);
   BOOST_TEST(fault_in(x25519_identity::generate(none)) == fault::random);
   BOOST_TEST(fault_in(wrap_with_passphrase(key, "secret", none, 1)) == fault::random);
-  BOOST_TEST(fault_in(x25519_recipient(point{}).wrap(key, seeded(14))) == fault::key);
+  BOOST_TEST(fault_in(x25519_recipient(curve_point{}).wrap(key, seeded(14))) == fault::key);
   BOOST_TEST(fault_in(seal_file({}, {}, seeded(15))) == fault::key);
   // At each of the times that it is asked.
   int asked = 0;
@@ -211,6 +211,24 @@ BOOST_AUTO_TEST_CASE(too_much_work_for_a_passphrase_is_refused_before_it_is_done
     const auto refused = unwrap_with_passphrase(with, "secret");
     BOOST_TEST(fault_in(refused) == fault::header);
   }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_not_small_is_neither_sealed_nor_opened_whole) {
+  const auto identity = value_of(x25519_identity::generate(seeded(30)));
+  const bytes plain(small_plain_bytes_max + 1);
+  const std::array to{identity.recipient()};
+  BOOST_TEST(fault_in(seal_file(plain, to, seeded(31))) == fault::payload);
+  BOOST_TEST(fault_in(seal_file_with_passphrase(plain, "x", seeded(31), 1)) == fault::payload);
+  const auto whole = std::span(plain).first(small_plain_bytes_max);
+  bytes file = value_of(seal_file(whole, to, seeded(32)));
+  BOOST_TEST(value_of(open_file(file, std::span(&identity, 1))).size() == whole.size());
+  file.resize(file.size() + segment_bytes);
+  BOOST_TEST(fault_in(open_file(file, std::span(&identity, 1))) == fault::payload);
+  BOOST_TEST(fault_in(wants_passphrase(bytes_of("x"))) == fault::header);
+  BOOST_TEST(fault_in(wants_passphrase(bytes_of("-----BEGIN AGE ENCRYPTED FILE-----\nx"))) ==
+             fault::armor);
+  const random_source none = [](std::span<std::byte>) { return false; };
+  BOOST_TEST(fault_in(seal_file_with_passphrase({}, "x", none, 1)) == fault::random);
 }
 
 BOOST_AUTO_TEST_CASE(files_are_for_each_of_many_recipients) {

@@ -251,7 +251,9 @@ BOOST_AUTO_TEST_CASE(lines_of_signers_mean_the_same_to_ssh_keygen) {
         "valid-before=\"20260102120000Z\" ", "valid-before=\"20260102115959Z\" ",
         "valid-after=\"20260101Z\",valid-before=\"202601030000Z\" ",
         "namespaces=\"btrfs_to_s3\",valid-before=\"20200101Z\" ", "cert-authority ",
-        "unknown=\"x\" "}) {
+        "unknown=\"x\" ", "NameSpaces=\"git\" ", "NAMESPACES=\"btrfs_to_s3\" ",
+        "namespaces=\"git\",namespaces=\"btrfs_to_s3\" ",
+        "valid-before=\"20270101Z\",valid-before=\"20280101Z\" "}) {
     const std::string line = "* " + options + public_text + "\n";
     here.write("signers", bytes_of(line));
     const bool theirs = here.run(

@@ -53,6 +53,13 @@ sought text_of_key(std::uint64_t seed) {
   return sought(seed, 51, spelt_as_identity);
 }
 
+// A key that is derived, kept with each of its bits turned.
+std::array<unsigned char, 32> turned_key;
+
+char spelt_as_turned(std::uint64_t, std::size_t index) {
+  return static_cast<char>(turned_key.at(index) ^ 0xffU);
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(keys_wiped)
@@ -73,6 +80,19 @@ BOOST_AUTO_TEST_CASE(an_identity_is_in_memory_once_and_then_not_at_all) {
   const auto moved = std::make_unique<x25519_identity>(std::move(*one));
   one.reset();
   BOOST_TEST(key_of(seed).has_copies(1));
+}
+
+BOOST_AUTO_TEST_CASE(an_identity_that_is_misspelt_is_not_left_either) {
+  constexpr std::uint64_t seed = 1050;
+  const auto one = value_of(x25519_identity::generate(lettered(seed)));
+  const engine::secret_string right = one.text();
+  engine::secret_string wrong = right;
+  wrong.writable()[70] =
+      std::byte{'1'};  // which is not of the alphabet, and looks like the separator
+  BOOST_TEST(text_of_key(seed).has_copies(2));
+  BOOST_TEST(fault_in(x25519_identity::parse(wrong.view())) == fault::key);
+  BOOST_TEST(fault_in(x25519_recipient::parse(wrong.view())) == fault::key);
+  BOOST_TEST(text_of_key(seed).has_copies(2));
 }
 
 BOOST_AUTO_TEST_CASE(the_search_would_see_an_identity_that_was_left) {
@@ -110,7 +130,7 @@ BOOST_AUTO_TEST_CASE(a_new_backups_secret_is_gone_when_its_keys_object_is_made) 
   BOOST_TEST(text_of_key(seed + 100).has_copies(0));
 }
 
-BOOST_AUTO_TEST_CASE(the_key_of_a_part_is_gone_with_its_header) {
+BOOST_AUTO_TEST_CASE(the_key_of_a_part_is_gone_when_it_is_sealed) {
   constexpr std::uint64_t seed = 3000;
   const auto of_backup = value_of(x25519_identity::generate(seeded(3)));
   const backup_id id = value_of(backup_id::make(seeded(4)));
@@ -122,7 +142,7 @@ BOOST_AUTO_TEST_CASE(the_key_of_a_part_is_gone_with_its_header) {
     BOOST_TEST(key_of(seed + 200).has_copies(0));  // the ephemeral one
     require(part.seal(std::span(slot).subspan(part_segments_at), 1000, true));
     require(part.write_header(std::span(slot).first<part_segments_at>(), false));
-    BOOST_TEST(file_key_of(seed).has_copies(0));
+    BOOST_TEST(file_key_of(seed).has_copies(1));
   }
   BOOST_TEST(file_key_of(seed).has_copies(0));
   const part_opener opener(value_of(x25519_identity::parse(of_backup.text().view())));
@@ -130,6 +150,37 @@ BOOST_AUTO_TEST_CASE(the_key_of_a_part_is_gone_with_its_header) {
                                        part_place{id, 1, 1, 0, false}));
   BOOST_TEST(file_key_of(seed).has_copies(0));
   BOOST_TEST(opening.open(std::span(slot).subspan(part_segments_at), 0).has_value());
+}
+
+// OpenSSL has it in memory of its own while segments are sealed, and clears it.
+BOOST_AUTO_TEST_CASE(the_key_of_a_payload_is_gone_with_its_part) {
+  constexpr std::uint64_t seed = 3500;
+  const auto of_backup = value_of(x25519_identity::generate(seeded(3)));
+  const part_sealer sealer(of_backup.recipient(), value_of(backup_id::make(seeded(4))),
+                           lettered(seed));
+  {
+    // The first two things that are asked for: the file key and the nonce of the payload.
+    const auto random = lettered(seed);
+    file_key key;
+    payload_nonce nonce{};
+    require(fill_random(random, key.writable()));
+    require(fill_random(random, nonce));
+    const auto derived = value_of(hkdf_sha256(key.view(), nonce, "payload"));
+    for (std::size_t index = 0; index < turned_key.size(); ++index) {
+      turned_key.at(index) =
+          static_cast<unsigned char>(std::to_integer<unsigned>(derived.view()[index]) ^ 0xffU);
+    }
+  }
+  const sought payload_key(0, 32, spelt_as_turned);
+  BOOST_TEST(payload_key.has_copies(0));
+  bytes slot(part_sealed_bytes(1000));
+  {
+    auto part = value_of(sealer.begin(1, 1, 0));
+    BOOST_TEST(payload_key.has_copies(1));
+    require(part.seal(std::span(slot).subspan(part_segments_at), 1000, true));
+    BOOST_TEST(payload_key.has_copies(1));
+  }
+  BOOST_TEST(payload_key.has_copies(0));
 }
 
 BOOST_AUTO_TEST_CASE(a_passphrase_is_nowhere_but_with_whoever_gave_it) {

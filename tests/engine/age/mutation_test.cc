@@ -12,6 +12,7 @@
 #include "engine/age/sealed_file.hh"
 #include "engine/age/ssh_key.hh"
 #include "engine/age/ssh_signature.hh"
+#include "tests/engine/age/ssh_key_file.hh"
 #include "tests/engine/age/support.hh"
 
 #include <algorithm>
@@ -101,33 +102,6 @@ void mutate(const std::vector<std::string>& corpus, std::uint64_t seed,
 
 x25519_identity identity() {
   return value_of(x25519_identity::generate(seeded(1)));
-}
-
-std::string ssh_key_file(bytes& point_of_it) {
-  const bytes seed = random_bytes(32, 8);
-  const ssh_public_key its(value_of(ed25519_point(fixed<32>(seed))));
-  point_of_it = its.blob();
-  bytes section;
-  append_ssh_number(section, 7);
-  append_ssh_number(section, 7);
-  append_ssh_string(section, bytes_of(ed25519_type));
-  append_ssh_string(section, its.public_point());
-  bytes both = seed;
-  both.insert(both.end(), its.public_point().begin(), its.public_point().end());
-  append_ssh_string(section, both);
-  append_ssh_string(section, bytes_of("a comment"));
-  for (unsigned pad = 1; section.size() % 8 != 0; ++pad) {
-    section.push_back(static_cast<std::byte>(pad));
-  }
-  bytes whole = of_text(std::string_view("openssh-key-v1\0", 15));
-  append_ssh_string(whole, bytes_of("none"));
-  append_ssh_string(whole, bytes_of("none"));
-  append_ssh_string(whole, {});
-  append_ssh_number(whole, 1);
-  append_ssh_string(whole, its.blob());
-  append_ssh_string(whole, section);
-  return "-----BEGIN OPENSSH PRIVATE KEY-----\n" + base64_encode(whole, padding::filled) +
-         "\n-----END OPENSSH PRIVATE KEY-----\n";
 }
 
 }  // namespace
@@ -233,9 +207,9 @@ BOOST_AUTO_TEST_CASE(keys_and_recipients) {
 }
 
 BOOST_AUTO_TEST_CASE(signatures_and_their_keys) {
-  bytes its;
-  const std::string file = ssh_key_file(its);
+  const std::string file = ssh_key_file(8);
   const auto key = value_of(ssh_private_key::parse(file));
+  const bytes its = key.public_key().blob();
   mutate({file}, 8, [&](const std::string& text) {
     const auto read = ssh_private_key::parse(text);
     if (read) {

@@ -128,6 +128,32 @@ BOOST_AUTO_TEST_CASE(a_part_comes_back_and_is_an_age_file_of_its_own) {
   BOOST_TEST(value_of(open_part(here.opener, seal_part(here.sealer, end, {}), end)).empty());
 }
 
+// The end of a stream may be seen when the part before it is full already.
+BOOST_AUTO_TEST_CASE(a_header_can_be_written_again_when_the_part_turns_out_to_be_the_last) {
+  const scene here;
+  auto part = value_of(here.sealer.begin(1, 1, 0));
+  bytes slot(part_sealed_bytes(3));
+  const auto beginning = std::span(slot).first<part_segments_at>();
+  require(part.write_header(beginning, false));
+  BOOST_TEST(!part.done());
+  const bytes first(beginning.begin(), beginning.end());
+  const bytes text = of_text("abc");
+  std::copy(text.begin(), text.end(), slot.begin() + part_segments_at);
+  require(part.seal(std::span(slot).subspan(part_segments_at), 3, true));
+  BOOST_TEST(part.done());
+  const part_place more{here.backup.id, 1, 1, 0, false};
+  BOOST_TEST((value_of(open_part(here.opener, slot, more)) == text));
+  require(part.write_header(beginning, true));
+  part_place last = more;
+  last.last = true;
+  BOOST_TEST((value_of(open_part(here.opener, slot, last)) == text));
+  BOOST_TEST(fault_in(open_part(here.opener, slot, more)) == fault::place);
+  // All but our stanza and the MAC is the same, the payload's nonce included.
+  BOOST_TEST(text_of(std::span(slot).first(120)) == text_of(std::span(first).first(120)));
+  BOOST_TEST(text_of(std::span(slot).subspan(part_header_bytes, 16)) ==
+             text_of(std::span(first).subspan(part_header_bytes)));
+}
+
 BOOST_AUTO_TEST_CASE(no_two_parts_share_sixteen_bytes_of_cipher_text) {
   const scene here;
   const bytes again = seal_part(here.sealer, here.place, here.plain);
@@ -313,6 +339,55 @@ BOOST_AUTO_TEST_CASE(keys_of_a_backup_are_for_its_recipients_and_can_be_given_to
   const auto by_hand = value_of(parse_identities(text.view()));
   BOOST_REQUIRE(by_hand.size() == 1U);
   BOOST_TEST((by_hand.front().recipient() == backup.recipient));
+}
+
+BOOST_AUTO_TEST_CASE(keys_objects_that_hold_something_else_are_refused) {
+  const auto user = identity_of(31);
+  const auto of_backup = identity_of(32);
+  const backup_id id = id_of(33);
+  const std::string name = "# btrfs_to_s3 backup " + id.text() + "\n";
+  const std::string key(of_backup.text().view());
+  const auto opened = [&](const std::string& plain) {
+    const bytes object =
+        value_of(seal_file(bytes_of(plain), std::array{user.recipient()}, seeded(34)));
+    return open_backup_keys(object, std::span(&user, 1), id);
+  };
+  BOOST_TEST(opened(name + key).has_value());
+  for (const std::string& plain :
+       {std::string(), name, key, name + key + "\n" + key + "\n", name + key.substr(1)}) {
+    BOOST_TEST(fault_in(opened(plain)) == fault::key);
+  }
+  bytes damaged =
+      value_of(seal_file(bytes_of(name + key), std::array{user.recipient()}, seeded(35)));
+  damaged.back() ^= std::byte{1};
+  BOOST_TEST(fault_in(open_backup_keys(damaged, std::span(&user, 1), id)) == fault::payload);
+  BOOST_TEST(fault_in(rewrap_backup_keys(damaged, std::span(&user, 1), id,
+                                         std::array{user.recipient()}, seeded(36))) ==
+             fault::payload);
+  BOOST_TEST(fault_in(make_backup_keys({}, seeded(37))) == fault::key);
+}
+
+BOOST_AUTO_TEST_CASE(age_files_that_are_no_parts_are_refused) {
+  const auto of_backup = identity_of(41);
+  const backup_id id = id_of(42);
+  const part_opener opener(value_of(x25519_identity::parse(of_backup.text().view())));
+  const auto refused = [&](const bytes& file) {
+    const auto place = opener.read_place(file);
+    const auto begun = opener.begin(file, file.size(), part_place{id, 1, 1, 0, false});
+    return fault_in(place) == fault::header && fault_in(begun) == fault::header;
+  };
+  const std::array to{of_backup.recipient()};
+  BOOST_TEST(refused(value_of(seal_file(bytes_of("x"), to, seeded(43)))));
+  // With our stanza, and another beside it: of another length than all headers have.
+  file_key key;
+  require(fill_random(seeded(44), key.writable()));
+  stanza more;
+  more.arguments = {"more"};
+  const std::string longer =
+      value_of(write_header({value_of(of_backup.recipient().wrap(key, seeded(45))),
+                             part_stanza({id, 1, 1, 0, false}), more},
+                            key));
+  BOOST_TEST(refused(of_text(longer + std::string(32, 'x'))));
 }
 
 BOOST_AUTO_TEST_CASE(fingerprints_tell_texts_apart_and_are_kept_as_text) {

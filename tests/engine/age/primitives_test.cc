@@ -27,9 +27,9 @@ BOOST_AUTO_TEST_CASE(hkdf_gives_what_rfc_5869_says) {
 BOOST_AUTO_TEST_CASE(x25519_gives_what_rfc_7748_says) {
   const bytes alice = from_hex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
   const bytes bob = from_hex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb");
-  const point of_bob = value_of(x25519_point(fixed<32>(bob)));
+  const curve_point of_bob = value_of(x25519_point(fixed<32>(bob)));
   BOOST_TEST(hex_of(of_bob) == "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
-  const point of_alice = value_of(x25519_point(fixed<32>(alice)));
+  const curve_point of_alice = value_of(x25519_point(fixed<32>(alice)));
   BOOST_TEST(hex_of(of_alice) ==
              "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
   const auto one = value_of(x25519_shared(fixed<32>(alice), of_bob));
@@ -92,7 +92,7 @@ BOOST_AUTO_TEST_CASE(ed25519_gives_what_rfc_8032_says) {
   for (const row& one : rows) {
     const bytes seed = from_hex(one.seed);
     const bytes message = from_hex(one.message);
-    const point key = value_of(ed25519_point(fixed<32>(seed)));
+    const curve_point key = value_of(ed25519_point(fixed<32>(seed)));
     BOOST_TEST(hex_of(key) == one.key);
     auto signature = value_of(ed25519_sign(fixed<32>(seed), message));
     BOOST_TEST(hex_of(signature) == one.signature);

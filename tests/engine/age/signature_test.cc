@@ -211,6 +211,10 @@ BOOST_AUTO_TEST_CASE(other_bytes_namespaces_and_keys_are_named) {
           "is for \"btrfs_to_s3\"");
   word_in(verify_message(signature_of_ssh_keygen, bytes_of(message), signature_namespace, {}, noon),
           "not among the trusted");
+  // That somebody else is trusted does not help.
+  const std::string other = ssh_public_key(value_of(ed25519_point(fixed<32>(bytes(32))))).text();
+  word_in(verify(signature_of_ssh_keygen, "* " + other), "not among the trusted");
+  BOOST_TEST(fault_in(claimed_signer("x")) == fault::armor);
   const std::string elsewhere = value_of(sign_message(key(), bytes_of(message), "file"));
   word_in(verify(elsewhere), "is for \"file\"");
 }
