@@ -57,7 +57,9 @@ struct part_sealing {
   [[nodiscard]] seal_layout layout() const { return by != nullptr ? by->layout() : seal_layout(); }
 };
 
-// A part that will not change any more, but for its sealing. Must not move while finish() waits.
+// A part that will not change any more, but for its sealing. Must not move while finish() waits. Of
+// a sealed stream: whoever drops one before finish() has ended leaves those behind it in its chunk
+// without a digest, and they fail with `cancelled`.
 class sealed_part {
   slot_lease _slot;  // first, so that the hash lets go of the memory before the slot goes back
 

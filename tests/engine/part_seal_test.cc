@@ -43,7 +43,8 @@ BOOST_AUTO_TEST_CASE(the_arithmetic_is_that_of_a_part_that_is_drawn) {
         const auto range = layout.readable(at, plain - at);
         BOOST_TEST_REQUIRE(range.offset == place[at]);
         for (std::uint64_t within = 0; within < range.length; ++within) {
-          BOOST_TEST_REQUIRE(drawn[range.offset + within] == static_cast<std::int64_t>(at + within));
+          BOOST_TEST_REQUIRE(drawn[range.offset + within] ==
+                             static_cast<std::int64_t>(at + within));
         }
         const std::uint64_t behind = range.offset + range.length;
         BOOST_TEST_REQUIRE((at + range.length == plain || drawn[behind] == -2));

@@ -1,6 +1,6 @@
-// A seal without cryptography, for tests of the data path: each part under a number of its own, each
-// byte under a pad of number, segment, place and whether it is the last segment; the tag a checksum
-// of the same. It aborts the test when it is not called in order.
+// A seal without cryptography, for tests of the data path: each part under a number of its own,
+// each byte under a pad of number, segment, place and whether it is the last segment; the tag a
+// checksum of the same. It aborts the test when it is not called in order.
 #pragma once
 
 #include "engine/crc32.hh"
@@ -71,8 +71,8 @@ class played_cipher {
   std::uint32_t _sum = 0;
 };
 
-// Which call fails, counted over all parts; 0: none. Read and written on the worker's thread while a
-// stream is under way.
+// Which call fails, counted over all parts; 0: none. Read and written on the worker's thread while
+// a stream is under way.
 struct played_calls {
   std::map<std::string, int> made;
   std::string failing;
@@ -120,8 +120,8 @@ class played_part_seal final : public part_seal {
   }
   result<void> end_segment(std::span<std::byte> tag) override {
     BOOST_REQUIRE((_cipher && tag.size() == _layout.gap && _filled > 0));
-    BOOST_REQUIRE((_ended ? _filled <= _layout.segment_plain()
-                          : _filled == _layout.segment_plain()));
+    BOOST_REQUIRE(
+        (_ended ? _filled <= _layout.segment_plain() : _filled == _layout.segment_plain()));
     _cipher->tag(tag);
     _cipher.reset();
     return _calls.call("tag");
@@ -162,7 +162,9 @@ class played_fingerprint final : public text_fingerprint {
 
 class played_factory final : public seal_factory {
  public:
-  explicit played_factory(seal_layout layout) : _layout(layout) {}
+  // `keys`: numbers of keys begin behind it, so that two factories need not share any.
+  explicit played_factory(seal_layout layout, std::uint64_t keys = 1000)
+      : _layout(layout), _numbers(keys) {}
 
   [[nodiscard]] seal_layout layout() const override { return _layout; }
   result<std::unique_ptr<part_seal>> begin(std::uint32_t chunk, std::uint32_t part,
@@ -192,7 +194,7 @@ class played_factory final : public seal_factory {
 
  private:
   seal_layout _layout;
-  std::uint64_t _numbers = 1000;
+  std::uint64_t _numbers;
 };
 
 // The plain text of a part; fails the test unless it is one, at that place.
@@ -212,8 +214,9 @@ inline bytes open_played(const seal_layout& layout, bytes part, std::uint64_t ch
     cipher.open(text);
     bytes tag(layout.gap);
     cipher.tag(tag);
-    BOOST_REQUIRE((std::equal(tag.begin(), tag.end(), part.begin() + static_cast<std::ptrdiff_t>(
-                                                          at + length - layout.gap))));
+    BOOST_REQUIRE(
+        (std::equal(tag.begin(), tag.end(),
+                    part.begin() + static_cast<std::ptrdiff_t>(at + length - layout.gap))));
     plain.insert(plain.end(), text.begin(), text.end());
   }
   return plain;

@@ -94,7 +94,7 @@ int main(int count, char** arguments) {
       must(open_backup_keys(backup.keys_object, std::span(&user, 1), backup.id)));
   std::vector<std::byte> slot(part_bytes, std::byte{1});
   const std::span<std::byte> all(slot);
-  const part_place place{backup.id, 1, 1, 0, false};
+  const part_place place{backup.id, 1, 1, 0};
 
   const auto seal = [&] {
     auto part = must(sealer.begin(1, 1, 0));
@@ -104,7 +104,7 @@ int main(int count, char** arguments) {
       left -= here;
       must(part.seal(all.subspan(at), here, left == 0));
     }
-    must(part.write_header(all.first<part_segments_at>(), false));
+    must(part.write_header(all.first<part_segments_at>()));
   };
   const auto open = [&] {
     auto part = must(opener.begin(all.first<part_segments_at>(), slot.size(), place));
