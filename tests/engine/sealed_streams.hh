@@ -6,6 +6,7 @@
 #include "engine/async_scope.hh"
 #include "engine/buffer_pool.hh"
 #include "engine/child_process.hh"
+#include "engine/crc32.hh"
 #include "engine/hash_worker.hh"
 #include "engine/part_stream.hh"
 #include "engine/spool.hh"
