@@ -209,10 +209,9 @@ void hash_worker::give_up(const std::shared_ptr<detail::seal_walk>& walk) {
   {
     std::unique_lock lock(_mutex);
     _changed.wait(lock, [&] { return !_current || _current->walk != walk; });
-    const auto theirs = std::stable_partition(_held.begin(), _held.end(),
-                                              [&](const auto& job) { return job->walk != walk; });
-    held.assign(theirs, _held.end());
-    _held.erase(theirs, _held.end());
+    if (!_held.empty() && _held.front()->walk == walk) {
+      held.swap(_held);  // they are of one part
+    }
   }
   for (const auto& job : held) {
     complete(*job, cancelled_error());
@@ -354,6 +353,7 @@ void hash_worker::seal(const std::shared_ptr<detail::hash_job>& job) {
   }
   if (job->goes_on) {
     const std::lock_guard lock(_mutex);
+    BTS3_ASSERT(_held.empty() || _held.front()->walk == job->walk);
     _held.push_back(job);
     return;
   }
