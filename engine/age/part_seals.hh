@@ -47,8 +47,8 @@ class part_seals final : public engine::seal_factory {
 // A part in its memory, which is opened where it lies.
 class part_in_slot final : public engine::part_opening {
  public:
-  // `part` is all of it, and stays as long as this; its fingerprint of SHA-256 need not have been
-  // checked. Fails as part_opener::begin() does.
+  // `part` is all of it, and stays as long as this. Whether its SHA-256 was checked before does not
+  // matter here. Fails as part_opener::begin() does.
   [[nodiscard]] static engine::result<part_in_slot> begin(const part_opener& with,
                                                           std::span<std::byte> part,
                                                           const part_place& expected);

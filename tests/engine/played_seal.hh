@@ -1,8 +1,10 @@
 // A seal without cryptography, for tests of the data path: each part under a number of its own,
 // each byte under a pad of number, segment, place and whether it is the last segment; the tag a
-// checksum of the same. It aborts the test when it is not called in order.
+// checksum of the same. It asserts that it is called in order: Boost's macros are for the main
+// thread, and this is called on the worker's.
 #pragma once
 
+#include "engine/assert.hh"
 #include "engine/crc32.hh"
 #include "engine/part_seal.hh"
 #include "tests/support/outcome.hh"
@@ -95,33 +97,33 @@ class played_part_seal final : public part_seal {
       : _calls(calls), _layout(layout), _place(place) {}
 
   result<void> write_head(std::span<std::byte> to) override {
-    BOOST_REQUIRE((to.size() == _layout.head && !_headed));
+    BTS3_ASSERT(to.size() == _layout.head && !_headed);
     _headed = true;
     const std::array<std::uint64_t, 4> words{_place.number, _place.chunk, _place.part,
                                              _place.offset};
-    BOOST_REQUIRE(to.size() >= sizeof words);
+    BTS3_ASSERT(to.size() >= sizeof words);
     std::memset(to.data(), 0x5a, to.size());
     std::memcpy(to.data(), words.data(), sizeof words);
     return _calls.call("head");
   }
   result<void> begin_segment(bool last) override {
-    BOOST_REQUIRE((_headed && !_cipher && !_ended));
-    BOOST_REQUIRE((_segment == 0 || _filled == _layout.segment_plain()));
+    BTS3_ASSERT(_headed && !_cipher && !_ended);
+    BTS3_ASSERT(_segment == 0 || _filled == _layout.segment_plain());
     _cipher.emplace(_place.number, _segment++, last);
     _ended = last;
     _filled = 0;
     return _calls.call("segment");
   }
   result<void> seal(std::span<std::byte> text) override {
-    BOOST_REQUIRE((_cipher && !text.empty()));
+    BTS3_ASSERT(_cipher && !text.empty());
     _filled += text.size();
     _cipher->seal(text);
     return _calls.call("seal");
   }
   result<void> end_segment(std::span<std::byte> tag) override {
-    BOOST_REQUIRE((_cipher && tag.size() == _layout.gap && _filled > 0));
-    BOOST_REQUIRE(
-        (_ended ? _filled <= _layout.segment_plain() : _filled == _layout.segment_plain()));
+    BTS3_ASSERT(_cipher && tag.size() == _layout.gap && _filled > 0);
+    BTS3_ASSERT(_filled == _layout.segment_plain() ||
+                (_ended && _filled < _layout.segment_plain()));
     _cipher->tag(tag);
     _cipher.reset();
     return _calls.call("tag");
