@@ -6,7 +6,11 @@
 #include "tests/engine/sealed_streams.hh"
 #include "tests/engine/support.hh"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
 #include <functional>
 #include <random>
 #include <set>
@@ -521,6 +525,62 @@ BOOST_AUTO_TEST_CASE(parts_that_nobody_takes_give_back_what_they_hold) {
       }
     }
   }
+}
+
+namespace {
+
+// Looks at the body of the first part, with or without waiting for its seal; whether it is the
+// recorded part.
+task<bool> look_too_early(stream_bench& bench, bool waits) {
+  const auto stream = bench.in_memory();
+  async_scope scope(*bench.loop);
+  const bytes text = text_of(30'000);
+  scope.spawn(feed_text(bench, std::move(bench.write_end), text));
+  auto reading = stream->next();
+  auto next = co_await std::move(reading);
+  sealed_part part = std::move(**next);
+  bool same = false;
+  if (waits) {
+    auto finishing = part.finish();
+    const auto digest = co_await std::move(finishing);
+    same = digest->same;
+  }
+  const bool there = part.body().size() == part.bytes;
+  bench.read_end.reset();
+  auto joining = scope.join();
+  co_await std::move(joining);
+  co_return there || same;
+}
+
+// In a child: the signal that ended it, or 0.
+int signal_of(const stream_setup& with, bool waits) {
+  const pid_t child = ::fork();
+  BOOST_REQUIRE(child >= 0);
+  if (child == 0) {
+    std::signal(SIGABRT, SIG_DFL);
+    stream_bench bench(with);
+    const bool there = bench.loop->run(look_too_early(bench, waits));
+    ::_exit(there ? 0 : 1);
+  }
+  int status = 0;
+  BOOST_REQUIRE(::waitpid(child, &status, 0) == child);
+  BOOST_REQUIRE((WIFSIGNALED(status) || WEXITSTATUS(status) == 0));
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(there_is_no_body_before_the_seal_is_done_nor_of_a_part_that_is_the_same) {
+  played_factory by(odd);
+  stream_setup with = setup_of(by, 20'480, 1 << 20, 0);
+  BOOST_TEST(signal_of(with, false) == SIGABRT);
+  BOOST_TEST(signal_of(with, true) == 0);
+  const sent_stream seen = run_stream(with, text_of(30'000));
+  with.recorded = records_of(seen);
+  BOOST_TEST(signal_of(with, true) == SIGABRT);
+  with.by = nullptr;  // not sealed: at any time
+  with.recorded.clear();
+  BOOST_TEST(signal_of(with, false) == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
