@@ -2,6 +2,7 @@
 
 #include "engine/assert.hh"
 #include "engine/crc32.hh"
+#include "engine/seal_walk.hh"
 
 #include <algorithm>
 #include <csignal>
@@ -39,6 +40,9 @@ void part_hash::abandon() {
     return;
   }
   _job->abandoned = true;
+  if (_job->walk) {
+    _worker->give_up(_job->walk);
+  }
   _worker->wake();
   std::unique_lock lock(_worker->_mutex);
   std::erase(_worker->_queue, _job);
@@ -55,13 +59,18 @@ void part_hash::publish(std::size_t filled) {
   }
 }
 
-void part_hash::seal() {
-  BTS3_ASSERT(_job);
+void part_hash::seal(bool goes_on) {
+  BTS3_ASSERT(_job && (_job->walk || !goes_on));
+  if (_job->sealed.load(std::memory_order_relaxed)) {
+    return;  // and whether it goes on was said
+  }
+  _job->goes_on.store(goes_on, std::memory_order_relaxed);
   _job->sealed.store(true, std::memory_order_seq_cst);
   _worker->wake();
 }
 
 task<part_digest> part_hash::finish() {
+  BTS3_ASSERT(_job && !_job->walk);
   seal();
   // Kept alive here: the job's owner may move while this waits.
   const std::shared_ptr<detail::hash_job> job = std::move(_job);
@@ -70,6 +79,31 @@ task<part_digest> part_hash::finish() {
   auto finished = co_await std::move(waiting);
   BTS3_ASSERT(finished.has_value());
   co_return job->outcome;
+}
+
+task<result<part_digest>> part_hash::settle() {
+  BTS3_ASSERT(_job && _job->walk);
+  seal();
+  const std::shared_ptr<detail::hash_job> job = std::move(_job);
+  std::optional<outside_work> under_way;
+  if (!job->goes_on) {  // else it waits for what its stream waits for
+    under_way.emplace(_worker->_loop);
+  }
+  auto waiting = job->done->wait();
+  auto finished = co_await std::move(waiting);
+  BTS3_ASSERT(finished.has_value());
+  if (job->failure) {
+    error failure = *job->failure;
+    co_return failure;
+  }
+  co_return job->outcome;
+}
+
+std::optional<error> part_hash::failure() const {
+  if (_job && _job->failed.load(std::memory_order_acquire)) {
+    return _job->failure;
+  }
+  return std::nullopt;
 }
 
 hash_worker::hash_worker(reactor& loop, bool want_crc32) : _loop(loop), _want_crc32(want_crc32) {
@@ -99,7 +133,7 @@ hash_worker::~hash_worker() {
   }
   {
     const std::lock_guard lock(_mutex);
-    BTS3_ASSERT(_queue.empty());
+    BTS3_ASSERT(_queue.empty() && _held.empty());
     _stopping = true;
     _changed.notify_all();
   }
@@ -138,6 +172,52 @@ part_hash hash_worker::more(std::span<const std::byte> memory, bool want_payload
   return enqueue(std::move(job));
 }
 
+part_hash hash_worker::seal(std::span<std::byte> memory, seal_order order, bool want_payload) {
+  auto job = std::make_shared<detail::hash_job>();
+  job->memory = memory;
+  job->room = memory;
+  job->continues = order.chunk_bytes_before > 0;
+  job->want_payload = want_payload;
+  job->walk = std::make_shared<detail::seal_walk>(std::move(order), want_payload);
+  _begun_last = job->walk;
+  return enqueue(std::move(job));
+}
+
+part_hash hash_worker::seal_more(std::span<std::byte> memory) {
+  BTS3_ASSERT(_begun_last && !_begun_last->order().whole_in_memory);
+  auto job = std::make_shared<detail::hash_job>();
+  job->memory = memory;
+  job->room = memory;
+  job->continues = true;
+  job->same_part = true;
+  job->want_payload = _begun_last->want_payload;
+  job->walk = _begun_last;
+  return enqueue(std::move(job));
+}
+
+void hash_worker::give_up_seal() {
+  if (_begun_last) {
+    give_up(std::exchange(_begun_last, nullptr));
+  }
+}
+
+// From the reactor's thread.
+void hash_worker::give_up(const std::shared_ptr<detail::seal_walk>& walk) {
+  walk->given_up = true;
+  wake();
+  std::vector<std::shared_ptr<detail::hash_job>> held;
+  {
+    std::unique_lock lock(_mutex);
+    _changed.wait(lock, [&] { return !_current || _current->walk != walk; });
+    if (!_held.empty() && _held.front()->walk == walk) {
+      held.swap(_held);  // they are of one part
+    }
+  }
+  for (const auto& job : held) {
+    complete(*job, cancelled_error());
+  }
+}
+
 part_hash hash_worker::enqueue(std::shared_ptr<detail::hash_job> job) {
   BTS3_ASSERT(!_not_started);
   job->done = std::make_shared<event>(_loop, "a part's digest");
@@ -171,6 +251,10 @@ void hash_worker::work() {
       _queue.pop_front();
       _current = job;
     }
+    if (job->walk) {
+      seal(job);
+      continue;
+    }
     hash(*job);
     if (!job->abandoned) {
       // The event belongs to the reactor's thread; the posted function keeps it alive.
@@ -181,7 +265,8 @@ void hash_worker::work() {
 
 std::size_t hash_worker::wait_for_bytes(detail::hash_job& job, std::size_t hashed) {
   const auto enough = [&] {
-    return job.abandoned || job.sealed || job.filled - hashed >= piece_bytes;
+    return job.abandoned || job.sealed || job.filled - hashed >= piece_bytes ||
+           (job.walk && job.walk->given_up);
   };
   if (!enough()) {
     std::unique_lock lock(_mutex);
@@ -235,6 +320,127 @@ void hash_worker::hash(detail::hash_job& job) {
   if (job.want_payload) {
     job.outcome.payload_sha256 = payload.digest();
   }
+}
+
+// One piece of a part that is sealed.
+void hash_worker::seal(const std::shared_ptr<detail::hash_job>& job) {
+  detail::seal_walk& walk = *job->walk;
+  if (!job->continues) {
+    _chunk_same = true;
+    _seal_failure.reset();
+  }
+  if (!job->same_part) {
+    walk.chain = job->continues ? _chain : job->chain;
+    if (!_chunk_same) {
+      walk.forget_recorded();
+    }
+  }
+  std::optional<error> failure = _seal_failure;
+  if (!failure && !walk.given_up) {
+    if (auto followed = follow(*job); !followed) {
+      failure = std::move(followed.error());
+    }
+  }
+  if (!failure && walk.given_up) {
+    failure = cancelled_error();
+  }
+  if (failure) {
+    _seal_failure = failure;
+    walk.end();
+    complete_held(std::numeric_limits<std::uint64_t>::max());
+    complete(*job, failure);
+    return;
+  }
+  if (job->goes_on) {
+    const std::lock_guard lock(_mutex);
+    BTS3_ASSERT(_held.empty() || _held.front()->walk == job->walk);
+    _held.push_back(job);
+    return;
+  }
+  complete_held(std::numeric_limits<std::uint64_t>::max());
+  note_outcome(*job);
+  walk.end();
+  complete(*job, std::nullopt);
+}
+
+// Until the piece is sealed and done, as far as that can be; or given up.
+result<void> hash_worker::follow(detail::hash_job& job) {
+  detail::seal_walk& walk = *job.walk;
+  const detail::seal_walk::sink show = [&](std::span<const std::byte> block) {
+    walk.chain.update(block);
+    if (_want_crc32) {
+      walk.crc32 = crc32(walk.crc32, block);
+    }
+    if (job.want_payload) {
+      walk.payload.update(block);
+    }
+  };
+  walk.go_on_in(job.room);
+  job.ends_at = walk.room();
+  std::size_t seen = 0;
+  for (;;) {
+    // `sealed` is read before the mark: a sealed piece's mark is final.
+    const bool sealed = job.sealed.load(std::memory_order_seq_cst);
+    const std::size_t filled = wait_for_bytes(job, seen);
+    if (walk.given_up) {
+      return ok();
+    }
+    const bool ended = sealed && !job.goes_on;
+    if (filled > seen || ended) {
+      auto advanced = walk.advance(filled, ended, show);
+      if (!advanced) {
+        return advanced;
+      }
+      seen = filled;
+      complete_held(walk.done_to());
+    }
+    if (sealed) {
+      return ok();
+    }
+  }
+}
+
+void hash_worker::note_outcome(detail::hash_job& job) {
+  const detail::seal_walk& walk = *job.walk;
+  const seal_order& order = walk.order();
+  if (walk.same()) {
+    job.outcome = order.recorded->digest;
+    job.outcome.same = true;
+    if (job.outcome.state) {
+      _chain = sha256_hasher(*job.outcome.state, order.chunk_bytes_before + order.recorded->bytes);
+    }
+    return;
+  }
+  _chunk_same = false;
+  _chain = walk.chain;
+  job.outcome.state = walk.chain.state();
+  job.outcome.digest_if_last = walk.chain.digest();
+  job.outcome.crc32 = walk.crc32;
+  if (job.want_payload) {
+    job.outcome.payload_sha256 = walk.payload.digest();
+  }
+  job.outcome.fingerprint = walk.fingerprint();
+}
+
+// Those pieces that are final; they fail if a seal has failed.
+void hash_worker::complete_held(std::uint64_t done_to) {
+  std::vector<std::shared_ptr<detail::hash_job>> final;
+  {
+    const std::lock_guard lock(_mutex);
+    const auto rest = std::find_if(_held.begin(), _held.end(),
+                                   [&](const auto& job) { return job->ends_at > done_to; });
+    final.assign(_held.begin(), rest);
+    _held.erase(_held.begin(), rest);
+  }
+  for (const auto& job : final) {
+    complete(*job, _seal_failure);
+  }
+}
+
+void hash_worker::complete(detail::hash_job& job, const std::optional<error>& failure) {
+  job.failure = failure;
+  job.failed.store(failure.has_value(), std::memory_order_release);
+  _loop.post([done = job.done] { done->set(); });
 }
 
 }  // namespace bts3::engine

@@ -7,10 +7,16 @@
 //
 // The worker reads only bytes below the published mark; publishing is a release store, so that it
 // sees them. A part's memory must stay valid until its job has completed or been abandoned.
+//
+// A part of a sealed stream is sealed on the same walk, where it lies, and what is hashed is its
+// cipher text (part_seal.hh). Whoever looks at plain bytes does so before they are published: from
+// then on they may change at any time.
 #pragma once
 
 #include "engine/event.hh"
+#include "engine/part_seal.hh"
 #include "engine/reactor.hh"
+#include "engine/result.hh"
 #include "engine/sha256.hh"
 
 #include <atomic>
@@ -23,7 +29,9 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace bts3::engine {
 
@@ -33,11 +41,36 @@ struct part_digest {
   sha256_state digest_if_last;        // SHA-256 of the chunk, if the chunk ends with this part
   std::uint32_t crc32 = 0;            // of the part alone (IEEE 802.3)
   std::optional<sha256_state> payload_sha256;  // of the part alone, when it was asked for
+  // Of a sealed part, whose digests are of its cipher text:
+  std::string fingerprint;  // of its plain text; empty where the factory keeps none
+  bool same = false;        // it is the recorded part, with its digests; there is no body
+};
+
+// What an earlier attempt noted of a part that was stored.
+struct recorded_part {
+  std::uint64_t bytes = 0;        // of the part
+  std::uint64_t plain_bytes = 0;  // of these, of the stream
+  part_digest digest;             // with its fingerprint
+};
+
+// A part that is to be sealed.
+struct seal_order {
+  seal_factory* by = nullptr;  // outlives the part's job
+  std::uint32_t chunk = 0;
+  std::uint32_t part = 0;
+  std::uint64_t plain_offset = 0;        // of its first byte in the stream
+  std::uint64_t chunk_bytes_before = 0;  // of the parts before it in its chunk; 0: it is the first
+  // The part is compared with it, where those before it in the chunk were found to be the same:
+  // behind another one no digest of the chunk is what it was.
+  std::optional<recorded_part> recorded;
+  bool whole_in_memory = false;  // no more pieces will come: what is the same need not be sealed
 };
 
 class hash_worker;
 
 namespace detail {
+
+class seal_walk;
 
 // One part on its way through the worker; shared by the two threads.
 struct hash_job {
@@ -53,6 +86,13 @@ struct hash_job {
   std::atomic<bool> abandoned{false};
   part_digest outcome;  // written by the worker before `done` is posted
   std::shared_ptr<event> done;
+  // Of a part that is sealed; shared by its pieces.
+  std::shared_ptr<seal_walk> walk;
+  std::span<std::byte> room;         // `memory`, to be written to
+  std::atomic<bool> goes_on{false};  // in another piece; final once `sealed`
+  std::uint64_t ends_at = 0;         // of its room, in the part; the worker's
+  std::optional<error> failure;      // written as `outcome` is, and before `failed`
+  std::atomic<bool> failed{false};
 };
 
 }  // namespace detail
@@ -68,10 +108,18 @@ class part_hash {
 
   // The first `filled` bytes are there. Never decreases.
   void publish(std::size_t filled);
-  // No more bytes than published will come: the worker may finish and go on to the next job.
-  void seal();
-  // Seals, suspends until all are hashed and resumes from the run queue.
+  // No more bytes than published will come: the worker may finish and go on to the next job. Of a
+  // part that is sealed: `goes_on` when another piece of it follows, by seal_more().
+  void seal(bool goes_on = false);
+  // Seals, suspends until all are hashed and resumes from the run queue. Not of a part that is
+  // sealed.
   task<part_digest> finish();
+  // The same of a piece of a part that is sealed, until its cipher text is final; only the part's
+  // last piece has the digest. Fails with the seal's error, and with `cancelled` when the part was
+  // given up.
+  task<result<part_digest>> settle();
+  // The seal's error, as soon as it is known.
+  [[nodiscard]] std::optional<error> failure() const;
 
  private:
   friend hash_worker;
@@ -104,12 +152,29 @@ class hash_worker {
   // memory: the digest of its last piece is the part's.
   part_hash more(std::span<const std::byte> memory, bool want_payload = false);
 
+  // Begins a part that is sealed in `memory`, which may hold more than the part: published are
+  // positions behind plain bytes that lie where the layout has them. Chained as by begin() and
+  // next(). A seal that fails fails its part, and those behind it in its chunk.
+  part_hash seal(std::span<std::byte> memory, seal_order order, bool want_payload = false);
+  // Begins its next piece. A piece is final only when the first byte of the segment behind it is
+  // there, or the part's end.
+  part_hash seal_more(std::span<std::byte> memory);
+  // The part begun last by seal() will not be finished: its pieces fail with `cancelled`, unless
+  // they are final. Afterwards the worker does not touch them. So does abandoning any of them.
+  void give_up_seal();
+
  private:
   friend part_hash;
   part_hash enqueue(std::shared_ptr<detail::hash_job> job);
+  void give_up(const std::shared_ptr<detail::seal_walk>& walk);
   void wake();
   void work();
   void hash(detail::hash_job& job);
+  void seal(const std::shared_ptr<detail::hash_job>& job);
+  result<void> follow(detail::hash_job& job);
+  void note_outcome(detail::hash_job& job);
+  void complete_held(std::uint64_t done_to);
+  void complete(detail::hash_job& job, const std::optional<error>& failure);
   std::size_t wait_for_bytes(detail::hash_job& job, std::size_t hashed);
 
   reactor& _loop;
@@ -119,11 +184,16 @@ class hash_worker {
   std::deque<std::shared_ptr<detail::hash_job>> _queue;  // guarded by _mutex
   std::shared_ptr<detail::hash_job> _current;            // guarded by _mutex
   bool _stopping = false;                                // guarded by _mutex
+  // Pieces of one part that are full, and whose last segment is not final.
+  std::vector<std::shared_ptr<detail::hash_job>> _held;  // guarded by _mutex
   // The worker's own: where the stream's chain, and its current part, stand.
   sha256_hasher _chain;
   sha256_hasher _payload;
   std::uint32_t _crc32 = 0;
+  bool _chunk_same = false;            // its parts so far are the recorded ones
+  std::optional<error> _seal_failure;  // of its parts so far
   std::optional<error> _not_started;
+  std::shared_ptr<detail::seal_walk> _begun_last;  // the reactor's thread's
   std::thread _thread;
 };
 

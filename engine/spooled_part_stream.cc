@@ -48,23 +48,27 @@ struct spooled_part_stream::piece {
   part_hash hash;
   std::size_t bytes = 0;
   std::size_t offset = 0;  // within the part
+  bool ends_part = false;  // of a sealed one: no other follows
 };
 
 spooled_part_stream::spooled_part_stream(reactor& loop, spool& disk, buffer_pool& pool,
                                          hash_worker& hashes, int fd, part_stream_limits limits,
-                                         stream_observer watch)
+                                         stream_observer watch, part_sealing sealing)
     : _loop(loop),
       _spool(disk),
       _pool(pool),
       _hashes(hashes),
       _fd(fd),
       _limits(limits),
-      _cutter(limits),
+      _sealing(std::move(sealing)),
+      _layout(_sealing.layout()),
+      _cutter(limits, _layout),
       _watch(std::move(watch)),
       _slots(loop, stream_slots, "a small slot of its stream"),
       _writes(loop) {
   BTS3_ASSERT(limits.part_bytes <= disk.part_bytes());
   BTS3_ASSERT(pool.slot_bytes() % disk.block_bytes() == 0);
+  BTS3_ASSERT(!_layout.seals() || (pool.slots() >= 2 && pool.slot_bytes() >= _layout.stride));
 }
 
 task<result<std::optional<spooled_part>>> spooled_part_stream::next(stop_token stop) {
@@ -78,9 +82,13 @@ task<result<std::optional<spooled_part>>> spooled_part_stream::next(stop_token s
     co_return std::move(lease.error());
   }
   auto state = std::make_shared<detail::spooling_part>(_loop, std::move(*lease));
+  state->sealing = _layout.seals();
   auto filling = fill_part(state, stop);
   auto filled = co_await std::move(filling);
   if (!filled) {
+    if (state->sealing && state->pieces > 0) {
+      _hashes.give_up_seal();  // they may wait for their last segment
+    }
     co_return std::move(filled.error());
   }
   if (*filled == 0) {
@@ -92,79 +100,135 @@ task<result<std::optional<spooled_part>>> spooled_part_stream::next(stop_token s
   }
   const part_cutter::place where = _cutter.cut(*filled);
   spooled_part part;
-  part.bytes = *filled;
+  part.bytes = where.bytes;
+  part.plain_bytes = *filled;
   part.chunk_index = where.chunk_index;
   part.part_number = where.part_number;
   part.fills_chunk = where.fills_chunk;
+  part.full = where.full;
   part._state = std::move(state);
   co_return std::optional<spooled_part>(std::move(part));
 }
 
-// Bytes that the part got.
+task<result<void>> spooled_part_stream::take_slot(piece& next, stop_token stop) {
+  auto turn = co_await _slots.acquire(stop);
+  if (!turn) {
+    co_return std::move(turn.error());
+  }
+  next.turn = std::move(*turn);
+  auto slot = co_await _pool.acquire(stop);
+  if (!slot) {
+    co_return std::move(slot.error());
+  }
+  next.slot = std::move(*slot);
+  if (_failure) {
+    error failure = *_failure;
+    co_return failure;
+  }
+  co_return ok();
+}
+
+part_hash spooled_part_stream::begin_hash(std::span<std::byte> memory, bool first) {
+  const bool payload = _limits.payload_sha256;
+  if (_layout.seals()) {
+    return first ? _hashes.seal(memory, _cutter.order(_sealing, false), payload)
+                 : _hashes.seal_more(memory);
+  }
+  if (!first) {
+    return _hashes.more(memory, payload);
+  }
+  return _cutter.begins_chunk() ? _hashes.begin(memory, payload) : _hashes.next(memory, payload);
+}
+
+// Bytes of the stream that the part got.
 task<result<std::size_t>> spooled_part_stream::fill_part(shared_part part, stop_token stop) {
   const std::size_t limit = _cutter.part_bytes_max();
-  std::size_t filled = 0;
-  while (filled < limit && !_ended) {
+  slot_filling what;
+  what.plain_max = _cutter.plain_bytes_max();
+  what.layout = _layout;
+  bool done = false;
+  while (!done) {
     piece next;
-    auto turn = co_await _slots.acquire(stop);
-    if (!turn) {
-      co_return std::move(turn.error());
+    auto taking = take_slot(next, stop);
+    auto taken = co_await std::move(taking);
+    if (!taken) {
+      co_return std::move(taken.error());
     }
-    next.turn = std::move(*turn);
-    auto slot = co_await _pool.acquire(stop);
-    if (!slot) {
-      co_return std::move(slot.error());
+    const std::span<std::byte> memory =
+        next.slot.bytes().first(std::min<std::size_t>(_pool.slot_bytes(), limit - what.offset));
+    what.memory = memory;
+    next.hash = begin_hash(memory, what.offset == 0);
+    if (!_ended) {  // else a tag is all that is missing
+      const std::uint64_t wanted = what.wanted();
+      auto filling = fill_slot(_pool, next.slot, what, _fd, _watch, next.hash, stop);
+      auto got = co_await std::move(filling);
+      if (!got) {
+        co_return std::move(got.error());
+      }
+      _ended = *got < wanted;
+      what.plain += *got;
     }
-    next.slot = std::move(*slot);
-    if (_failure) {
-      error failure = *_failure;
-      co_return failure;
-    }
-    const std::size_t wanted = std::min(_pool.slot_bytes(), limit - filled);
-    const std::span<const std::byte> memory = next.slot.bytes().first(wanted);
-    const bool payload = _limits.payload_sha256;
-    if (filled > 0) {
-      next.hash = _hashes.more(memory, payload);
-    } else if (_cutter.begins_chunk()) {
-      next.hash = _hashes.begin(memory, payload);
-    } else {
-      next.hash = _hashes.next(memory, payload);
-    }
-    auto filling = fill_slot(_pool, next.slot, wanted, _fd, _watch, next.hash, stop);
-    auto got = co_await std::move(filling);
-    if (!got) {
-      co_return std::move(got.error());
-    }
-    _ended = *got < wanted;
-    if (*got == 0) {
+    if (what.plain == 0) {
       break;
     }
-    next.bytes = *got;
-    next.offset = filled;
-    filled += *got;
+    const bool no_more = _ended || what.plain == what.plain_max;
+    const std::uint64_t part_end = no_more ? _layout.sealed_bytes(what.plain) : limit;
+    next.offset = what.offset;
+    next.bytes = std::min<std::size_t>(memory.size(), part_end - what.offset);
+    done = no_more && what.offset + next.bytes == part_end;
+    next.ends_part = done;
+    what.offset += memory.size();
+    if (next.bytes == 0 && !_layout.seals()) {
+      break;
+    }
     // Now, so that the worker can go on with the next piece during the write.
-    next.hash.seal();
+    next.hash.seal(_layout.seals() && !done);
     ++part->pieces;
     _writes.spawn(store(part, std::move(next)));
   }
-  co_return filled;
+  co_return what.plain;
+}
+
+// The part's digest so far. Of a part that is sealed the piece is final then, and may leave the
+// memory.
+task<result<part_digest>> spooled_part_stream::settle(shared_part part, piece& what) {
+  if (part->sealing) {
+    auto settling = what.hash.settle();
+    co_return co_await std::move(settling);
+  }
+  auto finishing = what.hash.finish();
+  const part_digest digest = co_await std::move(finishing);
+  co_return digest;
 }
 
 task<void> spooled_part_stream::store(shared_part part, piece what) {
-  auto writing = _spool.write(part->lease, _pool, what.slot, what.bytes, what.offset);
-  auto written = co_await std::move(writing);
-  auto finishing = what.hash.finish();
-  const part_digest digest = co_await std::move(finishing);
-  if (!written) {
-    part->failure = written.error();
+  result<part_digest> digest;
+  result<void> written;
+  if (part->sealing) {
+    auto settling = settle(part, what);
+    digest = co_await std::move(settling);
+  }
+  if (digest && what.bytes > 0) {
+    auto writing = _spool.write(part->lease, _pool, what.slot, what.bytes, what.offset);
+    written = co_await std::move(writing);
+  }
+  if (!part->sealing) {
+    auto finishing = settle(part, what);
+    digest = co_await std::move(finishing);
+  }
+  if (digest && !written) {
+    digest = std::move(written.error());
+  }
+  if (!digest) {
+    part->failure = digest.error();
     if (!_failure) {
-      _failure = std::move(written.error());
+      _failure = digest.error();
     }
   }
   // Writes may end in any order; the digest of the last piece is the part's.
-  if (what.offset + what.bytes > part->hashed) {
+  if (digest && (part->sealing ? what.ends_part : what.offset + what.bytes > part->hashed)) {
     part->hashed = what.offset + what.bytes;
-    part->digest = digest;
+    part->digest = std::move(*digest);
   }
   if (--part->pieces == 0 && part->complete) {
     part->settled.set();
@@ -187,7 +251,7 @@ spooled_body::spooled_body(spool& disk, buffer_pool& pool, const spooled_part& p
       _buffer_bytes(std::min(read_ahead_bytes, _slot.bytes().size() / 2) / disk.block_bytes() *
                     disk.block_bytes()),
       _buffers(0) {
-  BTS3_ASSERT(_buffer_bytes > 0);
+  BTS3_ASSERT(_buffer_bytes > 0 && !part.same());
   _buffers = static_cast<unsigned>(_slot.bytes().size() / _buffer_bytes);
 }
 

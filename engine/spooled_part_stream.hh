@@ -9,6 +9,12 @@
 // Memory: at most stream_slots slots here and one for each spooled_body, whatever the part size.
 // Every holder of a slot gives it back without needing another, so a pool of any size makes
 // progress; one that is to stop nobody has stream_slots more than there are uploads.
+//
+// Sealed streams: a slot is written when its cipher text is final, which its last segment is only
+// when the slot behind it has got that segment's rest and a byte more. So a stream may need a slot
+// while it holds another, and a pool that is to serve it has stream_slots for each sealed stream
+// beside what others hold at a time. Only cipher text reaches the disk: a part that is compared
+// with a recorded one is sealed as it fills, and thrown away when it is the same.
 #pragma once
 
 #include "engine/async_scope.hh"
@@ -49,6 +55,7 @@ struct spooling_part {
   spool_lease lease;
   std::size_t pieces = 0;  // not yet written and hashed
   bool complete = false;   // no more pieces will come
+  bool sealing = false;    // the digest comes with the piece that ends the part
   std::size_t hashed = 0;  // bytes that `digest` is for
   part_digest digest;
   std::optional<error> failure;
@@ -62,14 +69,18 @@ struct spooling_part {
 class spooled_part {
  public:
   std::size_t bytes = 0;
+  std::size_t plain_bytes = 0;    // of the stream
   std::uint32_t chunk_index = 0;  // from 0
   std::uint32_t part_number = 0;  // from 1 within its chunk
   bool fills_chunk = false;       // the chunk has reached its limit with this part
+  bool full = false;              // it holds all that it may; if not, the stream ends with it
 
-  // Suspends until every byte is written and hashed. An error is the disk's. May be repeated.
+  // Suspends until every byte is written and hashed. An error is the disk's, or the seal's. May be
+  // repeated. A part that is the same as before must not be sent: it has no body.
   task<result<part_digest>> finish(stop_token stop = {});
   // After finish() has succeeded.
   [[nodiscard]] std::uint32_t crc32() const { return _state->digest.crc32; }
+  [[nodiscard]] bool same() const { return _state->digest.same; }
   // Where it lies; valid as long as this part is.
   [[nodiscard]] const spool_lease& place() const { return _state->lease; }
 
@@ -81,25 +92,31 @@ class spooled_part {
 class spooled_part_stream {
  public:
   // All references and `fd` must outlive the stream. Only one stream at a time may use `hashes`.
-  // The pool's slots hold whole blocks of the spool, its parts at least limits.part_bytes.
+  // The pool's slots hold whole blocks of the spool, its parts at least limits.part_bytes. For a
+  // sealed stream there are two slots or more, each of at least a segment.
   spooled_part_stream(reactor& loop, spool& disk, buffer_pool& pool, hash_worker& hashes, int fd,
-                      part_stream_limits limits, stream_observer watch);
+                      part_stream_limits limits, stream_observer watch, part_sealing sealing = {});
 
   // The next part, or nullopt after the last. Also fails when a part before it could not be
-  // written. Not to be called again after an error.
+  // written or sealed. Not to be called again after an error.
   task<result<std::optional<spooled_part>>> next(stop_token stop = {});
   // Waits until no write is under way; before the stream is destroyed, also after an error. Writes
   // are not cancelled: each is one slot.
   task<void> close();
 
+  // Of the parts so far, and of the stream in them.
   [[nodiscard]] std::uint64_t total_bytes() const { return _cutter.total_bytes(); }
+  [[nodiscard]] std::uint64_t plain_total_bytes() const { return _cutter.plain_total_bytes(); }
   [[nodiscard]] bool ended() const { return _ended; }
 
  private:
   using shared_part = std::shared_ptr<detail::spooling_part>;
   struct piece;
   task<result<std::size_t>> fill_part(shared_part part, stop_token stop);
+  task<result<void>> take_slot(piece& next, stop_token stop);
+  [[nodiscard]] part_hash begin_hash(std::span<std::byte> memory, bool first);
   task<void> store(shared_part part, piece what);
+  task<result<part_digest>> settle(shared_part part, piece& what);
 
   reactor& _loop;
   spool& _spool;
@@ -107,6 +124,8 @@ class spooled_part_stream {
   hash_worker& _hashes;
   int _fd;
   part_stream_limits _limits;
+  part_sealing _sealing;
+  seal_layout _layout;
   part_cutter _cutter;
   stream_observer _watch;
   semaphore _slots;

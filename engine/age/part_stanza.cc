@@ -16,13 +16,10 @@ namespace {
 constexpr std::size_t id_digits = 32;
 constexpr std::size_t small_digits = 10;  // of 2^32 - 1
 constexpr std::size_t large_digits = 20;  // of 2^64 - 1
-constexpr std::string_view is_last = "last";
-constexpr std::string_view is_not_last = "more";
-constexpr std::size_t padding_bytes = 179;
+constexpr std::size_t padding_bytes = 183;
 
 constexpr std::size_t argument_line_bytes = 3 + part_type.size() + 1 + id_digits + 1 +
-                                            small_digits + 1 + small_digits + 1 + large_digits + 1 +
-                                            is_last.size() + 1;
+                                            small_digits + 1 + small_digits + 1 + large_digits + 1;
 constexpr std::size_t body_text_bytes(std::size_t bytes) {
   const std::size_t columns = base64_size(bytes, padding::none);
   return columns + columns / body_columns + 1;
@@ -82,30 +79,27 @@ std::optional<backup_id> backup_id::parse(std::string_view text) {
 
 stanza part_stanza(const part_place& place) {
   stanza made;
-  made.arguments = {
-      std::string(part_type),           place.backup.text(),
-      wide(place.chunk, small_digits),  wide(place.part, small_digits),
-      wide(place.offset, large_digits), std::string(place.last ? is_last : is_not_last)};
+  made.arguments = {std::string(part_type), place.backup.text(), wide(place.chunk, small_digits),
+                    wide(place.part, small_digits), wide(place.offset, large_digits)};
   made.body.resize(padding_bytes);
   return made;
 }
 
 engine::result<part_place> read_part_stanza(const stanza& from) {
-  if (from.arguments.size() != 6) {
-    return stanza_error("has another number of arguments than six in its stanza");
+  if (from.arguments.size() != 5) {
+    return stanza_error("has another number of arguments than five in its stanza");
   }
   const auto backup = backup_id::parse(from.arguments[1]);
   const auto chunk = number_of<std::uint32_t>(from.arguments[2], small_digits);
   const auto part = number_of<std::uint32_t>(from.arguments[3], small_digits);
   const auto offset = number_of<std::uint64_t>(from.arguments[4], large_digits);
-  const bool last = from.arguments[5] == is_last;
-  if (!backup || !chunk || !part || !offset || (!last && from.arguments[5] != is_not_last)) {
+  if (!backup || !chunk || !part || !offset) {
     return stanza_error("has an argument that cannot be read in its stanza");
   }
   if (from.body != std::vector<std::byte>(padding_bytes)) {
     return stanza_error("has something else than zeros behind the arguments of its stanza");
   }
-  return part_place{*backup, *chunk, *part, *offset, last};
+  return part_place{*backup, *chunk, *part, *offset};
 }
 
 engine::result<part_place> find_part_stanza(const header& read) {
@@ -144,12 +138,6 @@ engine::result<void> check_place(const part_place& found, const part_place& expe
     return place_error("the part begins at byte " + std::to_string(found.offset) +
                        " of the stream, and byte " + std::to_string(expected.offset) +
                        " was expected");
-  }
-  if (found.last != expected.last) {
-    return place_error(found.last
-                           ? "the part is the last one of its stream, and more were expected"
-                           : "the part is not the last one of its stream, and the last one was "
-                             "expected: the end is missing");
   }
   return engine::ok();
 }

@@ -4,10 +4,15 @@
 //
 //   version line            22
 //   X25519 stanza           54 + 44
-//   our argument line      101    "-> btrfs_to_s3/part ID CHUNK PART OFFSET last|more", of fixed
-//   widths our body, 179 zeros    243    four lines of base64: 3 * 65 + 48 MAC line 48
+//   our argument line       96    "-> btrfs_to_s3/part ID CHUNK PART OFFSET", of fixed widths
+//   our body, 183 zeros    248    four lines of base64: 3 * 65 + 53
+//   MAC line                48
 //                          ---
 //                          512
+//
+// Whether the part is the stream's last it does not say: that is known only behind it, when its
+// header has long been hashed. That a stream is whole, its own END command says, with offsets that
+// leave no gap and the plain size in the manifest.
 #pragma once
 
 #include "engine/age/header.hh"
@@ -46,7 +51,6 @@ struct part_place {
   std::uint32_t chunk = 0;   // numbers are the caller's: from 0 or 1, as the manifest has them
   std::uint32_t part = 0;    // within the chunk
   std::uint64_t offset = 0;  // of its first plain byte in the backup's stream
-  bool last = false;         // of the stream
 
   bool operator==(const part_place&) const = default;
 };

@@ -76,6 +76,8 @@ OSSL_PARAM octets(const char* name, std::span<const std::byte> bytes) {
                                              bytes.size());  // it is only read
 }
 
+constexpr std::string_view to_encrypt = "to encrypt with ChaCha20-Poly1305";
+
 }  // namespace
 
 bool same_bytes(std::span<const std::byte> one, std::span<const std::byte> other) {
@@ -222,17 +224,38 @@ engine::result<aead> aead::opening(std::span<const std::byte, 32> key) {
 
 engine::result<void> aead::seal(const aead_nonce& with, std::span<std::byte> text,
                                 std::span<std::byte, tag_bytes> tag) {
+  auto sealed = begin_seal(with);
+  if (sealed) {
+    sealed = update_seal(text);
+  }
+  return sealed ? end_seal(tag) : sealed;
+}
+
+engine::result<void> aead::begin_seal(const aead_nonce& with) {
+  BTS3_ASSERT(_context && _seals);
+  if (::EVP_EncryptInit_ex(_context.get(), nullptr, nullptr, nullptr, in(with)) != 1) {
+    return library_error(to_encrypt);
+  }
+  return engine::ok();
+}
+
+engine::result<void> aead::update_seal(std::span<std::byte> text) {
   BTS3_ASSERT(_context && _seals && text.size() <= INT_MAX);
   int done = 0;
+  if (!text.empty() && (::EVP_EncryptUpdate(_context.get(), out(text), &done, in(text),
+                                            static_cast<int>(text.size())) != 1 ||
+                        done != static_cast<int>(text.size()))) {
+    return library_error(to_encrypt);
+  }
+  return engine::ok();
+}
+
+engine::result<void> aead::end_seal(std::span<std::byte, tag_bytes> tag) {
+  BTS3_ASSERT(_context && _seals);
   int rest = 0;
-  EVP_CIPHER_CTX* const context = _context.get();
-  if (::EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, in(with)) != 1 ||
-      (!text.empty() && ::EVP_EncryptUpdate(context, out(text), &done, in(text),
-                                            static_cast<int>(text.size())) != 1) ||
-      ::EVP_EncryptFinal_ex(context, out(tag), &rest) != 1 ||
-      done != static_cast<int>(text.size()) || rest != 0 ||
-      ::EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, tag_bytes, out(tag)) != 1) {
-    return library_error("to encrypt with ChaCha20-Poly1305");
+  if (::EVP_EncryptFinal_ex(_context.get(), out(tag), &rest) != 1 || rest != 0 ||
+      ::EVP_CIPHER_CTX_ctrl(_context.get(), EVP_CTRL_AEAD_GET_TAG, tag_bytes, out(tag)) != 1) {
+    return library_error(to_encrypt);
   }
   return engine::ok();
 }

@@ -83,6 +83,10 @@ class aead {
   // A nonce is used once; to keep to that is the caller's.
   [[nodiscard]] engine::result<void> seal(const aead_nonce& with, std::span<std::byte> text,
                                           std::span<std::byte, tag_bytes> tag);
+  // The same of a text that comes in pieces.
+  [[nodiscard]] engine::result<void> begin_seal(const aead_nonce& with);
+  [[nodiscard]] engine::result<void> update_seal(std::span<std::byte> text);
+  [[nodiscard]] engine::result<void> end_seal(std::span<std::byte, tag_bytes> tag);
   // False when it was not sealed with this key and nonce; then the text is wiped.
   [[nodiscard]] engine::result<bool> open(const aead_nonce& with, std::span<std::byte> text,
                                           std::span<const std::byte, tag_bytes> tag);

@@ -39,17 +39,16 @@ engine::result<known_part> known(std::span<const std::byte> beginning,
 
 }  // namespace
 
-engine::result<void> part_in_sealing::write_header(std::span<std::byte, part_segments_at> to,
-                                                   bool last_of_stream) {
-  _place.last = last_of_stream;
+engine::result<void> part_in_sealing::write_header(std::span<std::byte, part_segments_at> to) {
+  BTS3_ASSERT(!_key.empty());
   const auto text = age::write_header({_for_backup, part_stanza(_place)}, _key);
+  _key.clear();
   if (!text) {
     return text.error();
   }
   BTS3_ASSERT(text->size() == part_header_bytes);
   const auto bytes = bytes_of(*text);
   std::copy(_nonce.begin(), _nonce.end(), std::copy(bytes.begin(), bytes.end(), to.begin()));
-  _has_header = true;
   return engine::ok();
 }
 
@@ -73,7 +72,7 @@ engine::result<part_in_sealing> part_sealer::begin(std::uint32_t chunk, std::uin
     return std::move(segments.error());
   }
   return part_in_sealing(std::move(key), nonce, std::move(*for_backup),
-                         part_place{_backup, chunk, part, offset, false}, std::move(*segments));
+                         part_place{_backup, chunk, part, offset}, std::move(*segments));
 }
 
 std::pair<std::uint64_t, std::size_t> part_in_opening::range_of(std::uint64_t index) const {

@@ -28,6 +28,8 @@ namespace bts3::age {
 // One part that is being sealed. Moved, never copied; for one thread at a time.
 class part_in_sealing {
  public:
+  // Header and payload nonce into the part's beginning. At any time, once: that is asserted.
+  [[nodiscard]] engine::result<void> write_header(std::span<std::byte, part_segments_at> to);
   // The next segment: the first `plain` bytes of `room` where they lie, the tag behind them. All
   // but the part's last have segment_plain_bytes, and the last is not empty unless it is the only
   // one.
@@ -35,14 +37,18 @@ class part_in_sealing {
                                           bool last_of_part) {
     return _segments.seal(room, plain, last_of_part);
   }
-  // Header and payload nonce into the part's beginning, at any time. Whether the part is the
-  // stream's last is known, for some, only at its end: the header may be written as one of a part
-  // that is not, be hashed with what follows, and be written once more, with the same key and for
-  // the same segments. One of the two leaves the slot.
-  [[nodiscard]] engine::result<void> write_header(std::span<std::byte, part_segments_at> to,
-                                                  bool last_of_stream);
-  // Whether the last segment is sealed and a header written.
-  [[nodiscard]] bool done() const { return _segments.done() && _has_header; }
+  // The same as its bytes come.
+  [[nodiscard]] engine::result<void> begin_segment(bool last_of_part) {
+    return _segments.begin(last_of_part);
+  }
+  [[nodiscard]] engine::result<void> update(std::span<std::byte> text) {
+    return _segments.update(text);
+  }
+  [[nodiscard]] engine::result<void> end_segment(std::span<std::byte, tag_bytes> tag) {
+    return _segments.end(tag);
+  }
+  // Whether the last segment is sealed and the header written.
+  [[nodiscard]] bool done() const { return _segments.done() && _key.empty(); }
 
  private:
   friend class part_sealer;
@@ -54,12 +60,11 @@ class part_in_sealing {
         _place(place),
         _segments(std::move(segments)) {}
 
-  file_key _key;
+  file_key _key;  // empty once the header is written
   payload_nonce _nonce;
   stanza _for_backup;
   part_place _place;
   stream_sealer _segments;
-  bool _has_header = false;
 };
 
 // Seals parts of one backup with the public half of its key. Any thread may begin parts, if

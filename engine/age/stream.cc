@@ -46,13 +46,35 @@ engine::result<stream_sealer> stream_sealer::make(const file_key& key, const pay
 }
 
 engine::result<void> stream_sealer::seal(std::span<std::byte> room, std::size_t plain, bool last) {
-  BTS3_ASSERT(!_done);
-  BTS3_ASSERT(plain <= segment_plain_bytes && plain + tag_bytes <= room.size());
-  BTS3_ASSERT(last ? plain > 0 || _next == 0 : plain == segment_plain_bytes);
+  BTS3_ASSERT(plain + tag_bytes <= room.size());
+  auto sealed = begin(last);
+  if (sealed) {
+    sealed = update(room.first(plain));
+  }
+  return sealed ? end(room.subspan(plain).first<tag_bytes>()) : sealed;
+}
+
+engine::result<void> stream_sealer::begin(bool last) {
+  BTS3_ASSERT(!_open && !_last);
   const aead_nonce with = nonce_of(_next, last);
   ++_next;  // before it is used, so that a failure does not use it again
-  _done = last;
-  return _cipher.seal(with, room.first(plain), room.subspan(plain).first<tag_bytes>());
+  _open = true;
+  _last = last;
+  _filled = 0;
+  return _cipher.begin_seal(with);
+}
+
+engine::result<void> stream_sealer::update(std::span<std::byte> text) {
+  BTS3_ASSERT(_open && text.size() <= segment_plain_bytes - _filled);
+  _filled += text.size();
+  return _cipher.update_seal(text);
+}
+
+engine::result<void> stream_sealer::end(std::span<std::byte, tag_bytes> tag) {
+  BTS3_ASSERT(_open);
+  BTS3_ASSERT(_last ? _filled > 0 || _next == 1 : _filled == segment_plain_bytes);
+  _open = false;
+  return _cipher.end_seal(tag);
 }
 
 engine::result<stream_opener> stream_opener::make(const file_key& key, const payload_nonce& nonce) {

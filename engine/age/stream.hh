@@ -78,14 +78,22 @@ class stream_sealer {
   // behind them. All but the last have segment_plain_bytes; the last is not empty unless it is the
   // first. After the last there is none: all of that is asserted.
   [[nodiscard]] engine::result<void> seal(std::span<std::byte> room, std::size_t plain, bool last);
-  [[nodiscard]] bool done() const { return _done; }
+  // The same as its bytes come, in any pieces of memory: the nonce says from the first one on
+  // whether the segment is the last.
+  [[nodiscard]] engine::result<void> begin(bool last);
+  [[nodiscard]] engine::result<void> update(std::span<std::byte> text);
+  [[nodiscard]] engine::result<void> end(std::span<std::byte, tag_bytes> tag);
+  // The last one is sealed.
+  [[nodiscard]] bool done() const { return _last && !_open; }
 
  private:
   explicit stream_sealer(aead cipher) : _cipher(std::move(cipher)) {}
 
   aead _cipher;
   std::uint64_t _next = 0;
-  bool _done = false;
+  std::size_t _filled = 0;  // of the segment that is open
+  bool _open = false;
+  bool _last = false;  // no other may begin
 };
 
 // Opens segments of one file, in any order; which is the last one follows from the file's length.

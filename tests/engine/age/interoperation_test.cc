@@ -104,7 +104,7 @@ bytes one_part(const part_sealer& with, const bytes& plain) {
     std::copy_n(plain.begin() + static_cast<std::ptrdiff_t>(from), here, room.begin());
     require(part.seal(room, here, index + 1 == segments));
   }
-  require(part.write_header(std::span(slot).first<part_segments_at>(), true));
+  require(part.write_header(std::span(slot).first<part_segments_at>()));
   return slot;
 }
 

@@ -141,13 +141,13 @@ BOOST_AUTO_TEST_CASE(the_key_of_a_part_is_gone_when_it_is_sealed) {
     BOOST_TEST(file_key_of(seed).has_copies(1));
     BOOST_TEST(key_of(seed + 200).has_copies(0));  // the ephemeral one
     require(part.seal(std::span(slot).subspan(part_segments_at), 1000, true));
-    require(part.write_header(std::span(slot).first<part_segments_at>(), false));
-    BOOST_TEST(file_key_of(seed).has_copies(1));
+    require(part.write_header(std::span(slot).first<part_segments_at>()));
+    BOOST_TEST(file_key_of(seed).has_copies(0));
   }
   BOOST_TEST(file_key_of(seed).has_copies(0));
   const part_opener opener(value_of(x25519_identity::parse(of_backup.text().view())));
   auto opening = value_of(opener.begin(std::span(slot).first<part_segments_at>(), slot.size(),
-                                       part_place{id, 1, 1, 0, false}));
+                                       part_place{id, 1, 1, 0}));
   BOOST_TEST(file_key_of(seed).has_copies(0));
   BOOST_TEST(opening.open(std::span(slot).subspan(part_segments_at), 0).has_value());
 }

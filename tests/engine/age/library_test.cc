@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_sealed_opened_or_signed_without_the_library) {
   BOOST_TEST(fault_in(stream_opener::make(key, {})) == fault::library);
   BOOST_TEST(fault_in(make_backup_keys(to, seeded(3))) == fault::library);
   BOOST_TEST(fault_in(sealer.begin(1, 2, 5)) == fault::library);
-  BOOST_TEST(fault_in(part.write_header(std::span(slot).first<part_segments_at>(), true)) ==
+  BOOST_TEST(fault_in(part.write_header(std::span(slot).first<part_segments_at>())) ==
              fault::library);
   BOOST_TEST(fault_in(plain_fingerprint::fresh(seeded(8))) == fault::library);
   BOOST_TEST(fault_in(its.fingerprint()) == fault::library);

@@ -113,7 +113,7 @@ BOOST_AUTO_TEST_CASE(headers) {
   file_key key;
   require(fill_random(seeded(2), key.writable()));
   const stanza wrapped = value_of(by.recipient().wrap(key, seeded(3)));
-  const stanza ours = part_stanza({value_of(backup_id::make(seeded(4))), 1, 2, 3, true});
+  const stanza ours = part_stanza({value_of(backup_id::make(seeded(4))), 1, 2, 3});
   stanza grease;
   grease.arguments = {"grease", "!"};
   grease.body = random_bytes(100, 1);

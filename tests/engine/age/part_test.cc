@@ -59,7 +59,7 @@ bytes seal_part(const part_sealer& with, const part_place& place, const bytes& p
     require(part.seal(room, here, index + 1 == segments));
   }
   BOOST_TEST(!part.done());
-  require(part.write_header(std::span(slot).first<part_segments_at>(), place.last));
+  require(part.write_header(std::span(slot).first<part_segments_at>()));
   BOOST_TEST(part.done());
   return slot;
 }
@@ -90,7 +90,7 @@ struct scene {
   part_sealer sealer = backup.sealer(seeded(3));
   part_opener opener{
       value_of(open_backup_keys(backup.keys_object, std::span(&of_user, 1), backup.id))};
-  part_place place{backup.id, 2, 17, 123'456'789'012, false};
+  part_place place{backup.id, 2, 17, 123'456'789'012};
   bytes plain = random_bytes(*part_plain_bytes(part_bytes), 4);
   bytes part = seal_part(sealer, place, plain);
 };
@@ -103,9 +103,9 @@ BOOST_AUTO_TEST_CASE(headers_have_512_bytes_whatever_they_say) {
   const scene here;
   constexpr auto most_small = std::numeric_limits<std::uint32_t>::max();
   constexpr auto most = std::numeric_limits<std::uint64_t>::max();
-  for (const part_place& place : {part_place{here.backup.id, 0, 0, 0, false},
-                                  part_place{here.backup.id, most_small, most_small, most, true},
-                                  part_place{here.backup.id, 1, 10000, 1U << 30U, true}}) {
+  for (const part_place& place : {part_place{here.backup.id, 0, 0, 0},
+                                  part_place{here.backup.id, most_small, most_small, most},
+                                  part_place{here.backup.id, 1, 10000, 1U << 30U}}) {
     const bytes part = seal_part(here.sealer, place, of_text("x"));
     const header read = value_of(read_header(part));
     BOOST_TEST(read.bytes == part_header_bytes);
@@ -124,34 +124,8 @@ BOOST_AUTO_TEST_CASE(a_part_comes_back_and_is_an_age_file_of_its_own) {
   const auto whole = value_of(open_file(here.part, std::span(&by, 1)));
   BOOST_TEST((whole.view() == text_of(here.plain)));
   // Of nothing there is a part, too.
-  const part_place end{here.backup.id, 3, 1, 5, true};
+  const part_place end{here.backup.id, 3, 1, 5};
   BOOST_TEST(value_of(open_part(here.opener, seal_part(here.sealer, end, {}), end)).empty());
-}
-
-// The end of a stream may be seen when the part before it is full already.
-BOOST_AUTO_TEST_CASE(a_header_can_be_written_again_when_the_part_turns_out_to_be_the_last) {
-  const scene here;
-  auto part = value_of(here.sealer.begin(1, 1, 0));
-  bytes slot(part_sealed_bytes(3));
-  const auto beginning = std::span(slot).first<part_segments_at>();
-  require(part.write_header(beginning, false));
-  BOOST_TEST(!part.done());
-  const bytes first(beginning.begin(), beginning.end());
-  const bytes text = of_text("abc");
-  std::copy(text.begin(), text.end(), slot.begin() + part_segments_at);
-  require(part.seal(std::span(slot).subspan(part_segments_at), 3, true));
-  BOOST_TEST(part.done());
-  const part_place more{here.backup.id, 1, 1, 0, false};
-  BOOST_TEST((value_of(open_part(here.opener, slot, more)) == text));
-  require(part.write_header(beginning, true));
-  part_place last = more;
-  last.last = true;
-  BOOST_TEST((value_of(open_part(here.opener, slot, last)) == text));
-  BOOST_TEST(fault_in(open_part(here.opener, slot, more)) == fault::place);
-  // All but our stanza and the MAC is the same, the payload's nonce included.
-  BOOST_TEST(text_of(std::span(slot).first(120)) == text_of(std::span(first).first(120)));
-  BOOST_TEST(text_of(std::span(slot).subspan(part_header_bytes, 16)) ==
-             text_of(std::span(first).subspan(part_header_bytes)));
 }
 
 BOOST_AUTO_TEST_CASE(no_two_parts_share_sixteen_bytes_of_cipher_text) {
@@ -184,20 +158,13 @@ BOOST_AUTO_TEST_CASE(each_thing_that_is_not_as_expected_is_named) {
   other_part.part = 18;
   part_place other_offset = here.place;
   other_offset.offset -= 1;
-  part_place other_end = here.place;
-  other_end.last = true;
   for (const row& one : {row{other_backup, "backup"}, row{other_chunk, "chunk"},
                          row{other_part, "part 17 of its chunk"},
-                         row{other_offset, "byte 123456789012 of the stream"},
-                         row{other_end, "the end is missing"}}) {
+                         row{other_offset, "byte 123456789012 of the stream"}}) {
     const auto refused = open_part(here.opener, here.part, one.expected);
     BOOST_TEST(fault_in(refused) == fault::place);
     BOOST_TEST(refused.error().message.find(one.word) != std::string::npos, refused.error().text());
   }
-  part_place end = here.place;
-  end.last = true;
-  const auto too_soon = open_part(here.opener, seal_part(here.sealer, end, here.plain), here.place);
-  BOOST_TEST(too_soon.error().message.find("more were expected") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(a_foreign_part_is_refused_although_it_says_the_right_place) {
@@ -256,9 +223,9 @@ BOOST_AUTO_TEST_CASE(segments_of_another_part_are_refused_under_its_header) {
 }
 
 BOOST_AUTO_TEST_CASE(stanzas_of_another_form_are_refused) {
-  const stanza right = part_stanza({id_of(5), 1, 2, 3, true});
+  const stanza right = part_stanza({id_of(5), 1, 2, 3});
   const part_place read = value_of(read_part_stanza(right));
-  BOOST_TEST((read == part_place{id_of(5), 1, 2, 3, true}));
+  BOOST_TEST((read == part_place{id_of(5), 1, 2, 3}));
   BOOST_TEST(right.text().size() == 344U);
   const auto is_refused = [](const stanza& one) {
     return fault_in(read_part_stanza(one)) == fault::header;
@@ -373,7 +340,7 @@ BOOST_AUTO_TEST_CASE(age_files_that_are_no_parts_are_refused) {
   const part_opener opener(value_of(x25519_identity::parse(of_backup.text().view())));
   const auto refused = [&](const bytes& file) {
     const auto place = opener.read_place(file);
-    const auto begun = opener.begin(file, file.size(), part_place{id, 1, 1, 0, false});
+    const auto begun = opener.begin(file, file.size(), part_place{id, 1, 1, 0});
     return fault_in(place) == fault::header && fault_in(begun) == fault::header;
   };
   const std::array to{of_backup.recipient()};
@@ -383,10 +350,9 @@ BOOST_AUTO_TEST_CASE(age_files_that_are_no_parts_are_refused) {
   require(fill_random(seeded(44), key.writable()));
   stanza more;
   more.arguments = {"more"};
-  const std::string longer =
-      value_of(write_header({value_of(of_backup.recipient().wrap(key, seeded(45))),
-                             part_stanza({id, 1, 1, 0, false}), more},
-                            key));
+  const std::string longer = value_of(write_header(
+      {value_of(of_backup.recipient().wrap(key, seeded(45))), part_stanza({id, 1, 1, 0}), more},
+      key));
   BOOST_TEST(refused(of_text(longer + std::string(32, 'x'))));
 }
 
