@@ -46,7 +46,7 @@ trap 'rm -rf "$work"' EXIT
 
 skipped=""
 for one in "${suites[@]}"; do
-  suite=${one#*/}
+  suite=${one##*/}
   binary=build/coverage/tests/${one%/*}/${suite}_tests
   # %p: a child of a test writes a profile of its own.
   if ! LLVM_PROFILE_FILE="$work/$suite-%p.profraw" "$binary" --color_output=no >"$work/$suite.log" 2>&1; then
