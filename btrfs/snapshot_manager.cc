@@ -276,11 +276,9 @@ result<void> snapshot_manager::check(const std::string& source) const {
     return std::move(here.error());
   }
   if (*here != *there) {
-    error failure;
-    failure.why = engine::reason::configuration;
-    failure.message = "snapshots.base_dir = " + _base + " is on another filesystem than " + source;
-    failure.remedy = "a snapshot cannot cross filesystems: name a directory on the same one";
-    return failure;
+    return engine::configuration_error(
+        "snapshots.base_dir = " + _base + " is on another filesystem than " + source,
+        "a snapshot cannot cross filesystems: name a directory on the same one");
   }
   return engine::ok();
 }

@@ -31,11 +31,7 @@ using engine::system_error;
 using engine::unique_fd;
 
 error not_usable(const std::string& message, std::string remedy) {
-  error failure;
-  failure.why = engine::reason::configuration;
-  failure.message = message;
-  failure.remedy = std::move(remedy);
-  return failure;
+  return engine::configuration_error(message, std::move(remedy));
 }
 
 result<void> check_on_btrfs(int directory, const std::string& shown) {

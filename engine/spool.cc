@@ -45,7 +45,7 @@ bool no_space(const error& failure) {
          (failure.status == ENOSPC || failure.status == EDQUOT || failure.status == EFBIG);
 }
 
-error configuration_error(error failure) {
+error of_configuration(error failure) {
   failure.what_now = disposition::fail;
   failure.why = reason::configuration;
   return failure;
@@ -59,7 +59,7 @@ struct directory_closer {
 result<void> remove_leftovers(const std::string& directory, log_sink& log) {
   const std::unique_ptr<DIR, directory_closer> listing(::opendir(directory.c_str()));
   if (!listing) {
-    return configuration_error(system_error(errno, directory, directory_remedy));
+    return of_configuration(system_error(errno, directory, directory_remedy));
   }
   while (const dirent* entry = ::readdir(listing.get())) {
     const std::string name = entry->d_name;
@@ -155,7 +155,7 @@ result<void> spool::open() {
   if (!directory) {
     error failure = std::move(directory.error());
     failure.remedy = directory_remedy;
-    return configuration_error(std::move(failure)).within("the spool's directory");
+    return of_configuration(std::move(failure)).within("the spool's directory");
   }
   auto removed = remove_leftovers(_options.directory, _log);
   if (!removed) {
@@ -171,12 +171,10 @@ result<void> spool::open() {
   }
   const std::uint64_t regions = std::min(_options.budget_bytes / region_bytes(), regions_max);
   if (regions == 0) {
-    error failure;
-    failure.why = reason::configuration;
-    failure.message = "global.spool_size_bytes (" + std::to_string(_options.budget_bytes) +
-                      ") is smaller than one part (" + std::to_string(region_bytes()) + " bytes)";
-    failure.remedy = "raise it, lower s3.part_size_bytes, or set s3.spool_enabled = false";
-    return failure;
+    return configuration_error(
+        "global.spool_size_bytes (" + std::to_string(_options.budget_bytes) +
+            ") is smaller than one part (" + std::to_string(region_bytes()) + " bytes)",
+        "raise it, lower s3.part_size_bytes, or set s3.spool_enabled = false");
   }
   auto room = check_free_space();
   if (!room) {
@@ -206,7 +204,7 @@ result<void> spool::open_file() {
         system_error(refused, "making a spool file in " + _options.directory,
                      refused == ENOSPC || refused == EDQUOT ? space_remedy : directory_remedy);
     return refused == EACCES || refused == EPERM || refused == EROFS
-               ? configuration_error(std::move(failure))
+               ? of_configuration(std::move(failure))
                : failure;
   }
   // Btrfs: write in place, without checksums. Copy-on-write would outgrow the preallocated space,

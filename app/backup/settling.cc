@@ -19,7 +19,6 @@ namespace bts3::app {
 namespace {
 
 using engine::disposition;
-using engine::error;
 using engine::log_level;
 using engine::reason;
 using engine::result;
@@ -46,11 +45,9 @@ task<result<bool>> settling::of_subvolume(const subvolume_view& view) {
     const std::string path = journal_path(_with.settings.state_path, view.which.name, local);
     if (owner_of_journal(_with.settings.state_path, path, {view.which.name}) ==
         journal_owner::another_state_file) {
-      error failure;
-      failure.why = reason::configuration;
-      failure.message = "journal " + path + " is of another configuration's backup";
-      failure.remedy = "name a file in a directory of its own in global.state_path";
-      co_return failure;
+      co_return engine::configuration_error(
+          "journal " + path + " is of another configuration's backup",
+          "name a file in a directory of its own in global.state_path");
     }
     auto loading = load(path);
     auto record = co_await std::move(loading);

@@ -11,7 +11,6 @@ namespace bts3::app {
 
 namespace {
 
-using engine::error;
 using engine::result;
 using planner::timestamp;
 
@@ -154,13 +153,10 @@ result<timestamp> parse_point_in_time(std::string_view text) {
   if (const auto local = parse_local(text)) {
     return *local;
   }
-  error failure;
-  failure.why = engine::reason::configuration;
-  failure.message = "--at \"" + std::string(text) + "\" is no point in time";
-  failure.remedy =
+  return engine::configuration_error(
+      "--at \"" + std::string(text) + "\" is no point in time",
       "write 2026-01-02T03:04:05Z, 20260102T030405Z, \"2026-01-02 03:04+01\" as list prints "
-      "it, without the zone in local time, or a day, 2026-01-02";
-  return failure;
+      "it, without the zone in local time, or a day, 2026-01-02");
 }
 
 }  // namespace bts3::app

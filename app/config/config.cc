@@ -82,12 +82,10 @@ result<config> parse_config(std::string_view text, const std::string& name,
     const toml::table document = toml::parse(text);
     return config_reader(environment, name).read(document);
   } catch (const toml::parse_error& problem) {
-    error failure;
-    failure.why = engine::reason::configuration;
-    failure.message = name + ", line " + std::to_string(problem.source().begin.line) + ": " +
-                      std::string(problem.description());
-    failure.remedy = std::string("the file must be TOML; ") + example;
-    return failure;
+    return engine::configuration_error(name + ", line " +
+                                           std::to_string(problem.source().begin.line) + ": " +
+                                           std::string(problem.description()),
+                                       std::string("the file must be TOML; ") + example);
   }
 }
 

@@ -7,8 +7,6 @@
 
 namespace bts3::app {
 
-using engine::error;
-using engine::reason;
 using engine::result;
 
 result<std::vector<subvolume_config>> select_subvolumes(const config& settings,
@@ -27,11 +25,8 @@ result<std::vector<subvolume_config>> select_subvolumes(const config& settings,
   for (const std::string& name : names) {
     if (std::none_of(chosen.begin(), chosen.end(),
                      [&](const subvolume_config& one) { return one.name == name; })) {
-      error failure;
-      failure.why = reason::configuration;
-      failure.message = "--subvolume " + name + " is not in the configuration";
-      failure.remedy = "it has: " + known;
-      return failure;
+      return engine::configuration_error("--subvolume " + name + " is not in the configuration",
+                                         "it has: " + known);
     }
   }
   return chosen;

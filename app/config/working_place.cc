@@ -17,11 +17,7 @@ using engine::error;
 using engine::result;
 
 error usage(std::string message, std::string remedy) {
-  error failure;
-  failure.why = engine::reason::configuration;
-  failure.message = std::move(message);
-  failure.remedy = std::move(remedy);
-  return failure;
+  return engine::configuration_error(std::move(message), std::move(remedy));
 }
 
 }  // namespace

@@ -132,11 +132,9 @@ class price_reader {
     if (_problems.empty()) {
       return made;
     }
-    error failure;
-    failure.why = engine::reason::configuration;
-    failure.message = _file + ": " + _problems;
-    failure.remedy = "see \"What it costs\" in README.md for the form of a price table";
-    return failure;
+    return engine::configuration_error(
+        _file + ": " + _problems,
+        "see \"What it costs\" in README.md for the form of a price table");
   }
 
  private:

@@ -51,15 +51,12 @@ result<std::size_t> chain_receiver::parts_in_flight(std::uint64_t slot_bytes) co
   if (parts > 0) {
     return parts;
   }
-  error failure;
-  failure.why = reason::configuration;
-  failure.message =
+  return engine::configuration_error(
       "global.memory_limit_bytes = " + std::to_string(_with.settings.memory_limit_bytes) +
-      " is too small for this backup: its parts have " + format_bytes(slot_bytes) +
-      ", and two of them with " + format_bytes(other_memory_bytes) + " for the rest make " +
-      format_bytes(config::memory_for(1, slot_bytes));
-  failure.remedy = "raise it, or set it to 0";
-  return failure;
+          " is too small for this backup: its parts have " + format_bytes(slot_bytes) +
+          ", and two of them with " + format_bytes(other_memory_bytes) + " for the rest make " +
+          format_bytes(config::memory_for(1, slot_bytes)),
+      "raise it, or set it to 0");
 }
 
 task<result<void>> chain_receiver::receive(restore_plan& plan, btrfs::receive_workspace& workspace,

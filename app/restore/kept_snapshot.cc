@@ -13,9 +13,7 @@
 
 namespace bts3::app {
 
-using engine::error;
 using engine::log_level;
-using engine::reason;
 using engine::result;
 using engine::task;
 
@@ -26,12 +24,10 @@ result<void> kept_snapshot::check_place(const services& with, const btrfs::targe
   auto kept = btrfs::filesystem_id(with.settings.base_dir);
   auto restored = btrfs::filesystem_id(target.above);
   if (!kept || !restored || *kept != *restored) {
-    error failure;
-    failure.why = reason::configuration;
-    failure.message = "--keep-received: snapshots.base_dir = " + with.settings.base_dir +
-                      " is not on the target's filesystem";
-    failure.remedy = "create it there, or restore without --keep-received";
-    return failure;
+    return engine::configuration_error(
+        "--keep-received: snapshots.base_dir = " + with.settings.base_dir +
+            " is not on the target's filesystem",
+        "create it there, or restore without --keep-received");
   }
   return btrfs::check_mounted_writable(
       with.settings.base_dir, "--keep-received: snapshots.base_dir = " + with.settings.base_dir);
@@ -62,11 +58,9 @@ result<bool> kept_snapshot::is_there(const std::optional<btrfs::uuid>& received)
     }
     why = finding.sentence;
   }
-  error failure;
-  failure.why = reason::configuration;
-  failure.message = "--keep-received: " + path + " exists already and is not this backup's: " + why;
-  failure.remedy = "move it away, or restore without --keep-received";
-  return failure;
+  return engine::configuration_error(
+      "--keep-received: " + path + " exists already and is not this backup's: " + why,
+      "move it away, or restore without --keep-received");
 }
 
 // What the copy is now goes beside the state: the next backup, whose parent it is, sees by that

@@ -17,14 +17,6 @@ namespace {
 using engine::error;
 using engine::result;
 
-error refused(std::string message, std::string remedy) {
-  error failure;
-  failure.why = engine::reason::configuration;
-  failure.message = std::move(message);
-  failure.remedy = std::move(remedy);
-  return failure;
-}
-
 // A basic string of TOML ("String", TOML v1.0.0).
 std::string quoted(std::string_view text) {
   std::string out = "\"";
@@ -88,8 +80,9 @@ std::optional<error> own_problem(const init_answers& answers) {
   }
   for (const auto& [key, text] : texts) {
     if (!engine::is_utf8(text)) {
-      return refused(std::string(key) + ": \"" + text + "\" is no UTF-8, which the file has to be",
-                     "give it another name, or mount it at another place");
+      return engine::configuration_error(
+          std::string(key) + ": \"" + text + "\" is no UTF-8, which the file has to be",
+          "give it another name, or mount it at another place");
     }
   }
   for (std::size_t i = 0; i < answers.subvolumes.size(); ++i) {
@@ -99,10 +92,12 @@ std::optional<error> own_problem(const init_answers& answers) {
         [&](const subvolume_config& before) { return before.name == one.name; });
     if (other - answers.subvolumes.begin() < static_cast<std::ptrdiff_t>(i)) {
       return other->path == one.path
-                 ? refused("subvolumes.paths: " + one.path + " is named twice", "name it once")
-                 : refused("subvolumes.paths: " + other->path + " and " + one.path +
-                               " are both called \"" + one.name + "\"",
-                           "give one another name: NAME=" + one.path);
+                 ? engine::configuration_error("subvolumes.paths: " + one.path + " is named twice",
+                                               "name it once")
+                 : engine::configuration_error("subvolumes.paths: " + other->path + " and " +
+                                                   one.path + " are both called \"" + one.name +
+                                                   "\"",
+                                               "give one another name: NAME=" + one.path);
     }
   }
   if (!answers.endpoint_url.empty()) {
@@ -163,13 +158,15 @@ result<subvolume_config> parse_subvolume(std::string_view answer, std::string_vi
     one.path.pop_back();
   }
   if (!one.path.starts_with('/')) {
-    return refused("\"" + one.path + "\" is no absolute path",
-                   "write /srv/data, or NAME=/srv/data for another name than the path's last part");
+    return engine::configuration_error(
+        "\"" + one.path + "\" is no absolute path",
+        "write /srv/data, or NAME=/srv/data for another name than the path's last part");
   }
   one.name = named ? std::string(answer.substr(0, sign)) : default_name(one.path);
   if (!is_subvolume_name(one.name)) {
-    return refused("\"" + one.name + "\" cannot be the name of a subvolume here",
-                   "write NAME=" + one.path + " with another name, without slashes");
+    return engine::configuration_error(
+        "\"" + one.name + "\" cannot be the name of a subvolume here",
+        "write NAME=" + one.path + " with another name, without slashes");
   }
   return one;
 }
@@ -195,8 +192,9 @@ result<config> configured(const init_answers& answers, const environment_lookup&
                                  return one.name == other.name && one.path == other.path;
                                });
   if (!same) {
-    return refused("an answer would not be read as it was given",
-                   "write paths out, without \"~\" and without slashes at their end");
+    return engine::configuration_error(
+        "an answer would not be read as it was given",
+        "write paths out, without \"~\" and without slashes at their end");
   }
   return read;
 }

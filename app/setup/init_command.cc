@@ -335,7 +335,8 @@ task<result<void>> init_run::ask_keys() {
       _store.sign_by({checked->access_key_id, std::move(checked->secret_access_key)});
       co_return result<void>();
     }
-    tell(checked ? refused("both are needed", "the store's console shows them, or makes new ones")
+    tell(checked ? engine::configuration_error("both are needed",
+                                               "the store's console shows them, or makes new ones")
                  : checked.error());
   }
 }
@@ -417,11 +418,11 @@ task<result<void>> init_run::settle_credentials_file() {
       found.session_token.empty() && !found.expiration && !found.access_key_id.empty();
   const bool of_units = found.source.find(s3::unit_credentials_file) != std::string::npos;
   if (_command.write_credentials && (there || !lasting)) {
-    co_return refused(there
-                          ? std::string(s3::unit_credentials_file) + " exists already"
-                          : "the keys that were found are temporary ones, which a file cannot keep",
-                      there ? "remove it first, or leave --write-credentials out"
-                            : "leave --write-credentials out; docs/security.md has other ways");
+    co_return engine::configuration_error(
+        there ? std::string(s3::unit_credentials_file) + " exists already"
+              : "the keys that were found are temporary ones, which a file cannot keep",
+        there ? "remove it first, or leave --write-credentials out"
+              : "leave --write-credentials out; docs/security.md has other ways");
   }
   bool wanted = _command.write_credentials;
   if (_asks && !wanted && !there && lasting && !of_units && ::geteuid() == 0) {
@@ -475,9 +476,10 @@ result<void> init_run::failures_of_options() const {
   for (const std::string& problem : _problems) {
     text += (text.empty() ? "" : " | ") + in_options(problem);
   }
-  return refused(std::move(text), _missing.empty() ? ""
-                                                   : "give them as options, or run it at a "
-                                                     "terminal without --yes, where it asks");
+  return engine::configuration_error(std::move(text),
+                                     _missing.empty() ? ""
+                                                      : "give them as options, or run it at a "
+                                                        "terminal without --yes, where it asks");
 }
 
 task<result<void>> init_run::settle_class_and_days() {

@@ -53,22 +53,23 @@ result<written_file> write_file(const std::string& path, std::string_view text, 
 result<bool> check_output(const std::string& path, bool force) {
   bool over_example = false;
   if (!path.starts_with('/')) {
-    return refused("--output " + path + " cannot be made absolute",
-                   "name it with all its "
-                   "directories");
+    return engine::configuration_error("--output " + path + " cannot be made absolute",
+                                       "name it with all its "
+                                       "directories");
   }
   std::error_code code;
   const std::filesystem::path file = path;
   const auto status = std::filesystem::symlink_status(file, code);
   if (std::filesystem::is_directory(status)) {
-    return refused(path + " is a directory", "name a file with --output");
+    return engine::configuration_error(path + " is a directory", "name a file with --output");
   }
   if (std::filesystem::exists(status) && !force) {
     const auto there = read_whole(path);
     const auto example = read_whole(packaged_example);
     over_example = there && *there && example && *example && **there == **example;
     if (!over_example) {
-      return refused(path + " exists already", "--force replaces it, --output names another");
+      return engine::configuration_error(path + " exists already",
+                                         "--force replaces it, --output names another");
     }
   }
   // The last directory is made.
@@ -77,8 +78,8 @@ result<bool> check_output(const std::string& path, bool force) {
     parent = parent.parent_path();
   }
   if (!std::filesystem::is_directory(parent, code)) {
-    return refused("the directory of " + path + " does not exist",
-                   "make it, or name a file with --output");
+    return engine::configuration_error("the directory of " + path + " does not exist",
+                                       "make it, or name a file with --output");
   }
   if (::access(parent.c_str(), W_OK) != 0) {
     error failure = engine::system_error(errno, "writing to " + parent.string());

@@ -8,17 +8,7 @@
 
 namespace bts3::app {
 
-using engine::error;
-using engine::reason;
 using engine::result;
-
-error refused(std::string message, std::string remedy) {
-  error failure;
-  failure.why = reason::configuration;
-  failure.message = std::move(message);
-  failure.remedy = std::move(remedy);
-  return failure;
-}
 
 result<void> init_taker::add_subvolume(const std::string& answer) {
   auto one = parse_subvolume(answer, _environment("HOME").value_or(""));
@@ -33,9 +23,9 @@ result<void> init_taker::add_subvolume(const std::string& answer) {
     const auto here = btrfs::filesystem_id(one->path);
     const auto others = btrfs::filesystem_id(first);
     if (here && others && *here != *others) {
-      return refused(one->path + " is on another filesystem than " + first +
-                         ", and snapshots.base_dir can be on one alone",
-                     "write a second configuration for it, with --output");
+      return engine::configuration_error(one->path + " is on another filesystem than " + first +
+                                             ", and snapshots.base_dir can be on one alone",
+                                         "write a second configuration for it, with --output");
     }
   }
   _answers.subvolumes.push_back(std::move(*one));
@@ -49,7 +39,7 @@ result<void> init_taker::add_subvolume(const std::string& answer) {
 // "1 3", or one path, which may have blanks.
 result<void> init_taker::take_offers(const std::string& answer) {
   if (answer.empty()) {
-    return refused("at least one subvolume is needed", "name its path");
+    return engine::configuration_error("at least one subvolume is needed", "name its path");
   }
   if (answer.find_first_not_of("0123456789, ") != std::string::npos) {
     return add_subvolume(answer);
@@ -61,7 +51,7 @@ result<void> init_taker::take_offers(const std::string& answer) {
     const auto parsed = std::from_chars(answer.data() + at, answer.data() + end, number);
     auto added = parsed.ec == std::errc() && number >= 1 && number <= _offers.size()
                      ? add_subvolume(_offers[number - 1].path)
-                     : result<void>(refused(
+                     : result<void>(engine::configuration_error(
                            "there is no subvolume " + answer.substr(at, end - at) + " in the list",
                            "give numbers of it, or one path"));
     if (!added) {
@@ -91,7 +81,8 @@ result<void> init_taker::take_snapshots(const std::string& answer) {
     path.pop_back();
   }
   if (!path.starts_with('/')) {
-    return refused("\"" + path + "\" is no absolute path", "write one like /srv/snapshots");
+    return engine::configuration_error("\"" + path + "\" is no absolute path",
+                                       "write one like /srv/snapshots");
   }
   for (const subvolume_config& one : _answers.subvolumes) {
     if (auto usable = btrfs::snapshot_manager(path).check(one.path); !usable) {
@@ -108,14 +99,15 @@ result<void> init_taker::take_endpoint(const std::string& answer) {
 
 result<void> init_taker::take_region(const std::string& answer) {
   if (answer.empty()) {
-    return refused("s3.region is needed", "name the region of the bucket, like eu-central-1");
+    return engine::configuration_error("s3.region is needed",
+                                       "name the region of the bucket, like eu-central-1");
   }
   return take_text(&init_answers::region, answer);
 }
 
 result<void> init_taker::take_bucket(const std::string& answer) {
   if (answer.empty()) {
-    return refused("s3.bucket is needed", "name a bucket that exists");
+    return engine::configuration_error("s3.bucket is needed", "name a bucket that exists");
   }
   return take_text(&init_answers::bucket, answer);
 }
@@ -133,7 +125,8 @@ result<void> init_taker::take_days(std::int64_t init_answers::* member, const st
   std::int64_t days = 0;
   const auto parsed = std::from_chars(answer.data(), answer.data() + answer.size(), days);
   if (parsed.ec != std::errc() || parsed.ptr != answer.data() + answer.size()) {
-    return refused("\"" + answer + "\" is no number of days", "write one like 7");
+    return engine::configuration_error("\"" + answer + "\" is no number of days",
+                                       "write one like 7");
   }
   const std::int64_t before = std::exchange(_answers.*member, days);
   auto checked = check_answers(_answers, _environment);

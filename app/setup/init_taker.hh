@@ -45,7 +45,4 @@ class init_taker {
   std::vector<offer> _offers;
 };
 
-// An answer that cannot stand.
-[[nodiscard]] engine::error refused(std::string message, std::string remedy);
-
 }  // namespace bts3::app

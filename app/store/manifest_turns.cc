@@ -51,11 +51,8 @@ std::string manifest_too_large(std::uint64_t bytes, manifest_bound bound) {
 
 engine::error manifest_too_large(const std::string& key, std::uint64_t bytes,
                                  manifest_bound bound) {
-  engine::error failure;
-  failure.why = engine::reason::configuration;
-  failure.message = "manifest " + key + ": " + why_too_large(bytes, bound);
-  failure.remedy = remedy_of_size(bytes);
-  return failure;
+  return engine::configuration_error("manifest " + key + ": " + why_too_large(bytes, bound),
+                                     remedy_of_size(bytes));
 }
 
 }  // namespace bts3::app

@@ -111,12 +111,10 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
       read_chain(store, std::move(places), manifest_bound::of_host(with.settings), with.stop);
   auto chain = co_await std::move(chaining);
   if (chain && chain->back().value.subvolume != wanted.subvolume) {
-    error failure;
-    failure.why = reason::configuration;
-    failure.message = "manifest " + chain->back().key + " is of subvolume \"" +
-                      chain->back().value.subvolume + "\", not \"" + wanted.subvolume + "\"";
-    failure.remedy = "correct --subvolume or --manifest-key";
-    co_return failure;
+    co_return engine::configuration_error("manifest " + chain->back().key + " is of subvolume \"" +
+                                              chain->back().value.subvolume + "\", not \"" +
+                                              wanted.subvolume + "\"",
+                                          "correct --subvolume or --manifest-key");
   }
   co_return chain;
 }

@@ -16,7 +16,6 @@
 
 namespace bts3::app {
 
-using engine::error;
 using engine::result;
 using engine::task;
 
@@ -39,11 +38,9 @@ result<std::vector<subvolume_config>> select_also_retired(const config& settings
       continue;
     }
     if (!is_subvolume_name(name)) {
-      error failure;
-      failure.why = engine::reason::configuration;
-      failure.message = "--subvolume \"" + name + "\" cannot be a subvolume's name";
-      failure.remedy = "`" + engine::told_command("list") + "` shows what there is";
-      return failure;
+      return engine::configuration_error(
+          "--subvolume \"" + name + "\" cannot be a subvolume's name",
+          "`" + engine::told_command("list") + "` shows what there is");
     }
     subvolume_config one;
     one.name = name;
@@ -76,14 +73,12 @@ task<result<void>> check_retired(const services& with, s3::object_store& store,
       co_return std::move(found.error());
     }
     if (found->objects.empty() && found->common_prefixes.empty()) {
-      error failure;
-      failure.why = engine::reason::configuration;
-      failure.message =
+      co_return engine::configuration_error(
           "--subvolume " + one.name +
-          (with.settings.subvolumes.empty() ? " is not in the bucket"
-                                            : " is neither in the configuration nor in the bucket");
-      failure.remedy = "`" + engine::told_command("list") + "` shows what there is";
-      co_return failure;
+              (with.settings.subvolumes.empty()
+                   ? " is not in the bucket"
+                   : " is neither in the configuration nor in the bucket"),
+          "`" + engine::told_command("list") + "` shows what there is");
     }
   }
   co_return engine::ok();

@@ -15,7 +15,6 @@ namespace bts3::app {
 
 using engine::error;
 using engine::log_level;
-using engine::reason;
 using engine::result;
 using engine::task;
 
@@ -96,11 +95,8 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
     co_return std::move(chosen.error());
   }
   if (!command.manifest_key.empty() && chosen->size() != 1) {
-    error failure;
-    failure.why = reason::configuration;
-    failure.message = "--manifest-key is of one subvolume";
-    failure.remedy = "give --subvolume once";
-    co_return failure;
+    co_return engine::configuration_error("--manifest-key is of one subvolume",
+                                          "give --subvolume once");
   }
   auto connection = store_connection::open(with, persistence::of_an_errand);
   if (!connection) {

@@ -53,11 +53,8 @@ named_value setting_of(const environment_lookup& environment, const char* variab
 }
 
 error bad_setting(const named_value& setting, std::string remedy) {
-  error failure;
-  failure.why = engine::reason::configuration;
-  failure.message = setting.from + " = \"" + setting.value + "\"";
-  failure.remedy = std::move(remedy);
-  return failure;
+  return engine::configuration_error(setting.from + " = \"" + setting.value + "\"",
+                                     std::move(remedy));
 }
 
 // Whether it is set to true.

@@ -31,11 +31,8 @@ bool consists_of(std::string_view text, std::initializer_list<std::string_view> 
 }
 
 error bad_value(const char* key, const std::string& value, std::string what, std::string remedy) {
-  error failure;
-  failure.why = engine::reason::configuration;
-  failure.message = std::string(key) + " = \"" + value + "\": " + std::move(what);
-  failure.remedy = std::move(remedy);
-  return failure;
+  return engine::configuration_error(std::string(key) + " = \"" + value + "\": " + std::move(what),
+                                     std::move(remedy));
 }
 
 error bad_url(const char* key, const std::string& url, std::string what) {
@@ -151,12 +148,10 @@ result<endpoint> aws_endpoint(const std::string& region, const endpoint_variant&
   const bool no_dualstack = !variant.dualstack.empty() && partition.dualstack_suffix.empty();
   const bool no_fips = !variant.fips.empty() && !partition.fips;
   if (no_dualstack || no_fips) {
-    error failure;
-    failure.why = engine::reason::configuration;
-    failure.message = (no_fips ? variant.fips : variant.dualstack) + ": S3 has no " +
-                      (no_fips ? "FIPS" : "dual-stack") + " endpoint in region " + region;
-    failure.remedy = "unset it, or name another region in s3.region";
-    return failure;
+    return engine::configuration_error((no_fips ? variant.fips : variant.dualstack) +
+                                           ": S3 has no " + (no_fips ? "FIPS" : "dual-stack") +
+                                           " endpoint in region " + region,
+                                       "unset it, or name another region in s3.region");
   }
   endpoint made;
   made.scheme = "https";

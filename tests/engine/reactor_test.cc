@@ -1,4 +1,5 @@
 #include "engine/reactor.hh"
+#include "engine/ring_refusals.hh"
 
 #include "engine/async_scope.hh"
 #include "engine/child_process.hh"
@@ -233,6 +234,20 @@ BOOST_AUTO_TEST_CASE(a_reactor_leaves_no_descriptor_behind) {
     (void)loop->run(through_a_pipe(*loop, "text"));
   }
   BOOST_TEST(open_descriptors() == before);
+}
+
+BOOST_AUTO_TEST_CASE(a_host_without_io_uring_is_told_what_to_change) {
+  const std::pair<int, const char*> refusals[] = {{ENOSYS, "Linux 5.15"},
+                                                  {EPERM, "kernel.io_uring_disabled"},
+                                                  {EACCES, "seccomp"},
+                                                  {ENOMEM, "LimitMEMLOCK="}};
+  for (const auto& [err, words] : refusals) {
+    const error failure = ring_refused(err);
+    BOOST_TEST(failure.remedy.find(words) != std::string::npos, failure.text());
+    BOOST_TEST((failure.what_now == disposition::fail));
+    BOOST_TEST(failure.status == err);
+  }
+  BOOST_TEST(ring_refused(EINVAL).remedy.empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
