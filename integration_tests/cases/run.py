@@ -27,6 +27,7 @@ import failing_disks  # noqa: E402,F401
 import faults  # noqa: E402,F401
 import first_run  # noqa: E402,F401
 import identity  # noqa: E402,F401
+import keys  # noqa: E402,F401
 import hosts  # noqa: E402,F401
 import harness_scripts  # noqa: E402,F401
 import hostile_restore  # noqa: E402,F401
