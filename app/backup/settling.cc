@@ -132,7 +132,7 @@ task<void> settling::settle_other(std::string path) {
 // Nullopt when there is none, or none that can be used: then it is moved aside and reported.
 task<result<std::optional<journal_record>>> settling::load(std::string path) {
   auto record = read_journal(path);
-  if (!record && record.error().why == reason::protocol && record.error().remedy.empty()) {
+  if (!record && record.error().why == reason::protocol) {
     std::function<result<std::string>()> call = [path, when = _common.clock.now()] {
       return set_damaged_journal_aside(path, when);
     };
@@ -182,7 +182,7 @@ task<result<void>> settling::settle_elsewhere(std::string path, journal_record r
   settings.region = record.intent.region;
   settings.endpoint_url = record.intent.endpoint_url;
   settings.retry_for = std::min<std::chrono::milliseconds>(settings.retry_for, elsewhere_limit);
-  const environment_lookup environment = [this](std::string_view name) {
+  const engine::environment_lookup environment = [this](std::string_view name) {
     return name == "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" ? std::optional<std::string>("true")
                                                          : _with.environment(name);
   };
@@ -236,7 +236,7 @@ planner::unfinished_verdict settling::judge(place where, const backup_intent& in
       found.facts,
       store_time ? planner::timestamp(std::chrono::floor<std::chrono::seconds>(*store_time))
                  : _common.clock.now(),
-      std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
+      std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for), "s3.resume_for");
   const bool given_up = verdict.what == planner::unfinished_action::abandon ||
                         verdict.what == planner::unfinished_action::release ||
                         verdict.what == planner::unfinished_action::leave;
