@@ -2,7 +2,6 @@
 
 #include "engine/assert.hh"
 #include "engine/told_command.hh"
-#include "engine/wording.hh"
 #include "s3/verbs/verb_call.hh"
 
 #include <algorithm>
@@ -122,13 +121,13 @@ error adaptive_store::explained(const subject& of, feature_set sent, error failu
     return failure;
   }
   failure = made_unsupported(std::move(failure));
-  engine::wording list;
+  std::string list;
   for (const feature one : stays.members()) {
     const feature_row& row = row_of(one);
     list += (list.empty() ? "" : ", ") + std::string(row.name);
     const bool of_class = one == feature::storage_class;
     if (const auto by = of_class ? of.class_from : row.by) {
-      list += " (" + engine::wording(*by) + ")";
+      list += " (" + std::string(name_of(*by)) + ")";
     }
   }
   std::string& remedy = failure.remedy;

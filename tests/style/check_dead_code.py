@@ -19,7 +19,13 @@ import tempfile
 SKIP = 77
 FOLDERS = ("app", "btrfs", "engine", "planner", "s3")
 # Demangled beginnings of names, each with the reason why nothing calls it yet.
-ALLOWED = {}
+SEALING = "what seals backups and opens them is there before all of those who seal"
+ALLOWED = {
+    "bts3::age::": SEALING,
+    "bts3::engine::write_plain(": SEALING,
+    "bts3::engine::secret_string::operator=(bts3::engine::secret_string const&)": "what can be copied can be assigned, and wipes what it had",
+    "bts3::engine::operator<<(std::basic_ostream": "whoever prints a secret prints \"(secret)\", and no test's failure shows one",
+}
 SYMBOL = re.compile(r"^[0-9a-fA-F]* *(?P<type>[A-Za-z]) (?P<name>\S+)$")
 # Offset, info, type, value of the symbol, its name.
 RELOCATION = re.compile(r"^[0-9a-f]{12,16} +[0-9a-f]+ +R_\S+ +[0-9a-f]+ +(?P<name>\S+)")
@@ -78,9 +84,8 @@ def words_of(path):
 
 
 def unused(root, build):
-    defined, used, seen = {}, set(), 0
+    defined, used = {}, set()
     for path in objects(build.resolve()):
-        seen += 1
         relative = path.relative_to(build.resolve())
         for name in definitions(path):
             defined[name] = relative
@@ -101,8 +106,16 @@ def unused(root, build):
         if words_of(source)[plain] > 1 or words_of(header)[plain] > 1:
             continue
         yield relative, signature
-    if seen == 0:
-        raise FileNotFoundError(f"no object of the program below {build}")
+
+
+def obstacle(build):
+    """Why nothing can be told of these objects, or None."""
+    if not (main := build / "app/CMakeFiles/btrfs_to_s3.dir/main.cc.o").is_file():
+        return "the program has not been built here"
+    symbols = output("nm", str(main))
+    if "__gnu_lto_slim" in symbols:
+        return "objects of link-time optimisation have no relocations"
+    return "the counters of coverage refer to every function" if "__profc_" in symbols else None
 
 
 def violations(root, build, allowed):
@@ -161,6 +174,9 @@ def main():
         problem = self_test()
         print(problem or "planted functions are found")
         return 1 if problem else 0
+    if problem := obstacle(arguments.build):
+        print(f"skipped: {problem}")
+        return SKIP
     found = violations(arguments.root.resolve(), arguments.build, ALLOWED)
     print("\n".join(found) if found else "no function is there for tests alone")
     return 1 if found else 0
