@@ -197,6 +197,7 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
   }
   planner::prune_policy policy;
   policy.keep_generations = static_cast<std::size_t>(_with.settings.retention.keep_generations);
+  policy.keep_name = "retention.keep_generations";
   policy.grace = orphan_grace(_with.settings);
   policy.verify_command = engine::told_command("verify", {{"--subvolume", _report.name}});
   policy.adopt_command = engine::told_command("backup --adopt");

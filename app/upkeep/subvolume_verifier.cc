@@ -1,5 +1,6 @@
 #include "app/upkeep/subvolume_verifier.hh"
 
+#include "app/config/setting_names.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_turns.hh"
 #include "app/upkeep/sample_choice.hh"
@@ -43,7 +44,9 @@ error nothing_there(const services& with, const std::string& subvolume) {
                     planner::key_layout(with.settings.s3.prefix, subvolume).root() +
                     ": nothing was verified";
   failure.remedy = "`" + engine::told_command("backup") +
-                   "` makes the first; where there should be some, check s3.bucket and s3.prefix";
+                   "` makes the first; where there should be some, check " +
+                   std::string(shown_key("s3.bucket")) + " and " +
+                   std::string(shown_key("s3.prefix"));
   return failure;
 }
 
