@@ -233,15 +233,15 @@ task<result<manifest_sight>> look_at_manifest(const services& with, s3::object_s
   co_return std::move(sight);
 }
 
-result<void> check_by_listing(const std::map<std::string, std::uint64_t>& objects,
-                              const std::string& key, std::optional<std::uint64_t> bytes) {
+result<void> check_by_listing(const planner::object_listing& objects, const std::string& key,
+                              std::optional<std::uint64_t> bytes) {
   const auto listed = objects.find(key);
-  if (listed == objects.end() || (bytes && *bytes == listed->second)) {
+  if (listed == objects.end() || (bytes && *bytes == listed->second.size)) {
     return engine::ok();
   }
   error failure;
   failure.why = reason::network;
-  failure.message = key + ": the listing has it with " + std::to_string(listed->second) +
+  failure.message = key + ": the listing has it with " + std::to_string(listed->second.size) +
                     " bytes, and reading it gives " +
                     (bytes ? std::to_string(*bytes) + " that make no sense" : std::string("none"));
   failure.remedy = remedy_of_other_answers;

@@ -9,9 +9,9 @@
 
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
+#include "planner/chunk_comparison.hh"
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 
@@ -56,11 +56,11 @@ engine::task<engine::result<manifest_sight>> look_at_manifest(const services& wi
                                                               std::string key, manifest_place of,
                                                               engine::stop_token stop);
 
-// A listing tells of the same objects by another way: `objects` (key and size) says that the object
+// A listing tells of the same objects by another way: `objects` says that the object
 // at `key` is there where it was found absent, or has another size than the `bytes` that could not
 // be understood. Ok where it says nothing against it. To be asked of what was not understood only:
 // listings may lag behind.
-engine::result<void> check_by_listing(const std::map<std::string, std::uint64_t>& objects,
+engine::result<void> check_by_listing(const planner::object_listing& objects,
                                       const std::string& key, std::optional<std::uint64_t> bytes);
 
 // For read_chain() and read_link(), where something new is to rest on the chain: a manifest that is

@@ -1,5 +1,6 @@
 #include "app/survey/bucket_inventory.hh"
 
+#include "app/store/bucket_listing.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_turns.hh"
 #include "app/store/services.hh"
@@ -36,27 +37,20 @@ class inventory_reader {
 
   task<result<planner::inventory>> run(std::string root) {
     _found.root = std::move(root);
-    auto listing = _store.list_objects(s3::list_request(_found.root), _stop);
+    auto listing = list_below(_store, _found.root, _stop);
     auto listed = co_await std::move(listing);
     if (!listed) {
       co_return std::move(listed.error());
     }
+    if (!listed->date_problem.empty()) {
+      co_return document_failure("listing of " + _found.root, listed->date_problem);
+    }
+    _found.objects = std::move(listed->objects);
     std::vector<std::string> manifests;
-    for (s3::listed_object& one : listed->objects) {
-      planner::listed_object object;
-      object.size = one.size;
-      object.storage_class = one.stored_as.empty() ? "STANDARD" : one.stored_as.str();
-      const auto modified = planner::timestamp::parse(one.last_modified);
-      if (!modified) {
-        co_return document_failure(
-            "listing of " + _found.root,
-            one.key.str() + " has no date that can be read: \"" + one.last_modified + '"');
+    for (const auto& [key, object] : _found.objects) {
+      if (planner::name_of(_found.root, key).is == planner::object_name::what::manifest) {
+        manifests.push_back(key);
       }
-      object.modified = *modified;
-      if (planner::name_of(_found.root, one.key.str()).is == planner::object_name::what::manifest) {
-        manifests.push_back(one.key.str());
-      }
-      _found.objects.emplace(one.key.str(), std::move(object));
     }
     for (std::string& key : manifests) {
       _scope.spawn(read(std::move(key)));

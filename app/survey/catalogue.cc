@@ -1,5 +1,6 @@
 #include "app/survey/catalogue.hh"
 
+#include "app/store/bucket_listing.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_turns.hh"
 #include "engine/assert.hh"
@@ -27,27 +28,17 @@ using engine::task;
 // What a manifest may have when it is read, whatever was listed.
 constexpr std::uint64_t unlisted_bytes = 1024 * 1024;
 
-std::string class_of(const s3::listed_object& object) {
-  return object.stored_as.empty() ? "STANDARD" : object.stored_as.str();
-}
-
-// Classes of which nothing can be read at once. Whether an object of INTELLIGENT_TIERING has been
-// archived, a listing does not tell.
-bool is_archive(const std::string& stored_as) {
-  return stored_as == "GLACIER" || stored_as == "DEEP_ARCHIVE";
-}
-
-void count(class_totals& into, const s3::listed_object& object) {
-  class_total& total = into[class_of(object)];
+void count(class_totals& into, const std::string& storage_class, std::uint64_t bytes) {
+  class_total& total = into[storage_class];
   ++total.objects;
-  total.bytes += object.size;
+  total.bytes += bytes;
 }
 
-stray_object stray(const s3::listed_object& object, std::string what) {
+stray_object stray(const std::string& key, const planner::listed_object& object, std::string what) {
   stray_object made;
-  made.key = object.key.str();
+  made.key = key;
   made.bytes = object.size;
-  made.stored_as = class_of(object);
+  made.stored_as = object.storage_class;
   made.what = std::move(what);
   return made;
 }
@@ -55,8 +46,8 @@ stray_object stray(const s3::listed_object& object, std::string what) {
 // A subvolume's objects on their way to a catalogued_subvolume.
 struct assembly {
   catalogued_subvolume made;
-  std::map<std::string, s3::listed_object> objects;  // by key
-  std::vector<std::string> manifests;                // keys
+  planner::object_listing objects;
+  std::vector<std::string> manifests;  // keys
   bool has_pointer = false;
   std::map<std::string, catalogued_backup> backups;           // by key
   std::map<std::string, std::vector<std::string>> chunks_of;  // keys where they lie, by manifest
@@ -79,23 +70,17 @@ catalogued_backup backup_of(const std::string& key, const planner::manifest& val
   }
   std::size_t missing = 0;
   for (const planner::chunk_record& chunk : value.chunks) {
-    auto there = into.objects.find(chunk.key);
-    if (there == into.objects.end()) {
-      there = into.objects.find(planner::beside_manifest(key, chunk.key));
+    const auto compared = planner::compare_chunk(into.objects, key, chunk);
+    if (made.problem.empty()) {
+      made.problem = compared.sentence();
     }
-    if (there == into.objects.end()) {
+    if (compared.state == planner::chunk_state::missing) {
       ++missing;
-      if (made.problem.empty()) {
-        made.problem = "chunk " + chunk.key + " is missing from the bucket";
-      }
       continue;
     }
-    into.chunks_of[key].push_back(there->first);
-    count(made.classes, there->second);
-    if (there->second.size != chunk.size && made.problem.empty()) {
-      made.problem = "chunk " + there->first + " has " + std::to_string(there->second.size) +
-                     " bytes in the bucket, and " + std::to_string(chunk.size) + " were recorded";
-    }
+    into.chunks_of[key].push_back(compared.key);
+    count(made.classes, compared.storage_class, compared.found_bytes);
+    made.archived = made.archived || compared.state == planner::chunk_state::archived;
   }
   if (missing > 1) {
     made.problem += ", and so are " + std::to_string(missing - 1) + " more";
@@ -175,11 +160,7 @@ class chain_resolver {
   // Where the parent lies: as recorded, or in a bucket copied under another prefix beside its
   // child.
   [[nodiscard]] std::string place_of(const catalogued_backup& backup) const {
-    if (_all.objects.contains(backup.parent)) {
-      return backup.parent;
-    }
-    const std::string beside = planner::beside_manifest(backup.key, backup.parent);
-    return _all.objects.contains(beside) ? beside : backup.parent;
+    return planner::place_in(_all.objects, backup.key, backup.parent);
   }
 
   static void blame(catalogued_backup& backup, std::string problem) {
@@ -191,8 +172,7 @@ class chain_resolver {
   // From the parent's standing, which is settled, to this one's.
   void settle(catalogued_backup& backup) {
     _done.insert(backup.key);
-    bool archived = std::any_of(backup.classes.begin(), backup.classes.end(),
-                                [](const auto& entry) { return is_archive(entry.first); });
+    bool archived = backup.archived;
     backup.links = 1;
     backup.chain_bytes = backup.bytes;
     backup.because = backup.problem;
@@ -292,13 +272,10 @@ void take_pointer(assembly& all, const reading& one) {
   if (!one.pointed) {
     return;  // deleted since it was listed
   }
-  std::string key = one.pointed->manifest_key;
-  if (!all.objects.contains(key)) {
-    // {root}/current.json stands for any manifest's place below the root.
-    const std::string root = one.key.substr(0, one.key.rfind('/') + 1);
-    const std::string beside = planner::beside_manifest(root + "full/manifest", key);
-    key = all.objects.contains(beside) ? beside : key;
-  }
+  // {root}/current.json stands for any manifest's place below the root.
+  const std::string root = one.key.substr(0, one.key.rfind('/') + 1);
+  const std::string key =
+      planner::place_in(all.objects, root + "full/manifest", one.pointed->manifest_key);
   if (const auto named = all.backups.find(key); named != all.backups.end()) {
     named->second.current = true;
     made.current = key;
@@ -344,14 +321,14 @@ void find_strays(assembly& all, const std::string& root,
     used.insert(chunks.begin(), chunks.end());
   }
   for (const auto& [key, object] : all.objects) {
-    count(all.made.classes, object);
+    count(all.made.classes, object.storage_class, object.size);
     const planner::object_name name = planner::name_of(root, key);
     switch (name.is) {
       case planner::object_name::what::pointer:
         break;
       case planner::object_name::what::manifest:
         if (const auto problem = unreadable.find(key); problem != unreadable.end()) {
-          all.made.strays.push_back(stray(object, "manifest that cannot be used"));
+          all.made.strays.push_back(stray(key, object, "manifest that cannot be used"));
           all.made.strays.back().detail = problem->second;
         }
         break;
@@ -360,14 +337,15 @@ void find_strays(assembly& all, const std::string& root,
           const std::string manifest = root + std::string(planner::to_string(name.kind)) +
                                        "/manifest-" + name.when.compact() + ".json";
           all.made.strays.push_back(
-              stray(object, unreadable.contains(manifest)
-                                ? "chunk of a manifest that cannot be used"
-                                : "chunk of no backup: of one in the making, or left over"));
+              stray(key, object,
+                    unreadable.contains(manifest)
+                        ? "chunk of a manifest that cannot be used"
+                        : "chunk of no backup: of one in the making, or left over"));
         }
         break;
       case planner::object_name::what::other:
         if (!key.ends_with('/')) {  // consoles make such to show a folder
-          all.made.strays.push_back(stray(object, "nothing of this program's"));
+          all.made.strays.push_back(stray(key, object, "nothing of this program's"));
         }
         break;
     }
@@ -388,7 +366,7 @@ task<result<std::vector<stray_object>>> strays_beside(s3::object_store& store,
   }
   for (const s3::listed_object& object : found->objects) {
     if (!object.key.str().ends_with('/')) {
-      strays.push_back(stray(object, "nothing of this program's"));
+      strays.push_back(stray(object.key.str(), listed_as(object), "nothing of this program's"));
     }
   }
   for (const std::string& folder : found->common_prefixes) {
@@ -404,16 +382,16 @@ task<result<std::vector<stray_object>>> strays_beside(s3::object_store& store,
 }
 
 // The objects of the listing, by subvolume.
-std::map<std::string, assembly> sort_by_subvolume(s3::listing& found, const std::string& root,
+std::map<std::string, assembly> sort_by_subvolume(planner::object_listing found,
+                                                  const std::string& root,
                                                   std::vector<stray_object>& strays) {
   std::map<std::string, assembly> all;
-  for (s3::listed_object& object : found.objects) {
-    const std::string key = object.key.str();
+  for (auto& [key, object] : found) {
     const std::string rest = key.substr(root.size());
     const std::size_t slash = rest.find('/');
     if (slash == std::string::npos || slash == 0) {
       if (!rest.empty()) {
-        strays.push_back(stray(object, "nothing of this program's"));
+        strays.push_back(stray(key, object, "nothing of this program's"));
       }
       continue;
     }
@@ -446,7 +424,7 @@ task<result<catalogue>> read_catalogue(engine::reactor& loop, s3::object_store& 
   root.pop_back();
   const std::string prefix_root = root.substr(0, root.size() - std::string_view("subvol/").size());
   const std::string wanted = request.subvolume.empty() ? root : root + request.subvolume + "/";
-  auto listing = store.list_objects(s3::list_request(wanted), stop);
+  auto listing = list_below(store, wanted, stop);
   auto found = co_await std::move(listing);
   if (!found) {
     co_return std::move(found.error());
@@ -459,7 +437,8 @@ task<result<catalogue>> read_catalogue(engine::reactor& loop, s3::object_store& 
     }
     made.strays = std::move(*beside);
   }
-  std::map<std::string, assembly> all = sort_by_subvolume(*found, root, made.strays);
+  std::map<std::string, assembly> all =
+      sort_by_subvolume(std::move(found->objects), root, made.strays);
 
   std::vector<reading> readings;
   for (auto& [name, one] : all) {

@@ -35,12 +35,13 @@ struct catalogued_backup {
   planner::timestamp when;  // of the snapshot
   std::uint64_t bytes = 0;  // of the stream
   std::uint64_t chunks = 0;
-  class_totals classes;  // of the chunks that are there
-  std::string parent;    // key where it lies, or as recorded; empty for a full
-  std::string snapshot;  // its name
-  std::string host;      // name; empty when not recorded
-  bool current = false;  // the pointer names it
-  std::string problem;   // why it is damaged itself; empty: it is not
+  class_totals classes;   // of the chunks that are there
+  bool archived = false;  // some of them are, as far as the listing tells
+  std::string parent;     // key where it lies, or as recorded; empty for a full
+  std::string snapshot;   // its name
+  std::string host;       // name; empty when not recorded
+  bool current = false;   // the pointer names it
+  std::string problem;    // why it is damaged itself; empty: it is not
   // By the chain that a restore needs:
   restorable state = restorable::no;
   std::string because;            // why not; empty when restorable

@@ -3,8 +3,10 @@
 #include "app/cli/point_in_time.hh"
 #include "app/store/dated_manifest.hh"
 #include "app/survey/observer.hh"
+#include "planner/chunk_comparison.hh"
 #include "planner/keys.hh"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -72,12 +74,13 @@ task<result<located_chunk>> locate_chunk(const services& with, s3::object_store&
     chunk.key = s3::object_key(places[i]);
     auto asking = store.head_object(chunk.key, with.stop);
     auto info = co_await std::move(asking);
-    if (info && info->size != chunk.record.size) {
-      co_return damaged("chunk " + places[i] + " has " + std::to_string(info->size) +
-                        " bytes in the bucket, and " + std::to_string(chunk.record.size) +
-                        " were recorded");
-    }
     if (info) {
+      planner::object_sight sight;  // whether it can be read is asked before it is
+      sight.size = info->size;
+      const auto compared = planner::compare_chunk(places[i], chunk.record.size, sight);
+      if (!compared.as_recorded()) {
+        co_return damaged(compared.sentence());
+      }
       chunk.info = std::move(*info);
       co_return chunk;
     }
@@ -86,9 +89,8 @@ task<result<located_chunk>> locate_chunk(const services& with, s3::object_store&
       co_return last;
     }
   }
-  co_return damaged(absent_text(
-      "chunk " + places.front() + " of manifest " + manifest_key + " is missing from the bucket",
-      last));
+  const auto missing = planner::compare_chunk(places.front(), chunk.record.size, std::nullopt);
+  co_return damaged(absent_text(missing.sentence(manifest_key), last));
 }
 
 }  // namespace

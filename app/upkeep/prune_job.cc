@@ -176,7 +176,7 @@ task<result<planner::prune_observation>> subvolume_pruner::observe(
   seen.all = std::move(*all);
   if (!seen.current.empty()) {
     // In a bucket copied under another prefix, the pointer names the old place.
-    seen.current = planner::found_key(seen.all, _root + "full/manifest", seen.current);
+    seen.current = planner::place_in(seen.all.objects, _root + "full/manifest", seen.current);
   }
   seen.own_host_id = this_host().id;
   const auto current = seen.all.manifests.find(seen.current);

@@ -132,8 +132,8 @@ task<result<void>> subvolume_verifier::look() {
                                    ? std::string()
                                    : "there is no " + keys.pointer();
   } else {
-    current =
-        planner::found_key(_all, keys.root() + "full/manifest", (*pointer)->value.manifest_key);
+    current = planner::place_in(_all.objects, keys.root() + "full/manifest",
+                                (*pointer)->value.manifest_key);
   }
   co_return choose(current);
 }
@@ -213,15 +213,13 @@ result<void> subvolume_verifier::choose(const std::string& current) {
 // Costs nothing beyond the listing that was read.
 void subvolume_verifier::compare_listing(verified_backup& one) const {
   const planner::manifest& made = _all.manifests.at(one.key);
-  for (const planner::chunk_place& chunk : planner::chunks_of(_all, one.key)) {
-    if (!chunk.problem.empty()) {
-      one.findings.push_back({chunk.key, chunk.problem, true, false, true});
+  for (const planner::chunk_comparison& chunk : planner::chunks_of(_all, one.key)) {
+    if (!chunk.as_recorded()) {
+      one.findings.push_back({chunk.key, chunk.problem(), true, false, true});
       continue;
     }
-    const std::string& stored_as = _all.objects.at(chunk.key).storage_class;
-    if (!made.storage_class.empty() && stored_as != made.storage_class) {
-      one.findings.push_back(
-          {chunk.key, "is stored as " + stored_as + " instead of " + made.storage_class, false});
+    if (std::string other = chunk.class_problem(made.storage_class); !other.empty()) {
+      one.findings.push_back({chunk.key, std::move(other), false});
     }
   }
   const verification* const before = _known.problem_beyond(one.key, kind_of(_command.depth));
