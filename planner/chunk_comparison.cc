@@ -43,6 +43,8 @@ std::string chunk_comparison::problem() const {
   switch (state) {
     case chunk_state::missing:
       return "missing";
+    case chunk_state::contradicted:
+      return "is listed, but the store says that it does not exist";
     case chunk_state::wrong_size:
       return "has " + std::to_string(found_bytes) + " bytes instead of " +
              std::to_string(recorded_bytes);
@@ -61,6 +63,8 @@ std::string chunk_comparison::sentence(const std::string& manifest_key) const {
   switch (state) {
     case chunk_state::missing:
       return chunk + " is missing from the bucket";
+    case chunk_state::contradicted:
+      return chunk + " " + problem();
     case chunk_state::wrong_size:
       return chunk + " has " + std::to_string(found_bytes) + " bytes in the bucket, and " +
              std::to_string(recorded_bytes) + " were recorded";

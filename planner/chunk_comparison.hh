@@ -37,6 +37,7 @@ struct object_sight {
 enum class chunk_state {
   present,
   missing,
+  contradicted,  // it is listed, and that twice, but the store says that it does not exist
   wrong_size,
   // Those below have the recorded size.
   archived,
@@ -53,7 +54,8 @@ struct chunk_comparison {
 
   // It is there with its size: what is left to ask is when it can be read, and its content.
   [[nodiscard]] bool as_recorded() const {
-    return state != chunk_state::missing && state != chunk_state::wrong_size;
+    return state != chunk_state::missing && state != chunk_state::contradicted &&
+           state != chunk_state::wrong_size;
   }
   [[nodiscard]] bool can_be_read() const {
     return state == chunk_state::present || state == chunk_state::thawed;

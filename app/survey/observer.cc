@@ -368,7 +368,9 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
   if (!turn) {
     co_return turn.error();
   }
-  auto chaining = read_chain(careful_reader(_with, store, _with.stop), places);
+  const manifest_reader reader =
+      listed_reader(careful_reader(_with, store, _with.stop), view.objects, store, _with.stop);
+  auto chaining = read_chain(reader, places);
   auto chain = co_await std::move(chaining);
   if (chain) {
     seen.last = chain->back().value;
@@ -398,7 +400,7 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
     co_return std::move(chain.error());
   }
   // The link itself, or one of its parents?
-  auto again = read_link(careful_reader(_with, store, _with.stop), places);
+  auto again = read_link(reader, places);
   auto last = co_await std::move(again);
   if (last) {
     seen.last = std::move(last->value);

@@ -49,7 +49,7 @@ task<result<std::vector<located_chunk>>> backup_reader::find_chunks(std::string 
   for (planner::chunk_record& chunk : link.value.chunks) {
     chunk.key = planner::place_in(_all.objects, key, chunk.key);
   }
-  auto locating = locate_chunks(_with, _store, link);
+  auto locating = locate_chunks(_with, _store, link, &_all.objects);
   auto chunks = co_await std::move(locating);
   if (!chunks) {
     co_return std::move(chunks.error());

@@ -1,9 +1,9 @@
 #include "app/upkeep/checksum_comparison.hh"
 
 #include "app/store/chain_reader.hh"
+#include "app/store/second_look.hh"
 #include "s3/verbs/xml.hh"
 
-#include <optional>
 #include <utility>
 
 namespace bts3::app {
@@ -49,8 +49,12 @@ task<result<void>> checksum_comparison::compare_chunk(verified_backup& one,
       co_return engine::ok();
     }
     if (found.error().what_now == disposition::not_found) {
-      const auto missing = planner::compare_chunk(chunk.key, chunk.size, std::nullopt);
-      one.findings.push_back({chunk.key, missing.problem()});
+      auto looking = look_for_chunk(_store, _all.objects, chunk.key, chunk.size, _with.stop);
+      const auto denied = co_await std::move(looking);
+      if (!denied) {
+        co_return denied.error();
+      }
+      one.findings.push_back({chunk.key, denied->problem()});
       co_return engine::ok();
     }
     co_return std::move(found.error());
