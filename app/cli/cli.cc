@@ -61,6 +61,15 @@ void add_place(CLI::App& app, bucket_place& into) {
       ->needs(from);
 }
 
+// Whose backups are believed; of commands that show them: whose signatures count.
+void add_trusted_signers(CLI::App& app, bucket_place& into, const std::string& does) {
+  app.add_option("--trusted-signers", into.trusted_signers,
+                 does +
+                     ", in the form of allowed_signers (default: "
+                     "restore.trusted_signers_file)")
+      ->type_name("FILE");
+}
+
 // --dry-run where it changes nothing: a habit is no error.
 void add_nothing_to_do(CLI::App& app) {
   app.add_flag_callback("--dry-run", [] {}, "Change nothing, which this command never does");
@@ -87,6 +96,7 @@ void add_selection(CLI::App& app, backup_selection& into) {
   all->excludes(subvolume)->excludes(key);
 
   add_place(app, into);
+  add_trusted_signers(app, into, "Refuse a chain with a link that nobody in this file signed");
 }
 
 // For archived objects; by their former names too, which no help shows. A year at most, as
@@ -271,6 +281,7 @@ void add_verify(CLI::App& app, verify_command& into) {
                "Miss no longer what was there, is gone, and was not pruned here")
       ->excludes(key);
   add_place(app, into);
+  add_trusted_signers(app, into, "Fail where nobody in this file signed a backup");
   app.add_flag("--json", into.json, "As JSON");
 }
 
@@ -403,6 +414,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   add_common(*list_app, common);
   list_app->add_option("--subvolume", list.subvolume, "Only this one; its name")->type_name("NAME");
   add_place(*list_app, list);
+  add_trusted_signers(*list_app, list, "Say which backups somebody in this file signed");
   add_nothing_to_do(*list_app);
   list_app->add_flag("--json", list.json, "As JSON");
 

@@ -45,6 +45,9 @@ struct bucket_place {
   std::string region;
   std::string endpoint_url;
   std::string profile;
+  // Where a backup is read: a file of those who may have signed it; absent:
+  // restore.trusted_signers_file.
+  std::optional<std::string> trusted_signers;
 };
 
 // Which backup, of what, where.

@@ -99,6 +99,7 @@ struct restore_settings {
   std::uint64_t download_bytes_per_sec = 0;
   std::int64_t receive_stall_seconds = 900;
   std::string price_table;
+  std::string trusted_signers_file;
 };
 
 struct thaw_settings {
@@ -106,6 +107,10 @@ struct thaw_settings {
   std::int64_t timeout_seconds = 259'200;
   std::string tier = "Standard";
   std::string days = "auto";
+};
+
+struct encryption_settings {
+  std::string signing_key_file;
 };
 
 struct retention_settings {
@@ -135,6 +140,7 @@ struct config {
   btrfs_settings btrfs;
   restore_settings restore;
   thaw_settings thaw;
+  encryption_settings encryption;
   retention_settings retention;
   metrics_settings metrics;
   hook_settings hooks;

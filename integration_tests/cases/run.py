@@ -39,6 +39,7 @@ import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401
 import screens  # noqa: E402,F401
 import stores  # noqa: E402,F401
+import signing  # noqa: E402,F401
 import strangers  # noqa: E402,F401
 import surface  # noqa: E402,F401
 from world import CASES, MIB, btrfs, case, dataset, says, world  # noqa: E402
