@@ -53,13 +53,6 @@ std::optional<time_of_day> time_of_day::parse(std::string_view text) {
   return time_of_day(std::chrono::hours(hour) + minutes(minute));
 }
 
-std::string time_of_day::text() const {
-  char text[16];
-  std::snprintf(text, sizeof text, "%02d:%02d", static_cast<int>(_after_midnight.count() / 60),
-                static_cast<int>(_after_midnight.count() % 60));
-  return text;
-}
-
 sys_days slot_of(timestamp when, time_of_day run_at, const time_zone& zone) {
   const sys_seconds now = when.when();
   const sys_seconds day_before = now - days(1);

@@ -32,7 +32,6 @@ class time_of_day {
   static std::optional<time_of_day> parse(std::string_view text);
 
   [[nodiscard]] std::chrono::minutes after_midnight() const { return _after_midnight; }
-  [[nodiscard]] std::string text() const;  // "02:00"
   auto operator<=>(const time_of_day&) const = default;
 
  private:

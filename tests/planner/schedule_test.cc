@@ -32,8 +32,6 @@ BOOST_AUTO_TEST_CASE(a_time_of_day_has_one_or_two_digits_and_two) {
   BOOST_TEST((time_of_day::parse("02:05") == minutes(125)));
   BOOST_TEST((time_of_day::parse("2:05") == minutes(125)));
   BOOST_TEST((time_of_day::parse("23:59") == minutes(1439)));
-  BOOST_TEST(time_of_day::parse("2:05")->text() == "02:05");
-  BOOST_TEST(time_of_day::parse("23:59")->text() == "23:59");
   for (const char* bad :
        {"", ":", ":00", "2:0", "24:00", "02:60", "02.00", "02:0x", "02:00 ", "-1:00", "-:00",
         "0x:00", "02:-1", "002:00", "02:000", "9:99", "\xff:00"}) {

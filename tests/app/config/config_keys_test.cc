@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -73,7 +74,10 @@ std::string shown(const s3::storage_class& value) {
   return as_written(value);
 }
 std::string shown(planner::time_of_day value) {
-  return value.text();
+  char text[16];
+  const auto minutes = static_cast<int>(value.after_midnight().count());
+  std::snprintf(text, sizeof text, "%02d:%02d", minutes / 60, minutes % 60);
+  return text;
 }
 std::string shown(const s3::proxy_choice& value) {
   if (const auto* server = std::get_if<s3::proxy_server>(&value)) {
