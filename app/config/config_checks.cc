@@ -12,9 +12,8 @@ namespace bts3::app {
 
 namespace {
 
-constexpr std::uint64_t hash_block_bytes = 64;  // SHA-256 states exist there only
-constexpr std::size_t class_bytes_max = 64;     // of a storage class's name
-constexpr std::size_t key_bytes_max = 1024;     // S3's limit, in UTF-8
+constexpr std::size_t class_bytes_max = 64;  // of a storage class's name
+constexpr std::size_t key_bytes_max = 1024;  // S3's limit, in UTF-8
 // What follows the prefix:
 // "/subvol/NAME/incremental/chunk-YYYYMMDDTHHMMSSZ-01234567-0000000000.bin".
 constexpr std::size_t key_bytes_beside_name = 8 + 13 + 6 + 16 + 9 + 11 + 4;

@@ -8,7 +8,6 @@ constexpr std::int64_t parts_max_max = 10'000;                      // S3's limi
 constexpr std::uint64_t object_bytes_max = std::uint64_t{5} << 40;  // more fails when all is sent
 // Less, and a part takes longer than any store waits.
 constexpr std::uint64_t rate_min = 1024;
-constexpr std::uint64_t hash_block_bytes = 64;  // SHA-256 states exist there only
 
 }  // namespace
 
