@@ -149,12 +149,8 @@ task<result<bool>> pointer_leads_to(const services& with, s3::object_store& stor
 
 stream_settings stream_settings_of(const config& settings, const btrfs::capabilities& host) {
   stream_settings made;
-  if (settings.btrfs.send_protocol == "auto") {
-    made.protocol = host.sends_protocol_2() ? 2 : 1;
-  } else {
-    made.protocol = settings.btrfs.send_protocol == "2" ? 2 : 1;
-  }
-  made.compressed_data = made.protocol == 2 && settings.btrfs.compressed_data != "false";
+  made.protocol = settings.btrfs.send_protocol.value_or(host.sends_protocol_2() ? 2 : 1);
+  made.compressed_data = made.protocol == 2 && settings.btrfs.compressed_data.value_or(true);
   return made;
 }
 
