@@ -184,12 +184,12 @@ bool reports(const app::command_line& line) {
 }
 
 // Between a question and its answer stand warnings at most.
-std::string usual_log_level(const app::command_line& line, const app::config& settings) {
+engine::log_level usual_log_level(const app::command_line& line, const app::config& settings) {
   if (line.common.verbose) {
-    return "debug";
+    return engine::log_level::debug;
   }
   if (line.common.quiet) {
-    return "warning";
+    return engine::log_level::warning;
   }
   const auto* backup = std::get_if<app::backup_command>(&line.command);
   const bool question = std::holds_alternative<app::list_command>(line.command) ||
@@ -200,7 +200,9 @@ std::string usual_log_level(const app::command_line& line, const app::config& se
                         std::holds_alternative<app::keys_generate_command>(line.command) ||
                         std::holds_alternative<app::keys_show_command>(line.command) ||
                         (backup != nullptr && backup->dry_run);
-  return question && settings.global.log_level == "info" ? "warning" : settings.global.log_level;
+  return question && settings.global.log_level == engine::log_level::info
+             ? engine::log_level::warning
+             : settings.global.log_level;
 }
 
 bool asks_for_json(const app::command_line& line) {
@@ -248,8 +250,7 @@ int fail_without_run(const app::command_line& line, const engine::error& failure
 std::unique_ptr<engine::log_sink> log_for(const app::command_line& line,
                                           const app::config& settings) {
   app::log_options options;
-  options.level =
-      app::log_level_of(line.common.log_level.value_or(usual_log_level(line, settings)));
+  options.level = line.common.log_level.value_or(usual_log_level(line, settings));
   options.format = line.common.log_format == "json" ? app::log_format::json : app::log_format::text;
   options.colours = app::colours_wanted(from_environment, ::isatty(STDERR_FILENO) == 1);
   options.with_time = !from_environment("JOURNAL_STREAM").has_value();

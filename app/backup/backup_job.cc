@@ -116,7 +116,7 @@ task<result<exit_status>> backup_job::run_all() {
     sum.start();
   }
   auto running = engine::for_each_at_most(
-      _with.loop, static_cast<std::size_t>(_with.settings.global.parallel_subvolumes), views.size(),
+      _with.loop, _with.settings.global.parallel_subvolumes, views.size(),
       [this, &views, &share](std::size_t index) { return run_into(views[index], share); },
       _with.stop);
   auto ran = co_await std::move(running);

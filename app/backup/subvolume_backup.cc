@@ -334,7 +334,8 @@ planner::manifest subvolume_backup::describe() {
   value.chunks = std::exchange(_chunks, without_parts(_chunks));
   value.total_bytes = upload.total_bytes();
   value.chunk_size = _intent.chunk_size;
-  value.storage_class = upload.stored_as().value_or(_with.settings.s3.storage_class_chunks);
+  value.storage_class =
+      upload.stored_as().value_or(as_written(_with.settings.s3.storage_class_chunks));
   planner::stream_record stream;
   stream.protocol = _intent.protocol;
   stream.compressed_data = _intent.compressed_data;

@@ -29,13 +29,27 @@ constexpr const char* status_footer =
     "Exit status, as monitoring plugins have it: 0 ok; 1 warning; 2 critical; 3 unknown, also for\n"
     "errors of usage and configuration.";
 
+// An option with one of `words`.
+template <typename Choice, std::size_t N>
+CLI::Option* add_choice(CLI::App& app, const char* name, std::optional<Choice>& into,
+                        const choice_word<Choice> (&words)[N], const char* help) {
+  std::vector<std::string> allowed;
+  for (const choice_word<Choice>& one : words) {
+    allowed.emplace_back(one.word);
+  }
+  return app
+      .add_option_function<std::string>(
+          name, [&into, &words](const std::string& text) { into = chosen(words, text); }, help)
+      ->check(CLI::IsMember(allowed));
+}
+
 // Global options may stand before or after the command, so each app gets them.
 void add_common(CLI::App& app, common_options& into) {
   app.add_option("--config", into.config_path, "Configuration file")
       ->default_str(into.config_path)
       ->type_name("FILE");
-  app.add_option("--log-level", into.log_level, "debug, info, warning, error or critical")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error", "critical"}))
+  add_choice(app, "--log-level", into.log_level, log_level_words,
+             "debug, info, warning, error or critical")
       ->type_name("LEVEL");
   app.add_flag("-q,--quiet", into.quiet,
                "Nothing but warnings and errors; results only where the exit status is not 0");
@@ -137,11 +151,10 @@ void add_waiting(CLI::App& app, restore_command& into) {
   former[2]->excludes(now[2]);
 }
 
-void add_tier(CLI::App& app, std::optional<std::string>& into) {
-  app.add_option("--tier", into,
-                 "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "
-                 "(default: thaw.tier)")
-      ->check(CLI::IsMember({"Standard", "Bulk", "Expedited"}))
+void add_tier(CLI::App& app, std::optional<s3::retrieval_tier>& into) {
+  add_choice(app, "--tier", into, tier_words,
+             "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "
+             "(default: thaw.tier)")
       ->type_name("TIER");
 }
 
@@ -195,10 +208,9 @@ void add_restore(CLI::App& app, restore_command& into) {
   app.add_option("--target-base", into.target_base, "Instead of restore.target_base_dir")
       ->type_name("DIR")
       ->excludes(target);
-  app.add_option("--verify", into.verify,
-                 "Compare with the backup's snapshot, where it is on this host: full, sample or "
-                 "none (default: restore.verify_mode)")
-      ->check(CLI::IsMember({"full", "sample", "none"}))
+  add_choice(app, "--verify", into.verify, verify_mode_words,
+             "Compare with the backup's snapshot, where it is on this host: full, sample or "
+             "none (default: restore.verify_mode)")
       ->type_name("MODE");
   app.add_flag("--verify-first", into.verify_first,
                "Download chunks that cannot be verified in parts twice, the first time to hash");

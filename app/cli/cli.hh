@@ -1,6 +1,8 @@
 // The command line as values.
 #pragma once
 
+#include "app/cli/choices.hh"
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -14,7 +16,7 @@ namespace bts3::app {
 struct common_options {
   std::string config_path =
       "/etc/btrfs_to_s3/config.toml";  // absolute after parsing, where it can be
-  std::optional<std::string> log_level;
+  std::optional<engine::log_level> log_level;
   bool quiet = false;    // nothing at all where the exit status is 0, but warnings
   bool verbose = false;  // what is usually of no interest, too
   std::string log_format = "text";
@@ -62,7 +64,7 @@ struct backup_selection : bucket_place {
 struct restore_command : backup_selection {
   std::string target;                 // empty: below the target base
   std::string target_base;            // empty: restore.target_base_dir
-  std::optional<std::string> verify;  // full, sample, none; absent: restore.verify_mode
+  std::optional<verify_mode> verify;  // absent: restore.verify_mode
   bool verify_first = false;
   bool keep_received = false;
   bool discard = false;  // what an interrupted restore left is removed first
@@ -70,7 +72,7 @@ struct restore_command : backup_selection {
   // For archived objects; absent: by a timeout, else thaw.wait.
   std::optional<bool> wait_thaw;
   std::optional<std::chrono::seconds> thaw_timeout;  // absent: thaw.timeout_seconds
-  std::optional<std::string> tier;                   // absent: thaw.tier
+  std::optional<s3::retrieval_tier> tier;            // absent: thaw.tier
   std::optional<std::uint64_t> download_rate;        // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;
@@ -78,7 +80,7 @@ struct restore_command : backup_selection {
 
 // Requests archived objects, and tells whether they can be read.
 struct thaw_command : backup_selection {
-  std::optional<std::string> tier;             // Standard, Bulk, Expedited; absent: thaw.tier
+  std::optional<s3::retrieval_tier> tier;      // absent: thaw.tier
   std::optional<std::uint64_t> download_rate;  // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;

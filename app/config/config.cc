@@ -30,8 +30,7 @@ constexpr const char* example =
 }  // namespace
 
 std::uint64_t config::chunk_limit_bytes() const {
-  return std::min(s3.chunk_size_bytes,
-                  static_cast<std::uint64_t>(s3.parts_max) * s3.part_size_bytes);
+  return std::min(s3.chunk_size_bytes, s3.parts_max * s3.part_size_bytes);
 }
 
 std::uint64_t config::memory_for(std::size_t parts_in_flight, std::uint64_t part_bytes) {
@@ -39,12 +38,16 @@ std::uint64_t config::memory_for(std::size_t parts_in_flight, std::uint64_t part
 }
 
 std::size_t config::parts_in_flight(std::uint64_t part_bytes) const {
-  auto parts = static_cast<std::size_t>(s3.concurrency);
-  while (global.memory_limit_bytes > 0 && parts > 0 &&
-         memory_for(parts, part_bytes) > global.memory_limit_bytes) {
+  std::size_t parts = s3.concurrency;
+  while (global.memory_limit_bytes && parts > 0 &&
+         memory_for(parts, part_bytes) > *global.memory_limit_bytes) {
     --parts;
   }
   return parts;
+}
+
+std::string as_written(const s3::storage_class& name) {
+  return name.empty() ? "none" : name.str();
 }
 
 std::vector<std::string> config_keys() {

@@ -196,7 +196,7 @@ health_check judge_tools(const btrfs::capabilities& host, const config& settings
         "kernel 6.0 with btrfs-progs 6.2, and /sys, are needed; or leave "
         "btrfs.send_protocol at \"auto\"");
   }
-  if (stream.protocol == 1 && settings.btrfs.send_protocol == "auto") {
+  if (stream.protocol == 1 && !settings.btrfs.send_protocol) {
     return noted("btrfs_progs", "",
                  versions + " send protocol 1: compressed data is uncompressed to be sent");
   }

@@ -296,14 +296,13 @@ task<void> store_doctor::check_uploads() {
     _made.push_back(failed_check("uploads", "", found.error(), backup_rights_remedy));
   } else if (found->forgotten > 0) {
     const bool one = found->forgotten == 1;
-    _made.push_back(
-        warned("uploads", "",
-               std::to_string(found->forgotten) + " multipart upload" + (one ? " is" : "s are") +
-                   " forgotten, and what was uploaded is paid for",
-               "`" + engine::told_command("prune --yes") + "` aborts " + (one ? "it" : "them") +
-                   (_with.settings.retention.keep_generations == 0
-                        ? ", once retention.keep_generations is set"
-                        : "")));
+    _made.push_back(warned(
+        "uploads", "",
+        std::to_string(found->forgotten) + " multipart upload" + (one ? " is" : "s are") +
+            " forgotten, and what was uploaded is paid for",
+        "`" + engine::told_command("prune --yes") + "` aborts " + (one ? "it" : "them") +
+            (!_with.settings.retention.keep_generations ? ", once retention.keep_generations is set"
+                                                        : "")));
   } else if (found->aborted > 0) {
     _made.push_back(noted("uploads", "",
                           "none is forgotten; " + std::to_string(found->aborted) +

@@ -30,13 +30,6 @@ constexpr minutes measured_min{10};
 constexpr unsigned days_min = 7;
 constexpr unsigned days_max = 36'500;  // as thaw.days
 
-s3::retrieval_tier tier_of(const std::string& name) {
-  if (name == "Bulk") {
-    return s3::retrieval_tier::bulk;
-  }
-  return name == "Expedited" ? s3::retrieval_tier::expedited : s3::retrieval_tier::standard;
-}
-
 // Of any class that the tier is offered for.
 seconds thaw_most_of(s3::retrieval_tier tier, std::uint64_t bytes) {
   seconds most{0};
@@ -150,18 +143,17 @@ class thaw_wait {
 
 }  // namespace
 
-thaw_policy thaw_policy_of(const config& settings, const std::optional<std::string>& tier,
+thaw_policy thaw_policy_of(const config& settings, std::optional<s3::retrieval_tier> tier,
                            std::optional<std::uint64_t> download_rate) {
   thaw_policy policy;
-  policy.tier = tier_of(tier.value_or(settings.thaw.tier));
-  if (settings.thaw.days != "auto") {
-    policy.days = static_cast<unsigned>(std::stoul(settings.thaw.days));  // checked when read
-  }
-  const std::uint64_t stated = download_rate.value_or(settings.restore.download_bytes_per_sec);
-  policy.bytes_per_sec = stated > 0 ? stated : assumed_bytes_per_sec;
-  policy.rate_from = stated > 0 ? rate_source::stated : rate_source::assumed;
-  const std::uint64_t limit = settings.s3.max_bandwidth_bytes_per_sec;
-  if (limit > 0 && limit < policy.bytes_per_sec) {
+  policy.tier = tier.value_or(settings.thaw.tier);
+  policy.days = settings.thaw.days;
+  const auto stated = download_rate ? download_rate : settings.restore.download_bytes_per_sec;
+  policy.bytes_per_sec = stated.value_or(assumed_bytes_per_sec);
+  policy.rate_from = stated ? rate_source::stated : rate_source::assumed;
+  const std::uint64_t limit =
+      settings.s3.max_bandwidth_bytes_per_sec.value_or(policy.bytes_per_sec);
+  if (limit < policy.bytes_per_sec) {
     policy.bytes_per_sec = limit;
     policy.rate_from = rate_source::limited;
   }

@@ -162,18 +162,4 @@ bool colours_wanted(const std::function<std::optional<std::string>(std::string_v
          *kind != "dumb";
 }
 
-log_level log_level_of(const std::string& name) {
-  for (const log_level level :
-       {log_level::debug, log_level::warning, log_level::error, log_level::critical}) {
-    std::string known = level_name(level);
-    for (char& c : known) {
-      c = static_cast<char>(c | 0x20);
-    }
-    if (known == name) {
-      return level;
-    }
-  }
-  return log_level::info;
-}
-
 }  // namespace bts3::app

@@ -32,7 +32,7 @@ using nlohmann::ordered_json;
 constexpr std::size_t strays_shown = 5;  // of each kind
 // A person waits for this command.
 constexpr std::chrono::milliseconds patience_max{60'000};
-constexpr std::int64_t requests_at_once = 16;
+constexpr std::size_t requests_at_once = 16;
 
 const char* word_of(restorable state) {
   switch (state) {

@@ -26,7 +26,7 @@ restore_request request_of(const config& settings, const restore_command& comman
         command.target_base.empty() ? settings.restore.target_base_dir : command.target_base;
     request.target = base + (base.ends_with('/') ? "" : "/") + subvolume;
   }
-  request.verify = verify_mode_of(command.verify.value_or(settings.restore.verify_mode));
+  request.verify = command.verify.value_or(settings.restore.verify_mode);
   request.verify_first = command.verify_first;
   request.keep_received = command.keep_received;
   request.discard = command.discard;
@@ -47,8 +47,7 @@ thaw_policy thaw_policy_of(const config& settings, const restore_command& comman
   const bool waits =
       command.wait_thaw.value_or(command.thaw_timeout.has_value() || settings.thaw.wait);
   if (waits) {
-    policy.timeout =
-        command.thaw_timeout.value_or(std::chrono::seconds(settings.thaw.timeout_seconds));
+    policy.timeout = command.thaw_timeout.value_or(settings.thaw.timeout_seconds);
   }
   return policy;
 }

@@ -8,6 +8,7 @@
 
 #include "app/secrets/signing.hh"
 #include "app/store/chain_reader.hh"
+#include "app/store/manifest_state.hh"
 #include "app/store/manifest_turns.hh"
 #include "engine/age/allowed_signers.hh"
 #include "engine/error.hh"
@@ -27,24 +28,15 @@
 
 namespace bts3::app {
 
-enum class manifest_state {
-  readable,
-  damaged,       // what is there is no manifest
-  too_large,     // for this host's memory: it was not read
-  foreign,       // it is another subvolume's
-  refused,       // the store does not give it to these credentials, or at all
-  contradicted,  // it is listed, and that twice, but the store says that it does not exist
-};
-
 // What a manifest that is listed came to. One that is deleted meanwhile is left out, and its object
 // too.
 struct manifest_finding {
-  manifest_state state = manifest_state::damaged;
+  manifest_state state = manifest_state::readable;
   // Of readable and foreign ones. Without part states, checksums and digests, which are nearly all
   // of a large manifest's memory: those of thousands of backups are kept at the same time.
   std::optional<planner::manifest> value;
   std::string problem;                   // why it cannot be used; empty: it can
-  std::optional<engine::error> failure;  // of a refused one
+  std::optional<engine::error> failure;  // with which reading it ended, where it did
   signature_finding signature;           // of a readable one, with what it says of its parent
   std::string digest;                    // SHA-256 of one that has a signature
 };

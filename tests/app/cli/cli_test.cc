@@ -220,7 +220,7 @@ BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
   BOOST_TEST((restore.all && restore.verify_first && restore.discard));
   BOOST_TEST(restore.target_base == "/t");
   BOOST_TEST(restore.at == "2026-01-02 03:04");
-  BOOST_TEST(*restore.verify == "sample");
+  BOOST_TEST((restore.verify == verify_mode::sample));
   BOOST_TEST(ended({"restore", "--all", "--subvolume", "d"}).status == 2);
   BOOST_TEST(ended({"restore", "--all", "--target", "/t"}).status == 2);
   BOOST_TEST(ended({"restore", "--all", "--manifest-key", "k"}).status == 2);
@@ -239,11 +239,11 @@ BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
                  .download_rate.value() == 1u);
   BOOST_TEST(!thaw.tier);
   BOOST_TEST(
-      std::get<thaw_command>(accepted({"thaw", "--subvolume", "d", "--tier", "Bulk"}).command)
-          .tier.value() == "Bulk");
-  BOOST_TEST(std::get<restore_command>(
-                 accepted({"restore", "--subvolume", "d", "--tier", "Expedited"}).command)
-                 .tier.value() == "Expedited");
+      (std::get<thaw_command>(accepted({"thaw", "--subvolume", "d", "--tier", "Bulk"}).command)
+           .tier == bts3::s3::retrieval_tier::bulk));
+  BOOST_TEST((std::get<restore_command>(
+                  accepted({"restore", "--subvolume", "d", "--tier", "Expedited"}).command)
+                  .tier == bts3::s3::retrieval_tier::expedited));
   BOOST_TEST(ended({"restore", "--subvolume", "d", "--tier", "Fast"}).status == 2);
   for (const char* rate : {"0", "fast", "-1", "999999999999999999"}) {
     const auto refused = ended({"restore", "--subvolume", "d", "--download-rate", rate});

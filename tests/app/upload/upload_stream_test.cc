@@ -83,7 +83,7 @@ struct scene {
     settings.s3.region = "us-east-1";
     settings.s3.part_size_bytes = part_bytes;
     settings.s3.chunk_size_bytes = chunk_parts * part_bytes;
-    settings.s3.storage_class_chunks = "STANDARD";
+    settings.s3.storage_class_chunks = s3::storage_class("STANDARD");
     settings.s3.concurrency = 2;
     tuning.store = &objects;
     connection = std::move(*store_connection::open(with));
