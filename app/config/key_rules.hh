@@ -20,7 +20,7 @@ namespace bts3::app {
 
 constexpr std::uint64_t part_bytes_min = 5 << 20;  // S3's limits for parts
 constexpr std::uint64_t part_bytes_max = std::uint64_t{5} << 30;
-constexpr std::uint64_t hash_block_bytes = 64;  // SHA-256 states exist there only
+constexpr std::uint64_t hash_block_bytes = 64;               // SHA-256 states exist there only
 constexpr std::uint64_t bytes_max = std::uint64_t{1} << 50;  // more is a slip of the pen
 // A terabyte a second is no limit at all.
 constexpr std::uint64_t rate_max = std::uint64_t{1} << 40;
