@@ -14,7 +14,6 @@ namespace bts3::app {
 
 namespace {
 
-using engine::disposition;
 using engine::error;
 using engine::reason;
 using engine::result;
@@ -22,13 +21,6 @@ using engine::task;
 
 // What a manifest may have when it is read, whatever was listed.
 constexpr std::uint64_t unlisted_bytes = 1024 * 1024;
-
-// Whether it says nothing of the object, but of everything.
-bool of_the_store(const error& failure) {
-  return failure.what_now == disposition::cancelled || failure.what_now == disposition::retry ||
-         failure.why == reason::network || failure.why == reason::throttled ||
-         failure.why == reason::expired_token || failure.why == reason::clock_skew;
-}
 
 // For whoever needs to know what there is, and not what is in it.
 void drop_content(planner::manifest& value) {
@@ -153,7 +145,7 @@ class bucket_reader {
     auto reading = read_manifest(
         _store, one.key, manifest_bound::of_listing(std::max(bytes, unlisted_bytes)), _stop);
     auto value = co_await std::move(reading);
-    if (!value && value.error().what_now == disposition::not_found) {
+    if (!value && state_of(value.error()) == manifest_state::absent) {
       auto looking = look_again(one);
       co_return co_await std::move(looking);
     }
@@ -162,7 +154,6 @@ class bucket_reader {
     }
     manifest_finding& found = one.of->manifests[one.key];
     drop_content(*value);
-    found.state = manifest_state::readable;
     if (value->subvolume != one.of->name) {
       found.state = manifest_state::foreign;
       found.problem = "it belongs to subvolume " + value->subvolume;
@@ -171,20 +162,20 @@ class bucket_reader {
     co_return engine::ok();
   }
 
+  // Whether what cannot be known of one object fails all of it.
+  [[nodiscard]] bool fails_all(const error& failure) const {
+    const auto state = state_of(failure);
+    return !state || (_request.doubtful == doubt::fails && *state != manifest_state::damaged);
+  }
+
   result<void> take_failure(document& one, error failure) const {
-    manifest_finding found;
-    found.problem = failure.text();
-    if (of_the_store(failure)) {
+    if (fails_all(failure)) {
       return failure;
     }
-    if (failure.why != reason::protocol) {
-      if (_request.doubtful == doubt::fails) {
-        return failure;
-      }
-      found.state = manifest_state::refused;
-      found.failure = std::move(failure);
-    }
-    one.of->manifests.insert_or_assign(one.key, std::move(found));
+    manifest_finding& found = one.of->manifests[one.key];
+    found.state = *state_of(failure);
+    found.problem = failure.text();
+    found.failure = std::move(failure);
     return engine::ok();
   }
 
@@ -221,8 +212,7 @@ class bucket_reader {
       co_return engine::ok();
     }
     const error& failure = found.error();
-    if (of_the_store(failure) ||
-        (_request.doubtful == doubt::fails && failure.why != reason::protocol)) {
+    if (fails_all(failure)) {
       co_return std::move(found.error());
     }
     one.of->pointer.problem = failure.text();
@@ -256,7 +246,7 @@ task<result<pointer_finding>> read_pointer_before(s3::object_store& store, std::
   pointer_finding found;
   if (pointer) {
     found.there = std::move(*pointer);
-  } else if (pointer.error().why == reason::protocol) {
+  } else if (state_of(pointer.error()) == manifest_state::damaged) {
     found.problem = pointer.error().text();
   } else {
     co_return std::move(pointer.error());

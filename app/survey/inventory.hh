@@ -7,6 +7,7 @@
 #pragma once
 
 #include "app/store/chain_reader.hh"
+#include "app/store/manifest_state.hh"
 #include "app/store/manifest_turns.hh"
 #include "engine/error.hh"
 #include "engine/reactor.hh"
@@ -25,24 +26,15 @@
 
 namespace bts3::app {
 
-enum class manifest_state {
-  readable,
-  damaged,       // what is there is no manifest
-  too_large,     // for this host's memory: it was not read
-  foreign,       // it is another subvolume's
-  refused,       // the store does not give it to these credentials, or at all
-  contradicted,  // it is listed, and that twice, but the store says that it does not exist
-};
-
 // What a manifest that is listed came to. One that is deleted meanwhile is left out, and its object
 // too.
 struct manifest_finding {
-  manifest_state state = manifest_state::damaged;
+  manifest_state state = manifest_state::readable;
   // Of readable and foreign ones. Without part states, checksums and digests, which are nearly all
   // of a large manifest's memory: those of thousands of backups are kept at the same time.
   std::optional<planner::manifest> value;
   std::string problem;                   // why it cannot be used; empty: it can
-  std::optional<engine::error> failure;  // of a refused one
+  std::optional<engine::error> failure;  // with which reading it ended, where it did
 };
 
 struct pointer_finding {

@@ -2,6 +2,7 @@
 
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
+#include "app/store/manifest_state.hh"
 #include "app/store/second_look.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
@@ -17,9 +18,7 @@ namespace bts3::app {
 
 namespace {
 
-using engine::disposition;
 using engine::error;
-using engine::reason;
 using engine::result;
 using engine::task;
 
@@ -137,10 +136,7 @@ task<result<bool>> pointer_leads_to(const services& with, s3::object_store& stor
   auto chaining = read_chain(careful_reader(with, store, with.stop), std::move(places));
   auto chain = co_await std::move(chaining);
   if (!chain) {
-    const error& failure = chain.error();
-    const bool broken = failure.what_now == disposition::not_found ||
-                        failure.why == reason::integrity || failure.why == reason::protocol;
-    if (!broken) {
+    if (!is_broken_chain(chain.error())) {
       co_return std::move(chain.error());
     }
     co_return false;  // whether this backup is there, its own manifest says
