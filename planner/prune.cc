@@ -116,7 +116,7 @@ class judge {
 
   prune_plan run() {
     _plan.held_back = _by.keep_generations == 0
-                          ? "retention.keep_generations is 0: nothing in the bucket is deleted"
+                          ? _by.keep_name + " is 0: nothing in the bucket is deleted"
                           : contradiction(_seen, _found, _by);
     _plan.lost = _found.lost;
     judge_generations();

@@ -68,7 +68,8 @@ struct prune_policy {
   std::chrono::seconds grace = std::chrono::days(7);
   // For how long at least a class is charged, where that is not what minimum_storage() says.
   std::map<std::string, std::chrono::days> minimum_days;
-  // Commands as people are told them.
+  // How people are told of `keep_generations`, and of commands.
+  std::string keep_name = "the number of generations to keep";
   std::string verify_command = "btrfs_to_s3 verify";
   std::string adopt_command = "btrfs_to_s3 backup --adopt";
 };

@@ -109,7 +109,7 @@ task<result<exit_status>> backup_job::run_all() {
     sum.start();
   }
   auto running = engine::for_each_at_most(
-      _with.loop, static_cast<std::size_t>(_with.settings.parallel_subvolumes), views.size(),
+      _with.loop, static_cast<std::size_t>(_with.settings.global.parallel_subvolumes), views.size(),
       [this, &views, &share](std::size_t index) { return run_into(views[index], share); },
       _with.stop);
   auto ran = co_await std::move(running);
@@ -180,7 +180,7 @@ result<void> backup_job::prepare(const subvolume_config& which) {
   }
   if (*made) {
     _with.log.write(log_level::info, "backup", "directory_made",
-                    {{"path", _with.settings.base_dir}, {"key", "snapshots.base_dir"}});
+                    {{"path", _with.settings.snapshots.base_dir}, {"key", "snapshots.base_dir"}});
   }
   return engine::ok();
 }

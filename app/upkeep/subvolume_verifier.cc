@@ -1,5 +1,6 @@
 #include "app/upkeep/subvolume_verifier.hh"
 
+#include "app/config/setting_names.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_turns.hh"
 #include "app/upkeep/sample_choice.hh"
@@ -39,11 +40,13 @@ std::string is_gone(const std::string& subvolume, const std::string& known) {
 
 error nothing_there(const services& with, const std::string& subvolume) {
   error failure;
-  failure.message = "there are no backups at s3://" + with.settings.bucket + "/" +
-                    planner::key_layout(with.settings.prefix, subvolume).root() +
+  failure.message = "there are no backups at s3://" + with.settings.s3.bucket + "/" +
+                    planner::key_layout(with.settings.s3.prefix, subvolume).root() +
                     ": nothing was verified";
   failure.remedy = "`" + engine::told_command("backup") +
-                   "` makes the first; where there should be some, check s3.bucket and s3.prefix";
+                   "` makes the first; where there should be some, check " +
+                   std::string(shown_key("s3.bucket")) + " and " +
+                   std::string(shown_key("s3.prefix"));
   return failure;
 }
 
@@ -66,7 +69,7 @@ subvolume_verifier::subvolume_verifier(const services& with, s3::object_store& s
       _abilities(abilities),
       _command(std::move(command)),
       _known(with, subvolume) {
-  _outcome.target = with.settings.target_base_dir + "/" + subvolume;
+  _outcome.target = with.settings.restore.target_base_dir + "/" + subvolume;
   _outcome.name = std::move(subvolume);
 }
 
@@ -110,13 +113,13 @@ task<result<void>> subvolume_verifier::run() {
 
 // Reads what the bucket has, and chooses what of it is verified.
 task<result<void>> subvolume_verifier::look() {
-  const planner::key_layout keys(_with.settings.prefix, _outcome.name);
+  const planner::key_layout keys(_with.settings.s3.prefix, _outcome.name);
   auto pointing = read_pointer_before(_store, keys.pointer(), _with.stop);
   auto pointer = co_await std::move(pointing);
   if (!pointer) {
     co_return std::move(pointer.error());
   }
-  inventory_request wanted(_with.settings.prefix, _outcome.name,
+  inventory_request wanted(_with.settings.s3.prefix, _outcome.name,
                            manifest_bound::of_host(_with.settings), doubt::fails);
   wanted.pointer = std::move(*pointer);
   auto reading = read_subvolume(_with.loop, _store, std::move(wanted), _with.stop);

@@ -2,6 +2,7 @@
 
 #include "engine/assert.hh"
 #include "engine/for_each_at_most.hh"
+#include "engine/wording.hh"
 
 #include <algorithm>
 #include <array>
@@ -17,11 +18,13 @@ using engine::disposition;
 using engine::error;
 using engine::reason;
 using engine::result;
+using engine::setting;
 using engine::task;
+using engine::wording;
 using std::chrono::days;
 using std::chrono::seconds;
 
-error failed(reason why, std::string message, std::string remedy = {}) {
+error failed(reason why, std::string message, wording remedy = {}) {
   error failure;
   failure.why = why;
   failure.message = std::move(message);
@@ -236,12 +239,12 @@ result<void> archive_thaw::check_requests() const {
       return failed(reason::configuration,
                     one.key.str() + ": " + name_of(_options.tier) +
                         " retrieval is not offered for what lies in a deep archive",
-                    "set thaw.tier = \"Standard\" (within 12 hours) or \"Bulk\" "
-                    "(within 48 hours)");
+                    "set " + wording(setting::thaw_tier) +
+                        " = \"Standard\" (within 12 hours) or \"Bulk\" (within 48 hours)");
     }
     if (one.status.copied && _options.days == 0) {
       return failed(reason::configuration, "a thawed copy has to live for one day or more",
-                    "set thaw.days");
+                    "set " + wording(setting::thaw_days));
     }
     const auto lives_until = _clock.now() + days(_options.days);
     if (one.status.copied && lives_until < _options.needed_until) {
@@ -249,7 +252,8 @@ result<void> archive_thaw::check_requests() const {
       return failed(reason::configuration,
                     "copies thawed for " + std::to_string(_options.days) +
                         " days would expire before they have been read",
-                    "set thaw.days to " + std::to_string(needed.count()) + " or more");
+                    "set " + wording(setting::thaw_days) + " to " + std::to_string(needed.count()) +
+                        " or more");
     }
   }
   return engine::ok();
@@ -281,7 +285,8 @@ task<result<void>> archive_thaw::request_missing(engine::stop_token stop) {
     _log.write(engine::log_level::warning, "s3", "thaw_refused",
                {{"reason", "there is no capacity for Expedited retrievals now"},
                 {"consequence", "each poll asks again"},
-                {"remedy", "thaw.tier = \"Standard\" does not depend on it"}});
+                {"remedy", std::string(name_of(setting::thaw_tier)) +
+                               " = \"Standard\" does not depend on it"}});
   }
   co_return engine::ok();
 }
