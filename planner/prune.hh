@@ -54,7 +54,7 @@ struct listed_upload {
 struct prune_observation {
   inventory all;
   std::vector<listed_upload> uploads;  // open, below the root
-  // The manifest that the pointer names, as found_key() finds it; empty with the reason why.
+  // The manifest that the pointer names, as place_in() finds it; empty with the reason why.
   std::string current;
   std::string pointer_problem;
   std::string own_host_id;

@@ -123,7 +123,7 @@ result<std::optional<proxy_server>> proxy_in(const engine::environment_lookup& e
 
 }  // namespace
 
-result<proxy_server> parse_proxy(const std::string& name, const std::string& text) {
+result<proxy_server> parse_proxy(const engine::wording& name, const std::string& text) {
   const url_parts url(::curl_url(), &::curl_url_cleanup);
   const std::string whole = text.find("://") == std::string::npos ? "http://" + text : text;
   const CURLUcode parsed =

@@ -1,7 +1,7 @@
 #include "s3/verbs/archive_thaw.hh"
 
 #include "engine/assert.hh"
-#include "engine/async_scope.hh"
+#include "engine/for_each_at_most.hh"
 #include "engine/wording.hh"
 
 #include <algorithm>
@@ -199,34 +199,16 @@ task<result<bool>> archive_thaw::can_be_read(const item& one, engine::stop_token
   co_return failure;
 }
 
-// One of a pass's workers: takes the next object until there is none, or something failed.
-task<void> archive_thaw::worker(pass& work, engine::stop_token stop) {
-  while (!work.failure && work.next < work.items.size()) {
-    item& one = *work.items[work.next++];
-    task<result<void>> doing = work.what == verb::look ? look(one, stop) : request(one, stop);
-    auto done = co_await std::move(doing);
-    if (!done && !work.failure) {
-      work.failure = std::move(done.error());
-    }
-  }
-}
-
+// Several at a time. After the first failure nothing is begun.
 task<result<void>> archive_thaw::run_pass(verb what, std::vector<item*> items,
                                           engine::stop_token stop) {
-  pass work;
-  work.what = what;
-  work.items = std::move(items);
-  const std::size_t workers = std::min(_options.concurrency, work.items.size());
-  engine::async_scope scope(_loop);
-  for (std::size_t i = 0; i < workers; ++i) {
-    scope.spawn(worker(work, stop));
-  }
-  auto joining = scope.join();
-  co_await std::move(joining);
-  if (work.failure) {
-    co_return std::move(*work.failure);
-  }
-  co_return engine::ok();
+  auto running = engine::for_each_at_most(
+      _loop, _options.concurrency, items.size(),
+      [this, what, &items, stop](std::size_t index) {
+        return what == verb::look ? look(*items[index], stop) : request(*items[index], stop);
+      },
+      stop);
+  co_return co_await std::move(running);
 }
 
 task<result<void>> archive_thaw::look_at_all(engine::stop_token stop) {
