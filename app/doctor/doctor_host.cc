@@ -11,6 +11,7 @@
 #include "btrfs/snapshot_manager.hh"
 #include "btrfs/uncarried.hh"
 #include "engine/child_process.hh"
+#include "engine/plain_text.hh"
 #include "engine/told_command.hh"
 
 #include <fcntl.h>
@@ -396,8 +397,7 @@ void check_source(const subvolume_config& one, const config& settings,
   } else {
     into.push_back(warned("nested_subvolumes", one.name,
                           "a backup of " + one.path + " leaves out " +
-                              std::to_string(nested->size()) +
-                              (nested->size() == 1 ? " subvolume: " : " subvolumes: ") +
+                              engine::counted(nested->size(), "subvolume") + ": " +
                               examples_of(*nested, nested->size()),
                           nested_remedy));
   }
@@ -424,8 +424,7 @@ void check_attributes(const subvolume_config& one, std::vector<health_check>& in
   const std::uint64_t more = found->count - found->examples.size();
   into.push_back(noted("attributes", one.name,
                        "`btrfs send` does not carry the attributes (chattr) of " +
-                           std::to_string(found->count) + (found->count == 1 ? " file" : " files") +
-                           among + ": " + examples +
+                           engine::counted(found->count, "file") + among + ": " + examples +
                            (more > 0 ? " and " + std::to_string(more) + " more" : "")));
 }
 

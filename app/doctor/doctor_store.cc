@@ -9,6 +9,7 @@
 #include "app/survey/unfinished.hh"
 #include "app/text/human_units.hh"
 #include "engine/assert.hh"
+#include "engine/plain_text.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
 #include "s3/credentials/endpoint.hh"
@@ -224,9 +225,8 @@ task<bool> store_doctor::check_bucket() {
     co_return false;
   }
   const std::size_t count = listed->common_prefixes.size();
-  _made.push_back(ok_check("bucket", "",
-                           place + " answers, and has " + std::to_string(count) +
-                               (count == 1 ? " subvolume" : " subvolumes")));
+  _made.push_back(
+      ok_check("bucket", "", place + " answers, and has " + engine::counted(count, "subvolume")));
   co_return true;
 }
 

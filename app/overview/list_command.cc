@@ -6,6 +6,8 @@
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"
+#include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -21,6 +23,7 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using engine::error;
 using engine::result;
 using engine::task;
@@ -42,10 +45,6 @@ const char* word_of(restorable state) {
       return "no";
   }
   return "";
-}
-
-std::string counted(std::uint64_t count, const std::string& noun) {
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
 std::string classes_of(const class_totals& classes) {
@@ -350,7 +349,7 @@ std::string list_as_json(const catalogue& all, const list_context& about) {
     out["subvolumes"].push_back(json_of(one, about.now));
   }
   out["strays"] = json_of(all.strays);
-  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 task<result<exit_status>> run_list(const services& with, list_command command) {

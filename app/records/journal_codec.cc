@@ -1,6 +1,7 @@
 #include "app/records/journal_codec.hh"
 
 #include "app/text/json_number.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -51,7 +52,7 @@ error damaged(const std::string& name, const std::string& what) {
 // One line. Strings that are no UTF-8 cannot come from the configuration or from JSON; replacing
 // beats throwing all the same.
 std::string text_of(const json& out) {
-  return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return planner::json_line(out) + "\n";
 }
 
 json to_json(const backup_intent& intent) {
