@@ -140,6 +140,11 @@ task<result<void>> removal::named_objects(s3::object_store& store) {
   if (_order.key_is_anothers && intent.chunk_tag.empty()) {
     co_return all;
   }
+  if (intent.sealing) {
+    auto deleting = delete_named(store, s3::object_key(intent.sealing->keys_key));
+    auto deleted = co_await std::move(deleting);
+    keep_first(all, std::move(deleted));
+  }
   for (const auto& [index, chunk] : _order.record.chunks) {
     const s3::object_key key(chunk_key(_prefix, index));
     if (chunk.upload_begun) {
@@ -276,6 +281,14 @@ task<result<void>> removal::delete_by_keys(s3::object_store& store) {
     auto deleted = co_await std::move(deleting);
     if (!deleted) {
       co_return std::move(deleted.error()).within("deleting " + object.key.str());
+    }
+  }
+  if (const auto& sealing = _order.record.intent.sealing) {
+    // Its key has the tag, so it is nobody else's; one that is not there is deleted.
+    auto deleting = store.delete_object(s3::object_key(sealing->keys_key), _limit);
+    auto deleted = co_await std::move(deleting);
+    if (!deleted && deleted.error().what_now != engine::disposition::not_found) {
+      co_return std::move(deleted.error()).within("deleting " + sealing->keys_key);
     }
   }
   co_return engine::ok();
