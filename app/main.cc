@@ -11,6 +11,8 @@
 #include "app/host/service_notifier.hh"
 #include "app/host/signals.hh"
 #include "app/host/standstill.hh"
+#include "app/keys/keys_generate.hh"
+#include "app/keys/keys_show.hh"
 #include "app/overview/complete_command.hh"
 #include "app/overview/list_command.hh"
 #include "app/overview/plan_job.hh"
@@ -117,6 +119,14 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
     auto running = app::run_init(with, *init);
     co_return co_await std::move(running);
   }
+  if (const auto* generate = std::get_if<app::keys_generate_command>(&line.command)) {
+    auto running = app::run_keys_generate(with, *generate);
+    co_return co_await std::move(running);
+  }
+  if (const auto* show = std::get_if<app::keys_show_command>(&line.command)) {
+    auto running = app::run_keys_show(with, *show);
+    co_return co_await std::move(running);
+  }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));
   co_return co_await std::move(running);
 }
@@ -187,6 +197,8 @@ engine::log_level usual_log_level(const app::command_line& line, const app::conf
                         std::holds_alternative<app::plan_command>(line.command) ||
                         std::holds_alternative<app::doctor_command>(line.command) ||
                         std::holds_alternative<app::init_command>(line.command) ||
+                        std::holds_alternative<app::keys_generate_command>(line.command) ||
+                        std::holds_alternative<app::keys_show_command>(line.command) ||
                         (backup != nullptr && backup->dry_run);
   return question && settings.global.log_level == engine::log_level::info
              ? engine::log_level::warning

@@ -47,6 +47,13 @@ task<result<exit_status>> backup_job::run() {
     }
   }
   _common.events.begun(_chosen, _common.memory.known());
+  if (!_no_s3) {
+    auto signer = signer_of(_with.settings);
+    if (!signer) {
+      co_return std::move(signer.error());
+    }
+    _common.signer = std::move(*signer);
+  }
   auto detecting = btrfs::detect_capabilities(_with.loop);
   auto host = co_await std::move(detecting);
   if (!host) {

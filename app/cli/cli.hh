@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -46,6 +47,9 @@ struct bucket_place {
   std::string region;
   std::string endpoint_url;
   std::string profile;
+  // Where a backup is read: a file of those who may have signed it; absent:
+  // restore.trusted_signers_file.
+  std::optional<std::string> trusted_signers;
 };
 
 // Which backup, of what, where.
@@ -139,6 +143,20 @@ struct init_command {
   bool json = false;
 };
 
+// Makes an identity, with which backups that are sealed for its recipient are read.
+struct keys_generate_command {
+  static constexpr std::string_view usual_file = "btrfs_to_s3-identity.txt";
+  std::string file;         // absolute, where it can be; must not exist
+  bool passphrase = false;  // sealed with one
+  bool json = false;
+};
+
+// Which keys these are.
+struct keys_show_command {
+  std::vector<std::string> keys;  // recipients, files of identities or recipients, or "-"
+  bool json = false;
+};
+
 // What a shell may offer for the last word of a line that is being typed. Hidden: `complete --
 // WORD...` is for the shells' completions alone, which so know no option themselves.
 struct complete_command : backup_selection {
@@ -157,7 +175,7 @@ struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
                status_command, prune_command, verify_command, doctor_command, init_command,
-               complete_command>
+               keys_generate_command, keys_show_command, complete_command>
       command;
 };
 

@@ -62,7 +62,7 @@ std::vector<std::string> config_keys() {
 std::vector<unknown_variable> unknown_variables(const std::vector<std::string>& names) {
   // The program's own, and those of the harness and of the earlier tool's.
   std::vector<std::string> known = {"BTRFS_TO_S3_HARNESS_RUN_DIR", "BTRFS_TO_S3_BACKUP_TYPE",
-                                    "BTRFS_TO_S3_CMD"};
+                                    "BTRFS_TO_S3_CMD", "BTRFS_TO_S3_IDENTITY_PASSPHRASE_FILE"};
   for (const std::string& key : config_keys()) {
     known.push_back(variable_of(key));
   }

@@ -120,6 +120,7 @@ struct restore_settings {
   std::optional<std::uint64_t> download_bytes_per_sec;
   std::chrono::seconds receive_stall_seconds{900};
   std::string price_table;  // empty: the program's own
+  std::string trusted_signers_file;
 };
 
 struct thaw_settings {
@@ -127,6 +128,10 @@ struct thaw_settings {
   std::chrono::seconds timeout_seconds = std::chrono::days(3);
   s3::retrieval_tier tier = s3::retrieval_tier::standard;
   std::optional<unsigned> days;  // that copies live; absent: by size and rate
+};
+
+struct encryption_settings {
+  std::string signing_key_file;
 };
 
 struct retention_settings {
@@ -156,6 +161,7 @@ struct config {
   btrfs_settings btrfs;
   restore_settings restore;
   thaw_settings thaw;
+  encryption_settings encryption;
   retention_settings retention;
   metrics_settings metrics;
   hook_settings hooks;

@@ -29,8 +29,8 @@ constexpr std::uint64_t rate_max = std::uint64_t{1} << 40;
 template <typename Table>
 Table& table_of(config& settings) {
   auto tables = std::tie(settings.global, settings.schedule, settings.snapshots, settings.s3,
-                         settings.btrfs, settings.restore, settings.thaw, settings.retention,
-                         settings.metrics, settings.hooks);
+                         settings.btrfs, settings.restore, settings.thaw, settings.encryption,
+                         settings.retention, settings.metrics, settings.hooks);
   return std::get<Table&>(tables);
 }
 
@@ -176,7 +176,7 @@ struct key_rule {
 [[nodiscard]] std::vector<key_rule> rules_of_global();
 [[nodiscard]] std::vector<key_rule> rules_of_schedule();   // and [snapshots]
 [[nodiscard]] std::vector<key_rule> rules_of_s3();         // and [btrfs]
-[[nodiscard]] std::vector<key_rule> rules_of_restore();    // and [thaw], [retention]
+[[nodiscard]] std::vector<key_rule> rules_of_restore();    // to [retention]
 [[nodiscard]] std::vector<key_rule> rules_of_reporting();  // [metrics] and [hooks]
 // All of them.
 [[nodiscard]] const std::vector<key_rule>& rules();

@@ -13,10 +13,13 @@ std::vector<key_rule> rules_of_restore() {
       {"restore", "receive_stall_seconds",
        seconds_value{&restore_settings::receive_stall_seconds, 1, 31'536'000}},
       {"restore", "price_table", path_value{&restore_settings::price_table, true}},
+      {"restore", "trusted_signers_file",
+       path_value{&restore_settings::trusted_signers_file, true}},
       {"thaw", "wait", flag_value{&thaw_settings::wait}},
       {"thaw", "timeout_seconds", seconds_value{&thaw_settings::timeout_seconds, 1, 31'536'000}},
       {"thaw", "tier", choice_value{&thaw_settings::tier, tier_words}},
       {"thaw", "days", auto_or_number_value{&thaw_settings::days, 1, 36'500}},
+      {"encryption", "signing_key_file", path_value{&encryption_settings::signing_key_file, true}},
       {"retention", "keep_generations",
        number_value{&retention_settings::keep_generations, 0, 10'000}},
   };

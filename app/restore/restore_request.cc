@@ -4,19 +4,21 @@
 
 namespace bts3::app {
 
-wanted_backup wanted_by(const backup_selection& selection) {
+wanted_backup wanted_by(const config& settings, const backup_selection& selection) {
   wanted_backup wanted;
   wanted.subvolume = selection.subvolume;
   wanted.manifest_key = selection.manifest_key;
   wanted.at = selection.at;
   wanted.of_bucket = !selection.from.empty();
+  wanted.trusted_signers =
+      selection.trusted_signers.value_or(settings.restore.trusted_signers_file);
   return wanted;
 }
 
 restore_request request_of(const config& settings, const restore_command& command,
                            const std::string& subvolume) {
   restore_request request;
-  request.wanted = wanted_by(command);
+  request.wanted = wanted_by(settings, command);
   request.wanted.subvolume = subvolume;
   request.target = command.target;
   if (request.target.empty()) {

@@ -60,7 +60,7 @@ task<result<std::vector<located_chunk>>> locate_chain(const services& with, s3::
 // `bytes_before` are read before this backup, and grow by its own; the caller's, who awaits this.
 task<result<thaw_outlook>> look_at(const services& with, s3::object_store& store,
                                    thaw_command command, std::uint64_t& bytes_before) {
-  auto finding = find_chain(with, store, wanted_by(command));
+  auto finding = find_chain(with, store, wanted_by(with.settings, command));
   auto chain = co_await std::move(finding);
   if (!chain) {
     co_return std::move(chain.error());

@@ -1,6 +1,7 @@
 #include "app/survey/inventory.hh"
 
 #include "app/store/bucket_listing.hh"
+#include "app/store/manifest_signature.hh"
 #include "app/store/second_look.hh"
 #include "engine/assert.hh"
 #include "engine/for_each_at_most.hh"
@@ -31,6 +32,30 @@ void drop_content(planner::manifest& value) {
   }
 }
 
+// A signed incremental says which manifest its parent has. What a restore that asks for signatures
+// would refuse is not called trusted.
+void judge_parents(subvolume_inventory& all) {
+  for (auto& [key, found] : all.manifests) {
+    const bool judged = found.state == manifest_state::readable && found.value->parent_manifest &&
+                        (found.signature.is == signature_finding::what::trusted ||
+                         found.signature.is == signature_finding::what::other);
+    if (!judged) {
+      continue;
+    }
+    const std::optional<std::string>& named = found.value->parent_manifest_sha256;
+    const auto parent =
+        all.manifests.find(planner::place_in(all.objects, key, *found.value->parent_manifest));
+    if (!named) {
+      found.signature.is = signature_finding::what::other;
+      found.signature.problem = "it continues a backup that nobody signed";
+    } else if (parent != all.manifests.end() && !parent->second.digest.empty() &&
+               parent->second.digest != *named) {
+      found.signature.is = signature_finding::what::bad;
+      found.signature.problem = "its parent is not the one that it was made on";
+    }
+  }
+}
+
 class bucket_reader {
  public:
   bucket_reader(engine::reactor& loop, s3::object_store& store, inventory_request request,
@@ -58,6 +83,9 @@ class bucket_reader {
     auto read_all = co_await std::move(reading);
     if (!read_all) {
       co_return std::move(read_all.error());
+    }
+    for (subvolume_inventory& one : _found.subvolumes) {
+      judge_parents(one);
     }
     co_return std::move(_found);
   }
@@ -141,9 +169,8 @@ class bucket_reader {
       auto reading = read_pointer_of(one);
       co_return co_await std::move(reading);
     }
-    // Whatever the listing said of its size.
-    auto reading = read_manifest(
-        _store, one.key, manifest_bound::of_listing(std::max(bytes, unlisted_bytes)), _stop);
+    manifest_finding judged;
+    auto reading = read_and_judge(one, bytes, judged);
     auto value = co_await std::move(reading);
     if (!value && state_of(value.error()) == manifest_state::absent) {
       auto looking = look_again(one);
@@ -153,6 +180,7 @@ class bucket_reader {
       co_return take_failure(one, std::move(value.error()));
     }
     manifest_finding& found = one.of->manifests[one.key];
+    found = std::move(judged);
     drop_content(*value);
     if (value->subvolume != one.of->name) {
       found.state = manifest_state::foreign;
@@ -160,6 +188,31 @@ class bucket_reader {
     }
     found.value = std::move(*value);
     co_return engine::ok();
+  }
+
+  // With what signs it, where something does.
+  task<result<planner::manifest>> read_and_judge(const document& one, std::uint64_t bytes,
+                                                 manifest_finding& judged) {
+    // Whatever the listing said of its size.
+    const auto bound = manifest_bound::of_listing(std::max(bytes, unlisted_bytes));
+    if (!one.of->objects.contains(planner::signature_of(one.key))) {
+      judged.signature = judge_signature("", std::nullopt, _request.signers, {});
+      auto reading = read_manifest(_store, one.key, bound, _stop);
+      co_return co_await std::move(reading);
+    }
+    auto reading = read_signed(_store, one.key, bound, _stop);
+    auto found = co_await std::move(reading);
+    if (!found) {
+      co_return std::move(found.error());
+    }
+    auto digest = digest_of(found->text);
+    if (!digest) {
+      co_return std::move(digest.error());
+    }
+    judged.digest = std::move(*digest);
+    judged.signature = judge_signature(found->text, found->signature, _request.signers,
+                                       found->value.created_at.when());
+    co_return std::move(found->value);
   }
 
   // Whether what cannot be known of one object fails all of it.

@@ -6,9 +6,11 @@
 // alone (backup, plan, status) reads by keys instead: store/chain_reader.hh.
 #pragma once
 
+#include "app/secrets/signing.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_state.hh"
 #include "app/store/manifest_turns.hh"
+#include "engine/age/allowed_signers.hh"
 #include "engine/error.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
@@ -35,6 +37,8 @@ struct manifest_finding {
   std::optional<planner::manifest> value;
   std::string problem;                   // why it cannot be used; empty: it can
   std::optional<engine::error> failure;  // with which reading it ended, where it did
+  signature_finding signature;           // of a readable one, with what it says of its parent
+  std::string digest;                    // SHA-256 of one that has a signature
 };
 
 struct pointer_finding {
@@ -72,6 +76,7 @@ struct inventory_request {
   std::string subvolume;  // empty: all of them
   manifest_bound bound;
   doubt doubtful;
+  std::vector<age::allowed_signer> signers;  // whose signatures count
   // Of the one subvolume, read before the listing: whatever is published meanwhile is newer. Where
   // it was absent and is listed, it is read once more. Nullopt: pointers that are listed are read
   // along with the manifests.

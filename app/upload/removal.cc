@@ -133,9 +133,15 @@ task<result<void>> removal::objects(s3::object_store& store) {
 task<result<void>> removal::named_objects(s3::object_store& store) {
   const backup_intent& intent = _order.record.intent;
   result<void> all = engine::ok();
+  if (_order.signature) {
+    // Before the manifest: one that stays is signed by the run that publishes it.
+    auto deleting = delete_named(store, s3::object_key(planner::signature_of(intent.manifest_key)));
+    all = co_await std::move(deleting);
+  }
   if (_order.manifest) {
     auto deleting = delete_named(store, s3::object_key(intent.manifest_key));
-    all = co_await std::move(deleting);
+    auto deleted = co_await std::move(deleting);
+    keep_first(all, std::move(deleted));
   }
   if (_order.key_is_anothers && intent.chunk_tag.empty()) {
     co_return all;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace bts3::app;
@@ -405,6 +406,36 @@ BOOST_AUTO_TEST_CASE(list_takes_a_place_and_status_an_age) {
   BOOST_TEST(ended({"status", "--what"}).status == 3);
   BOOST_TEST(ended({"status", "--help"}).status == 0);
   BOOST_TEST(ended({"backup", "--what"}).status == 2);
+}
+
+BOOST_AUTO_TEST_CASE(keys_has_commands_of_its_own) {
+  const auto made = std::get<keys_generate_command>(accepted({"keys", "generate"}).command);
+  BOOST_TEST(made.file ==
+             (std::filesystem::current_path() / keys_generate_command::usual_file).string());
+  BOOST_TEST((!made.passphrase && !made.json));
+  const auto sealed = std::get<keys_generate_command>(
+      accepted({"--quiet", "keys", "generate", "--passphrase", "--json", "/a/../b"}).command);
+  BOOST_TEST((sealed.file == "/b" && sealed.passphrase && sealed.json));
+  const auto shown =
+      std::get<keys_show_command>(accepted({"keys", "show", "age1x", "-", "--json", "/k"}).command);
+  BOOST_TEST((shown.keys == std::vector<std::string>{"age1x", "-", "/k"} && shown.json));
+  BOOST_TEST(accepted({"keys", "show", "--log-level", "debug", "k"}).common.log_level.value() ==
+             "debug");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_wrong_with_the_words_of_keys_is_said) {
+  const auto says = [](const early_exit& end, std::string_view what) {
+    BOOST_TEST(end.status == 2);
+    BOOST_TEST(end.text.find(what) != std::string::npos, end.text);
+  };
+  says(ended({"keys"}), "subcommand");
+  says(ended({"keys", "show"}), "key is required");
+  says(ended({"keys", "generate", "a", "b"}), "b");
+  says(ended({"keys", "genrate"}), "there is no command \"keys genrate\"; did you mean generate?");
+  says(ended({"keys", "show", "--jsn", "k"}),
+       "keys show has no option --jsn; did you mean --json?");
+  says(ended({"kyes", "show"}), "did you mean keys?");
+  BOOST_TEST(ended({"keys", "generate", "--help"}).status == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
