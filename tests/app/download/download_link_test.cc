@@ -12,6 +12,7 @@
 #include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/real_btrfs.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -145,7 +146,13 @@ class transfer {
         stored_as(std::move(chunks_class)),
         objects(*loop, rules_with(clock)),
         store(objects),
-        with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}},
+        with{*loop,
+             log,
+             clock,
+             settings,
+             bts3::testing::real_btrfs(),
+             [](std::string_view) { return std::nullopt; },
+             {}},
         stream(stream_of(stream_bytes)) {
     std::signal(SIGPIPE, SIG_IGN);
     const std::size_t each = (stream.size() + chunks - 1) / chunks;
