@@ -28,6 +28,8 @@ struct set_flag {
 
 // What the thread works on.
 struct search {
+  explicit search(const btrfs::sending_side& side) : sending(side) {}
+
   const btrfs::sending_side& sending;
   std::string snapshot;
   std::string source;
@@ -79,7 +81,7 @@ task<send_failure> explain_send_failure(const services& with, error failure, std
   send_failure told;
   const bool unreadable = failure.message.find("failed with -5:") != std::string::npos;
   told.judged = !was_stopped(failure.message);
-  search looking{with.host.sending()};
+  search looking(with.host.sending());
   looking.by_length = failure.message.find("failed with -36:") != std::string::npos;
   told.failure = std::move(failure);
   if ((!unreadable && !looking.by_length) || with.stop.stop_requested()) {
