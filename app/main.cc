@@ -128,10 +128,11 @@ constexpr std::chrono::seconds clean_stop_max{20};
 std::chrono::microseconds stop_max(const app::command_line& line, const app::config& settings) {
   std::chrono::microseconds sum = clean_stop_max;
   if (std::holds_alternative<app::backup_command>(line.command)) {
+    sum += settings.hooks.after_snapshot.empty() ? std::chrono::milliseconds(0)
+                                                 : settings.hooks.timeout;
+    sum += settings.hooks.after.empty() ? std::chrono::milliseconds(0) : settings.hooks.timeout;
     sum +=
-        settings.hook_after_snapshot.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
-    sum += settings.hook_after.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
-    sum += settings.hook_on_failure.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
+        settings.hooks.on_failure.empty() ? std::chrono::milliseconds(0) : settings.hooks.timeout;
   }
   return sum;
 }
@@ -187,7 +188,7 @@ std::string usual_log_level(const app::command_line& line, const app::config& se
                         std::holds_alternative<app::doctor_command>(line.command) ||
                         std::holds_alternative<app::init_command>(line.command) ||
                         (backup != nullptr && backup->dry_run);
-  return question && settings.log_level == "info" ? "warning" : settings.log_level;
+  return question && settings.global.log_level == "info" ? "warning" : settings.global.log_level;
 }
 
 bool asks_for_json(const app::command_line& line) {

@@ -48,7 +48,7 @@ struct backup_common {
   }
   [[nodiscard]] bool uploads() const { return connection != nullptr; }
   // Several streams may be under way together.
-  [[nodiscard]] bool parallel() const { return with.settings.parallel_subvolumes > 1; }
+  [[nodiscard]] bool parallel() const { return with.settings.global.parallel_subvolumes > 1; }
 
  private:
   void count(std::uint64_t bytes, std::uint64_t resumed_bytes) {

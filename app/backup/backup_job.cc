@@ -103,7 +103,7 @@ task<result<exit_status>> backup_job::run_all() {
   observer looking(_with, _common.connection.get(), _common.memory.known(), _common.identity);
   auto observing = looking.observe_all(_chosen);
   std::vector<observed> views = co_await std::move(observing);
-  run_share share(_with.loop, static_cast<std::size_t>(_with.settings.parallel_subvolumes));
+  run_share share(_with.loop, static_cast<std::size_t>(_with.settings.global.parallel_subvolumes));
   engine::async_scope scope(_with.loop);
   for (observed& one : views) {
     scope.spawn(run_into(one, share));
@@ -185,13 +185,13 @@ result<void> backup_job::prepare(const subvolume_config& which) {
   if (auto usable = _common.snapshots.check(which.path); !usable) {
     return usable;
   }
-  auto made = _with.host.snapshots().make_base(_with.settings.base_dir, which.path);
+  auto made = _with.host.snapshots().make_base(_with.settings.snapshots.base_dir, which.path);
   if (!made) {
     return std::move(made.error());
   }
   if (*made) {
     _with.log.write(log_level::info, "backup", "directory_made",
-                    {{"path", _with.settings.base_dir}, {"key", "snapshots.base_dir"}});
+                    {{"path", _with.settings.snapshots.base_dir}, {"key", "snapshots.base_dir"}});
   }
   return engine::ok();
 }

@@ -29,7 +29,7 @@ std::vector<planner::local_snapshot> known_of(const backup_common& common,
   if (const auto entry = remembered.find(view.which.name); entry != remembered.end()) {
     of_pruned = entry->second.pruned_snapshots;
   }
-  const planner::key_layout keys(common.with.settings.prefix, view.which.name);
+  const planner::key_layout keys(common.with.settings.s3.prefix, view.which.name);
   std::set<std::string> of_chain;
   for (const link_summary& link : view.chain) {
     of_chain.insert(link.snapshot_name);
@@ -60,32 +60,33 @@ std::vector<planner::local_snapshot> known_of(const backup_common& common,
 task<void> remove_surplus_snapshots(const backup_common& common, const subvolume_view& view,
                                     std::string newest) {
   const services& with = common.with;
-  auto snapshots = with.host.snapshots().list(with.settings.base_dir, view.which.name);
+  auto snapshots = with.host.snapshots().list(with.settings.snapshots.base_dir, view.which.name);
   if (!snapshots) {
     with.log.write(log_level::warning, "backup", "snapshots_not_listed",
                    {{"error", snapshots.error().text()}});
     co_return;
   }
-  const planner::snapshot_verdict verdict = planner::judge_snapshots(
-      known_of(common, view, *snapshots, newest), static_cast<std::size_t>(with.settings.retain));
+  const planner::snapshot_verdict verdict =
+      planner::judge_snapshots(known_of(common, view, *snapshots, newest),
+                               static_cast<std::size_t>(with.settings.snapshots.retain));
   for (const std::string& name : verdict.unexplained) {
     with.log.write(log_level::warning, "backup", "snapshot_without_backup",
-                   {{"path", with.settings.base_dir + "/" + name},
+                   {{"path", with.settings.snapshots.base_dir + "/" + name},
                     {"remedy", "delete it if nobody needs it"}});
   }
   for (const std::string& name : verdict.remove) {
     std::function<result<void>()> call = [&with, name] {
-      return with.host.snapshots().remove(with.settings.base_dir, name);
+      return with.host.snapshots().remove(with.settings.snapshots.base_dir, name);
     };
     auto removing = engine::offload(with.loop, std::move(call));
     auto removed = co_await std::move(removing);
     if (removed) {
       with.log.write(log_level::info, "backup", "snapshot_removed",
-                     {{"path", with.settings.base_dir + "/" + name}});
+                     {{"path", with.settings.snapshots.base_dir + "/" + name}});
     } else {
-      with.log.write(
-          log_level::warning, "backup", "snapshot_left",
-          {{"path", with.settings.base_dir + "/" + name}, {"error", removed.error().text()}});
+      with.log.write(log_level::warning, "backup", "snapshot_left",
+                     {{"path", with.settings.snapshots.base_dir + "/" + name},
+                      {"error", removed.error().text()}});
     }
   }
 }

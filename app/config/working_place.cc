@@ -46,31 +46,31 @@ result<config> config_of_bucket(const bucket_place& command,
   const std::string_view path = from.starts_with(scheme) ? from.substr(scheme.size()) : "";
   const std::size_t slash = path.find('/');
   config made;
-  made.bucket = path.substr(0, slash);
-  made.prefix = slash == std::string_view::npos ? "" : path.substr(slash + 1);
-  if (made.bucket.empty()) {
+  made.s3.bucket = path.substr(0, slash);
+  made.s3.prefix = slash == std::string_view::npos ? "" : path.substr(slash + 1);
+  if (made.s3.bucket.empty()) {
     return usage("--from \"" + command.from + "\" names no bucket",
                  "write s3://bucket/prefix, the prefix being what s3.prefix was");
   }
-  made.endpoint_url = command.endpoint_url;
-  if (made.endpoint_url.empty()) {
-    made.endpoint_url = environment("BTRFS_TO_S3_S3_ENDPOINT_URL").value_or("");
+  made.s3.endpoint_url = command.endpoint_url;
+  if (made.s3.endpoint_url.empty()) {
+    made.s3.endpoint_url = environment("BTRFS_TO_S3_S3_ENDPOINT_URL").value_or("");
   }
-  if (made.endpoint_url.empty()) {
-    made.endpoint_url = s3::configured_url("s3", environment).value;
+  if (made.s3.endpoint_url.empty()) {
+    made.s3.endpoint_url = s3::configured_url("s3", environment).value;
   }
-  made.region = command.region;
-  if (made.region.empty()) {
-    made.region = environment("BTRFS_TO_S3_S3_REGION").value_or("");
+  made.s3.region = command.region;
+  if (made.s3.region.empty()) {
+    made.s3.region = environment("BTRFS_TO_S3_S3_REGION").value_or("");
   }
-  if (made.region.empty()) {
-    made.region = s3::find_region(environment).value_or("");
+  if (made.s3.region.empty()) {
+    made.s3.region = s3::find_region(environment).value_or("");
   }
-  if (made.region.empty() && !made.endpoint_url.empty()) {
-    made.region = "us-east-1";  // what servers other than Amazon's go by unless told otherwise
+  if (made.s3.region.empty() && !made.s3.endpoint_url.empty()) {
+    made.s3.region = "us-east-1";  // what servers other than Amazon's go by unless told otherwise
   }
-  if (made.region.empty()) {
-    return usage("the region of bucket " + made.bucket + " is not known",
+  if (made.s3.region.empty()) {
+    return usage("the region of bucket " + made.s3.bucket + " is not known",
                  "name it with --region or AWS_REGION");
   }
   const environment_lookup with_home = [&environment](std::string_view name) {

@@ -284,7 +284,7 @@ task<void> write_probe::end_later(engine::reactor& loop, trial_body& body,
 task<result<std::uint64_t>> write_probe::try_part(s3::upload_id id) {
   engine::linked_stop_source enough(_with.stop);
   engine::stop_source finished;
-  trial_body body(_with.settings.part_size_bytes, enough);
+  trial_body body(_with.settings.s3.part_size_bytes, enough);
   engine::async_scope timer(_with.loop);
   timer.spawn(end_later(_with.loop, body, finished.token()));
   s3::upload_part_request request(_key, std::move(id), 1, s3::request_body(body));
@@ -324,15 +324,15 @@ task<health_check> write_probe::limits_of(s3::upload_id id) {
   if (!taken) {
     co_return failed_check("limits", "", taken.error(), smaller_parts_remedy);
   }
-  const std::uint64_t parts =
-      (settings.chunk_limit_bytes() + settings.part_size_bytes - 1) / settings.part_size_bytes;
+  const std::uint64_t parts = (settings.chunk_limit_bytes() + settings.s3.part_size_bytes - 1) /
+                              settings.s3.part_size_bytes;
   const auto last = static_cast<s3::part_number>(std::max<std::uint64_t>(parts, 1));
   auto putting = put_part(id, last);
   auto put = co_await std::move(putting);
-  std::string found = "parts of " + format_bytes(settings.part_size_bytes);
+  std::string found = "parts of " + format_bytes(settings.s3.part_size_bytes);
   if (put) {
     found += " and part number " + std::to_string(last) + " are taken";
-    if (*taken < settings.part_size_bytes) {
+    if (*taken < settings.s3.part_size_bytes) {
       found += ", as far as " + format_bytes(*taken) +
                " of a part tell: a limit that shows only after that would end a backup";
     }

@@ -113,8 +113,8 @@ std::string cache_path(const services& with, const std::string& subvolume) {
     return {};
   }
   engine::sha256_hasher digest;
-  for (const std::string& part : {configured_endpoint(with), with.settings.region,
-                                  with.settings.bucket, with.settings.prefix, subvolume}) {
+  for (const std::string& part : {configured_endpoint(with), with.settings.s3.region,
+                                  with.settings.s3.bucket, with.settings.s3.prefix, subvolume}) {
     const std::string line = part + '\0';
     digest.update(std::as_bytes(std::span(line)));
   }
@@ -123,7 +123,7 @@ std::string cache_path(const services& with, const std::string& subvolume) {
 
 task<result<keys>> list_manifests(const services& with, s3::object_store& store,
                                   const std::string& subvolume) {
-  const planner::key_layout layout(with.settings.prefix, subvolume);
+  const planner::key_layout layout(with.settings.s3.prefix, subvolume);
   keys found;
   for (const char* kind : {"full", "incremental"}) {
     s3::list_request request(layout.root() + kind + "/manifest-");
@@ -162,7 +162,7 @@ class bucket_lists {
       co_return known ? std::move(known->lines) : keys();
     }
     auto asking = subvolume.empty() ? subvolumes_in_bucket(_connection->store(),
-                                                           _with.settings.prefix, _with.stop)
+                                                           _with.settings.s3.prefix, _with.stop)
                                     : list_manifests(_with, _connection->store(), subvolume);
     auto answer = co_await std::move(asking);
     if (!answer) {
@@ -227,7 +227,7 @@ task<std::vector<candidate>> look(const services& with, const complete_command& 
     for (const std::string& name : names) {
       auto asking = lists.get(name);
       const keys found = co_await std::move(asking);
-      const std::string root = planner::key_layout(with.settings.prefix, name).root();
+      const std::string root = planner::key_layout(with.settings.s3.prefix, name).root();
       for (const std::string& key : found) {
         if (auto one = backup_of(root, key)) {
           backups.push_back(std::move(*one));

@@ -179,13 +179,14 @@ result<config> configured(const init_answers& answers, const environment_lookup&
   if (!read) {
     return read;
   }
-  const bool same = read->base_dir == answers.base_dir &&
-                    read->endpoint_url == answers.endpoint_url && read->region == answers.region &&
-                    read->bucket == answers.bucket && read->prefix == answers.prefix &&
-                    read->storage_class_chunks == answers.storage_class &&
-                    read->full_every_days == answers.full_every_days &&
-                    read->incremental_every_days == answers.incremental_every_days &&
-                    read->state_path == answers.state_path &&
+  const bool same = read->snapshots.base_dir == answers.base_dir &&
+                    read->s3.endpoint_url == answers.endpoint_url &&
+                    read->s3.region == answers.region && read->s3.bucket == answers.bucket &&
+                    read->s3.prefix == answers.prefix &&
+                    read->s3.storage_class_chunks == answers.storage_class &&
+                    read->schedule.full_every_days == answers.full_every_days &&
+                    read->schedule.incremental_every_days == answers.incremental_every_days &&
+                    read->global.state_path == answers.state_path &&
                     std::equal(read->subvolumes.begin(), read->subvolumes.end(),
                                answers.subvolumes.begin(), answers.subvolumes.end(),
                                [](const subvolume_config& one, const subvolume_config& other) {
@@ -261,7 +262,7 @@ std::string proposed_prefix(std::string_view host) {
 }
 
 std::string proposed_class(const std::string& endpoint_url) {
-  return endpoint_url.empty() ? config().storage_class_chunks : "STANDARD";
+  return endpoint_url.empty() ? config().s3.storage_class_chunks : "STANDARD";
 }
 
 std::vector<btrfs_mount> btrfs_mounts(std::string_view mountinfo) {

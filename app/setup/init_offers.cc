@@ -70,7 +70,7 @@ std::string top_of_filesystem(const btrfs::subvolume_facts& facts, const std::st
 }  // namespace
 
 std::string proposed_snapshots(btrfs::host& host, const std::string& subvolume) {
-  const std::string usual = config().base_dir;
+  const std::string usual = config().snapshots.base_dir;
   if (host.snapshots().check(usual, subvolume)) {
     return usual;
   }

@@ -36,7 +36,7 @@ task<result<std::string>> find_manifest(const services& with, s3::object_store& 
     if (!when) {
       co_return std::move(when.error());
     }
-    auto looking = manifest_at(store, with.settings.prefix, wanted.subvolume, *when,
+    auto looking = manifest_at(store, with.settings.s3.prefix, wanted.subvolume, *when,
                                manifest_bound::of_host(with.settings), with.stop);
     auto found = co_await std::move(looking);
     if (found) {
@@ -45,7 +45,7 @@ task<result<std::string>> find_manifest(const services& with, s3::object_store& 
     }
     co_return found;
   }
-  const planner::key_layout keys(with.settings.prefix, wanted.subvolume);
+  const planner::key_layout keys(with.settings.s3.prefix, wanted.subvolume);
   auto reading = read_pointer(store, keys.pointer(), with.stop);
   auto pointer = co_await std::move(reading);
   if (!pointer) {
@@ -54,7 +54,7 @@ task<result<std::string>> find_manifest(const services& with, s3::object_store& 
   if (!*pointer) {
     error failure;
     failure.message = "there is no backup of subvolume \"" + wanted.subvolume + "\" at s3://" +
-                      with.settings.bucket + "/" + keys.root();
+                      with.settings.s3.bucket + "/" + keys.root();
     failure.remedy = wanted.of_bucket ? "check --subvolume and the prefix in --from"
                                       : "check --subvolume and s3.prefix";
     co_return failure;
@@ -102,7 +102,7 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
   }
   std::vector<std::string> places;
   if (wanted.manifest_key.empty()) {
-    const planner::key_layout keys(with.settings.prefix, wanted.subvolume);
+    const planner::key_layout keys(with.settings.s3.prefix, wanted.subvolume);
     places = planner::places_of(keys.root() + "full/manifest", *key);
   } else {
     places.push_back(std::move(*key));  // that one and no other

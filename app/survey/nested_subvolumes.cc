@@ -17,7 +17,8 @@ result<std::vector<std::string>> nested_left_out(const services& with,
   for (const subvolume_config& one : with.settings.subvolumes) {
     configured.push_back(one.path);
   }
-  auto nested = with.host.snapshots().nested_in(with.settings.base_dir, which.path, configured);
+  auto nested =
+      with.host.snapshots().nested_in(with.settings.snapshots.base_dir, which.path, configured);
   if (!nested) {
     return std::move(nested.error());
   }

@@ -239,10 +239,10 @@ void observer::observe_parent(subvolume_view& view) const {
   const bool remembered =
       known != _state.subvolumes.end() && known->second.last_manifest == view.seen.last_key;
   const auto source = _with.host.subvolumes().inspect_source(view.which.path);
-  parent_finding found =
-      find_parent(view.seen.last->snapshot, view.snapshots, remembered ? &known->second : nullptr,
-                  kept_copies(_with.settings.state_path, view.seen.last->snapshot),
-                  source ? std::optional(source->own_uuid) : std::nullopt, _with.settings.base_dir);
+  parent_finding found = find_parent(
+      view.seen.last->snapshot, view.snapshots, remembered ? &known->second : nullptr,
+      kept_copies(_with.settings.global.state_path, view.seen.last->snapshot),
+      source ? std::optional(source->own_uuid) : std::nullopt, _with.settings.snapshots.base_dir);
   if (found.by_name) {
     _with.log.write(
         log_level::info, "backup", "parent_matched_by_name",
@@ -305,7 +305,8 @@ task<result<subvolume_view>> observer::observe(subvolume_config which) {
   view.seen.subvolume = view.which.name;
   view.seen.own_host_id = _host.id;
   if (!view.which.path.empty()) {
-    auto snapshots = _with.host.snapshots().list(_with.settings.base_dir, view.which.name);
+    auto snapshots =
+        _with.host.snapshots().list(_with.settings.snapshots.base_dir, view.which.name);
     if (!snapshots) {
       co_return std::move(snapshots.error());
     }
@@ -352,7 +353,7 @@ task<std::vector<observed>> observer::observe_all(std::vector<subvolume_config> 
 }
 
 task<result<void>> observer::observe_bucket(subvolume_view& view) {
-  const planner::key_layout keys(_with.settings.prefix, view.which.name);
+  const planner::key_layout keys(_with.settings.s3.prefix, view.which.name);
   s3::object_store& store = _connection->store();
   auto looking = look_at_place(_with, store, keys, view.objects);
   auto sight = co_await std::move(looking);

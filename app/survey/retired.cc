@@ -66,7 +66,7 @@ task<result<void>> check_retired(const services& with, s3::object_store& store,
     if (is_configured(with.settings, one.name)) {
       continue;
     }
-    s3::list_request request(planner::key_layout(with.settings.prefix, one.name).root());
+    s3::list_request request(planner::key_layout(with.settings.s3.prefix, one.name).root());
     request.delimiter = "/";
     auto listing = store.list_objects(std::move(request), with.stop);
     auto found = co_await std::move(listing);
@@ -112,11 +112,11 @@ task<result<std::vector<subvolume_config>>> chosen_in_bucket(const services& wit
 }
 
 result<std::vector<btrfs::snapshot>> retired_snapshots(const services& with) {
-  auto state = state_store(with.settings.state_path, with.clock, with.log).peek();
+  auto state = state_store(with.settings.global.state_path, with.clock, with.log).peek();
   if (!state) {
     return std::move(state.error());
   }
-  auto journals = list_journals(with.settings.state_path);
+  auto journals = list_journals(with.settings.global.state_path);
   if (!journals) {
     return std::move(journals.error());
   }
@@ -136,7 +136,7 @@ result<std::vector<btrfs::snapshot>> retired_snapshots(const services& with) {
     if (is_configured(with.settings, name)) {
       continue;
     }
-    auto found = with.host.snapshots().list(with.settings.base_dir, name);
+    auto found = with.host.snapshots().list(with.settings.snapshots.base_dir, name);
     if (!found) {
       return std::move(found.error());
     }

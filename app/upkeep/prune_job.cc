@@ -74,7 +74,7 @@ subvolume_pruner::subvolume_pruner(const services& with, s3::object_store& store
       _store(store),
       _time(std::move(time)),
       _prices(prices),
-      _root(planner::key_layout(with.settings.prefix, subvolume).root()) {
+      _root(planner::key_layout(with.settings.s3.prefix, subvolume).root()) {
   _report.name = std::move(subvolume);
 }
 
@@ -92,7 +92,7 @@ planner::timestamp subvolume_pruner::now() const {
 }
 
 task<result<void>> subvolume_pruner::observe_pointer(planner::prune_observation& seen) {
-  const planner::key_layout keys(_with.settings.prefix, _report.name);
+  const planner::key_layout keys(_with.settings.s3.prefix, _report.name);
   auto reading = read_pointer(_store, keys.pointer(), _with.stop);
   auto pointer = co_await std::move(reading);
   if (!pointer && pointer.error().why != reason::protocol) {
@@ -168,8 +168,8 @@ task<result<planner::prune_observation>> subvolume_pruner::observe(
   if (!listed) {
     co_return std::move(listed.error());
   }
-  auto reading = read_inventory(_with.loop, _store, _with.settings.prefix, _report.name, _with.stop,
-                                manifest_bound::of_host(_with.settings));
+  auto reading = read_inventory(_with.loop, _store, _with.settings.s3.prefix, _report.name,
+                                _with.stop, manifest_bound::of_host(_with.settings));
   auto all = co_await std::move(reading);
   if (!all) {
     co_return std::move(all.error());
@@ -197,14 +197,14 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
     co_return;
   }
   planner::prune_policy policy;
-  policy.keep_generations = static_cast<std::size_t>(_with.settings.keep_generations);
+  policy.keep_generations = static_cast<std::size_t>(_with.settings.retention.keep_generations);
   policy.grace = orphan_grace(_with.settings);
   policy.verify_command = engine::told_command("verify", {{"--subvolume", _report.name}});
   policy.adopt_command = engine::told_command("backup --adopt");
   const std::string endpoint = configured_endpoint(_with);
   policy.minimum_days = minimum_days_of(_prices, endpoint);
   _report.plan = planner::judge_bucket(*seen, policy, now());
-  _report.money = estimate_early(_prices, _report.plan.early, _with.settings.region, endpoint);
+  _report.money = estimate_early(_prices, _report.plan.early, _with.settings.s3.region, endpoint);
   for (const planner::removal& one : _report.plan.removals) {
     if (const auto made = seen->all.manifests.find(one.key); made != seen->all.manifests.end()) {
       const planner::snapshot_record& snapshot = made->second.snapshot;
@@ -218,7 +218,7 @@ task<result<void>> subvolume_pruner::note_what_goes() {
   if (_going.empty()) {
     co_return engine::ok();
   }
-  const std::string& path = _with.settings.state_path;
+  const std::string& path = _with.settings.global.state_path;
   verified_subvolume before;
   before.place = place_of(_with, _report.name);
   verified_subvolume mine = before;
@@ -421,7 +421,7 @@ task<result<void>> prune_all(const services& with, store_connection& connection,
   if (!in_the_making) {
     co_return std::move(in_the_making.error());
   }
-  auto verified = read_verify_record(with.settings.state_path);
+  auto verified = read_verify_record(with.settings.global.state_path);
   if (!verified) {
     with.log.write(log_level::warning, "prune", "verifications_unknown",
                    {{"error", verified.error().text()}});
@@ -475,7 +475,7 @@ task<std::vector<pruned_snapshot>> prune_snapshots(const services& with,
     entry.path = one.path;
     if (acts && !with.stop.stop_requested()) {
       std::function<result<void>()> call = [&with, name = one.name] {
-        return with.host.snapshots().remove(with.settings.base_dir, name);
+        return with.host.snapshots().remove(with.settings.snapshots.base_dir, name);
       };
       auto removing = engine::offload(with.loop, std::move(call));
       auto removed = co_await std::move(removing);
@@ -492,7 +492,7 @@ task<std::vector<pruned_snapshot>> prune_snapshots(const services& with,
 
 // Whether something that was asked for did not happen.
 bool failed(const pruned_subvolume& one, const config& settings) {
-  const auto keep = static_cast<std::size_t>(settings.keep_generations);
+  const auto keep = static_cast<std::size_t>(settings.retention.keep_generations);
   const bool held = one.acted && !one.plan.held_back.empty() && one.surplus(keep) > 0;
   return one.failure || !one.refused.empty() || held;
 }
@@ -504,13 +504,13 @@ task<result<exit_status>> run_prune(const services& with, prune_command command)
   if (!chosen) {
     co_return std::move(chosen.error());
   }
-  auto prices = load_prices(with.settings.price_table);
+  auto prices = load_prices(with.settings.restore.price_table);
   if (!prices) {
     co_return std::move(prices.error());
   }
   std::optional<run_lock> lock;
   if (command.yes) {
-    auto locked = run_lock::acquire(with.settings.lock_path);
+    auto locked = run_lock::acquire(with.settings.global.lock_path);
     if (!locked) {
       co_return std::move(locked.error());
     }

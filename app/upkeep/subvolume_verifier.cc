@@ -39,8 +39,8 @@ std::string is_gone(const std::string& subvolume, const std::string& known) {
 
 error nothing_there(const services& with, const std::string& subvolume) {
   error failure;
-  failure.message = "there are no backups at s3://" + with.settings.bucket + "/" +
-                    planner::key_layout(with.settings.prefix, subvolume).root() +
+  failure.message = "there are no backups at s3://" + with.settings.s3.bucket + "/" +
+                    planner::key_layout(with.settings.s3.prefix, subvolume).root() +
                     ": nothing was verified";
   failure.remedy = "`" + engine::told_command("backup") +
                    "` makes the first; where there should be some, check s3.bucket and s3.prefix";
@@ -66,7 +66,7 @@ subvolume_verifier::subvolume_verifier(const services& with, s3::object_store& s
       _abilities(abilities),
       _command(std::move(command)),
       _known(with, subvolume) {
-  _outcome.target = with.settings.target_base_dir + "/" + subvolume;
+  _outcome.target = with.settings.restore.target_base_dir + "/" + subvolume;
   _outcome.name = std::move(subvolume);
 }
 
@@ -110,13 +110,13 @@ task<result<void>> subvolume_verifier::run() {
 
 // Reads what the bucket has, and chooses what of it is verified.
 task<result<void>> subvolume_verifier::look() {
-  const planner::key_layout keys(_with.settings.prefix, _outcome.name);
+  const planner::key_layout keys(_with.settings.s3.prefix, _outcome.name);
   auto reading = read_pointer(_store, keys.pointer(), _with.stop);
   auto pointer = co_await std::move(reading);
   if (!pointer && pointer.error().why != reason::protocol) {
     co_return std::move(pointer.error());
   }
-  auto listing = read_inventory(_with.loop, _store, _with.settings.prefix, _outcome.name,
+  auto listing = read_inventory(_with.loop, _store, _with.settings.s3.prefix, _outcome.name,
                                 _with.stop, manifest_bound::of_host(_with.settings));
   auto all = co_await std::move(listing);
   if (!all) {

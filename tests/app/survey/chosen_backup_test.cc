@@ -42,7 +42,7 @@ struct scene : bucket_of_backups {
   // Everything below another prefix, which is then the configured one.
   void use_copy() {
     copy_to("copied");
-    settings.prefix = "copied";
+    settings.s3.prefix = "copied";
     store.forget_calls();
   }
   // As with a key that may read what is below `prefix` and nothing else.

@@ -135,9 +135,9 @@ BOOST_AUTO_TEST_CASE(where_there_is_no_backup_the_folders_tell_where_to_look) {
     store.put(key, "x");
   }
   config settings;
-  settings.bucket = "b";
+  settings.s3.bucket = "b";
   const auto hint = [&](const char* prefix) {
-    settings.prefix = prefix;
+    settings.s3.prefix = prefix;
     return loop->run(where_to_look(store, settings, bts3::engine::stop_token()));
   };
   BOOST_TEST(hint("hosts/") ==
