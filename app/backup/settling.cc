@@ -133,7 +133,7 @@ task<void> settling::settle_other(std::string path) {
 // Nullopt when there is none, or none that can be used: then it is moved aside and reported.
 task<result<std::optional<journal_record>>> settling::load(std::string path) {
   auto record = read_journal(path);
-  if (!record && record.error().why == reason::protocol && record.error().remedy.empty()) {
+  if (!record && record.error().why == reason::protocol) {
     std::function<result<std::string>()> call = [path, when = _common.clock.now()] {
       return set_damaged_journal_aside(path, when);
     };
@@ -184,7 +184,7 @@ task<result<void>> settling::settle_elsewhere(std::string path, journal_record r
   settings.s3.endpoint_url = record.intent.endpoint_url;
   settings.s3.retry_for =
       std::min<std::chrono::milliseconds>(settings.s3.retry_for, elsewhere_limit);
-  const environment_lookup environment = [this](std::string_view name) {
+  const engine::environment_lookup environment = [this](std::string_view name) {
     return name == "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" ? std::optional<std::string>("true")
                                                          : _with.environment(name);
   };
@@ -239,7 +239,8 @@ planner::unfinished_verdict settling::judge(place where, const backup_intent& in
       found.facts,
       store_time ? planner::timestamp(std::chrono::floor<std::chrono::seconds>(*store_time))
                  : _common.clock.now(),
-      std::chrono::duration_cast<std::chrono::seconds>(_with.settings.s3.resume_for));
+      std::chrono::duration_cast<std::chrono::seconds>(_with.settings.s3.resume_for),
+      "s3.resume_for");
   const bool given_up = verdict.what == planner::unfinished_action::abandon ||
                         verdict.what == planner::unfinished_action::release ||
                         verdict.what == planner::unfinished_action::leave;

@@ -78,7 +78,7 @@ std::vector<unknown_variable> unknown_variables(const std::vector<std::string>& 
 }
 
 result<config> parse_config(std::string_view text, const std::string& name,
-                            const environment_lookup& environment) {
+                            const engine::environment_lookup& environment) {
   try {
     const toml::table document = toml::parse(text);
     return config_reader(environment, name).read(document);
@@ -91,12 +91,12 @@ result<config> parse_config(std::string_view text, const std::string& name,
 }
 
 result<config> with_environment(config settings, const std::vector<std::string>& except,
-                                const environment_lookup& environment) {
+                                const engine::environment_lookup& environment) {
   return config_reader(environment, "the environment")
       .read_environment(std::move(settings), except);
 }
 
-result<config> load_config(const std::string& path, const environment_lookup& environment) {
+result<config> load_config(const std::string& path, const engine::environment_lookup& environment) {
   error failure;
   failure.why = engine::reason::configuration;
   if (!path.starts_with('/')) {

@@ -7,7 +7,7 @@
 // as a string.
 #pragma once
 
-#include "app/host/environment.hh"
+#include "engine/environment.hh"
 #include "engine/result.hh"
 
 #include <chrono>
@@ -151,15 +151,16 @@ struct config {
 
 // Reads and checks `path`, which must be absolute. Every problem found is named in the one error
 // (reason configuration; `not_found` where there is no such file).
-engine::result<config> load_config(const std::string& path, const environment_lookup& environment);
+engine::result<config> load_config(const std::string& path,
+                                   const engine::environment_lookup& environment);
 // The same from text; `name` stands for the file in messages.
 engine::result<config> parse_config(std::string_view text, const std::string& name,
-                                    const environment_lookup& environment);
+                                    const engine::environment_lookup& environment);
 
 // `settings` with what BTRFS_TO_S3_... say of every key but `except` ("table.key") and
 // subvolumes.paths, and "~" put in. Errors as load_config()'s.
 engine::result<config> with_environment(config settings, const std::vector<std::string>& except,
-                                        const environment_lookup& environment);
+                                        const engine::environment_lookup& environment);
 
 // A variable that begins as those of keys do, and is none of them nor of this program's others.
 struct unknown_variable {

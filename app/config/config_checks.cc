@@ -1,5 +1,6 @@
 // What values have to be beside one another.
 #include "app/config/config_reader.hh"
+#include "app/config/setting_names.hh"
 #include "app/text/human_units.hh"
 
 #include <algorithm>
@@ -27,12 +28,12 @@ const std::vector<std::string> write_classes = {
 void config_reader::check_whole() {
   for (const char* name : {"s3.bucket", "s3.region"}) {
     if (!_set.contains(name)) {
-      problem(std::string(name) + " is missing; set it in [s3]");
+      problem(std::string(shown_key(name)) + " is missing; set it in [s3]");
     }
   }
   if (_config.s3.bucket.find_first_of("/ ") != std::string::npos) {
-    problem("s3.bucket = \"" + _config.s3.bucket +
-            "\" is no bucket name; the path goes to s3.prefix");
+    problem(std::string(shown_key("s3.bucket")) + " = \"" + _config.s3.bucket +
+            "\" is no bucket name; the path goes to " + std::string(shown_key("s3.prefix")));
   }
   check_prefix();
   check_class("s3.storage_class_chunks", _config.s3.storage_class_chunks);
@@ -105,16 +106,19 @@ void config_reader::check_class(const std::string& name, const std::string& stor
   if (known || stored_as.empty() || (elsewhere && can_be_one)) {
     return;
   }
-  problem(name + " = \"" + stored_as + "\" must be one of " + joined(write_classes) +
-          ", or none for no header" +
-          (elsewhere ? "" : "; other stores' names are taken where s3.endpoint_url names one"));
+  problem(std::string(shown_key(name)) + " = \"" + stored_as + "\" must be one of " +
+          joined(write_classes) + ", or none for no header" +
+          (elsewhere ? ""
+                     : "; other stores' names are taken where " +
+                           std::string(shown_key("s3.endpoint_url")) + " names one"));
 }
 
 // Clients and proxies take ".." and empty segments out of a path, the signature then fits no
 // more, or another object is meant.
 void config_reader::check_prefix() {
+  const std::string name(shown_key("s3.prefix"));
   if (!_set.contains("s3.prefix")) {
-    problem("s3.prefix is missing; set it in [s3], to \"\" for keys without one");
+    problem(name + " is missing; set it in [s3], to \"\" for keys without one");
   }
   std::string_view rest = _config.s3.prefix;
   while (rest.starts_with('/')) {
@@ -127,8 +131,7 @@ void config_reader::check_prefix() {
   while (!rest.empty()) {
     const std::string_view segment = rest.substr(0, rest.find('/'));
     if (segment.empty() || segment == "." || segment == "..") {
-      problem("s3.prefix = \"" + _config.s3.prefix + "\" has the segment \"" +
-              std::string(segment) +
+      problem(name + " = \"" + _config.s3.prefix + "\" has the segment \"" + std::string(segment) +
               "\", which not every store and proxy keeps; write names between single slashes, "
               "like \"hosts/alpha\"");
       break;
@@ -137,8 +140,8 @@ void config_reader::check_prefix() {
   }
   for (const subvolume_config& one : _config.subvolumes) {
     if (prefix_bytes + key_bytes_beside_name + one.name.size() > key_bytes_max) {
-      problem("s3.prefix = \"" + _config.s3.prefix + "\" is too long: with subvolume \"" +
-              one.name + "\" keys have more than " + std::to_string(key_bytes_max) +
+      problem(name + " = \"" + _config.s3.prefix + "\" is too long: with subvolume \"" + one.name +
+              "\" keys have more than " + std::to_string(key_bytes_max) +
               " bytes; shorten one of them");
     }
   }

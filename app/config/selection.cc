@@ -43,6 +43,7 @@ planner::policy policy_of(const config& settings, bool regardless_of_due, bool a
   made.when_due.run_at = *run_at;
   made.regardless_of_due = regardless_of_due;
   made.adopt = adopt;
+  made.own_prefix = "an s3.prefix";
   return made;
 }
 

@@ -6,6 +6,7 @@
 #include "engine/crc32.hh"
 #include "engine/sha256.hh"
 #include "engine/stop_after.hh"
+#include "engine/wording.hh"
 
 #include <algorithm>
 #include <chrono>
@@ -58,7 +59,7 @@ bool is_refused(const error& failure) {
 // One thing that the configuration asks for, and how to do without.
 struct asked_thing {
   const char* name;
-  std::string key;
+  engine::setting by;
   std::function<bool(s3::write_options&)> take_out;  // false: it was not asked for
 };
 
@@ -70,19 +71,20 @@ bool cleared(std::string& text) {
 
 std::vector<asked_thing> things_in(const s3::write_options& options) {
   return {
-      {"x-amz-storage-class", options.class_key,
+      {"x-amz-storage-class", options.class_from,
        [](s3::write_options& of) {
          return !std::exchange(of.stored_as, s3::storage_class()).empty();
        }},
-      {"x-amz-server-side-encryption-aws-kms-key-id", "s3.sse_kms_key_id",
+      {"x-amz-server-side-encryption-aws-kms-key-id", engine::setting::encryption_key,
        [](s3::write_options& of) { return cleared(of.sse_kms_key_id); }},
-      {"x-amz-server-side-encryption", "s3.sse",
+      {"x-amz-server-side-encryption", engine::setting::encryption,
        [](s3::write_options& of) {
          const bool key = cleared(of.sse_kms_key_id);
          return cleared(of.sse) || key;
        }},
-      {"x-amz-acl", "s3.acl", [](s3::write_options& of) { return cleared(of.acl); }},
-      {"x-amz-tagging", "s3.tags", [](s3::write_options& of) { return cleared(of.tags); }},
+      {"x-amz-acl", engine::setting::acl, [](s3::write_options& of) { return cleared(of.acl); }},
+      {"x-amz-tagging", engine::setting::tags,
+       [](s3::write_options& of) { return cleared(of.tags); }},
   };
 }
 
@@ -458,20 +460,20 @@ task<error> write_probe::examined(error failure, s3::write_options options) {
   if (co_await std::move(trying_again)) {
     co_return failure;  // it is none of them
   }
-  std::string culprit;
+  std::optional<engine::setting> culprit;
   for (const asked_thing& one : things_in(options)) {
     s3::write_options fewer = options;
-    if (!culprit.empty() || !one.take_out(fewer)) {
+    if (culprit || !one.take_out(fewer)) {
       continue;
     }
     auto trying = can_begin(std::move(fewer));
     if (co_await std::move(trying)) {
-      culprit = one.key;
-      failure.remedy =
-          "without " + std::string(one.name) + " the store takes it: change " + culprit;
+      culprit = one.by;
+      failure.remedy = "without " + std::string(one.name) + " the store takes it: change " +
+                       engine::wording(one.by);
     }
   }
-  if (culprit == options.class_key) {
+  if (culprit == options.class_from) {
     std::string taken;
     for (const char* name : classes_tried) {
       s3::write_options other = options;

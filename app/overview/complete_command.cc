@@ -264,8 +264,8 @@ task<std::vector<candidate>> look_in_time(const services& with, const complete_c
 }
 
 std::vector<candidate> looked_up(const complete_command& command, const common_options& common,
-                                 const environment_lookup& environment) {
-  const environment_lookup here =
+                                 const engine::environment_lookup& environment) {
+  const engine::environment_lookup here =
       environment_with_profile(environment, command.from.empty() ? std::string() : command.profile);
   auto settings = command.from.empty() ? load_config(common.config_path, here)
                                        : config_of_bucket(command, here);
@@ -283,7 +283,7 @@ std::vector<candidate> looked_up(const complete_command& command, const common_o
 
 }  // namespace
 
-std::string completion_cache(const environment_lookup& environment, unsigned user) {
+std::string completion_cache(const engine::environment_lookup& environment, unsigned user) {
   const std::string cache = environment("XDG_CACHE_HOME").value_or("");
   if (cache.starts_with('/')) {
     return cache + "/btrfs_to_s3";
@@ -296,7 +296,7 @@ std::string completion_cache(const environment_lookup& environment, unsigned use
 }
 
 std::string completed(const complete_command& command, const common_options& common,
-                      const environment_lookup& environment) {
+                      const engine::environment_lookup& environment) {
   if (command.what == complete_command::kind::files) {
     return "files\n";
   }

@@ -232,7 +232,8 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
         found.facts,
         store_time ? planner::timestamp(std::chrono::floor<std::chrono::seconds>(*store_time))
                    : now,
-        std::chrono::duration_cast<std::chrono::seconds>(_with.settings.s3.resume_for));
+        std::chrono::duration_cast<std::chrono::seconds>(_with.settings.s3.resume_for),
+        "s3.resume_for");
   }
   planned.plan = planner::decide(view.seen, _policy, now, _zone);
   planned.links = view.chain.size();

@@ -109,6 +109,7 @@ status_facts facts_of(const services& with, observed one, const result<verify_re
   }
   planner::policy by;
   by.when_due = rules.when_due;
+  by.own_prefix = "an s3.prefix";
   facts.plan = planner::decide(view.seen, by, rules.now, zone);
   if (!view.chain.empty()) {
     facts.standing.last_backup = view.chain.back().when;

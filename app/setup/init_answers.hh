@@ -36,11 +36,11 @@ engine::result<subvolume_config> parse_subvolume(std::string_view answer, std::s
 // says (reason configuration). Those that are empty are not missed yet.
 // `environment` may say where the store is; its BTRFS_TO_S3_... count for nothing.
 engine::result<void> check_answers(const init_answers& answers,
-                                   const environment_lookup& environment);
+                                   const engine::environment_lookup& environment);
 
 // The configuration that the file will give. Errors: what is missing or wrong, by the parser.
 engine::result<config> configured(const init_answers& answers,
-                                  const environment_lookup& environment);
+                                  const engine::environment_lookup& environment);
 
 // The file: every answer with a few words on it.
 std::string init_toml(const init_answers& answers);

@@ -21,7 +21,7 @@ class init_taker {
   using taker = engine::result<void> (init_taker::*)(const std::string& answer);
 
   // `host` must outlive it.
-  init_taker(btrfs::host& host, environment_lookup environment)
+  init_taker(btrfs::host& host, engine::environment_lookup environment)
       : _host(host), _environment(std::move(environment)) {}
 
   [[nodiscard]] const init_answers& answers() const { return _answers; }
@@ -44,7 +44,7 @@ class init_taker {
   engine::result<void> take_days(std::int64_t init_answers::* member, const std::string& answer);
 
   btrfs::host& _host;
-  environment_lookup _environment;
+  engine::environment_lookup _environment;
   init_answers _answers;
   std::vector<offer> _offers;
 };

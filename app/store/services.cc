@@ -1,6 +1,7 @@
 #include "app/store/services.hh"
 
 #include "app/text/progress.hh"
+#include "engine/setting.hh"
 #include "s3/http/percent_encoding.hh"
 
 #include <algorithm>
@@ -59,7 +60,8 @@ result<s3::endpoint> endpoint_of(const services& with, const s3::bucket_name& bu
   if (!variant) {
     return std::move(variant.error());
   }
-  s3::named_value url{with.settings.s3.endpoint_url, "s3.endpoint_url"};
+  s3::named_value url{with.settings.s3.endpoint_url,
+                      std::string(name_of(engine::setting::endpoint))};
   if (url.value.empty()) {
     url = s3::configured_url("s3", with.environment);
   }
@@ -293,7 +295,7 @@ s3::write_options document_options(const services& with) {
   options.stored_as = s3::storage_class(named(with.settings.s3.storage_class_manifest));
   options.content_type = "application/json";
   options.content_md5 = true;
-  options.class_key = "s3.storage_class_manifest";
+  options.class_from = engine::setting::manifest_class;
   return options;
 }
 

@@ -50,7 +50,7 @@ struct services {
   const engine::clock& clock;
   const config& settings;
   btrfs::host& host;
-  environment_lookup environment;
+  engine::environment_lookup environment;
   engine::stop_token stop;    // SIGINT and SIGTERM
   live_line* line = nullptr;  // for progress; null where nobody would see it
   const signal_watch* signals = nullptr;

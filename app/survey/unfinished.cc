@@ -98,7 +98,7 @@ bool is_of(const services& with, const planner::manifest& value, const journal_r
 // has of its keys; null: there was none.
 task<result<void>> examine_manifest(const services& with, s3::object_store& store,
                                     const journal_record& record,
-                                    const std::map<std::string, std::uint64_t>* objects,
+                                    const planner::object_listing* objects,
                                     unfinished_finding& found) {
   const backup_intent& intent = record.intent;
   manifest_place place;

@@ -5,7 +5,6 @@
 #include "app/records/state_store.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_turns.hh"
-#include "app/survey/bucket_inventory.hh"
 #include "app/survey/observer.hh"
 #include "app/survey/retired.hh"
 #include "app/survey/unfinished.hh"
@@ -91,22 +90,18 @@ planner::timestamp subvolume_pruner::now() const {
   return planner::timestamp(std::chrono::floor<std::chrono::seconds>(std::min(here, there)));
 }
 
-task<result<void>> subvolume_pruner::observe_pointer(planner::prune_observation& seen) {
-  const planner::key_layout keys(_with.settings.s3.prefix, _report.name);
-  auto reading = read_pointer(_store, keys.pointer(), _with.stop);
-  auto pointer = co_await std::move(reading);
-  if (!pointer && pointer.error().why != reason::protocol) {
-    co_return std::move(pointer.error());
-  }
-  if (!pointer) {
-    seen.pointer_problem = pointer.error().text();
-  } else if (!*pointer) {
-    seen.pointer_problem = "there is no " + keys.pointer();
+void subvolume_pruner::take_pointer(const pointer_finding& pointer,
+                                    planner::prune_observation& seen) {
+  if (!pointer.problem.empty()) {
+    seen.pointer_problem = pointer.problem;
+  } else if (!pointer.there) {
+    seen.pointer_problem = "there is no " + _root + "current.json";
   } else {
-    _pointer_text = (*pointer)->text;
-    seen.current = (*pointer)->value.manifest_key;
+    _pointer_text = pointer.there->text;
+    // In a bucket copied under another prefix, the pointer names the old place.
+    seen.current = planner::place_in(seen.all.objects, _root + "full/manifest",
+                                     pointer.there->value.manifest_key);
   }
-  co_return engine::ok();
 }
 
 task<result<void>> subvolume_pruner::observe_uploads(planner::prune_observation& seen) {
@@ -158,27 +153,26 @@ task<result<planner::prune_observation>> subvolume_pruner::observe(
   planner::prune_observation seen;
   seen.in_the_making = in_the_making;
   // The pointer first: what is published meanwhile is newer than the current one, and stays.
-  auto pointing = observe_pointer(seen);
-  auto pointed = co_await std::move(pointing);
-  if (!pointed) {
-    co_return std::move(pointed.error());
+  auto pointing = read_pointer_before(_store, _root + "current.json", _with.stop);
+  auto pointer = co_await std::move(pointing);
+  if (!pointer) {
+    co_return std::move(pointer.error());
   }
   auto listing = observe_uploads(seen);
   auto listed = co_await std::move(listing);
   if (!listed) {
     co_return std::move(listed.error());
   }
-  auto reading = read_inventory(_with.loop, _store, _with.settings.s3.prefix, _report.name,
-                                _with.stop, manifest_bound::of_host(_with.settings));
-  auto all = co_await std::move(reading);
-  if (!all) {
-    co_return std::move(all.error());
+  inventory_request wanted(_with.settings.s3.prefix, _report.name,
+                           manifest_bound::of_host(_with.settings), doubt::fails);
+  wanted.pointer = std::move(*pointer);
+  auto reading = read_subvolume(_with.loop, _store, std::move(wanted), _with.stop);
+  auto found = co_await std::move(reading);
+  if (!found) {
+    co_return std::move(found.error());
   }
-  seen.all = std::move(*all);
-  if (!seen.current.empty()) {
-    // In a bucket copied under another prefix, the pointer names the old place.
-    seen.current = planner::found_key(seen.all, _root + "full/manifest", seen.current);
-  }
+  seen.all = take_judged_part(*found);
+  take_pointer(found->pointer, seen);
   seen.own_host_id = this_host().id;
   const auto current = seen.all.manifests.find(seen.current);
   if (_as_its_host && current != seen.all.manifests.end()) {
@@ -198,6 +192,7 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
   }
   planner::prune_policy policy;
   policy.keep_generations = static_cast<std::size_t>(_with.settings.retention.keep_generations);
+  policy.keep_name = "retention.keep_generations";
   policy.grace = orphan_grace(_with.settings);
   policy.verify_command = engine::told_command("verify", {{"--subvolume", _report.name}});
   policy.adopt_command = engine::told_command("backup --adopt");

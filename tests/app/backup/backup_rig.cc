@@ -160,7 +160,7 @@ engine::result<app::exit_status> backup_rig::run(const preparation& before) {
   if (before) {
     before(*loop);
   }
-  const app::environment_lookup lookup = [this](std::string_view name) {
+  const engine::environment_lookup lookup = [this](std::string_view name) {
     auto value = look_up ? look_up(name) : std::nullopt;
     const auto found = environment.find(std::string(name));
     return value || found == environment.end() ? value : std::optional(found->second);

@@ -298,6 +298,25 @@ BOOST_AUTO_TEST_CASE(one_damaged_answer_when_planning_makes_no_full) {
   }
 }
 
+// A full takes its place, and its reason is not that nobody ever saw it.
+BOOST_AUTO_TEST_CASE(a_manifest_that_is_listed_and_denied_is_not_called_missing) {
+  scene here;
+  BOOST_TEST(here.rig.run_text() == "done");
+  here.rig.clock.time += 24h * 8;
+  const std::string key = here.manifest_key();
+  here.objects->judge_by(
+      [key](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+        return call.verb == "GetObject" && call.key == key
+                   ? std::optional(memory_store::absent(call.key))
+                   : std::nullopt;
+      });
+  here.rig.log.lines.clear();
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.log.contains("manifest_unusable"));
+  BOOST_TEST(here.rig.log.contains("manifest " + key +
+                                   ": it is listed, but the store says that it does not exist"));
+}
+
 BOOST_AUTO_TEST_CASE(a_pointer_that_reads_otherwise_each_time_fails_and_keeps_everything) {
   scene here;
   BOOST_TEST(here.rig.run_text() == "done");

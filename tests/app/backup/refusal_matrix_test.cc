@@ -171,7 +171,7 @@ struct cell {
   std::string doctor_text() {
     auto loop = engine::reactor::create();
     BOOST_REQUIRE(loop.has_value());
-    const app::environment_lookup lookup = [this](std::string_view name) {
+    const engine::environment_lookup lookup = [this](std::string_view name) {
       const auto found = rig.environment.find(std::string(name));
       return found == rig.environment.end() ? std::nullopt : std::optional(found->second);
     };

@@ -65,7 +65,7 @@ struct scene {
   auto with_services(Work work) {
     auto loop = engine::reactor::create();
     BOOST_REQUIRE(loop.has_value());
-    const app::environment_lookup lookup = [this](std::string_view name) {
+    const engine::environment_lookup lookup = [this](std::string_view name) {
       const auto found = rig.environment.find(std::string(name));
       return found == rig.environment.end() ? std::nullopt : std::optional(found->second);
     };

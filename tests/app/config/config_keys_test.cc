@@ -213,7 +213,7 @@ std::string unquoted(std::string value) {
   return value;
 }
 
-environment_lookup with_variable(std::string key, const std::string& value) {
+bts3::engine::environment_lookup with_variable(std::string key, const std::string& value) {
   for (char& c : key) {
     c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }

@@ -178,7 +178,7 @@ BOOST_AUTO_TEST_CASE(a_part_that_nobody_asked_for_fits_into_chunk_and_spool) {
   BOOST_TEST(parsed(minimal + "spool_enabled = true\nchunk_size_bytes = \"5MiB\"\n" + spool)
                  .part_size_bytes == 5 * mebibyte);
   // The environment sets either as the file does, also where there is no file.
-  const environment_lookup small =
+  const bts3::engine::environment_lookup small =
       variables({{"HOME", "/h"}, {"BTRFS_TO_S3_S3_CHUNK_SIZE_BYTES", "64MiB"}});
   BOOST_TEST(parsed(minimal, small).s3.part_size_bytes == 64 * mebibyte);
   const auto without_file = with_environment(config(), {}, small);
@@ -310,7 +310,8 @@ BOOST_AUTO_TEST_CASE(home_is_put_in_for_the_tilde_of_paths) {
   BOOST_TEST(parsed(text, variables({{"HOME", "/h/"}})).restore.target_base_dir == "/h/r");
   BOOST_TEST(parsed(text, variables({{"HOME", "/"}})).restore.target_base_dir == "/r");
   BOOST_TEST(parsed(with("s3.prefix", "\"~/r\"")).s3.prefix == "~/r");
-  for (const environment_lookup& none : {variables({}), variables({{"HOME", "relative"}})}) {
+  for (const bts3::engine::environment_lookup& none :
+       {variables({}), variables({{"HOME", "relative"}})}) {
     const std::string said = problem(text, none);
     BOOST_TEST(has(said, "restore.target_base_dir = \"~/r\" cannot be expanded: HOME is no"), said);
     BOOST_TEST(has(said, "global.state_path = \"~/.local"), said);

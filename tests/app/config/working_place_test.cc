@@ -12,7 +12,7 @@ using bts3::testing::error_text;
 
 namespace {
 
-environment_lookup variables(std::map<std::string, std::string, std::less<>> values) {
+bts3::engine::environment_lookup variables(std::map<std::string, std::string, std::less<>> values) {
   return [values = std::move(values)](std::string_view name) -> std::optional<std::string> {
     const auto found = values.find(name);
     return found == values.end() ? std::nullopt : std::optional(found->second);
@@ -109,20 +109,6 @@ BOOST_AUTO_TEST_CASE(without_a_configuration_file_a_bucket_is_offered_where_that
   restore.region = "r";
   line.command = restore;
   BOOST_TEST(settings_for(line, variables({}))->s3.bucket == "bucket");
-}
-
-BOOST_AUTO_TEST_CASE(with_a_bucket_alone_remedies_name_options) {
-  bts3::engine::error refused;
-  refused.message = "s3.bucket stays here";
-  refused.remedy = "correct s3.bucket, s3.region or s3.endpoint_url, or create the bucket";
-  BOOST_TEST(in_terms_of_options(refused).remedy ==
-             "correct the bucket in --from, --region or --endpoint-url, or create the bucket");
-  refused.remedy = "s3.region must be that: s3.region, not s3.prefix";
-  BOOST_TEST(in_terms_of_options(refused).remedy ==
-             "--region must be that: --region, not the prefix in --from");
-  BOOST_TEST(in_terms_of_options(refused).message == refused.message);
-  refused.remedy = "as it was";
-  BOOST_TEST(in_terms_of_options(refused).remedy == "as it was");
 }
 
 BOOST_AUTO_TEST_CASE(a_named_profile_beats_keys_in_the_environment) {

@@ -252,7 +252,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_does_not_answer_is_waited_for_once) {
   tuning.retries.backoff_first = tuning.retries.backoff_max = std::chrono::milliseconds(10);
   bts3::testing::line_log log;
   const engine::system_clock_source clock;
-  const environment_lookup keys = [](std::string_view name) {
+  const engine::environment_lookup keys = [](std::string_view name) {
     return name.starts_with("AWS_") && name.find("KEY") != std::string_view::npos
                ? std::optional<std::string>("k")
                : std::nullopt;

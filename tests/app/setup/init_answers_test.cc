@@ -29,7 +29,8 @@ init_answers good() {
   return answers;
 }
 
-std::string refusal(const init_answers& answers, const environment_lookup& environment = home) {
+std::string refusal(const init_answers& answers,
+                    const engine::environment_lookup& environment = home) {
   const auto checked = check_answers(answers, environment);
   return checked ? "accepted" : checked.error().text();
 }

@@ -1,8 +1,8 @@
 // What manifests may take of memory, whoever reads them and however large they are in the bucket.
 #include "app/store/manifest_turns.hh"
-#include "app/survey/bucket_inventory.hh"
 #include "app/survey/catalogue.hh"
 #include "app/survey/chosen_backup.hh"
+#include "app/survey/inventory.hh"
 #include "app/survey/observer.hh"
 #include "app/upkeep/verify_job.hh"
 #include "engine/async_scope.hh"
@@ -96,11 +96,12 @@ struct scene : bucket_of_backups {
     return details;
   }
   std::string inventoried() {
-    const auto all = loop->run(read_inventory(*loop, store, settings.s3.prefix, "data", {},
-                                              manifest_bound::of_host(settings)));
+    inventory_request wanted(settings.s3.prefix, "data", manifest_bound::of_host(settings),
+                             doubt::fails);
+    const auto all = loop->run(read_subvolume(*loop, store, std::move(wanted), {}));
     BOOST_REQUIRE_MESSAGE(all.has_value(), error_text(all));
-    const auto found = all->unreadable.find(chain[0]);
-    return found == all->unreadable.end() ? "read" : found->second;
+    const manifest_finding& found = all->manifests.at(chain[0]);
+    return found.value ? "read" : found.problem;
   }
   std::string chosen() {
     wanted_backup wanted;

@@ -49,7 +49,7 @@ struct host {
   event_log log;
   fixed_clock clock{reference_time};
   config settings;
-  const environment_lookup none = [](std::string_view) { return std::nullopt; };
+  const engine::environment_lookup none = [](std::string_view) { return std::nullopt; };
   const services with{*loop, log, clock, settings, bts3::testing::real_btrfs(), none, {}};
 };
 

@@ -5,7 +5,7 @@
 #include "app/records/journal_shelf.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/state_store.hh"
-#include "app/survey/bucket_inventory.hh"
+#include "app/survey/inventory.hh"
 #include "app/survey/unfinished.hh"
 #include "app/upkeep/subvolume_verifier.hh"
 #include "app/upkeep/verify_job.hh"
@@ -83,11 +83,11 @@ struct scene : bucket_of_backups {
 
   [[nodiscard]] std::set<std::string> restorable() {
     memory_store copy(*loop);
-    auto all =
-        loop->run(read_inventory(*loop, store, "p", "data", {}, manifest_bound::of_host({})));
-    BOOST_REQUIRE_MESSAGE(all.has_value(), error_text(all));
+    inventory_request wanted("p", "data", manifest_bound::of_host({}), doubt::fails);
+    auto found = loop->run(read_subvolume(*loop, store, std::move(wanted), {}));
+    BOOST_REQUIRE_MESSAGE(found.has_value(), error_text(found));
     std::set<std::string> links;
-    for (const planner::generation& one : planner::generations_of(*all).all) {
+    for (const planner::generation& one : planner::generations_of(take_judged_part(*found)).all) {
       for (const planner::chain_link& link : one.links) {
         if (link.restorable) {
           links.insert(link.key);
