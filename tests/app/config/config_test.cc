@@ -176,7 +176,7 @@ BOOST_AUTO_TEST_CASE(a_part_that_nobody_asked_for_fits_into_chunk_and_spool) {
   BOOST_TEST(parsed(minimal + spool).s3.part_size_bytes == 128 * mebibyte);
   BOOST_TEST(parsed(minimal + "spool_enabled = true\n" + spool).s3.part_size_bytes == 6 * mebibyte);
   BOOST_TEST(parsed(minimal + "spool_enabled = true\nchunk_size_bytes = \"5MiB\"\n" + spool)
-                 .part_size_bytes == 5 * mebibyte);
+                 .s3.part_size_bytes == 5 * mebibyte);
   // The environment sets either as the file does, also where there is no file.
   const bts3::engine::environment_lookup small =
       variables({{"HOME", "/h"}, {"BTRFS_TO_S3_S3_CHUNK_SIZE_BYTES", "64MiB"}});
