@@ -8,6 +8,7 @@
 #include "app/store/chain_reader.hh"
 #include "app/survey/unfinished.hh"
 #include "app/text/human_units.hh"
+#include "btrfs/host.hh"
 #include "engine/assert.hh"
 #include "engine/plain_text.hh"
 #include "engine/told_command.hh"
@@ -372,7 +373,7 @@ task<void> store_doctor::check_backups() {
   const run_state known = state ? std::move(*state) : run_state();
   std::error_code code;
   if (!std::filesystem::exists(_with.settings.snapshots.base_dir, code) ||
-      !btrfs::snapshot_manager(_with.settings.snapshots.base_dir).list(_chosen.front().name)) {
+      !_with.host.snapshots().list(_with.settings.snapshots.base_dir, _chosen.front().name)) {
     for (const subvolume_config& one : _chosen) {
       auto checking = check_pointer(one);
       co_await std::move(checking);

@@ -400,7 +400,7 @@ task<result<exit_status>> run_list(const services& with, list_command command) {
   config settings = with.settings;
   settings.s3.concurrency = std::max(settings.s3.concurrency, requests_at_once);
   settings.s3.retry_for = std::min(settings.s3.retry_for, patience_max);
-  services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
+  services here{with.loop, with.log, with.clock, settings, with.host, with.environment, with.stop};
   here.line = with.line;
   auto connection = store_connection::open(here, persistence::of_a_question);
   if (!connection) {

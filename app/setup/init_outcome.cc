@@ -83,7 +83,8 @@ task<result<exit_status>> show_what_follows(const services& with, written_config
   if (!settings) {
     co_return std::move(settings.error());
   }
-  services here = {with.loop, with.log, with.clock, *settings, written.environment, with.stop};
+  services here = {with.loop,           with.log, with.clock, *settings, with.host,
+                   written.environment, with.stop};
   here.line = with.line;
   here.config_path = written.path;
   auto examining = examine(here, doctor_command());

@@ -1,7 +1,6 @@
 #include "app/upload/removal.hh"
 
-#include "btrfs/snapshot_manager.hh"
-#include "btrfs/subvolume.hh"
+#include "btrfs/host.hh"
 #include "engine/offload.hh"
 #include "planner/keys.hh"
 
@@ -306,7 +305,7 @@ task<result<bool>> removal::snapshot() {
   if (!std::filesystem::exists(std::filesystem::symlink_status(path, code))) {
     co_return false;
   }
-  auto info = btrfs::inspect_subvolume(path);
+  auto info = _with.host.subvolumes().inspect(path);
   if (!info) {
     co_return std::move(info.error());
   }
@@ -327,8 +326,9 @@ task<result<bool>> removal::snapshot() {
 task<result<void>> remove_snapshot(const services& with, std::string path) {
   const std::filesystem::path where(path);
   for (int attempt = 0;; ++attempt) {
-    std::function<result<void>()> call = [where] {
-      return btrfs::delete_subvolume(where.parent_path().string(), where.filename().string());
+    std::function<result<void>()> call = [&with, where] {
+      return with.host.snapshots().remove_any(where.parent_path().string(),
+                                              where.filename().string());
     };
     auto removing = engine::offload(with.loop, std::move(call));
     auto removed = co_await std::move(removing);

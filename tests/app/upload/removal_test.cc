@@ -3,9 +3,9 @@
 
 #include "tests/app/support.hh"
 #include "tests/s3/http/fake_transport.hh"
-#include "tests/support/fake_btrfs.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/played_host.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -32,7 +32,7 @@ struct scene {
       : loop(std::move(*engine::reactor::create())),
         clock(testing::reference_time),
         objects(*loop),
-        with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}} {
+        with{*loop, log, clock, settings, disk, [](std::string_view) { return std::nullopt; }, {}} {
     backup_intent& intent = record.intent;
     intent.subvolume = "data";
     intent.when = planner::timestamp::parse("20260121T020003Z").value();
@@ -108,7 +108,7 @@ struct scene {
   }
 
   testing::scratch_directory place;
-  testing::fake_btrfs disk;
+  testing::played_host disk;
   std::unique_ptr<engine::reactor> loop;
   testing::line_log log;
   testing::fixed_clock clock;

@@ -10,6 +10,7 @@
 #include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/real_btrfs.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -84,8 +85,17 @@ struct scene {
       : loop(std::move(*engine::reactor::create())),
         clock(testing::reference_time),
         objects(*loop),
-        with{*loop, log,     clock,   settings, [](std::string_view) { return std::nullopt; },
-             {},    nullptr, nullptr, {},       &tuning},
+        with{*loop,
+             log,
+             clock,
+             settings,
+             bts3::testing::real_btrfs(),
+             [](std::string_view) { return std::nullopt; },
+             {},
+             nullptr,
+             nullptr,
+             {},
+             &tuning},
         text(testing::stream_of(6 * part_bytes + part_bytes / 2)) {
     std::signal(SIGPIPE, SIG_IGN);
     settings.s3.bucket = "bucket";
