@@ -26,6 +26,7 @@
 #include "app/text/standard_output.hh"
 #include "app/upkeep/prune_job.hh"
 #include "app/upkeep/verify_job.hh"
+#include "btrfs/real_host.hh"
 #include "engine/plain_text.hh"
 #include "engine/told_command.hh"
 #include "s3/credentials/host_credentials.hh"
@@ -356,18 +357,14 @@ int main(int argc, char** argv) {
   }
   engine::stop_source stop;
   app::standstill_watch standstill(**loop, *log);
+  btrfs::real_host host;
   const app::services with{
-      **loop,
-      *log,
-      clock,
-      *settings,
-      environment,
-      stop.token(),
-      terminal.usable() && !(quiet && terminal.on_terminal()) ? &terminal : nullptr,
-      &*signals,
-      from_bucket ? std::string() : line.common.config_path,
-      nullptr,
-      &standstill};
+      **loop,       *log,
+      clock,        *settings,
+      host,         environment,
+      stop.token(), terminal.usable() && !(quiet && terminal.on_terminal()) ? &terminal : nullptr,
+      &*signals,    from_bucket ? std::string() : line.common.config_path,
+      nullptr,      &standstill};
   manager.ready("started");
   auto status = (*loop)->run(run_watched(with, line, *signals, manager, standstill, stop));
   const int signal = standstill.found() ? 0 : signals->received();

@@ -1,6 +1,7 @@
 #include "planner/manifest.hh"
 
 #include "planner/json_reader.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -334,7 +335,7 @@ json or_null(const std::optional<std::string>& text) {
 
 // `value`, an object, without its closing brace: more may follow.
 std::string opened(const json& value) {
-  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string text = json_line(value);
   text.pop_back();
   return text;
 }

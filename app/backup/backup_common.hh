@@ -10,7 +10,6 @@
 #include "app/survey/observer.hh"
 #include "app/upload/upload_budget.hh"
 #include "btrfs/processes.hh"
-#include "btrfs/snapshot_manager.hh"
 #include "engine/semaphore.hh"
 
 #include <memory>
@@ -24,7 +23,6 @@ struct backup_common {
         events(to),
         clock(of.clock),
         memory(of, clock),
-        snapshots(of.settings.snapshots.base_dir),
         identity(this_host()),
         between_hooks(of.loop, 1) {}
 
@@ -32,7 +30,6 @@ struct backup_common {
   backup_events& events;
   run_clock clock;
   remembered_state memory;
-  btrfs::snapshot_manager snapshots;
   btrfs::capabilities host;
   host_identity identity;
   engine::semaphore between_hooks;  // of before_snapshot and after_snapshot: one pair at a time

@@ -7,6 +7,7 @@
 #include "app/host/run_figures.hh"
 #include "app/survey/nested_subvolumes.hh"
 #include "app/text/progress.hh"
+#include "btrfs/host.hh"
 #include "engine/for_each_at_most.hh"
 
 #include <map>
@@ -54,7 +55,7 @@ task<result<exit_status>> backup_job::run() {
     }
     _common.signer = std::move(*signer);
   }
-  auto detecting = btrfs::detect_capabilities(_with.loop);
+  auto detecting = _with.host.detect(_with.loop);
   auto host = co_await std::move(detecting);
   if (!host) {
     co_return std::move(host.error());
@@ -181,7 +182,7 @@ result<void> backup_job::prepare(const subvolume_config& which) {
   if (auto usable = _common.snapshots.check(which.path); !usable) {
     return usable;
   }
-  auto made = _common.snapshots.make_base(which.path);
+  auto made = _with.host.snapshots().make_base(_with.settings.snapshots.base_dir, which.path);
   if (!made) {
     return std::move(made.error());
   }
@@ -250,7 +251,7 @@ task<result<void>> backup_job::back_up(subvolume_view view) {
 }
 
 void backup_job::tell_nested(const subvolume_config& which) {
-  auto nested = nested_left_out(_with.settings, which);
+  auto nested = nested_left_out(_with, which);
   if (!nested) {
     _with.log.write(log_level::warning, "backup", "nested_subvolumes_unknown",
                     {{"subvolume", which.name}, {"error", nested.error().text()}});

@@ -189,7 +189,8 @@ task<result<void>> settling::settle_elsewhere(std::string path, journal_record r
     return name == "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" ? std::optional<std::string>("true")
                                                          : _with.environment(name);
   };
-  const services there{_with.loop, _with.log, _with.clock, settings, environment, _with.stop};
+  const services there{_with.loop, _with.log,   _with.clock, settings,
+                       _with.host, environment, _with.stop};
   auto connection = store_connection::open(there);
   if (!connection) {
     auto leaving = leave(path, record.intent, connection.error().text());

@@ -2,6 +2,7 @@
 
 #include "app/text/human_units.hh"
 #include "app/text/progress.hh"
+#include "engine/plain_text.hh"
 
 #include <algorithm>
 #include <string>
@@ -11,6 +12,7 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using engine::error;
 using engine::log_level;
 using engine::reason;
@@ -39,10 +41,6 @@ seconds thaw_most_of(s3::retrieval_tier tier, std::uint64_t bytes) {
     }
   }
   return most;
-}
-
-std::string objects_text(std::size_t count) {
-  return std::to_string(count) + " object" + (count == 1 ? "" : "s");
 }
 
 std::uint64_t bytes_of(const std::vector<located_chunk>& chunks, std::size_t from = 0) {
@@ -117,7 +115,7 @@ class thaw_wait {
     if (_line != nullptr && _objects > 0) {
       const auto waited = std::chrono::floor<seconds>(_with.clock.now() - _began);
       _line->show("thawing " + _subvolume + ": " + std::to_string(_ready) + " of " +
-                  objects_text(_objects) + " can be read, waited " + format_duration(waited));
+                  counted(_objects, "object") + " can be read, waited " + format_duration(waited));
     }
   }
   task<void> tick() {
@@ -328,8 +326,8 @@ task<result<void>> chain_thaw::thaw(heads from, seconds most, engine::stop_token
 error chain_thaw::not_ready(const s3::thaw_report& report, seconds thaw_most) const {
   error failure;
   failure.why = reason::not_thawed;
-  failure.message = objects_text(report.missing.size()) + " of " + std::to_string(report.objects) +
-                    ", " + format_bytes(report.bytes_missing) +
+  failure.message = counted(report.missing.size(), "object") + " of " +
+                    std::to_string(report.objects) + ", " + format_bytes(report.bytes_missing) +
                     ", cannot be read yet: " + std::to_string(report.requested) +
                     " requested now, " + std::to_string(report.in_progress) +
                     " under way from before";

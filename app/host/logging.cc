@@ -1,6 +1,7 @@
 #include "app/host/logging.hh"
 
 #include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -140,8 +141,7 @@ class stderr_log final : public engine::log_sink {
     for (const log_field& field : fields) {
       out[std::string(field.key)] = field.value;
     }
-    return engine::printable_json(
-        out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    return engine::printable_json(planner::json_line(out));
   }
 
   log_options _options;

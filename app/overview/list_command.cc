@@ -8,6 +8,8 @@
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"
+#include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -23,6 +25,7 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using engine::error;
 using engine::result;
 using engine::task;
@@ -44,10 +47,6 @@ const char* word_of(restorable state) {
       return "no";
   }
   return "";
-}
-
-std::string counted(std::uint64_t count, const std::string& noun) {
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
 std::string classes_of(const class_totals& classes) {
@@ -394,14 +393,14 @@ std::string list_as_json(const catalogue& all, const list_context& about) {
     out["subvolumes"].push_back(json_of(one, about));
   }
   out["strays"] = json_of(all.strays);
-  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 task<result<exit_status>> run_list(const services& with, list_command command) {
   config settings = with.settings;
   settings.s3.concurrency = std::max(settings.s3.concurrency, requests_at_once);
   settings.s3.retry_for = std::min(settings.s3.retry_for, patience_max);
-  services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
+  services here{with.loop, with.log, with.clock, settings, with.host, with.environment, with.stop};
   here.line = with.line;
   auto connection = store_connection::open(here, persistence::of_a_question);
   if (!connection) {

@@ -212,7 +212,7 @@ std::chrono::seconds backup_age_max(const config& settings) {
 task<result<exit_status>> run_status(const services& with, status_command command) {
   config settings = with.settings;
   settings.s3.retry_for = std::min(settings.s3.retry_for, patience_max);
-  services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
+  services here{with.loop, with.log, with.clock, settings, with.host, with.environment, with.stop};
   here.tuning = with.tuning;
   status_report report;
   report.rules.now = timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));

@@ -3,7 +3,7 @@
 #include "app/records/kept_copies.hh"
 #include "app/text/human_units.hh"
 #include "app/text/progress.hh"
-#include "btrfs/content_compare.hh"
+#include "btrfs/host.hh"
 #include "engine/offload.hh"
 
 #include <atomic>
@@ -59,10 +59,10 @@ source_finding find_source(const services& with, const planner::manifest& backup
   finding.because = "the backup's snapshot is not on this host";
   for (const std::string& path :
        {backup.snapshot.path, with.settings.snapshots.base_dir + "/" + backup.snapshot.name}) {
-    if (!path.starts_with('/') || !btrfs::is_subvolume(path)) {
+    if (!path.starts_with('/') || !with.host.subvolumes().is_subvolume(path)) {
       continue;
     }
-    const auto info = btrfs::inspect_subvolume(path);
+    const auto info = with.host.subvolumes().inspect(path);
     if (!info) {
       continue;
     }
@@ -112,7 +112,7 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   {
     const engine::stop_callback<set_flag> on_stop(with.stop, set_flag{&stop});
     std::function<result<btrfs::compare_report>()> call = [&] {
-      return btrfs::compare_trees(source, received, options);
+      return with.host.receiving().compare(source, received, options);
     };
     auto comparing = engine::offload(with.loop, std::move(call));
     outcome = co_await std::move(comparing);

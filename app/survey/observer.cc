@@ -5,6 +5,7 @@
 #include "app/store/manifest_state.hh"
 #include "app/store/second_look.hh"
 #include "app/survey/receive_refusal.hh"
+#include "btrfs/host.hh"
 #include "engine/for_each_at_most.hh"
 #include "planner/keys.hh"
 
@@ -226,7 +227,7 @@ void observer::observe_parent(subvolume_view& view) const {
   const auto known = _state.subvolumes.find(view.which.name);
   const bool remembered =
       known != _state.subvolumes.end() && known->second.last_manifest == view.seen.last_key;
-  const auto source = btrfs::inspect_source(view.which.path);
+  const auto source = _with.host.subvolumes().inspect_source(view.which.path);
   parent_finding found = find_parent(
       view.seen.last->snapshot, view.snapshots, remembered ? &known->second : nullptr,
       kept_copies(_with.settings.global.state_path, view.seen.last->snapshot),
@@ -248,7 +249,7 @@ void observer::observe_parent(subvolume_view& view) const {
 
 // What cannot be looked at is an error of the backup itself, which looks first.
 void observer::observe_source(subvolume_view& view) const {
-  const auto source = btrfs::inspect_source(view.which.path);
+  const auto source = _with.host.subvolumes().inspect_source(view.which.path);
   if (!source) {
     return;
   }
@@ -294,7 +295,7 @@ task<result<subvolume_view>> observer::observe(subvolume_config which) {
   view.seen.own_host_id = _host.id;
   if (!view.which.path.empty()) {
     auto snapshots =
-        btrfs::snapshot_manager(_with.settings.snapshots.base_dir).list(view.which.name);
+        _with.host.snapshots().list(_with.settings.snapshots.base_dir, view.which.name);
     if (!snapshots) {
       co_return std::move(snapshots.error());
     }

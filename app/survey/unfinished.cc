@@ -4,6 +4,7 @@
 #include "app/records/journal_shelf.hh"
 #include "app/store/manifest_state.hh"
 #include "app/store/second_look.hh"
+#include "btrfs/host.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
 #include "planner/prune.hh"
@@ -75,17 +76,17 @@ std::string parent_problem(const backup_intent& intent, const subvolume_view& vi
 
 // The UUID of the snapshot that the backup is of; empty when nothing tells. A journal that could
 // not be written may lack it while everything else was done.
-std::string snapshot_uuid_of(const journal_record& record) {
+std::string snapshot_uuid_of(const services& with, const journal_record& record) {
   if (record.snapshot) {
     return record.snapshot->uuid;
   }
-  auto info = btrfs::inspect_subvolume(record.intent.snapshot_path);
+  auto info = with.host.subvolumes().inspect(record.intent.snapshot_path);
   return info ? info->own_uuid.text() : "";
 }
 
 // Whether a manifest at this backup's key is its own.
-bool is_of(const planner::manifest& value, const journal_record& record) {
-  const std::string uuid = snapshot_uuid_of(record);
+bool is_of(const services& with, const planner::manifest& value, const journal_record& record) {
+  const std::string uuid = snapshot_uuid_of(with, record);
   if (!uuid.empty()) {
     return value.snapshot.uuid == uuid;
   }
@@ -116,7 +117,7 @@ task<result<void>> examine_manifest(const services& with, s3::object_store& stor
   }
   found.facts.manifest_problem = std::move(manifest->problem);
   if (manifest->there) {
-    found.facts.manifest_is_there = is_of(*manifest->there, record);
+    found.facts.manifest_is_there = is_of(with, *manifest->there, record);
     found.facts.manifest_is_anothers = !found.facts.manifest_is_there;
   }
   if (found.facts.manifest_is_there) {

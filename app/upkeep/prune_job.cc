@@ -9,6 +9,7 @@
 #include "app/survey/retired.hh"
 #include "app/survey/unfinished.hh"
 #include "app/text/output.hh"
+#include "btrfs/host.hh"
 #include "engine/assert.hh"
 #include "engine/for_each_at_most.hh"
 #include "engine/offload.hh"
@@ -468,9 +469,8 @@ task<std::vector<pruned_snapshot>> prune_snapshots(const services& with,
     entry.subvolume = one.subvolume;
     entry.path = one.path;
     if (acts && !with.stop.stop_requested()) {
-      std::function<result<void>()> call = [base = with.settings.snapshots.base_dir,
-                                            name = one.name] {
-        return btrfs::snapshot_manager(base).remove(name);
+      std::function<result<void>()> call = [&with, name = one.name] {
+        return with.host.snapshots().remove(with.settings.snapshots.base_dir, name);
       };
       auto removing = engine::offload(with.loop, std::move(call));
       auto removed = co_await std::move(removing);

@@ -2,7 +2,9 @@
 
 #include "app/survey/signature_report.hh"
 #include "app/text/human_units.hh"
+#include "engine/plain_text.hh"
 #include "engine/told_command.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -15,14 +17,11 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using json = nlohmann::ordered_json;
 
 // More of a kind than this are counted; --json has them all.
 constexpr std::size_t named_max = 10;
-
-std::string counted(std::uint64_t count, const std::string& what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
-}
 
 const char* name_of(verify_depth depth) {
   switch (depth) {
@@ -266,7 +265,7 @@ std::string verify_as_json(const std::vector<verify_outcome>& all, const verify_
     }
     out["subvolumes"].push_back(std::move(entry));
   }
-  return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 }  // namespace bts3::app

@@ -1,7 +1,6 @@
 #include "app/upload/removal.hh"
 
-#include "btrfs/snapshot_manager.hh"
-#include "btrfs/subvolume.hh"
+#include "btrfs/host.hh"
 #include "engine/offload.hh"
 #include "planner/keys.hh"
 
@@ -146,6 +145,11 @@ task<result<void>> removal::named_objects(s3::object_store& store) {
   if (_order.key_is_anothers && intent.chunk_tag.empty()) {
     co_return all;
   }
+  if (intent.sealing) {
+    auto deleting = delete_named(store, s3::object_key(intent.sealing->keys_key));
+    auto deleted = co_await std::move(deleting);
+    keep_first(all, std::move(deleted));
+  }
   for (const auto& [index, chunk] : _order.record.chunks) {
     const s3::object_key key(chunk_key(_prefix, index));
     if (chunk.upload_begun) {
@@ -284,6 +288,14 @@ task<result<void>> removal::delete_by_keys(s3::object_store& store) {
       co_return std::move(deleted.error()).within("deleting " + object.key.str());
     }
   }
+  if (const auto& sealing = _order.record.intent.sealing) {
+    // Its key has the tag, so it is nobody else's; one that is not there is deleted.
+    auto deleting = store.delete_object(s3::object_key(sealing->keys_key), _limit);
+    auto deleted = co_await std::move(deleting);
+    if (!deleted && deleted.error().what_now != engine::disposition::not_found) {
+      co_return std::move(deleted.error()).within("deleting " + sealing->keys_key);
+    }
+  }
   co_return engine::ok();
 }
 
@@ -293,7 +305,7 @@ task<result<bool>> removal::snapshot() {
   if (!std::filesystem::exists(std::filesystem::symlink_status(path, code))) {
     co_return false;
   }
-  auto info = btrfs::inspect_subvolume(path);
+  auto info = _with.host.subvolumes().inspect(path);
   if (!info) {
     co_return std::move(info.error());
   }
@@ -314,8 +326,9 @@ task<result<bool>> removal::snapshot() {
 task<result<void>> remove_snapshot(const services& with, std::string path) {
   const std::filesystem::path where(path);
   for (int attempt = 0;; ++attempt) {
-    std::function<result<void>()> call = [where] {
-      return btrfs::delete_subvolume(where.parent_path().string(), where.filename().string());
+    std::function<result<void>()> call = [&with, where] {
+      return with.host.snapshots().remove_any(where.parent_path().string(),
+                                              where.filename().string());
     };
     auto removing = engine::offload(with.loop, std::move(call));
     auto removed = co_await std::move(removing);

@@ -175,7 +175,7 @@ struct cell {
       const auto found = rig.environment.find(std::string(name));
       return found == rig.environment.end() ? std::nullopt : std::optional(found->second);
     };
-    const app::services with{**loop, rig.log, rig.clock, rig.settings, lookup,
+    const app::services with{**loop, rig.log, rig.clock, rig.settings, rig.disk,   lookup,
                              {},     nullptr, nullptr,   {},           &rig.tuning};
     auto connection = app::store_connection::open(with);
     BOOST_REQUIRE(connection.has_value());

@@ -144,14 +144,14 @@ BOOST_AUTO_TEST_CASE(what_is_uploaded_is_what_the_manifest_says_after_settings_c
 BOOST_AUTO_TEST_CASE(a_sender_that_cannot_be_started_is_no_divergence) {
   scene here;
   here.interrupt_at(8);
-  const auto snapshots = here.rig.disk.snapshots();
+  const auto snapshots = here.rig.disk.snapshot_paths();
   BOOST_REQUIRE(snapshots.size() == 1U);
   const std::string whole = here.rig.disk.stream;
   here.rig.disk.instead = {whole.substr(0, 3 * backup_rig::part_bytes + 1000) + whole};
   here.rig.disk.refused_from = here.rig.disk.sends + 2;
   const std::string said = here.rig.run_text();
   BOOST_TEST(said.find("no more processes") != std::string::npos, said);
-  BOOST_TEST((here.rig.disk.snapshots() == snapshots));
+  BOOST_TEST((here.rig.disk.snapshot_paths() == snapshots));
   BOOST_TEST(here.rig.journal_text() != "none");
   BOOST_TEST(!here.rig.log.contains("begins anew"));
   here.rig.disk.refused_from = SIZE_MAX;

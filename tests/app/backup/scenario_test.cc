@@ -256,7 +256,7 @@ BOOST_AUTO_TEST_CASE(what_is_left_behind_is_seen) {
   auto loop = engine::reactor::create();
   BOOST_REQUIRE(loop.has_value());
   const engine::system_clock_source clock;
-  const app::services with{**loop, rig.log, clock, rig.settings, {}, {}};
+  const app::services with{**loop, rig.log, clock, rig.settings, rig.disk, {}, {}};
   auto budget = app::upload_budget::create(with);
   BOOST_REQUIRE(budget.has_value());
   const auto hold = [](engine::reactor* ring, app::upload_budget* of) -> engine::task<std::string> {

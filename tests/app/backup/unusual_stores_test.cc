@@ -69,7 +69,7 @@ struct scene {
       const auto found = rig.environment.find(std::string(name));
       return found == rig.environment.end() ? std::nullopt : std::optional(found->second);
     };
-    const app::services with{**loop, rig.log, rig.clock, rig.settings, lookup,
+    const app::services with{**loop, rig.log, rig.clock, rig.settings, rig.disk,   lookup,
                              {},     nullptr, nullptr,   {},           &rig.tuning};
     return work(with);
   }

@@ -346,10 +346,10 @@ BOOST_AUTO_TEST_CASE(hooks_must_be_programs) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_on_btrfs_is_named_and_the_rest_is_looked_at) {
-  config settings;
-  settings.snapshots.base_dir = "/proc/no-snapshots";
+  scene s;
+  s.settings.snapshots.base_dir = "/proc/no-snapshots";
   const std::vector<subvolume_config> chosen = {{"gone", "/proc/no-subvolume"}, {"proc", "/proc"}};
-  const auto missing = check_subvolumes(settings, chosen);
+  const auto missing = check_subvolumes(s.with, chosen);
   BOOST_TEST(the(missing, "snapshots").how == check_outcome::failed);
   BOOST_TEST(has(the(missing, "snapshots").found, "snapshots.base_dir: /proc/no-snapshots"));
   BOOST_TEST(has(the(missing, "snapshots").remedy, "mkdir -p /proc/no-snapshots"));
@@ -358,8 +358,8 @@ BOOST_AUTO_TEST_CASE(what_is_not_on_btrfs_is_named_and_the_rest_is_looked_at) {
   BOOST_TEST(has(the(missing, "subvolume", "gone").found, "/proc/no-subvolume"));
   BOOST_TEST(has(the(missing, "subvolume", "proc").found, "not on a Btrfs filesystem"));
   BOOST_TEST(the(missing, "nested_subvolumes", "proc").how == check_outcome::skipped);
-  settings.snapshots.base_dir = "/proc";
-  const auto elsewhere = check_subvolumes(settings, chosen);
+  s.settings.snapshots.base_dir = "/proc";
+  const auto elsewhere = check_subvolumes(s.with, chosen);
   BOOST_TEST(has(the(elsewhere, "snapshots").found, "/proc is not on a Btrfs filesystem"));
 }
 

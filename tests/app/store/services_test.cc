@@ -4,6 +4,7 @@
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/real_btrfs.hh"
 #include "tests/support/scripted_s3_server.hh"
 
 #include <boost/test/unit_test.hpp>
@@ -53,6 +54,7 @@ struct host {
                   log,
                   clock,
                   settings,
+                  bts3::testing::real_btrfs(),
                   [this](std::string_view name) {
                     const auto at = variables.find(std::string(name));
                     return at == variables.end() ? std::nullopt : std::optional(at->second);
@@ -210,6 +212,7 @@ BOOST_AUTO_TEST_CASE(the_profiles_nested_settings_decide_where_the_bucket_is_and
                 here.log,
                 here.clock,
                 here.settings,
+                bts3::testing::real_btrfs(),
                 [&here](std::string_view name) {
                   const auto at = here.variables.find(std::string(name));
                   return at == here.variables.end() ? std::nullopt : std::optional(at->second);

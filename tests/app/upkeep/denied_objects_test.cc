@@ -116,7 +116,7 @@ BOOST_AUTO_TEST_CASE(a_chunk_that_is_denied_is_not_called_missing_where_it_is_li
 
 BOOST_AUTO_TEST_CASE(prune_holds_everything_while_its_pointer_is_denied) {
   scene made;
-  made.settings.keep_generations = 1;
+  made.settings.retention.keep_generations = 1;
   made.deny("GetObject", made.keys.pointer(), 100);
   const price_table prices = built_in_prices();
   subvolume_pruner pruner(made.with, made.store, {}, prices, "data");
