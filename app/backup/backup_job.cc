@@ -179,7 +179,8 @@ task<result<subvolume_view>> backup_job::observe(const subvolume_config& which) 
 
 // A place for its snapshots.
 result<void> backup_job::prepare(const subvolume_config& which) {
-  if (auto usable = _common.snapshots.check(which.path); !usable) {
+  if (auto usable = _with.host.snapshots().check(_with.settings.snapshots.base_dir, which.path);
+      !usable) {
     return usable;
   }
   auto made = _with.host.snapshots().make_base(_with.settings.snapshots.base_dir, which.path);
