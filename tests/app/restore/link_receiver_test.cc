@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(a_receiver_that_ends_well_and_leaves_nothing_is_not_believe
 
 BOOST_AUTO_TEST_CASE(a_receiver_that_does_nothing_for_so_long_is_ended) {
   scene here;
-  here.rig.settings.restore.receive_stall_seconds = 1;
+  here.rig.settings.restore.receive_stall_seconds = std::chrono::seconds(1);
   here.rig.disk.receivers = {"head -c 1000 > \"$0\"; exec sleep 3600"};
   const std::string said = here.restore_text();
   BOOST_TEST(says(said, "stalled"), said);
