@@ -5,6 +5,7 @@
 #include "app/backup/remembered_state.hh"
 #include "app/backup/run_clock.hh"
 #include "app/records/run_report.hh"
+#include "app/store/manifest_signature.hh"
 #include "app/store/services.hh"
 #include "app/survey/observer.hh"
 #include "app/upload/upload_budget.hh"
@@ -35,6 +36,7 @@ struct backup_common {
   run_totals totals;                // so far
   std::unique_ptr<store_connection> connection;  // null: nothing is uploaded (--no-s3)
   std::unique_ptr<upload_budget> budget;         // memory, spool and parts in flight
+  std::unique_ptr<manifest_signer> signer;       // null: nothing is signed
 
   // Tells of it, and counts it: only what came to its end counts, and what was uploaded besides is
   // among the bytes sent.

@@ -5,6 +5,7 @@
 #include "app/text/progress.hh"
 #include "btrfs/host.hh"
 #include "engine/async_scope.hh"
+#include "engine/plain_text.hh"
 #include "planner/keys.hh"
 
 #include <utility>
@@ -69,7 +70,7 @@ std::string stream_sending::more_progress() const {
   }
   const std::uint64_t retries = _common.connection->retries();
   if (retries > 0) {
-    text += ", " + std::to_string(retries) + (retries == 1 ? " retry" : " retries");
+    text += ", " + engine::counted(retries, "retry", "retries");
   }
   return text;
 }

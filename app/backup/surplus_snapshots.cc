@@ -66,9 +66,8 @@ task<void> remove_surplus_snapshots(const backup_common& common, const subvolume
                    {{"error", snapshots.error().text()}});
     co_return;
   }
-  const planner::snapshot_verdict verdict =
-      planner::judge_snapshots(known_of(common, view, *snapshots, newest),
-                               static_cast<std::size_t>(with.settings.snapshots.retain));
+  const planner::snapshot_verdict verdict = planner::judge_snapshots(
+      known_of(common, view, *snapshots, newest), with.settings.snapshots.retain);
   for (const std::string& name : verdict.unexplained) {
     with.log.write(log_level::warning, "backup", "snapshot_without_backup",
                    {{"path", with.settings.snapshots.base_dir + "/" + name},

@@ -10,6 +10,7 @@
 #include "btrfs/host.hh"
 #include "btrfs/refusals.hh"
 #include "engine/child_process.hh"
+#include "engine/plain_text.hh"
 #include "engine/told_command.hh"
 
 #include <fcntl.h>
@@ -195,7 +196,7 @@ health_check judge_tools(const btrfs::capabilities& host, const config& settings
         "kernel 6.0 with btrfs-progs 6.2, and /sys, are needed; or leave "
         "btrfs.send_protocol at \"auto\"");
   }
-  if (stream.protocol == 1 && settings.btrfs.send_protocol == "auto") {
+  if (stream.protocol == 1 && !settings.btrfs.send_protocol) {
     return noted("btrfs_progs", "",
                  versions + " send protocol 1: compressed data is uncompressed to be sent");
   }
@@ -396,8 +397,7 @@ void check_source(const services& with, const subvolume_config& one, bool base_u
   } else {
     into.push_back(warned("nested_subvolumes", one.name,
                           "a backup of " + one.path + " leaves out " +
-                              std::to_string(nested->size()) +
-                              (nested->size() == 1 ? " subvolume: " : " subvolumes: ") +
+                              engine::counted(nested->size(), "subvolume") + ": " +
                               examples_of(*nested, nested->size()),
                           nested_remedy));
   }
@@ -426,8 +426,7 @@ void check_attributes(const services& with, const subvolume_config& one,
   const std::uint64_t more = found->count - found->examples.size();
   into.push_back(noted("attributes", one.name,
                        "`btrfs send` does not carry the attributes (chattr) of " +
-                           std::to_string(found->count) + (found->count == 1 ? " file" : " files") +
-                           among + ": " + examples +
+                           engine::counted(found->count, "file") + among + ": " + examples +
                            (more > 0 ? " and " + std::to_string(more) + " more" : "")));
 }
 

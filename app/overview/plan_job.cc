@@ -8,6 +8,7 @@
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"
 #include "btrfs/host.hh"
+#include "planner/json_text.hh"
 #include "planner/keys.hh"
 
 #include <nlohmann/json.hpp>
@@ -141,7 +142,7 @@ std::string plan_as_json(const std::vector<planned_subvolume>& all) {
     }
     out["subvolumes"].push_back(std::move(entry));
   }
-  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 plan_job::plan_job(const services& with, plan_command command)

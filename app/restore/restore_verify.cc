@@ -37,23 +37,6 @@ struct set_flag {
 
 }  // namespace
 
-verify_mode verify_mode_of(const std::string& name) {
-  return name == "none" ? verify_mode::none
-                        : (name == "sample" ? verify_mode::sample : verify_mode::full);
-}
-
-const char* name_of(verify_mode mode) {
-  switch (mode) {
-    case verify_mode::full:
-      return "full";
-    case verify_mode::sample:
-      return "sample";
-    case verify_mode::none:
-      return "none";
-  }
-  return "";
-}
-
 btrfs::recorded_identity identity_of(const planner::snapshot_record& snapshot) {
   const auto parsed = [](const std::optional<std::string>& text) {
     return text ? btrfs::uuid::parse(*text) : std::nullopt;
@@ -115,7 +98,7 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   std::atomic<std::uint64_t> compared{0};
   btrfs::compare_options options;
   if (mode == verify_mode::sample) {
-    options.files_max = static_cast<std::uint64_t>(with.settings.restore.sample_max_files);
+    options.files_max = with.settings.restore.sample_max_files;
   }
   options.first_name = "the source";
   options.second_name = "what was restored";
@@ -147,7 +130,7 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   }
   with.log.write(log_level::info, "restore", "content_verified",
                  {{"source", source},
-                  {"mode", name_of(mode)},
+                  {"mode", word_of(verify_mode_words, mode)},
                   {"entries", std::to_string(report.entries)},
                   {"files", std::to_string(report.files)},
                   {"files_compared", std::to_string(report.files_compared)},

@@ -2,6 +2,7 @@
 
 #include "app/records/kept_copies.hh"
 #include "app/store/bucket_listing.hh"
+#include "app/store/manifest_state.hh"
 #include "app/store/second_look.hh"
 #include "app/survey/receive_refusal.hh"
 #include "btrfs/host.hh"
@@ -19,10 +20,8 @@ namespace bts3::app {
 
 namespace {
 
-using engine::disposition;
 using engine::error;
 using engine::log_level;
-using engine::reason;
 using engine::result;
 using engine::task;
 
@@ -396,9 +395,7 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
     co_return engine::ok();
   }
   const error& failure = chain.error();
-  const bool answer = failure.what_now == disposition::not_found ||
-                      failure.why == reason::integrity || failure.why == reason::protocol;
-  if (!answer) {
+  if (!is_broken_chain(failure)) {
     co_return std::move(chain.error());
   }
   // The link itself, or one of its parents?

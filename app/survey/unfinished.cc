@@ -2,6 +2,7 @@
 
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
+#include "app/store/manifest_state.hh"
 #include "app/store/second_look.hh"
 #include "btrfs/host.hh"
 #include "engine/told_command.hh"
@@ -18,9 +19,7 @@ namespace bts3::app {
 
 namespace {
 
-using engine::disposition;
 using engine::error;
-using engine::reason;
 using engine::result;
 using engine::task;
 
@@ -138,10 +137,7 @@ task<result<bool>> pointer_leads_to(const services& with, s3::object_store& stor
   auto chaining = read_chain(careful_reader(with, store, with.stop), std::move(places));
   auto chain = co_await std::move(chaining);
   if (!chain) {
-    const error& failure = chain.error();
-    const bool broken = failure.what_now == disposition::not_found ||
-                        failure.why == reason::integrity || failure.why == reason::protocol;
-    if (!broken) {
+    if (!is_broken_chain(chain.error())) {
       co_return std::move(chain.error());
     }
     co_return false;  // whether this backup is there, its own manifest says
@@ -154,12 +150,8 @@ task<result<bool>> pointer_leads_to(const services& with, s3::object_store& stor
 
 stream_settings stream_settings_of(const config& settings, const btrfs::capabilities& host) {
   stream_settings made;
-  if (settings.btrfs.send_protocol == "auto") {
-    made.protocol = host.sends_protocol_2() ? 2 : 1;
-  } else {
-    made.protocol = settings.btrfs.send_protocol == "2" ? 2 : 1;
-  }
-  made.compressed_data = made.protocol == 2 && settings.btrfs.compressed_data != "false";
+  made.protocol = settings.btrfs.send_protocol.value_or(host.sends_protocol_2() ? 2 : 1);
+  made.compressed_data = made.protocol == 2 && settings.btrfs.compressed_data.value_or(true);
   return made;
 }
 

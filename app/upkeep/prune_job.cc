@@ -191,7 +191,7 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
     co_return;
   }
   planner::prune_policy policy;
-  policy.keep_generations = static_cast<std::size_t>(_with.settings.retention.keep_generations);
+  policy.keep_generations = _with.settings.retention.keep_generations.value_or(0);
   policy.keep_name = "retention.keep_generations";
   policy.grace = orphan_grace(_with.settings);
   policy.verify_command = engine::told_command("verify", {{"--subvolume", _report.name}});
@@ -487,7 +487,7 @@ task<std::vector<pruned_snapshot>> prune_snapshots(const services& with,
 
 // Whether something that was asked for did not happen.
 bool failed(const pruned_subvolume& one, const config& settings) {
-  const auto keep = static_cast<std::size_t>(settings.retention.keep_generations);
+  const std::size_t keep = settings.retention.keep_generations.value_or(0);
   const bool held = one.acted && !one.plan.held_back.empty() && one.surplus(keep) > 0;
   return one.failure || !one.refused.empty() || held;
 }

@@ -135,8 +135,8 @@ backup_rig::backup_rig(std::size_t stream_bytes)
   settings.s3.bucket = "bucket";
   settings.s3.region = "us-east-1";
   settings.s3.prefix = "host/";
-  settings.s3.addressing_style = "path";
-  settings.s3.storage_class_chunks = "STANDARD";
+  settings.s3.addressing_style = s3::addressing::path;
+  settings.s3.storage_class_chunks = s3::storage_class("STANDARD");
   settings.s3.part_size_bytes = part_bytes;
   settings.s3.chunk_size_bytes = chunk_parts * part_bytes;
   settings.s3.concurrency = 2;

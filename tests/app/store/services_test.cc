@@ -188,7 +188,7 @@ BOOST_AUTO_TEST_CASE(the_profiles_nested_settings_decide_where_the_bucket_is_and
     BOOST_TEST(request.header("x-amz-content-sha256") ==
                (nested ? request.body_sha256 : "UNSIGNED-PAYLOAD"));
     // The configuration's word counts more than the profile's.
-    here.settings.s3.payload_signing = "unsigned";
+    here.settings.s3.payload_signing = s3::payload_signing::unsigned_body;
     BOOST_TEST(put(here).has_value());
     BOOST_TEST(here.server.requests().back().header("x-amz-content-sha256") == "UNSIGNED-PAYLOAD");
   }
@@ -202,7 +202,7 @@ BOOST_AUTO_TEST_CASE(the_profiles_nested_settings_decide_where_the_bucket_is_and
     BOOST_REQUIRE(!here.server.requests().empty());
     BOOST_TEST(here.server.requests().back().header("host") ==
                (nested ? "bucket." + place : place));
-    here.settings.s3.addressing_style = "path";
+    here.settings.s3.addressing_style = s3::addressing::path;
     BOOST_TEST(here.list(persistence::of_a_question).has_value());
     BOOST_TEST(here.server.requests().back().header("host") == place);
   }

@@ -10,6 +10,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -141,6 +142,24 @@ BOOST_AUTO_TEST_CASE(the_manifest_goes_first_where_it_may_be_there) {
   BOOST_TEST(remove(removal_reach::named).has_value());
   const texts asked = {"DeleteObject manifest-20260121T020003Z.json"};
   BOOST_TEST(calls() == asked, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_sealed_backups_keys_object_goes_with_its_chunks) {
+  const std::string keys = root + "full/keys-20260121T020003Z-0badcafe.age";
+  const std::string anothers_keys = root + "full/keys-20260121T020003Z-feedbeef.age";
+  const auto to = age::x25519_recipient::parse(
+      "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p");
+  record.intent.sealing.emplace(age::backup_id(), to.value(), keys, std::vector<std::byte>(1),
+                                std::vector<std::string>());
+  objects.put(anothers_keys, "another's");
+  for (const removal_reach reach : {removal_reach::named, removal_reach::keys}) {
+    objects.put(keys, "keys");
+    BOOST_TEST(remove(reach).has_value());
+    BOOST_TEST((objects.find(keys) == nullptr));
+    BOOST_TEST((objects.find(anothers_keys) != nullptr));
+    // It may never have been written.
+    BOOST_TEST(remove(reach).has_value());
+  }
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_asked_where_the_record_names_nothing) {
