@@ -490,13 +490,6 @@ void stream_inspector::tell_observer() {
   _observer->on_command(one);
 }
 
-const stream_command* stream_inspector::command_at(std::uint64_t end) const {
-  const auto found =
-      std::lower_bound(_kept.begin(), _kept.end(), end,
-                       [](const stream_command& one, std::uint64_t at) { return one.end < at; });
-  return found == _kept.end() ? nullptr : &*found;
-}
-
 const stream_command* stream_inspector::command_named(const std::string& sentence) const {
   const auto says = [&](std::string_view words) {
     return sentence.find(words) != std::string::npos;

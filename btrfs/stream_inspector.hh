@@ -79,9 +79,7 @@ class stream_inspector {
   [[nodiscard]] std::uint64_t beyond_count() const { return _beyond_count; }
   // Keeps the last commands: those that end in the last so many bytes.
   void keep_commands(std::uint64_t window) { _window = window; }
-  // The one that ends there, or the first that ends behind; null: it is not kept.
-  [[nodiscard]] const stream_command* command_at(std::uint64_t end) const;
-  // The last whose paths a sentence names; null likewise.
+  // The last of them whose paths a sentence names; null: none is kept.
   [[nodiscard]] const stream_command* command_named(const std::string& sentence) const;
 
   // From here on `observer` is told of each command, once all of it was found right; null: nobody
