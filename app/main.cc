@@ -2,6 +2,7 @@
 #include "app/cli/cli.hh"
 #include "app/cli/exit_status.hh"
 #include "app/config/config.hh"
+#include "app/config/setting_names.hh"
 #include "app/config/working_place.hh"
 #include "app/doctor/doctor_command.hh"
 #include "app/host/logging.hh"
@@ -127,10 +128,11 @@ constexpr std::chrono::seconds clean_stop_max{20};
 std::chrono::microseconds stop_max(const app::command_line& line, const app::config& settings) {
   std::chrono::microseconds sum = clean_stop_max;
   if (std::holds_alternative<app::backup_command>(line.command)) {
+    sum += settings.hooks.after_snapshot.empty() ? std::chrono::milliseconds(0)
+                                                 : settings.hooks.timeout;
+    sum += settings.hooks.after.empty() ? std::chrono::milliseconds(0) : settings.hooks.timeout;
     sum +=
-        settings.hook_after_snapshot.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
-    sum += settings.hook_after.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
-    sum += settings.hook_on_failure.empty() ? std::chrono::milliseconds(0) : settings.hook_timeout;
+        settings.hooks.on_failure.empty() ? std::chrono::milliseconds(0) : settings.hooks.timeout;
   }
   return sum;
 }
@@ -186,7 +188,7 @@ std::string usual_log_level(const app::command_line& line, const app::config& se
                         std::holds_alternative<app::doctor_command>(line.command) ||
                         std::holds_alternative<app::init_command>(line.command) ||
                         (backup != nullptr && backup->dry_run);
-  return question && settings.log_level == "info" ? "warning" : settings.log_level;
+  return question && settings.global.log_level == "info" ? "warning" : settings.global.log_level;
 }
 
 bool asks_for_json(const app::command_line& line) {
@@ -291,6 +293,7 @@ app::service_notifier notifier_for(engine::log_sink& log) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  app::name_settings(app::named_as::keys);
   app::prepare_process();
   const auto parsed = app::parse_command_line(argc, argv);
   if (const auto* end = std::get_if<app::early_exit>(&parsed)) {
@@ -304,7 +307,10 @@ int main(int argc, char** argv) {
   engine::set_told_place(app::told_place_of(line));
   const app::bucket_place* const place = app::place_in(line);
   const bool from_bucket = place != nullptr && !place->from.empty();
-  const app::environment_lookup environment =
+  if (from_bucket) {
+    app::name_settings(app::named_as::options_of_bucket);
+  }
+  const engine::environment_lookup environment =
       app::environment_with_profile(from_environment, from_bucket ? place->profile : std::string());
   auto settings = app::settings_for(line, environment);
   const engine::system_clock_source clock;
@@ -351,9 +357,6 @@ int main(int argc, char** argv) {
       &standstill};
   manager.ready("started");
   auto status = (*loop)->run(run_watched(with, line, *signals, manager, standstill, stop));
-  if (!status && from_bucket) {
-    status = app::in_terms_of_options(std::move(status.error()));
-  }
   const int signal = standstill.found() ? 0 : signals->received();
   const int code = ended(told_code(line, status, signal), &line);
   manager.stopping("ended with exit status " + std::to_string(code), clean_stop_max);

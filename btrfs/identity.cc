@@ -1,5 +1,7 @@
 #include "btrfs/identity.hh"
 
+#include "engine/setting.hh"
+
 #include <algorithm>
 #include <ctime>
 
@@ -65,7 +67,8 @@ std::string was_changed(const subvolume_info& found, std::uint64_t was) {
          ", recorded " + std::to_string(was) + "), the last time at " + utc(found.changed_at) +
          ": deduplication inside snapshots (bees, duperemove) does that to a read-only one, and "
          "so does whoever makes it writable for a while; docs/operations.md says how to keep such "
-         "programs out of snapshots.base_dir";
+         "programs out of " +
+         std::string(name_of(engine::setting::snapshot_directory));
 }
 
 std::string compare_source(const std::optional<uuid>& recorded, const subvolume_info& source,

@@ -2,6 +2,7 @@
 
 #include "btrfs/refusals.hh"
 #include "engine/files.hh"
+#include "engine/setting.hh"
 #include "engine/told_command.hh"
 #include "engine/unique_fd.hh"
 
@@ -27,6 +28,7 @@ namespace {
 using engine::error;
 using engine::open_directory;
 using engine::result;
+using engine::setting;
 using engine::system_error;
 using engine::unique_fd;
 
@@ -239,7 +241,7 @@ result<uuid> snapshot_manager::base_filesystem(const std::string& source) const 
     failure.remedy =
         "create it (`mkdir -p " + engine::shell_word(_base) + "`) on the filesystem of " + source;
   }
-  return std::move(failure).within("snapshots.base_dir");
+  return std::move(failure).within(name_of(setting::snapshot_directory));
 }
 
 result<bool> snapshot_manager::make_base(const std::string& source) const {
@@ -258,7 +260,7 @@ result<bool> snapshot_manager::make_base(const std::string& source) const {
     error failure = system_error(code.value(), "making " + _base);
     failure.remedy =
         "create it (`mkdir -p " + engine::shell_word(_base) + "`) on the filesystem of " + source;
-    return std::move(failure).within("snapshots.base_dir");
+    return std::move(failure).within(name_of(setting::snapshot_directory));
   }
   return true;
 }
@@ -277,7 +279,8 @@ result<void> snapshot_manager::check(const std::string& source) const {
   }
   if (*here != *there) {
     return engine::configuration_error(
-        "snapshots.base_dir = " + _base + " is on another filesystem than " + source,
+        std::string(name_of(setting::snapshot_directory)) + " = " + _base +
+            " is on another filesystem than " + source,
         "a snapshot cannot cross filesystems: name a directory on the same one");
   }
   return engine::ok();
@@ -302,7 +305,7 @@ result<snapshot> snapshot_manager::create(const std::string& source, std::string
   }
   auto base = open_directory(_base);
   if (!base) {
-    return std::move(base.error()).within("snapshots.base_dir");
+    return std::move(base.error()).within(name_of(setting::snapshot_directory));
   }
   // A read-only snapshot keeps its source's received UUID, which would then stand for all snapshots
   // of this source alike, here and in their streams; a writable one has none.
@@ -345,7 +348,7 @@ result<std::vector<snapshot>> snapshot_manager::list(std::string_view subvolume)
     return std::vector<snapshot>();
   }
   if (!directory) {
-    return system_error(errno, "snapshots.base_dir " + _base);
+    return system_error(errno, std::string(name_of(setting::snapshot_directory)) + " " + _base);
   }
   std::vector<snapshot> found;
   errno = 0;
@@ -366,7 +369,7 @@ result<std::vector<snapshot>> snapshot_manager::list(std::string_view subvolume)
     found.push_back(std::move(*parsed));
   }
   if (errno != 0) {
-    return system_error(errno, "snapshots.base_dir " + _base);
+    return system_error(errno, std::string(name_of(setting::snapshot_directory)) + " " + _base);
   }
   std::sort(found.begin(), found.end(), [](const snapshot& a, const snapshot& b) {
     return std::tie(a.time, a.name) < std::tie(b.time, b.name);

@@ -24,27 +24,20 @@ constexpr const char* command_names[] = {
 constexpr std::size_t command_count = std::size(command_names);
 static_assert(command_count == 27);
 
-constexpr unsigned kept[] = {attribute_uuid,       attribute_ctransid,       attribute_xattr_name,
-                             attribute_path,       attribute_path_to,        attribute_path_link,
-                             attribute_clone_uuid, attribute_clone_ctransid, attribute_clone_path};
 // Longer values are none that the kernel makes.
 constexpr std::size_t path_bytes_max = 4096;
 // Of what is too large for a receiver, so many are told by name.
 constexpr std::size_t oversized_max = 20;
 
-// Where the value of an attribute is kept; -1: nowhere.
-constexpr std::array<std::int8_t, attribute_max + 1> places = [] {
-  std::array<std::int8_t, attribute_max + 1> made{};
-  made.fill(-1);
-  for (std::size_t i = 0; i < std::size(kept); ++i) {
-    made[kept[i]] = static_cast<std::int8_t>(i);
-  }
-  return made;
-}();
-
 constexpr std::uint64_t bit(unsigned attribute) {
   return std::uint64_t{1} << attribute;
 }
+
+// Attributes whose values are looked at.
+constexpr std::uint64_t looked_at =
+    bit(attribute_uuid) | bit(attribute_ctransid) | bit(attribute_xattr_name) |
+    bit(attribute_path) | bit(attribute_path_to) | bit(attribute_path_link) |
+    bit(attribute_clone_uuid) | bit(attribute_clone_ctransid) | bit(attribute_clone_path);
 
 // Without these `btrfs receive` refuses a command, and nobody knows where it would write.
 constexpr std::uint64_t needed_by(std::uint16_t type) {
@@ -273,7 +266,7 @@ engine::result<void> stream_inspector::scan(std::span<const std::byte> payload) 
       if (_length > _payload_left + payload.size()) {
         return fail_command("has an attribute that is longer than the command");
       }
-      if (auto begun = begin_value(); !begun) {
+      if (auto begun = begin_value(payload.size()); !begun) {
         return begun;
       }
       continue;
@@ -299,25 +292,29 @@ engine::result<void> stream_inspector::scan(std::span<const std::byte> payload) 
     } else if (_length > _payload_left + payload.size()) {
       return fail_command("has an attribute that is longer than the command");
     }
-    if (auto begun = begin_value(); !begun) {
+    if (auto begun = begin_value(payload.size()); !begun) {
       return begun;
     }
   }
   return engine::ok();
 }
 
-engine::result<void> stream_inspector::begin_value() {
+// `behind`: so many bytes of what was fed begin with the value.
+engine::result<void> stream_inspector::begin_value(std::size_t behind) {
   if (_attribute == 0 || _attribute > attribute_max) {
     return fail_command("has the unknown attribute " + std::to_string(_attribute));
   }
   _seen |= bit(_attribute);
   _value = nullptr;
-  if (const std::int8_t place = places[_attribute]; place >= 0) {
-    if (_length > path_bytes_max) {
-      return fail_command("has an attribute " + std::to_string(_attribute) + " of " +
-                          std::to_string(_length) + " bytes");
-    }
-    _value = &_values[static_cast<std::size_t>(place)];
+  if ((bit(_attribute) & looked_at) != 0 && _length > path_bytes_max) {
+    return fail_command("has an attribute " + std::to_string(_attribute) + " of " +
+                        std::to_string(_length) + " bytes");
+  }
+  if (_attribute == attribute_data) {
+    _data_offset = _offset - behind;
+    _data_bytes = _length;
+  } else if ((bit(_attribute) & (looked_at | _observed)) != 0) {
+    _value = &_values[_attribute];
     _value->clear();
   }
   if (_attribute == attribute_xattr_data) {
@@ -344,11 +341,11 @@ bool stream_inspector::has(unsigned attribute) const {
 
 const std::string& stream_inspector::value_of(unsigned attribute) const {
   static const std::string none;
-  return has(attribute) ? _values[static_cast<std::size_t>(places[attribute])] : none;
+  return has(attribute) ? _values[attribute] : none;
 }
 
 const std::string& stream_inspector::last_path() const {
-  return _values[static_cast<std::size_t>(places[attribute_path])];
+  return _values[attribute_path];
 }
 
 engine::result<void> stream_inspector::end_command() {
@@ -376,6 +373,9 @@ engine::result<void> stream_inspector::end_command() {
   }
   if (_window > 0) {
     keep_command();
+  }
+  if (_observer != nullptr) {
+    tell_observer();
   }
   _sound = _offset;
   return engine::ok();
@@ -471,11 +471,23 @@ void stream_inspector::keep_command() {
   }
 }
 
-const stream_command* stream_inspector::command_at(std::uint64_t end) const {
-  const auto found =
-      std::lower_bound(_kept.begin(), _kept.end(), end,
-                       [](const stream_command& one, std::uint64_t at) { return one.end < at; });
-  return found == _kept.end() ? nullptr : &*found;
+void stream_inspector::observe(command_observer* observer) {
+  _observer = observer;
+  _observed = observer == nullptr ? 0 : ~std::uint64_t{0};
+}
+
+void stream_inspector::tell_observer() {
+  observed_command one;
+  one.number = _commands;
+  one.offset = _sound;
+  one.end = _offset;
+  one.type = _command;
+  one.version = _version;
+  one.seen = _seen;
+  one.values = &_values;
+  one.data_offset = _data_offset;
+  one.data_bytes = (_seen & bit(attribute_data)) != 0 ? _data_bytes : 0;
+  _observer->on_command(one);
 }
 
 const stream_command* stream_inspector::command_named(const std::string& sentence) const {

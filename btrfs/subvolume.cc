@@ -2,6 +2,7 @@
 
 #include "engine/files.hh"
 #include "engine/told_command.hh"
+#include "engine/wording.hh"
 
 #include <fcntl.h>
 #include <linux/btrfs.h>
@@ -27,10 +28,12 @@ namespace {
 using engine::error;
 using engine::open_directory;
 using engine::result;
+using engine::setting;
 using engine::system_error;
 using engine::unique_fd;
+using engine::wording;
 
-error not_usable(const std::string& message, std::string remedy) {
+error not_usable(const std::string& message, wording remedy) {
   return engine::configuration_error(message, std::move(remedy));
 }
 
@@ -76,7 +79,7 @@ error is_a_link(const std::string& path) {
   return not_usable(path + " is a symbolic link, to " + to +
                         ": what is behind it may become something else at any time",
                     "name the subvolume itself, {name = \"" + name + "\", path = \"" + to +
-                        "\"} in subvolumes.paths, so that its backups go on");
+                        "\"} in " + wording(setting::subvolumes) + ", so that its backups go on");
 }
 
 // The path of a subvolume within the one that `fd` is the root of, by its reference there.

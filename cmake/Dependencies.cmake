@@ -32,6 +32,7 @@ pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing>=2.3)
 pkg_check_modules(libcurl REQUIRED IMPORTED_TARGET libcurl>=7.88)
 pkg_check_modules(libisal REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(simdjson REQUIRED IMPORTED_TARGET simdjson)
+pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd>=1.4)
 if(BTS3_STATIC)
   # One name for each library, whichever form it has.
   set(BTS3_FMT fmt::fmt-header-only)

@@ -1,6 +1,7 @@
 #include "engine/buffer_pool.hh"
 
 #include "engine/assert.hh"
+#include "engine/wording.hh"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -110,7 +111,7 @@ result<void> buffer_pool::prepare(std::size_t index) {
   void* memory = map_aligned(_slot_bytes);
   if (memory == MAP_FAILED) {
     return system_error(errno, "allocating a slot of " + std::to_string(_slot_bytes) + " bytes",
-                        "lower s3.part_size_bytes or s3.concurrency");
+                        "lower " + wording(setting::part_size) + " or " + setting::concurrency);
   }
   // Advice only: without huge pages everything works, with more page faults. A forked child must
   // not inherit pinned pages, as the kernel would copy them.

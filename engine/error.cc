@@ -1,6 +1,7 @@
 #include "engine/error.hh"
 
 #include "engine/assert.hh"
+#include "engine/wording.hh"
 
 #include <cerrno>
 #include <cstdio>
@@ -28,15 +29,16 @@ std::string error::text() const {
 namespace {
 
 // What helps against errors that have nothing to do with what was tried.
-const char* remedy_of_limit(int err) {
+std::string remedy_of_limit(int err) {
   switch (err) {
     case EMFILE:
       return "too many files are open at once: raise the limit (ulimit -n, or LimitNOFILE= in the "
-             "unit), or lower s3.concurrency";
+             "unit), or lower " +
+             wording(setting::concurrency);
     case ENFILE:
       return "the whole system has too many files open: raise sysctl fs.file-max";
     default:
-      return nullptr;
+      return {};
   }
 }
 
@@ -57,8 +59,10 @@ error system_error(int err, std::string_view what, std::string remedy) {
   failure.message = std::string(what);
   failure.message += ": ";
   failure.message += ::strerrordesc_np(err) != nullptr ? ::strerrordesc_np(err) : "unknown error";
-  const char* const of_limit = remedy_of_limit(err);
-  failure.remedy = of_limit != nullptr ? of_limit : std::move(remedy);
+  failure.remedy = remedy_of_limit(err);
+  if (failure.remedy.empty()) {
+    failure.remedy = std::move(remedy);
+  }
   return failure;
 }
 

@@ -1,11 +1,14 @@
 #include "engine/give_up.hh"
 
+#include "engine/wording.hh"
+
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstring>
 #include <new>
+#include <string>
 
 namespace bts3::engine {
 
@@ -34,11 +37,12 @@ void give_up(std::string_view what, int err) {
 }
 
 void give_up_without_memory() {
-  std::set_new_handler([] {
-    give_up("out of memory", "the system refuses more",
-            "end other programs, raise MemoryMax= of the unit, or lower s3.part_size_bytes or "
-            "s3.concurrency; then run it again: it goes on where this one stopped");
-  });
+  // Made while there is memory.
+  static const std::string remedy =
+      ("end other programs, raise MemoryMax= of the unit, or lower " + wording(setting::part_size) +
+       " or " + setting::concurrency + "; then " + rerun)
+          .text();
+  std::set_new_handler([] { give_up("out of memory", "the system refuses more", remedy); });
 }
 
 }  // namespace bts3::engine

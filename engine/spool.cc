@@ -2,6 +2,7 @@
 
 #include "engine/assert.hh"
 #include "engine/files.hh"
+#include "engine/wording.hh"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -31,14 +32,16 @@ constexpr int names_max = 100;
 // Of 5 MiB, S3's least for a part, these are 5 TiB; their list takes 8 MiB of memory.
 constexpr std::uint64_t regions_max = std::uint64_t{1} << 20;
 
-constexpr const char* directory_remedy =
-    "global.spool_dir must name a writable directory on a local disk (is the disk mounted?); "
-    "s3.spool_enabled = false works without";
-constexpr const char* space_remedy =
-    "free space there, lower global.spool_size_bytes, or set s3.spool_enabled = false";
-constexpr const char* disk_remedy =
-    "the disk may be failing: look at the kernel's log, then point global.spool_dir to another "
-    "disk or set s3.spool_enabled = false";
+std::string directory_remedy() {
+  return setting::spool_directory +
+         wording(" must name a writable directory on a local disk (is the disk mounted?); ") +
+         setting::spool + " = false works without";
+}
+
+std::string space_remedy() {
+  return "free space there, lower " + wording(setting::spool_size) + ", or set " + setting::spool +
+         " = false";
+}
 
 bool no_space(const error& failure) {
   return failure.why == reason::system &&
@@ -59,7 +62,7 @@ struct directory_closer {
 result<void> remove_leftovers(const std::string& directory, log_sink& log) {
   const std::unique_ptr<DIR, directory_closer> listing(::opendir(directory.c_str()));
   if (!listing) {
-    return of_configuration(system_error(errno, directory, directory_remedy));
+    return of_configuration(system_error(errno, directory, directory_remedy()));
   }
   while (const dirent* entry = ::readdir(listing.get())) {
     const std::string name = entry->d_name;
@@ -106,6 +109,12 @@ unique_fd open_unnamed(const std::string& directory, bool tmpfile, int flags) {
 
 }  // namespace
 
+std::string spool_disk_remedy() {
+  return "the disk may be failing: look at the kernel's log, then point " +
+         wording(setting::spool_directory) + " to another disk or set " + setting::spool +
+         " = false";
+}
+
 void spool_lease::release() {
   if (spool* owner = std::exchange(_spool, nullptr)) {
     owner->give_back(_index);
@@ -142,19 +151,20 @@ error spool::trouble(error failure, const char* doing) const {
     return failure;
   }
   failure.what_now = disposition::fail;
-  failure.remedy = no_space(failure) ? space_remedy : disk_remedy;
+  failure.remedy = no_space(failure) ? space_remedy() : spool_disk_remedy();
   return std::move(failure).within(std::string(doing) + " in " + _options.directory);
 }
 
 result<void> spool::open() {
   if (make_last_directory(_options.directory)) {
-    _log.write(log_level::info, "engine", "directory_made",
-               {{"path", _options.directory}, {"key", "global.spool_dir"}});
+    _log.write(
+        log_level::info, "engine", "directory_made",
+        {{"path", _options.directory}, {"key", std::string(name_of(setting::spool_directory))}});
   }
   auto directory = open_directory(_options.directory);
   if (!directory) {
     error failure = std::move(directory.error());
-    failure.remedy = directory_remedy;
+    failure.remedy = directory_remedy();
     return of_configuration(std::move(failure)).within("the spool's directory");
   }
   auto removed = remove_leftovers(_options.directory, _log);
@@ -172,9 +182,10 @@ result<void> spool::open() {
   const std::uint64_t regions = std::min(_options.budget_bytes / region_bytes(), regions_max);
   if (regions == 0) {
     return configuration_error(
-        "global.spool_size_bytes (" + std::to_string(_options.budget_bytes) +
+        std::string(name_of(setting::spool_size)) + " (" + std::to_string(_options.budget_bytes) +
             ") is smaller than one part (" + std::to_string(region_bytes()) + " bytes)",
-        "raise it, lower s3.part_size_bytes, or set s3.spool_enabled = false");
+        "raise it, lower " + wording(setting::part_size) + ", or set " + setting::spool +
+            " = false");
   }
   auto room = check_free_space();
   if (!room) {
@@ -202,7 +213,7 @@ result<void> spool::open_file() {
     const int refused = errno;
     error failure =
         system_error(refused, "making a spool file in " + _options.directory,
-                     refused == ENOSPC || refused == EDQUOT ? space_remedy : directory_remedy);
+                     refused == ENOSPC || refused == EDQUOT ? space_remedy() : directory_remedy());
     return refused == EACCES || refused == EPERM || refused == EROFS
                ? of_configuration(std::move(failure))
                : failure;
@@ -234,7 +245,8 @@ result<void> spool::check_free_space() {
                {{"dir", _options.directory},
                 {"budget_bytes", std::to_string(_options.budget_bytes)},
                 {"free_bytes", std::to_string(available)},
-                {"remedy", "the spool uses what there is; lower global.spool_size_bytes"}});
+                {"remedy", "the spool uses what there is; lower " +
+                               std::string(name_of(setting::spool_size))}});
   }
   return ok();
 }
@@ -394,7 +406,7 @@ void spool::forget_unallocated(const error& failure) {
              {{"dir", _options.directory},
               {"parts", std::to_string(_parts)},
               {"error", failure.message},
-              {"remedy", space_remedy}});
+              {"remedy", space_remedy()}});
 }
 
 void spool::give_back(std::size_t index) {

@@ -53,6 +53,9 @@ struct spool_options {
 
 class spool;
 
+// What helps where the disk returns errors, or other bytes than were written.
+[[nodiscard]] std::string spool_disk_remedy();
+
 // The right to use one region; gives it back when destroyed. The spool must outlive it, and no
 // operation on it may be under way by then.
 class spool_lease {

@@ -278,9 +278,7 @@ result<void> spooled_body::check(std::uint64_t offset, std::span<const std::byte
   }
   failure.why = reason::integrity;
   failure.message = "the spool in " + _spool.directory() + " returns other bytes than were written";
-  failure.remedy =
-      "the disk may be failing: look at the kernel's log, then point "
-      "global.spool_dir to another disk or set s3.spool_enabled = false";
+  failure.remedy = spool_disk_remedy();
   return failure;
 }
 

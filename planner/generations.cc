@@ -17,7 +17,7 @@ struct resolved {
 };
 
 std::string parent_of(const inventory& all, const std::string& key, const manifest& backup) {
-  return found_key(all, key, backup.parent_manifest.value_or(""));
+  return place_in(all.objects, key, backup.parent_manifest.value_or(""));
 }
 
 resolved resolve(const inventory& all, const std::string& key) {
@@ -51,9 +51,9 @@ chain_link link_of(const inventory& all, const std::string& key) {
   if (backup.kind == backup_kind::incremental) {
     made.parent = parent_of(all, key, backup);
   }
-  for (const chunk_place& chunk : chunks_of(all, key)) {
-    if (!chunk.problem.empty()) {
-      made.problem = chunk.key + ": " + chunk.problem;
+  for (const chunk_comparison& chunk : chunks_of(all, key)) {
+    if (!chunk.as_recorded()) {
+      made.problem = chunk.key + ": " + chunk.problem();
       break;
     }
   }
@@ -83,31 +83,12 @@ generation in_order(std::vector<chain_link> members) {
 
 }  // namespace
 
-std::string found_key(const inventory& all, const std::string& manifest_key,
-                      const std::string& recorded) {
-  const std::vector<std::string> places = places_of(manifest_key, recorded);
-  const auto there = std::find_if(places.begin(), places.end(), [&](const std::string& place) {
-    return all.objects.contains(place);
-  });
-  return there == places.end() ? places.front() : *there;
-}
-
-std::vector<chunk_place> chunks_of(const inventory& all, const std::string& manifest_key) {
-  std::vector<chunk_place> places;
+std::vector<chunk_comparison> chunks_of(const inventory& all, const std::string& manifest_key) {
+  std::vector<chunk_comparison> chunks;
   for (const chunk_record& chunk : all.manifests.at(manifest_key).chunks) {
-    chunk_place place;
-    place.key = found_key(all, manifest_key, chunk.key);
-    place.size = chunk.size;
-    const auto object = all.objects.find(place.key);
-    if (object == all.objects.end()) {
-      place.problem = "missing";
-    } else if (object->second.size != chunk.size) {
-      place.problem = "has " + std::to_string(object->second.size) + " bytes instead of " +
-                      std::to_string(chunk.size);
-    }
-    places.push_back(std::move(place));
+    chunks.push_back(compare_chunk(all.objects, manifest_key, chunk));
   }
-  return places;
+  return chunks;
 }
 
 std::uint64_t generation::bytes() const {

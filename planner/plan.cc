@@ -133,7 +133,8 @@ std::optional<plan> urgent(const observation& seen, const policy& by) {
     return made(action::stop, "foreign_host",
                 whose +
                     ", and its snapshot is not here; two hosts must not share a prefix: give this "
-                    "one an s3.prefix of its own, or take this one over with --adopt");
+                    "one " +
+                    by.own_prefix + " of its own, or take this one over with --adopt");
   }
   if (!seen.chain_problem.empty()) {
     return full_because("chain_broken",

@@ -58,9 +58,10 @@ struct observation {
 
 struct policy {
   schedule when_due;
-  bool regardless_of_due = false;  // --once
-  bool full = false;               // --full: one is due now
-  bool adopt = false;              // take over another host's prefix
+  bool regardless_of_due = false;       // --once
+  bool full = false;                    // --full: one is due now
+  bool adopt = false;                   // take over another host's prefix
+  std::string own_prefix = "a prefix";  // as people are told of it
 };
 
 enum class action { full, incremental, skip, stop };

@@ -27,10 +27,10 @@ bool holds(const generation& one, const std::string& key) {
 
 // Those chunks that a manifest names and that are its own by their names: of one tag, too, as two
 // writers of one second have different ones.
-std::vector<chunk_place> own_chunks_of(const inventory& all, const std::string& manifest_key) {
-  std::vector<chunk_place> own;
-  for (chunk_place& chunk : chunks_of(all, manifest_key)) {
-    const auto tag = [&all](const chunk_place& one) { return name_of(all.root, one.key).tag; };
+std::vector<chunk_comparison> own_chunks_of(const inventory& all, const std::string& manifest_key) {
+  std::vector<chunk_comparison> own;
+  for (chunk_comparison& chunk : chunks_of(all, manifest_key)) {
+    const auto tag = [&all](const chunk_comparison& one) { return name_of(all.root, one.key).tag; };
     if (is_chunk_of(all.root, manifest_key, chunk.key) &&
         (own.empty() || tag(own.front()) == tag(chunk))) {
       own.push_back(std::move(chunk));
@@ -116,7 +116,7 @@ class judge {
 
   prune_plan run() {
     _plan.held_back = _by.keep_generations == 0
-                          ? "retention.keep_generations is 0: nothing in the bucket is deleted"
+                          ? _by.keep_name + " is 0: nothing in the bucket is deleted"
                           : contradiction(_seen, _found, _by);
     _plan.lost = _found.lost;
     judge_generations();
@@ -232,7 +232,7 @@ class judge {
         remove(one->key, full);
       }
       for (const chain_link& one : links) {
-        for (const chunk_place& chunk : own_chunks_of(_seen.all, one.key)) {
+        for (const chunk_comparison& chunk : own_chunks_of(_seen.all, one.key)) {
           remove(chunk.key, full);
         }
       }

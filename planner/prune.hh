@@ -54,7 +54,7 @@ struct listed_upload {
 struct prune_observation {
   inventory all;
   std::vector<listed_upload> uploads;  // open, below the root
-  // The manifest that the pointer names, as found_key() finds it; empty with the reason why.
+  // The manifest that the pointer names, as place_in() finds it; empty with the reason why.
   std::string current;
   std::string pointer_problem;
   std::string own_host_id;
@@ -68,7 +68,8 @@ struct prune_policy {
   std::chrono::seconds grace = std::chrono::days(7);
   // For how long at least a class is charged, where that is not what minimum_storage() says.
   std::map<std::string, std::chrono::days> minimum_days;
-  // Commands as people are told them.
+  // How people are told of `keep_generations`, and of commands.
+  std::string keep_name = "the number of generations to keep";
   std::string verify_command = "btrfs_to_s3 verify";
   std::string adopt_command = "btrfs_to_s3 backup --adopt";
 };

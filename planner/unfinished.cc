@@ -42,7 +42,7 @@ std::string_view to_string(unfinished_action what) {
 }
 
 unfinished_verdict decide_unfinished(const unfinished_backup& seen, timestamp now,
-                                     std::chrono::seconds resume_for) {
+                                     std::chrono::seconds resume_for, std::string_view limit_name) {
   if (seen.local_only) {
     return abandon("local_only", "it was a --no-s3 run");
   }
@@ -92,7 +92,7 @@ unfinished_verdict decide_unfinished(const unfinished_backup& seen, timestamp no
     return abandon("expired",
                    (seen.last_progress ? "its last part arrived at " + seen.last_progress->rfc3339()
                                        : "it began at " + seen.began.rfc3339()) +
-                       ", longer ago than s3.resume_for allows");
+                       ", longer ago than " + std::string(limit_name) + " allows");
   }
   if (!seen.snapshot_problem.empty()) {
     return abandon("snapshot_unusable", seen.snapshot_problem);

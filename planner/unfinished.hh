@@ -55,8 +55,10 @@ struct unfinished_verdict {
 };
 
 // `resume_for`: how long an upload may go without a new part before it is given up. However long a
-// first full takes, it is not thrown away while it gets on. `now` had best be the store's clock.
+// first full takes, it is not thrown away while it gets on. `limit_name` is how people are told of
+// that limit. `now` had best be the store's clock.
 [[nodiscard]] unfinished_verdict decide_unfinished(const unfinished_backup& seen, timestamp now,
-                                                   std::chrono::seconds resume_for);
+                                                   std::chrono::seconds resume_for,
+                                                   std::string_view limit_name);
 
 }  // namespace bts3::planner

@@ -40,7 +40,7 @@ task<result<std::string>> backup_beginning::free_time() {
 
 backup_intent backup_beginning::intent_at(const std::string& time) const {
   const config& settings = _with.settings;
-  const planner::key_layout keys(settings.prefix, _view.which.name);
+  const planner::key_layout keys(settings.s3.prefix, _view.which.name);
   const bool full = _plan.what == planner::action::full;
   const stream_settings stream = stream_settings_of(settings, _common.host);
   backup_intent intent;
@@ -61,11 +61,11 @@ backup_intent backup_beginning::intent_at(const std::string& time) const {
     intent.pointer_before = _view.pointer->text;
   }
   intent.endpoint_url = configured_endpoint(_with);
-  intent.region = settings.region;
-  intent.bucket = settings.bucket;
+  intent.region = settings.s3.region;
+  intent.bucket = settings.s3.bucket;
   intent.protocol = stream.protocol;
   intent.compressed_data = stream.compressed_data;
-  intent.part_size = settings.part_size_bytes;
+  intent.part_size = settings.s3.part_size_bytes;
   intent.chunk_size = settings.chunk_limit_bytes();
   intent.local_only = !_common.uploads();
   return intent;
@@ -144,8 +144,8 @@ task<result<void>> backup_beginning::run_hook(std::string name, std::vector<std:
 // What "before_snapshot" has stopped is started again whatever became of the snapshot, also after a
 // signal.
 task<result<begun_backup>> backup_beginning::begin() {
-  const std::vector<std::string>& before = _with.settings.hook_before_snapshot;
-  const std::vector<std::string>& after = _with.settings.hook_after_snapshot;
+  const std::vector<std::string>& before = _with.settings.hooks.before_snapshot;
+  const std::vector<std::string>& after = _with.settings.hooks.after_snapshot;
   if (before.empty() && after.empty()) {
     auto beginning = begin_now();
     co_return co_await std::move(beginning);

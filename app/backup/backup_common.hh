@@ -23,7 +23,7 @@ struct backup_common {
         events(to),
         clock(of.clock),
         memory(of, clock),
-        snapshots(of.settings.base_dir),
+        snapshots(of.settings.snapshots.base_dir),
         identity(this_host()),
         between_hooks(of.loop, 1) {}
 
@@ -51,7 +51,7 @@ struct backup_common {
   }
   [[nodiscard]] bool uploads() const { return connection != nullptr; }
   // Several streams may be under way together.
-  [[nodiscard]] bool parallel() const { return with.settings.parallel_subvolumes > 1; }
+  [[nodiscard]] bool parallel() const { return with.settings.global.parallel_subvolumes > 1; }
 
  private:
   void count(std::uint64_t bytes, std::uint64_t resumed_bytes) {

@@ -7,7 +7,7 @@
 #include "app/host/run_figures.hh"
 #include "app/survey/nested_subvolumes.hh"
 #include "app/text/progress.hh"
-#include "engine/async_scope.hh"
+#include "engine/for_each_at_most.hh"
 
 #include <map>
 #include <string>
@@ -87,11 +87,7 @@ task<result<exit_status>> backup_job::run_open() {
 
 // What concurrent subvolumes report to.
 struct backup_job::run_share {
-  explicit run_share(engine::reactor& loop, std::size_t at_once)
-      : turns(loop, at_once, "the turn of a subvolume") {}
-  engine::semaphore turns;
   std::size_t done = 0;
-  bool cancelled = false;
   std::map<std::string, error> failures;  // by subvolume
 };
 
@@ -102,11 +98,7 @@ task<result<exit_status>> backup_job::run_all() {
   observer looking(_with, _common.connection.get(), _common.memory.known(), _common.identity);
   auto observing = looking.observe_all(_chosen);
   std::vector<observed> views = co_await std::move(observing);
-  run_share share(_with.loop, static_cast<std::size_t>(_with.settings.parallel_subvolumes));
-  engine::async_scope scope(_with.loop);
-  for (observed& one : views) {
-    scope.spawn(run_into(one, share));
-  }
+  run_share share;
   // Only one line can be live at a time: of several streams, that of their sum.
   const bool together = _common.parallel() && _common.uploads() && _with.line != nullptr;
   progress_cadence cadence;
@@ -116,14 +108,17 @@ task<result<exit_status>> backup_job::run_all() {
     sum.follow([this] { return _common.connection->bytes_sent(); });
     sum.start();
   }
-  auto joining = scope.join();
-  co_await std::move(joining);
+  auto running = engine::for_each_at_most(
+      _with.loop, static_cast<std::size_t>(_with.settings.global.parallel_subvolumes), views.size(),
+      [this, &views, &share](std::size_t index) { return run_into(views[index], share); },
+      _with.stop);
+  auto ran = co_await std::move(running);
   if (together) {
     auto stopping = sum.stop();
     co_await std::move(stopping);
   }
-  if (share.cancelled) {
-    co_return engine::cancelled_error();
+  if (!ran) {
+    co_return engine::cancelled_error();  // nothing else ends it
   }
   auto settling = _settling.of_others();
   co_await std::move(settling);
@@ -146,19 +141,14 @@ result<exit_status> backup_job::outcome_of(const run_share& share) const {
   return exit_status::failed;
 }
 
-task<void> backup_job::run_into(observed& one, run_share& share) {
-  auto acquiring = share.turns.acquire(_with.stop);
-  auto turn = co_await std::move(acquiring);
-  if (!turn) {
-    share.cancelled = true;
-    co_return;
-  }
+// Fails when it is stopped; what fails one subvolume goes into its share.
+task<result<void>> backup_job::run_into(observed& one, run_share& share) {
   auto backing_up = run_one(one);
   auto outcome = co_await std::move(backing_up);
   if (outcome) {
     ++share.done;
     _common.events.ended(one.which.name, nullptr);
-    co_return;
+    co_return engine::ok();
   }
   error failure = std::move(outcome.error());
   if (failure.why == reason::integrity) {
@@ -167,10 +157,10 @@ task<void> backup_job::run_into(observed& one, run_share& share) {
   }
   _common.events.ended(one.which.name, &failure);
   if (failure.what_now == disposition::cancelled) {
-    share.cancelled = true;
-    co_return;
+    co_return failure;
   }
   share.failures.emplace(one.which.name, std::move(failure));
+  co_return engine::ok();
 }
 
 task<result<subvolume_view>> backup_job::observe(const subvolume_config& which) {
@@ -190,7 +180,7 @@ result<void> backup_job::prepare(const subvolume_config& which) {
   }
   if (*made) {
     _with.log.write(log_level::info, "backup", "directory_made",
-                    {{"path", _with.settings.base_dir}, {"key", "snapshots.base_dir"}});
+                    {{"path", _with.settings.snapshots.base_dir}, {"key", "snapshots.base_dir"}});
   }
   return engine::ok();
 }

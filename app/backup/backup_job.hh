@@ -36,7 +36,7 @@ class backup_job {
   struct run_share;
   engine::task<engine::result<exit_status>> run_open();
   engine::task<engine::result<exit_status>> run_all();
-  engine::task<void> run_into(observed& one, run_share& share);
+  engine::task<engine::result<void>> run_into(observed& one, run_share& share);
   engine::task<engine::result<void>> run_one(observed& one);
   engine::result<void> prepare(const subvolume_config& which);
   engine::task<engine::result<subvolume_view>> observe(const subvolume_config& which);

@@ -14,7 +14,7 @@ using engine::task;
 task<result<std::unique_ptr<backup_journal>>> backup_journal::begin(const services& with,
                                                                     backup_intent intent) {
   const std::string path =
-      journal_path(with.settings.state_path, intent.subvolume, intent.local_only);
+      journal_path(with.settings.global.state_path, intent.subvolume, intent.local_only);
   std::function<result<std::unique_ptr<journal_file>>()> call = [&with, &intent, &path] {
     return journal_file::begin(with.loop, with.log, path, intent);
   };

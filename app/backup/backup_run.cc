@@ -79,17 +79,17 @@ task<result<exit_status>> backup_run::run_locked() {
     _names.push_back(one.name);
   }
   _began = true;
-  auto locked = run_lock::acquire(_with.settings.lock_path);
+  auto locked = run_lock::acquire(_with.settings.global.lock_path);
   if (!locked) {
     co_return std::move(locked.error());
   }
   _had_lock = true;
   const run_lock lock = std::move(*locked);
-  auto before = hook("before", _with.settings.hook_before, nullptr, _with.stop);
+  auto before = hook("before", _with.settings.hooks.before, nullptr, _with.stop);
   auto prepared = co_await std::move(before);
   if (!prepared) {
     // The metrics still tell of every subvolume.
-    auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
+    auto state = state_store(_with.settings.global.state_path, _with.clock, _with.log).peek();
     _audience.begun(*chosen, state ? *state : run_state());
     co_return std::move(prepared.error());
   }
@@ -99,7 +99,7 @@ task<result<exit_status>> backup_run::run_locked() {
   outcome = ended_by(_with.standstill, std::move(outcome));
   conclude(outcome);
   // Also after a stop: what "before" has stopped must be started again.
-  auto after = hook("after", _with.settings.hook_after, &_report, {});
+  auto after = hook("after", _with.settings.hooks.after, &_report, {});
   auto cleared = co_await std::move(after);
   if (!cleared) {
     _with.log.write(engine::log_level::error, "backup", "hook_failed",
@@ -122,7 +122,7 @@ void backup_run::conclude(const result<exit_status>& outcome) {
 
 // A backup is a backup without its metrics.
 void backup_run::write_metrics_file() {
-  const std::string& path = _with.settings.textfile;
+  const std::string& path = _with.settings.metrics.textfile;
   if (path.empty() || !_had_lock || _command.no_s3) {
     return;
   }
@@ -140,7 +140,7 @@ task<result<exit_status>> backup_run::run() {
   conclude(outcome);
   write_metrics_file();
   if (_began && _report.exit_status != 0) {
-    auto on_failure = hook("on_failure", _with.settings.hook_on_failure, &_report, {});
+    auto on_failure = hook("on_failure", _with.settings.hooks.on_failure, &_report, {});
     auto told = co_await std::move(on_failure);
     if (!told) {
       _with.log.write(engine::log_level::error, "backup", "hook_failed",

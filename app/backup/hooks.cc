@@ -142,7 +142,7 @@ task<result<void>> run_configured_hook(const services& with, std::string name,
   call.name = name;
   call.argv = std::move(argv);
   call.environment_additions = std::move(environment);
-  call.timeout = with.settings.hook_timeout;
+  call.timeout = with.settings.hooks.timeout;
   engine::linked_stop_source ending(stop);
   const hastened by_signal(with.signals, ending);
   auto running = run_hook(with.loop, with.log, std::move(call), ending.token());

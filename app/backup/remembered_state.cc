@@ -15,7 +15,7 @@ using engine::task;
 remembered_state::remembered_state(const services& with, const run_clock& clock)
     : _with(with),
       _clock(clock),
-      _states(with.settings.state_path, with.clock, with.log),
+      _states(with.settings.global.state_path, with.clock, with.log),
       _saving(with.loop, 1) {}
 
 result<void> remembered_state::load() {

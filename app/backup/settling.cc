@@ -42,8 +42,8 @@ task<result<bool>> settling::of_subvolume(const subvolume_view& view) {
     if (!_common.uploads() && !local) {
       continue;  // without the store nothing can be said of it
     }
-    const std::string path = journal_path(_with.settings.state_path, view.which.name, local);
-    if (owner_of_journal(_with.settings.state_path, path, {view.which.name}) ==
+    const std::string path = journal_path(_with.settings.global.state_path, view.which.name, local);
+    if (owner_of_journal(_with.settings.global.state_path, path, {view.which.name}) ==
         journal_owner::another_state_file) {
       co_return engine::configuration_error(
           "journal " + path + " is of another configuration's backup",
@@ -74,7 +74,8 @@ bool settling::is_ours(const std::string& path) const {
   for (const subvolume_config& one : _with.settings.subvolumes) {
     names.insert(one.name);
   }
-  if (owner_of_journal(_with.settings.state_path, path, names) == journal_owner::this_state_file) {
+  if (owner_of_journal(_with.settings.global.state_path, path, names) ==
+      journal_owner::this_state_file) {
     return true;
   }
   if (auto record = read_journal(path); !record) {  // an empty one is of no backup yet
@@ -87,7 +88,7 @@ bool settling::is_ours(const std::string& path) const {
 }
 
 task<void> settling::of_others() {
-  auto paths = list_journals(_with.settings.state_path);
+  auto paths = list_journals(_with.settings.global.state_path);
   if (!paths) {
     _with.log.write(log_level::warning, "backup", "journals_not_listed",
                     {{"error", paths.error().text()}});
@@ -132,7 +133,7 @@ task<void> settling::settle_other(std::string path) {
 // Nullopt when there is none, or none that can be used: then it is moved aside and reported.
 task<result<std::optional<journal_record>>> settling::load(std::string path) {
   auto record = read_journal(path);
-  if (!record && record.error().why == reason::protocol && record.error().remedy.empty()) {
+  if (!record && record.error().why == reason::protocol) {
     std::function<result<std::string>()> call = [path, when = _common.clock.now()] {
       return set_damaged_journal_aside(path, when);
     };
@@ -178,11 +179,12 @@ task<result<void>> settling::settle(std::string path, journal_record record,
 task<result<void>> settling::settle_elsewhere(std::string path, journal_record record,
                                               const subvolume_view* view) {
   config settings = _with.settings;
-  settings.bucket = record.intent.bucket;
-  settings.region = record.intent.region;
-  settings.endpoint_url = record.intent.endpoint_url;
-  settings.retry_for = std::min<std::chrono::milliseconds>(settings.retry_for, elsewhere_limit);
-  const environment_lookup environment = [this](std::string_view name) {
+  settings.s3.bucket = record.intent.bucket;
+  settings.s3.region = record.intent.region;
+  settings.s3.endpoint_url = record.intent.endpoint_url;
+  settings.s3.retry_for =
+      std::min<std::chrono::milliseconds>(settings.s3.retry_for, elsewhere_limit);
+  const engine::environment_lookup environment = [this](std::string_view name) {
     return name == "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" ? std::optional<std::string>("true")
                                                          : _with.environment(name);
   };
@@ -236,7 +238,8 @@ planner::unfinished_verdict settling::judge(place where, const backup_intent& in
       found.facts,
       store_time ? planner::timestamp(std::chrono::floor<std::chrono::seconds>(*store_time))
                  : _common.clock.now(),
-      std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
+      std::chrono::duration_cast<std::chrono::seconds>(_with.settings.s3.resume_for),
+      "s3.resume_for");
   const bool given_up = verdict.what == planner::unfinished_action::abandon ||
                         verdict.what == planner::unfinished_action::release ||
                         verdict.what == planner::unfinished_action::leave;

@@ -17,8 +17,9 @@ using engine::task;
 namespace {
 
 upload_stream::layout layout_of(const backup_common& common, const backup_intent& intent) {
-  return upload_stream::layout(planner::key_layout(common.with.settings.prefix, intent.subvolume),
-                               intent.kind, intent.when, intent.chunk_tag);
+  return upload_stream::layout(
+      planner::key_layout(common.with.settings.s3.prefix, intent.subvolume), intent.kind,
+      intent.when, intent.chunk_tag);
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ subvolume_backup::subvolume_backup(backup_common& common, const subvolume_view& 
       _with(common.with),
       _view(view),
       _intent(std::move(begun.intent)),
-      _keys(common.with.settings.prefix, _intent.subvolume),
+      _keys(common.with.settings.s3.prefix, _intent.subvolume),
       _snapshot(std::move(begun.snapshot)),
       _journal(std::move(begun.journal)),
       _resumed(begun.resumed),
@@ -332,7 +332,7 @@ planner::manifest subvolume_backup::describe() {
   value.chunks = std::exchange(_chunks, without_parts(_chunks));
   value.total_bytes = upload.total_bytes();
   value.chunk_size = _intent.chunk_size;
-  value.storage_class = upload.stored_as().value_or(_with.settings.storage_class_chunks);
+  value.storage_class = upload.stored_as().value_or(_with.settings.s3.storage_class_chunks);
   planner::stream_record stream;
   stream.protocol = _intent.protocol;
   stream.compressed_data = _intent.compressed_data;

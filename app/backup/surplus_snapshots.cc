@@ -28,7 +28,7 @@ std::vector<planner::local_snapshot> known_of(const backup_common& common,
   if (const auto entry = remembered.find(view.which.name); entry != remembered.end()) {
     of_pruned = entry->second.pruned_snapshots;
   }
-  const planner::key_layout keys(common.with.settings.prefix, view.which.name);
+  const planner::key_layout keys(common.with.settings.s3.prefix, view.which.name);
   std::set<std::string> of_chain;
   for (const link_summary& link : view.chain) {
     of_chain.insert(link.snapshot_name);
@@ -65,8 +65,9 @@ task<void> remove_surplus_snapshots(const backup_common& common, const subvolume
                    {{"error", snapshots.error().text()}});
     co_return;
   }
-  const planner::snapshot_verdict verdict = planner::judge_snapshots(
-      known_of(common, view, *snapshots, newest), static_cast<std::size_t>(with.settings.retain));
+  const planner::snapshot_verdict verdict =
+      planner::judge_snapshots(known_of(common, view, *snapshots, newest),
+                               static_cast<std::size_t>(with.settings.snapshots.retain));
   for (const std::string& name : verdict.unexplained) {
     with.log.write(
         log_level::warning, "backup", "snapshot_without_backup",

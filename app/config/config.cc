@@ -30,7 +30,8 @@ constexpr const char* example =
 }  // namespace
 
 std::uint64_t config::chunk_limit_bytes() const {
-  return std::min(chunk_size_bytes, static_cast<std::uint64_t>(parts_max) * part_size_bytes);
+  return std::min(s3.chunk_size_bytes,
+                  static_cast<std::uint64_t>(s3.parts_max) * s3.part_size_bytes);
 }
 
 std::uint64_t config::memory_for(std::size_t parts_in_flight, std::uint64_t part_bytes) {
@@ -38,9 +39,9 @@ std::uint64_t config::memory_for(std::size_t parts_in_flight, std::uint64_t part
 }
 
 std::size_t config::parts_in_flight(std::uint64_t part_bytes) const {
-  auto parts = static_cast<std::size_t>(concurrency);
-  while (memory_limit_bytes > 0 && parts > 0 &&
-         memory_for(parts, part_bytes) > memory_limit_bytes) {
+  auto parts = static_cast<std::size_t>(s3.concurrency);
+  while (global.memory_limit_bytes > 0 && parts > 0 &&
+         memory_for(parts, part_bytes) > global.memory_limit_bytes) {
     --parts;
   }
   return parts;
@@ -77,7 +78,7 @@ std::vector<unknown_variable> unknown_variables(const std::vector<std::string>& 
 }
 
 result<config> parse_config(std::string_view text, const std::string& name,
-                            const environment_lookup& environment) {
+                            const engine::environment_lookup& environment) {
   try {
     const toml::table document = toml::parse(text);
     return config_reader(environment, name).read(document);
@@ -90,12 +91,12 @@ result<config> parse_config(std::string_view text, const std::string& name,
 }
 
 result<config> with_environment(config settings, const std::vector<std::string>& except,
-                                const environment_lookup& environment) {
+                                const engine::environment_lookup& environment) {
   return config_reader(environment, "the environment")
       .read_environment(std::move(settings), except);
 }
 
-result<config> load_config(const std::string& path, const environment_lookup& environment) {
+result<config> load_config(const std::string& path, const engine::environment_lookup& environment) {
   error failure;
   failure.why = engine::reason::configuration;
   if (!path.starts_with('/')) {

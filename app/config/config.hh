@@ -7,7 +7,7 @@
 // as a string.
 #pragma once
 
-#include "app/host/environment.hh"
+#include "engine/environment.hh"
 #include "engine/result.hh"
 
 #include <chrono>
@@ -36,8 +36,8 @@ inline constexpr std::uint64_t spool_memory_bytes = std::uint64_t{160} << 20;
 // Where the lock lies by default: where only root can write.
 inline constexpr char default_lock_path[] = "/var/lib/btrfs_to_s3/lock";
 
-struct config {
-  // [global]
+// A struct for each table of the file; a member has its key's name.
+struct global_settings {
   std::int64_t parallel_subvolumes = 1;
   std::uint64_t memory_limit_bytes = 0;
   std::string log_level = "info";
@@ -45,17 +45,21 @@ struct config {
   std::string lock_path = default_lock_path;
   std::string spool_dir = "/mnt/ssd/btrfs_to_s3_spool";
   std::uint64_t spool_size_bytes = std::uint64_t{200} << 30;
-  // [schedule]
+};
+
+struct schedule_settings {
   std::int64_t full_every_days = 180;
   std::int64_t incremental_every_days = 7;
   std::chrono::milliseconds incremental_every{0};  // less than a day; 0: by days
   std::string run_at = "02:00";
-  // [snapshots]
+};
+
+struct snapshot_settings {
   std::string base_dir = "/srv/snapshots";
   std::int64_t retain = 2;
-  // [subvolumes]
-  std::vector<subvolume_config> subvolumes;
-  // [s3]
+};
+
+struct s3_settings {
   std::string bucket;
   std::string region;
   std::string prefix;
@@ -81,32 +85,59 @@ struct config {
   std::chrono::milliseconds resume_for{7 * 86'400'000};
   std::string ca_bundle;
   std::string proxy;  // may hold a password; "none": not even the environment's
-  // [btrfs]
+};
+
+struct btrfs_settings {
   std::string send_protocol = "auto";
   std::string compressed_data = "auto";
-  // [restore]
+};
+
+struct restore_settings {
   std::string target_base_dir = "/srv/restore";
   std::string verify_mode = "full";
   std::int64_t sample_max_files = 1000;
   std::uint64_t download_bytes_per_sec = 0;
   std::int64_t receive_stall_seconds = 900;
   std::string price_table;
-  // [thaw]
-  bool thaw_wait = true;
-  std::int64_t thaw_timeout_seconds = 259'200;
-  std::string thaw_tier = "Standard";
-  std::string thaw_days = "auto";
-  // [retention]
+};
+
+struct thaw_settings {
+  bool wait = true;
+  std::int64_t timeout_seconds = 259'200;
+  std::string tier = "Standard";
+  std::string days = "auto";
+};
+
+struct retention_settings {
   std::int64_t keep_generations = 0;
-  // [metrics]
+};
+
+struct metrics_settings {
   std::string textfile;
-  // [hooks]: a program and its arguments; empty: none
-  std::vector<std::string> hook_before;
-  std::vector<std::string> hook_after;
-  std::vector<std::string> hook_before_snapshot;
-  std::vector<std::string> hook_after_snapshot;
-  std::vector<std::string> hook_on_failure;
-  std::chrono::milliseconds hook_timeout{600'000};
+};
+
+// A program and its arguments each; empty: none.
+struct hook_settings {
+  std::vector<std::string> before;
+  std::vector<std::string> after;
+  std::vector<std::string> before_snapshot;
+  std::vector<std::string> after_snapshot;
+  std::vector<std::string> on_failure;
+  std::chrono::milliseconds timeout{600'000};
+};
+
+struct config {
+  global_settings global;
+  schedule_settings schedule;
+  snapshot_settings snapshots;
+  std::vector<subvolume_config> subvolumes;
+  s3_settings s3;
+  btrfs_settings btrfs;
+  restore_settings restore;
+  thaw_settings thaw;
+  retention_settings retention;
+  metrics_settings metrics;
+  hook_settings hooks;
 
   // A chunk as it is made: at most s3.parts_max parts.
   [[nodiscard]] std::uint64_t chunk_limit_bytes() const;
@@ -120,15 +151,16 @@ struct config {
 
 // Reads and checks `path`, which must be absolute. Every problem found is named in the one error
 // (reason configuration; `not_found` where there is no such file).
-engine::result<config> load_config(const std::string& path, const environment_lookup& environment);
+engine::result<config> load_config(const std::string& path,
+                                   const engine::environment_lookup& environment);
 // The same from text; `name` stands for the file in messages.
 engine::result<config> parse_config(std::string_view text, const std::string& name,
-                                    const environment_lookup& environment);
+                                    const engine::environment_lookup& environment);
 
 // `settings` with what BTRFS_TO_S3_... say of every key but `except` ("table.key") and
 // subvolumes.paths, and "~" put in. Errors as load_config()'s.
 engine::result<config> with_environment(config settings, const std::vector<std::string>& except,
-                                        const environment_lookup& environment);
+                                        const engine::environment_lookup& environment);
 
 // A variable that begins as those of keys do, and is none of them nor of this program's others.
 struct unknown_variable {

@@ -1,5 +1,6 @@
 // What values have to be beside one another.
 #include "app/config/config_reader.hh"
+#include "app/config/setting_names.hh"
 #include "app/text/human_units.hh"
 
 #include <algorithm>
@@ -27,16 +28,17 @@ const std::vector<std::string> write_classes = {
 void config_reader::check_whole() {
   for (const char* name : {"s3.bucket", "s3.region"}) {
     if (!_set.contains(name)) {
-      problem(std::string(name) + " is missing; set it in [s3]");
+      problem(std::string(shown_key(name)) + " is missing; set it in [s3]");
     }
   }
-  if (_config.bucket.find_first_of("/ ") != std::string::npos) {
-    problem("s3.bucket = \"" + _config.bucket + "\" is no bucket name; the path goes to s3.prefix");
+  if (_config.s3.bucket.find_first_of("/ ") != std::string::npos) {
+    problem(std::string(shown_key("s3.bucket")) + " = \"" + _config.s3.bucket +
+            "\" is no bucket name; the path goes to " + std::string(shown_key("s3.prefix")));
   }
   check_prefix();
-  check_class("s3.storage_class_chunks", _config.storage_class_chunks);
-  check_class("s3.storage_class_manifest", _config.storage_class_manifest);
-  if (_config.thaw_tier == "Expedited" && _config.storage_class_chunks == "DEEP_ARCHIVE") {
+  check_class("s3.storage_class_chunks", _config.s3.storage_class_chunks);
+  check_class("s3.storage_class_manifest", _config.s3.storage_class_manifest);
+  if (_config.thaw.tier == "Expedited" && _config.s3.storage_class_chunks == "DEEP_ARCHIVE") {
     problem("thaw.tier = \"Expedited\" does not exist for DEEP_ARCHIVE; use Standard or Bulk");
   }
   check_values();
@@ -48,38 +50,38 @@ void config_reader::fit_part_size() {
   if (_set.contains("s3.part_size_bytes")) {
     return;
   }
-  std::uint64_t bytes = std::min(_config.part_size_bytes, _config.chunk_size_bytes);
-  if (_config.spool_enabled) {
-    bytes = std::min(bytes, _config.spool_size_bytes);
+  std::uint64_t bytes = std::min(_config.s3.part_size_bytes, _config.s3.chunk_size_bytes);
+  if (_config.s3.spool_enabled) {
+    bytes = std::min(bytes, _config.global.spool_size_bytes);
   }
-  _config.part_size_bytes = bytes - bytes % hash_block_bytes;
+  _config.s3.part_size_bytes = bytes - bytes % hash_block_bytes;
 }
 
 // What holds wherever the bucket is named.
 void config_reader::check_values() {
   fit_part_size();
-  if (_config.part_size_bytes % hash_block_bytes != 0) {
-    problem("s3.part_size_bytes = " + std::to_string(_config.part_size_bytes) +
+  if (_config.s3.part_size_bytes % hash_block_bytes != 0) {
+    problem("s3.part_size_bytes = " + std::to_string(_config.s3.part_size_bytes) +
             " must be a multiple of " + std::to_string(hash_block_bytes));
   }
-  if (_config.chunk_size_bytes < _config.part_size_bytes) {
-    problem("s3.chunk_size_bytes = " + std::to_string(_config.chunk_size_bytes) +
-            " must be at least s3.part_size_bytes = " + std::to_string(_config.part_size_bytes));
+  if (_config.s3.chunk_size_bytes < _config.s3.part_size_bytes) {
+    problem("s3.chunk_size_bytes = " + std::to_string(_config.s3.chunk_size_bytes) +
+            " must be at least s3.part_size_bytes = " + std::to_string(_config.s3.part_size_bytes));
   }
   check_memory();
-  if (_config.spool_enabled && _config.spool_size_bytes < _config.part_size_bytes) {
-    problem("global.spool_size_bytes = " + std::to_string(_config.spool_size_bytes) +
-            " must be at least s3.part_size_bytes = " + std::to_string(_config.part_size_bytes));
+  if (_config.s3.spool_enabled && _config.global.spool_size_bytes < _config.s3.part_size_bytes) {
+    problem("global.spool_size_bytes = " + std::to_string(_config.global.spool_size_bytes) +
+            " must be at least s3.part_size_bytes = " + std::to_string(_config.s3.part_size_bytes));
   }
-  if (_config.storage_class_manifest == "GLACIER" ||
-      _config.storage_class_manifest == "DEEP_ARCHIVE") {
-    problem("s3.storage_class_manifest = \"" + _config.storage_class_manifest +
+  if (_config.s3.storage_class_manifest == "GLACIER" ||
+      _config.s3.storage_class_manifest == "DEEP_ARCHIVE") {
+    problem("s3.storage_class_manifest = \"" + _config.s3.storage_class_manifest +
             "\" would have to be thawed before anything can be planned; use STANDARD");
   }
-  if (!_config.sse_kms_key_id.empty() && _config.sse != "aws:kms") {
+  if (!_config.s3.sse_kms_key_id.empty() && _config.s3.sse != "aws:kms") {
     problem("s3.sse_kms_key_id needs s3.sse = \"aws:kms\"");
   }
-  if (_config.hook_timeout < std::chrono::seconds(1)) {
+  if (_config.hooks.timeout < std::chrono::seconds(1)) {
     problem("hooks.timeout must be at least a second");
   }
   check_time();
@@ -93,7 +95,7 @@ void config_reader::check_class(const std::string& name, const std::string& stor
     return !_environment(variable).value_or("").empty();
   };
   const bool elsewhere =
-      !_config.endpoint_url.empty() || set("AWS_ENDPOINT_URL_S3") || set("AWS_ENDPOINT_URL");
+      !_config.s3.endpoint_url.empty() || set("AWS_ENDPOINT_URL_S3") || set("AWS_ENDPOINT_URL");
   const bool known = stored_as == "none" || std::find(write_classes.begin(), write_classes.end(),
                                                       stored_as) != write_classes.end();
   const bool can_be_one =
@@ -104,18 +106,21 @@ void config_reader::check_class(const std::string& name, const std::string& stor
   if (known || stored_as.empty() || (elsewhere && can_be_one)) {
     return;
   }
-  problem(name + " = \"" + stored_as + "\" must be one of " + joined(write_classes) +
-          ", or none for no header" +
-          (elsewhere ? "" : "; other stores' names are taken where s3.endpoint_url names one"));
+  problem(std::string(shown_key(name)) + " = \"" + stored_as + "\" must be one of " +
+          joined(write_classes) + ", or none for no header" +
+          (elsewhere ? ""
+                     : "; other stores' names are taken where " +
+                           std::string(shown_key("s3.endpoint_url")) + " names one"));
 }
 
 // Clients and proxies take ".." and empty segments out of a path, the signature then fits no
 // more, or another object is meant.
 void config_reader::check_prefix() {
+  const std::string name(shown_key("s3.prefix"));
   if (!_set.contains("s3.prefix")) {
-    problem("s3.prefix is missing; set it in [s3], to \"\" for keys without one");
+    problem(name + " is missing; set it in [s3], to \"\" for keys without one");
   }
-  std::string_view rest = _config.prefix;
+  std::string_view rest = _config.s3.prefix;
   while (rest.starts_with('/')) {
     rest.remove_prefix(1);
   }
@@ -126,7 +131,7 @@ void config_reader::check_prefix() {
   while (!rest.empty()) {
     const std::string_view segment = rest.substr(0, rest.find('/'));
     if (segment.empty() || segment == "." || segment == "..") {
-      problem("s3.prefix = \"" + _config.prefix + "\" has the segment \"" + std::string(segment) +
+      problem(name + " = \"" + _config.s3.prefix + "\" has the segment \"" + std::string(segment) +
               "\", which not every store and proxy keeps; write names between single slashes, "
               "like \"hosts/alpha\"");
       break;
@@ -135,7 +140,7 @@ void config_reader::check_prefix() {
   }
   for (const subvolume_config& one : _config.subvolumes) {
     if (prefix_bytes + key_bytes_beside_name + one.name.size() > key_bytes_max) {
-      problem("s3.prefix = \"" + _config.prefix + "\" is too long: with subvolume \"" + one.name +
+      problem(name + " = \"" + _config.s3.prefix + "\" is too long: with subvolume \"" + one.name +
               "\" keys have more than " + std::to_string(key_bytes_max) +
               " bytes; shorten one of them");
     }
@@ -143,25 +148,25 @@ void config_reader::check_prefix() {
 }
 
 void config_reader::check_memory() {
-  const std::uint64_t limit = _config.memory_limit_bytes;
+  const std::uint64_t limit = _config.global.memory_limit_bytes;
   const std::string name = "global.memory_limit_bytes = " + std::to_string(limit);
   if (limit == 0) {
     return;
   }
-  if (_config.spool_enabled && limit < spool_memory_bytes) {
+  if (_config.s3.spool_enabled && limit < spool_memory_bytes) {
     problem(name + " must be at least " + format_bytes(spool_memory_bytes) + " with the spool");
   }
-  if (!_config.spool_enabled && _config.parts_in_flight(_config.part_size_bytes) == 0) {
-    problem(name + " is too small: one part of " + format_bytes(_config.part_size_bytes) +
+  if (!_config.s3.spool_enabled && _config.parts_in_flight(_config.s3.part_size_bytes) == 0) {
+    problem(name + " is too small: one part of " + format_bytes(_config.s3.part_size_bytes) +
             " (s3.part_size_bytes) that fills, one in flight and " +
             format_bytes(other_memory_bytes) + " for the rest make " +
-            format_bytes(config::memory_for(1, _config.part_size_bytes)) +
+            format_bytes(config::memory_for(1, _config.s3.part_size_bytes)) +
             "; use smaller parts, or s3.spool_enabled");
   }
 }
 
 void config_reader::check_time() {
-  std::string& at = _config.run_at;
+  std::string& at = _config.schedule.run_at;
   if (at.size() == 4 && at[1] == ':') {
     at.insert(0, "0");  // "2:00"
   }
@@ -173,7 +178,7 @@ void config_reader::check_time() {
 }
 
 void config_reader::check_interval() {
-  const std::chrono::milliseconds every = _config.incremental_every;
+  const std::chrono::milliseconds every = _config.schedule.incremental_every;
   if (every.count() == 0) {
     return;
   }
@@ -206,10 +211,10 @@ void config_reader::expand_home() {
   const auto home = home_directory();
   for (const key_rule& rule : rules()) {
     const auto* kind = std::get_if<path_value>(&rule.value);
-    if (kind == nullptr || !(_config.*kind->member).starts_with("~/")) {
+    if (kind == nullptr || !(kind->member.of(_config)).starts_with("~/")) {
       continue;
     }
-    std::string& path = _config.*kind->member;
+    std::string& path = kind->member.of(_config);
     if (home) {
       path = *home + path.substr(1);
     } else {

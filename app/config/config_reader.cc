@@ -1,5 +1,6 @@
 #include "app/config/config_reader.hh"
 
+#include "app/config/setting_names.hh"
 #include "app/text/nearest_word.hh"
 #include "engine/plain_text.hh"
 
@@ -209,7 +210,7 @@ std::optional<std::string> config_reader::value_of(const key_rule& rule, const w
 }
 
 void config_reader::read_key(const key_rule& rule, const written_key& in_file) {
-  const std::string& key = in_file.name;
+  const std::string key(shown_key(in_file.name));
   const std::string variable = variable_for(rule);
   if (const auto* command = std::get_if<command_value>(&rule.value)) {
     read_command(*command, key, variable, in_file.node);

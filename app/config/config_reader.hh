@@ -19,7 +19,7 @@ namespace bts3::app {
 class config_reader {
  public:
   // `file` stands for what is read in messages.
-  config_reader(const environment_lookup& environment, std::string file)
+  config_reader(const engine::environment_lookup& environment, std::string file)
       : _environment(environment), _file(std::move(file)) {}
 
   // Once, and so is read_environment(). Every problem found is named in the one error.
@@ -81,7 +81,7 @@ class config_reader {
   [[nodiscard]] std::optional<std::string> home_directory() const;
   void expand_home();
 
-  const environment_lookup& _environment;
+  const engine::environment_lookup& _environment;
   std::string _file;
   config _config;
   std::set<std::string, std::less<>> _set;  // given in file or environment, also wrongly

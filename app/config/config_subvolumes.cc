@@ -1,5 +1,6 @@
 // subvolumes.paths, from the file or from the environment.
 #include "app/config/config_reader.hh"
+#include "app/config/setting_names.hh"
 #include "app/text/subvolume_name.hh"
 
 #include <utility>
@@ -11,7 +12,7 @@ void config_reader::read_paths(const toml::node* node) {
   const std::string variable = variable_of("subvolumes.paths");
   const std::optional<std::string> text = _environment(variable);
   if (!text) {
-    read_subvolumes("subvolumes.paths", node);
+    read_subvolumes(std::string(shown_key("subvolumes.paths")), node);
     return;
   }
   try {

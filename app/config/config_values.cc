@@ -82,7 +82,7 @@ void config_reader::assign_command(const command_value& kind, const std::string&
   for (const std::string& word : words) {
     check_characters(name, word);
   }
-  _config.*kind.member = std::move(words);
+  kind.member.of(_config) = std::move(words);
 }
 
 void config_reader::assign(const command_value&, const std::string&, const std::string&) {
@@ -97,7 +97,7 @@ void config_reader::assign(const bytes_value& kind, const std::string& name,
     problem(name + " = " + text + " is out of range: at least " + format_bytes(kind.smallest) +
             most + (kind.or_none ? ", or 0 for no limit" : ""));
   } else {
-    _config.*kind.member = *value;
+    kind.member.of(_config) = *value;
   }
 }
 
@@ -108,7 +108,7 @@ void config_reader::assign(const number_value& kind, const std::string& name,
     problem(name + " = " + text + " must be a whole number from " + std::to_string(kind.smallest) +
             " to " + std::to_string(kind.largest));
   } else {
-    _config.*kind.member = *value;
+    kind.member.of(_config) = *value;
   }
 }
 
@@ -120,7 +120,7 @@ void config_reader::assign(const duration_value& kind, const std::string& name,
             std::to_string(std::chrono::floor<std::chrono::hours>(kind.largest).count() / 24) +
             "d");
   } else {
-    _config.*kind.member = *value;
+    kind.member.of(_config) = *value;
   }
 }
 
@@ -134,7 +134,7 @@ void config_reader::assign(const seconds_value& kind, const std::string& name,
     problem(name + " = \"" + text + "\" must be from " + std::to_string(kind.smallest) + " to " +
             std::to_string(kind.largest) + " whole seconds; write these, or like \"72h\"");
   } else {
-    _config.*kind.member = seconds.count();
+    kind.member.of(_config) = seconds.count();
   }
 }
 
@@ -145,7 +145,7 @@ void config_reader::assign(const auto_or_number_value& kind, const std::string& 
     problem(name + " = \"" + text + "\" must be \"auto\" or a whole number from " +
             std::to_string(kind.smallest) + " to " + std::to_string(kind.largest));
   } else {
-    _config.*kind.member = text;
+    kind.member.of(_config) = text;
   }
 }
 
@@ -154,7 +154,7 @@ void config_reader::assign(const flag_value& kind, const std::string& name,
   if (text != "true" && text != "false") {
     problem(name + " = " + text + " must be true or false");
   } else {
-    _config.*kind.member = text == "true";
+    kind.member.of(_config) = text == "true";
   }
 }
 
@@ -167,14 +167,14 @@ void config_reader::assign(const text_value& kind, const std::string& name,
   } else if (text.empty() && !kind.may_be_empty) {
     problem(name + " is empty; set it in [s3]");
   } else {
-    _config.*kind.member = text;
+    kind.member.of(_config) = text;
     check_characters(name, text);
   }
 }
 
 void config_reader::assign(const path_value& kind, const std::string& name,
                            const std::string& text) {
-  _config.*kind.member = text;
+  kind.member.of(_config) = text;
   const bool absolute = text.starts_with('/') || text.starts_with("~/");
   if (!absolute && !(text.empty() && kind.may_be_empty)) {
     problem(name + " = \"" + text + "\" must be an absolute path (or begin with ~/)");
@@ -211,13 +211,13 @@ void config_reader::assign(const tags_value& kind, const std::string& name,
             std::to_string(tags_max));
     return;
   }
-  _config.*kind.member = std::move(tags);
+  kind.member.of(_config) = std::move(tags);
 }
 
 // It may hold a password, which no message quotes.
 void config_reader::assign(const proxy_value& kind, const std::string& name,
                            const std::string& text) {
-  _config.*kind.member = text;
+  kind.member.of(_config) = text;
   if (text.empty() || text == "none") {
     return;
   }

@@ -6,8 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -20,57 +22,80 @@ constexpr std::uint64_t bytes_max = std::uint64_t{1} << 50;  // more is a slip o
 // A terabyte a second is no limit at all.
 constexpr std::uint64_t rate_max = std::uint64_t{1} << 40;
 
+// The table of a configuration that is of this type.
+template <typename Table>
+Table& table_of(config& settings) {
+  auto tables = std::tie(settings.global, settings.schedule, settings.snapshots, settings.s3,
+                         settings.btrfs, settings.restore, settings.thaw, settings.retention,
+                         settings.metrics, settings.hooks);
+  return std::get<Table&>(tables);
+}
+
+// Where in a configuration a value is: made of `&s3_settings::bucket` and its like.
+template <typename Value>
+class place_of {
+ public:
+  template <typename Table>
+  place_of(Value Table::* member)
+      : _find([member](config& settings) -> Value& { return table_of<Table>(settings).*member; }) {}
+
+  [[nodiscard]] Value& of(config& settings) const { return _find(settings); }
+
+ private:
+  std::function<Value&(config&)> _find;
+};
+
 // What a key's value is, and where it goes.
 struct bytes_value {
-  std::uint64_t config::* member;
+  place_of<std::uint64_t> member;
   std::uint64_t smallest = 0;
   std::uint64_t largest = bytes_max;
   bool or_none = false;  // 0 as well
 };
 struct number_value {
-  std::int64_t config::* member;
+  place_of<std::int64_t> member;
   std::int64_t smallest;
   std::int64_t largest;
 };
 struct duration_value {
-  std::chrono::milliseconds config::* member;
+  place_of<std::chrono::milliseconds> member;
   std::chrono::milliseconds largest = std::chrono::hours(24 * 3650);
 };
 struct seconds_value {  // whole seconds, which may be written like a duration
-  std::int64_t config::* member;
+  place_of<std::int64_t> member;
   std::int64_t smallest;
   std::int64_t largest;
 };
 struct auto_or_number_value {
-  std::string config::* member;
+  place_of<std::string> member;
   std::int64_t smallest;
   std::int64_t largest;
 };
 struct flag_value {
-  bool config::* member;
+  place_of<bool> member;
 };
 struct text_value {
-  std::string config::* member;
+  place_of<std::string> member;
   std::vector<std::string> allowed = {};  // empty: anything
   bool may_be_empty = true;
   bool any_case = false;  // "INFO" is "info"
 };
 struct proxy_value {
-  std::string config::* member;
+  place_of<std::string> member;
 };
 struct path_value {
-  std::string config::* member;
+  place_of<std::string> member;
   bool may_be_empty = false;
 };
 
 // "project=backup, host=alpha"
 struct tags_value {
-  std::vector<std::pair<std::string, std::string>> config::* member;
+  place_of<std::vector<std::pair<std::string, std::string>>> member;
 };
 
 // A program as text, or a program and its arguments as a list.
 struct command_value {
-  std::vector<std::string> config::* member;
+  place_of<std::vector<std::string>> member;
 };
 
 struct key_rule {

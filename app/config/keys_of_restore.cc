@@ -4,19 +4,22 @@ namespace bts3::app {
 
 std::vector<key_rule> rules_of_restore() {
   return {
-      {"restore", "target_base_dir", path_value{&config::target_base_dir}},
-      {"restore", "verify_mode", text_value{&config::verify_mode, {"full", "sample", "none"}}},
-      {"restore", "sample_max_files", number_value{&config::sample_max_files, 1, 1'000'000'000}},
+      {"restore", "target_base_dir", path_value{&restore_settings::target_base_dir}},
+      {"restore", "verify_mode",
+       text_value{&restore_settings::verify_mode, {"full", "sample", "none"}}},
+      {"restore", "sample_max_files",
+       number_value{&restore_settings::sample_max_files, 1, 1'000'000'000}},
       {"restore", "download_bytes_per_sec",
-       bytes_value{&config::download_bytes_per_sec, 1, rate_max, true}},
+       bytes_value{&restore_settings::download_bytes_per_sec, 1, rate_max, true}},
       {"restore", "receive_stall_seconds",
-       seconds_value{&config::receive_stall_seconds, 1, 31'536'000}},
-      {"restore", "price_table", path_value{&config::price_table, true}},
-      {"thaw", "wait", flag_value{&config::thaw_wait}},
-      {"thaw", "timeout_seconds", seconds_value{&config::thaw_timeout_seconds, 1, 31'536'000}},
-      {"thaw", "tier", text_value{&config::thaw_tier, {"Standard", "Bulk", "Expedited"}}},
-      {"thaw", "days", auto_or_number_value{&config::thaw_days, 1, 36'500}},
-      {"retention", "keep_generations", number_value{&config::keep_generations, 0, 10'000}},
+       seconds_value{&restore_settings::receive_stall_seconds, 1, 31'536'000}},
+      {"restore", "price_table", path_value{&restore_settings::price_table, true}},
+      {"thaw", "wait", flag_value{&thaw_settings::wait}},
+      {"thaw", "timeout_seconds", seconds_value{&thaw_settings::timeout_seconds, 1, 31'536'000}},
+      {"thaw", "tier", text_value{&thaw_settings::tier, {"Standard", "Bulk", "Expedited"}}},
+      {"thaw", "days", auto_or_number_value{&thaw_settings::days, 1, 36'500}},
+      {"retention", "keep_generations",
+       number_value{&retention_settings::keep_generations, 0, 10'000}},
   };
 }
 

@@ -22,7 +22,8 @@ error usage(std::string message, std::string remedy) {
 
 }  // namespace
 
-environment_lookup environment_with_profile(environment_lookup environment, std::string profile) {
+engine::environment_lookup environment_with_profile(engine::environment_lookup environment,
+                                                    std::string profile) {
   if (profile.empty()) {
     return environment;
   }
@@ -40,40 +41,40 @@ environment_lookup environment_with_profile(environment_lookup environment, std:
 }
 
 result<config> config_of_bucket(const bucket_place& command,
-                                const environment_lookup& environment) {
+                                const engine::environment_lookup& environment) {
   constexpr std::string_view scheme = "s3://";
   const std::string_view from = command.from;
   const std::string_view path = from.starts_with(scheme) ? from.substr(scheme.size()) : "";
   const std::size_t slash = path.find('/');
   config made;
-  made.bucket = path.substr(0, slash);
-  made.prefix = slash == std::string_view::npos ? "" : path.substr(slash + 1);
-  if (made.bucket.empty()) {
+  made.s3.bucket = path.substr(0, slash);
+  made.s3.prefix = slash == std::string_view::npos ? "" : path.substr(slash + 1);
+  if (made.s3.bucket.empty()) {
     return usage("--from \"" + command.from + "\" names no bucket",
                  "write s3://bucket/prefix, the prefix being what s3.prefix was");
   }
-  made.endpoint_url = command.endpoint_url;
-  if (made.endpoint_url.empty()) {
-    made.endpoint_url = environment("BTRFS_TO_S3_S3_ENDPOINT_URL").value_or("");
+  made.s3.endpoint_url = command.endpoint_url;
+  if (made.s3.endpoint_url.empty()) {
+    made.s3.endpoint_url = environment("BTRFS_TO_S3_S3_ENDPOINT_URL").value_or("");
   }
-  if (made.endpoint_url.empty()) {
-    made.endpoint_url = s3::configured_url("s3", environment).value;
+  if (made.s3.endpoint_url.empty()) {
+    made.s3.endpoint_url = s3::configured_url("s3", environment).value;
   }
-  made.region = command.region;
-  if (made.region.empty()) {
-    made.region = environment("BTRFS_TO_S3_S3_REGION").value_or("");
+  made.s3.region = command.region;
+  if (made.s3.region.empty()) {
+    made.s3.region = environment("BTRFS_TO_S3_S3_REGION").value_or("");
   }
-  if (made.region.empty()) {
-    made.region = s3::find_region(environment).value_or("");
+  if (made.s3.region.empty()) {
+    made.s3.region = s3::find_region(environment).value_or("");
   }
-  if (made.region.empty() && !made.endpoint_url.empty()) {
-    made.region = "us-east-1";  // what servers other than Amazon's go by unless told otherwise
+  if (made.s3.region.empty() && !made.s3.endpoint_url.empty()) {
+    made.s3.region = "us-east-1";  // what servers other than Amazon's go by unless told otherwise
   }
-  if (made.region.empty()) {
-    return usage("the region of bucket " + made.bucket + " is not known",
+  if (made.s3.region.empty()) {
+    return usage("the region of bucket " + made.s3.bucket + " is not known",
                  "name it with --region or AWS_REGION");
   }
-  const environment_lookup with_home = [&environment](std::string_view name) {
+  const engine::environment_lookup with_home = [&environment](std::string_view name) {
     auto value = environment(name);
     // A host with nothing but the program has no home for defaults to expand in.
     const bool none = !value || !value->starts_with('/');
@@ -95,7 +96,8 @@ const bucket_place* place_in(const command_line& line) {
       line.command);
 }
 
-result<config> settings_for(const command_line& line, const environment_lookup& environment) {
+result<config> settings_for(const command_line& line,
+                            const engine::environment_lookup& environment) {
   if (std::holds_alternative<init_command>(line.command)) {
     return config();  // there is none yet
   }
@@ -129,21 +131,6 @@ engine::told_place told_place_of(const command_line& line) {
     }
   }
   return told;
-}
-
-error in_terms_of_options(error failure) {
-  static constexpr std::pair<std::string_view, std::string_view> names[] = {
-      {"s3.bucket", "the bucket in --from"},
-      {"s3.prefix", "the prefix in --from"},
-      {"s3.region", "--region"},
-      {"s3.endpoint_url", "--endpoint-url"}};
-  for (const auto& [key, option] : names) {
-    for (std::size_t at = 0; (at = failure.remedy.find(key, at)) != std::string::npos;
-         at += option.size()) {
-      failure.remedy.replace(at, key.size(), option);
-    }
-  }
-  return failure;
 }
 
 }  // namespace bts3::app

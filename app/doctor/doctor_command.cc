@@ -63,7 +63,7 @@ void check_retired_snapshots(const services& with, std::vector<health_check>& in
 task<void> check_bucket(const services& with, std::vector<subvolume_config> chosen, bool writes,
                         std::vector<health_check>& into) {
   into.push_back(
-      judge_endpoint(configured_endpoint(with), with.settings.region, described_route(with)));
+      judge_endpoint(configured_endpoint(with), with.settings.s3.region, described_route(with)));
   auto connection = store_connection::open(with, persistence::of_a_question);
   if (!connection) {
     if (into.back().how != check_outcome::failed) {
@@ -89,7 +89,7 @@ task<result<doctor_report>> examine(const services& with, doctor_command command
     co_return std::move(chosen.error());
   }
   config settings = with.settings;
-  settings.retry_for = std::min(settings.retry_for, patience);
+  settings.s3.retry_for = std::min(settings.s3.retry_for, patience);
   services here = {with.loop, with.log, with.clock, settings, with.environment, with.stop};
   here.tuning = with.tuning;
   here.line = with.line;

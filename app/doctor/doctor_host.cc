@@ -116,9 +116,9 @@ result<disk_space> space_at(const std::string& path) {
 }
 
 std::uint64_t memory_needed(const config& settings) {
-  const std::uint64_t part = settings.part_size_bytes;
-  return settings.spool_enabled ? spool_memory_bytes
-                                : config::memory_for(settings.parts_in_flight(part), part);
+  const std::uint64_t part = settings.s3.part_size_bytes;
+  return settings.s3.spool_enabled ? spool_memory_bytes
+                                   : config::memory_for(settings.parts_in_flight(part), part);
 }
 
 }  // namespace
@@ -196,7 +196,7 @@ health_check judge_tools(const btrfs::capabilities& host, const config& settings
         "kernel 6.0 with btrfs-progs 6.2, and /sys, are needed; or leave "
         "btrfs.send_protocol at \"auto\"");
   }
-  if (stream.protocol == 1 && settings.send_protocol == "auto") {
+  if (stream.protocol == 1 && settings.btrfs.send_protocol == "auto") {
     return noted("btrfs_progs", "",
                  versions + " send protocol 1: compressed data is uncompressed to be sent");
   }
@@ -218,16 +218,16 @@ health_check judge_free_space(const std::string& path, disk_space space) {
 
 health_check judge_spool_space(const config& settings, disk_space space) {
   const std::string found =
-      settings.spool_dir + " has " + format_bytes(space.free_bytes) + " free, and ";
-  if (space.free_bytes < settings.part_size_bytes) {
+      settings.global.spool_dir + " has " + format_bytes(space.free_bytes) + " free, and ";
+  if (space.free_bytes < settings.s3.part_size_bytes) {
     return failed_check("spool", "",
-                        found + "one part has " + format_bytes(settings.part_size_bytes),
+                        found + "one part has " + format_bytes(settings.s3.part_size_bytes),
                         "make room there, point global.spool_dir to another disk, or unset "
                         "s3.spool_enabled");
   }
   const std::string allowed =
-      found + "global.spool_size_bytes allows " + format_bytes(settings.spool_size_bytes);
-  if (space.free_bytes < settings.spool_size_bytes) {
+      found + "global.spool_size_bytes allows " + format_bytes(settings.global.spool_size_bytes);
+  if (space.free_bytes < settings.global.spool_size_bytes) {
     return warned("spool", "", allowed, "make room there, or lower global.spool_size_bytes");
   }
   return ok_check("spool", "", allowed);
@@ -236,7 +236,7 @@ health_check judge_spool_space(const config& settings, disk_space space) {
 namespace {
 
 health_check check_state(const services& with) {
-  const std::string& path = with.settings.state_path;
+  const std::string& path = with.settings.global.state_path;
   if (auto usable = can_be_made(path); !usable) {
     return failed_check("state", "", std::move(usable.error()).within("global.state_path " + path),
                         "name a file in a directory that can be written to");
@@ -292,9 +292,10 @@ health_check check_spool(const config& settings) {
   const std::string remedy =
       "global.spool_dir must name a writable directory on a local disk (is the disk mounted?)";
   // A run makes the last directory of the path, and no other.
-  const bool there = is_there(settings.spool_dir);
+  const bool there = is_there(settings.global.spool_dir);
   const std::string place =
-      there ? settings.spool_dir : std::filesystem::path(settings.spool_dir).parent_path().string();
+      there ? settings.global.spool_dir
+            : std::filesystem::path(settings.global.spool_dir).parent_path().string();
   if (auto usable = can_be_written(place); !usable) {
     return failed_check("spool", "", std::move(usable.error()).within("global.spool_dir"), remedy);
   }
@@ -323,11 +324,11 @@ bool can_be_run(const std::string& program) {
 void check_hooks(const services& with, std::vector<health_check>& into) {
   const config& settings = with.settings;
   const std::pair<const char*, const std::vector<std::string>*> hooks[] = {
-      {"before", &settings.hook_before},
-      {"after", &settings.hook_after},
-      {"before_snapshot", &settings.hook_before_snapshot},
-      {"after_snapshot", &settings.hook_after_snapshot},
-      {"on_failure", &settings.hook_on_failure}};
+      {"before", &settings.hooks.before},
+      {"after", &settings.hooks.after},
+      {"before_snapshot", &settings.hooks.before_snapshot},
+      {"after_snapshot", &settings.hooks.after_snapshot},
+      {"on_failure", &settings.hooks.on_failure}};
   for (const auto& [name, argv] : hooks) {
     if (argv->empty()) {
       continue;
@@ -372,8 +373,8 @@ void check_source(const subvolume_config& one, const config& settings,
     return;
   }
   if (const auto swap = btrfs::active_swapfiles(one.path); !swap.empty()) {
-    const error refusal =
-        btrfs::snapshot_refusal(ETXTBSY, "no backup of " + one.path, one.path, settings.base_dir);
+    const error refusal = btrfs::snapshot_refusal(ETXTBSY, "no backup of " + one.path, one.path,
+                                                  settings.snapshots.base_dir);
     into.push_back(failed_check("subvolume", one.name, refusal, ""));
     into.push_back(
         skipped("nested_subvolumes", one.name, "because " + one.path + " cannot be backed up"));
@@ -435,28 +436,28 @@ std::vector<health_check> check_local_files(const services& with) {
   std::vector<health_check> made;
   made.push_back(check_state(with));
   made.push_back(check_journals(with));
-  made.push_back(check_lock(settings.lock_path));
-  if (settings.spool_enabled) {
+  made.push_back(check_lock(settings.global.lock_path));
+  if (settings.s3.spool_enabled) {
     made.push_back(check_spool(settings));
   }
-  if (!settings.textfile.empty()) {
-    made.push_back(check_metrics(settings.textfile));
+  if (!settings.metrics.textfile.empty()) {
+    made.push_back(check_metrics(settings.metrics.textfile));
   }
   check_hooks(with, made);
-  if (auto prices = load_prices(settings.price_table); !prices) {
+  if (auto prices = load_prices(settings.restore.price_table); !prices) {
     made.push_back(failed_check("price_table", "", prices.error(),
                                 "correct it, or leave restore.price_table empty"));
-  } else if (!settings.price_table.empty()) {
-    made.push_back(ok_check("price_table", "", settings.price_table));
+  } else if (!settings.restore.price_table.empty()) {
+    made.push_back(ok_check("price_table", "", settings.restore.price_table));
   }
-  made.push_back(check_restore_base(settings.target_base_dir));
+  made.push_back(check_restore_base(settings.restore.target_base_dir));
   return made;
 }
 
 std::vector<health_check> check_subvolumes(const config& settings,
                                            const std::vector<subvolume_config>& chosen) {
   std::vector<health_check> made;
-  const std::string& base = settings.base_dir;
+  const std::string& base = settings.snapshots.base_dir;
   const btrfs::snapshot_manager snapshots(base);
   const std::string remedy = "name a directory on the filesystem of the subvolumes";
   bool base_usable = false;

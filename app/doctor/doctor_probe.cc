@@ -6,6 +6,7 @@
 #include "engine/crc32.hh"
 #include "engine/sha256.hh"
 #include "engine/stop_after.hh"
+#include "engine/wording.hh"
 
 #include <algorithm>
 #include <chrono>
@@ -58,7 +59,7 @@ bool is_refused(const error& failure) {
 // One thing that the configuration asks for, and how to do without.
 struct asked_thing {
   const char* name;
-  std::string key;
+  engine::setting by;
   std::function<bool(s3::write_options&)> take_out;  // false: it was not asked for
 };
 
@@ -70,19 +71,20 @@ bool cleared(std::string& text) {
 
 std::vector<asked_thing> things_in(const s3::write_options& options) {
   return {
-      {"x-amz-storage-class", options.class_key,
+      {"x-amz-storage-class", options.class_from,
        [](s3::write_options& of) {
          return !std::exchange(of.stored_as, s3::storage_class()).empty();
        }},
-      {"x-amz-server-side-encryption-aws-kms-key-id", "s3.sse_kms_key_id",
+      {"x-amz-server-side-encryption-aws-kms-key-id", engine::setting::encryption_key,
        [](s3::write_options& of) { return cleared(of.sse_kms_key_id); }},
-      {"x-amz-server-side-encryption", "s3.sse",
+      {"x-amz-server-side-encryption", engine::setting::encryption,
        [](s3::write_options& of) {
          const bool key = cleared(of.sse_kms_key_id);
          return cleared(of.sse) || key;
        }},
-      {"x-amz-acl", "s3.acl", [](s3::write_options& of) { return cleared(of.acl); }},
-      {"x-amz-tagging", "s3.tags", [](s3::write_options& of) { return cleared(of.tags); }},
+      {"x-amz-acl", engine::setting::acl, [](s3::write_options& of) { return cleared(of.acl); }},
+      {"x-amz-tagging", engine::setting::tags,
+       [](s3::write_options& of) { return cleared(of.tags); }},
   };
 }
 
@@ -284,7 +286,7 @@ task<void> write_probe::end_later(engine::reactor& loop, trial_body& body,
 task<result<std::uint64_t>> write_probe::try_part(s3::upload_id id) {
   engine::linked_stop_source enough(_with.stop);
   engine::stop_source finished;
-  trial_body body(_with.settings.part_size_bytes, enough);
+  trial_body body(_with.settings.s3.part_size_bytes, enough);
   engine::async_scope timer(_with.loop);
   timer.spawn(end_later(_with.loop, body, finished.token()));
   s3::upload_part_request request(_key, std::move(id), 1, s3::request_body(body));
@@ -324,15 +326,15 @@ task<health_check> write_probe::limits_of(s3::upload_id id) {
   if (!taken) {
     co_return failed_check("limits", "", taken.error(), smaller_parts_remedy);
   }
-  const std::uint64_t parts =
-      (settings.chunk_limit_bytes() + settings.part_size_bytes - 1) / settings.part_size_bytes;
+  const std::uint64_t parts = (settings.chunk_limit_bytes() + settings.s3.part_size_bytes - 1) /
+                              settings.s3.part_size_bytes;
   const auto last = static_cast<s3::part_number>(std::max<std::uint64_t>(parts, 1));
   auto putting = put_part(id, last);
   auto put = co_await std::move(putting);
-  std::string found = "parts of " + format_bytes(settings.part_size_bytes);
+  std::string found = "parts of " + format_bytes(settings.s3.part_size_bytes);
   if (put) {
     found += " and part number " + std::to_string(last) + " are taken";
-    if (*taken < settings.part_size_bytes) {
+    if (*taken < settings.s3.part_size_bytes) {
       found += ", as far as " + format_bytes(*taken) +
                " of a part tell: a limit that shows only after that would end a backup";
     }
@@ -458,20 +460,20 @@ task<error> write_probe::examined(error failure, s3::write_options options) {
   if (co_await std::move(trying_again)) {
     co_return failure;  // it is none of them
   }
-  std::string culprit;
+  std::optional<engine::setting> culprit;
   for (const asked_thing& one : things_in(options)) {
     s3::write_options fewer = options;
-    if (!culprit.empty() || !one.take_out(fewer)) {
+    if (culprit || !one.take_out(fewer)) {
       continue;
     }
     auto trying = can_begin(std::move(fewer));
     if (co_await std::move(trying)) {
-      culprit = one.key;
-      failure.remedy =
-          "without " + std::string(one.name) + " the store takes it: change " + culprit;
+      culprit = one.by;
+      failure.remedy = "without " + std::string(one.name) + " the store takes it: change " +
+                       engine::wording(one.by);
     }
   }
-  if (culprit == options.class_key) {
+  if (culprit == options.class_from) {
     std::string taken;
     for (const char* name : classes_tried) {
       s3::write_options other = options;

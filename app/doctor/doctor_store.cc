@@ -211,13 +211,13 @@ task<bool> store_doctor::check_credentials() {
 }
 
 task<bool> store_doctor::check_bucket() {
-  const std::string root = planner::key_layout(_with.settings.prefix, "").root();
+  const std::string root = planner::key_layout(_with.settings.s3.prefix, "").root();
   // ".../subvol//" of no subvolume.
   s3::list_request request(root.substr(0, root.size() - 1));
   request.delimiter = "/";
   auto listing = _connection.store().list_objects(std::move(request), _with.stop);
   auto listed = co_await std::move(listing);
-  const std::string place = "s3://" + _with.settings.bucket + "/" + _with.settings.prefix;
+  const std::string place = "s3://" + _with.settings.s3.bucket + "/" + _with.settings.s3.prefix;
   if (!listed) {
     _made.push_back(failed_check("bucket", "", std::move(listed.error()).within(place),
                                  "check s3.bucket, s3.region, s3.endpoint_url and the network"));
@@ -248,7 +248,7 @@ task<result<store_doctor::open_uploads>> store_doctor::judge_uploads(
     }
     const planner::listed_upload upload{one.key.str(), one.id.str(), *initiated};
     for (const subvolume_config& chosen : _chosen) {
-      const std::string root = planner::key_layout(_with.settings.prefix, chosen.name).root();
+      const std::string root = planner::key_layout(_with.settings.s3.prefix, chosen.name).root();
       const bool probe = planner::name_of(root, upload.key).is_probe() &&
                          now().when() - initiated->when() > probe_age_max;
       if (probe && _writes) {
@@ -275,7 +275,7 @@ task<void> store_doctor::check_uploads() {
   }
   std::vector<s3::listed_upload> open;
   for (const subvolume_config& one : _chosen) {
-    const std::string root = planner::key_layout(_with.settings.prefix, one.name).root();
+    const std::string root = planner::key_layout(_with.settings.s3.prefix, one.name).root();
     auto listing = _connection.store().list_multipart_uploads(root, _with.stop);
     auto listed = co_await std::move(listing);
     if (!listed &&
@@ -296,13 +296,14 @@ task<void> store_doctor::check_uploads() {
     _made.push_back(failed_check("uploads", "", found.error(), backup_rights_remedy));
   } else if (found->forgotten > 0) {
     const bool one = found->forgotten == 1;
-    _made.push_back(warned(
-        "uploads", "",
-        std::to_string(found->forgotten) + " multipart upload" + (one ? " is" : "s are") +
-            " forgotten, and what was uploaded is paid for",
-        "`" + engine::told_command("prune --yes") + "` aborts " + (one ? "it" : "them") +
-            (_with.settings.keep_generations == 0 ? ", once retention.keep_generations is set"
-                                                  : "")));
+    _made.push_back(
+        warned("uploads", "",
+               std::to_string(found->forgotten) + " multipart upload" + (one ? " is" : "s are") +
+                   " forgotten, and what was uploaded is paid for",
+               "`" + engine::told_command("prune --yes") + "` aborts " + (one ? "it" : "them") +
+                   (_with.settings.retention.keep_generations == 0
+                        ? ", once retention.keep_generations is set"
+                        : "")));
   } else if (found->aborted > 0) {
     _made.push_back(noted("uploads", "",
                           "none is forgotten; " + std::to_string(found->aborted) +
@@ -314,7 +315,7 @@ task<void> store_doctor::check_uploads() {
 
 // What the next backup asks of an interrupted one, before anything else.
 task<void> store_doctor::check_unfinished() {
-  const auto paths = list_journals(_with.settings.state_path);
+  const auto paths = list_journals(_with.settings.global.state_path);
   for (const std::string& path : paths ? *paths : std::vector<std::string>()) {
     const auto record = read_journal(path);
     if (!record || !*record || (*record)->intent.local_only ||
@@ -322,7 +323,7 @@ task<void> store_doctor::check_unfinished() {
       continue;  // what is wrong with the file, another check says
     }
     const backup_intent& intent = (*record)->intent;
-    const planner::key_layout keys(_with.settings.prefix, intent.subvolume);
+    const planner::key_layout keys(_with.settings.s3.prefix, intent.subvolume);
     std::vector<std::string> places = {intent.manifest_key};
     for (const auto& [index, chunk] : (*record)->chunks) {
       places.push_back(keys.chunk(intent.kind, intent.when, index, intent.chunk_tag));
@@ -344,7 +345,7 @@ task<void> store_doctor::check_unfinished() {
 }
 
 task<void> store_doctor::check_writing() {
-  const planner::key_layout keys(_with.settings.prefix, _chosen.front().name);
+  const planner::key_layout keys(_with.settings.s3.prefix, _chosen.front().name);
   write_probe probe(_with, _connection, keys.probe(seconds_of(_with.clock.now())));
   auto probing = probe.run();
   auto found = co_await std::move(probing);
@@ -353,7 +354,7 @@ task<void> store_doctor::check_writing() {
 
 // For when local snapshots cannot be looked at.
 task<void> store_doctor::check_pointer(const subvolume_config& one) {
-  const planner::key_layout keys(_with.settings.prefix, one.name);
+  const planner::key_layout keys(_with.settings.s3.prefix, one.name);
   auto reading = read_pointer(_connection.store(), keys.pointer(), _with.stop);
   auto pointer = co_await std::move(reading);
   if (!pointer) {
@@ -368,11 +369,11 @@ task<void> store_doctor::check_pointer(const subvolume_config& one) {
 }
 
 task<void> store_doctor::check_backups() {
-  auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
+  auto state = state_store(_with.settings.global.state_path, _with.clock, _with.log).peek();
   const run_state known = state ? std::move(*state) : run_state();
   std::error_code code;
-  if (!std::filesystem::exists(_with.settings.base_dir, code) ||
-      !btrfs::snapshot_manager(_with.settings.base_dir).list(_chosen.front().name)) {
+  if (!std::filesystem::exists(_with.settings.snapshots.base_dir, code) ||
+      !btrfs::snapshot_manager(_with.settings.snapshots.base_dir).list(_chosen.front().name)) {
     for (const subvolume_config& one : _chosen) {
       auto checking = check_pointer(one);
       co_await std::move(checking);

@@ -153,14 +153,14 @@ class thaw_wait {
 thaw_policy thaw_policy_of(const config& settings, const std::optional<std::string>& tier,
                            std::optional<std::uint64_t> download_rate) {
   thaw_policy policy;
-  policy.tier = tier_of(tier.value_or(settings.thaw_tier));
-  if (settings.thaw_days != "auto") {
-    policy.days = static_cast<unsigned>(std::stoul(settings.thaw_days));  // checked when read
+  policy.tier = tier_of(tier.value_or(settings.thaw.tier));
+  if (settings.thaw.days != "auto") {
+    policy.days = static_cast<unsigned>(std::stoul(settings.thaw.days));  // checked when read
   }
-  const std::uint64_t stated = download_rate.value_or(settings.download_bytes_per_sec);
+  const std::uint64_t stated = download_rate.value_or(settings.restore.download_bytes_per_sec);
   policy.bytes_per_sec = stated > 0 ? stated : assumed_bytes_per_sec;
   policy.rate_from = stated > 0 ? rate_source::stated : rate_source::assumed;
-  const std::uint64_t limit = settings.max_bandwidth_bytes_per_sec;
+  const std::uint64_t limit = settings.s3.max_bandwidth_bytes_per_sec;
   if (limit > 0 && limit < policy.bytes_per_sec) {
     policy.bytes_per_sec = limit;
     policy.rate_from = rate_source::limited;
@@ -231,12 +231,12 @@ planned_time plan_time(const planned_thaw& thaw, const thaw_policy& policy, std:
 
 result<restore_cost> plan_cost(const services& with, const planned_thaw& thaw,
                                const std::vector<located_chunk>& chunks) {
-  auto prices = load_prices(with.settings.price_table);
+  auto prices = load_prices(with.settings.restore.price_table);
   if (!prices) {
     return std::move(prices.error());
   }
-  restore_demand demand = demand_of(chunks, thaw, with.settings.part_size_bytes);
-  demand.region = with.settings.region;
+  restore_demand demand = demand_of(chunks, thaw, with.settings.s3.part_size_bytes);
+  demand.region = with.settings.s3.region;
   demand.endpoint = configured_endpoint(with);
   return estimate_cost(*prices, demand);
 }

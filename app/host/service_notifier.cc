@@ -45,8 +45,8 @@ std::string one_line(std::string text) {
 
 }  // namespace
 
-result<service_notifier> service_notifier::create(const environment_lookup& environment, pid_t own,
-                                                  engine::log_sink& log) {
+result<service_notifier> service_notifier::create(const engine::environment_lookup& environment,
+                                                  pid_t own, engine::log_sink& log) {
   service_notifier made(log);
   const std::string address = environment("NOTIFY_SOCKET").value_or("");
   if (address.empty()) {

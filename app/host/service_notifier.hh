@@ -6,7 +6,7 @@
 // here ever makes a run fail or wait: what the manager cannot take is dropped, and said once.
 #pragma once
 
-#include "app/host/environment.hh"
+#include "engine/environment.hh"
 #include "engine/log_sink.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
@@ -30,8 +30,8 @@ class service_notifier {
  public:
   // Without NOTIFY_SOCKET it tells nobody, and that is no error. `own` is this process. `log` must
   // outlive it. Errors: a variable that makes no sense.
-  static engine::result<service_notifier> create(const environment_lookup& environment, pid_t own,
-                                                 engine::log_sink& log);
+  static engine::result<service_notifier> create(const engine::environment_lookup& environment,
+                                                 pid_t own, engine::log_sink& log);
   // Tells nobody.
   explicit service_notifier(engine::log_sink& log) : _log(&log) {}
 

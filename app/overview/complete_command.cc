@@ -112,8 +112,8 @@ std::string cache_path(const services& with, const std::string& subvolume) {
     return {};
   }
   engine::sha256_hasher digest;
-  for (const std::string& part : {configured_endpoint(with), with.settings.region,
-                                  with.settings.bucket, with.settings.prefix, subvolume}) {
+  for (const std::string& part : {configured_endpoint(with), with.settings.s3.region,
+                                  with.settings.s3.bucket, with.settings.s3.prefix, subvolume}) {
     const std::string line = part + '\0';
     digest.update(std::as_bytes(std::span(line)));
   }
@@ -122,7 +122,7 @@ std::string cache_path(const services& with, const std::string& subvolume) {
 
 task<result<keys>> list_manifests(const services& with, s3::object_store& store,
                                   const std::string& subvolume) {
-  const planner::key_layout layout(with.settings.prefix, subvolume);
+  const planner::key_layout layout(with.settings.s3.prefix, subvolume);
   keys found;
   for (const char* kind : {"full", "incremental"}) {
     s3::list_request request(layout.root() + kind + "/manifest-");
@@ -161,7 +161,7 @@ class bucket_lists {
       co_return known ? std::move(known->lines) : keys();
     }
     auto asking = subvolume.empty() ? subvolumes_in_bucket(_connection->store(),
-                                                           _with.settings.prefix, _with.stop)
+                                                           _with.settings.s3.prefix, _with.stop)
                                     : list_manifests(_with, _connection->store(), subvolume);
     auto answer = co_await std::move(asking);
     if (!answer) {
@@ -226,7 +226,7 @@ task<std::vector<candidate>> look(const services& with, const complete_command& 
     for (const std::string& name : names) {
       auto asking = lists.get(name);
       const keys found = co_await std::move(asking);
-      const std::string root = planner::key_layout(with.settings.prefix, name).root();
+      const std::string root = planner::key_layout(with.settings.s3.prefix, name).root();
       for (const std::string& key : found) {
         if (auto one = backup_of(root, key)) {
           backups.push_back(std::move(*one));
@@ -263,8 +263,8 @@ task<std::vector<candidate>> look_in_time(const services& with, const complete_c
 }
 
 std::vector<candidate> looked_up(const complete_command& command, const common_options& common,
-                                 const environment_lookup& environment) {
-  const environment_lookup here =
+                                 const engine::environment_lookup& environment) {
+  const engine::environment_lookup here =
       environment_with_profile(environment, command.from.empty() ? std::string() : command.profile);
   auto settings = command.from.empty() ? load_config(common.config_path, here)
                                        : config_of_bucket(command, here);
@@ -281,7 +281,7 @@ std::vector<candidate> looked_up(const complete_command& command, const common_o
 
 }  // namespace
 
-std::string completion_cache(const environment_lookup& environment, unsigned user) {
+std::string completion_cache(const engine::environment_lookup& environment, unsigned user) {
   const std::string cache = environment("XDG_CACHE_HOME").value_or("");
   if (cache.starts_with('/')) {
     return cache + "/btrfs_to_s3";
@@ -294,7 +294,7 @@ std::string completion_cache(const environment_lookup& environment, unsigned use
 }
 
 std::string completed(const complete_command& command, const common_options& common,
-                      const environment_lookup& environment) {
+                      const engine::environment_lookup& environment) {
   if (command.what == complete_command::kind::files) {
     return "files\n";
   }

@@ -17,10 +17,10 @@ namespace bts3::app {
 // better. Then a line for each candidate, in the order to be shown in: the word, and, after a tab
 // character, what it is, where that is known. No word has a tab or a line end.
 std::string completed(const complete_command& command, const common_options& common,
-                      const environment_lookup& environment);
+                      const engine::environment_lookup& environment);
 
 // Where lists of a bucket are kept: below XDG_CACHE_HOME or ~/.cache; for root without a home in
 // /run. Empty: nowhere.
-std::string completion_cache(const environment_lookup& environment, unsigned user);
+std::string completion_cache(const engine::environment_lookup& environment, unsigned user);
 
 }  // namespace bts3::app

@@ -284,7 +284,7 @@ void add_configured(catalogue& all, const config& settings, const std::string& w
 
 task<result<exit_status>> list_connected(const services& with, s3::object_store& store,
                                          list_command command) {
-  catalogue_request request(with.settings.prefix, command.subvolume,
+  catalogue_request request(with.settings.s3.prefix, command.subvolume,
                             manifest_bound::of_host(with.settings));
   auto reading = read_catalogue(with.loop, store, std::move(request), with.stop);
   auto all = co_await std::move(reading);
@@ -293,7 +293,7 @@ task<result<exit_status>> list_connected(const services& with, s3::object_store&
   }
   add_configured(*all, with.settings, command.subvolume);
   list_context about;
-  about.place = "s3://" + with.settings.bucket + "/" + with.settings.prefix;
+  about.place = "s3://" + with.settings.s3.bucket + "/" + with.settings.s3.prefix;
   about.now = planner::timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));
   about.columns = terminal_columns(STDOUT_FILENO);
   const bool found = !all->subvolumes.empty();
@@ -355,8 +355,8 @@ std::string list_as_json(const catalogue& all, const list_context& about) {
 
 task<result<exit_status>> run_list(const services& with, list_command command) {
   config settings = with.settings;
-  settings.concurrency = std::max(settings.concurrency, requests_at_once);
-  settings.retry_for = std::min(settings.retry_for, patience_max);
+  settings.s3.concurrency = std::max(settings.s3.concurrency, requests_at_once);
+  settings.s3.retry_for = std::min(settings.s3.retry_for, patience_max);
   services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
   here.line = with.line;
   auto connection = store_connection::open(here, persistence::of_a_question);

@@ -169,7 +169,7 @@ task<result<exit_status>> plan_job::look() {
   if (!chosen) {
     co_return std::move(chosen.error());
   }
-  auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
+  auto state = state_store(_with.settings.global.state_path, _with.clock, _with.log).peek();
   if (!state) {
     co_return std::move(state.error());
   }
@@ -196,7 +196,8 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
   planned_subvolume planned;
   planned.name = one.which.name;
   planned.path = one.which.path;
-  if (auto usable = btrfs::snapshot_manager(_with.settings.base_dir).check(one.which.path);
+  if (auto usable =
+          btrfs::snapshot_manager(_with.settings.snapshots.base_dir).check(one.which.path);
       !usable) {
     planned.error = usable.error().text();
     co_return planned;
@@ -207,7 +208,7 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
   }
   const subvolume_view& view = *one.view;
   const planner::timestamp now(std::chrono::floor<std::chrono::seconds>(_with.clock.now()));
-  auto record = read_journal(journal_path(_with.settings.state_path, planned.name, false));
+  auto record = read_journal(journal_path(_with.settings.global.state_path, planned.name, false));
   if (!record) {
     planned.error = record.error().text();
     co_return planned;
@@ -231,7 +232,8 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
         found.facts,
         store_time ? planner::timestamp(std::chrono::floor<std::chrono::seconds>(*store_time))
                    : now,
-        std::chrono::duration_cast<std::chrono::seconds>(_with.settings.resume_for));
+        std::chrono::duration_cast<std::chrono::seconds>(_with.settings.s3.resume_for),
+        "s3.resume_for");
   }
   planned.plan = planner::decide(view.seen, _policy, now, _zone);
   planned.links = view.chain.size();
@@ -241,8 +243,8 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
   if (!view.chain.empty()) {
     planned.last_backup = view.chain.back().when;
   }
-  const planner::key_layout keys(_with.settings.prefix, planned.name);
-  planned.destination = "s3://" + _with.settings.bucket + "/" + keys.root() +
+  const planner::key_layout keys(_with.settings.s3.prefix, planned.name);
+  planned.destination = "s3://" + _with.settings.s3.bucket + "/" + keys.root() +
                         std::string(planner::to_string(planned.plan.what)) + "/";
   if (planned.plan.makes_backup()) {
     btrfs::estimate_request what{planned.path, {}, _stream.compressed_data};

@@ -46,13 +46,13 @@ journalled_backup summary_of(const journal_record& record) {
 }
 
 void look_at_journals(const services& with, status_facts& facts) {
-  auto record = read_journal(journal_path(with.settings.state_path, facts.name, false));
+  auto record = read_journal(journal_path(with.settings.global.state_path, facts.name, false));
   if (!record) {
     facts.journal_problem = record.error().text();
   } else if (*record) {
     facts.unfinished = summary_of(**record);
   }
-  auto paths = list_journals(with.settings.state_path);
+  auto paths = list_journals(with.settings.global.state_path);
   if (!paths) {
     facts.journal_problem = paths.error().text();
     return;
@@ -75,7 +75,7 @@ void look_for_gone(const services& with, const result<verify_record>& record,
     facts.gone = known->missing_from(view.objects);
   }
   const std::string& last = view.seen.remembered_manifest;
-  const std::string root = planner::key_layout(with.settings.prefix, facts.name).root();
+  const std::string root = planner::key_layout(with.settings.s3.prefix, facts.name).root();
   if (last.starts_with(root) && !view.objects.contains(last) &&
       (known == nullptr || (!known->links.contains(last) && !known->pruned.contains(last)))) {
     facts.gone.push_back(last);
@@ -109,6 +109,7 @@ status_facts facts_of(const services& with, observed one, const result<verify_re
   }
   planner::policy by;
   by.when_due = rules.when_due;
+  by.own_prefix = "an s3.prefix";
   facts.plan = planner::decide(view.seen, by, rules.now, zone);
   if (!view.chain.empty()) {
     facts.standing.last_backup = view.chain.back().when;
@@ -138,11 +139,11 @@ status_facts facts_of(const services& with, observed one, const result<verify_re
 
 // What this host's runs have left. With --from nothing: they are of other backups.
 result<run_state> state_of_runs(const services& with, status_report& report) {
-  auto state = state_store(with.settings.state_path, with.clock, with.log).peek();
+  auto state = state_store(with.settings.global.state_path, with.clock, with.log).peek();
   if (!state) {
     return state;
   }
-  auto running = run_lock::holder(with.settings.lock_path);
+  auto running = run_lock::holder(with.settings.global.lock_path);
   // It is for those who make backups: whoever may only look learns the rest.
   if (!running && running.error().status != EACCES) {
     return std::move(running.error());
@@ -162,7 +163,7 @@ task<result<void>> look(const services& with, store_connection& connection,
   observer looking(with, &connection, *state, this_host());
   auto observing = looking.observe_all(std::move(chosen));
   std::vector<observed> views = co_await std::move(observing);
-  const auto verified = read_verify_record(with.settings.state_path);
+  const auto verified = read_verify_record(with.settings.global.state_path);
   for (observed& one : views) {
     status_facts facts = facts_of(with, std::move(one), verified, report.rules, zone);
     report.subvolumes.push_back(judge_health(std::move(facts), report.rules, zone));
@@ -200,16 +201,17 @@ task<result<void>> look_with(const services& with, const status_command& command
 
 // Without --max-age: a day more than the schedule has between backups, or twice as much again.
 std::chrono::seconds backup_age_max(const config& settings) {
-  return settings.incremental_every.count() > 0
-             ? std::chrono::ceil<std::chrono::seconds>(3 * settings.incremental_every)
-             : std::chrono::seconds(std::chrono::days(settings.incremental_every_days + 1));
+  return settings.schedule.incremental_every.count() > 0
+             ? std::chrono::ceil<std::chrono::seconds>(3 * settings.schedule.incremental_every)
+             : std::chrono::seconds(
+                   std::chrono::days(settings.schedule.incremental_every_days + 1));
 }
 
 }  // namespace
 
 task<result<exit_status>> run_status(const services& with, status_command command) {
   config settings = with.settings;
-  settings.retry_for = std::min(settings.retry_for, patience_max);
+  settings.s3.retry_for = std::min(settings.s3.retry_for, patience_max);
   services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
   here.tuning = with.tuning;
   status_report report;

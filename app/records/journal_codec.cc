@@ -262,6 +262,7 @@ result<std::optional<journal_record>> parse_journal(std::string_view text,
       if (first) {
         if (number_of<std::uint64_t>(in, "version") > journal_version) {
           error failure = damaged(name, "written by a newer version");
+          failure.why = engine::reason::unsupported;
           failure.remedy = "run that version to finish the backup";
           return failure;
         }

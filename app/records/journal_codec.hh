@@ -36,8 +36,8 @@ std::string whole_line(std::uint32_t chunk, std::uint64_t size, const std::strin
 std::string stored_line(std::uint32_t chunk, const std::string& etag);
 std::string discard_line(std::uint32_t chunk);
 
-// What the whole lines of `text` tell. Reason protocol when it makes no sense: a line is damaged,
-// or a newer version wrote it, which the remedy says then. Nullopt when there is no whole line: a
+// What the whole lines of `text` tell. Reason protocol when it makes no sense, `unsupported` when a
+// newer version wrote it. Nullopt when there is no whole line: a
 // crash came before the intent was written, so nothing was done. Errors call it `name`.
 engine::result<std::optional<journal_record>> parse_journal(std::string_view text,
                                                             const std::string& name);

@@ -102,13 +102,13 @@ std::string unfinished(const std::string& name) {
 
 result<std::optional<unique_fd>> open_place(const config& settings, bool make) {
   if (make) {
-    (void)engine::make_last_directory(settings.spool_dir);  // else opening it says why not
+    (void)engine::make_last_directory(settings.global.spool_dir);  // else opening it says why not
   }
-  auto above = engine::open_directory(settings.spool_dir);
+  auto above = engine::open_directory(settings.global.spool_dir);
   if (!above) {
     return std::move(above.error()).within("global.spool_dir");
   }
-  return open_own(above->get(), place_name, make, settings.spool_dir + "/" + place_name);
+  return open_own(above->get(), place_name, make, settings.global.spool_dir + "/" + place_name);
 }
 
 std::vector<std::string> entries_of(int directory) {
@@ -335,14 +335,14 @@ void kept_parts::give_up(std::string reason) {
 
 // Blocks.
 result<void> kept_parts::open(const std::string& manifest_key, std::uint64_t& dropped) {
-  const std::string shown = _with.settings.spool_dir + "/" + place_name;
+  const std::string shown = _with.settings.global.spool_dir + "/" + place_name;
   auto place = open_place(_with.settings, true);
   if (!place) {
     return std::move(place.error());
   }
   const std::string target_name = name_for(_target);
   dropped +=
-      remove_stale((*place)->get(), target_name, seconds_now(_with), _with.settings.resume_for);
+      remove_stale((*place)->get(), target_name, seconds_now(_with), _with.settings.s3.resume_for);
   auto target = open_own((*place)->get(), target_name, true, shown + "/" + target_name);
   if (!target) {
     return std::move(target.error());
@@ -454,7 +454,7 @@ task<void> kept_parts::keep(number which, std::span<std::byte> slot, std::uint64
   }
   _total -= std::min(_total, length);
   if (written.error().what_now != engine::disposition::cancelled) {
-    give_up(written.error().text() + " in " + _with.settings.spool_dir);
+    give_up(written.error().text() + " in " + _with.settings.global.spool_dir);
   }
 }
 
@@ -466,7 +466,7 @@ task<void> kept_parts::forget() {
     const auto place = open_place(_with.settings, false);
     if (place && *place) {
       (void)remove_target((*place)->get(), name_for(_target));
-      if (const auto above = engine::open_directory(_with.settings.spool_dir)) {
+      if (const auto above = engine::open_directory(_with.settings.global.spool_dir)) {
         (void)::unlinkat(above->get(), place_name, AT_REMOVEDIR);  // the last one's
       }
     }
@@ -500,7 +500,7 @@ void remove_stale_parts(const services& with) {
     return;
   }
   const std::uint64_t bytes =
-      remove_stale((*place)->get(), "", seconds_now(with), with.settings.resume_for);
+      remove_stale((*place)->get(), "", seconds_now(with), with.settings.s3.resume_for);
   if (bytes > 0) {
     with.log.write(log_level::info, "restore", "kept_parts_removed",
                    {{"bytes", std::to_string(bytes)},

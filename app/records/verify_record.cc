@@ -343,9 +343,9 @@ std::string verify_record_path(const std::string& state_path) {
 }
 
 std::string place_of(const services& with, const std::string& subvolume) {
-  const planner::key_layout keys(with.settings.prefix, subvolume);
+  const planner::key_layout keys(with.settings.s3.prefix, subvolume);
   const std::string endpoint = configured_endpoint(with);
-  return (endpoint.empty() ? "aws" : endpoint) + " s3://" + with.settings.bucket + "/" +
+  return (endpoint.empty() ? "aws" : endpoint) + " s3://" + with.settings.s3.bucket + "/" +
          keys.root();
 }
 

@@ -52,7 +52,7 @@ result<std::size_t> chain_receiver::parts_in_flight(std::uint64_t slot_bytes) co
     return parts;
   }
   return engine::configuration_error(
-      "global.memory_limit_bytes = " + std::to_string(_with.settings.memory_limit_bytes) +
+      "global.memory_limit_bytes = " + std::to_string(_with.settings.global.memory_limit_bytes) +
           " is too small for this backup: its parts have " + format_bytes(slot_bytes) +
           ", and two of them with " + format_bytes(other_memory_bytes) + " for the rest make " +
           format_bytes(config::memory_for(1, slot_bytes)),
@@ -62,7 +62,7 @@ result<std::size_t> chain_receiver::parts_in_flight(std::uint64_t slot_bytes) co
 task<result<void>> chain_receiver::receive(restore_plan& plan, btrfs::receive_workspace& workspace,
                                            chain_thaw& thaw) {
   const std::size_t first = workspace.records().size();
-  what_is_missing missing = missing_of(plan, first, _with.settings.part_size_bytes);
+  what_is_missing missing = missing_of(plan, first, _with.settings.s3.part_size_bytes);
   if (missing.slot_bytes > (std::uint64_t{5} << 30)) {
     error failure;
     failure.why = reason::integrity;
@@ -125,12 +125,12 @@ std::unique_ptr<engine::spool> chain_receiver::spool_for(const restore_plan& pla
       wanted = wanted || (!chunk.record.has_parts() && chunk.record.size > piece_bytes);
     }
   }
-  if (!wanted || !_with.settings.spool_enabled) {
+  if (!wanted || !_with.settings.s3.spool_enabled) {
     return nullptr;
   }
   engine::spool_options options;
-  options.directory = _with.settings.spool_dir;
-  options.budget_bytes = _with.settings.spool_size_bytes;
+  options.directory = _with.settings.global.spool_dir;
+  options.budget_bytes = _with.settings.global.spool_size_bytes;
   options.part_bytes = piece_bytes;
   auto spool = engine::spool::create(_with.loop, std::move(options), _with.log);
   if (!spool) {

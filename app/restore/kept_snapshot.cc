@@ -21,20 +21,21 @@ kept_snapshot::kept_snapshot(const services& with, std::string subvolume, const 
     : _with(with), _subvolume(std::move(subvolume)), _last(last) {}
 
 result<void> kept_snapshot::check_place(const services& with, const btrfs::target_report& target) {
-  auto kept = btrfs::filesystem_id(with.settings.base_dir);
+  auto kept = btrfs::filesystem_id(with.settings.snapshots.base_dir);
   auto restored = btrfs::filesystem_id(target.above);
   if (!kept || !restored || *kept != *restored) {
     return engine::configuration_error(
-        "--keep-received: snapshots.base_dir = " + with.settings.base_dir +
+        "--keep-received: snapshots.base_dir = " + with.settings.snapshots.base_dir +
             " is not on the target's filesystem",
         "create it there, or restore without --keep-received");
   }
   return btrfs::check_mounted_writable(
-      with.settings.base_dir, "--keep-received: snapshots.base_dir = " + with.settings.base_dir);
+      with.settings.snapshots.base_dir,
+      "--keep-received: snapshots.base_dir = " + with.settings.snapshots.base_dir);
 }
 
 std::string kept_snapshot::path() const {
-  return _with.settings.base_dir + "/" +
+  return _with.settings.snapshots.base_dir + "/" +
          btrfs::snapshot_name(_subvolume, _last.value.created_at.compact(),
                               _last.value.kind == planner::backup_kind::full);
 }
@@ -49,7 +50,7 @@ result<bool> kept_snapshot::is_there(const std::optional<btrfs::uuid>& received)
   if (!recorded.own_uuid) {
     recorded.own_uuid = received;
   }
-  recorded.copies = kept_copies(_with.settings.state_path, _last.value.snapshot);
+  recorded.copies = kept_copies(_with.settings.global.state_path, _last.value.snapshot);
   std::string why = "it is no subvolume";
   if (const auto found = btrfs::inspect_subvolume(path)) {
     const btrfs::identity_finding finding = btrfs::compare_identity(recorded, *found);
@@ -71,7 +72,7 @@ result<void> kept_snapshot::remember() const {
   if (!info) {
     return info.error();
   }
-  const std::string& state = _with.settings.state_path;
+  const std::string& state = _with.settings.global.state_path;
   const bool copy = _last.value.snapshot.uuid && !info->received_uuid.is_null();
   if (!copy || _with.config_path.empty() || !kept_copies(state, _last.value.snapshot).empty()) {
     return engine::ok();
@@ -92,12 +93,13 @@ task<result<void>> kept_snapshot::keep(const btrfs::receive_workspace& workspace
   }
   result<void> noted = engine::ok();
   std::function<result<void>()> call = [&] {
-    const std::string& state = _with.settings.state_path;
+    const std::string& state = _with.settings.global.state_path;
     if (!*there) {
       if (!kept_copies(state, _last.value.snapshot).empty()) {
         noted = forget_kept(state, received->received_uuid);
       }
-      auto kept = workspace.keep(link, _with.settings.base_dir, path.substr(path.rfind('/') + 1));
+      auto kept =
+          workspace.keep(link, _with.settings.snapshots.base_dir, path.substr(path.rfind('/') + 1));
       if (!kept) {
         return result<void>(std::move(kept.error()).within("--keep-received: " + path));
       }

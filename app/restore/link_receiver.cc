@@ -278,7 +278,8 @@ task<result<void>> link_receiver::prepare(attempt& one) {
 
 task<result<void>> link_receiver::run_receiver(attempt& one) {
   btrfs::receive_watch watch(_with.loop, *one.receive, _with.log,
-                             std::chrono::seconds(_with.settings.receive_stall_seconds), one.stop);
+                             std::chrono::seconds(_with.settings.restore.receive_stall_seconds),
+                             one.stop);
   watch.start();
   auto feeding = feed(_with, one.download, *one.receive, watch);
   auto fed = co_await std::move(feeding);

@@ -21,10 +21,10 @@ restore_request request_of(const config& settings, const restore_command& comman
   request.target = command.target;
   if (request.target.empty()) {
     const std::string base =
-        command.target_base.empty() ? settings.target_base_dir : command.target_base;
+        command.target_base.empty() ? settings.restore.target_base_dir : command.target_base;
     request.target = base + (base.ends_with('/') ? "" : "/") + subvolume;
   }
-  request.verify = verify_mode_of(command.verify.value_or(settings.verify_mode));
+  request.verify = verify_mode_of(command.verify.value_or(settings.restore.verify_mode));
   request.verify_first = command.verify_first;
   request.keep_received = command.keep_received;
   request.discard = command.discard;
@@ -43,10 +43,10 @@ thaw_policy thaw_policy_of(const config& settings, const thaw_command& command) 
 thaw_policy thaw_policy_of(const config& settings, const restore_command& command) {
   thaw_policy policy = thaw_policy_of(settings, command.tier, command.download_rate);
   const bool waits =
-      command.wait_thaw.value_or(command.thaw_timeout.has_value() || settings.thaw_wait);
+      command.wait_thaw.value_or(command.thaw_timeout.has_value() || settings.thaw.wait);
   if (waits) {
     policy.timeout =
-        command.thaw_timeout.value_or(std::chrono::seconds(settings.thaw_timeout_seconds));
+        command.thaw_timeout.value_or(std::chrono::seconds(settings.thaw.timeout_seconds));
   }
   return policy;
 }

@@ -67,7 +67,7 @@ btrfs::recorded_identity identity_of(const planner::snapshot_record& snapshot) {
 
 source_finding find_source(const services& with, const planner::manifest& backup) {
   btrfs::recorded_identity recorded = identity_of(backup.snapshot);
-  recorded.copies = kept_copies(with.settings.state_path, backup.snapshot);
+  recorded.copies = kept_copies(with.settings.global.state_path, backup.snapshot);
   source_finding finding;
   if (!recorded.own_uuid) {
     finding.because = "the manifest records no UUID to know the backup's snapshot by";
@@ -75,7 +75,7 @@ source_finding find_source(const services& with, const planner::manifest& backup
   }
   finding.because = "the backup's snapshot is not on this host";
   for (const std::string& path :
-       {backup.snapshot.path, with.settings.base_dir + "/" + backup.snapshot.name}) {
+       {backup.snapshot.path, with.settings.snapshots.base_dir + "/" + backup.snapshot.name}) {
     if (!path.starts_with('/') || !btrfs::is_subvolume(path)) {
       continue;
     }
@@ -115,7 +115,7 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   std::atomic<std::uint64_t> compared{0};
   btrfs::compare_options options;
   if (mode == verify_mode::sample) {
-    options.files_max = static_cast<std::uint64_t>(with.settings.sample_max_files);
+    options.files_max = static_cast<std::uint64_t>(with.settings.restore.sample_max_files);
   }
   options.first_name = "the source";
   options.second_name = "what was restored";

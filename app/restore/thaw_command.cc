@@ -234,7 +234,7 @@ task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store
 task<result<exit_status>> run_thaw(const services& with, thaw_command command) {
   std::optional<run_lock> lock;
   if (command.from.empty() && !command.dry_run) {
-    auto locked = run_lock::acquire(with.settings.lock_path);
+    auto locked = run_lock::acquire(with.settings.global.lock_path);
     if (!locked) {
       co_return std::move(locked.error());
     }

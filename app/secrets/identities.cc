@@ -31,7 +31,7 @@ constexpr std::string_view no_question =
     "run this at a terminal, or name a file that has the passphrase in "
     "BTRFS_TO_S3_IDENTITY_PASSPHRASE_FILE";
 
-std::optional<std::string> credential(const environment_lookup& environment,
+std::optional<std::string> credential(const engine::environment_lookup& environment,
                                       std::string_view name) {
   const auto directory = environment(credentials_variable);
   if (!directory || directory->empty()) {
@@ -184,11 +184,12 @@ task<result<identities>> at_place(secret_access with, std::string place) {
 
 }  // namespace
 
-bool identity_is_at_hand(const environment_lookup& environment) {
+bool identity_is_at_hand(const engine::environment_lookup& environment) {
   return credential(environment, identity_credential).has_value();
 }
 
-result<std::optional<secret_string>> passphrase_at_hand(const environment_lookup& environment) {
+result<std::optional<secret_string>> passphrase_at_hand(
+    const engine::environment_lookup& environment) {
   const auto named = environment(passphrase_file_variable);
   if (named && !named->empty()) {
     const auto text = read_secret_file(*named);

@@ -11,8 +11,8 @@
 // What is read lies in memory that is wiped, locked and kept out of dumps; no message quotes it.
 #pragma once
 
-#include "app/host/environment.hh"
 #include "engine/age/x25519.hh"
+#include "engine/environment.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
 #include "engine/secret_string.hh"
@@ -36,12 +36,12 @@ inline constexpr std::string_view asked_for = "-";  // in place of a path
 
 // What reading them takes. `loop` must outlive the tasks that get it.
 struct secret_access {
-  secret_access(engine::reactor& on, engine::stop_token until, environment_lookup where)
+  secret_access(engine::reactor& on, engine::stop_token until, engine::environment_lookup where)
       : loop(on), stop(until), environment(std::move(where)) {}
 
   engine::reactor& loop;
   engine::stop_token stop;  // ends questions with `cancelled`
-  environment_lookup environment;
+  engine::environment_lookup environment;
 };
 
 // Those at all of `places`, in that order, at least one; where there is no place, the credential's.
@@ -55,11 +55,11 @@ struct secret_access {
     secret_access with, std::string place);
 
 // Whether read_identities() would find one without a place: there is a credential.
-[[nodiscard]] bool identity_is_at_hand(const environment_lookup& environment);
+[[nodiscard]] bool identity_is_at_hand(const engine::environment_lookup& environment);
 
 // A passphrase that is at hand without asking; nullopt where there is none. Its first line, without
 // the line's end; blanks belong to it.
 [[nodiscard]] engine::result<std::optional<engine::secret_string>> passphrase_at_hand(
-    const environment_lookup& environment);
+    const engine::environment_lookup& environment);
 
 }  // namespace bts3::app

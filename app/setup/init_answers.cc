@@ -1,7 +1,9 @@
 #include "app/setup/init_answers.hh"
 
+#include "app/config/setting_names.hh"
 #include "app/text/subvolume_name.hh"
 #include "engine/plain_text.hh"
+#include "engine/setting.hh"
 #include "s3/credentials/endpoint.hh"
 
 #include <algorithm>
@@ -81,10 +83,11 @@ std::optional<error> own_problem(const init_answers& answers) {
   for (const auto& [key, text] : texts) {
     if (!engine::is_utf8(text)) {
       return engine::configuration_error(
-          std::string(key) + ": \"" + text + "\" is no UTF-8, which the file has to be",
+          std::string(shown_key(key)) + ": \"" + text + "\" is no UTF-8, which the file has to be",
           "give it another name, or mount it at another place");
     }
   }
+  const std::string of_paths = std::string(shown_key("subvolumes.paths")) + ": ";
   for (std::size_t i = 0; i < answers.subvolumes.size(); ++i) {
     const subvolume_config& one = answers.subvolumes[i];
     const auto other = std::find_if(
@@ -92,16 +95,16 @@ std::optional<error> own_problem(const init_answers& answers) {
         [&](const subvolume_config& before) { return before.name == one.name; });
     if (other - answers.subvolumes.begin() < static_cast<std::ptrdiff_t>(i)) {
       return other->path == one.path
-                 ? engine::configuration_error("subvolumes.paths: " + one.path + " is named twice",
+                 ? engine::configuration_error(of_paths + one.path + " is named twice",
                                                "name it once")
-                 : engine::configuration_error("subvolumes.paths: " + other->path + " and " +
-                                                   one.path + " are both called \"" + one.name +
-                                                   "\"",
+                 : engine::configuration_error(of_paths + other->path + " and " + one.path +
+                                                   " are both called \"" + one.name + "\"",
                                                "give one another name: NAME=" + one.path);
     }
   }
   if (!answers.endpoint_url.empty()) {
-    if (auto where = s3::parse_endpoint_url("s3.endpoint_url", answers.endpoint_url); !where) {
+    if (auto where = s3::parse_endpoint_url(engine::setting::endpoint, answers.endpoint_url);
+        !where) {
       return std::move(where.error());
     }
   }
@@ -109,7 +112,7 @@ std::optional<error> own_problem(const init_answers& answers) {
 }
 
 // The environment without what stands for keys of the configuration.
-environment_lookup without_keys(const environment_lookup& environment) {
+engine::environment_lookup without_keys(const engine::environment_lookup& environment) {
   return [&environment](std::string_view name) {
     return name.starts_with("BTRFS_TO_S3_") ? std::nullopt : environment(name);
   };
@@ -171,7 +174,8 @@ result<subvolume_config> parse_subvolume(std::string_view answer, std::string_vi
   return one;
 }
 
-result<config> configured(const init_answers& answers, const environment_lookup& environment) {
+result<config> configured(const init_answers& answers,
+                          const engine::environment_lookup& environment) {
   if (auto problem = own_problem(answers)) {
     return std::move(*problem);
   }
@@ -179,13 +183,14 @@ result<config> configured(const init_answers& answers, const environment_lookup&
   if (!read) {
     return read;
   }
-  const bool same = read->base_dir == answers.base_dir &&
-                    read->endpoint_url == answers.endpoint_url && read->region == answers.region &&
-                    read->bucket == answers.bucket && read->prefix == answers.prefix &&
-                    read->storage_class_chunks == answers.storage_class &&
-                    read->full_every_days == answers.full_every_days &&
-                    read->incremental_every_days == answers.incremental_every_days &&
-                    read->state_path == answers.state_path &&
+  const bool same = read->snapshots.base_dir == answers.base_dir &&
+                    read->s3.endpoint_url == answers.endpoint_url &&
+                    read->s3.region == answers.region && read->s3.bucket == answers.bucket &&
+                    read->s3.prefix == answers.prefix &&
+                    read->s3.storage_class_chunks == answers.storage_class &&
+                    read->schedule.full_every_days == answers.full_every_days &&
+                    read->schedule.incremental_every_days == answers.incremental_every_days &&
+                    read->global.state_path == answers.state_path &&
                     std::equal(read->subvolumes.begin(), read->subvolumes.end(),
                                answers.subvolumes.begin(), answers.subvolumes.end(),
                                [](const subvolume_config& one, const subvolume_config& other) {
@@ -199,7 +204,8 @@ result<config> configured(const init_answers& answers, const environment_lookup&
   return read;
 }
 
-result<void> check_answers(const init_answers& answers, const environment_lookup& environment) {
+result<void> check_answers(const init_answers& answers,
+                           const engine::environment_lookup& environment) {
   auto read = configured(filled(answers), environment);
   if (!read) {
     return std::move(read.error());
@@ -261,7 +267,7 @@ std::string proposed_prefix(std::string_view host) {
 }
 
 std::string proposed_class(const std::string& endpoint_url) {
-  return endpoint_url.empty() ? config().storage_class_chunks : "STANDARD";
+  return endpoint_url.empty() ? config().s3.storage_class_chunks : "STANDARD";
 }
 
 std::vector<btrfs_mount> btrfs_mounts(std::string_view mountinfo) {

@@ -23,8 +23,8 @@ struct init_answers {
   std::string bucket;
   std::string prefix;
   std::string storage_class;
-  std::int64_t full_every_days = config().full_every_days;
-  std::int64_t incremental_every_days = config().incremental_every_days;
+  std::int64_t full_every_days = config().schedule.full_every_days;
+  std::int64_t incremental_every_days = config().schedule.incremental_every_days;
   std::string state_path = "/var/lib/btrfs_to_s3/state.json";  // where the units may write
 };
 
@@ -36,11 +36,11 @@ engine::result<subvolume_config> parse_subvolume(std::string_view answer, std::s
 // says (reason configuration). Those that are empty are not missed yet.
 // `environment` may say where the store is; its BTRFS_TO_S3_... count for nothing.
 engine::result<void> check_answers(const init_answers& answers,
-                                   const environment_lookup& environment);
+                                   const engine::environment_lookup& environment);
 
 // The configuration that the file will give. Errors: what is missing or wrong, by the parser.
 engine::result<config> configured(const init_answers& answers,
-                                  const environment_lookup& environment);
+                                  const engine::environment_lookup& environment);
 
 // The file: every answer with a few words on it.
 std::string init_toml(const init_answers& answers);

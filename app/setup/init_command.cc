@@ -1,5 +1,6 @@
 #include "app/setup/init_command.hh"
 
+#include "app/config/setting_names.hh"
 #include "app/host/dialogue.hh"
 #include "app/host/rights.hh"
 #include "app/setup/init_answers.hh"
@@ -24,26 +25,6 @@ namespace {
 using engine::error;
 using engine::result;
 using engine::task;
-
-// Whoever gave options is told of options.
-std::string in_options(std::string text) {
-  constexpr std::pair<std::string_view, std::string_view> names[] = {
-      {"subvolumes.paths", "--subvolume"},
-      {"snapshots.base_dir", "--snapshots"},
-      {"s3.endpoint_url", "--endpoint-url"},
-      {"s3.region", "--region"},
-      {"s3.bucket", "--bucket"},
-      {"s3.prefix", "--prefix"},
-      {"s3.storage_class_chunks", "--storage-class"},
-      {"schedule.full_every_days", "--full-every-days"},
-      {"schedule.incremental_every_days", "--incremental-every-days"}};
-  for (const auto& [key, option] : names) {
-    for (std::size_t at = 0; (at = text.find(key, at)) != std::string::npos; at += option.size()) {
-      text.replace(at, key.size(), option);
-    }
-  }
-  return text;
-}
 
 std::optional<std::string> unless_empty(const std::string& text) {
   return text.empty() ? std::nullopt : std::optional(text);
@@ -474,7 +455,7 @@ result<void> init_run::failures_of_options() const {
     text += (text.empty() ? "init needs " : ", ") + option;
   }
   for (const std::string& problem : _problems) {
-    text += (text.empty() ? "" : " | ") + in_options(problem);
+    text += (text.empty() ? "" : " | ") + problem;
   }
   return engine::configuration_error(std::move(text),
                                      _missing.empty() ? ""
@@ -542,6 +523,11 @@ task<result<exit_status>> init_run::run() {
                   " needs.\nEnter takes what stands in brackets; Ctrl-C leaves, with nothing "
                   "written.\n\n");
   }
+  // Whoever gave options is told of options.
+  std::optional<settings_named> in_options;
+  if (!_asks) {
+    in_options.emplace(named_as::options_of_init);
+  }
   using step = task<result<void>> (init_run::*)();
   // A refusal of the store comes before further questions, where there are any.
   for (const step next :
@@ -560,10 +546,10 @@ task<result<exit_status>> init_run::run() {
   if (!_asks) {
     auto store = settle_store();
     if (auto settled = co_await std::move(store); !settled) {
-      settled.error().remedy = in_options(settled.error().remedy);
       co_return std::move(settled.error());
     }
   }
+  in_options.reset();
   auto keys = settle_credentials_file();
   if (auto settled = co_await std::move(keys); !settled) {
     co_return std::move(settled.error());

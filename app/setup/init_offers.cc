@@ -72,7 +72,7 @@ std::string top_of_filesystem(const std::string& path) {
 }  // namespace
 
 std::string proposed_snapshots(const std::string& subvolume) {
-  const std::string usual = config().base_dir;
+  const std::string usual = config().snapshots.base_dir;
   if (btrfs::snapshot_manager(usual).check(subvolume)) {
     return usual;
   }

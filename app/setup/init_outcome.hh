@@ -13,8 +13,8 @@ namespace bts3::app {
 
 struct written_configuration {
   std::string path;
-  bool with_credentials = false;   // the units' file was written too
-  environment_lookup environment;  // to examine it in
+  bool with_credentials = false;           // the units' file was written too
+  engine::environment_lookup environment;  // to examine it in
   bool keys_hidden = false;  // this shell's environment has keys that count before what was typed
   bool json = false;
 };

@@ -68,9 +68,9 @@ task<result<store_sight>> init_store::look_at_bucket(const services& here,
     co_return std::move(who.error());
   }
   store_sight seen;
-  seen.place = "s3://" + here.settings.bucket + "/" + here.settings.prefix;
+  seen.place = "s3://" + here.settings.s3.bucket + "/" + here.settings.s3.prefix;
   auto listing =
-      subvolumes_in_bucket(connection.store(), here.settings.prefix, _with.stop, nullptr);
+      subvolumes_in_bucket(connection.store(), here.settings.s3.prefix, _with.stop, nullptr);
   auto names = co_await std::move(listing);
   if (!names) {
     co_return std::move(names.error()).within(seen.place);
@@ -87,7 +87,7 @@ task<result<store_sight>> init_store::look(init_answers answers) {
   if (!settings) {
     co_return std::move(settings.error());
   }
-  settings->retry_for = std::min(settings->retry_for, patience);
+  settings->s3.retry_for = std::min(settings->s3.retry_for, patience);
   services here = {_with.loop, _with.log, _with.clock, *settings, _environment, _with.stop};
   here.line = _with.line;
   auto connection = store_connection::open(here, persistence::of_a_question);

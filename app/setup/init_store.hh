@@ -54,7 +54,7 @@ class init_store {
   void sign_by(typed_keys keys) { _typed = std::move(keys); }
   [[nodiscard]] const std::optional<typed_keys>& typed() const { return _typed; }
   // The environment, with what was typed in place of its keys.
-  [[nodiscard]] const environment_lookup& environment() const { return _environment; }
+  [[nodiscard]] const engine::environment_lookup& environment() const { return _environment; }
 
   // Asks the store of `answers` for what its prefix has. Somebody waits for this.
   engine::task<engine::result<store_sight>> look(init_answers answers);
@@ -65,7 +65,7 @@ class init_store {
                                                            store_connection& connection);
 
   const services& _with;
-  environment_lookup _environment;
+  engine::environment_lookup _environment;
   std::optional<typed_keys> _typed;
 };
 

@@ -1,5 +1,6 @@
 #include "app/setup/init_taker.hh"
 
+#include "app/config/setting_names.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "btrfs/subvolume.hh"
 
@@ -23,9 +24,10 @@ result<void> init_taker::add_subvolume(const std::string& answer) {
     const auto here = btrfs::filesystem_id(one->path);
     const auto others = btrfs::filesystem_id(first);
     if (here && others && *here != *others) {
-      return engine::configuration_error(one->path + " is on another filesystem than " + first +
-                                             ", and snapshots.base_dir can be on one alone",
-                                         "write a second configuration for it, with --output");
+      return engine::configuration_error(
+          one->path + " is on another filesystem than " + first + ", and " +
+              std::string(shown_key("snapshots.base_dir")) + " can be on one alone",
+          "write a second configuration for it, with --output");
     }
   }
   _answers.subvolumes.push_back(std::move(*one));
@@ -99,7 +101,7 @@ result<void> init_taker::take_endpoint(const std::string& answer) {
 
 result<void> init_taker::take_region(const std::string& answer) {
   if (answer.empty()) {
-    return engine::configuration_error("s3.region is needed",
+    return engine::configuration_error(std::string(shown_key("s3.region")) + " is needed",
                                        "name the region of the bucket, like eu-central-1");
   }
   return take_text(&init_answers::region, answer);
@@ -107,7 +109,8 @@ result<void> init_taker::take_region(const std::string& answer) {
 
 result<void> init_taker::take_bucket(const std::string& answer) {
   if (answer.empty()) {
-    return engine::configuration_error("s3.bucket is needed", "name a bucket that exists");
+    return engine::configuration_error(std::string(shown_key("s3.bucket")) + " is needed",
+                                       "name a bucket that exists");
   }
   return take_text(&init_answers::bucket, answer);
 }

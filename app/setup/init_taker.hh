@@ -19,7 +19,8 @@ class init_taker {
  public:
   using taker = engine::result<void> (init_taker::*)(const std::string& answer);
 
-  explicit init_taker(environment_lookup environment) : _environment(std::move(environment)) {}
+  explicit init_taker(engine::environment_lookup environment)
+      : _environment(std::move(environment)) {}
 
   [[nodiscard]] const init_answers& answers() const { return _answers; }
 
@@ -40,7 +41,7 @@ class init_taker {
   engine::result<void> take_text(std::string init_answers::* member, const std::string& answer);
   engine::result<void> take_days(std::int64_t init_answers::* member, const std::string& answer);
 
-  environment_lookup _environment;
+  engine::environment_lookup _environment;
   init_answers _answers;
   std::vector<offer> _offers;
 };

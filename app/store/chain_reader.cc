@@ -49,14 +49,14 @@ task<result<chain_link>> read_at(const manifest_reader& reader, std::vector<std:
   co_return last;
 }
 
+}  // namespace
+
 manifest_reader plain_reader(s3::object_store& store, manifest_bound bound,
                              engine::stop_token stop) {
   return [&store, bound, stop](std::string key) {
     return read_manifest(store, std::move(key), bound, stop);
   };
 }
-
-}  // namespace
 
 bool is_absent(const error& failure, bool elsewhere) {
   // What is wrong with the credentials themselves is no answer about an object.
@@ -159,13 +159,6 @@ task<result<std::vector<chain_link>>> read_chain(manifest_reader reader,
   }
   std::reverse(chain.begin(), chain.end());
   co_return chain;
-}
-
-task<result<std::vector<chain_link>>> read_chain(s3::object_store& store,
-                                                 std::vector<std::string> places,
-                                                 manifest_bound bound, engine::stop_token stop) {
-  auto reading = read_chain(plain_reader(store, bound, stop), std::move(places));
-  co_return co_await std::move(reading);
 }
 
 }  // namespace bts3::app

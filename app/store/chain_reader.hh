@@ -50,16 +50,16 @@ struct chain_link {
 // `sentence`, with what the store said of the last place where that was a refusal.
 [[nodiscard]] std::string absent_text(std::string sentence, const engine::error& last);
 
+// Answers as read_manifest() does.
+using manifest_reader =
+    std::function<engine::task<engine::result<planner::manifest>>(std::string key)>;
+// read_manifest() itself. `store` must outlive it.
+manifest_reader plain_reader(s3::object_store& store, manifest_bound bound,
+                             engine::stop_token stop);
+
 // From the full backup to the one at `places`, in the order of restoring. Parents are looked for at
 // their places. Errors name the link: a missing or unreadable parent, another subvolume's, a loop,
 // more than 10,000 links.
-engine::task<engine::result<std::vector<chain_link>>> read_chain(s3::object_store& store,
-                                                                 std::vector<std::string> places,
-                                                                 manifest_bound bound,
-                                                                 engine::stop_token stop);
-// The same, each manifest read by `reader`, which answers as read_manifest() does.
-using manifest_reader =
-    std::function<engine::task<engine::result<planner::manifest>>(std::string key)>;
 engine::task<engine::result<std::vector<chain_link>>> read_chain(manifest_reader reader,
                                                                  std::vector<std::string> places);
 // The manifest at the first of `places` where one is; not_found when none is anywhere.

@@ -1,5 +1,6 @@
 #include "app/store/dated_manifest.hh"
 
+#include "app/store/bucket_listing.hh"
 #include "app/store/chain_reader.hh"
 #include "planner/keys.hh"
 #include "planner/plan.hh"
@@ -51,22 +52,23 @@ task<result<std::optional<std::string>>> snapshot_before(s3::object_store& store
 
 }  // namespace
 
-task<result<std::string>> manifest_at(s3::object_store& store, std::string prefix,
-                                      std::string subvolume, timestamp when, manifest_bound bound,
-                                      engine::stop_token stop) {
+task<result<dated_manifest>> manifest_at(s3::object_store& store, std::string prefix,
+                                         std::string subvolume, timestamp when,
+                                         manifest_bound bound, engine::stop_token stop) {
   const planner::key_layout keys(prefix, subvolume);
   std::optional<std::pair<timestamp, std::string>> best;
   std::optional<timestamp> oldest;
   std::map<timestamp, std::string> later;
+  dated_manifest chosen;
   for (const char* kind : {"full", "incremental"}) {
     const std::string stem = keys.root() + kind + "/manifest-";
-    auto listing = store.list_objects(s3::list_request(stem), stop);
+    auto listing = list_below(store, stem, stop);
     auto found = co_await std::move(listing);
     if (!found) {
       co_return std::move(found.error());
     }
-    for (const s3::listed_object& object : found->objects) {
-      const std::string_view name = std::string_view(object.key.str()).substr(stem.size());
+    for (const auto& [key, object] : found->objects) {
+      const std::string_view name = std::string_view(key).substr(stem.size());
       const auto made = name.ends_with(".json") ? timestamp::parse(name.substr(0, name.size() - 5))
                                                 : std::nullopt;
       if (!made) {
@@ -74,11 +76,12 @@ task<result<std::string>> manifest_at(s3::object_store& store, std::string prefi
       }
       oldest = oldest ? std::min(*oldest, *made) : *made;
       if (*made <= when && (!best || best->first < *made)) {
-        best.emplace(*made, object.key.str());
+        best.emplace(*made, key);
       } else if (*made > when && made->when() - when.when() <= written_later_max) {
-        later.emplace(*made, object.key.str());
+        later.emplace(*made, key);
       }
     }
+    chosen.listed.merge(found->objects);
   }
   auto looking = snapshot_before(store, std::move(later), when, bound, stop);
   auto earlier = co_await std::move(looking);
@@ -86,10 +89,12 @@ task<result<std::string>> manifest_at(s3::object_store& store, std::string prefi
     co_return std::move(earlier.error());
   }
   if (*earlier) {
-    co_return std::move(**earlier);
+    chosen.key = std::move(**earlier);
+    co_return chosen;
   }
   if (best) {
-    co_return std::move(best->second);
+    chosen.key = std::move(best->second);
+    co_return chosen;
   }
   error failure;
   if (oldest) {

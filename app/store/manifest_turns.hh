@@ -23,6 +23,7 @@ namespace bts3::app {
 class manifest_turns {
  public:
   using turn = std::vector<engine::permit>;
+  static constexpr std::size_t at_once = 12;  // that have a turn, at most
 
   explicit manifest_turns(engine::reactor& loop)
       : _door(loop, 1, "a turn to read a manifest"),
@@ -49,7 +50,7 @@ class manifest_turns {
   }
 
  private:
-  static constexpr std::size_t units = 12;
+  static constexpr std::size_t units = at_once;
   static constexpr std::uint64_t unit_bytes = 1024 * 1024;
   engine::semaphore _door;
   engine::semaphore _units;

@@ -78,10 +78,10 @@ error manifest_too_large(const services& with, std::string what) {
   return engine::configuration_error(
       std::move(what) + ", and " + std::to_string(manifest_limit(with)) +
           " are the most that can be read back",
-      "raise s3.part_size_bytes = " + std::to_string(with.settings.part_size_bytes) +
+      "raise s3.part_size_bytes = " + std::to_string(with.settings.s3.part_size_bytes) +
           " (the manifest lists every part) or, where its chunks are many, "
           "s3.chunk_size_bytes = " +
-          std::to_string(with.settings.chunk_size_bytes));
+          std::to_string(with.settings.s3.chunk_size_bytes));
 }
 
 // The pointer is not what it was. A second writer moved it only where it says so: one that was

@@ -1,5 +1,6 @@
 #include "app/store/second_look.hh"
 
+#include "app/store/bucket_listing.hh"
 #include "planner/plan.hh"
 
 #include <algorithm>
@@ -233,19 +234,79 @@ task<result<manifest_sight>> look_at_manifest(const services& with, s3::object_s
   co_return std::move(sight);
 }
 
-result<void> check_by_listing(const std::map<std::string, std::uint64_t>& objects,
-                              const std::string& key, std::optional<std::uint64_t> bytes) {
+result<void> check_by_listing(const planner::object_listing& objects, const std::string& key,
+                              std::optional<std::uint64_t> bytes) {
   const auto listed = objects.find(key);
-  if (listed == objects.end() || (bytes && *bytes == listed->second)) {
+  if (listed == objects.end() || (bytes && *bytes == listed->second.size)) {
     return engine::ok();
   }
   error failure;
   failure.why = reason::network;
-  failure.message = key + ": the listing has it with " + std::to_string(listed->second) +
+  failure.message = key + ": the listing has it with " + std::to_string(listed->second.size) +
                     " bytes, and reading it gives " +
                     (bytes ? std::to_string(*bytes) + " that make no sense" : std::string("none"));
   failure.remedy = remedy_of_other_answers;
   return failure;
+}
+
+task<result<bool>> is_still_listed(s3::object_store& store, std::string key,
+                                   engine::stop_token stop) {
+  auto listing = list_below(store, key, stop);
+  const auto listed = co_await std::move(listing);
+  if (!listed) {
+    co_return listed.error();
+  }
+  co_return listed->objects.contains(key);
+}
+
+task<result<planner::chunk_comparison>> look_for_chunk(s3::object_store& store,
+                                                       const planner::object_listing& objects,
+                                                       std::string key, std::uint64_t bytes,
+                                                       engine::stop_token stop) {
+  planner::chunk_comparison found = planner::compare_chunk(key, bytes, std::nullopt);
+  if (!objects.contains(key)) {
+    co_return found;
+  }
+  auto looking = is_still_listed(store, std::move(key), stop);
+  const auto still = co_await std::move(looking);
+  if (!still) {
+    co_return still.error();
+  }
+  if (*still) {
+    found.state = planner::chunk_state::contradicted;
+  }
+  co_return found;
+}
+
+namespace {
+
+task<result<planner::manifest>> read_listed(manifest_reader reader,
+                                            const planner::object_listing& objects,
+                                            s3::object_store& store, std::string key,
+                                            engine::stop_token stop) {
+  auto reading = reader(key);
+  auto value = co_await std::move(reading);
+  if (value || value.error().what_now != disposition::not_found || !objects.contains(key)) {
+    co_return value;
+  }
+  auto looking = is_still_listed(store, key, stop);
+  const auto still = co_await std::move(looking);
+  if (!still) {
+    co_return still.error();
+  }
+  if (*still) {
+    co_return document_failure("manifest " + key, listed_and_absent);
+  }
+  co_return value;
+}
+
+}  // namespace
+
+manifest_reader listed_reader(manifest_reader reader, const planner::object_listing& objects,
+                              s3::object_store& store, engine::stop_token stop) {
+  return [reader = std::move(reader), &objects, &store, stop](std::string key) {
+    return read_listed(reader, objects, store, std::move(key), stop);
+  };
 }
 
 namespace {

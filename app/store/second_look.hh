@@ -9,9 +9,9 @@
 
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
+#include "planner/chunk_comparison.hh"
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 
@@ -56,12 +56,31 @@ engine::task<engine::result<manifest_sight>> look_at_manifest(const services& wi
                                                               std::string key, manifest_place of,
                                                               engine::stop_token stop);
 
-// A listing tells of the same objects by another way: `objects` (key and size) says that the object
+// A listing tells of the same objects by another way: `objects` says that the object
 // at `key` is there where it was found absent, or has another size than the `bytes` that could not
 // be understood. Ok where it says nothing against it. To be asked of what was not understood only:
 // listings may lag behind.
-engine::result<void> check_by_listing(const std::map<std::string, std::uint64_t>& objects,
+engine::result<void> check_by_listing(const planner::object_listing& objects,
                                       const std::string& key, std::optional<std::uint64_t> bytes);
+
+// What a listing shows and a GET denies is listed once more: whether it is there still. Where it is
+// not, it was deleted meanwhile; where it is, the store contradicts itself, and listed_and_absent
+// is what is wrong with it.
+engine::task<engine::result<bool>> is_still_listed(s3::object_store& store, std::string key,
+                                                   engine::stop_token stop);
+inline constexpr const char* listed_and_absent =
+    "it is listed, but the store says that it does not exist";
+
+// A chunk of `bytes` that was asked for at `key` and denied: missing, or, where `objects`, an
+// earlier listing, has it, what it is after the same second look.
+engine::task<engine::result<planner::chunk_comparison>> look_for_chunk(
+    s3::object_store& store, const planner::object_listing& objects, std::string key,
+    std::uint64_t bytes, engine::stop_token stop);
+
+// For read_chain() and read_link(): what `reader` finds absent and `objects`, an earlier listing,
+// has is looked at again so. References must outlive it.
+manifest_reader listed_reader(manifest_reader reader, const planner::object_listing& objects,
+                              s3::object_store& store, engine::stop_token stop);
 
 // For read_chain() and read_link(), where something new is to rest on the chain: a manifest that is
 // absent or damaged has to be so twice. References must outlive it.

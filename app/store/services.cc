@@ -1,6 +1,7 @@
 #include "app/store/services.hh"
 
 #include "app/text/progress.hh"
+#include "engine/setting.hh"
 #include "s3/http/percent_encoding.hh"
 
 #include <algorithm>
@@ -43,13 +44,13 @@ void set_features(const config& settings, bool checksums, s3::optional_features&
   if (!checksums) {
     features.switch_off(s3::feature::checksum);
     features.switch_off(s3::feature::checksum_type);
-  } else if (settings.checksum == "crc32") {
+  } else if (settings.s3.checksum == "crc32") {
     features.ask_for(s3::feature::checksum);
   }
-  if (settings.sse != "auto") {
+  if (settings.s3.sse != "auto") {
     features.ask_for(s3::feature::sse);
   }
-  if (settings.payload_signing != "auto") {
+  if (settings.s3.payload_signing != "auto") {
     features.ask_for(s3::feature::unsigned_payload);
   }
 }
@@ -59,7 +60,8 @@ result<s3::endpoint> endpoint_of(const services& with, const s3::bucket_name& bu
   if (!variant) {
     return std::move(variant.error());
   }
-  s3::named_value url{with.settings.endpoint_url, "s3.endpoint_url"};
+  s3::named_value url{with.settings.s3.endpoint_url,
+                      std::string(name_of(engine::setting::endpoint))};
   if (url.value.empty()) {
     url = s3::configured_url("s3", with.environment);
   }
@@ -67,16 +69,16 @@ result<s3::endpoint> endpoint_of(const services& with, const s3::bucket_name& bu
   if (!nested) {
     return std::move(nested.error());
   }
-  const bool unset = with.settings.addressing_style == "auto";
-  const std::string& style = unset ? nested->addressing_style : with.settings.addressing_style;
-  return s3::make_endpoint(url.value, with.settings.region, bucket, addressing_of(style), *variant,
-                           url.from);
+  const bool unset = with.settings.s3.addressing_style == "auto";
+  const std::string& style = unset ? nested->addressing_style : with.settings.s3.addressing_style;
+  return s3::make_endpoint(url.value, with.settings.s3.region, bucket, addressing_of(style),
+                           *variant, url.from);
 }
 
 // Whether a CRC32 goes with what does not need one.
 result<bool> sends_checksums(const services& with) {
-  if (with.settings.checksum != "auto") {
-    return with.settings.checksum != "none";
+  if (with.settings.s3.checksum != "auto") {
+    return with.settings.s3.checksum != "none";
   }
   auto when_required = s3::checksums_when_required(with.environment);
   if (!when_required) {
@@ -106,8 +108,8 @@ void set_patience(const services& with, persistence waits, s3::retry_policy& pol
 }  // namespace
 
 std::string described_route(const services& with) {
-  const auto where = endpoint_of(with, s3::bucket_name(with.settings.bucket));
-  const auto proxies = s3::proxy_rules::read(with.settings.proxy, with.environment);
+  const auto where = endpoint_of(with, s3::bucket_name(with.settings.s3.bucket));
+  const auto proxies = s3::proxy_rules::read(with.settings.s3.proxy, with.environment);
   if (!where || !proxies) {
     return {};
   }
@@ -117,8 +119,8 @@ std::string described_route(const services& with) {
 }
 
 std::string configured_endpoint(const services& with) {
-  return with.settings.endpoint_url.empty() ? s3::configured_url("s3", with.environment).value
-                                            : with.settings.endpoint_url;
+  return with.settings.s3.endpoint_url.empty() ? s3::configured_url("s3", with.environment).value
+                                               : with.settings.s3.endpoint_url;
 }
 
 namespace {
@@ -126,17 +128,17 @@ namespace {
 // Where requests go and how they are signed; stall_timeout is as it comes.
 result<s3::client_options> client_for(const services& with) {
   s3::client_options client;
-  client.bucket = s3::bucket_name(with.settings.bucket);
-  client.region = with.settings.region;
-  client.signing = signing_of(with.settings.payload_signing);
-  client.request_payer = with.settings.request_payer;
+  client.bucket = s3::bucket_name(with.settings.s3.bucket);
+  client.region = with.settings.s3.region;
+  client.signing = signing_of(with.settings.s3.payload_signing);
+  client.request_payer = with.settings.s3.request_payer;
   auto where = endpoint_of(with, client.bucket);
   if (!where) {
     return std::move(where.error());
   }
   client.where = std::move(*where);
   const auto nested = s3::nested_s3(with.environment);
-  if (nested && nested->payload_signing_enabled && with.settings.payload_signing == "auto") {
+  if (nested && nested->payload_signing_enabled && with.settings.s3.payload_signing == "auto") {
     client.signing = signing_of("sha256");
   }
   return client;
@@ -145,8 +147,8 @@ result<s3::client_options> client_for(const services& with) {
 // Whom TLS trusts, by which way and how fast.
 result<s3::curl_options> curl_for(const services& with) {
   s3::curl_options curl;
-  curl.connections_max = static_cast<long>(with.settings.concurrency) + 4;
-  curl.ca_bundle = with.settings.ca_bundle;
+  curl.connections_max = static_cast<long>(with.settings.s3.concurrency) + 4;
+  curl.ca_bundle = with.settings.s3.ca_bundle;
   if (curl.ca_bundle.empty()) {
     s3::named_value named = s3::ca_bundle_file(with.environment);
     curl.ca_bundle = std::move(named.value);
@@ -157,13 +159,13 @@ result<s3::curl_options> curl_for(const services& with) {
     }
     curl.ca_directory = std::move(*directory);
   }
-  auto proxies = s3::proxy_rules::read(with.settings.proxy, with.environment);
+  auto proxies = s3::proxy_rules::read(with.settings.s3.proxy, with.environment);
   if (!proxies) {
     return std::move(proxies.error());
   }
   curl.proxies = std::move(*proxies);
-  curl.send_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
-  curl.receive_bytes_per_second = with.settings.max_bandwidth_bytes_per_sec;
+  curl.send_bytes_per_second = with.settings.s3.max_bandwidth_bytes_per_sec;
+  curl.receive_bytes_per_second = with.settings.s3.max_bandwidth_bytes_per_sec;
   curl.user_agent = "btrfs_to_s3/" BTS3_VERSION;
   return curl;
 }
@@ -174,7 +176,7 @@ s3::retry_policy policy_for(const services& with, persistence waits) {
   if (with.tuning != nullptr) {
     policy = with.tuning->retries;
   }
-  policy.retry_for = with.settings.retry_for;
+  policy.retry_for = with.settings.s3.retry_for;
   policy.patience_is_shared = policy.patience_is_shared || waits == persistence::of_the_command;
   set_patience(with, waits, policy);
   policy.random = [generator = std::mt19937_64(std::random_device()())]() mutable {
@@ -191,7 +193,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
     std::unique_ptr<store_connection> given(new store_connection());
     s3::adaptive_store::client_habits none;
     none.expect_bytes_min = SIZE_MAX;
-    set_features(with.settings, with.settings.checksum != "none", given->_features);
+    set_features(with.settings, with.settings.s3.checksum != "none", given->_features);
     given->_adaptive =
         std::make_unique<s3::adaptive_store>(*with.tuning->store, given->_features, with.log, none);
     given->_store = given->_adaptive.get();
@@ -228,7 +230,7 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
   };
   made->_transport = std::move(*transport);
   s3::source_context sources{with.loop, *made->_transport, with.clock,
-                             with.log,  with.environment,  with.settings.region};
+                             with.log,  with.environment,  with.settings.s3.region};
   made->_chain = std::make_unique<s3::credential_chain>(std::move(sources));
   made->_credentials =
       std::make_unique<s3::refreshing_credentials>(with.loop, *made->_chain, with.clock, with.log);
@@ -261,8 +263,8 @@ std::string named(const std::string& value) {
 
 // AWS encrypts whatever it is asked; other stores may lack the key for it, and refuse.
 std::string sse_of(const services& with) {
-  if (with.settings.sse != "auto") {
-    return named(with.settings.sse);
+  if (with.settings.s3.sse != "auto") {
+    return named(with.settings.s3.sse);
   }
   return configured_endpoint(with).empty() ? "AES256" : "";
 }
@@ -270,9 +272,9 @@ std::string sse_of(const services& with) {
 s3::write_options common_options(const services& with) {
   s3::write_options options;
   options.sse = sse_of(with);
-  options.sse_kms_key_id = with.settings.sse_kms_key_id;
-  options.acl = named(with.settings.acl);
-  for (const auto& [key, value] : with.settings.tags) {
+  options.sse_kms_key_id = with.settings.s3.sse_kms_key_id;
+  options.acl = named(with.settings.s3.acl);
+  for (const auto& [key, value] : with.settings.s3.tags) {
     options.tags += (options.tags.empty() ? "" : "&") + s3::uri_encode(key, false) + "=" +
                     s3::uri_encode(value, false);
   }
@@ -283,17 +285,17 @@ s3::write_options common_options(const services& with) {
 
 s3::write_options chunk_options(const services& with) {
   s3::write_options options = common_options(with);
-  options.stored_as = s3::storage_class(named(with.settings.storage_class_chunks));
+  options.stored_as = s3::storage_class(named(with.settings.s3.storage_class_chunks));
   options.content_type = "application/octet-stream";
   return options;
 }
 
 s3::write_options document_options(const services& with) {
   s3::write_options options = common_options(with);
-  options.stored_as = s3::storage_class(named(with.settings.storage_class_manifest));
+  options.stored_as = s3::storage_class(named(with.settings.s3.storage_class_manifest));
   options.content_type = "application/json";
   options.content_md5 = true;
-  options.class_key = "s3.storage_class_manifest";
+  options.class_from = engine::setting::manifest_class;
   return options;
 }
 

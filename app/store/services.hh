@@ -44,7 +44,7 @@ struct services {
   engine::log_sink& log;
   const engine::clock& clock;
   const config& settings;
-  environment_lookup environment;
+  engine::environment_lookup environment;
   engine::stop_token stop;    // SIGINT and SIGTERM
   live_line* line = nullptr;  // for progress; null where nobody would see it
   const signal_watch* signals = nullptr;

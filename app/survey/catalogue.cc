@@ -1,14 +1,10 @@
 #include "app/survey/catalogue.hh"
 
-#include "app/store/chain_reader.hh"
-#include "app/store/manifest_turns.hh"
-#include "engine/assert.hh"
-#include "engine/async_scope.hh"
+#include "app/store/bucket_listing.hh"
 #include "planner/keys.hh"
 #include "planner/plan.hh"
 
 #include <algorithm>
-#include <optional>
 #include <set>
 #include <string_view>
 #include <tuple>
@@ -18,48 +14,31 @@ namespace bts3::app {
 
 namespace {
 
-using engine::disposition;
-using engine::error;
-using engine::reason;
 using engine::result;
 using engine::task;
 
-// What a manifest may have when it is read, whatever was listed.
-constexpr std::uint64_t unlisted_bytes = 1024 * 1024;
-
-std::string class_of(const s3::listed_object& object) {
-  return object.stored_as.empty() ? "STANDARD" : object.stored_as.str();
-}
-
-// Classes of which nothing can be read at once. Whether an object of INTELLIGENT_TIERING has been
-// archived, a listing does not tell.
-bool is_archive(const std::string& stored_as) {
-  return stored_as == "GLACIER" || stored_as == "DEEP_ARCHIVE";
-}
-
-void count(class_totals& into, const s3::listed_object& object) {
-  class_total& total = into[class_of(object)];
+void count(class_totals& into, const std::string& storage_class, std::uint64_t bytes) {
+  class_total& total = into[storage_class];
   ++total.objects;
-  total.bytes += object.size;
+  total.bytes += bytes;
 }
 
-stray_object stray(const s3::listed_object& object, std::string what) {
+stray_object stray(const std::string& key, const planner::listed_object& object, std::string what) {
   stray_object made;
-  made.key = object.key.str();
+  made.key = key;
   made.bytes = object.size;
-  made.stored_as = class_of(object);
+  made.stored_as = object.storage_class;
   made.what = std::move(what);
   return made;
 }
 
-// A subvolume's objects on their way to a catalogued_subvolume.
+// A subvolume's inventory on its way to a catalogued_subvolume.
 struct assembly {
+  explicit assembly(subvolume_inventory& one) : from(one) { made.name = one.name; }
+  subvolume_inventory& from;
   catalogued_subvolume made;
-  std::map<std::string, s3::listed_object> objects;  // by key
-  std::vector<std::string> manifests;                // keys
-  bool has_pointer = false;
-  std::map<std::string, catalogued_backup> backups;           // by key
-  std::map<std::string, std::vector<std::string>> chunks_of;  // keys where they lie, by manifest
+  std::map<std::string, catalogued_backup> backups;  // by key
+  std::set<std::string> used;                        // keys of chunks, where they lie
 };
 
 // One manifest with its chunks compared to the listing.
@@ -79,23 +58,17 @@ catalogued_backup backup_of(const std::string& key, const planner::manifest& val
   }
   std::size_t missing = 0;
   for (const planner::chunk_record& chunk : value.chunks) {
-    auto there = into.objects.find(chunk.key);
-    if (there == into.objects.end()) {
-      there = into.objects.find(planner::beside_manifest(key, chunk.key));
+    const auto compared = planner::compare_chunk(into.from.objects, key, chunk);
+    if (made.problem.empty()) {
+      made.problem = compared.sentence();
     }
-    if (there == into.objects.end()) {
+    if (compared.state == planner::chunk_state::missing) {
       ++missing;
-      if (made.problem.empty()) {
-        made.problem = "chunk " + chunk.key + " is missing from the bucket";
-      }
       continue;
     }
-    into.chunks_of[key].push_back(there->first);
-    count(made.classes, there->second);
-    if (there->second.size != chunk.size && made.problem.empty()) {
-      made.problem = "chunk " + there->first + " has " + std::to_string(there->second.size) +
-                     " bytes in the bucket, and " + std::to_string(chunk.size) + " were recorded";
-    }
+    into.used.insert(compared.key);
+    count(made.classes, compared.storage_class, compared.found_bytes);
+    made.archived = made.archived || compared.state == planner::chunk_state::archived;
   }
   if (missing > 1) {
     made.problem += ", and so are " + std::to_string(missing - 1) + " more";
@@ -160,7 +133,7 @@ class chain_resolver {
         break;
       }
       if (!_all.backups.contains(backup.parent)) {
-        const bool there = _all.objects.contains(backup.parent);
+        const bool there = _all.from.objects.contains(backup.parent);
         blame(backup, "its parent " + backup.parent +
                           (there ? " cannot be read" : " is missing from the bucket"));
         break;
@@ -175,11 +148,7 @@ class chain_resolver {
   // Where the parent lies: as recorded, or in a bucket copied under another prefix beside its
   // child.
   [[nodiscard]] std::string place_of(const catalogued_backup& backup) const {
-    if (_all.objects.contains(backup.parent)) {
-      return backup.parent;
-    }
-    const std::string beside = planner::beside_manifest(backup.key, backup.parent);
-    return _all.objects.contains(beside) ? beside : backup.parent;
+    return planner::place_in(_all.from.objects, backup.key, backup.parent);
   }
 
   static void blame(catalogued_backup& backup, std::string problem) {
@@ -191,8 +160,7 @@ class chain_resolver {
   // From the parent's standing, which is settled, to this one's.
   void settle(catalogued_backup& backup) {
     _done.insert(backup.key);
-    bool archived = std::any_of(backup.classes.begin(), backup.classes.end(),
-                                [](const auto& entry) { return is_archive(entry.first); });
+    bool archived = backup.archived;
     backup.links = 1;
     backup.chain_bytes = backup.bytes;
     backup.because = backup.problem;
@@ -222,90 +190,37 @@ class chain_resolver {
   std::set<std::string> _done;
 };
 
-// What reading one manifest or pointer gave.
-struct reading {
-  assembly* of = nullptr;
-  std::string key;
-  bool pointer = false;
-  std::uint64_t bytes = 0;  // as listed, of a manifest
-  std::optional<planner::pointer> pointed;
-  std::string problem;           // why it cannot be used; empty: it was read
-  bool denied = false;           // that is, these credentials may not
-  std::optional<error> failure;  // of the store, and so of everything
-};
-
-bool of_the_store(const error& failure) {
-  return failure.what_now == disposition::cancelled || failure.what_now == disposition::retry ||
-         failure.why == reason::network || failure.why == reason::throttled ||
-         failure.why == reason::expired_token || failure.why == reason::clock_skew;
-}
-
-void note_failure(reading& one, error failure) {
-  if (of_the_store(failure)) {
-    one.failure = std::move(failure);
-  } else {
-    one.problem = failure.text();
-    one.denied = failure.why == engine::reason::access;
-  }
-}
-
-task<void> read_one(s3::object_store& store, reading& one, manifest_turns& turns,
-                    manifest_bound bound, engine::stop_token stop) {
-  if (one.bytes > bound.bytes_max) {
-    one.problem = manifest_too_large(one.bytes, bound);
-    co_return;
-  }
-  auto acquiring = turns.acquire(one.bytes, stop);
-  auto turn = co_await std::move(acquiring);
-  if (!turn) {
-    one.failure = std::move(turn.error());
-    co_return;
-  }
-  if (one.pointer) {
-    auto reading_pointer = read_pointer(store, one.key, stop);
-    auto found = co_await std::move(reading_pointer);
-    if (!found) {
-      note_failure(one, std::move(found.error()));
-    } else if (*found) {
-      one.pointed = std::move((*found)->value);
+// Those that can be understood become backups; another subvolume's, too, with that as its problem.
+void take_manifests(assembly& all) {
+  for (const auto& [key, found] : all.from.manifests) {
+    if (found.value) {
+      catalogued_backup made = backup_of(key, *found.value, all);
+      all.backups.emplace(key, std::move(made));
     }
-    co_return;
+    all.made.denied =
+        all.made.denied || (found.failure && found.failure->why == engine::reason::access);
   }
-  auto reading_manifest = read_manifest(
-      store, one.key, manifest_bound::of_listing(std::max(one.bytes, unlisted_bytes)), stop);
-  auto found = co_await std::move(reading_manifest);
-  if (!found) {
-    note_failure(one, std::move(found.error()));
-    co_return;
-  }
-  // Only the summary is kept: a thousand manifests with their parts' states would be large.
-  catalogued_backup made = backup_of(one.key, *found, *one.of);
-  one.of->backups.emplace(one.key, std::move(made));
 }
 
-void take_pointer(assembly& all, const reading& one) {
+void take_pointer(assembly& all) {
   catalogued_subvolume& made = all.made;
-  if (!one.problem.empty()) {
-    made.pointer_problem = one.problem;
+  const pointer_finding& found = all.from.pointer;
+  made.denied = made.denied || found.denied;
+  made.pointer_problem = found.problem;
+  if (!found.there) {
     return;
   }
-  if (!one.pointed) {
-    return;  // deleted since it was listed
-  }
-  std::string key = one.pointed->manifest_key;
-  if (!all.objects.contains(key)) {
-    // {root}/current.json stands for any manifest's place below the root.
-    const std::string root = one.key.substr(0, one.key.rfind('/') + 1);
-    const std::string beside = planner::beside_manifest(root + "full/manifest", key);
-    key = all.objects.contains(beside) ? beside : key;
-  }
+  // {root}/current.json stands for any manifest's place below the root.
+  const planner::object_listing& objects = all.from.objects;
+  const std::string key =
+      planner::place_in(objects, all.from.root + "full/manifest", found.there->value.manifest_key);
   if (const auto named = all.backups.find(key); named != all.backups.end()) {
     named->second.current = true;
     made.current = key;
   } else {
     made.pointer_problem =
         "it names " + key +
-        (all.objects.contains(key) ? ", which cannot be read" : ", which is missing");
+        (objects.contains(key) ? ", which cannot be read" : ", which is missing");
   }
 }
 
@@ -335,39 +250,41 @@ void group(assembly& all) {
             });
 }
 
+// Whether a manifest is there, and nobody knows what it says.
+bool is_unusable(const assembly& all, const std::string& manifest_key) {
+  const auto found = all.from.manifests.find(manifest_key);
+  return found != all.from.manifests.end() && !found->second.value;
+}
+
 // What no backup needs.
-void find_strays(assembly& all, const std::string& root,
-                 const std::map<std::string, std::string>& unreadable) {
-  std::set<std::string> used;
-  for (const auto& [manifest, chunks] : all.chunks_of) {
-    (void)manifest;
-    used.insert(chunks.begin(), chunks.end());
-  }
-  for (const auto& [key, object] : all.objects) {
-    count(all.made.classes, object);
+void find_strays(assembly& all) {
+  const std::string& root = all.from.root;
+  for (const auto& [key, object] : all.from.objects) {
+    count(all.made.classes, object.storage_class, object.size);
     const planner::object_name name = planner::name_of(root, key);
     switch (name.is) {
       case planner::object_name::what::pointer:
         break;
       case planner::object_name::what::manifest:
-        if (const auto problem = unreadable.find(key); problem != unreadable.end()) {
-          all.made.strays.push_back(stray(object, "manifest that cannot be used"));
-          all.made.strays.back().detail = problem->second;
+        if (is_unusable(all, key)) {
+          all.made.strays.push_back(stray(key, object, "manifest that cannot be used"));
+          all.made.strays.back().detail = all.from.manifests.at(key).problem;
         }
         break;
       case planner::object_name::what::chunk:
-        if (!used.contains(key)) {
+        if (!all.used.contains(key)) {
           const std::string manifest = root + std::string(planner::to_string(name.kind)) +
                                        "/manifest-" + name.when.compact() + ".json";
           all.made.strays.push_back(
-              stray(object, unreadable.contains(manifest)
-                                ? "chunk of a manifest that cannot be used"
-                                : "chunk of no backup: of one in the making, or left over"));
+              stray(key, object,
+                    is_unusable(all, manifest)
+                        ? "chunk of a manifest that cannot be used"
+                        : "chunk of no backup: of one in the making, or left over"));
         }
         break;
       case planner::object_name::what::other:
         if (!key.ends_with('/')) {  // consoles make such to show a folder
-          all.made.strays.push_back(stray(object, "nothing of this program's"));
+          all.made.strays.push_back(stray(key, object, "nothing of this program's"));
         }
         break;
     }
@@ -388,7 +305,7 @@ task<result<std::vector<stray_object>>> strays_beside(s3::object_store& store,
   }
   for (const s3::listed_object& object : found->objects) {
     if (!object.key.str().ends_with('/')) {
-      strays.push_back(stray(object, "nothing of this program's"));
+      strays.push_back(stray(object.key.str(), listed_as(object), "nothing of this program's"));
     }
   }
   for (const std::string& folder : found->common_prefixes) {
@@ -403,110 +320,50 @@ task<result<std::vector<stray_object>>> strays_beside(s3::object_store& store,
   co_return strays;
 }
 
-// The objects of the listing, by subvolume.
-std::map<std::string, assembly> sort_by_subvolume(s3::listing& found, const std::string& root,
-                                                  std::vector<stray_object>& strays) {
-  std::map<std::string, assembly> all;
-  for (s3::listed_object& object : found.objects) {
-    const std::string key = object.key.str();
-    const std::string rest = key.substr(root.size());
-    const std::size_t slash = rest.find('/');
-    if (slash == std::string::npos || slash == 0) {
-      if (!rest.empty()) {
-        strays.push_back(stray(object, "nothing of this program's"));
-      }
+}  // namespace
+
+catalogue catalogue_of(bucket_inventory all, std::vector<stray_object> beside) {
+  catalogue made;
+  made.strays = std::move(beside);
+  for (const auto& [key, object] : all.beside) {
+    made.strays.push_back(stray(key, object, "nothing of this program's"));
+  }
+  for (subvolume_inventory& one : all.subvolumes) {
+    if (one.objects.empty()) {
       continue;
     }
-    const std::string name = rest.substr(0, slash);
-    assembly& one = all[name];
-    one.made.name = name;
-    switch (planner::name_of(root + name + "/", key).is) {
-      case planner::object_name::what::pointer:
-        one.has_pointer = true;
-        break;
-      case planner::object_name::what::manifest:
-        one.manifests.push_back(key);
-        break;
-      case planner::object_name::what::chunk:
-      case planner::object_name::what::other:
-        break;
-    }
-    one.objects.emplace(key, std::move(object));
+    assembly parts(one);
+    take_manifests(parts);
+    find_strays(parts);
+    chain_resolver(parts).resolve_all();
+    take_pointer(parts);
+    group(parts);
+    made.subvolumes.push_back(std::move(parts.made));
   }
-  return all;
+  return made;
 }
-
-}  // namespace
 
 task<result<catalogue>> read_catalogue(engine::reactor& loop, s3::object_store& store,
                                        catalogue_request request, engine::stop_token stop) {
-  catalogue made;
-  // ".../subvol/": the root of an empty name, less its own slash.
+  std::vector<stray_object> strays;
   std::string root = planner::key_layout(request.prefix, "").root();
-  root.pop_back();
-  const std::string prefix_root = root.substr(0, root.size() - std::string_view("subvol/").size());
-  const std::string wanted = request.subvolume.empty() ? root : root + request.subvolume + "/";
-  auto listing = store.list_objects(s3::list_request(wanted), stop);
-  auto found = co_await std::move(listing);
-  if (!found) {
-    co_return std::move(found.error());
-  }
+  const std::string prefix_root = root.substr(0, root.size() - std::string_view("subvol//").size());
   if (request.subvolume.empty() && !prefix_root.empty()) {
     auto looking = strays_beside(store, prefix_root, stop);
     auto beside = co_await std::move(looking);
     if (!beside) {
       co_return std::move(beside.error());
     }
-    made.strays = std::move(*beside);
+    strays = std::move(*beside);
   }
-  std::map<std::string, assembly> all = sort_by_subvolume(*found, root, made.strays);
-
-  std::vector<reading> readings;
-  for (auto& [name, one] : all) {
-    for (const std::string& key : one.manifests) {
-      reading next;
-      next.of = &one;
-      next.key = key;
-      next.bytes = one.objects.at(key).size;
-      readings.push_back(std::move(next));
-    }
-    if (one.has_pointer) {
-      reading next;
-      next.of = &one;
-      next.key = root + name + "/current.json";
-      next.pointer = true;
-      readings.push_back(std::move(next));
-    }
+  inventory_request wanted(std::move(request.prefix), std::move(request.subvolume), request.bound,
+                           doubt::is_told);
+  auto reading = read_bucket(loop, store, std::move(wanted), stop);
+  auto all = co_await std::move(reading);
+  if (!all) {
+    co_return std::move(all.error());
   }
-  manifest_turns turns(loop);
-  engine::async_scope scope(loop);
-  for (reading& one : readings) {
-    scope.spawn(read_one(store, one, turns, request.bound, stop));
-  }
-  auto joining = scope.join();
-  co_await std::move(joining);
-  std::map<std::string, std::string> unreadable;
-  for (reading& one : readings) {
-    if (one.failure) {
-      co_return std::move(*one.failure);
-    }
-    one.of->made.denied = one.of->made.denied || one.denied;
-    if (!one.problem.empty() && !one.pointer) {
-      unreadable.emplace(one.key, one.problem);
-    }
-  }
-  for (auto& [name, one] : all) {
-    find_strays(one, root + name + "/", unreadable);
-    chain_resolver(one).resolve_all();
-    for (const reading& read : readings) {
-      if (read.pointer && read.of == &one) {
-        take_pointer(one, read);
-      }
-    }
-    group(one);
-    made.subvolumes.push_back(std::move(one.made));
-  }
-  co_return made;
+  co_return catalogue_of(std::move(*all), std::move(strays));
 }
 
 }  // namespace bts3::app

@@ -1,11 +1,11 @@
-// What backups a bucket holds, found out from the bucket alone: LIST for objects, sizes and
-// classes, every manifest for what they mean. Changes nothing.
+// What backups a bucket holds, found out from the bucket alone: inventory.hh for people to see.
 //
 // Objects that cannot be understood are part of the answer, not errors: a catalogue is read on a
 // person's worst day, when some of it may be damaged.
 #pragma once
 
 #include "app/store/manifest_turns.hh"
+#include "app/survey/inventory.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
 #include "engine/stop.hh"
@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace bts3::app {
@@ -35,12 +36,13 @@ struct catalogued_backup {
   planner::timestamp when;  // of the snapshot
   std::uint64_t bytes = 0;  // of the stream
   std::uint64_t chunks = 0;
-  class_totals classes;  // of the chunks that are there
-  std::string parent;    // key where it lies, or as recorded; empty for a full
-  std::string snapshot;  // its name
-  std::string host;      // name; empty when not recorded
-  bool current = false;  // the pointer names it
-  std::string problem;   // why it is damaged itself; empty: it is not
+  class_totals classes;   // of the chunks that are there
+  bool archived = false;  // some of them are, as far as the listing tells
+  std::string parent;     // key where it lies, or as recorded; empty for a full
+  std::string snapshot;   // its name
+  std::string host;       // name; empty when not recorded
+  bool current = false;   // the pointer names it
+  std::string problem;    // why it is damaged itself; empty: it is not
   // By the chain that a restore needs:
   restorable state = restorable::no;
   std::string because;            // why not; empty when restorable
@@ -90,7 +92,10 @@ struct catalogue_request {
   manifest_bound bound;
 };
 
-// Manifests are read several at a time. `store` must outlive the task. Errors: of listing, and of a
+// `beside`: what was found of strangers elsewhere under the prefix.
+[[nodiscard]] catalogue catalogue_of(bucket_inventory all, std::vector<stray_object> beside);
+
+// Reads all that with inventory.hh. `store` must outlive the task. Errors: of listing, and of a
 // store that does not answer; not of single objects.
 engine::task<engine::result<catalogue>> read_catalogue(engine::reactor& loop,
                                                        s3::object_store& store,

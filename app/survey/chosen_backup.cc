@@ -2,9 +2,12 @@
 
 #include "app/cli/point_in_time.hh"
 #include "app/store/dated_manifest.hh"
+#include "app/store/second_look.hh"
 #include "app/survey/observer.hh"
+#include "planner/chunk_comparison.hh"
 #include "planner/keys.hh"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -25,27 +28,29 @@ error damaged(std::string message) {
   return failure;
 }
 
-// The key of the backup that was asked for.
-task<result<std::string>> find_manifest(const services& with, s3::object_store& store,
-                                        wanted_backup wanted) {
+// The backup that was asked for.
+task<result<dated_manifest>> find_manifest(const services& with, s3::object_store& store,
+                                           wanted_backup wanted) {
+  dated_manifest asked;
   if (!wanted.manifest_key.empty()) {
-    co_return wanted.manifest_key;
+    asked.key = wanted.manifest_key;
+    co_return asked;
   }
   if (!wanted.at.empty()) {
     auto when = parse_point_in_time(wanted.at);
     if (!when) {
       co_return std::move(when.error());
     }
-    auto looking = manifest_at(store, with.settings.prefix, wanted.subvolume, *when,
+    auto looking = manifest_at(store, with.settings.s3.prefix, wanted.subvolume, *when,
                                manifest_bound::of_host(with.settings), with.stop);
     auto found = co_await std::move(looking);
     if (found) {
       with.log.write(log_level::info, "restore", "backup_chosen",
-                     {{"not_after", when->rfc3339()}, {"manifest", *found}});
+                     {{"not_after", when->rfc3339()}, {"manifest", found->key}});
     }
     co_return found;
   }
-  const planner::key_layout keys(with.settings.prefix, wanted.subvolume);
+  const planner::key_layout keys(with.settings.s3.prefix, wanted.subvolume);
   auto reading = read_pointer(store, keys.pointer(), with.stop);
   auto pointer = co_await std::move(reading);
   if (!pointer) {
@@ -54,16 +59,18 @@ task<result<std::string>> find_manifest(const services& with, s3::object_store& 
   if (!*pointer) {
     error failure;
     failure.message = "there is no backup of subvolume \"" + wanted.subvolume + "\" at s3://" +
-                      with.settings.bucket + "/" + keys.root();
+                      with.settings.s3.bucket + "/" + keys.root();
     failure.remedy = wanted.of_bucket ? "check --subvolume and the prefix in --from"
                                       : "check --subvolume and s3.prefix";
     co_return failure;
   }
-  co_return std::move((*pointer)->value.manifest_key);
+  asked.key = std::move((*pointer)->value.manifest_key);
+  co_return asked;
 }
 
 task<result<located_chunk>> locate_chunk(const services& with, s3::object_store& store,
-                                         std::string manifest_key, planner::chunk_record record) {
+                                         std::string manifest_key, planner::chunk_record record,
+                                         const planner::object_listing* listed) {
   const std::vector<std::string> places = planner::places_of(manifest_key, record.key);
   located_chunk chunk;
   chunk.record = std::move(record);
@@ -72,12 +79,13 @@ task<result<located_chunk>> locate_chunk(const services& with, s3::object_store&
     chunk.key = s3::object_key(places[i]);
     auto asking = store.head_object(chunk.key, with.stop);
     auto info = co_await std::move(asking);
-    if (info && info->size != chunk.record.size) {
-      co_return damaged("chunk " + places[i] + " has " + std::to_string(info->size) +
-                        " bytes in the bucket, and " + std::to_string(chunk.record.size) +
-                        " were recorded");
-    }
     if (info) {
+      planner::object_sight sight;  // whether it can be read is asked before it is
+      sight.size = info->size;
+      const auto compared = planner::compare_chunk(places[i], chunk.record.size, sight);
+      if (!compared.as_recorded()) {
+        co_return damaged(compared.sentence());
+      }
       chunk.info = std::move(*info);
       co_return chunk;
     }
@@ -86,9 +94,14 @@ task<result<located_chunk>> locate_chunk(const services& with, s3::object_store&
       co_return last;
     }
   }
-  co_return damaged(absent_text(
-      "chunk " + places.front() + " of manifest " + manifest_key + " is missing from the bucket",
-      last));
+  const planner::object_listing none;
+  auto looking = look_for_chunk(store, listed != nullptr ? *listed : none, places.front(),
+                                chunk.record.size, with.stop);
+  const auto denied = co_await std::move(looking);
+  if (!denied) {
+    co_return denied.error();
+  }
+  co_return damaged(absent_text(denied->sentence(manifest_key), last));
 }
 
 }  // namespace
@@ -96,19 +109,20 @@ task<result<located_chunk>> locate_chunk(const services& with, s3::object_store&
 task<result<std::vector<chain_link>>> find_chain(const services& with, s3::object_store& store,
                                                  wanted_backup wanted) {
   auto finding = find_manifest(with, store, wanted);
-  auto key = co_await std::move(finding);
-  if (!key) {
-    co_return std::move(key.error());
+  auto asked = co_await std::move(finding);
+  if (!asked) {
+    co_return std::move(asked.error());
   }
   std::vector<std::string> places;
   if (wanted.manifest_key.empty()) {
-    const planner::key_layout keys(with.settings.prefix, wanted.subvolume);
-    places = planner::places_of(keys.root() + "full/manifest", *key);
+    const planner::key_layout keys(with.settings.s3.prefix, wanted.subvolume);
+    places = planner::places_of(keys.root() + "full/manifest", asked->key);
   } else {
-    places.push_back(std::move(*key));  // that one and no other
+    places.push_back(std::move(asked->key));  // that one and no other
   }
-  auto chaining =
-      read_chain(store, std::move(places), manifest_bound::of_host(with.settings), with.stop);
+  manifest_reader reader = plain_reader(store, manifest_bound::of_host(with.settings), with.stop);
+  reader = listed_reader(std::move(reader), asked->listed, store, with.stop);
+  auto chaining = read_chain(std::move(reader), std::move(places));
   auto chain = co_await std::move(chaining);
   if (chain && chain->back().value.subvolume != wanted.subvolume) {
     co_return engine::configuration_error("manifest " + chain->back().key + " is of subvolume \"" +
@@ -127,10 +141,11 @@ std::string chosen_text(const chain_link& chosen) {
 
 task<result<std::vector<located_chunk>>> locate_chunks(const services& with,
                                                        s3::object_store& store,
-                                                       const chain_link& link) {
+                                                       const chain_link& link,
+                                                       const planner::object_listing* listed) {
   std::vector<located_chunk> found;
   for (const planner::chunk_record& record : link.value.chunks) {
-    auto locating = locate_chunk(with, store, link.key, record);
+    auto locating = locate_chunk(with, store, link.key, record, listed);
     auto chunk = co_await std::move(locating);
     if (!chunk) {
       co_return std::move(chunk.error());

@@ -4,6 +4,7 @@
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
+#include "planner/chunk_comparison.hh"
 #include "s3/verbs/object_store.hh"
 
 #include <string>
@@ -30,9 +31,10 @@ engine::task<engine::result<std::vector<chain_link>>> find_chain(const services&
 [[nodiscard]] std::string chosen_text(const chain_link& chosen);
 
 // HEAD of each chunk, at its places (planner::places_of()). One that is missing, or has not the
-// recorded size, is an error (reason integrity). `link` must outlive it.
-engine::task<engine::result<std::vector<located_chunk>>> locate_chunks(const services& with,
-                                                                       s3::object_store& store,
-                                                                       const chain_link& link);
+// recorded size, is an error (reason integrity). `listed`: where there is a listing, in which
+// one that a HEAD denies is looked for again. `link` and `listed` must outlive it.
+engine::task<engine::result<std::vector<located_chunk>>> locate_chunks(
+    const services& with, s3::object_store& store, const chain_link& link,
+    const planner::object_listing* listed = nullptr);
 
 }  // namespace bts3::app

@@ -17,7 +17,8 @@ result<std::vector<std::string>> nested_left_out(const config& settings,
   for (const subvolume_config& one : settings.subvolumes) {
     configured.push_back(one.path);
   }
-  auto nested = btrfs::snapshot_manager(settings.base_dir).nested_in(which.path, configured);
+  auto nested =
+      btrfs::snapshot_manager(settings.snapshots.base_dir).nested_in(which.path, configured);
   if (!nested) {
     return std::move(nested.error());
   }

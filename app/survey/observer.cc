@@ -1,6 +1,7 @@
 #include "app/survey/observer.hh"
 
 #include "app/records/kept_copies.hh"
+#include "app/store/bucket_listing.hh"
 #include "app/store/second_look.hh"
 #include "app/survey/receive_refusal.hh"
 #include "engine/for_each_at_most.hh"
@@ -40,31 +41,22 @@ std::string place_problem(const std::vector<chain_link>& chain, const std::strin
 
 // Empty when every chunk of the chain is among the subvolume's own objects, with its size.
 std::string chunk_problem(const std::vector<chain_link>& chain,
-                          const std::map<std::string, std::uint64_t>& objects) {
+                          const planner::object_listing& objects) {
   for (const chain_link& link : chain) {
     for (const planner::chunk_record& chunk : link.value.chunks) {
-      const std::vector<std::string> places = planner::places_of(link.key, chunk.key);
-      auto there = objects.end();
-      for (auto place = places.begin(); place != places.end() && there == objects.end(); ++place) {
-        there = objects.find(*place);
-      }
-      if (there == objects.end()) {
-        return "chunk " + places.front() + " is missing from the bucket";
-      }
-      if (there->second != chunk.size) {
-        return "chunk " + there->first + " has " + std::to_string(there->second) +
-               " bytes in the bucket, and " + std::to_string(chunk.size) + " were recorded";
+      const auto compared = planner::compare_chunk(objects, link.key, chunk);
+      if (!compared.as_recorded()) {
+        return compared.sentence();
       }
     }
   }
   return "";
 }
 
-std::uint64_t manifest_bytes(const std::map<std::string, std::uint64_t>& objects,
-                             const std::string& root) {
+std::uint64_t manifest_bytes(const planner::object_listing& objects, const std::string& root) {
   std::uint64_t sum = 0;
-  for (const auto& [key, size] : objects) {
-    sum += planner::name_of(root, key).is == planner::object_name::what::manifest ? size : 0;
+  for (const auto& [key, object] : objects) {
+    sum += planner::name_of(root, key).is == planner::object_name::what::manifest ? object.size : 0;
   }
   return sum;
 }
@@ -112,20 +104,18 @@ btrfs::identity_finding compare_by_name(const std::optional<btrfs::known_copy>& 
 // or makes no sense, has to agree with the listing.
 task<result<pointer_sight>> look_at_place(const services& with, s3::object_store& store,
                                           planner::key_layout keys,
-                                          std::map<std::string, std::uint64_t>& objects) {
+                                          planner::object_listing& objects) {
   auto looking = look_at_pointer(with, store, keys.pointer(), absence::believed_at_once, with.stop);
   auto sight = co_await std::move(looking);
   if (!sight) {
     co_return std::move(sight.error());
   }
-  auto listing = store.list_objects(s3::list_request(keys.root()), with.stop);
+  auto listing = list_below(store, keys.root(), with.stop);
   auto found = co_await std::move(listing);
   if (!found) {
     co_return std::move(found.error());
   }
-  for (const s3::listed_object& object : found->objects) {
-    objects[object.key.str()] = object.size;
-  }
+  objects = std::move(found->objects);
   const bool clear = sight->there && sight->understood();
   if (!clear && !check_by_listing(objects, keys.pointer(), sight->bytes)) {
     auto again = look_at_pointer(with, store, keys.pointer(), absence::asked_for_twice, with.stop);
@@ -238,10 +228,10 @@ void observer::observe_parent(subvolume_view& view) const {
   const bool remembered =
       known != _state.subvolumes.end() && known->second.last_manifest == view.seen.last_key;
   const auto source = btrfs::inspect_source(view.which.path);
-  parent_finding found =
-      find_parent(view.seen.last->snapshot, view.snapshots, remembered ? &known->second : nullptr,
-                  kept_copies(_with.settings.state_path, view.seen.last->snapshot),
-                  source ? std::optional(source->own_uuid) : std::nullopt, _with.settings.base_dir);
+  parent_finding found = find_parent(
+      view.seen.last->snapshot, view.snapshots, remembered ? &known->second : nullptr,
+      kept_copies(_with.settings.global.state_path, view.seen.last->snapshot),
+      source ? std::optional(source->own_uuid) : std::nullopt, _with.settings.snapshots.base_dir);
   if (found.by_name) {
     _with.log.write(
         log_level::info, "backup", "parent_matched_by_name",
@@ -304,7 +294,8 @@ task<result<subvolume_view>> observer::observe(subvolume_config which) {
   view.seen.subvolume = view.which.name;
   view.seen.own_host_id = _host.id;
   if (!view.which.path.empty()) {
-    auto snapshots = btrfs::snapshot_manager(_with.settings.base_dir).list(view.which.name);
+    auto snapshots =
+        btrfs::snapshot_manager(_with.settings.snapshots.base_dir).list(view.which.name);
     if (!snapshots) {
       co_return std::move(snapshots.error());
     }
@@ -351,7 +342,7 @@ task<std::vector<observed>> observer::observe_all(std::vector<subvolume_config> 
 }
 
 task<result<void>> observer::observe_bucket(subvolume_view& view) {
-  const planner::key_layout keys(_with.settings.prefix, view.which.name);
+  const planner::key_layout keys(_with.settings.s3.prefix, view.which.name);
   s3::object_store& store = _connection->store();
   auto looking = look_at_place(_with, store, keys, view.objects);
   auto sight = co_await std::move(looking);
@@ -378,7 +369,9 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
   if (!turn) {
     co_return turn.error();
   }
-  auto chaining = read_chain(careful_reader(_with, store, _with.stop), places);
+  const manifest_reader reader =
+      listed_reader(careful_reader(_with, store, _with.stop), view.objects, store, _with.stop);
+  auto chaining = read_chain(reader, places);
   auto chain = co_await std::move(chaining);
   if (chain) {
     seen.last = chain->back().value;
@@ -408,7 +401,7 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
     co_return std::move(chain.error());
   }
   // The link itself, or one of its parents?
-  auto again = read_link(careful_reader(_with, store, _with.stop), places);
+  auto again = read_link(reader, places);
   auto last = co_await std::move(again);
   if (last) {
     seen.last = std::move(last->value);

@@ -8,11 +8,11 @@
 #include "app/store/services.hh"
 #include "btrfs/identity.hh"
 #include "btrfs/snapshot_manager.hh"
+#include "planner/chunk_comparison.hh"
 #include "planner/plan.hh"
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -47,11 +47,11 @@ struct subvolume_view {
   subvolume_config which;
   planner::observation seen;
   std::optional<stored_pointer> pointer;
-  std::vector<link_summary> chain;               // full first; empty when it does not resolve
-  std::map<std::string, std::uint64_t> objects;  // under the subvolume's keys: size
-  std::vector<btrfs::snapshot> snapshots;        // of this subvolume by name, oldest name first
-  std::optional<btrfs::snapshot> parent;         // the one that is the last backup's
-  std::optional<btrfs::uuid> source;             // what would be backed up; absent: not known
+  std::vector<link_summary> chain;         // full first; empty when it does not resolve
+  planner::object_listing objects;         // under the subvolume's keys
+  std::vector<btrfs::snapshot> snapshots;  // of this subvolume by name, oldest name first
+  std::optional<btrfs::snapshot> parent;   // the one that is the last backup's
+  std::optional<btrfs::uuid> source;       // what would be backed up; absent: not known
 
   // Whether a key or a snapshot carries this time (compact form) already.
   [[nodiscard]] bool time_is_taken(const std::string& time) const;

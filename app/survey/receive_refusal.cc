@@ -56,7 +56,7 @@ planner::timestamp now(const services& with) {
 
 task<void> write_record(const services& with, std::string subvolume, std::vector<std::string> keys,
                         verification found) {
-  const std::filesystem::path state(with.settings.state_path);
+  const std::filesystem::path state(with.settings.global.state_path);
   std::error_code code;
   if (!std::filesystem::is_directory(state.parent_path(), code)) {
     co_return;  // a recovery host, which keeps no state
@@ -68,7 +68,7 @@ task<void> write_record(const services& with, std::string subvolume, std::vector
     mine.links[key].by_kind[verification_kind::received] = found;
   }
   std::function<engine::result<void>()> call = [&] {
-    return merge_into_record(with.settings.state_path, subvolume, before, mine);
+    return merge_into_record(with.settings.global.state_path, subvolume, before, mine);
   };
   auto writing = disk_call(with.loop, std::move(call));
   auto written = co_await std::move(writing);
@@ -83,7 +83,7 @@ std::vector<std::pair<std::string, std::string>> refused_of(const services& with
                                                             const std::string& subvolume,
                                                             const std::vector<std::string>& keys) {
   std::vector<std::pair<std::string, std::string>> found;
-  const auto record = read_verify_record(with.settings.state_path);
+  const auto record = read_verify_record(with.settings.global.state_path);
   const verified_subvolume* known =
       record ? record->find(subvolume, place_of(with, subvolume)) : nullptr;
   for (const std::string& key : keys) {

@@ -40,6 +40,37 @@ std::string located_chunk::storage_class() const {
   return info.archive_status.empty() ? name : name + " (" + info.archive_status + ")";
 }
 
+namespace {
+
+planner::readability readability_of(s3::archive_state state) {
+  switch (state) {
+    case s3::archive_state::readable:
+      return planner::readability::at_once;
+    case s3::archive_state::thawing:
+      return planner::readability::thawing;
+    case s3::archive_state::thawed:
+      return planner::readability::thawed;
+    case s3::archive_state::archived:
+    case s3::archive_state::expired:
+      break;
+  }
+  return planner::readability::archived;
+}
+
+}  // namespace
+
+result<planner::chunk_comparison> compare_located(const located_chunk& chunk, s3::wall_time now) {
+  auto status = s3::archive_status_of(chunk.key, chunk.info, now);
+  if (!status) {
+    return std::move(status.error());
+  }
+  planner::object_sight sight;
+  sight.size = chunk.info.size;
+  sight.storage_class = chunk.storage_class();
+  sight.reads = readability_of(status->state);
+  return planner::compare_chunk(chunk.key.str(), chunk.record.size, sight);
+}
+
 std::uint64_t restore_plan::bytes() const {
   std::uint64_t sum = 0;
   for (const planned_link& one : links) {

@@ -6,6 +6,7 @@
 #include "app/store/chain_reader.hh"
 #include "btrfs/processes.hh"
 #include "engine/result.hh"
+#include "planner/chunk_comparison.hh"
 #include "s3/verbs/archive_thaw.hh"
 #include "s3/verbs/object_store.hh"
 
@@ -26,6 +27,11 @@ struct located_chunk {
   // As HEAD told it: "STANDARD", "DEEP_ARCHIVE", "INTELLIGENT_TIERING (ARCHIVE_ACCESS)".
   [[nodiscard]] std::string storage_class() const;
 };
+
+// By the HEAD that located it, at time `now`. A header that makes no sense is an error (reason
+// protocol).
+[[nodiscard]] engine::result<planner::chunk_comparison> compare_located(const located_chunk& chunk,
+                                                                        s3::wall_time now);
 
 struct planned_link {
   chain_link link;  // its manifest without the chunks

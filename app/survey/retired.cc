@@ -65,7 +65,7 @@ task<result<void>> check_retired(const services& with, s3::object_store& store,
     if (is_configured(with.settings, one.name)) {
       continue;
     }
-    s3::list_request request(planner::key_layout(with.settings.prefix, one.name).root());
+    s3::list_request request(planner::key_layout(with.settings.s3.prefix, one.name).root());
     request.delimiter = "/";
     auto listing = store.list_objects(std::move(request), with.stop);
     auto found = co_await std::move(listing);
@@ -111,11 +111,11 @@ task<result<std::vector<subvolume_config>>> chosen_in_bucket(const services& wit
 }
 
 result<std::vector<btrfs::snapshot>> retired_snapshots(const services& with) {
-  auto state = state_store(with.settings.state_path, with.clock, with.log).peek();
+  auto state = state_store(with.settings.global.state_path, with.clock, with.log).peek();
   if (!state) {
     return std::move(state.error());
   }
-  auto journals = list_journals(with.settings.state_path);
+  auto journals = list_journals(with.settings.global.state_path);
   if (!journals) {
     return std::move(journals.error());
   }
@@ -130,7 +130,7 @@ result<std::vector<btrfs::snapshot>> retired_snapshots(const services& with) {
     }
   }
   std::vector<btrfs::snapshot> all;
-  const btrfs::snapshot_manager manager(with.settings.base_dir);
+  const btrfs::snapshot_manager manager(with.settings.snapshots.base_dir);
   for (const auto& [name, known] : state->subvolumes) {
     (void)known;
     if (is_configured(with.settings, name)) {

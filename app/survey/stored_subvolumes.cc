@@ -105,10 +105,10 @@ std::string some_of(const std::vector<std::string>& names) {
 
 task<std::string> where_to_look(s3::object_store& store, const config& settings,
                                 engine::stop_token stop) {
-  const std::string prefix = without_slashes(settings.prefix);
+  const std::string prefix = without_slashes(settings.s3.prefix);
   const auto attempt = [&settings](const std::string& other) {
     return settings.subvolumes.empty()
-               ? "try --from " + engine::shell_word("s3://" + settings.bucket + "/" + other)
+               ? "try --from " + engine::shell_word("s3://" + settings.s3.bucket + "/" + other)
                : "try s3.prefix = \"" + printable(other) + "\"";
   };
   const std::size_t too_long = ("/" + prefix + "/").find("/subvol/");
@@ -155,7 +155,7 @@ task<result<std::vector<std::string>>> all_subvolumes(s3::object_store& store,
                                                       const config& settings,
                                                       engine::stop_token stop,
                                                       engine::log_sink* log) {
-  auto listing = subvolumes_in_bucket(store, settings.prefix, stop, log);
+  auto listing = subvolumes_in_bucket(store, settings.s3.prefix, stop, log);
   auto names = co_await std::move(listing);
   if (!names) {
     co_return std::move(names.error());
@@ -168,7 +168,8 @@ task<result<std::vector<std::string>>> all_subvolumes(s3::object_store& store,
   std::sort(names->begin(), names->end());
   if (names->empty()) {
     error failure;
-    failure.message = "there are no backups at s3://" + settings.bucket + "/" + settings.prefix;
+    failure.message =
+        "there are no backups at s3://" + settings.s3.bucket + "/" + settings.s3.prefix;
     auto looking = where_to_look(store, settings, stop);
     failure.remedy = co_await std::move(looking);
     co_return failure;

@@ -49,7 +49,7 @@ std::string settings_problem(const services& with, const backup_intent& intent,
   if (intent.protocol != settings.protocol || intent.compressed_data != settings.compressed_data) {
     return "the send protocol or its flags have changed, which changes the stream";
   }
-  if (intent.part_size != with.settings.part_size_bytes ||
+  if (intent.part_size != with.settings.s3.part_size_bytes ||
       intent.chunk_size != with.settings.chunk_limit_bytes()) {
     return "s3.part_size_bytes or s3.chunk_size_bytes have changed";
   }
@@ -97,7 +97,7 @@ bool is_of(const planner::manifest& value, const journal_record& record) {
 // has of its keys; null: there was none.
 task<result<void>> examine_manifest(const services& with, s3::object_store& store,
                                     const journal_record& record,
-                                    const std::map<std::string, std::uint64_t>* objects,
+                                    const planner::object_listing* objects,
                                     unfinished_finding& found) {
   const backup_intent& intent = record.intent;
   manifest_place place;
@@ -153,17 +153,17 @@ task<result<bool>> pointer_leads_to(const services& with, s3::object_store& stor
 
 stream_settings stream_settings_of(const config& settings, const btrfs::capabilities& host) {
   stream_settings made;
-  if (settings.send_protocol == "auto") {
+  if (settings.btrfs.send_protocol == "auto") {
     made.protocol = host.sends_protocol_2() ? 2 : 1;
   } else {
-    made.protocol = settings.send_protocol == "2" ? 2 : 1;
+    made.protocol = settings.btrfs.send_protocol == "2" ? 2 : 1;
   }
-  made.compressed_data = made.protocol == 2 && settings.compressed_data != "false";
+  made.compressed_data = made.protocol == 2 && settings.btrfs.compressed_data != "false";
   return made;
 }
 
 result<std::set<planner::timestamp>> backups_in_the_making(const services& with) {
-  auto paths = list_journals(with.settings.state_path);
+  auto paths = list_journals(with.settings.global.state_path);
   if (!paths) {
     return std::move(paths.error());
   }
@@ -184,15 +184,15 @@ result<std::set<planner::timestamp>> backups_in_the_making(const services& with)
 
 std::chrono::seconds orphan_grace(const config& settings) {
   return std::max(planner::prune_policy().grace,
-                  std::chrono::ceil<std::chrono::seconds>(settings.resume_for));
+                  std::chrono::ceil<std::chrono::seconds>(settings.s3.resume_for));
 }
 
 std::string place_problem(const services& with, const journal_record& record) {
   const backup_intent& intent = record.intent;
-  const planner::key_layout keys(with.settings.prefix, intent.subvolume);
-  if (intent.bucket != with.settings.bucket || intent.keys_root != keys.root()) {
+  const planner::key_layout keys(with.settings.s3.prefix, intent.subvolume);
+  if (intent.bucket != with.settings.s3.bucket || intent.keys_root != keys.root()) {
     return "it went to s3://" + intent.bucket + "/" + intent.keys_root + ", and s3://" +
-           with.settings.bucket + "/" + keys.root() + " is configured now";
+           with.settings.s3.bucket + "/" + keys.root() + " is configured now";
   }
   const std::string endpoint = configured_endpoint(with);
   if (intent.endpoint_url != endpoint) {

@@ -3,7 +3,6 @@
 #include "app/download/download_link.hh"
 #include "app/store/chain_reader.hh"
 #include "app/survey/chosen_backup.hh"
-#include "s3/verbs/archive_thaw.hh"
 
 #include <algorithm>
 #include <utility>
@@ -48,9 +47,9 @@ task<result<std::vector<located_chunk>>> backup_reader::find_chunks(std::string 
   link.value = std::move(*made);
   // Of a copy the copy: what its original has proves nothing here.
   for (planner::chunk_record& chunk : link.value.chunks) {
-    chunk.key = planner::found_key(_all, key, chunk.key);
+    chunk.key = planner::place_in(_all.objects, key, chunk.key);
   }
-  auto locating = locate_chunks(_with, _store, link);
+  auto locating = locate_chunks(_with, _store, link, &_all.objects);
   auto chunks = co_await std::move(locating);
   if (!chunks) {
     co_return std::move(chunks.error());
@@ -58,12 +57,11 @@ task<result<std::vector<located_chunk>>> backup_reader::find_chunks(std::string 
   std::size_t archived = 0;
   std::string stored_as;
   for (const located_chunk& chunk : *chunks) {
-    auto status = s3::archive_status_of(chunk.key, chunk.info, _with.clock.now());
-    if (!status) {
-      co_return std::move(status.error());
+    const auto compared = compare_located(chunk, _with.clock.now());
+    if (!compared) {
+      co_return compared.error();
     }
-    if (status->state != s3::archive_state::readable &&
-        status->state != s3::archive_state::thawed) {
+    if (!compared->can_be_read()) {
       ++archived;
       stored_as = chunk.storage_class();
     }

@@ -1,6 +1,7 @@
 #include "app/upkeep/checksum_comparison.hh"
 
 #include "app/store/chain_reader.hh"
+#include "app/store/second_look.hh"
 #include "s3/verbs/xml.hh"
 
 #include <utility>
@@ -21,12 +22,11 @@ task<result<void>> checksum_comparison::compare(verified_backup& one) {
     co_return std::move(made.error());
   }
   for (planner::chunk_record& chunk : made->chunks) {
-    chunk.key = planner::found_key(_all, one.key, chunk.key);
-    const auto there = _all.objects.find(chunk.key);
-    if (there == _all.objects.end() || there->second.size != chunk.size ||
-        chunk.part_crc32.empty()) {
+    planner::chunk_comparison listed = planner::compare_chunk(_all.objects, one.key, chunk);
+    if (!listed.as_recorded() || chunk.part_crc32.empty()) {
       continue;
     }
+    chunk.key = std::move(listed.key);
     auto comparing = compare_chunk(one, std::move(chunk));
     auto compared = co_await std::move(comparing);
     if (!compared || !works()) {
@@ -49,14 +49,21 @@ task<result<void>> checksum_comparison::compare_chunk(verified_backup& one,
       co_return engine::ok();
     }
     if (found.error().what_now == disposition::not_found) {
-      one.findings.push_back({chunk.key, "missing"});
+      auto looking = look_for_chunk(_store, _all.objects, chunk.key, chunk.size, _with.stop);
+      const auto denied = co_await std::move(looking);
+      if (!denied) {
+        co_return denied.error();
+      }
+      one.findings.push_back({chunk.key, denied->problem()});
       co_return engine::ok();
     }
     co_return std::move(found.error());
   }
-  if (found->size && *found->size != chunk.size) {
-    one.findings.push_back({chunk.key, "has " + std::to_string(*found->size) +
-                                           " bytes instead of " + std::to_string(chunk.size)});
+  planner::object_sight sight;
+  sight.size = found->size.value_or(chunk.size);
+  const auto compared = planner::compare_chunk(chunk.key, chunk.size, sight);
+  if (!compared.as_recorded()) {
+    one.findings.push_back({chunk.key, compared.problem()});
   }
   // A copy in the bucket may have been made in other parts, or without: nothing to compare with.
   const bool same_parts = found->parts.value_or(1) == chunk.part_crc32.size();

@@ -52,7 +52,7 @@ planner::timestamp known_verifications::now() const {
 }
 
 void known_verifications::load() {
-  auto record = read_verify_record(_with.settings.state_path);
+  auto record = read_verify_record(_with.settings.global.state_path);
   if (!record) {
     _with.log.write(log_level::warning, "verify", "verifications_unknown",
                     {{"error", record.error().text()}, {"consequence", "it is written anew"}});
@@ -68,7 +68,7 @@ void known_verifications::load() {
 std::map<std::string, std::string> known_verifications::gone_from(const planner::inventory& all,
                                                                   bool own) {
   // Read anew: whatever prune has begun to delete since, it noted there before.
-  const auto record = read_verify_record(_with.settings.state_path);
+  const auto record = read_verify_record(_with.settings.global.state_path);
   const verified_subvolume* const now = record ? record->find(_subvolume, _place) : nullptr;
   if (now != nullptr) {
     _known.pruned = now->pruned;
@@ -86,7 +86,7 @@ std::map<std::string, std::string> known_verifications::gone_from(const planner:
   if (!own) {
     return gone;  // the state is of this host's own backups
   }
-  auto state = state_store(_with.settings.state_path, _with.clock, _with.log).peek();
+  auto state = state_store(_with.settings.global.state_path, _with.clock, _with.log).peek();
   if (!state) {
     _with.log.write(log_level::warning, "verify", "state_not_read",
                     {{"error", state.error().text()}});
@@ -175,7 +175,7 @@ void known_verifications::conclude(const planner::inventory& all, const verify_o
 
 task<result<void>> known_verifications::save() {
   std::function<result<void>()> call = [this] {
-    return merge_into_record(_with.settings.state_path, _subvolume, _saved, _known);
+    return merge_into_record(_with.settings.global.state_path, _subvolume, _saved, _known);
   };
   auto saving = disk_call(_with.loop, std::move(call));
   auto saved = co_await std::move(saving);

@@ -5,7 +5,6 @@
 #include "app/records/state_store.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_turns.hh"
-#include "app/survey/bucket_inventory.hh"
 #include "app/survey/observer.hh"
 #include "app/survey/retired.hh"
 #include "app/survey/unfinished.hh"
@@ -73,7 +72,7 @@ subvolume_pruner::subvolume_pruner(const services& with, s3::object_store& store
       _store(store),
       _time(std::move(time)),
       _prices(prices),
-      _root(planner::key_layout(with.settings.prefix, subvolume).root()) {
+      _root(planner::key_layout(with.settings.s3.prefix, subvolume).root()) {
   _report.name = std::move(subvolume);
 }
 
@@ -90,22 +89,18 @@ planner::timestamp subvolume_pruner::now() const {
   return planner::timestamp(std::chrono::floor<std::chrono::seconds>(std::min(here, there)));
 }
 
-task<result<void>> subvolume_pruner::observe_pointer(planner::prune_observation& seen) {
-  const planner::key_layout keys(_with.settings.prefix, _report.name);
-  auto reading = read_pointer(_store, keys.pointer(), _with.stop);
-  auto pointer = co_await std::move(reading);
-  if (!pointer && pointer.error().why != reason::protocol) {
-    co_return std::move(pointer.error());
-  }
-  if (!pointer) {
-    seen.pointer_problem = pointer.error().text();
-  } else if (!*pointer) {
-    seen.pointer_problem = "there is no " + keys.pointer();
+void subvolume_pruner::take_pointer(const pointer_finding& pointer,
+                                    planner::prune_observation& seen) {
+  if (!pointer.problem.empty()) {
+    seen.pointer_problem = pointer.problem;
+  } else if (!pointer.there) {
+    seen.pointer_problem = "there is no " + _root + "current.json";
   } else {
-    _pointer_text = (*pointer)->text;
-    seen.current = (*pointer)->value.manifest_key;
+    _pointer_text = pointer.there->text;
+    // In a bucket copied under another prefix, the pointer names the old place.
+    seen.current = planner::place_in(seen.all.objects, _root + "full/manifest",
+                                     pointer.there->value.manifest_key);
   }
-  co_return engine::ok();
 }
 
 task<result<void>> subvolume_pruner::observe_uploads(planner::prune_observation& seen) {
@@ -157,27 +152,26 @@ task<result<planner::prune_observation>> subvolume_pruner::observe(
   planner::prune_observation seen;
   seen.in_the_making = in_the_making;
   // The pointer first: what is published meanwhile is newer than the current one, and stays.
-  auto pointing = observe_pointer(seen);
-  auto pointed = co_await std::move(pointing);
-  if (!pointed) {
-    co_return std::move(pointed.error());
+  auto pointing = read_pointer_before(_store, _root + "current.json", _with.stop);
+  auto pointer = co_await std::move(pointing);
+  if (!pointer) {
+    co_return std::move(pointer.error());
   }
   auto listing = observe_uploads(seen);
   auto listed = co_await std::move(listing);
   if (!listed) {
     co_return std::move(listed.error());
   }
-  auto reading = read_inventory(_with.loop, _store, _with.settings.prefix, _report.name, _with.stop,
-                                manifest_bound::of_host(_with.settings));
-  auto all = co_await std::move(reading);
-  if (!all) {
-    co_return std::move(all.error());
+  inventory_request wanted(_with.settings.s3.prefix, _report.name,
+                           manifest_bound::of_host(_with.settings), doubt::fails);
+  wanted.pointer = std::move(*pointer);
+  auto reading = read_subvolume(_with.loop, _store, std::move(wanted), _with.stop);
+  auto found = co_await std::move(reading);
+  if (!found) {
+    co_return std::move(found.error());
   }
-  seen.all = std::move(*all);
-  if (!seen.current.empty()) {
-    // In a bucket copied under another prefix, the pointer names the old place.
-    seen.current = planner::found_key(seen.all, _root + "full/manifest", seen.current);
-  }
+  seen.all = take_judged_part(*found);
+  take_pointer(found->pointer, seen);
   seen.own_host_id = this_host().id;
   const auto current = seen.all.manifests.find(seen.current);
   if (_as_its_host && current != seen.all.manifests.end()) {
@@ -196,14 +190,15 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
     co_return;
   }
   planner::prune_policy policy;
-  policy.keep_generations = static_cast<std::size_t>(_with.settings.keep_generations);
+  policy.keep_generations = static_cast<std::size_t>(_with.settings.retention.keep_generations);
+  policy.keep_name = "retention.keep_generations";
   policy.grace = orphan_grace(_with.settings);
   policy.verify_command = engine::told_command("verify", {{"--subvolume", _report.name}});
   policy.adopt_command = engine::told_command("backup --adopt");
   const std::string endpoint = configured_endpoint(_with);
   policy.minimum_days = minimum_days_of(_prices, endpoint);
   _report.plan = planner::judge_bucket(*seen, policy, now());
-  _report.money = estimate_early(_prices, _report.plan.early, _with.settings.region, endpoint);
+  _report.money = estimate_early(_prices, _report.plan.early, _with.settings.s3.region, endpoint);
   for (const planner::removal& one : _report.plan.removals) {
     if (const auto made = seen->all.manifests.find(one.key); made != seen->all.manifests.end()) {
       const planner::snapshot_record& snapshot = made->second.snapshot;
@@ -217,7 +212,7 @@ task<result<void>> subvolume_pruner::note_what_goes() {
   if (_going.empty()) {
     co_return engine::ok();
   }
-  const std::string& path = _with.settings.state_path;
+  const std::string& path = _with.settings.global.state_path;
   verified_subvolume before;
   before.place = place_of(_with, _report.name);
   verified_subvolume mine = before;
@@ -420,7 +415,7 @@ task<result<void>> prune_all(const services& with, store_connection& connection,
   if (!in_the_making) {
     co_return std::move(in_the_making.error());
   }
-  auto verified = read_verify_record(with.settings.state_path);
+  auto verified = read_verify_record(with.settings.global.state_path);
   if (!verified) {
     with.log.write(log_level::warning, "prune", "verifications_unknown",
                    {{"error", verified.error().text()}});
@@ -473,7 +468,8 @@ task<std::vector<pruned_snapshot>> prune_snapshots(const services& with,
     entry.subvolume = one.subvolume;
     entry.path = one.path;
     if (acts && !with.stop.stop_requested()) {
-      std::function<result<void>()> call = [base = with.settings.base_dir, name = one.name] {
+      std::function<result<void>()> call = [base = with.settings.snapshots.base_dir,
+                                            name = one.name] {
         return btrfs::snapshot_manager(base).remove(name);
       };
       auto removing = engine::offload(with.loop, std::move(call));
@@ -491,7 +487,7 @@ task<std::vector<pruned_snapshot>> prune_snapshots(const services& with,
 
 // Whether something that was asked for did not happen.
 bool failed(const pruned_subvolume& one, const config& settings) {
-  const auto keep = static_cast<std::size_t>(settings.keep_generations);
+  const auto keep = static_cast<std::size_t>(settings.retention.keep_generations);
   const bool held = one.acted && !one.plan.held_back.empty() && one.surplus(keep) > 0;
   return one.failure || !one.refused.empty() || held;
 }
@@ -503,13 +499,13 @@ task<result<exit_status>> run_prune(const services& with, prune_command command)
   if (!chosen) {
     co_return std::move(chosen.error());
   }
-  auto prices = load_prices(with.settings.price_table);
+  auto prices = load_prices(with.settings.restore.price_table);
   if (!prices) {
     co_return std::move(prices.error());
   }
   std::optional<run_lock> lock;
   if (command.yes) {
-    auto locked = run_lock::acquire(with.settings.lock_path);
+    auto locked = run_lock::acquire(with.settings.global.lock_path);
     if (!locked) {
       co_return std::move(locked.error());
     }

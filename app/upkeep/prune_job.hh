@@ -25,6 +25,7 @@
 #include "app/cli/exit_status.hh"
 #include "app/records/verify_record.hh"
 #include "app/store/services.hh"
+#include "app/survey/inventory.hh"
 #include "app/upkeep/prune_report.hh"
 #include "planner/prune.hh"
 #include "s3/verbs/object_store.hh"
@@ -66,7 +67,7 @@ class subvolume_pruner {
   struct group;
   engine::task<engine::result<planner::prune_observation>> observe(
       const std::set<planner::timestamp>& in_the_making, const verify_record& verified);
-  engine::task<engine::result<void>> observe_pointer(planner::prune_observation& seen);
+  void take_pointer(const pointer_finding& pointer, planner::prune_observation& seen);
   engine::task<engine::result<void>> observe_uploads(planner::prune_observation& seen);
   void observe_proof(planner::prune_observation& seen, const verify_record& verified);
   [[nodiscard]] planner::timestamp now() const;

@@ -1,5 +1,6 @@
 #include "app/upkeep/subvolume_verifier.hh"
 
+#include "app/config/setting_names.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_turns.hh"
 #include "app/upkeep/sample_choice.hh"
@@ -39,11 +40,13 @@ std::string is_gone(const std::string& subvolume, const std::string& known) {
 
 error nothing_there(const services& with, const std::string& subvolume) {
   error failure;
-  failure.message = "there are no backups at s3://" + with.settings.bucket + "/" +
-                    planner::key_layout(with.settings.prefix, subvolume).root() +
+  failure.message = "there are no backups at s3://" + with.settings.s3.bucket + "/" +
+                    planner::key_layout(with.settings.s3.prefix, subvolume).root() +
                     ": nothing was verified";
   failure.remedy = "`" + engine::told_command("backup") +
-                   "` makes the first; where there should be some, check s3.bucket and s3.prefix";
+                   "` makes the first; where there should be some, check " +
+                   std::string(shown_key("s3.bucket")) + " and " +
+                   std::string(shown_key("s3.prefix"));
   return failure;
 }
 
@@ -66,7 +69,7 @@ subvolume_verifier::subvolume_verifier(const services& with, s3::object_store& s
       _abilities(abilities),
       _command(std::move(command)),
       _known(with, subvolume) {
-  _outcome.target = with.settings.target_base_dir + "/" + subvolume;
+  _outcome.target = with.settings.restore.target_base_dir + "/" + subvolume;
   _outcome.name = std::move(subvolume);
 }
 
@@ -110,30 +113,33 @@ task<result<void>> subvolume_verifier::run() {
 
 // Reads what the bucket has, and chooses what of it is verified.
 task<result<void>> subvolume_verifier::look() {
-  const planner::key_layout keys(_with.settings.prefix, _outcome.name);
-  auto reading = read_pointer(_store, keys.pointer(), _with.stop);
-  auto pointer = co_await std::move(reading);
-  if (!pointer && pointer.error().why != reason::protocol) {
+  const planner::key_layout keys(_with.settings.s3.prefix, _outcome.name);
+  auto pointing = read_pointer_before(_store, keys.pointer(), _with.stop);
+  auto pointer = co_await std::move(pointing);
+  if (!pointer) {
     co_return std::move(pointer.error());
   }
-  auto listing = read_inventory(_with.loop, _store, _with.settings.prefix, _outcome.name,
-                                _with.stop, manifest_bound::of_host(_with.settings));
-  auto all = co_await std::move(listing);
-  if (!all) {
-    co_return std::move(all.error());
+  inventory_request wanted(_with.settings.s3.prefix, _outcome.name,
+                           manifest_bound::of_host(_with.settings), doubt::fails);
+  wanted.pointer = std::move(*pointer);
+  auto reading = read_subvolume(_with.loop, _store, std::move(wanted), _with.stop);
+  auto found = co_await std::move(reading);
+  if (!found) {
+    co_return std::move(found.error());
   }
-  _all = std::move(*all);
+  _all = take_judged_part(*found);
   _gone = _known.gone_from(_all, _command.from.empty());
   std::string current;
-  if (!pointer) {
-    _outcome.pointer_problem = pointer.error().text();
-  } else if (!*pointer) {
+  const pointer_finding& pointed = found->pointer;
+  if (!pointed.problem.empty()) {
+    _outcome.pointer_problem = pointed.problem;
+  } else if (!pointed.there) {
     _outcome.pointer_problem = _all.manifests.empty() && _all.unreadable.empty()
                                    ? std::string()
                                    : "there is no " + keys.pointer();
   } else {
-    current =
-        planner::found_key(_all, keys.root() + "full/manifest", (*pointer)->value.manifest_key);
+    current = planner::place_in(_all.objects, keys.root() + "full/manifest",
+                                pointed.there->value.manifest_key);
   }
   co_return choose(current);
 }
@@ -213,15 +219,13 @@ result<void> subvolume_verifier::choose(const std::string& current) {
 // Costs nothing beyond the listing that was read.
 void subvolume_verifier::compare_listing(verified_backup& one) const {
   const planner::manifest& made = _all.manifests.at(one.key);
-  for (const planner::chunk_place& chunk : planner::chunks_of(_all, one.key)) {
-    if (!chunk.problem.empty()) {
-      one.findings.push_back({chunk.key, chunk.problem, true, false, true});
+  for (const planner::chunk_comparison& chunk : planner::chunks_of(_all, one.key)) {
+    if (!chunk.as_recorded()) {
+      one.findings.push_back({chunk.key, chunk.problem(), true, false, true});
       continue;
     }
-    const std::string& stored_as = _all.objects.at(chunk.key).storage_class;
-    if (!made.storage_class.empty() && stored_as != made.storage_class) {
-      one.findings.push_back(
-          {chunk.key, "is stored as " + stored_as + " instead of " + made.storage_class, false});
+    if (std::string other = chunk.class_problem(made.storage_class); !other.empty()) {
+      one.findings.push_back({chunk.key, std::move(other), false});
     }
   }
   const verification* const before = _known.problem_beyond(one.key, kind_of(_command.depth));

@@ -4,7 +4,7 @@
 
 #include "app/cli/cli.hh"
 #include "app/store/services.hh"
-#include "app/survey/bucket_inventory.hh"
+#include "app/survey/inventory.hh"
 #include "app/text/progress.hh"
 #include "app/upkeep/backup_reader.hh"
 #include "app/upkeep/checksum_comparison.hh"

@@ -75,7 +75,7 @@ task<result<void>> verify_all(const services& with, store_connection& connection
 // By the record, of every subvolume that is configured: what an earlier run found stays.
 result<void> write_metrics_file(const services& with) {
   const config& settings = with.settings;
-  auto record = read_verify_record(settings.state_path);
+  auto record = read_verify_record(settings.global.state_path);
   if (!record) {
     return std::move(record.error());
   }
@@ -84,7 +84,7 @@ result<void> write_metrics_file(const services& with) {
     const verified_subvolume* known = record->find(one.name, place_of(with, one.name));
     all[one.name] = known == nullptr ? std::nullopt : std::optional(summary_of(*known));
   }
-  return write_metrics(verify_metrics_path(settings.textfile), verify_metrics_of(all));
+  return write_metrics(verify_metrics_path(settings.metrics.textfile), verify_metrics_of(all));
 }
 
 }  // namespace
@@ -120,7 +120,7 @@ task<result<exit_status>> run_verify(const services& with, verify_command comman
   } else {
     print_text(verify_as_text(outcomes, command, requests));
   }
-  if (!with.settings.textfile.empty() && command.from.empty()) {
+  if (!with.settings.metrics.textfile.empty() && command.from.empty()) {
     if (auto written = write_metrics_file(with); !written) {
       with.log.write(log_level::warning, "verify", "metrics_not_written",
                      {{"error", written.error().text()}});

@@ -44,7 +44,7 @@ std::uint32_t parts_of(const planner::chunk_record& chunk) {
 std::uint64_t slot_bytes_for(const config& settings, const std::vector<located_chunk>& chunks) {
   std::uint64_t most = 1;
   for (const located_chunk& chunk : chunks) {
-    const std::uint64_t part = chunk.record.part_size.value_or(settings.part_size_bytes);
+    const std::uint64_t part = chunk.record.part_size.value_or(settings.s3.part_size_bytes);
     most = std::max(most, std::min(chunk.record.size, part));
   }
   return most;
@@ -61,9 +61,9 @@ result<std::size_t> slots_for(const config& settings, std::uint64_t slot_bytes) 
   const std::size_t parts = settings.parts_in_flight(slot_bytes);
   if (parts == 0) {
     failure.why = reason::configuration;
-    failure.message = "global.memory_limit_bytes = " + std::to_string(settings.memory_limit_bytes) +
-                      " is too small: parts have " + format_bytes(slot_bytes) +
-                      ", and two of them are needed";
+    failure.message =
+        "global.memory_limit_bytes = " + std::to_string(settings.global.memory_limit_bytes) +
+        " is too small: parts have " + format_bytes(slot_bytes) + ", and two of them are needed";
     failure.remedy = "raise it, or set it to 0";
     return failure;
   }

@@ -57,9 +57,9 @@ std::vector<std::string> possible_keys(const services& with, const journal_recor
     // So many chunks the parts in flight together can reach beyond the last that was noted.
     const backup_intent& intent = record.intent;
     const std::uint64_t parts = intent.chunk_size / std::max<std::uint64_t>(intent.part_size, 1);
-    count +=
-        static_cast<std::uint64_t>(with.settings.concurrency) / std::max<std::uint64_t>(parts, 1) +
-        2;
+    count += static_cast<std::uint64_t>(with.settings.s3.concurrency) /
+                 std::max<std::uint64_t>(parts, 1) +
+             2;
   }
   std::vector<std::string> keys;
   for (std::uint32_t index = 0; index < count; ++index) {

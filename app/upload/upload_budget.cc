@@ -19,8 +19,8 @@ upload_budget::upload_budget(const services& with, std::size_t slot_bytes, std::
       in_flight(with.loop, uploads, "a turn to upload"),
       _loop(with.loop),
       _log(with.log),
-      _parts_with_room(
-          std::min(slot_count, static_cast<std::size_t>(with.settings.parallel_subvolumes) + 1)),
+      _parts_with_room(std::min(
+          slot_count, static_cast<std::size_t>(with.settings.global.parallel_subvolumes) + 1)),
       _room(with.loop, _parts_with_room, "room for a part"),
       _patience(slot_bytes),
       _control(uploads) {}
@@ -79,25 +79,25 @@ void upload_budget::part_arrived() {
 
 result<std::unique_ptr<upload_budget>> upload_budget::create(const services& with) {
   const config& settings = with.settings;
-  if (!settings.spool_enabled) {
-    const std::size_t uploads = settings.parts_in_flight(settings.part_size_bytes);
-    if (uploads < static_cast<std::size_t>(settings.concurrency)) {
+  if (!settings.s3.spool_enabled) {
+    const std::size_t uploads = settings.parts_in_flight(settings.s3.part_size_bytes);
+    if (uploads < static_cast<std::size_t>(settings.s3.concurrency)) {
       with.log.write(engine::log_level::info, "backup", "memory_limits_concurrency",
                      {{"parts_in_flight", std::to_string(uploads)},
-                      {"memory_limit_bytes", std::to_string(settings.memory_limit_bytes)}});
+                      {"memory_limit_bytes", std::to_string(settings.global.memory_limit_bytes)}});
     }
     return std::unique_ptr<upload_budget>(
-        new upload_budget(with, settings.part_size_bytes, uploads + 1, uploads));
+        new upload_budget(with, settings.s3.part_size_bytes, uploads + 1, uploads));
   }
-  const auto uploads = static_cast<std::size_t>(settings.concurrency);
-  const std::size_t streams = static_cast<std::size_t>(settings.parallel_subvolumes);
+  const auto uploads = static_cast<std::size_t>(settings.s3.concurrency);
+  const std::size_t streams = static_cast<std::size_t>(settings.global.parallel_subvolumes);
   std::unique_ptr<upload_budget> made(new upload_budget(
       with, engine::spool_slot_bytes(uploads + engine::stream_slots * (streams - 1)),
       uploads + engine::stream_slots * streams, uploads));
   engine::spool_options options;
-  options.directory = settings.spool_dir;
-  options.budget_bytes = settings.spool_size_bytes;
-  options.part_bytes = settings.part_size_bytes;
+  options.directory = settings.global.spool_dir;
+  options.budget_bytes = settings.global.spool_size_bytes;
+  options.part_bytes = settings.s3.part_size_bytes;
   auto disk = engine::spool::create(with.loop, std::move(options), with.log);
   if (!disk) {
     disk.error().why = engine::reason::configuration;

@@ -369,7 +369,7 @@ planner::chunk_record upload_chunk::describe() const {
   planner::chunk_record record;
   record.key = _key.str();
   record.size = _bytes;
-  record.part_size = _common.with.settings.part_size_bytes;
+  record.part_size = _common.with.settings.s3.part_size_bytes;
   if (!_tag.empty()) {
     record.etag = _tag.str();
   }

@@ -85,7 +85,7 @@ void upload_stream::tell_large_manifest() {
     return;
   }
   _large_manifest_told = true;
-  const std::string part_bytes = std::to_string(_with.settings.part_size_bytes);
+  const std::string part_bytes = std::to_string(_with.settings.s3.part_size_bytes);
   _with.log.write(
       log_level::warning, "backup", "manifest_large",
       {{"manifest", _layout.keys.manifest(_layout.kind, _layout.when)},
@@ -109,7 +109,7 @@ task<stream_outcome> upload_stream::run(int fd, btrfs::stream_inspector& inspect
     }
   }
   engine::part_stream_limits limits;
-  limits.part_bytes = _with.settings.part_size_bytes;
+  limits.part_bytes = _with.settings.s3.part_size_bytes;
   limits.chunk_bytes = _with.settings.chunk_limit_bytes();
   limits.payload_sha256 = _connection != nullptr && _connection->signs_payload();
   part_source stream(_with, _budget, _hashes, fd, limits,

@@ -13,6 +13,7 @@ namespace {
 
 using engine::error;
 using engine::result;
+using engine::value_of;
 
 std::string lower(std::string text) {
   for (char& c : text) {
@@ -21,7 +22,7 @@ std::string lower(std::string text) {
   return text;
 }
 
-named_value of_variable(const environment_lookup& environment, const char* variable) {
+named_value of_variable(const engine::environment_lookup& environment, const char* variable) {
   std::string value = value_of(environment, variable);
   return value.empty() ? named_value{} : named_value{std::move(value), variable};
 }
@@ -36,7 +37,7 @@ named_value of_profile(const shared_profiles& profiles, const std::string& secti
 }
 
 // The variable, or else the first of the profile's settings.
-named_value setting_of(const environment_lookup& environment, const char* variable,
+named_value setting_of(const engine::environment_lookup& environment, const char* variable,
                        std::initializer_list<const char*> settings) {
   named_value found = of_variable(environment, variable);
   if (!found.value.empty()) {
@@ -69,14 +70,15 @@ result<bool> flag_of(const named_value& setting) {
   return bad_setting(setting, "it must be true or false");
 }
 
-named_value ignore_setting(const environment_lookup& environment) {
+named_value ignore_setting(const engine::environment_lookup& environment) {
   return setting_of(environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
                     {"ignore_configured_endpoint_urls"});
 }
 
 }  // namespace
 
-named_value configured_url(const std::string& service, const environment_lookup& environment) {
+named_value configured_url(const std::string& service,
+                           const engine::environment_lookup& environment) {
   const auto ignored = flag_of(ignore_setting(environment));
   if (ignored && *ignored) {
     return {};
@@ -102,7 +104,7 @@ named_value configured_url(const std::string& service, const environment_lookup&
   return of_profile(profiles, profiles.chosen(), "endpoint_url");
 }
 
-result<endpoint_variant> wanted_variant(const environment_lookup& environment) {
+result<endpoint_variant> wanted_variant(const engine::environment_lookup& environment) {
   if (auto ignored = flag_of(ignore_setting(environment)); !ignored) {
     return std::move(ignored.error());
   }
@@ -131,7 +133,7 @@ result<endpoint_variant> wanted_variant(const environment_lookup& environment) {
   return wanted;
 }
 
-named_value ca_bundle_file(const environment_lookup& environment) {
+named_value ca_bundle_file(const engine::environment_lookup& environment) {
   named_value found = setting_of(environment, "AWS_CA_BUNDLE", {"ca_bundle"});
   for (const char* variable : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
     if (!found.value.empty()) {
@@ -154,7 +156,7 @@ bool is_hashed_name(const std::string& name) {
 
 }  // namespace
 
-result<std::string> ca_directory(const environment_lookup& environment) {
+result<std::string> ca_directory(const engine::environment_lookup& environment) {
   const named_value file = ca_bundle_file(environment);
   const named_value named = of_variable(environment, "SSL_CERT_DIR");
   if (named.value.empty() || (!file.value.empty() && file.from != "SSL_CERT_FILE")) {
@@ -186,7 +188,7 @@ result<std::string> ca_directory(const environment_lookup& environment) {
   return named.value;
 }
 
-result<nested_s3_settings> nested_s3(const environment_lookup& environment) {
+result<nested_s3_settings> nested_s3(const engine::environment_lookup& environment) {
   const shared_profiles profiles = shared_profiles::read(environment);
   nested_s3_settings found;
   const named_value style = of_profile(profiles, profiles.chosen(), "s3.addressing_style");
@@ -204,7 +206,7 @@ result<nested_s3_settings> nested_s3(const environment_lookup& environment) {
   return found;
 }
 
-result<bool> checksums_when_required(const environment_lookup& environment) {
+result<bool> checksums_when_required(const engine::environment_lookup& environment) {
   const named_value setting =
       setting_of(environment, "AWS_REQUEST_CHECKSUM_CALCULATION", {"request_checksum_calculation"});
   const std::string value = lower(setting.value);
@@ -214,7 +216,7 @@ result<bool> checksums_when_required(const environment_lookup& environment) {
   return bad_setting(setting, "it must be when_supported or when_required");
 }
 
-result<bool> legacy_sts(const environment_lookup& environment) {
+result<bool> legacy_sts(const engine::environment_lookup& environment) {
   const named_value setting =
       setting_of(environment, "AWS_STS_REGIONAL_ENDPOINTS", {"sts_regional_endpoints"});
   const std::string value = lower(setting.value);

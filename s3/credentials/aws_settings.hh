@@ -22,7 +22,8 @@ struct named_value {
 // The URL of "s3" or "sts": AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, endpoint_url of that service in
 // the section that the profile's `services` names, the profile's endpoint_url. None of them where
 // AWS_IGNORE_CONFIGURED_ENDPOINT_URLS, or the profile's ignore_configured_endpoint_urls, is true.
-named_value configured_url(const std::string& service, const environment_lookup& environment);
+named_value configured_url(const std::string& service,
+                           const engine::environment_lookup& environment);
 
 // Which of AWS's own endpoints is meant: AWS_USE_DUALSTACK_ENDPOINT and AWS_USE_FIPS_ENDPOINT, or
 // the profile's use_dualstack_endpoint (for S3 also that of its nested `s3` settings) and
@@ -34,16 +35,16 @@ struct endpoint_variant {
 };
 // Errors (reason configuration): a value that is neither true nor false;
 // AWS_IGNORE_CONFIGURED_ENDPOINT_URLS likewise; use_accelerate_endpoint, which is not supported.
-engine::result<endpoint_variant> wanted_variant(const environment_lookup& environment);
+engine::result<endpoint_variant> wanted_variant(const engine::environment_lookup& environment);
 
 // The certificate authorities to trust: AWS_CA_BUNDLE, the profile's ca_bundle, CURL_CA_BUNDLE,
 // SSL_CERT_FILE.
-named_value ca_bundle_file(const environment_lookup& environment);
+named_value ca_bundle_file(const engine::environment_lookup& environment);
 
 // Where there is none of those but perhaps SSL_CERT_FILE: the directory, or directories between
 // colons, of hashed certificates that SSL_CERT_DIR names ("c_rehash", OpenSSL). Errors (reason
 // configuration): one of them has no certificate by its hash, or cannot be read.
-engine::result<std::string> ca_directory(const environment_lookup& environment);
+engine::result<std::string> ca_directory(const engine::environment_lookup& environment);
 
 // What the profile's nested `s3` settings say of how requests are made; what is not set there is
 // empty or false. Errors (reason configuration): values that they cannot have.
@@ -51,15 +52,15 @@ struct nested_s3_settings {
   std::string addressing_style;  // "path", "virtual"; empty: "auto" or not set
   bool payload_signing_enabled = false;
 };
-engine::result<nested_s3_settings> nested_s3(const environment_lookup& environment);
+engine::result<nested_s3_settings> nested_s3(const engine::environment_lookup& environment);
 
 // Whether checksums go only with what needs them: AWS_REQUEST_CHECKSUM_CALCULATION, or the
 // profile's request_checksum_calculation, is "when_required". Errors: neither that nor
 // "when_supported".
-engine::result<bool> checksums_when_required(const environment_lookup& environment);
+engine::result<bool> checksums_when_required(const engine::environment_lookup& environment);
 
 // Whether STS is asked at its global address: AWS_STS_REGIONAL_ENDPOINTS, or the profile's
 // sts_regional_endpoints, is "legacy". Errors: neither that nor "regional".
-engine::result<bool> legacy_sts(const environment_lookup& environment);
+engine::result<bool> legacy_sts(const engine::environment_lookup& environment);
 
 }  // namespace bts3::s3

@@ -23,6 +23,7 @@ using engine::error;
 using engine::reason;
 using engine::result;
 using engine::task;
+using engine::value_of;
 
 constexpr const char* ecs_endpoint = "http://169.254.170.2";
 constexpr const char* allowed_ipv4[] = {"169.254.170.2", "169.254.170.23"};

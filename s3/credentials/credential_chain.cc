@@ -23,6 +23,7 @@ using engine::error;
 using engine::result;
 using engine::stop_token;
 using engine::task;
+using engine::value_of;
 
 task<result<credentials>> find_in_environment(const source_context& with, stop_token) {
   co_return environment_keys(with.environment);

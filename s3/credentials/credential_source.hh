@@ -21,7 +21,7 @@ struct source_context {
   http_transport& transport;
   const engine::clock& clock;
   engine::log_sink& log;
-  environment_lookup environment;
+  engine::environment_lookup environment;
   std::string region;  // STS's, where neither environment nor profile name one
 };
 

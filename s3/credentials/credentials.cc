@@ -15,6 +15,7 @@ namespace {
 
 using engine::error;
 using engine::result;
+using engine::value_of;
 
 // A control character, or what is as little part of a word.
 bool has_any_below(std::string_view text, unsigned char lowest) {
@@ -172,7 +173,7 @@ profile_map parse_profiles(std::string_view text) {
   return profiles;
 }
 
-shared_profiles shared_profiles::read(const environment_lookup& environment) {
+shared_profiles shared_profiles::read(const engine::environment_lookup& environment) {
   shared_profiles all;
   all._chosen = value_of(environment, "AWS_PROFILE");
   all._explicitly = !all._chosen.empty();
@@ -243,7 +244,7 @@ std::string shared_profiles::why_nothing(const std::string& profile) const {
   return places;
 }
 
-result<credentials> environment_keys(const environment_lookup& environment) {
+result<credentials> environment_keys(const engine::environment_lookup& environment) {
   auto found = pair_of([&](const char* name) { return value_of(environment, name); }, variables,
                        "the environment");
   if (!found) {
@@ -269,7 +270,7 @@ result<credentials> profile_keys(const shared_profiles& profiles, const std::str
   return nothing_in(profiles.why_nothing(profile));
 }
 
-std::optional<std::string> find_region(const environment_lookup& environment) {
+std::optional<std::string> find_region(const engine::environment_lookup& environment) {
   for (const char* name : {"AWS_REGION", "AWS_DEFAULT_REGION"}) {
     if (std::string region(trimmed(value_of(environment, name))); !region.empty()) {
       return region;

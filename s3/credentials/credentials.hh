@@ -6,9 +6,9 @@
 // ~/.aws/config); where both name a setting, the credentials file counts.
 #pragma once
 
+#include "engine/environment.hh"
 #include "engine/result.hh"
 #include "engine/secret_string.hh"
-#include "s3/http/environment_lookup.hh"
 
 #include <chrono>
 #include <map>
@@ -71,7 +71,7 @@ class shared_profiles {
   };
 
   // At most 1 MiB of each; a file that is missing or cannot be read only says so in `trouble`.
-  static shared_profiles read(const environment_lookup& environment);
+  static shared_profiles read(const engine::environment_lookup& environment);
 
   // AWS_PROFILE, or "default".
   [[nodiscard]] const std::string& chosen() const { return _chosen; }
@@ -96,7 +96,7 @@ class shared_profiles {
 
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. Half a pair is an error that
 // names the missing half.
-engine::result<credentials> environment_keys(const environment_lookup& environment);
+engine::result<credentials> environment_keys(const engine::environment_lookup& environment);
 
 // aws_access_key_id, aws_secret_access_key and aws_session_token of a profile, all from one file;
 // half a pair likewise.
@@ -105,6 +105,6 @@ engine::result<credentials> profile_keys(const shared_profiles& profiles,
 
 // The region that environment or profile name: AWS_REGION, AWS_DEFAULT_REGION, the profile's;
 // without blanks and line ends around it.
-std::optional<std::string> find_region(const environment_lookup& environment);
+std::optional<std::string> find_region(const engine::environment_lookup& environment);
 
 }  // namespace bts3::s3

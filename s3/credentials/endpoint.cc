@@ -15,6 +15,8 @@ namespace {
 
 using engine::error;
 using engine::result;
+using engine::setting;
+using engine::wording;
 
 // S3's own limit is 63 (general purpose bucket naming rules); it was 255 once, and other stores
 // still allow that.
@@ -30,13 +32,13 @@ bool consists_of(std::string_view text, std::initializer_list<std::string_view> 
   });
 }
 
-error bad_value(const char* key, const std::string& value, std::string what, std::string remedy) {
-  return engine::configuration_error(std::string(key) + " = \"" + value + "\": " + std::move(what),
+error bad_value(const wording& name, const std::string& value, std::string what, wording remedy) {
+  return engine::configuration_error(name.text() + " = \"" + value + "\": " + std::move(what),
                                      std::move(remedy));
 }
 
-error bad_url(const char* key, const std::string& url, std::string what) {
-  return bad_value(key, url, std::move(what),
+error bad_url(const wording& name, const std::string& url, std::string what) {
+  return bad_value(name, url, std::move(what),
                    "give it as https://host, https://host:port or http://host:port");
 }
 
@@ -78,7 +80,7 @@ std::string endpoint::url(std::string_view path, std::string_view query) const {
   return text;
 }
 
-result<endpoint> parse_endpoint_url(const char* name, const std::string& text) {
+result<endpoint> parse_endpoint_url(const wording& name, const std::string& text) {
   const std::unique_ptr<CURLU, decltype(&::curl_url_cleanup)> url(::curl_url(),
                                                                   &::curl_url_cleanup);
   if (!text.starts_with("https://") && !text.starts_with("http://")) {
@@ -148,10 +150,10 @@ result<endpoint> aws_endpoint(const std::string& region, const endpoint_variant&
   const bool no_dualstack = !variant.dualstack.empty() && partition.dualstack_suffix.empty();
   const bool no_fips = !variant.fips.empty() && !partition.fips;
   if (no_dualstack || no_fips) {
-    return engine::configuration_error((no_fips ? variant.fips : variant.dualstack) +
-                                           ": S3 has no " + (no_fips ? "FIPS" : "dual-stack") +
-                                           " endpoint in region " + region,
-                                       "unset it, or name another region in s3.region");
+    return engine::configuration_error(
+        (no_fips ? variant.fips : variant.dualstack) + ": S3 has no " +
+            (no_fips ? "FIPS" : "dual-stack") + " endpoint in region " + region,
+        "unset it, or name another region in " + wording(setting::region));
   }
   endpoint made;
   made.scheme = "https";
@@ -165,15 +167,15 @@ result<endpoint> aws_endpoint(const std::string& region, const endpoint_variant&
 
 result<endpoint> make_endpoint(const std::string& endpoint_url, const std::string& region,
                                const bucket_name& bucket, addressing style,
-                               const endpoint_variant& variant, const std::string& url_from) {
+                               const endpoint_variant& variant, const engine::wording& url_from) {
   const std::string& name = bucket.str();
   if (name.empty() || name.size() > bucket_bytes_max || name == "." || name == ".." ||
       !consists_of(name, {lower_case, digits, ".-_", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"})) {
-    return bad_value("s3.bucket", name, "this is no bucket name",
+    return bad_value(setting::bucket, name, "this is no bucket name",
                      "give the name alone, without s3:// and without a path");
   }
   if (region.empty() || !consists_of(region, {lower_case, digits, "-_"})) {
-    return bad_value("s3.region", region, "this is no region",
+    return bad_value(setting::region, region, "this is no region",
                      "give the bucket's region, for example eu-central-1; for a store without "
                      "regions us-east-1 usually serves");
   }
@@ -186,12 +188,12 @@ result<endpoint> make_endpoint(const std::string& endpoint_url, const std::strin
     }
     made = std::move(*of_aws);
   } else if (!variant.usual()) {
-    return bad_value(url_from.c_str(), endpoint_url,
+    return bad_value(url_from, endpoint_url,
                      "an endpoint of its own is neither dual stack nor FIPS, which " +
                          (variant.fips.empty() ? variant.dualstack : variant.fips) + " asks for",
                      "unset one of the two");
   } else {
-    auto parsed = parse_endpoint_url(url_from.c_str(), endpoint_url);
+    auto parsed = parse_endpoint_url(url_from, endpoint_url);
     if (!parsed) {
       return std::move(parsed.error());
     }
@@ -207,14 +209,14 @@ result<endpoint> make_endpoint(const std::string& endpoint_url, const std::strin
   }
   if (!consists_of(name, {lower_case, digits, ".-"}) || name.starts_with('.') ||
       name.starts_with('-')) {
-    return bad_value("s3.bucket", name, "this name cannot stand in a host name",
-                     "set s3.addressing_style = \"path\"");
+    return bad_value(setting::bucket, name, "this name cannot stand in a host name",
+                     "set " + wording(setting::addressing) + " = \"path\"");
   }
   const std::string host = made.host.substr(0, made.host.find_last_of(':'));
   if (is_ip_address(made.host) || is_ip_address(host)) {
-    return bad_value(url_from.c_str(), endpoint_url,
+    return bad_value(url_from, endpoint_url,
                      "virtual-hosted addressing needs a host name, not an address",
-                     "set s3.addressing_style = \"path\"");
+                     "set " + wording(setting::addressing) + " = \"path\"");
   }
   made.host = name + "." + made.host;
   return made;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/result.hh"
+#include "engine/wording.hh"
 #include "s3/credentials/aws_settings.hh"
 #include "s3/credentials/bucket_name.hh"
 
@@ -26,9 +27,9 @@ struct endpoint {
   [[nodiscard]] std::string url(std::string_view path, std::string_view query) const;
 };
 
-// Scheme, host and path of a URL. Errors (reason configuration) name `name`, the key or variable
-// that it comes from: a URL that is none or carries user, query or fragment.
-engine::result<endpoint> parse_endpoint_url(const char* name, const std::string& url);
+// Scheme, host and path of a URL. Errors (reason configuration) name `name`, the setting or
+// variable that it comes from: a URL that is none or carries user, query or fragment.
+engine::result<endpoint> parse_endpoint_url(const engine::wording& name, const std::string& url);
 
 // A partition of AWS: what the host names of its services end in.
 struct aws_partition {
@@ -43,13 +44,13 @@ const aws_partition& partition_of(std::string_view region);
 // Automatic addressing is virtual-hosted on AWS, except for buckets with dots (a
 // wildcard certificate does not cover them), and path style elsewhere.
 //
-// Errors (reason configuration) name `url_from` or the key of the configuration, the value and the
+// Errors (reason configuration) name `url_from` or the setting, the value and the
 // remedy: a variant together with a URL, or that the partition has not; a URL that is none or
 // carries user, query or fragment; an empty or impossible bucket name or region; virtual-hosted
 // addressing for a bucket that cannot stand in a host name, or of an IP address.
 engine::result<endpoint> make_endpoint(const std::string& endpoint_url, const std::string& region,
                                        const bucket_name& bucket, addressing style,
                                        const endpoint_variant& variant = {},
-                                       const std::string& url_from = "s3.endpoint_url");
+                                       const engine::wording& url_from = engine::setting::endpoint);
 
 }  // namespace bts3::s3

@@ -3,8 +3,8 @@
 
 namespace bts3::s3 {
 
-// Asked of an environment_lookup for its path, which is looked at before ~/.aws/credentials. No
-// variable can be called so: whoever makes the lookup decides.
+// Asked of an engine::environment_lookup for its path, which is looked at before
+// ~/.aws/credentials. No variable can be called so: whoever makes the lookup decides.
 inline constexpr const char* host_credentials_file = "=host_credentials_file";
 
 // Where that file is, for the units and for root.

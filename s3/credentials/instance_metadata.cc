@@ -19,6 +19,7 @@ using engine::disposition;
 using engine::error;
 using engine::result;
 using engine::task;
+using engine::value_of;
 
 constexpr const char* where_ipv4 = "http://169.254.169.254";
 constexpr const char* where_ipv6 = "http://[fd00:ec2::254]";
@@ -35,7 +36,7 @@ bool is(const std::string& value, std::string_view wanted) {
   return lower_case(value) == wanted;
 }
 
-result<std::string> address(const environment_lookup& environment) {
+result<std::string> address(const engine::environment_lookup& environment) {
   const char* variable = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
   if (const std::string given = value_of(environment, variable); !given.empty()) {
     auto parsed = parse_endpoint_url(variable, given);

@@ -51,7 +51,7 @@ result<endpoint> sts_endpoint(const source_context& with, std::string& region) {
                     "correct AWS_REGION, AWS_DEFAULT_REGION or the profile's region");
   }
   if (const named_value url = configured_url("sts", with.environment); !url.value.empty()) {
-    return parse_endpoint_url(url.from.c_str(), url.value);
+    return parse_endpoint_url(url.from, url.value);
   }
   auto variant = wanted_variant(with.environment);
   if (!variant) {

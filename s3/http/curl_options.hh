@@ -1,6 +1,7 @@
 // How a curl_transport behaves, and what it counts.
 #pragma once
 
+#include "engine/wording.hh"
 #include "s3/http/proxy.hh"
 
 #include <chrono>
@@ -16,7 +17,8 @@ struct curl_options {
   // of the system's bundles and the system's directory of certificates, or else what libcurl was
   // built with. Verification itself cannot be switched off.
   std::string ca_bundle;
-  std::string ca_bundle_from = "s3.ca_bundle";  // the key or variable that says so
+  // The setting or variable that says so.
+  engine::wording ca_bundle_from = engine::setting::trusted_authorities;
   // Directories of hashed certificates, between colons, that are trusted besides `ca_bundle`, or,
   // where that is empty, alone.
   std::string ca_directory;

@@ -1,6 +1,7 @@
 #include "s3/http/curl_outcome.hh"
 
 #include "engine/assert.hh"
+#include "engine/wording.hh"
 
 #include <curl/curl.h>
 
@@ -17,18 +18,21 @@ using engine::disposition;
 using engine::error;
 using engine::reason;
 using engine::result;
+using engine::setting;
+using engine::wording;
 
 namespace {
 
 // What to do where this host has no authorities to trust at all.
-std::string no_authorities_remedy(const std::vector<std::string>& looked_at) {
+wording no_authorities_remedy(const std::vector<std::string>& looked_at) {
   std::string text = "this host has no CA certificates; looked for ";
   for (const std::string& path : looked_at) {
     text += (&path == &looked_at.front() ? "" : ", ") + path;
   }
   return text +
          "; install ca-certificates, or copy that file of another host and name it in "
-         "AWS_CA_BUNDLE or s3.ca_bundle";
+         "AWS_CA_BUNDLE or " +
+         wording(setting::trusted_authorities);
 }
 
 // What a libcurl failure means to the caller.
@@ -37,12 +41,8 @@ struct fault {
   disposition what_now;
   reason why;
   const char* what;
-  const char* remedy;
+  wording remedy;
 };
-
-constexpr const char* tls_remedy =
-    "if the endpoint uses its own certificate authority, name its PEM file in s3.ca_bundle; if the "
-    "certificate is expired or not yet valid, check this host's clock";
 
 // Of <openssl/x509_vfy.h>, as CURLINFO_SSL_VERIFYRESULT tells it.
 constexpr long certificate_not_yet_valid = 9;
@@ -55,7 +55,7 @@ bool is_final_handshake(std::string_view detail) {
 }
 
 std::string shown(const proxy_server& proxy) {
-  return proxy.url + " (" + proxy.from + ")";
+  return proxy.url + " (" + proxy.from.text() + ")";
 }
 
 error wants_login(const std::string& where, const proxy_server& proxy) {
@@ -66,53 +66,60 @@ error wants_login(const std::string& where, const proxy_server& proxy) {
   failure.message = where + ": the proxy " + shown(proxy) +
                     (proxy.user.empty() ? " wants a login (407)"
                                         : " does not accept the login that it was given (407)");
-  failure.remedy = (proxy.user.empty() ? "put user and password into " : "correct the login in ") +
-                   proxy.from +
-                   " (http://user:password@host:port), or list the host in no_proxy; Basic is the "
-                   "only kind of login that is supported";
+  failure.remedy =
+      wording(proxy.user.empty() ? "put user and password into " : "correct the login in ") +
+      proxy.from +
+      " (http://user:password@host:port), or list the host in no_proxy; Basic is the "
+      "only kind of login that is supported";
   return failure;
 }
 
-constexpr fault faults[] = {
-    {CURLE_COULDNT_RESOLVE_HOST, disposition::retry, reason::network, "name resolution failed",
-     "check the endpoint's spelling, the region and this host's DNS"},
-    {CURLE_COULDNT_RESOLVE_PROXY, disposition::retry, reason::network,
-     "name resolution of the proxy failed", ""},
-    {CURLE_PROXY, disposition::retry, reason::network, "the proxy did not connect", ""},
-    {CURLE_COULDNT_CONNECT, disposition::retry, reason::network, "connection failed",
-     "check that the endpoint is up, its port, and the firewall"},
-    {CURLE_OPERATION_TIMEDOUT, disposition::retry, reason::network, "connecting timed out",
-     "check that the endpoint is up, its port, and the firewall"},
-    {CURLE_PEER_FAILED_VERIFICATION, disposition::fail, reason::network,
-     "the server's certificate was not accepted", tls_remedy},
-    {CURLE_SSL_CACERT_BADFILE, disposition::fail, reason::configuration,
-     "the certificate bundle cannot be used",
-     "s3.ca_bundle must name a readable PEM file of certificates"},
-    {CURLE_SSL_CONNECT_ERROR, disposition::retry, reason::network, "the TLS handshake failed",
-     "check that the endpoint's port speaks TLS 1.2 or newer"},
-    {CURLE_PARTIAL_FILE, disposition::retry, reason::network, "the answer was cut short", ""},
-    {CURLE_GOT_NOTHING, disposition::retry, reason::network,
-     "the connection was closed without an answer", ""},
-    {CURLE_SEND_ERROR, disposition::retry, reason::network, "the connection broke while sending",
-     ""},
-    {CURLE_RECV_ERROR, disposition::retry, reason::network, "the connection broke while receiving",
-     ""},
-    {CURLE_WEIRD_SERVER_REPLY, disposition::retry, reason::network, "the answer is not HTTP",
-     "check that the endpoint is an S3 service and its port"},
-    {CURLE_UNSUPPORTED_PROTOCOL, disposition::fail, reason::configuration,
-     "the address is neither http nor https, or the answer is not HTTP", "check s3.endpoint_url"},
-    {CURLE_URL_MALFORMAT, disposition::fail, reason::configuration, "the address is malformed",
-     "check s3.endpoint_url and s3.bucket"},
-    {CURLE_OUT_OF_MEMORY, disposition::fail, reason::system, "out of memory", ""},
-};
-
-constexpr fault other_fault = {CURLE_OK, disposition::retry, reason::network, "the exchange failed",
-                               ""};
+const std::vector<fault>& faults() {
+  static const std::vector<fault> all = {
+      {CURLE_COULDNT_RESOLVE_HOST, disposition::retry, reason::network, "name resolution failed",
+       "check the endpoint's spelling, the region and this host's DNS"},
+      {CURLE_COULDNT_RESOLVE_PROXY, disposition::retry, reason::network,
+       "name resolution of the proxy failed", ""},
+      {CURLE_PROXY, disposition::retry, reason::network, "the proxy did not connect", ""},
+      {CURLE_COULDNT_CONNECT, disposition::retry, reason::network, "connection failed",
+       "check that the endpoint is up, its port, and the firewall"},
+      {CURLE_OPERATION_TIMEDOUT, disposition::retry, reason::network, "connecting timed out",
+       "check that the endpoint is up, its port, and the firewall"},
+      {CURLE_PEER_FAILED_VERIFICATION, disposition::fail, reason::network,
+       "the server's certificate was not accepted",
+       "if the endpoint uses its own certificate authority, name its PEM file in " +
+           wording(setting::trusted_authorities) +
+           "; if the certificate is expired or not yet valid, check this host's clock"},
+      {CURLE_SSL_CACERT_BADFILE, disposition::fail, reason::configuration,
+       "the certificate bundle cannot be used",
+       setting::trusted_authorities + wording(" must name a readable PEM file of certificates")},
+      {CURLE_SSL_CONNECT_ERROR, disposition::retry, reason::network, "the TLS handshake failed",
+       "check that the endpoint's port speaks TLS 1.2 or newer"},
+      {CURLE_PARTIAL_FILE, disposition::retry, reason::network, "the answer was cut short", ""},
+      {CURLE_GOT_NOTHING, disposition::retry, reason::network,
+       "the connection was closed without an answer", ""},
+      {CURLE_SEND_ERROR, disposition::retry, reason::network, "the connection broke while sending",
+       ""},
+      {CURLE_RECV_ERROR, disposition::retry, reason::network,
+       "the connection broke while receiving", ""},
+      {CURLE_WEIRD_SERVER_REPLY, disposition::retry, reason::network, "the answer is not HTTP",
+       "check that the endpoint is an S3 service and its port"},
+      {CURLE_UNSUPPORTED_PROTOCOL, disposition::fail, reason::configuration,
+       "the address is neither http nor https, or the answer is not HTTP",
+       "check " + wording(setting::endpoint)},
+      {CURLE_URL_MALFORMAT, disposition::fail, reason::configuration, "the address is malformed",
+       "check " + wording(setting::endpoint) + " and " + setting::bucket},
+      {CURLE_OUT_OF_MEMORY, disposition::fail, reason::system, "out of memory", ""},
+  };
+  return all;
+}
 
 const fault& fault_of(CURLcode code) {
-  const auto* found = std::find_if(std::begin(faults), std::end(faults),
-                                   [code](const fault& entry) { return entry.code == code; });
-  return found != std::end(faults) ? *found : other_fault;
+  static const fault other = {CURLE_OK, disposition::retry, reason::network, "the exchange failed",
+                              ""};
+  const auto found = std::find_if(faults().begin(), faults().end(),
+                                  [code](const fault& entry) { return entry.code == code; });
+  return found != faults().end() ? *found : other;
 }
 
 // Whether there is no way through the proxy, by what it said; nullopt: it did not say so.
@@ -177,11 +184,12 @@ error broken_off(const curl_exchange& work, const curl_options& options) {
     failure.what_now = disposition::fail;
     if (detail.find("wrong version number") != std::string_view::npos) {
       failure.message += ": nobody speaks TLS there";
-      failure.remedy =
-          "check the port, or write http:// in s3.endpoint_url if the store has no TLS";
+      failure.remedy = "check the port, or write http:// in " + wording(setting::endpoint) +
+                       " if the store has no TLS";
     }
   } else if (known.code == CURLE_UNSUPPORTED_PROTOCOL && work.request.url.starts_with("http://")) {
-    failure.remedy = "check the port, or write https:// in s3.endpoint_url if the store speaks TLS";
+    failure.remedy = "check the port, or write https:// in " + wording(setting::endpoint) +
+                     " if the store speaks TLS";
   }
   const bool unreachable = known.code == CURLE_COULDNT_CONNECT ||
                            known.code == CURLE_OPERATION_TIMEDOUT ||

@@ -121,8 +121,9 @@ result<std::unique_ptr<curl_transport>> curl_transport::create(engine::reactor& 
   if (!own_authorities) {
     options.ca_bundle = first_readable(options.system_ca_bundles);
   } else if (!options.ca_bundle.empty() && ::access(options.ca_bundle.c_str(), R_OK) != 0) {
-    error failure = engine::system_error(errno, options.ca_bundle_from + " " + options.ca_bundle,
-                                         "it must name a readable PEM file of certificates");
+    error failure =
+        engine::system_error(errno, options.ca_bundle_from.text() + " " + options.ca_bundle,
+                             "it must name a readable PEM file of certificates");
     failure.what_now = disposition::fail;
     failure.why = reason::configuration;
     return failure;

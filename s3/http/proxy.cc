@@ -21,6 +21,7 @@ namespace {
 
 using engine::error;
 using engine::result;
+using engine::value_of;
 
 constexpr std::string_view schemes[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
 
@@ -45,12 +46,12 @@ bool has_control_characters(std::string_view text) {
                      [](unsigned char c) { return c < 0x20 || c == 0x7f; });
 }
 
-error bad_proxy(const std::string& name, const std::string& text, const std::string& what) {
+error bad_proxy(const engine::wording& name, const std::string& text, const std::string& what) {
   error failure;
   failure.why = engine::reason::configuration;
   // Whatever has an @ in it, or looks as if somebody forgot one, may be a password.
   const bool secret = text.find('@') != std::string::npos || has_control_characters(text);
-  failure.message = name + (secret ? "" : " = \"" + text + "\"") + ": " + what;
+  failure.message = name.text() + (secret ? "" : " = \"" + text + "\"") + ": " + what;
   failure.remedy = remedy;
   return failure;
 }
@@ -97,7 +98,7 @@ bool in_block(const std::string& address, std::string_view block) {
 }
 
 // The first of these that is set.
-std::pair<std::string, std::string> first_set(const environment_lookup& environment,
+std::pair<std::string, std::string> first_set(const engine::environment_lookup& environment,
                                               std::initializer_list<const char*> names) {
   for (const char* name : names) {
     if (std::string value = value_of(environment, name); !value.empty()) {
@@ -107,7 +108,7 @@ std::pair<std::string, std::string> first_set(const environment_lookup& environm
   return {};
 }
 
-result<std::optional<proxy_server>> proxy_in(const environment_lookup& environment,
+result<std::optional<proxy_server>> proxy_in(const engine::environment_lookup& environment,
                                              std::initializer_list<const char*> names) {
   const auto [name, value] = first_set(environment, names);
   if (value.empty()) {
@@ -122,7 +123,7 @@ result<std::optional<proxy_server>> proxy_in(const environment_lookup& environme
 
 }  // namespace
 
-result<proxy_server> parse_proxy(const std::string& name, const std::string& text) {
+result<proxy_server> parse_proxy(const engine::wording& name, const std::string& text) {
   const url_parts url(::curl_url(), &::curl_url_cleanup);
   const std::string whole = text.find("://") == std::string::npos ? "http://" + text : text;
   const CURLUcode parsed =
@@ -158,13 +159,13 @@ result<proxy_server> parse_proxy(const std::string& name, const std::string& tex
 }
 
 result<proxy_rules> proxy_rules::read(const std::string& configured,
-                                      const environment_lookup& environment) {
+                                      const engine::environment_lookup& environment) {
   proxy_rules made;
   if (configured == "none") {
     return made;
   }
   if (!configured.empty()) {
-    auto parsed = parse_proxy("s3.proxy", configured);
+    auto parsed = parse_proxy(engine::setting::proxy, configured);
     if (!parsed) {
       return std::move(parsed.error());
     }

@@ -11,8 +11,9 @@
 // Which requests never go through one (http_request::direct) is not decided here.
 #pragma once
 
+#include "engine/environment.hh"
 #include "engine/result.hh"
-#include "s3/http/environment_lookup.hh"
+#include "engine/wording.hh"
 
 #include <optional>
 #include <string>
@@ -24,21 +25,21 @@ struct proxy_server {
   std::string url;  // "http://host:port", with neither user nor password: for messages as well
   std::string user;
   std::string password;
-  std::string from;  // the key or variable that names it
+  engine::wording from;  // the setting or variable that names it
 };
 
 // `text` is "http://user:password@host:port"; without a scheme it is http, without a port 1080 (443
 // for https). Schemes: http, https, socks4, socks4a, socks5, socks5h. An error (reason
 // configuration) names `name`, and never quotes what may hold a password.
-engine::result<proxy_server> parse_proxy(const std::string& name, const std::string& text);
+engine::result<proxy_server> parse_proxy(const engine::wording& name, const std::string& text);
 
 class proxy_rules {
  public:
   proxy_rules() = default;  // no proxy at all
-  // `configured`: of the key s3.proxy; empty: as the environment says, "none": no proxy. Errors as
+  // `configured`: of the setting; empty: as the environment says, "none": no proxy. Errors as
   // parse_proxy()'s.
   static engine::result<proxy_rules> read(const std::string& configured,
-                                          const environment_lookup& environment);
+                                          const engine::environment_lookup& environment);
   // For every request.
   explicit proxy_rules(const proxy_server& for_all) : _for_http(for_all), _for_https(for_all) {}
 

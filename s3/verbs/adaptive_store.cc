@@ -71,8 +71,8 @@ struct adaptive_store::subject {
   request_kind kind;
   object_key key;
   feature_set sent;
-  feature_set stays;      // is not left out of this one
-  std::string class_key;  // of its storage class
+  feature_set stays;  // is not left out of this one
+  engine::setting class_from = engine::setting::data_class;
 };
 
 adaptive_store::adaptive_store(object_store& inner, optional_features& features,
@@ -126,11 +126,12 @@ error adaptive_store::explained(const subject& of, feature_set sent, error failu
     const feature_row& row = row_of(one);
     list += (list.empty() ? "" : ", ") + std::string(row.name);
     const bool of_class = one == feature::storage_class;
-    const std::string key = of_class ? of.class_key : std::string(row.key);
-    list += key.empty() ? "" : " (" + key + ")";
+    if (const auto by = of_class ? of.class_from : row.by) {
+      list += " (" + std::string(name_of(*by)) + ")";
+    }
   }
   std::string& remedy = failure.remedy;
-  remedy += (remedy.empty() ? "" : "; ") + std::string("it was sent with ") + list +
+  remedy += (remedy.empty() ? "" : "; ") + ("it was sent with " + list) +
             ", any of which this store may refuse";
   if (stays.has(feature::storage_class) && !_features.classes().empty()) {
     remedy += "; the bucket has objects of class " + _features.classes();
@@ -275,7 +276,7 @@ task<result<etag>> adaptive_store::put_object(put_request request, engine::stop_
     sent.add(feature::match_condition);
   }
   subject of(request_kind::bytes, request.key, sent);
-  of.class_key = request.options.class_key;
+  of.class_from = request.options.class_from;
   auto adapting = adapt<etag>(
       std::move(of),
       [this, request, stop](feature_set without) {
@@ -300,7 +301,7 @@ task<result<created_upload>> adaptive_store::create_multipart_upload(object_key 
     sent.add({feature::checksum, feature::checksum_type});
   }
   subject of(request_kind::create, key, sent);
-  of.class_key = options.class_key;
+  of.class_from = options.class_from;
   auto adapting = adapt<created_upload>(
       std::move(of),
       [this, key, options, stop](feature_set without) {

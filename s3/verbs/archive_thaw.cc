@@ -1,7 +1,8 @@
 #include "s3/verbs/archive_thaw.hh"
 
 #include "engine/assert.hh"
-#include "engine/async_scope.hh"
+#include "engine/for_each_at_most.hh"
+#include "engine/wording.hh"
 
 #include <algorithm>
 #include <array>
@@ -17,11 +18,13 @@ using engine::disposition;
 using engine::error;
 using engine::reason;
 using engine::result;
+using engine::setting;
 using engine::task;
+using engine::wording;
 using std::chrono::days;
 using std::chrono::seconds;
 
-error failed(reason why, std::string message, std::string remedy = {}) {
+error failed(reason why, std::string message, wording remedy = {}) {
   error failure;
   failure.why = why;
   failure.message = std::move(message);
@@ -196,34 +199,16 @@ task<result<bool>> archive_thaw::can_be_read(const item& one, engine::stop_token
   co_return failure;
 }
 
-// One of a pass's workers: takes the next object until there is none, or something failed.
-task<void> archive_thaw::worker(pass& work, engine::stop_token stop) {
-  while (!work.failure && work.next < work.items.size()) {
-    item& one = *work.items[work.next++];
-    task<result<void>> doing = work.what == verb::look ? look(one, stop) : request(one, stop);
-    auto done = co_await std::move(doing);
-    if (!done && !work.failure) {
-      work.failure = std::move(done.error());
-    }
-  }
-}
-
+// Several at a time. After the first failure nothing is begun.
 task<result<void>> archive_thaw::run_pass(verb what, std::vector<item*> items,
                                           engine::stop_token stop) {
-  pass work;
-  work.what = what;
-  work.items = std::move(items);
-  const std::size_t workers = std::min(_options.concurrency, work.items.size());
-  engine::async_scope scope(_loop);
-  for (std::size_t i = 0; i < workers; ++i) {
-    scope.spawn(worker(work, stop));
-  }
-  auto joining = scope.join();
-  co_await std::move(joining);
-  if (work.failure) {
-    co_return std::move(*work.failure);
-  }
-  co_return engine::ok();
+  auto running = engine::for_each_at_most(
+      _loop, _options.concurrency, items.size(),
+      [this, what, &items, stop](std::size_t index) {
+        return what == verb::look ? look(*items[index], stop) : request(*items[index], stop);
+      },
+      stop);
+  co_return co_await std::move(running);
 }
 
 task<result<void>> archive_thaw::look_at_all(engine::stop_token stop) {
@@ -254,12 +239,12 @@ result<void> archive_thaw::check_requests() const {
       return failed(reason::configuration,
                     one.key.str() + ": " + name_of(_options.tier) +
                         " retrieval is not offered for what lies in a deep archive",
-                    "set thaw.tier = \"Standard\" (within 12 hours) or \"Bulk\" "
-                    "(within 48 hours)");
+                    "set " + wording(setting::thaw_tier) +
+                        " = \"Standard\" (within 12 hours) or \"Bulk\" (within 48 hours)");
     }
     if (one.status.copied && _options.days == 0) {
       return failed(reason::configuration, "a thawed copy has to live for one day or more",
-                    "set thaw.days");
+                    "set " + wording(setting::thaw_days));
     }
     const auto lives_until = _clock.now() + days(_options.days);
     if (one.status.copied && lives_until < _options.needed_until) {
@@ -267,7 +252,8 @@ result<void> archive_thaw::check_requests() const {
       return failed(reason::configuration,
                     "copies thawed for " + std::to_string(_options.days) +
                         " days would expire before they have been read",
-                    "set thaw.days to " + std::to_string(needed.count()) + " or more");
+                    "set " + wording(setting::thaw_days) + " to " + std::to_string(needed.count()) +
+                        " or more");
     }
   }
   return engine::ok();
@@ -299,7 +285,8 @@ task<result<void>> archive_thaw::request_missing(engine::stop_token stop) {
     _log.write(engine::log_level::warning, "s3", "thaw_refused",
                {{"reason", "there is no capacity for Expedited retrievals now"},
                 {"consequence", "each poll asks again"},
-                {"remedy", "thaw.tier = \"Standard\" does not depend on it"}});
+                {"remedy", std::string(name_of(setting::thaw_tier)) +
+                               " = \"Standard\" does not depend on it"}});
   }
   co_return engine::ok();
 }

@@ -136,12 +136,6 @@ class archive_thaw {
     bool look_again = false;  // the store's answer does not fit what HEAD said
   };
   enum class verb { look, request };
-  struct pass {
-    verb what = verb::look;
-    std::vector<item*> items;
-    std::size_t next = 0;
-    std::optional<engine::error> failure;  // the first; nothing is begun after it
-  };
 
   [[nodiscard]] bool ends_too_early(const item& one) const;
   [[nodiscard]] bool needs_request(const item& one) const;
@@ -151,7 +145,6 @@ class archive_thaw {
   [[nodiscard]] engine::result<void> check_requests() const;
   engine::task<engine::result<void>> run_pass(verb what, std::vector<item*> items,
                                               engine::stop_token stop);
-  engine::task<void> worker(pass& work, engine::stop_token stop);
   engine::task<engine::result<void>> look(item& one, engine::stop_token stop);
   engine::task<engine::result<void>> request(item& one, engine::stop_token stop);
   engine::task<engine::result<bool>> can_be_read(const item& one, engine::stop_token stop);

@@ -1,6 +1,7 @@
 #include "s3/verbs/error_codes.hh"
 
 #include <algorithm>
+#include <vector>
 
 namespace bts3::s3 {
 
@@ -9,79 +10,92 @@ namespace {
 using engine::disposition;
 using engine::error;
 using engine::reason;
+using engine::setting;
+using engine::wording;
 
 struct error_class {
   const char* code;
   disposition what_now;
   reason why;
-  const char* remedy;
+  wording remedy;
 };
 
-// A bare 403 does not say which. Before it stands the right that the request takes.
-constexpr const char* denied_remedy =
-    "check the policies of user and bucket; a bucket may also "
-    "demand s3.acl (another account's: \"bucket-owner-full-control\"), s3.tags or s3.request_payer";
+// A bare 403 does not say which of these it is. `right`: what the request takes.
+wording denied_remedy(const char* right) {
+  return std::string("these credentials need ") + right +
+         ": check the policies of user and bucket; a bucket may also demand " +
+         wording(setting::acl) + " (another account's: \"bucket-owner-full-control\"), " +
+         setting::tags + " or " + setting::request_payer;
+}
+
+wording region_remedy() {
+  return "set " + wording(setting::region) + " to the bucket's region, or correct " +
+         setting::endpoint;
+}
 
 // What S3's error codes mean here ("Error responses", Amazon S3 API Reference). Codes that are
 // absent are judged by their HTTP status.
-constexpr error_class known_codes[] = {
-    {"NoSuchKey", disposition::not_found, reason::unspecified, ""},
-    {"NoSuchUpload", disposition::not_found, reason::unspecified, ""},
-    {"NoSuchBucket", disposition::fail, reason::configuration,
-     "correct s3.bucket, s3.region or s3.endpoint_url, or create the bucket"},
-    {"InvalidAccessKeyId", disposition::fail, reason::access,
-     "the store does not know this access key: check the credentials and s3.endpoint_url"},
-    {"SignatureDoesNotMatch", disposition::fail, reason::access,
-     "the secret access key does not belong to the access key, or a proxy changes requests on "
-     "their way (a rewritten Host header): check the credentials, and that s3.endpoint_url names "
-     "the host that the store sees"},
-    {"AccessDenied", disposition::fail, reason::access, denied_remedy},
-    {"InvalidObjectState", disposition::fail, reason::not_thawed,
-     "the object is archived: thaw it (RestoreObject) first"},
-    {"ExpiredToken", disposition::fail, reason::expired_token,
-     "the temporary credentials have run out: get new ones"},
-    {"TokenRefreshRequired", disposition::fail, reason::expired_token,
-     "the temporary credentials have run out: get new ones"},
-    {"InvalidToken", disposition::fail, reason::access,
-     "the session token is damaged or does not belong to the access key: get new credentials"},
-    {"InvalidStorageClass", disposition::fail, reason::configuration,
-     "this store does not have that storage class: set s3.storage_class_chunks and "
-     "s3.storage_class_manifest"},
-    {"RequestTimeTooSkewed", disposition::fail, reason::clock_skew,
-     "set this machine's clock (NTP)"},
-    {"AuthorizationHeaderMalformed", disposition::fail, reason::configuration,
-     "check s3.region and the access key id"},
-    {"PermanentRedirect", disposition::fail, reason::configuration,
-     "set s3.region to the bucket's region, or correct s3.endpoint_url"},
-    {"TemporaryRedirect", disposition::fail, reason::configuration,
-     "set s3.region to the bucket's region, or correct s3.endpoint_url"},
-    {"IllegalLocationConstraintException", disposition::fail, reason::configuration,
-     "set s3.region to the bucket's region, or correct s3.endpoint_url"},
-    {"BadDigest", disposition::retry, reason::bad_request, ""},
-    {"XAmzContentSHA256Mismatch", disposition::retry, reason::bad_request, ""},
-    // A CRC32 that does not fit the body, as MinIO and as Garage say it.
-    {"XAmzContentChecksumMismatch", disposition::retry, reason::bad_request, ""},
-    {"InvalidDigest", disposition::retry, reason::bad_request, ""},
-    {"IncompleteBody", disposition::retry, reason::bad_request, ""},
-    {"RequestTimeout", disposition::retry, reason::bad_request, ""},
-    {"SlowDown", disposition::retry, reason::throttled, ""},
-    {"ServiceUnavailable", disposition::retry, reason::throttled, ""},
-    {"TooManyRequests", disposition::retry, reason::throttled, ""},
-    {"InternalError", disposition::retry, reason::unspecified, ""},
-    {"OperationAborted", disposition::retry, reason::precondition, ""},
-    {"ConditionalRequestConflict", disposition::retry, reason::precondition, ""},
-    {"PreconditionFailed", disposition::fail, reason::precondition, ""},
-    {"NotImplemented", disposition::fail, reason::unsupported, ""},
-};
+const std::vector<error_class>& known_codes() {
+  static const std::vector<error_class> all = {
+      {"NoSuchKey", disposition::not_found, reason::unspecified, ""},
+      {"NoSuchUpload", disposition::not_found, reason::unspecified, ""},
+      {"NoSuchBucket", disposition::fail, reason::configuration,
+       "correct " + wording(setting::bucket) + ", " + setting::region + " or " + setting::endpoint +
+           ", or create the bucket"},
+      {"InvalidAccessKeyId", disposition::fail, reason::access,
+       "the store does not know this access key: check the credentials and " +
+           wording(setting::endpoint)},
+      {"SignatureDoesNotMatch", disposition::fail, reason::access,
+       "the secret access key does not belong to the access key, or a proxy changes requests on "
+       "their way (a rewritten Host header): check the credentials, and that " +
+           wording(setting::endpoint) + " names the host that the store sees"},
+      {"AccessDenied", disposition::fail, reason::access, ""},
+      {"InvalidObjectState", disposition::fail, reason::not_thawed,
+       "the object is archived: thaw it (RestoreObject) first"},
+      {"ExpiredToken", disposition::fail, reason::expired_token,
+       "the temporary credentials have run out: get new ones"},
+      {"TokenRefreshRequired", disposition::fail, reason::expired_token,
+       "the temporary credentials have run out: get new ones"},
+      {"InvalidToken", disposition::fail, reason::access,
+       "the session token is damaged or does not belong to the access key: get new credentials"},
+      {"InvalidStorageClass", disposition::fail, reason::configuration,
+       "this store does not have that storage class: set " + wording(setting::data_class) +
+           " and " + setting::manifest_class},
+      {"RequestTimeTooSkewed", disposition::fail, reason::clock_skew,
+       "set this machine's clock (NTP)"},
+      {"AuthorizationHeaderMalformed", disposition::fail, reason::configuration,
+       "check " + wording(setting::region) + " and the access key id"},
+      {"PermanentRedirect", disposition::fail, reason::configuration, region_remedy()},
+      {"TemporaryRedirect", disposition::fail, reason::configuration, region_remedy()},
+      {"IllegalLocationConstraintException", disposition::fail, reason::configuration,
+       region_remedy()},
+      {"BadDigest", disposition::retry, reason::bad_request, ""},
+      {"XAmzContentSHA256Mismatch", disposition::retry, reason::bad_request, ""},
+      // A CRC32 that does not fit the body, as MinIO and as Garage say it.
+      {"XAmzContentChecksumMismatch", disposition::retry, reason::bad_request, ""},
+      {"InvalidDigest", disposition::retry, reason::bad_request, ""},
+      {"IncompleteBody", disposition::retry, reason::bad_request, ""},
+      {"RequestTimeout", disposition::retry, reason::bad_request, ""},
+      {"SlowDown", disposition::retry, reason::throttled, ""},
+      {"ServiceUnavailable", disposition::retry, reason::throttled, ""},
+      {"TooManyRequests", disposition::retry, reason::throttled, ""},
+      {"InternalError", disposition::retry, reason::unspecified, ""},
+      {"OperationAborted", disposition::retry, reason::precondition, ""},
+      {"ConditionalRequestConflict", disposition::retry, reason::precondition, ""},
+      {"PreconditionFailed", disposition::fail, reason::precondition, ""},
+      {"NotImplemented", disposition::fail, reason::unsupported, ""},
+  };
+  return all;
+}
 
-void judge_by_status(error& failure) {
+void judge_by_status(error& failure, const char* right) {
   switch (failure.status) {
     case 404:
       failure.what_now = disposition::not_found;
       break;
     case 403:
       failure.why = reason::access;
-      failure.remedy = denied_remedy;
+      failure.remedy = denied_remedy(right);
       break;
     case 408:
       failure.what_now = disposition::retry;
@@ -93,7 +107,7 @@ void judge_by_status(error& failure) {
       break;
     case 413:
       failure.why = reason::configuration;
-      failure.remedy = too_large_remedy;
+      failure.remedy = too_large_remedy();
       break;
     case 429:
     case 503:
@@ -109,7 +123,7 @@ void judge_by_status(error& failure) {
     case 307:
     case 308:
       failure.why = reason::configuration;
-      failure.remedy = "set s3.region to the bucket's region, or correct s3.endpoint_url";
+      failure.remedy = region_remedy();
       break;
     default:
       failure.what_now = failure.status >= 500 ? disposition::retry : disposition::fail;
@@ -118,6 +132,11 @@ void judge_by_status(error& failure) {
 }
 
 }  // namespace
+
+wording too_large_remedy() {
+  return "the store, or a proxy before it, takes no body of that size: lower " +
+         wording(setting::part_size) + ", or raise the proxy's limit (client_max_body_size)";
+}
 
 const char* right_for(const std::string& method, bool of_the_bucket, const query_list& query) {
   const auto asks = [&query](const char* name) {
@@ -140,16 +159,16 @@ const char* right_for(const std::string& method, bool of_the_bucket, const query
 }
 
 void judge(error& failure, const char* right) {
-  judge_by_status(failure);
-  for (const error_class& known : known_codes) {
+  judge_by_status(failure, right);
+  for (const error_class& known : known_codes()) {
     if (failure.code == known.code) {
       failure.what_now = known.what_now;
       failure.why = known.why;
       failure.remedy = known.remedy;
     }
   }
-  if (failure.remedy == denied_remedy) {
-    failure.remedy = std::string("these credentials need ") + right + ": " + denied_remedy;
+  if (failure.code == "AccessDenied") {
+    failure.remedy = denied_remedy(right);
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/error.hh"
+#include "engine/wording.hh"
 #include "s3/credentials/sigv4_signer.hh"
 
 #include <string>
@@ -9,9 +10,7 @@
 namespace bts3::s3 {
 
 // Of 413, whoever answered so.
-inline constexpr const char* too_large_remedy =
-    "the store, or a proxy before it, takes no body of that size: lower s3.part_size_bytes, or "
-    "raise the proxy's limit (client_max_body_size)";
+[[nodiscard]] engine::wording too_large_remedy();
 
 // The right of the policies that a request takes ("Actions", Service Authorization Reference);
 // RestoreObject's is not known here.

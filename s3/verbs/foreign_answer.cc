@@ -1,5 +1,6 @@
 #include "s3/verbs/foreign_answer.hh"
 
+#include "engine/wording.hh"
 #include "s3/http/one_line.hh"
 #include "s3/http/web_page.hh"
 #include "s3/verbs/xml.hh"
@@ -13,6 +14,9 @@
 namespace bts3::s3 {
 
 namespace {
+
+using engine::setting;
+using engine::wording;
 
 // As much of what somebody else said as fits into a message.
 constexpr std::size_t quoted_bytes_max = 60;
@@ -74,7 +78,7 @@ struct meaning {
   engine::reason why = engine::reason::network;
   bool at_boot = false;
   std::string sentence;  // empty: nothing more than that it is foreign
-  std::string remedy;
+  wording remedy;
 };
 
 meaning meaning_of_redirect(const http_response& answer, const std::string& endpoint) {
@@ -84,7 +88,7 @@ meaning meaning_of_redirect(const http_response& answer, const std::string& endp
     found.what_now = engine::disposition::fail;
     found.why = engine::reason::configuration;
     found.sentence = "the endpoint wants https";
-    found.remedy = "write https:// in s3.endpoint_url";
+    found.remedy = "write https:// in " + wording(setting::endpoint);
     return found;
   }
   found.at_boot = true;
@@ -92,7 +96,7 @@ meaning meaning_of_redirect(const http_response& answer, const std::string& endp
       "the request is sent on to " + (place.empty() ? std::string("nowhere") : place) +
       ", as by a portal where somebody has to sign in to the network, or by another endpoint's "
       "web server";
-  found.remedy = "sign in to the network, or check s3.endpoint_url";
+  found.remedy = "sign in to the network, or check " + wording(setting::endpoint);
   return found;
 }
 
@@ -104,7 +108,7 @@ meaning meaning_of_balancer(int status, const std::string& endpoint) {
   if (status == 429) {
     found.why = engine::reason::throttled;
     found.sentence += "there are too many requests";
-    found.remedy = "lower s3.concurrency, or have its limit raised";
+    found.remedy = "lower " + wording(setting::concurrency) + ", or have its limit raised";
   } else if (status == 502) {
     found.sentence += "it cannot make sense of what the store says";
   } else if (status == 503) {
@@ -120,9 +124,8 @@ meaning meaning_of(const http_response& answer, const std::string& endpoint) {
     return meaning_of_balancer(answer.status, endpoint);
   }
   meaning found;
-  found.remedy =
-      "a proxy, a web server or a portal answers on the way to the store: check s3.endpoint_url "
-      "and the network";
+  found.remedy = "a proxy, a web server or a portal answers on the way to the store: check " +
+                 wording(setting::endpoint) + " and the network";
   if (answer.status / 100 == 3) {
     return meaning_of_redirect(answer, endpoint);
   }
@@ -141,7 +144,7 @@ meaning meaning_of(const http_response& answer, const std::string& endpoint) {
         found.what_now = engine::disposition::fail;
         found.why = engine::reason::configuration;
         found.sentence = "the port wants https";
-        found.remedy = "write https:// in s3.endpoint_url";
+        found.remedy = "write https:// in " + wording(setting::endpoint);
       }
       break;
     case 403:
@@ -155,14 +158,15 @@ meaning meaning_of(const http_response& answer, const std::string& endpoint) {
       found.what_now = engine::disposition::fail;
       found.why = engine::reason::access;
       found.sentence = "a proxy on the way wants a login, and none is configured";
-      found.remedy = "name it in s3.proxy or https_proxy, as http://user:password@host:port";
+      found.remedy = "name it in " + wording(setting::proxy) +
+                     " or https_proxy, as http://user:password@host:port";
       break;
     case 413:
       found.what_now = engine::disposition::fail;
       found.why = engine::reason::configuration;
       found.sentence = "a proxy or load balancer before the store limits the size of requests";
-      found.remedy =
-          "raise its limit (client_max_body_size of nginx), or lower s3.part_size_bytes below it";
+      found.remedy = "raise its limit (client_max_body_size of nginx), or lower " +
+                     wording(setting::part_size) + " below it";
       break;
     case 511:
       found.at_boot = true;

@@ -21,6 +21,7 @@
 #pragma once
 
 #include "engine/result.hh"
+#include "engine/setting.hh"
 #include "engine/sha256.hh"
 #include "engine/stop.hh"
 #include "engine/task.hh"
@@ -50,8 +51,8 @@ struct write_options {
   // put_object of bytes: send their MD5. Buckets with Object Lock demand a digest of some kind, and
   // this one every store knows.
   bool content_md5 = false;
-  // What says so in the configuration, for messages.
-  const char* class_key = "s3.storage_class_chunks";
+  // What says which class, for messages.
+  engine::setting class_from = engine::setting::data_class;
 };
 
 // How a body is sent.

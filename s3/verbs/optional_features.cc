@@ -13,42 +13,75 @@ namespace {
 using engine::disposition;
 using engine::error;
 using engine::reason;
+using engine::setting;
 
 constexpr feature_row rows[] = {
-    {feature::expect, "Expect: 100-continue", "that a refusal costs no upload", omission::freely,
-     "", "a part that is refused is sent whole before"},
+    {feature::expect,
+     "Expect: 100-continue",
+     "that a refusal costs no upload",
+     omission::freely,
+     {},
+     "a part that is refused is sent whole before"},
     {feature::checksum_type, "x-amz-checksum-type",
-     "that the object's checksum is one of its parts'", omission::freely, "s3.checksum",
+     "that the object's checksum is one of its parts'", omission::freely, setting::part_checksum,
      "the store chooses the form"},
-    {feature::content_md5, "Content-MD5", "buckets with Object Lock", omission::freely, "",
+    {feature::content_md5,
+     "Content-MD5",
+     "buckets with Object Lock",
+     omission::freely,
+     {},
      "manifests go without a digest of their own"},
     {feature::checksum, "x-amz-checksum-crc32", "that the store compares what arrives",
-     omission::by_default, "s3.checksum", "parts go without CRC32 headers"},
+     omission::by_default, setting::part_checksum, "parts go without CRC32 headers"},
     {feature::unsigned_payload, "x-amz-content-sha256: UNSIGNED-PAYLOAD",
      "that bodies need not be hashed where TLS protects them", omission::by_default,
-     "s3.payload_signing", "bodies are signed with their SHA-256"},
+     setting::payload_signing, "bodies are signed with their SHA-256"},
     {feature::sse, "x-amz-server-side-encryption", "encryption at rest", omission::by_default,
-     "s3.sse", "objects are encrypted as the bucket does by itself"},
+     setting::encryption, "objects are encrypted as the bucket does by itself"},
     {feature::sse_kms_key, "x-amz-server-side-encryption-aws-kms-key-id", "encryption at rest",
-     omission::never, "s3.sse_kms_key_id", ""},
+     omission::never, setting::encryption_key, ""},
     {feature::storage_class, "x-amz-storage-class", "the price of storage", omission::never,
-     "s3.storage_class_chunks", ""},
-    {feature::acl, "x-amz-acl", "who owns the objects", omission::never, "s3.acl", ""},
-    {feature::tags, "x-amz-tagging", "tags", omission::never, "s3.tags", ""},
-    {feature::absent_condition, "If-None-Match", "that no second writer's object is written over",
-     omission::examined, "", "each key is looked at before it is written instead"},
-    {feature::match_condition, "If-Match", "that no second writer's pointer is written over",
-     omission::examined, "", "the pointer is looked at before it is moved instead"},
+     setting::data_class, ""},
+    {feature::acl, "x-amz-acl", "who owns the objects", omission::never, setting::acl, ""},
+    {feature::tags, "x-amz-tagging", "tags", omission::never, setting::tags, ""},
+    {feature::absent_condition,
+     "If-None-Match",
+     "that no second writer's object is written over",
+     omission::examined,
+     {},
+     "each key is looked at before it is written instead"},
+    {feature::match_condition,
+     "If-Match",
+     "that no second writer's pointer is written over",
+     omission::examined,
+     {},
+     "the pointer is looked at before it is moved instead"},
     {feature::tier, "Tier", "how fast an archived object comes back", omission::by_default,
-     "thaw.tier, or --tier", "the store chooses how fast archived objects come back"},
-    {feature::list_parts, "ListParts", "going on with an interrupted upload", omission::examined,
-     "", "what the journal says of uploads is believed, and their end decides"},
-    {feature::list_uploads, "ListMultipartUploads", "finding uploads that were left open",
-     omission::examined, "", "uploads that nobody knows of are left to the bucket's own rules"},
-    {feature::attributes, "GetObjectAttributes", "comparing checksums without reading",
-     omission::examined, "", "verify compares sizes and ETags"},
-    {feature::abort, "AbortMultipartUpload", "not paying for uploads that are given up",
-     omission::examined, "", "uploads that are given up are left to the bucket's own rules"},
+     setting::tier_in_force, "the store chooses how fast archived objects come back"},
+    {feature::list_parts,
+     "ListParts",
+     "going on with an interrupted upload",
+     omission::examined,
+     {},
+     "what the journal says of uploads is believed, and their end decides"},
+    {feature::list_uploads,
+     "ListMultipartUploads",
+     "finding uploads that were left open",
+     omission::examined,
+     {},
+     "uploads that nobody knows of are left to the bucket's own rules"},
+    {feature::attributes,
+     "GetObjectAttributes",
+     "comparing checksums without reading",
+     omission::examined,
+     {},
+     "verify compares sizes and ETags"},
+    {feature::abort,
+     "AbortMultipartUpload",
+     "not paying for uploads that are given up",
+     omission::examined,
+     {},
+     "uploads that are given up are left to the bucket's own rules"},
 };
 static_assert(std::size(rows) == feature_count);
 
@@ -80,10 +113,6 @@ constexpr std::pair<std::string_view, feature> words[] = {
 };
 
 }  // namespace
-
-std::span<const feature_row> feature_rows() {
-  return rows;
-}
 
 const feature_row& row_of(feature which) {
   const feature_row& row = rows[static_cast<std::size_t>(which)];
@@ -201,13 +230,13 @@ std::string optional_features::classes() const {
   return text;
 }
 
-std::string feature_names(feature_set all, bool with_keys) {
+std::string feature_names(feature_set all, bool with_settings) {
   std::string text;
   for (const feature one : all.members()) {
     const feature_row& row = row_of(one);
     text += (text.empty() ? "" : ", ") + std::string(row.name);
-    if (with_keys && *row.key != '\0') {
-      text += " (" + std::string(row.key) + ")";
+    if (with_settings && row.by) {
+      text += " (" + std::string(name_of(*row.by)) + ")";
     }
   }
   return text;

@@ -10,20 +10,22 @@
 // refused with a checksum which the store knows are never sent again without it.
 //
 // What protects is not dropped in silence: encryption that was asked for by name, and everything
-// else that the configuration names, stays, and the error lists it with its key; conditions against
-// a second writer are left out by the caller alone, after a look at what is there, with a warning.
+// else that the configuration names, stays, and the error lists it with its setting; conditions
+// against a second writer are left out by the caller alone, after a look at what is there, with a
+// warning.
 //
 // One thread.
 #pragma once
 
 #include "engine/error.hh"
 #include "engine/log_sink.hh"
+#include "engine/setting.hh"
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <set>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -64,11 +66,10 @@ struct feature_row {
   const char* name;     // on the wire
   const char* purpose;  // "it is for ..."
   omission may;
-  const char* key;      // of the configuration; empty: none controls it
-  const char* without;  // what follows where it is left out
+  std::optional<engine::setting> by;  // what controls it
+  const char* without;                // what follows where it is left out
 };
 
-[[nodiscard]] std::span<const feature_row> feature_rows();
 [[nodiscard]] const feature_row& row_of(feature which);
 
 class feature_set {
@@ -157,7 +158,7 @@ class optional_features {
   std::set<std::string> _classes;
 };
 
-// "Content-MD5, x-amz-acl (s3.acl)".
-[[nodiscard]] std::string feature_names(feature_set all, bool with_keys);
+// "Content-MD5, x-amz-acl (s3.acl)", with settings as this process names them.
+[[nodiscard]] std::string feature_names(feature_set all, bool with_settings);
 
 }  // namespace bts3::s3

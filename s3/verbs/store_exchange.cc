@@ -1,6 +1,7 @@
 #include "s3/verbs/store_exchange.hh"
 
 #include "engine/assert.hh"
+#include "engine/wording.hh"
 #include "s3/http/one_line.hh"
 #include "s3/http/percent_encoding.hh"
 #include "s3/verbs/error_codes.hh"
@@ -200,7 +201,7 @@ std::optional<error> store_exchange::foreign(const store_request& what,
     failure.why = reason::configuration;
     failure.code = "EntityTooLarge";
     failure.status = answer.status;
-    failure.remedy = too_large_remedy;
+    failure.remedy = too_large_remedy();
   }
   return std::move(failure).within(subject_of(what));
 }
@@ -215,9 +216,8 @@ void store_exchange::warn_of_token(const credentials& who) {
   _log.write(engine::log_level::warning, "s3", "session_token_over_plain_http",
              {{"host", _options.where.host},
               {"credentials", who.source},
-              {"remedy",
-               "use https in s3.endpoint_url: everybody on the way can read the session "
-               "token, names and data"}});
+              {"remedy", "use https in " + std::string(name_of(engine::setting::endpoint)) +
+                             ": everybody on the way can read the session token, names and data"}});
 }
 
 task<result<http_response>> store_exchange::send(store_request what, engine::stop_token stop) {
@@ -329,7 +329,8 @@ void store_exchange::add_region_remedy(error& failure, std::string region) const
     return;
   }
   failure.why = reason::configuration;
-  failure.remedy = "the bucket is in region " + region + ": s3.region must be that, and is \"" +
+  failure.remedy = "the bucket is in region " + region + ": " +
+                   engine::wording(engine::setting::region) + " must be that, and is \"" +
                    _options.region + "\"";
 }
 

@@ -4,6 +4,7 @@
 
 #include "tests/btrfs/failing_call.hh"
 #include "tests/btrfs/loop_filesystem.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -11,6 +12,9 @@
 
 #include <cerrno>
 #include <iostream>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3::btrfs;
 using testing::call;
@@ -81,7 +85,8 @@ BOOST_AUTO_TEST_CASE(a_directory_that_cannot_be_read_to_its_end_gives_no_list) {
   const failing_call reading(call::readdir, EIO, 0, 3);
   const auto listed = snapshots.list("data");
   BOOST_TEST(reading.happened());
-  BOOST_TEST(problem(listed) == "snapshots.base_dir " + base + ": Input/output error");
+  BOOST_TEST(problem(listed) ==
+             shown(setting::snapshot_directory) + " " + base + ": Input/output error");
 }
 
 BOOST_AUTO_TEST_CASE(questions_that_the_kernel_does_not_answer_are_errors) {

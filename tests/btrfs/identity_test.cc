@@ -1,10 +1,14 @@
 #include "btrfs/identity.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <boost/test/unit_test.hpp>
 
 #include <cstdint>
 #include <optional>
 #include <string>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3::btrfs;
 
@@ -207,7 +211,7 @@ BOOST_AUTO_TEST_CASE(a_mismatch_is_explained_with_both_sides) {
       sentence.starts_with("it was changed after the backup (ctransid 43, recorded 42), the "
                            "last time at 2026-07-25T17:20:00Z: "));
   BOOST_TEST(sentence.find("bees, duperemove") != std::string::npos);
-  BOOST_TEST(sentence.find("snapshots.base_dir") != std::string::npos);
+  BOOST_TEST(sentence.find(shown(setting::snapshot_directory)) != std::string::npos);
   found.own_uuid = other;
   BOOST_TEST(compare_identity(recorded(), found).sentence ==
              "its UUID aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee is not the recorded one, "

@@ -5,6 +5,7 @@
 #include "tests/btrfs/loop_filesystem.hh"
 #include "tests/support/as_nobody.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -15,6 +16,9 @@
 #include <unistd.h>
 
 #include <iostream>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3::btrfs;
 using bts3::testing::as_nobody;
@@ -235,17 +239,20 @@ BOOST_AUTO_TEST_CASE(a_base_directory_that_cannot_serve_is_named_with_its_key_an
   const auto missing = snapshot_manager(base).check(here.source);
   BOOST_REQUIRE(!missing);
   BOOST_TEST((missing.error().why == bts3::engine::reason::configuration));
-  BOOST_TEST(missing.error().text() ==
-             "snapshots.base_dir: " + base + ": No such file or directory; create it (`mkdir -p " +
-                 base + "`) on the filesystem of " + here.source.string());
+  BOOST_TEST(missing.error().text() == shown(setting::snapshot_directory) + ": " + base +
+                                           ": No such file or directory; create it (`mkdir -p " +
+                                           base + "`) on the filesystem of " +
+                                           here.source.string());
   const auto other = snapshot_manager(second.directory()).check(here.source);
   BOOST_REQUIRE(!other);
   BOOST_TEST((other.error().why == bts3::engine::reason::configuration));
-  BOOST_TEST(has(other.error().text(), "snapshots.base_dir = " + second.directory().string() +
+  BOOST_TEST(has(other.error().text(), shown(setting::snapshot_directory) + " = " +
+                                           second.directory().string() +
                                            " is on another filesystem than " +
                                            here.source.string() + "; a snapshot cannot cross"));
   const std::string no_btrfs = problem(snapshot_manager("/proc").check(here.source));
-  BOOST_TEST(no_btrfs.starts_with("snapshots.base_dir: /proc is not on a Btrfs"), no_btrfs);
+  BOOST_TEST(no_btrfs.starts_with(shown(setting::snapshot_directory) + ": /proc is not on a Btrfs"),
+             no_btrfs);
   // Who did not check gets an error, too.
   const auto crossing =
       snapshot_manager(second.directory()).create(here.source, "data", day_1, true);
@@ -254,8 +261,8 @@ BOOST_AUTO_TEST_CASE(a_base_directory_that_cannot_serve_is_named_with_its_key_an
                  base + ": No such file"));
   BOOST_TEST(has(problem(snapshot_manager(base).make_base(here.source)), "create it (`mkdir -p "));
   BOOST_TEST(!std::filesystem::exists(base));
-  BOOST_TEST(
-      has(problem(snapshot_manager("/proc/1/mem").list("data")), "snapshots.base_dir /proc"));
+  BOOST_TEST(has(problem(snapshot_manager("/proc/1/mem").list("data")),
+                 shown(setting::snapshot_directory) + " /proc"));
 }
 
 BOOST_AUTO_TEST_CASE(a_missing_base_directory_is_made_where_the_source_lies) {

@@ -4,6 +4,7 @@
 #include "tests/engine/loop_disk.hh"
 #include "tests/engine/scratch_directory.hh"
 #include "tests/engine/support.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -17,7 +18,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -218,15 +218,15 @@ BOOST_AUTO_TEST_CASE(what_cannot_work_is_refused_early_and_says_what_to_do) {
   const scratch_directory here;
   const error small = refusal(options_for(here.path(), mebibyte - 1, mebibyte));
   BOOST_TEST((small.why == reason::configuration));
-  check_contains(small.message, "global.spool_size_bytes (1048575)");
-  check_contains(small.remedy, "s3.part_size_bytes");
+  check_contains(small.message, bts3::testing::shown(setting::spool_size) + " (1048575)");
+  check_contains(small.remedy, bts3::testing::shown(setting::part_size));
 
   // As where a disk is not mounted.
   const error missing = refusal(options_for(here.path() + "/none/at/all", 9 * mebibyte, mebibyte));
   BOOST_TEST((missing.why == reason::configuration));
   BOOST_TEST((missing.what_now == disposition::fail));
   check_contains(missing.message, here.path() + "/none/at/all");
-  check_contains(missing.remedy, "global.spool_dir");
+  check_contains(missing.remedy, bts3::testing::shown(setting::spool_directory));
 
   std::ofstream(here.path() + "/file") << "no directory";
   const error file = refusal(options_for(here.path() + "/file", 9 * mebibyte, mebibyte));
@@ -587,7 +587,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_an_error_with_path_and_remedy) {
   const error early = refusal(options_for(small.directory(), 400 * mebibyte, 40 * mebibyte));
   BOOST_TEST(early.code == "ENOSPC");
   check_contains(early.message, small.directory());
-  check_contains(early.remedy, "global.spool_size_bytes");
+  check_contains(early.remedy, bts3::testing::shown(setting::spool_size));
 
   auto loop = make_reactor();
   recording_log log;
@@ -602,7 +602,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_an_error_with_path_and_remedy) {
   BOOST_TEST(full.code == "ENOSPC");
   BOOST_TEST((full.what_now == disposition::fail));
   check_contains(full.message, small.directory());
-  check_contains(full.remedy, "global.spool_size_bytes");
+  check_contains(full.remedy, bts3::testing::shown(setting::spool_size));
   BOOST_TEST(disk->free_parts() == disk->parts());
 }
 

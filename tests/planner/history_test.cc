@@ -278,7 +278,7 @@ void settle(world& w) {
       seen.parent_problem = "gone";
     }
   }
-  switch (decide_unfinished(seen, w.clock(), hours(24 * 7)).what) {
+  switch (decide_unfinished(seen, w.clock(), hours(24 * 7), "the limit").what) {
     case unfinished_action::record:
       remember(w, of);
       w.step();

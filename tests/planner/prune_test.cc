@@ -148,7 +148,7 @@ BOOST_AUTO_TEST_CASE(nothing_goes_by_default) {
   made.seen.uploads.push_back(
       {keys.chunk(backup_kind::full, ago(days(400)), 1), "u", ago(days(400))});
   const prune_plan plan = made.judge(0);
-  BOOST_TEST(plan.held_back.find("retention.keep_generations") != std::string::npos);
+  BOOST_TEST(plan.held_back.find("the number of generations to keep is 0") != std::string::npos);
   BOOST_TEST(plan.removals.empty());
   BOOST_TEST(plan.uploads.empty());
   BOOST_TEST(plan.orphans_kept == 1U);

@@ -20,7 +20,7 @@ unfinished_backup resumable() {
 }
 
 std::string verdict_on(const unfinished_backup& seen, const char* now = "20260121T020000Z") {
-  const unfinished_verdict verdict = decide_unfinished(seen, at(now), hours(24 * 7));
+  const unfinished_verdict verdict = decide_unfinished(seen, at(now), hours(24 * 7), "the limit");
   BOOST_TEST(!verdict.sentence.empty());
   return std::string(to_string(verdict.what)) + " " + verdict.reason;
 }

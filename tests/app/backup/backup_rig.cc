@@ -126,20 +126,20 @@ backup_rig::backup_rig(std::size_t stream_bytes)
   disk.stream = send_stream(stream_bytes);
   disk.add_subvolume(place / "data");
   settings.subvolumes.push_back(app::subvolume_config{"data", place / "data"});
-  settings.base_dir = place / "snapshots";
-  settings.state_path = place / "state.json";
-  settings.lock_path = place / "lock";
-  settings.spool_dir = place / "spool";
-  std::filesystem::create_directories(settings.base_dir);
-  std::filesystem::create_directories(settings.spool_dir);
-  settings.bucket = "bucket";
-  settings.region = "us-east-1";
-  settings.prefix = "host/";
-  settings.addressing_style = "path";
-  settings.storage_class_chunks = "STANDARD";
-  settings.part_size_bytes = part_bytes;
-  settings.chunk_size_bytes = chunk_parts * part_bytes;
-  settings.concurrency = 2;
+  settings.snapshots.base_dir = place / "snapshots";
+  settings.global.state_path = place / "state.json";
+  settings.global.lock_path = place / "lock";
+  settings.global.spool_dir = place / "spool";
+  std::filesystem::create_directories(settings.snapshots.base_dir);
+  std::filesystem::create_directories(settings.global.spool_dir);
+  settings.s3.bucket = "bucket";
+  settings.s3.region = "us-east-1";
+  settings.s3.prefix = "host/";
+  settings.s3.addressing_style = "path";
+  settings.s3.storage_class_chunks = "STANDARD";
+  settings.s3.part_size_bytes = part_bytes;
+  settings.s3.chunk_size_bytes = chunk_parts * part_bytes;
+  settings.s3.concurrency = 2;
   environment["AWS_ACCESS_KEY_ID"] = "AKIAIOSFODNN7EXAMPLE";
   environment["AWS_SECRET_ACCESS_KEY"] = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
   tuning.retries.backoff_first = std::chrono::milliseconds(1);
@@ -160,7 +160,7 @@ engine::result<app::exit_status> backup_rig::run(const preparation& before) {
   if (before) {
     before(*loop);
   }
-  const app::environment_lookup lookup = [this](std::string_view name) {
+  const engine::environment_lookup lookup = [this](std::string_view name) {
     auto value = look_up ? look_up(name) : std::nullopt;
     const auto found = environment.find(std::string(name));
     return value || found == environment.end() ? value : std::optional(found->second);
@@ -209,7 +209,7 @@ std::string backup_rig::run_text(const preparation& before) {
 }
 
 std::string backup_rig::journal_text() const {
-  auto journals = app::list_journals(settings.state_path);
+  auto journals = app::list_journals(settings.global.state_path);
   BOOST_REQUIRE(journals.has_value());
   if (journals->empty()) {
     return "none";
@@ -300,7 +300,7 @@ std::string backup_rig::published_problem(const bucket_contents& there) const {
       return problem;
     }
     named.insert(keys.manifest(link.kind, link.created_at));
-    known.insert(settings.base_dir + "/" + link.snapshot.name);
+    known.insert(settings.snapshots.base_dir + "/" + link.snapshot.name);
     for (const planner::chunk_record& chunk : link.chunks) {
       named.insert(chunk.key);
     }
@@ -318,7 +318,8 @@ std::string backup_rig::published_problem(const bucket_contents& there) const {
   }
   bool newest_is_here = false;
   for (const std::string& path : disk.snapshots()) {
-    newest_is_here = newest_is_here || path == settings.base_dir + "/" + chain[0].snapshot.name;
+    newest_is_here =
+        newest_is_here || path == settings.snapshots.base_dir + "/" + chain[0].snapshot.name;
     if (!known.contains(path)) {
       return path + " is of no backup";
     }
@@ -326,7 +327,7 @@ std::string backup_rig::published_problem(const bucket_contents& there) const {
   if (!newest_is_here) {
     return "the newest snapshot is gone";
   }
-  if (content_of(settings.state_path).find(chain[0].snapshot.name) == std::string::npos) {
+  if (content_of(settings.global.state_path).find(chain[0].snapshot.name) == std::string::npos) {
     return "the state file does not name the newest backup";
   }
   return "";

@@ -32,7 +32,7 @@ struct scene {
     rig.shared_loop = std::move(*engine::reactor::create());
     objects = std::make_unique<memory_store>(*rig.shared_loop, memory_store_options());
     rig.tuning.store = objects.get();
-    rig.settings.concurrency = 1;
+    rig.settings.s3.concurrency = 1;
     whole = rig.disk.stream;
   }
 
@@ -140,8 +140,8 @@ BOOST_AUTO_TEST_CASE(a_stream_that_breaks_each_time_is_kept_for_the_next_run) {
 
 BOOST_AUTO_TEST_CASE(a_broken_stream_that_arrives_by_way_of_the_spool_is_sent_again) {
   scene here;
-  here.rig.settings.spool_enabled = true;
-  here.rig.settings.spool_size_bytes = 4 * part;
+  here.rig.settings.s3.spool_enabled = true;
+  here.rig.settings.global.spool_size_bytes = 4 * part;
   here.rig.disk.instead = {here.begun_anew_at(in_the_middle)};
   BOOST_TEST(here.rig.run_text() == "done");
   BOOST_TEST(here.times_logged("stream_broken") == 1U);

@@ -28,7 +28,7 @@ struct scene {
     for (const auto& [key, object] : std::map(store->objects())) {
       store->put("copy/" + key.substr(5), object.body);
     }
-    rig.settings.prefix = "copy/";
+    rig.settings.s3.prefix = "copy/";
     rig.log.lines.clear();
   }
 

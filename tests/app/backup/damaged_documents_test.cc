@@ -113,7 +113,7 @@ struct scene : memory_scene {
 
   // A run that publishes and is killed before its journal is gone.
   void publish_and_leave_the_journal() {
-    const std::string path = app::journal_path(rig.settings.state_path, "data", false);
+    const std::string path = app::journal_path(rig.settings.global.state_path, "data", false);
     std::string kept;
     objects->judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
       if (call.verb == "PutObject" && call.key == pointer_key) {
@@ -121,14 +121,14 @@ struct scene : memory_scene {
       }
       return std::nullopt;
     });
-    const std::string state = content_of(rig.settings.state_path);
+    const std::string state = content_of(rig.settings.global.state_path);
     BOOST_TEST(rig.run_text() == "done");
     BOOST_REQUIRE(!kept.empty());
     write_file(path, kept);
     if (state.empty()) {
-      std::filesystem::remove(rig.settings.state_path);
+      std::filesystem::remove(rig.settings.global.state_path);
     } else {
-      write_file(rig.settings.state_path, state);
+      write_file(rig.settings.global.state_path, state);
     }
     objects->judge_by([this](const memory_store::recorded_call& call) { return judge(call); });
     rig.log.lines.clear();
@@ -143,7 +143,8 @@ struct scene : memory_scene {
     BOOST_TEST(objects->count("DeleteObject") == 0U);
     BOOST_TEST(objects->count("AbortMultipartUpload") == 0U);
     for (const planner::manifest& link : rig.chain_in(before)) {
-      BOOST_TEST(std::filesystem::exists(rig.settings.base_dir + "/" + link.snapshot.name));
+      BOOST_TEST(
+          std::filesystem::exists(rig.settings.snapshots.base_dir + "/" + link.snapshot.name));
     }
   }
 
@@ -228,7 +229,7 @@ BOOST_AUTO_TEST_CASE(another_backups_manifest_in_the_place_of_ours_is_no_second_
   scene here;
   BOOST_TEST(here.rig.run_text() == "done");
   const std::string first = here.contents().objects.at(here.manifest_key());
-  here.rig.settings.incremental_every_days = 1;
+  here.rig.settings.schedule.incremental_every_days = 1;
   here.rig.clock.time += 24h * 8;
   here.publish_and_leave_the_journal();
   const bucket_contents before = here.contents();
@@ -248,7 +249,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_answer_does_not_end_an_upload_that_can_be_resumed
     for (const std::size_t often : {1U, 3U, 30U}) {
       BOOST_TEST_CONTEXT("\"" << damaged << "\", " << often << " times") {
         scene here;
-        here.rig.settings.full_every_days = 7;
+        here.rig.settings.schedule.full_every_days = 7;
         BOOST_TEST(here.rig.run_text() == "done");
         here.rig.clock.time += 24h * 8;
         const std::string pointer = here.contents().objects.at(pointer_key);
@@ -295,6 +296,25 @@ BOOST_AUTO_TEST_CASE(one_damaged_answer_when_planning_makes_no_full) {
       }
     }
   }
+}
+
+// A full takes its place, and its reason is not that nobody ever saw it.
+BOOST_AUTO_TEST_CASE(a_manifest_that_is_listed_and_denied_is_not_called_missing) {
+  scene here;
+  BOOST_TEST(here.rig.run_text() == "done");
+  here.rig.clock.time += 24h * 8;
+  const std::string key = here.manifest_key();
+  here.objects->judge_by(
+      [key](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+        return call.verb == "GetObject" && call.key == key
+                   ? std::optional(memory_store::absent(call.key))
+                   : std::nullopt;
+      });
+  here.rig.log.lines.clear();
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.log.contains("manifest_unusable"));
+  BOOST_TEST(here.rig.log.contains("manifest " + key +
+                                   ": it is listed, but the store says that it does not exist"));
 }
 
 BOOST_AUTO_TEST_CASE(a_pointer_that_reads_otherwise_each_time_fails_and_keeps_everything) {
@@ -356,13 +376,14 @@ BOOST_AUTO_TEST_CASE(a_chain_that_this_host_has_no_memory_to_read_fails_and_keep
   here.objects->put(key, large);
   const bucket_contents before = here.contents();
   here.objects->forget_calls();
-  here.rig.settings.memory_limit_bytes = app::other_memory_bytes + 3 * backup_rig::part_bytes;
+  here.rig.settings.global.memory_limit_bytes =
+      app::other_memory_bytes + 3 * backup_rig::part_bytes;
   const std::string said = here.rig.run_text();
   BOOST_TEST(has(said, "manifest " + key + ": it has 20.0 MiB"), said);
   BOOST_TEST(has(said, "set global.memory_limit_bytes = \"80MiB\" or more"), said);
   here.expect_untouched(before);
   BOOST_TEST((here.contents().objects == before.objects));
-  here.rig.settings.memory_limit_bytes = 80 << 20;
+  here.rig.settings.global.memory_limit_bytes = 80 << 20;
   BOOST_TEST(here.rig.run_text() == "done");
   BOOST_TEST(here.rig.chain_in(here.contents()).size() == 2U);
 }

@@ -35,7 +35,7 @@ struct memory_scene {
   }
 
   [[nodiscard]] std::string journal() const {
-    return app::journal_path(rig.settings.state_path, "data", false);
+    return app::journal_path(rig.settings.global.state_path, "data", false);
   }
   [[nodiscard]] app::journal_record journalled() const {
     auto record = app::read_journal(journal());

@@ -43,13 +43,13 @@ std::string outcome_of(const shape& of) {
   rig.shared_loop = std::move(*engine::reactor::create());
   memory_store store(*rig.shared_loop);
   rig.tuning.store = &store;
-  rig.settings.parallel_subvolumes = of.parallel;
-  rig.settings.concurrency = of.concurrency;
+  rig.settings.global.parallel_subvolumes = of.parallel;
+  rig.settings.s3.concurrency = of.concurrency;
   if (of.memory_parts > 0) {
-    rig.settings.memory_limit_bytes = app::other_memory_bytes + of.memory_parts * part;
+    rig.settings.global.memory_limit_bytes = app::other_memory_bytes + of.memory_parts * part;
   }
-  rig.settings.spool_enabled = of.spool_parts > 0;
-  rig.settings.spool_size_bytes = of.spool_parts * part;
+  rig.settings.s3.spool_enabled = of.spool_parts > 0;
+  rig.settings.global.spool_size_bytes = of.spool_parts * part;
   rig.settings.subvolumes.clear();
   for (std::size_t number = 0; number < of.streams.size(); ++number) {
     const std::string name = "v" + std::to_string(number);
@@ -163,7 +163,7 @@ BOOST_AUTO_TEST_CASE(a_slow_store_and_a_slow_sender_are_no_standstill) {
                 scripted_action::answer_slowly(100, std::chrono::milliseconds(80)));
   server.script(s3_verb::create_upload, scripted_action::answer(503, "SlowDown"));
   backup_rig rig;
-  rig.settings.endpoint_url = server.url();
+  rig.settings.s3.endpoint_url = server.url();
   rig.tuning.retries.backoff_first = std::chrono::milliseconds(200);
   rig.tuning.retries.backoff_max = std::chrono::milliseconds(200);
   rig.disk.afterwards = "sleep 0.2";

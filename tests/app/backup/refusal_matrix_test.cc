@@ -55,18 +55,18 @@ const std::vector<thing>& things() {
   static const std::vector<thing> all = {
       {"SSE",
        {with_header("x-amz-server-side-encryption")},
-       [](app::config& to) { to.sse = "AES256"; },
+       [](app::config& to) { to.s3.sse = "AES256"; },
        "s3.sse"},
       {"KMS key",
        {with_header("x-amz-server-side-encryption-aws-kms-key-id")},
        [](app::config& to) {
-         to.sse = "aws:kms";
-         to.sse_kms_key_id = "key";
+         to.s3.sse = "aws:kms";
+         to.s3.sse_kms_key_id = "key";
        },
        "s3.sse_kms_key_id"},
       {"storage class",
        {with_header("x-amz-storage-class", "GLACIER_IR")},
-       [](app::config& to) { to.storage_class_chunks = "GLACIER_IR"; },
+       [](app::config& to) { to.s3.storage_class_chunks = "GLACIER_IR"; },
        "s3.storage_class_chunks"},
       {"checksums",
        {with_header("x-amz-checksum-algorithm"), with_header("x-amz-checksum-crc32")},
@@ -112,7 +112,7 @@ const std::vector<thing>& further_things() {
   static const std::vector<thing> all = {
       {"class of manifests",
        {with_header("x-amz-storage-class", "STANDARD_IA")},
-       [](app::config& to) { to.storage_class_manifest = "STANDARD_IA"; },
+       [](app::config& to) { to.s3.storage_class_manifest = "STANDARD_IA"; },
        "s3.storage_class_manifest"},
       {"the checksum's form",
        {with_header("x-amz-checksum-type")},
@@ -123,21 +123,21 @@ const std::vector<thing>& further_things() {
        "x-amz-checksum-type"},
       {"checksums asked for",
        {with_header("x-amz-checksum-algorithm"), with_header("x-amz-checksum-crc32")},
-       [](app::config& to) { to.checksum = "crc32"; },
+       [](app::config& to) { to.s3.checksum = "crc32"; },
        "s3.checksum"},
       {"unsigned bodies asked for",
        {with_header("x-amz-content-sha256", "UNSIGNED-PAYLOAD")},
-       [](app::config& to) { to.payload_signing = "unsigned"; },
+       [](app::config& to) { to.s3.payload_signing = "unsigned"; },
        "s3.payload_signing"},
       {"AbortMultipartUpload", {request_match(s3_verb::abort_upload, 1, 0)}, {}, ""},
       {"ListParts", {request_match(s3_verb::list_parts, 1, 0)}, {}, ""},
       {"ACL",
        {with_header("x-amz-acl")},
-       [](app::config& to) { to.acl = "bucket-owner-full-control"; },
+       [](app::config& to) { to.s3.acl = "bucket-owner-full-control"; },
        "s3.acl"},
       {"tags",
        {with_header("x-amz-tagging", "a%20b=c")},
-       [](app::config& to) { to.tags = {{"a b", "c"}}; },
+       [](app::config& to) { to.s3.tags = {{"a b", "c"}}; },
        "s3.tags"},
   };
   return all;
@@ -152,11 +152,11 @@ scripted_s3_options options_for(const thing& what) {
 
 struct cell {
   explicit cell(const thing& what) : server(options_for(what)), rig(what.part_bytes * 5 / 2) {
-    rig.settings.endpoint_url = what.tls ? server.https_url() : server.url();
-    rig.settings.ca_bundle = what.tls ? server.ca_path() : "";
-    rig.settings.part_size_bytes = what.part_bytes;
-    rig.settings.chunk_size_bytes = 2 * what.part_bytes;
-    rig.settings.retry_for = std::chrono::milliseconds(300);
+    rig.settings.s3.endpoint_url = what.tls ? server.https_url() : server.url();
+    rig.settings.s3.ca_bundle = what.tls ? server.ca_path() : "";
+    rig.settings.s3.part_size_bytes = what.part_bytes;
+    rig.settings.s3.chunk_size_bytes = 2 * what.part_bytes;
+    rig.settings.s3.retry_for = std::chrono::milliseconds(300);
     if (what.asked_for) {
       what.asked_for(rig.settings);
     }
@@ -171,7 +171,7 @@ struct cell {
   std::string doctor_text() {
     auto loop = engine::reactor::create();
     BOOST_REQUIRE(loop.has_value());
-    const app::environment_lookup lookup = [this](std::string_view name) {
+    const engine::environment_lookup lookup = [this](std::string_view name) {
       const auto found = rig.environment.find(std::string(name));
       return found == rig.environment.end() ? std::nullopt : std::optional(found->second);
     };

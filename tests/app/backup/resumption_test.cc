@@ -68,9 +68,9 @@ BOOST_AUTO_TEST_CASE(the_stores_clock_counts_where_it_is_known) {
   options.enforce_part_minimum = false;
   scripted_s3_server server(options);
   backup_rig rig;
-  rig.settings.endpoint_url = server.url();
-  rig.settings.concurrency = 1;
-  rig.settings.retry_for = 0ms;
+  rig.settings.s3.endpoint_url = server.url();
+  rig.settings.s3.concurrency = 1;
+  rig.settings.s3.retry_for = 0ms;
   const auto now = rig.clock.time;
   rig.clock.time = std::chrono::system_clock::from_time_t(86'400);
   server.script(request_match(s3_verb::upload_part, 4, 0),
@@ -92,12 +92,12 @@ BOOST_AUTO_TEST_CASE(what_is_uploaded_is_what_the_manifest_says_after_settings_c
     std::function<void(app::config&)> make;
   };
   const change changes[] = {
-      {"storage class", [](app::config& to) { to.storage_class_chunks = "GLACIER_IR"; }},
-      {"encryption", [](app::config& to) { to.sse = "AES256"; }},
+      {"storage class", [](app::config& to) { to.s3.storage_class_chunks = "GLACIER_IR"; }},
+      {"encryption", [](app::config& to) { to.s3.sse = "AES256"; }},
       {"key",
        [](app::config& to) {
-         to.sse = "aws:kms";
-         to.sse_kms_key_id = "key-2";
+         to.s3.sse = "aws:kms";
+         to.s3.sse_kms_key_id = "key-2";
        }},
   };
   std::size_t steps = 0;
@@ -110,7 +110,7 @@ BOOST_AUTO_TEST_CASE(what_is_uploaded_is_what_the_manifest_says_after_settings_c
     for (std::size_t step = 6; step <= steps; ++step) {
       BOOST_TEST_CONTEXT(one.what << ", interrupted at " << step) {
         scene here;
-        here.rig.settings.sse = "none";
+        here.rig.settings.s3.sse = "none";
         here.interrupt_at(step);
         one.make(here.rig.settings);
         BOOST_TEST(here.rig.run_text() == "done");
@@ -123,9 +123,9 @@ BOOST_AUTO_TEST_CASE(what_is_uploaded_is_what_the_manifest_says_after_settings_c
             BOOST_REQUIRE(object != nullptr);
             BOOST_TEST(object->options.stored_as.str() == link.storage_class);
             if (!published_before) {
-              const std::string sse = here.rig.settings.sse;
+              const std::string sse = here.rig.settings.s3.sse;
               BOOST_TEST(object->options.sse == (sse == "none" ? "" : sse));
-              BOOST_TEST(object->options.sse_kms_key_id == here.rig.settings.sse_kms_key_id);
+              BOOST_TEST(object->options.sse_kms_key_id == here.rig.settings.s3.sse_kms_key_id);
             }
           }
         }
@@ -258,9 +258,9 @@ scripted_action another_document() {
 // A run against a server that ends when three parts have arrived, and what comes after.
 struct interrupted {
   interrupted() : server(options()) {
-    rig.settings.endpoint_url = server.url();
-    rig.settings.concurrency = 1;
-    rig.settings.retry_for = 0ms;
+    rig.settings.s3.endpoint_url = server.url();
+    rig.settings.s3.concurrency = 1;
+    rig.settings.s3.retry_for = 0ms;
     server.script(request_match(s3_verb::upload_part, 4, 0),
                   scripted_action::answer(403, "AccessDenied"));
     BOOST_TEST(rig.run_text() != "done");
@@ -330,7 +330,7 @@ BOOST_AUTO_TEST_CASE(an_upload_that_cannot_be_aborted_stays_and_nothing_waits_fo
     BOOST_TEST_CONTEXT("refused with " << how.name) {
       interrupted here;
       here.lack(s3_verb::abort_upload, how);
-      here.rig.settings.storage_class_chunks = "GLACIER_IR";  // so that it is begun anew
+      here.rig.settings.s3.storage_class_chunks = "GLACIER_IR";  // so that it is begun anew
       BOOST_TEST(here.rig.run_text() == "done");
       BOOST_TEST(here.rig.log.contains("chunk_begun_anew"));
       BOOST_TEST(here.rig.log.contains("upload_left_open"));

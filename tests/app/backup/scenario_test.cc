@@ -93,7 +93,7 @@ tally with(tally counts, const tally& more) {
 // A rig whose store is a scripted server.
 struct scene {
   explicit scene(const scripted_s3_options& options) : server(options) {
-    rig.settings.endpoint_url = server.url();
+    rig.settings.s3.endpoint_url = server.url();
   }
 
   tally requests() const {
@@ -219,8 +219,8 @@ void warm_up() {
     options.enforce_part_minimum = false;
     scene here(options);
     BOOST_REQUIRE_EQUAL(here.rig.run_text(), "done");
-    here.rig.settings.endpoint_url = "http://nonexistent.invalid";
-    here.rig.settings.retry_for = 0ms;
+    here.rig.settings.s3.endpoint_url = "http://nonexistent.invalid";
+    here.rig.settings.s3.retry_for = 0ms;
     (void)here.rig.run_text();
     return true;
   }();
@@ -352,7 +352,7 @@ BOOST_AUTO_TEST_CASE(what_passes_is_repeated_and_nothing_is_left_behind) {
     // By way of the disk: the same requests, and every place of the spool comes back.
     row.title += ", with the spool";
     row.arrange = [arrange = row.arrange](scene& here) {
-      here.rig.settings.spool_enabled = true;
+      here.rig.settings.s3.spool_enabled = true;
       arrange(here);
     };
     play(row);
@@ -393,8 +393,8 @@ BOOST_AUTO_TEST_CASE(what_is_stuck_is_cut_and_what_is_slow_is_left_alone) {
   // 48 pieces with 80 ms between them: longer than the watchdog waits, and never silent.
   play({"a slow upload",
         [](scene& here) {
-          here.rig.settings.part_size_bytes = 3 << 20;
-          here.rig.settings.chunk_size_bytes = 9 << 20;
+          here.rig.settings.s3.part_size_bytes = 3 << 20;
+          here.rig.settings.s3.chunk_size_bytes = 9 << 20;
           here.rig.disk.stream = send_stream((3 << 20) + 1000);
           here.rig.tuning.stall_timeout = 2000ms;
           here.server.script(s3_verb::upload_part, scripted_action::read_slowly(64 * 1024, 80ms));
@@ -423,7 +423,7 @@ BOOST_AUTO_TEST_CASE(a_server_that_refuses_connections_for_a_while_is_waited_for
   warm_up();
   play({"connections refused for 20 s",
         [](scene& here) {
-          here.rig.settings.concurrency = 1;
+          here.rig.settings.s3.concurrency = 1;
           here.server.script(request_match(s3_verb::upload_part, 3, 1),
                              scripted_action::go_away(400ms));
         },
@@ -480,8 +480,8 @@ BOOST_AUTO_TEST_CASE(a_store_out_of_reach_fails_the_run_before_it_begins) {
   warm_up();
   const auto at = [](const std::string& url) {
     return [url](scene& here) {
-      here.rig.settings.endpoint_url = url;
-      here.rig.settings.retry_for = 0ms;
+      here.rig.settings.s3.endpoint_url = url;
+      here.rig.settings.s3.retry_for = 0ms;
     };
   };
   play({"an unknown name",
@@ -491,8 +491,8 @@ BOOST_AUTO_TEST_CASE(a_store_out_of_reach_fails_the_run_before_it_begins) {
         "0 objects"});
   scenario tls{"a certificate that nobody vouches for",
                [](scene& here) {
-                 here.rig.settings.endpoint_url = here.server.https_url();
-                 here.rig.settings.retry_for = 0ms;
+                 here.rig.settings.s3.endpoint_url = here.server.https_url();
+                 here.rig.settings.s3.retry_for = 0ms;
                },
                "certificate",
                {},
@@ -519,8 +519,8 @@ const tally from_part_4 = {{"get", 7},      {"list", 2}, {"list_parts", 2},   {"
 // One part in flight at a time and no repetition, so that what was sent by then is certain.
 std::function<void(scene&)> alone(const request_match& match, const scripted_action& action) {
   return [=](scene& here) {
-    here.rig.settings.concurrency = 1;
-    here.rig.settings.retry_for = 0ms;
+    here.rig.settings.s3.concurrency = 1;
+    here.rig.settings.s3.retry_for = 0ms;
     here.server.script(match, action);
   };
 }
@@ -544,13 +544,13 @@ BOOST_AUTO_TEST_CASE(what_does_not_pass_keeps_everything_for_the_next_run) {
         "0: 1 2 3; 1:", from_part_4});
   play({"400 without end: five attempts, whatever the patience",
         [=](scene& here) {
-          here.rig.settings.concurrency = 1;
+          here.rig.settings.s3.concurrency = 1;
           here.server.script(part_4, scripted_action::answer(400, "BadDigest"));
         },
         "BadDigest", with(until_part_4, {{"part", 4}}), open, "0: 1 2 3; 1:", from_part_4});
   play({"stopped by a signal",
         [=](scene& here) {
-          here.rig.settings.concurrency = 1;
+          here.rig.settings.s3.concurrency = 1;
           here.server.script(part_4, scripted_action::stall_before_answer());
           here.stop_at_stall(1);
         },
@@ -669,16 +669,17 @@ BOOST_AUTO_TEST_CASE(a_spool_that_returns_other_bytes_never_makes_a_success) {
   scenario row{"a spoiled spool",
                [](scene& here) {
                  app::config& settings = here.rig.settings;
-                 settings.spool_enabled = true;
-                 settings.checksum = "none";
-                 settings.payload_signing = "unsigned";
-                 settings.concurrency = 1;
-                 here.server.script(request_match(s3_verb::upload_part, 2, 1),
-                                    scripted_action::perform_then(
-                                        [directory = settings.spool_dir](server_answer& answer) {
-                                          spoil_spool(directory);
-                                          answer.status = 500;
-                                        }));
+                 settings.s3.spool_enabled = true;
+                 settings.s3.checksum = "none";
+                 settings.s3.payload_signing = "unsigned";
+                 settings.s3.concurrency = 1;
+                 here.server.script(
+                     request_match(s3_verb::upload_part, 2, 1),
+                     scripted_action::perform_then(
+                         [directory = settings.global.spool_dir](server_answer& answer) {
+                           spoil_spool(directory);
+                           answer.status = 500;
+                         }));
                },
                "returns other bytes than were written",
                // The repeated part may reach the server: its head, never its last byte.

@@ -136,7 +136,8 @@ BOOST_AUTO_TEST_CASE(the_others_backup_of_the_same_second_is_not_recorded_as_our
       here.objects->fail_from(8, gone);
       BOOST_TEST(here.rig.run_text() != "done");
       here.objects->never_fail();
-      const std::string path = app::journal_path(here.rig.settings.state_path, "data", false);
+      const std::string path =
+          app::journal_path(here.rig.settings.global.state_path, "data", false);
       const std::string time = app::read_journal(path).value()->intent.when.compact();
       if (!identity_noted) {
         // A disk that is full: the journal holds the intent alone, and the backup went on.
@@ -148,7 +149,7 @@ BOOST_AUTO_TEST_CASE(the_others_backup_of_the_same_second_is_not_recorded_as_our
       (void)here.rig.run_text();
       BOOST_TEST(!here.rig.log.contains("action=record"));
       BOOST_TEST(!here.rig.log.contains("action=publish"));
-      BOOST_TEST(!has(content_of(here.rig.settings.state_path), time));
+      BOOST_TEST(!has(content_of(here.rig.settings.global.state_path), time));
       here.expect_others_untouched();
       BOOST_TEST(here.objects->uploads().size() == 1U);  // ours are aborted
     }
@@ -163,7 +164,7 @@ BOOST_AUTO_TEST_CASE(a_journal_without_a_tag_aborts_what_it_names_and_deletes_no
   here.objects->fail_from(8, gone);
   BOOST_TEST(here.rig.run_text() != "done");
   here.objects->never_fail();
-  const std::string path = app::journal_path(here.rig.settings.state_path, "data", false);
+  const std::string path = app::journal_path(here.rig.settings.global.state_path, "data", false);
   const app::journal_record record = *app::read_journal(path).value();
   // As if it had been written by one: its uploads have keys without a tag.
   std::string text = content_of(path);
@@ -194,7 +195,7 @@ BOOST_AUTO_TEST_CASE(abandoning_leaves_what_another_tag_has) {
     here.objects->fail_from(8, gone);
     BOOST_TEST(here.rig.run_text() != "done");
     here.objects->never_fail();
-    const std::string path = app::journal_path(here.rig.settings.state_path, "data", false);
+    const std::string path = app::journal_path(here.rig.settings.global.state_path, "data", false);
     const std::string time = app::read_journal(path).value()->intent.when.compact();
     here.write_others(time, "0badcafe-");
     here.open_others(time, "0badcafe-");
@@ -205,7 +206,7 @@ BOOST_AUTO_TEST_CASE(abandoning_leaves_what_another_tag_has) {
         here.objects->erase(key);
         here.others.erase(key);
       }
-      here.rig.settings.part_size_bytes /= 2;  // so that ours cannot be resumed
+      here.rig.settings.s3.part_size_bytes /= 2;  // so that ours cannot be resumed
     }
     (void)here.rig.run_text();
     BOOST_TEST(here.rig.log.contains("action=abandon"));

@@ -57,7 +57,8 @@ struct memory_scene {
   }
 
   app::journal_record journalled() const {
-    auto record = app::read_journal(app::journal_path(rig.settings.state_path, "data", false));
+    auto record =
+        app::read_journal(app::journal_path(rig.settings.global.state_path, "data", false));
     BOOST_REQUIRE(record.has_value() && record->has_value());
     return std::move(**record);
   }
@@ -69,9 +70,9 @@ struct memory_scene {
 // A rig whose store is a scripted server, one request at a time and none repeated.
 struct wire_scene {
   explicit wire_scene(const scripted_s3_options& options = small_parts()) : server(options) {
-    rig.settings.endpoint_url = server.url();
-    rig.settings.concurrency = 1;
-    rig.settings.retry_for = 0ms;
+    rig.settings.s3.endpoint_url = server.url();
+    rig.settings.s3.concurrency = 1;
+    rig.settings.s3.retry_for = 0ms;
   }
 
   static scripted_s3_options small_parts() {
@@ -101,8 +102,8 @@ struct wire_scene {
 
   // The configuration names another place; the place of before is out of reach.
   void move_away() {
-    rig.settings.bucket = "new";
-    rig.settings.prefix = "new/";
+    rig.settings.s3.bucket = "new";
+    rig.settings.s3.prefix = "new/";
     request_match before;
     before.key_contains = "host/";
     before.times = 0;
@@ -130,7 +131,7 @@ BOOST_AUTO_TEST_SUITE(settle_suite)
 BOOST_AUTO_TEST_CASE(another_configurations_backup_is_not_touched) {
   memory_scene here;
   backup_rig& rig = here.rig;
-  rig.settings.state_path = rig.place / "state.media.json";
+  rig.settings.global.state_path = rig.place / "state.media.json";
   here.interrupt_at(8);
   const std::string left = rig.journal_text();
   const std::vector<std::string> snapshots = rig.disk.snapshots();
@@ -138,16 +139,16 @@ BOOST_AUTO_TEST_CASE(another_configurations_backup_is_not_touched) {
   const app::config media = rig.settings;
 
   app::config& settings = rig.settings;
-  settings.state_path = rig.place / "state.json";
-  settings.prefix = "other/";
-  settings.base_dir = rig.place / "other_snapshots";
-  std::filesystem::create_directories(settings.base_dir);
+  settings.global.state_path = rig.place / "state.json";
+  settings.s3.prefix = "other/";
+  settings.snapshots.base_dir = rig.place / "other_snapshots";
+  std::filesystem::create_directories(settings.snapshots.base_dir);
   settings.subvolumes = {app::subvolume_config{"other", rig.place / "other"}};
   rig.disk.add_subvolume(rig.place / "other");
   BOOST_TEST(rig.run_text() == "done");
   BOOST_TEST(!rig.log.contains("unfinished_backup"));
   // Set aside, it is as much the other's.
-  const std::string path = app::journal_path(media.state_path, "data", false);
+  const std::string path = app::journal_path(media.global.state_path, "data", false);
   const std::string aside =
       app::set_journal_aside(path, planner::timestamp::parse("20260101T000000Z").value()).value();
   BOOST_TEST(rig.run_text() == "done");
@@ -177,7 +178,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_journal_that_may_be_anothers_is_left_alone) {
   BOOST_TEST(content_of(damaged) == "no intent\n{}\n");
   BOOST_TEST(std::filesystem::exists(empty));
   // The one whose subvolume is configured: no other place is meant.
-  here.rig.settings.state_path = here.rig.place / "state.media.json";
+  here.rig.settings.global.state_path = here.rig.place / "state.media.json";
   BOOST_TEST(here.rig.run_text() == "done");
   BOOST_TEST(here.rig.log.contains("journal_damaged"));
   BOOST_TEST(!std::filesystem::exists(damaged));
@@ -187,11 +188,11 @@ BOOST_AUTO_TEST_CASE(a_damaged_journal_that_may_be_anothers_is_left_alone) {
 BOOST_AUTO_TEST_CASE(a_journal_in_the_place_of_ours_is_an_error_and_stays) {
   memory_scene here;
   backup_rig& rig = here.rig;
-  rig.settings.state_path = rig.place / "state.media.json";
+  rig.settings.global.state_path = rig.place / "state.media.json";
   here.interrupt_at(8);
   const std::string left = rig.journal_text();
   const app::config media = rig.settings;
-  rig.settings.state_path = rig.place / "state.json";
+  rig.settings.global.state_path = rig.place / "state.json";
   rig.settings.subvolumes[0].name = "media.data";
   const std::string said = rig.run_text();
   BOOST_TEST(has(said, "another configuration's"), said);
@@ -273,7 +274,7 @@ BOOST_AUTO_TEST_CASE(open_uploads_are_aborted_however_the_store_lists_them) {
             {}, {});
         BOOST_TEST(here.rig.shared_loop->run(std::move(creating)).has_value());
       }
-      here.rig.settings.part_size_bytes /= 2;  // so that it cannot be resumed
+      here.rig.settings.s3.part_size_bytes /= 2;  // so that it cannot be resumed
       BOOST_TEST(here.rig.run_text() == "done");
       BOOST_TEST(here.rig.log.contains("action=abandon reason=settings_changed"));
       BOOST_TEST(here.rig.published_problem(here.contents()) == "");
@@ -296,7 +297,7 @@ BOOST_AUTO_TEST_CASE(open_uploads_are_aborted_on_a_server_that_does_not_list_the
     wire_scene here(options);
     here.fail_first_run(request_match(s3_verb::upload_part, 4, 0), forbidden);
     BOOST_TEST(here.server.open_uploads().size() == 2U);
-    here.rig.settings.part_size_bytes /= 2;
+    here.rig.settings.s3.part_size_bytes /= 2;
     if (status != 0) {
       here.server.script(
           request_match(s3_verb::list_uploads, 1, 0),

@@ -26,12 +26,12 @@ struct hooked {
     const std::string note =
         "echo \"$BTRFS_TO_S3_HOOK $BTRFS_TO_S3_HOOK_SUBVOLUMES "
         "$(ls -d " +
-        rig.settings.base_dir +
+        rig.settings.snapshots.base_dir +
         "/*__* 2>/dev/null | wc -l) "
         "${BTRFS_TO_S3_HOOK_SNAPSHOT:+snapshot}\" >> " +
         diary + "; ";
-    rig.settings.hook_before_snapshot = {"/bin/sh", "-c", note + before_does};
-    rig.settings.hook_after_snapshot = {"/bin/sh", "-c", note + after_does};
+    rig.settings.hooks.before_snapshot = {"/bin/sh", "-c", note + before_does};
+    rig.settings.hooks.after_snapshot = {"/bin/sh", "-c", note + after_does};
   }
   [[nodiscard]] std::string lines() const {
     std::ifstream file(diary);
@@ -72,8 +72,8 @@ BOOST_AUTO_TEST_CASE(a_hook_before_that_fails_leaves_no_snapshot_and_runs_no_hoo
 
 BOOST_AUTO_TEST_CASE(the_hook_after_runs_also_when_there_is_no_snapshot) {
   hooked here("true");
-  const std::string base = here.rig.settings.base_dir;
-  here.rig.settings.hook_before_snapshot.back() += "; rm -rf " + base + "; : > " + base;
+  const std::string base = here.rig.settings.snapshots.base_dir;
+  here.rig.settings.hooks.before_snapshot.back() += "; rm -rf " + base + "; : > " + base;
   const std::string said = here.rig.run_text();
   BOOST_TEST(said != "done");
   BOOST_TEST(here.lines() == "before_snapshot data 0 \nafter_snapshot data 0 \n");
@@ -101,7 +101,7 @@ BOOST_AUTO_TEST_CASE(a_signal_that_ends_the_hook_before_ends_the_run) {
 
 BOOST_AUTO_TEST_CASE(what_a_hook_before_has_done_despite_a_signal_is_undone_by_the_one_after) {
   hooked here;
-  std::string& command = here.rig.settings.hook_before_snapshot.back();
+  std::string& command = here.rig.settings.hooks.before_snapshot.back();
   command = "trap 'stopped=1' TERM; " + command + "; while [ -z \"$stopped\" ]; do :; done; exit 0";
   const auto ended = run_and_stop(here);
   BOOST_REQUIRE(!ended.has_value());
@@ -130,7 +130,7 @@ BOOST_AUTO_TEST_CASE(hooks_of_subvolumes_that_are_backed_up_at_once_do_not_overl
     here.rig.disk.add_subvolume(path);
     here.rig.settings.subvolumes.push_back({name, path});
   }
-  here.rig.settings.parallel_subvolumes = 3;
+  here.rig.settings.global.parallel_subvolumes = 3;
   BOOST_TEST(here.rig.run_text() == "done");
   std::istringstream lines(here.lines());
   std::string before;

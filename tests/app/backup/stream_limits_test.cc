@@ -29,8 +29,8 @@ std::string cut_text(std::size_t bytes, std::size_t chunk_bytes, std::size_t uni
   rig.shared_loop = std::move(*engine::reactor::create());
   memory_store store(*rig.shared_loop);
   rig.tuning.store = &store;
-  rig.settings.chunk_size_bytes = chunk_bytes;
-  rig.settings.spool_enabled = spooled;
+  rig.settings.s3.chunk_size_bytes = chunk_bytes;
+  rig.settings.s3.spool_enabled = spooled;
   rig.disk.stream = send_stream(bytes);
   const std::string outcome = rig.run_text();
   if (outcome != "done") {
@@ -65,9 +65,9 @@ std::string cut_text(std::size_t bytes, std::size_t chunk_bytes, std::size_t uni
 // A budget for parts of `part_bytes`, five of them, with its reactor.
 struct budget_alone {
   explicit budget_alone(std::size_t part_bytes, std::int64_t streams = 1) {
-    rig.settings.part_size_bytes = part_bytes;
-    rig.settings.concurrency = 4;
-    rig.settings.parallel_subvolumes = streams;
+    rig.settings.s3.part_size_bytes = part_bytes;
+    rig.settings.s3.concurrency = 4;
+    rig.settings.global.parallel_subvolumes = streams;
     loop = std::move(*engine::reactor::create());
     services.emplace(app::services{*loop, rig.log, rig.clock, rig.settings, {}, {}});
     budget = std::move(*app::upload_budget::create(*services));
@@ -205,9 +205,9 @@ BOOST_AUTO_TEST_CASE(a_chunk_never_has_more_than_10000_parts) {
   memory_store store(*rig.shared_loop);
   rig.tuning.store = &store;
   // The journal waits for the disk after each part; two thousand in flight share that.
-  rig.settings.part_size_bytes = 64;
-  rig.settings.chunk_size_bytes = std::uint64_t{200} << 30;
-  rig.settings.concurrency = 2000;
+  rig.settings.s3.part_size_bytes = 64;
+  rig.settings.s3.chunk_size_bytes = std::uint64_t{200} << 30;
+  rig.settings.s3.concurrency = 2000;
   rig.disk.stream = send_stream(10'001 * 64 + 1);
   BOOST_TEST(rig.run_text() == "done");
   bucket_contents there;
@@ -241,8 +241,8 @@ BOOST_AUTO_TEST_CASE(a_stream_of_more_parts_than_a_manifest_can_list_stops_there
   BOOST_TEST(store.count("UploadPart") <= 5U);
   // Larger parts, as it advises; nothing of the attempt is left.
   rig.log.lines.clear();
-  rig.settings.part_size_bytes = 2 * part;
-  rig.settings.chunk_size_bytes = 6 * part;
+  rig.settings.s3.part_size_bytes = 2 * part;
+  rig.settings.s3.chunk_size_bytes = 6 * part;
   BOOST_TEST(rig.run_text() == "done");
   BOOST_TEST(store.uploads().empty());
   bucket_contents there;
@@ -260,9 +260,9 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_this_host_would_not_read_is_told_of_while_i
     rig.shared_loop = std::move(*engine::reactor::create());
     memory_store store(*rig.shared_loop);
     rig.tuning.store = &store;
-    rig.settings.spool_enabled = true;  // where the limit is not one of the parts as well
-    rig.settings.spool_size_bytes = std::uint64_t{128} << 20;
-    rig.settings.memory_limit_bytes = 4 * planner::manifest_bytes_for(readable, 3);
+    rig.settings.s3.spool_enabled = true;  // where the limit is not one of the parts as well
+    rig.settings.global.spool_size_bytes = std::uint64_t{128} << 20;
+    rig.settings.global.memory_limit_bytes = 4 * planner::manifest_bytes_for(readable, 3);
     BOOST_TEST(rig.run_text() == "done");
     std::string told;
     for (const std::string& line : rig.log.lines) {
@@ -374,10 +374,10 @@ BOOST_AUTO_TEST_CASE(the_memory_for_parts_is_what_was_promised) {
   for (const std::int64_t concurrency : {1, 4, 16}) {
     for (const bool spooled : {false, true}) {
       backup_rig rig;
-      rig.settings.concurrency = concurrency;
-      rig.settings.spool_enabled = spooled;
-      rig.settings.part_size_bytes = std::uint64_t{128} << 20;
-      rig.settings.spool_size_bytes = std::uint64_t{128} << 20;
+      rig.settings.s3.concurrency = concurrency;
+      rig.settings.s3.spool_enabled = spooled;
+      rig.settings.s3.part_size_bytes = std::uint64_t{128} << 20;
+      rig.settings.global.spool_size_bytes = std::uint64_t{128} << 20;
       auto loop = engine::reactor::create();
       BOOST_REQUIRE(loop.has_value());
       const app::services with{**loop, rig.log, rig.clock, rig.settings, {}, {}};
@@ -385,7 +385,7 @@ BOOST_AUTO_TEST_CASE(the_memory_for_parts_is_what_was_promised) {
       BOOST_REQUIRE(budget.has_value());
       const engine::buffer_pool& slots = (*budget)->slots;
       const std::uint64_t parts =
-          static_cast<std::uint64_t>(concurrency + 1) * rig.settings.part_size_bytes;
+          static_cast<std::uint64_t>(concurrency + 1) * rig.settings.s3.part_size_bytes;
       const std::uint64_t most = spooled ? std::uint64_t{64} << 20 : parts;
       BOOST_TEST(slots.slots() * slots.slot_bytes() <= most);
       BOOST_TEST((*budget)->in_flight.available() == static_cast<std::size_t>(concurrency));

@@ -75,15 +75,15 @@ BOOST_AUTO_TEST_CASE(a_state_file_that_cannot_be_read_is_not_moved_aside) {
   for (const int before : {0, 1}) {
     scene here;
     BOOST_TEST(here.rig.run_text() == "done");
-    const std::string text = content_of(here.rig.settings.state_path);
+    const std::string text = content_of(here.rig.settings.global.state_path);
     {
-      const failing_read broken(here.rig.settings.state_path, before);
+      const failing_read broken(here.rig.settings.global.state_path, before);
       const std::string said = here.rig.run_text();
       BOOST_TEST(broken.happened());
       BOOST_TEST(has(said, "Input/output error"), said);
       BOOST_TEST(has(said, "global.state_path"), said);
     }
-    BOOST_TEST(content_of(here.rig.settings.state_path) == text);
+    BOOST_TEST(content_of(here.rig.settings.global.state_path) == text);
     for (const auto& entry :
          std::filesystem::directory_iterator(std::filesystem::path(here.rig.place / ""))) {
       BOOST_TEST(!has(entry.path().string(), "damaged"), entry.path().string());
@@ -95,18 +95,18 @@ BOOST_AUTO_TEST_CASE(a_state_file_that_cannot_be_read_is_not_moved_aside) {
 BOOST_AUTO_TEST_CASE(a_state_file_that_cannot_be_read_is_not_replaced) {
   scene here;
   BOOST_TEST(here.rig.run_text() == "done");
-  const std::string text = content_of(here.rig.settings.state_path);
-  app::state_store states(here.rig.settings.state_path, here.rig.clock, here.rig.log);
-  const failing_read broken(here.rig.settings.state_path);
+  const std::string text = content_of(here.rig.settings.global.state_path);
+  app::state_store states(here.rig.settings.global.state_path, here.rig.clock, here.rig.log);
+  const failing_read broken(here.rig.settings.global.state_path);
   BOOST_TEST(!states.save(app::run_state()).has_value());
   BOOST_TEST(!states.peek().has_value());
   BOOST_TEST(!states.is_damaged().has_value());
-  BOOST_TEST(content_of(app::verify_record_path(here.rig.settings.state_path)).empty());
+  BOOST_TEST(content_of(app::verify_record_path(here.rig.settings.global.state_path)).empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_record_of_verifications_that_cannot_be_read_is_not_replaced) {
   scene here;
-  const std::string state = here.rig.settings.state_path;
+  const std::string state = here.rig.settings.global.state_path;
   app::verified_subvolume one;
   one.place = "here";
   one.runs[app::verification_kind::deep] = planner::timestamp::parse("20260101T000000Z").value();

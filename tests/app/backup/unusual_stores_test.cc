@@ -27,9 +27,9 @@ namespace {
 
 struct scene {
   scene() : server(options()) {
-    rig.settings.endpoint_url = server.url();
-    rig.settings.concurrency = 1;
-    rig.settings.retry_for = 0ms;
+    rig.settings.s3.endpoint_url = server.url();
+    rig.settings.s3.concurrency = 1;
+    rig.settings.s3.retry_for = 0ms;
   }
   static scripted_s3_options options() {
     scripted_s3_options made;
@@ -65,7 +65,7 @@ struct scene {
   auto with_services(Work work) {
     auto loop = engine::reactor::create();
     BOOST_REQUIRE(loop.has_value());
-    const app::environment_lookup lookup = [this](std::string_view name) {
+    const engine::environment_lookup lookup = [this](std::string_view name) {
       const auto found = rig.environment.find(std::string(name));
       return found == rig.environment.end() ? std::nullopt : std::optional(found->second);
     };
@@ -149,7 +149,7 @@ BOOST_AUTO_TEST_CASE(doctor_reads_what_the_next_run_asks_of_an_interrupted_backu
   BOOST_TEST(here.rig.run_text() != "done");
   BOOST_TEST(the(here.doctor(), "unfinished").how == app::check_outcome::note);
   const auto record =
-      app::read_journal(app::journal_path(here.rig.settings.state_path, "data", false));
+      app::read_journal(app::journal_path(here.rig.settings.global.state_path, "data", false));
   BOOST_REQUIRE((record.has_value() && record->has_value()));
   const app::backup_intent& intent = (*record)->intent;
   const planner::key_layout keys("host/", "data");
@@ -177,7 +177,7 @@ BOOST_AUTO_TEST_CASE(the_manifest_records_the_class_that_the_store_reports) {
   for (const std::size_t parts : {std::size_t{1}, std::size_t{7}}) {
     scene here;
     here.rig.disk.stream = send_stream(parts * backup_rig::part_bytes / 2);
-    here.rig.settings.storage_class_chunks = "GLACIER_IR";
+    here.rig.settings.s3.storage_class_chunks = "GLACIER_IR";
     request_match chunks(s3_verb::head_object, 1, 0);
     chunks.key_contains = "/chunk-";
     here.server.script(chunks, scripted_action::perform_then([](server_answer& answer) {
@@ -193,8 +193,8 @@ BOOST_AUTO_TEST_CASE(the_manifest_records_the_class_that_the_store_reports) {
 
 BOOST_AUTO_TEST_CASE(where_nothing_is_asked_for_no_class_and_no_encryption_are_sent) {
   scene here;
-  here.rig.settings.storage_class_chunks = "none";
-  here.rig.settings.storage_class_manifest = "none";
+  here.rig.settings.s3.storage_class_chunks = "none";
+  here.rig.settings.s3.storage_class_manifest = "none";
   BOOST_TEST(here.rig.run_text() == "done");
   for (const recorded_request& request : here.server.requests()) {
     BOOST_TEST(request.header("x-amz-storage-class") == "");
@@ -205,7 +205,7 @@ BOOST_AUTO_TEST_CASE(where_nothing_is_asked_for_no_class_and_no_encryption_are_s
 
 BOOST_AUTO_TEST_CASE(a_store_of_fewer_parts_is_told_with_the_key) {
   scene here;
-  here.rig.settings.chunk_size_bytes = 4000 * backup_rig::part_bytes;
+  here.rig.settings.s3.chunk_size_bytes = 4000 * backup_rig::part_bytes;
   request_match beyond(s3_verb::upload_part, 1, 0);
   beyond.query_key = "partNumber";
   beyond.query_value = "4000";
@@ -213,9 +213,9 @@ BOOST_AUTO_TEST_CASE(a_store_of_fewer_parts_is_told_with_the_key) {
   const app::health_check told = the(here.doctor(), "limits");
   BOOST_TEST(told.how == app::check_outcome::warning);
   BOOST_TEST(told.remedy == "set s3.parts_max = 1000");
-  here.rig.settings.parts_max = 1000;
+  here.rig.settings.s3.parts_max = 1000;
   BOOST_TEST(the(here.doctor(), "limits").how == app::check_outcome::ok);
-  here.rig.settings.parts_max = 2;
+  here.rig.settings.s3.parts_max = 2;
   BOOST_TEST(here.rig.run_text() == "done");  // six parts and a half
   BOOST_TEST(here.rig.chain_in(here.contents()).at(0).chunks.size() == 4U);
 }
@@ -223,7 +223,7 @@ BOOST_AUTO_TEST_CASE(a_store_of_fewer_parts_is_told_with_the_key) {
 BOOST_AUTO_TEST_CASE(a_body_that_is_too_large_for_the_store_or_a_proxy_is_told_at_once) {
   for (const bool page : {false, true}) {
     scene here;
-    here.rig.settings.retry_for = 10s;
+    here.rig.settings.s3.retry_for = 10s;
     request_match large(s3_verb::upload_part, 1, 0);
     large.header = "content-length";
     large.header_contains = std::to_string(backup_rig::part_bytes);
@@ -243,8 +243,8 @@ BOOST_AUTO_TEST_CASE(a_limit_that_shows_only_in_the_body_is_found_as_far_as_a_tr
   constexpr std::uint64_t mib = 1 << 20;
   const auto limits = [](std::uint64_t part_bytes, const scripted_action& how) {
     scene here;
-    here.rig.settings.part_size_bytes = part_bytes;
-    here.rig.settings.chunk_size_bytes = 10 * part_bytes;
+    here.rig.settings.s3.part_size_bytes = part_bytes;
+    here.rig.settings.s3.chunk_size_bytes = 10 * part_bytes;
     request_match large(s3_verb::upload_part, 1, 0);
     large.header = "content-length";
     large.header_contains = std::to_string(part_bytes);
@@ -276,7 +276,7 @@ BOOST_AUTO_TEST_CASE(a_limit_that_shows_only_in_the_body_is_found_as_far_as_a_tr
 
 BOOST_AUTO_TEST_CASE(a_part_that_breaks_once_is_not_called_too_large) {
   scene here;
-  here.rig.settings.retry_for = 10s;
+  here.rig.settings.s3.retry_for = 10s;
   request_match large(s3_verb::upload_part, 1, 1);
   large.header = "content-length";
   large.header_contains = std::to_string(backup_rig::part_bytes);
@@ -286,9 +286,9 @@ BOOST_AUTO_TEST_CASE(a_part_that_breaks_once_is_not_called_too_large) {
 
 BOOST_AUTO_TEST_CASE(tags_and_acl_go_with_every_object_and_nothing_else) {
   scene here;
-  here.rig.settings.tags = {{"project", "a b"}, {"host", "x=y"}};
-  here.rig.settings.acl = "bucket-owner-full-control";
-  here.rig.settings.request_payer = true;
+  here.rig.settings.s3.tags = {{"project", "a b"}, {"host", "x=y"}};
+  here.rig.settings.s3.acl = "bucket-owner-full-control";
+  here.rig.settings.s3.request_payer = true;
   BOOST_TEST(here.rig.run_text() == "done");
   for (const recorded_request& request : here.server.requests()) {
     const bool makes =

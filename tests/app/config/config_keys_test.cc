@@ -1,4 +1,5 @@
 // Each key of the configuration, one after the other.
+#include "app/config/key_rules.hh"
 #include "tests/app/config/config_support.hh"
 
 #include <algorithm>
@@ -39,9 +40,9 @@ std::string shown(const std::vector<std::string>& words) {
   return text;
 }
 
-template <typename T>
-std::function<std::string(const config&)> member(T config::* which) {
-  return [which](const config& settings) { return shown(settings.*which); };
+template <typename T, typename Table>
+std::function<std::string(const config&)> member(T Table::* which) {
+  return [which](config settings) { return shown(table_of<Table>(settings).*which); };
 }
 
 // What is true of one key. Values are TOML; an empty `good` says that only the default is accepted.
@@ -57,58 +58,58 @@ struct key_case {
 
 const std::vector<key_case>& keys_of_s3() {
   static const std::vector<key_case> all = {
-      {"s3.bucket", member(&config::bucket), "b", "\"other\"", "other", "\"s3://b\"",
+      {"s3.bucket", member(&s3_settings::bucket), "b", "\"other\"", "other", "\"s3://b\"",
        " = \"s3://b\" is no bucket name; the path goes to s3.prefix"},
-      {"s3.region", member(&config::region), "r", "\"eu-west-1\"", "eu-west-1", "\"\"",
+      {"s3.region", member(&s3_settings::region), "r", "\"eu-west-1\"", "eu-west-1", "\"\"",
        " is empty; set it in [s3]"},
-      {"s3.prefix", member(&config::prefix), "p", "\"\"", "", "\"a/../b\"",
+      {"s3.prefix", member(&s3_settings::prefix), "p", "\"\"", "", "\"a/../b\"",
        " = \"a/../b\" has the segment \"..\""},
-      {"s3.chunk_size_bytes", member(&config::chunk_size_bytes), "214748364800", "\"1GiB\"",
+      {"s3.chunk_size_bytes", member(&s3_settings::chunk_size_bytes), "214748364800", "\"1GiB\"",
        "1073741824", "\"1MiB\"", " = 1MiB is out of range: at least 5.0 MiB"},
-      {"s3.part_size_bytes", member(&config::part_size_bytes), "134217728", "5242880", "5242880",
-       "\"6GiB\"", " = 6GiB is out of range: at least 5.0 MiB, at most 5.0 GiB"},
-      {"s3.storage_class_chunks", member(&config::storage_class_chunks), "DEEP_ARCHIVE",
+      {"s3.part_size_bytes", member(&s3_settings::part_size_bytes), "134217728", "5242880",
+       "5242880", "\"6GiB\"", " = 6GiB is out of range: at least 5.0 MiB, at most 5.0 GiB"},
+      {"s3.storage_class_chunks", member(&s3_settings::storage_class_chunks), "DEEP_ARCHIVE",
        "\"STANDARD\"", "STANDARD", "\"COLD\"",
        " = \"COLD\" must be one of STANDARD, STANDARD_IA, "},
-      {"s3.parts_max", member(&config::parts_max), "10000", "1000", "1000", "10001",
+      {"s3.parts_max", member(&s3_settings::parts_max), "10000", "1000", "1000", "10001",
        " = 10001 must be a whole number from 1 to 10000"},
-      {"s3.storage_class_manifest", member(&config::storage_class_manifest), "STANDARD",
+      {"s3.storage_class_manifest", member(&s3_settings::storage_class_manifest), "STANDARD",
        "\"GLACIER_IR\"", "GLACIER_IR", "\"GLACIER\"",
        " = \"GLACIER\" would have to be thawed before anything can be planned; use STANDARD"},
-      {"s3.concurrency", member(&config::concurrency), "4", "64", "64", "-1",
+      {"s3.concurrency", member(&s3_settings::concurrency), "4", "64", "64", "-1",
        " = -1 must be a whole number from 1 to 64"},
-      {"s3.spool_enabled", member(&config::spool_enabled), "false", "", "", "\"yes\"",
+      {"s3.spool_enabled", member(&s3_settings::spool_enabled), "false", "", "", "\"yes\"",
        " = yes must be true or false"},
-      {"s3.sse", member(&config::sse), "auto", "\"none\"", "none", "\"aes\"",
+      {"s3.sse", member(&s3_settings::sse), "auto", "\"none\"", "none", "\"aes\"",
        " = \"aes\" must be one of auto, AES256, aws:kms, none"},
-      {"s3.sse_kms_key_id", member(&config::sse_kms_key_id), "", "", "", "\"k\"",
+      {"s3.sse_kms_key_id", member(&s3_settings::sse_kms_key_id), "", "", "", "\"k\"",
        " needs s3.sse = \"aws:kms\""},
-      {"s3.endpoint_url", member(&config::endpoint_url), "", "\"https://s3.example.org\"",
+      {"s3.endpoint_url", member(&s3_settings::endpoint_url), "", "\"https://s3.example.org\"",
        "https://s3.example.org", "\"https://a\\nb\"",
        " = \"https://a\\x0ab\" holds control characters; remove them"},
-      {"s3.addressing_style", member(&config::addressing_style), "auto", "\"path\"", "path",
+      {"s3.addressing_style", member(&s3_settings::addressing_style), "auto", "\"path\"", "path",
        "\"host\"", " = \"host\" must be one of auto, path, virtual"},
-      {"s3.payload_signing", member(&config::payload_signing), "auto", "\"sha256\"", "sha256",
+      {"s3.payload_signing", member(&s3_settings::payload_signing), "auto", "\"sha256\"", "sha256",
        "\"md5\"", " = \"md5\" must be one of auto, unsigned, sha256"},
-      {"s3.checksum", member(&config::checksum), "auto", "\"none\"", "none", "\"crc64\"",
+      {"s3.checksum", member(&s3_settings::checksum), "auto", "\"none\"", "none", "\"crc64\"",
        " = \"crc64\" must be one of auto, crc32, none"},
-      {"s3.acl", member(&config::acl), "none", "\"bucket-owner-full-control\"",
+      {"s3.acl", member(&s3_settings::acl), "none", "\"bucket-owner-full-control\"",
        "bucket-owner-full-control", "\"public-read\"",
        " = \"public-read\" must be one of none, private, bucket-owner-read, "},
-      {"s3.tags", member(&config::tags), "", "\"project=a b, host=x=y\"", "project=a b|host=x=y",
-       "\"a\"", " = \"a\": \"a\" is no tag"},
-      {"s3.request_payer", member(&config::request_payer), "false", "true", "true", "\"requester\"",
-       " = requester must be true or false"},
-      {"s3.max_bandwidth_bytes_per_sec", member(&config::max_bandwidth_bytes_per_sec), "0",
+      {"s3.tags", member(&s3_settings::tags), "", "\"project=a b, host=x=y\"",
+       "project=a b|host=x=y", "\"a\"", " = \"a\": \"a\" is no tag"},
+      {"s3.request_payer", member(&s3_settings::request_payer), "false", "true", "true",
+       "\"requester\"", " = requester must be true or false"},
+      {"s3.max_bandwidth_bytes_per_sec", member(&s3_settings::max_bandwidth_bytes_per_sec), "0",
        "\"1MB\"", "1000000", "\"fast\"", " = \"fast\" is no size"},
-      {"s3.retry_for", member(&config::retry_for), "3600000ms", "\"250ms\"", "250ms", "\"soon\"",
-       " = \"soon\" is no duration; write seconds, or like \"6h\""},
-      {"s3.resume_for", member(&config::resume_for), "604800000ms", "90", "90000ms", "-1",
+      {"s3.retry_for", member(&s3_settings::retry_for), "3600000ms", "\"250ms\"", "250ms",
+       "\"soon\"", " = \"soon\" is no duration; write seconds, or like \"6h\""},
+      {"s3.resume_for", member(&s3_settings::resume_for), "604800000ms", "90", "90000ms", "-1",
        " = \"-1\" is no duration; write seconds, or like \"6h\""},
-      {"s3.ca_bundle", member(&config::ca_bundle), "", "\"~/ca.pem\"", "/home/u/ca.pem",
+      {"s3.ca_bundle", member(&s3_settings::ca_bundle), "", "\"~/ca.pem\"", "/home/u/ca.pem",
        "\"ca.pem\"", " = \"ca.pem\" must be an absolute path (or begin with ~/)"},
-      {"s3.proxy", member(&config::proxy), "", "\"http://u:p@proxy:3128\"", "http://u:p@proxy:3128",
-       "\"ftp://proxy\"",
+      {"s3.proxy", member(&s3_settings::proxy), "", "\"http://u:p@proxy:3128\"",
+       "http://u:p@proxy:3128", "\"ftp://proxy\"",
        " = \"ftp://proxy\": a proxy is http, https, socks4, socks4a, socks5 or socks5h"},
   };
   return all;
@@ -116,78 +117,80 @@ const std::vector<key_case>& keys_of_s3() {
 
 const std::vector<key_case>& other_keys() {
   static const std::vector<key_case> all = {
-      {"global.parallel_subvolumes", member(&config::parallel_subvolumes), "1", "", "", "65",
-       " = 65 must be a whole number from 1 to 64"},
-      {"global.memory_limit_bytes", member(&config::memory_limit_bytes), "0", "\"1GiB\"",
+      {"global.parallel_subvolumes", member(&global_settings::parallel_subvolumes), "1", "", "",
+       "65", " = 65 must be a whole number from 1 to 64"},
+      {"global.memory_limit_bytes", member(&global_settings::memory_limit_bytes), "0", "\"1GiB\"",
        "1073741824", "\"much\"", " = \"much\" is no size; write bytes, or like \"128MiB\""},
-      {"global.log_level", member(&config::log_level), "info", "\"debug\"", "debug", "\"loud\"",
-       " = \"loud\" must be one of debug, info, warning, error, critical"},
-      {"global.state_path", member(&config::state_path),
+      {"global.log_level", member(&global_settings::log_level), "info", "\"debug\"", "debug",
+       "\"loud\"", " = \"loud\" must be one of debug, info, warning, error, critical"},
+      {"global.state_path", member(&global_settings::state_path),
        "/home/u/.local/state/btrfs_to_s3/state.json", "\"~/s.json\"", "/home/u/s.json",
        "\"s.json\"", " = \"s.json\" must be an absolute path (or begin with ~/)"},
-      {"global.lock_path", member(&config::lock_path), "/var/lib/btrfs_to_s3/lock", "\"/run/l\"",
-       "/run/l", "\"\"", " = \"\" must be an absolute path (or begin with ~/)"},
-      {"global.spool_dir", member(&config::spool_dir), "/mnt/ssd/btrfs_to_s3_spool", "\"/spool\"",
-       "/spool", "\"./spool\"", " = \"./spool\" must be an absolute path (or begin with ~/)"},
-      {"global.spool_size_bytes", member(&config::spool_size_bytes), "214748364800", "\"1 TB\"",
-       "1000000000000", "\"4MiB\"", " = 4MiB is out of range: at least 5.0 MiB"},
-      {"schedule.full_every_days", member(&config::full_every_days), "180", "30", "30", "0",
-       " = 0 must be a whole number from 1 to 36500"},
-      {"schedule.incremental_every_days", member(&config::incremental_every_days), "7", "\"1\"",
-       "1", "\"daily\"", " = daily must be a whole number from 1 to 36500"},
-      {"schedule.incremental_every", member(&config::incremental_every), "0ms", "\"6h\"",
+      {"global.lock_path", member(&global_settings::lock_path), "/var/lib/btrfs_to_s3/lock",
+       "\"/run/l\"", "/run/l", "\"\"", " = \"\" must be an absolute path (or begin with ~/)"},
+      {"global.spool_dir", member(&global_settings::spool_dir), "/mnt/ssd/btrfs_to_s3_spool",
+       "\"/spool\"", "/spool", "\"./spool\"",
+       " = \"./spool\" must be an absolute path (or begin with ~/)"},
+      {"global.spool_size_bytes", member(&global_settings::spool_size_bytes), "214748364800",
+       "\"1 TB\"", "1000000000000", "\"4MiB\"", " = 4MiB is out of range: at least 5.0 MiB"},
+      {"schedule.full_every_days", member(&schedule_settings::full_every_days), "180", "30", "30",
+       "0", " = 0 must be a whole number from 1 to 36500"},
+      {"schedule.incremental_every_days", member(&schedule_settings::incremental_every_days), "7",
+       "\"1\"", "1", "\"daily\"", " = daily must be a whole number from 1 to 36500"},
+      {"schedule.incremental_every", member(&schedule_settings::incremental_every), "0ms", "\"6h\"",
        "21600000ms", "\"often\"", " = \"often\" is no duration"},
-      {"schedule.run_at", member(&config::run_at), "02:00", "\"23:59\"", "23:59", "\"2.00\"",
-       " = \"2.00\" must be a time like \"02:00\""},
-      {"snapshots.base_dir", member(&config::base_dir), "/srv/snapshots", "\"/s\"", "/s", "\"~\"",
-       " = \"~\" must be an absolute path (or begin with ~/)"},
-      {"snapshots.retain", member(&config::retain), "2", "1", "1", "0",
+      {"schedule.run_at", member(&schedule_settings::run_at), "02:00", "\"23:59\"", "23:59",
+       "\"2.00\"", " = \"2.00\" must be a time like \"02:00\""},
+      {"snapshots.base_dir", member(&snapshot_settings::base_dir), "/srv/snapshots", "\"/s\"", "/s",
+       "\"~\"", " = \"~\" must be an absolute path (or begin with ~/)"},
+      {"snapshots.retain", member(&snapshot_settings::retain), "2", "1", "1", "0",
        " = 0 must be a whole number from 1 to 10000"},
-      {"btrfs.send_protocol", member(&config::send_protocol), "auto", "2", "2", "3",
+      {"btrfs.send_protocol", member(&btrfs_settings::send_protocol), "auto", "2", "2", "3",
        " = \"3\" must be one of auto, 1, 2"},
-      {"btrfs.compressed_data", member(&config::compressed_data), "auto", "true", "true",
+      {"btrfs.compressed_data", member(&btrfs_settings::compressed_data), "auto", "true", "true",
        "\"maybe\"", " = \"maybe\" must be one of auto, true, false"},
-      {"restore.target_base_dir", member(&config::target_base_dir), "/srv/restore", "\"/r\"", "/r",
-       "\"r\"", " = \"r\" must be an absolute path (or begin with ~/)"},
-      {"restore.verify_mode", member(&config::verify_mode), "full", "\"sample\"", "sample",
-       "\"some\"", " = \"some\" must be one of full, sample, none"},
-      {"restore.sample_max_files", member(&config::sample_max_files), "1000", "5", "5",
+      {"restore.target_base_dir", member(&restore_settings::target_base_dir), "/srv/restore",
+       "\"/r\"", "/r", "\"r\"", " = \"r\" must be an absolute path (or begin with ~/)"},
+      {"restore.verify_mode", member(&restore_settings::verify_mode), "full", "\"sample\"",
+       "sample", "\"some\"", " = \"some\" must be one of full, sample, none"},
+      {"restore.sample_max_files", member(&restore_settings::sample_max_files), "1000", "5", "5",
        "\"5 files\"", " = 5 files must be a whole number from 1 to 1000000000"},
-      {"restore.download_bytes_per_sec", member(&config::download_bytes_per_sec), "0", "\"50MB\"",
-       "50000000", "\"fast\"", " = \"fast\" is no size; write bytes, or like \"128MiB\""},
-      {"restore.receive_stall_seconds", member(&config::receive_stall_seconds), "900", "\"1h\"",
-       "3600", "0",
+      {"restore.download_bytes_per_sec", member(&restore_settings::download_bytes_per_sec), "0",
+       "\"50MB\"", "50000000", "\"fast\"",
+       " = \"fast\" is no size; write bytes, or like \"128MiB\""},
+      {"restore.receive_stall_seconds", member(&restore_settings::receive_stall_seconds), "900",
+       "\"1h\"", "3600", "0",
        " = \"0\" must be from 1 to 31536000 whole seconds; write these, or like \"72h\""},
-      {"restore.price_table", member(&config::price_table), "", "\"/p.toml\"", "/p.toml", "\"p\"",
-       " = \"p\" must be an absolute path (or begin with ~/)"},
-      {"thaw.wait", member(&config::thaw_wait), "true", "false", "false", "0",
+      {"restore.price_table", member(&restore_settings::price_table), "", "\"/p.toml\"", "/p.toml",
+       "\"p\"", " = \"p\" must be an absolute path (or begin with ~/)"},
+      {"thaw.wait", member(&thaw_settings::wait), "true", "false", "false", "0",
        " = 0 must be true or false"},
-      {"thaw.timeout_seconds", member(&config::thaw_timeout_seconds), "259200", "\"6h\"", "21600",
+      {"thaw.timeout_seconds", member(&thaw_settings::timeout_seconds), "259200", "\"6h\"", "21600",
        "\"1500ms\"",
        " = \"1500ms\" must be from 1 to 31536000 whole seconds; write these, or like \"72h\""},
-      {"thaw.tier", member(&config::thaw_tier), "Standard", "\"Bulk\"", "Bulk", "\"Fast\"",
+      {"thaw.tier", member(&thaw_settings::tier), "Standard", "\"Bulk\"", "Bulk", "\"Fast\"",
        " = \"Fast\" must be one of Standard, Bulk, Expedited"},
-      {"thaw.days", member(&config::thaw_days), "auto", "7", "7", "\"some\"",
+      {"thaw.days", member(&thaw_settings::days), "auto", "7", "7", "\"some\"",
        " = \"some\" must be \"auto\" or a whole number from 1 to 36500"},
-      {"retention.keep_generations", member(&config::keep_generations), "0", "2", "2", "-1",
-       " = -1 must be a whole number from 0 to 10000"},
-      {"metrics.textfile", member(&config::textfile), "", "\"/m.prom\"", "/m.prom", "\"m.prom\"",
-       " = \"m.prom\" must be an absolute path (or begin with ~/)"},
-      {"hooks.before", member(&config::hook_before), "", "[\"/bin/stop\", \"the db\"]",
+      {"retention.keep_generations", member(&retention_settings::keep_generations), "0", "2", "2",
+       "-1", " = -1 must be a whole number from 0 to 10000"},
+      {"metrics.textfile", member(&metrics_settings::textfile), "", "\"/m.prom\"", "/m.prom",
+       "\"m.prom\"", " = \"m.prom\" must be an absolute path (or begin with ~/)"},
+      {"hooks.before", member(&hook_settings::before), "", "[\"/bin/stop\", \"the db\"]",
        "/bin/stop|the db", "\"stop it\"",
        " = \"stop it\" has blanks, and no shell splits it; write a list: [\"program\", "
        "\"argument\"]"},
-      {"hooks.after", member(&config::hook_after), "", "\"/bin/start\"", "/bin/start", "[]",
+      {"hooks.after", member(&hook_settings::after), "", "\"/bin/start\"", "/bin/start", "[]",
        " names no program; write \"\" for none"},
-      {"hooks.before_snapshot", member(&config::hook_before_snapshot), "", "[\"/bin/freeze\"]",
+      {"hooks.before_snapshot", member(&hook_settings::before_snapshot), "", "[\"/bin/freeze\"]",
        "/bin/freeze", "\"freeze it\"",
        " = \"freeze it\" has blanks, and no shell splits it; write a list: [\"program\", "
        "\"argument\"]"},
-      {"hooks.after_snapshot", member(&config::hook_after_snapshot), "", "\"/bin/thaw\"",
+      {"hooks.after_snapshot", member(&hook_settings::after_snapshot), "", "\"/bin/thaw\"",
        "/bin/thaw", "[]", " names no program; write \"\" for none"},
-      {"hooks.on_failure", member(&config::hook_on_failure), "", "[\"/bin/mail\"]", "/bin/mail",
+      {"hooks.on_failure", member(&hook_settings::on_failure), "", "[\"/bin/mail\"]", "/bin/mail",
        "[\"\", \"x\"]", " names no program; write \"\" for none"},
-      {"hooks.timeout", member(&config::hook_timeout), "600000ms", "\"1h\"", "3600000ms",
+      {"hooks.timeout", member(&hook_settings::timeout), "600000ms", "\"1h\"", "3600000ms",
        "\"soon\"", " = \"soon\" is no duration; write seconds, or like \"6h\""},
   };
   return all;
@@ -210,7 +213,7 @@ std::string unquoted(std::string value) {
   return value;
 }
 
-environment_lookup with_variable(std::string key, const std::string& value) {
+bts3::engine::environment_lookup with_variable(std::string key, const std::string& value) {
   for (char& c : key) {
     c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }
@@ -327,16 +330,18 @@ BOOST_AUTO_TEST_CASE(the_largest_values_are_taken_and_reckoned_with) {
   BOOST_TEST(has(problem(with("s3.max_bandwidth_bytes_per_sec", "5")), "or 0 for no limit"));
   for (const char* key : {"s3.retry_for", "s3.resume_for", "hooks.timeout"}) {
     const config settings = parsed(with(key, "\"365d\""));
-    BOOST_TEST((settings.retry_for + settings.resume_for + settings.hook_timeout).count() > 0);
-    const std::chrono::nanoseconds exactly = settings.hook_timeout;
+    BOOST_TEST((settings.s3.retry_for + settings.s3.resume_for + settings.hooks.timeout).count() >
+               0);
+    const std::chrono::nanoseconds exactly = settings.hooks.timeout;
     BOOST_TEST(exactly.count() > 0);
   }
 }
 
 BOOST_AUTO_TEST_CASE(a_hook_is_a_program_or_a_list_and_never_split) {
   BOOST_TEST(problem(with("hooks.before", "\"\"")) == "accepted");
-  BOOST_TEST(parsed(minimal, with_variable("hooks.before", "")).hook_before.empty());
-  BOOST_TEST(shown(parsed(minimal, with_variable("hooks.after", "/bin/x")).hook_after) == "/bin/x");
+  BOOST_TEST(parsed(minimal, with_variable("hooks.before", "")).hooks.before.empty());
+  BOOST_TEST(shown(parsed(minimal, with_variable("hooks.after", "/bin/x")).hooks.after) ==
+             "/bin/x");
   BOOST_TEST(has(problem(minimal, with_variable("hooks.after", "[\"/bin/x\"")),
                  "BTRFS_TO_S3_HOOKS_AFTER = [\"/bin/x\" is no list; write"));
   BOOST_TEST(has(problem(with("hooks.after", "[\"/bin/x\", \"a\\nb\"]")), "control characters"));

@@ -23,23 +23,26 @@ region = "r"
 prefix = "p"
 )";
 
-inline environment_lookup variables(std::map<std::string, std::string, std::less<>> values) {
+inline engine::environment_lookup variables(
+    std::map<std::string, std::string, std::less<>> values) {
   return [values = std::move(values)](std::string_view name) -> std::optional<std::string> {
     const auto found = values.find(name);
     return found == values.end() ? std::nullopt : std::optional(found->second);
   };
 }
 
-inline const environment_lookup home = variables({{"HOME", "/home/u"}});
+inline const engine::environment_lookup home = variables({{"HOME", "/home/u"}});
 
-inline config parsed(const std::string& text, const environment_lookup& environment = home) {
+inline config parsed(const std::string& text,
+                     const engine::environment_lookup& environment = home) {
   auto settings = parse_config(text, "file", environment);
   BOOST_REQUIRE_MESSAGE(settings.has_value(), bts3::testing::error_text(settings));
   return *settings;
 }
 
 // What is said of `text`: "accepted", or the error.
-inline std::string problem(const std::string& text, const environment_lookup& environment = home) {
+inline std::string problem(const std::string& text,
+                           const engine::environment_lookup& environment = home) {
   auto settings = parse_config(text, "file", environment);
   if (settings) {
     return "accepted";

@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(keys_that_contradict_each_other_are_named) {
   BOOST_TEST(has(problem(minimal + expedited), "use Standard or Bulk"));
   BOOST_TEST(problem(minimal + "storage_class_chunks = \"GLACIER\"\n" + expedited) == "accepted");
   const config settings = parsed(minimal + "sse = \"aws:kms\"\nsse_kms_key_id = \"k\"\n");
-  BOOST_TEST(settings.sse_kms_key_id == "k");
+  BOOST_TEST(settings.s3.sse_kms_key_id == "k");
 }
 
 BOOST_AUTO_TEST_CASE(keys_are_taken_by_their_former_names_too) {
@@ -129,10 +129,10 @@ BOOST_AUTO_TEST_CASE(keys_are_taken_by_their_former_names_too) {
                                "[restore]\nwait_for_restore = false\n"
                                "restore_timeout_seconds = \"6h\"\nrestore_tier = \"Bulk\"\n"
                                "thaw_days = 9\n");
-  BOOST_TEST(!former.thaw_wait);
-  BOOST_TEST(former.thaw_timeout_seconds == 21'600);
-  BOOST_TEST(former.thaw_tier == "Bulk");
-  BOOST_TEST(former.thaw_days == "9");
+  BOOST_TEST(!former.thaw.wait);
+  BOOST_TEST(former.thaw.timeout_seconds == 21'600);
+  BOOST_TEST(former.thaw.tier == "Bulk");
+  BOOST_TEST(former.thaw.days == "9");
   // A problem is told with the name that is written.
   const std::string wrong =
       problem(minimal + "[restore]\nrestore_tier = \"Fast\"\nthaw_days = 1.5\n");
@@ -153,7 +153,7 @@ BOOST_AUTO_TEST_CASE(keys_are_taken_by_their_former_names_too) {
   for (const std::string& text : {in_file, renamed}) {
     for (const char* variable : {"BTRFS_TO_S3_THAW_TIER", "BTRFS_TO_S3_RESTORE_RESTORE_TIER"}) {
       const auto set = variables({{"HOME", "/h"}, {variable, "Standard"}});
-      BOOST_TEST(parsed(text, set).thaw_tier == "Standard", variable);
+      BOOST_TEST(parsed(text, set).thaw.tier == "Standard", variable);
       BOOST_TEST(unknown_variables({variable}).empty());
     }
   }
@@ -168,21 +168,22 @@ BOOST_AUTO_TEST_CASE(keys_are_taken_by_their_former_names_too) {
 
 BOOST_AUTO_TEST_CASE(a_part_that_nobody_asked_for_fits_into_chunk_and_spool) {
   constexpr std::uint64_t mebibyte = 1 << 20;
-  BOOST_TEST(parsed(minimal).part_size_bytes == 128 * mebibyte);
-  BOOST_TEST(parsed(minimal + "chunk_size_bytes = \"64MiB\"\n").part_size_bytes == 64 * mebibyte);
-  BOOST_TEST(parsed(minimal + "chunk_size_bytes = 10485761\n").part_size_bytes == 10485760U);
+  BOOST_TEST(parsed(minimal).s3.part_size_bytes == 128 * mebibyte);
+  BOOST_TEST(parsed(minimal + "chunk_size_bytes = \"64MiB\"\n").s3.part_size_bytes ==
+             64 * mebibyte);
+  BOOST_TEST(parsed(minimal + "chunk_size_bytes = 10485761\n").s3.part_size_bytes == 10485760U);
   const std::string spool = "[global]\nspool_size_bytes = \"6MiB\"\n";
-  BOOST_TEST(parsed(minimal + spool).part_size_bytes == 128 * mebibyte);
-  BOOST_TEST(parsed(minimal + "spool_enabled = true\n" + spool).part_size_bytes == 6 * mebibyte);
+  BOOST_TEST(parsed(minimal + spool).s3.part_size_bytes == 128 * mebibyte);
+  BOOST_TEST(parsed(minimal + "spool_enabled = true\n" + spool).s3.part_size_bytes == 6 * mebibyte);
   BOOST_TEST(parsed(minimal + "spool_enabled = true\nchunk_size_bytes = \"5MiB\"\n" + spool)
-                 .part_size_bytes == 5 * mebibyte);
+                 .s3.part_size_bytes == 5 * mebibyte);
   // The environment sets either as the file does, also where there is no file.
-  const environment_lookup small =
+  const bts3::engine::environment_lookup small =
       variables({{"HOME", "/h"}, {"BTRFS_TO_S3_S3_CHUNK_SIZE_BYTES", "64MiB"}});
-  BOOST_TEST(parsed(minimal, small).part_size_bytes == 64 * mebibyte);
+  BOOST_TEST(parsed(minimal, small).s3.part_size_bytes == 64 * mebibyte);
   const auto without_file = with_environment(config(), {}, small);
   BOOST_REQUIRE(without_file.has_value());
-  BOOST_TEST(without_file->part_size_bytes == 64 * mebibyte);
+  BOOST_TEST(without_file->s3.part_size_bytes == 64 * mebibyte);
 }
 
 BOOST_AUTO_TEST_CASE(tables_of_the_earlier_tool_are_told_as_such) {
@@ -194,9 +195,9 @@ BOOST_AUTO_TEST_CASE(tables_of_the_earlier_tool_are_told_as_such) {
 }
 
 BOOST_AUTO_TEST_CASE(an_interval_of_less_than_a_day_stands_alone) {
-  BOOST_TEST((parsed(with("schedule.incremental_every", "\"6h\"")).incremental_every ==
+  BOOST_TEST((parsed(with("schedule.incremental_every", "\"6h\"")).schedule.incremental_every ==
               std::chrono::hours(6)));
-  BOOST_TEST((parsed(with("schedule.incremental_every", "\"15m\"")).incremental_every ==
+  BOOST_TEST((parsed(with("schedule.incremental_every", "\"15m\"")).schedule.incremental_every ==
               std::chrono::minutes(15)));
   for (const char* wrong : {"\"14m\"", "\"24h\"", "\"2d\"", "\"90s\"", "3601"}) {
     const std::string said = problem(with("schedule.incremental_every", wrong));
@@ -208,8 +209,8 @@ BOOST_AUTO_TEST_CASE(an_interval_of_less_than_a_day_stands_alone) {
 }
 
 BOOST_AUTO_TEST_CASE(the_level_of_the_log_is_taken_in_any_case) {
-  BOOST_TEST(parsed(with("global.log_level", "\"WARNING\"")).log_level == "warning");
-  BOOST_TEST(parsed(with("global.log_level", "\"Info\"")).log_level == "info");
+  BOOST_TEST(parsed(with("global.log_level", "\"WARNING\"")).global.log_level == "warning");
+  BOOST_TEST(parsed(with("global.log_level", "\"Info\"")).global.log_level == "info");
   BOOST_TEST(has(problem(with("global.log_level", "\"LOUD\"")), "must be one of debug"));
   BOOST_TEST(has(problem(with("s3.checksum", "\"CRC32\"")), "must be one of"));
 }
@@ -244,13 +245,13 @@ BOOST_AUTO_TEST_CASE(tags_are_what_s3_takes) {
 }
 
 BOOST_AUTO_TEST_CASE(the_time_of_day_has_two_digits_and_two) {
-  BOOST_TEST(parsed(with("schedule.run_at", "\"2:00\"")).run_at == "02:00");
+  BOOST_TEST(parsed(with("schedule.run_at", "\"2:00\"")).schedule.run_at == "02:00");
   for (const char* wrong :
        {"24:00", "12:60", "2:60", ":200", "2:0", "02.00", "02:0a", "a2:00", "02:000", ""}) {
     const std::string text = problem(with("schedule.run_at", "\"" + std::string(wrong) + "\""));
     BOOST_TEST(has(text, "must be a time like \"02:00\""), wrong << ": " << text);
   }
-  BOOST_TEST(parsed(with("schedule.run_at", "\"00:00\"")).run_at == "00:00");
+  BOOST_TEST(parsed(with("schedule.run_at", "\"00:00\"")).schedule.run_at == "00:00");
 }
 
 BOOST_AUTO_TEST_CASE(a_memory_limit_lowers_what_is_in_flight_or_is_refused_with_the_sum) {
@@ -269,7 +270,7 @@ BOOST_AUTO_TEST_CASE(a_memory_limit_lowers_what_is_in_flight_or_is_refused_with_
   BOOST_TEST(has(text, "make 320.0 MiB"), text);
   const std::string spooled = minimal + "spool_enabled = true\n[global]\nmemory_limit_bytes = ";
   BOOST_TEST(has(problem(spooled + "\"159MiB\"\n"), "160.0 MiB with the spool"));
-  BOOST_TEST(parsed(spooled + "\"160MiB\"\n").spool_enabled);
+  BOOST_TEST(parsed(spooled + "\"160MiB\"\n").s3.spool_enabled);
 }
 
 BOOST_AUTO_TEST_CASE(control_characters_are_refused_wherever_text_is_free) {
@@ -306,10 +307,11 @@ BOOST_AUTO_TEST_CASE(a_prefix_leaves_room_for_the_rest_of_the_key) {
 
 BOOST_AUTO_TEST_CASE(home_is_put_in_for_the_tilde_of_paths) {
   const std::string text = with("restore.target_base_dir", "\"~/r\"");
-  BOOST_TEST(parsed(text, variables({{"HOME", "/h/"}})).target_base_dir == "/h/r");
-  BOOST_TEST(parsed(text, variables({{"HOME", "/"}})).target_base_dir == "/r");
-  BOOST_TEST(parsed(with("s3.prefix", "\"~/r\"")).prefix == "~/r");
-  for (const environment_lookup& none : {variables({}), variables({{"HOME", "relative"}})}) {
+  BOOST_TEST(parsed(text, variables({{"HOME", "/h/"}})).restore.target_base_dir == "/h/r");
+  BOOST_TEST(parsed(text, variables({{"HOME", "/"}})).restore.target_base_dir == "/r");
+  BOOST_TEST(parsed(with("s3.prefix", "\"~/r\"")).s3.prefix == "~/r");
+  for (const bts3::engine::environment_lookup& none :
+       {variables({}), variables({{"HOME", "relative"}})}) {
     const std::string said = problem(text, none);
     BOOST_TEST(has(said, "restore.target_base_dir = \"~/r\" cannot be expanded: HOME is no"), said);
     BOOST_TEST(has(said, "global.state_path = \"~/.local"), said);
@@ -322,7 +324,7 @@ BOOST_AUTO_TEST_CASE(other_variables_that_begin_alike_are_no_overrides) {
                                                      {"BTRFS_TO_S3_HARNESS_RUN_DIR", "/run"},
                                                      {"BTRFS_TO_S3_CONCURRENCY", "many"},
                                                      {"btrfs_to_s3_s3_concurrency", "many"}}));
-  BOOST_TEST(settings.concurrency == 4);
+  BOOST_TEST(settings.s3.concurrency == 4);
 }
 
 BOOST_AUTO_TEST_CASE(a_variable_that_is_none_is_told_with_the_nearest) {
@@ -338,9 +340,9 @@ BOOST_AUTO_TEST_CASE(a_variable_that_is_none_is_told_with_the_nearest) {
 
 BOOST_AUTO_TEST_CASE(a_chunk_never_has_more_than_ten_thousand_parts) {
   config settings;
-  settings.part_size_bytes = 5 << 20;
+  settings.s3.part_size_bytes = 5 << 20;
   BOOST_TEST(settings.chunk_limit_bytes() == std::uint64_t{10'000} * (5 << 20));
-  settings.chunk_size_bytes = std::uint64_t{1} << 30;
+  settings.s3.chunk_size_bytes = std::uint64_t{1} << 30;
   BOOST_TEST(settings.chunk_limit_bytes() == std::uint64_t{1} << 30);
 }
 

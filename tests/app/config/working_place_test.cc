@@ -12,7 +12,7 @@ using bts3::testing::error_text;
 
 namespace {
 
-environment_lookup variables(std::map<std::string, std::string, std::less<>> values) {
+bts3::engine::environment_lookup variables(std::map<std::string, std::string, std::less<>> values) {
   return [values = std::move(values)](std::string_view name) -> std::optional<std::string> {
     const auto found = values.find(name);
     return found == values.end() ? std::nullopt : std::optional(found->second);
@@ -29,21 +29,20 @@ BOOST_AUTO_TEST_CASE(a_bucket_alone_makes_a_configuration) {
   command.region = "eu-central-1";
   auto made = config_of_bucket(command, variables({}));
   BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
-  BOOST_TEST(made->bucket == "bucket");
-  BOOST_TEST(made->prefix == "hosts/alpha/");
-  BOOST_TEST(made->region == "eu-central-1");
-  BOOST_TEST(made->endpoint_url.empty());
+  BOOST_TEST(made->s3.bucket == "bucket");
+  BOOST_TEST(made->s3.prefix == "hosts/alpha/");
+  BOOST_TEST(made->s3.region == "eu-central-1");
+  BOOST_TEST(made->s3.endpoint_url.empty());
   command.from = "s3://bucket";
-  BOOST_TEST(config_of_bucket(command, variables({}))->prefix.empty());
+  BOOST_TEST(config_of_bucket(command, variables({}))->s3.prefix.empty());
   command.region.clear();
-  BOOST_TEST(config_of_bucket(command, variables({{"AWS_REGION", "r"}}))->region == "r");
+  BOOST_TEST(config_of_bucket(command, variables({{"AWS_REGION", "r"}}))->s3.region == "r");
   // A server of one's own needs no region; Amazon does.
-  BOOST_TEST(config_of_bucket(command, variables({{"AWS_ENDPOINT_URL", "http://h"}}))->region ==
+  BOOST_TEST(config_of_bucket(command, variables({{"AWS_ENDPOINT_URL", "http://h"}}))->s3.region ==
              "us-east-1");
   command.endpoint_url = "http://flag";
-  BOOST_TEST(
-      config_of_bucket(command, variables({{"AWS_ENDPOINT_URL_S3", "http://h"}}))->endpoint_url ==
-      "http://flag");
+  BOOST_TEST(config_of_bucket(command, variables({{"AWS_ENDPOINT_URL_S3", "http://h"}}))
+                 ->s3.endpoint_url == "http://flag");
   command.endpoint_url.clear();
   auto without = config_of_bucket(command, variables({}));
   BOOST_REQUIRE(!without);
@@ -71,24 +70,24 @@ BOOST_AUTO_TEST_CASE(the_environment_overrides_what_options_do_not_say) {
                               {"AWS_ENDPOINT_URL", "https://less"}});
   auto made = config_of_bucket(command, all);
   BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
-  BOOST_TEST(made->base_dir == "/mnt/snapshots");
-  BOOST_TEST(made->price_table == "/h/prices.toml");
-  BOOST_TEST(made->ca_bundle == "/ca.pem");
-  BOOST_TEST(made->thaw_tier == "Expedited");
-  BOOST_TEST((made->bucket == "bucket" && made->prefix == "p" && made->subvolumes.empty()));
-  BOOST_TEST((made->region == "r" && made->endpoint_url == "https://h"));
-  BOOST_TEST(made->state_path == "/h/.local/state/btrfs_to_s3/state.json");
+  BOOST_TEST(made->snapshots.base_dir == "/mnt/snapshots");
+  BOOST_TEST(made->restore.price_table == "/h/prices.toml");
+  BOOST_TEST(made->s3.ca_bundle == "/ca.pem");
+  BOOST_TEST(made->thaw.tier == "Expedited");
+  BOOST_TEST((made->s3.bucket == "bucket" && made->s3.prefix == "p" && made->subvolumes.empty()));
+  BOOST_TEST((made->s3.region == "r" && made->s3.endpoint_url == "https://h"));
+  BOOST_TEST(made->global.state_path == "/h/.local/state/btrfs_to_s3/state.json");
   command.region = "said";
   command.endpoint_url = "https://said";
   made = config_of_bucket(command, all);
   BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
-  BOOST_TEST((made->region == "said" && made->endpoint_url == "https://said"));
+  BOOST_TEST((made->s3.region == "said" && made->s3.endpoint_url == "https://said"));
   // Wrong ones are named; without a home there is still a place for the state.
   const auto wrong = config_of_bucket(command, variables({{"BTRFS_TO_S3_S3_CONCURRENCY", "many"}}));
   BOOST_TEST(error_text(wrong) ==
              "the environment: BTRFS_TO_S3_S3_CONCURRENCY = many must be a whole number from 1 to "
              "64");
-  BOOST_TEST(config_of_bucket(command, variables({{"HOME", ""}}))->state_path ==
+  BOOST_TEST(config_of_bucket(command, variables({{"HOME", ""}}))->global.state_path ==
              "/root/.local/state/btrfs_to_s3/state.json");
 }
 
@@ -109,21 +108,7 @@ BOOST_AUTO_TEST_CASE(without_a_configuration_file_a_bucket_is_offered_where_that
   restore.from = "s3://bucket/p";
   restore.region = "r";
   line.command = restore;
-  BOOST_TEST(settings_for(line, variables({}))->bucket == "bucket");
-}
-
-BOOST_AUTO_TEST_CASE(with_a_bucket_alone_remedies_name_options) {
-  bts3::engine::error refused;
-  refused.message = "s3.bucket stays here";
-  refused.remedy = "correct s3.bucket, s3.region or s3.endpoint_url, or create the bucket";
-  BOOST_TEST(in_terms_of_options(refused).remedy ==
-             "correct the bucket in --from, --region or --endpoint-url, or create the bucket");
-  refused.remedy = "s3.region must be that: s3.region, not s3.prefix";
-  BOOST_TEST(in_terms_of_options(refused).remedy ==
-             "--region must be that: --region, not the prefix in --from");
-  BOOST_TEST(in_terms_of_options(refused).message == refused.message);
-  refused.remedy = "as it was";
-  BOOST_TEST(in_terms_of_options(refused).remedy == "as it was");
+  BOOST_TEST(settings_for(line, variables({}))->s3.bucket == "bucket");
 }
 
 BOOST_AUTO_TEST_CASE(a_named_profile_beats_keys_in_the_environment) {

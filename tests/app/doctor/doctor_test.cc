@@ -62,10 +62,10 @@ health_check the(const std::vector<health_check>& all, const std::string& check,
 struct scene : bucket_of_backups {
   explicit scene(memory_store_options options = {}) : bucket_of_backups(options) {
     settings.subvolumes = {{"data", directory / "data"}};
-    settings.base_dir = directory / "snapshots";
-    settings.target_base_dir = directory / "restore";
-    settings.storage_class_chunks = "DEEP_ARCHIVE";
-    std::filesystem::create_directory(settings.base_dir);
+    settings.snapshots.base_dir = directory / "snapshots";
+    settings.restore.target_base_dir = directory / "restore";
+    settings.s3.storage_class_chunks = "DEEP_ARCHIVE";
+    std::filesystem::create_directory(settings.snapshots.base_dir);
     tuning.store = &store;
     with.tuning = &tuning;
   }
@@ -184,28 +184,28 @@ BOOST_AUTO_TEST_CASE(the_capability_counts_not_the_name) {
 
 BOOST_AUTO_TEST_CASE(memory_is_judged_by_what_a_backup_takes) {
   config settings;
-  settings.part_size_bytes = 128 * mib;
-  settings.concurrency = 4;
+  settings.s3.part_size_bytes = 128 * mib;
+  settings.s3.concurrency = 4;
   process_facts facts;
   BOOST_TEST(judge_memory(facts, settings).how == check_outcome::note);
   facts.memory_available_bytes = 704 * mib;  // five parts and 64 MiB
   BOOST_TEST(judge_memory(facts, settings).how == check_outcome::ok);
   facts.memory_available_bytes = 704 * mib - 1;
   BOOST_TEST(judge_memory(facts, settings).how == check_outcome::warning);
-  settings.spool_enabled = true;
+  settings.s3.spool_enabled = true;
   BOOST_TEST(judge_memory(facts, settings).how == check_outcome::ok);
   facts.memory_available_bytes = 160 * mib - 1;
   BOOST_TEST(judge_memory(facts, settings).how == check_outcome::warning);
-  settings.spool_enabled = false;
-  settings.memory_limit_bytes = 320 * mib;  // two parts
+  settings.s3.spool_enabled = false;
+  settings.global.memory_limit_bytes = 320 * mib;  // two parts
   facts.memory_available_bytes = 320 * mib;
   BOOST_TEST(judge_memory(facts, settings).how == check_outcome::ok);
 }
 
 BOOST_AUTO_TEST_CASE(locked_memory_must_hold_the_buffers) {
   config settings;
-  settings.part_size_bytes = 128 * mib;
-  settings.concurrency = 4;
+  settings.s3.part_size_bytes = 128 * mib;
+  settings.s3.concurrency = 4;
   process_facts facts;
   BOOST_TEST(judge_locked_memory(facts, settings).how == check_outcome::ok);
   facts.locked_bytes_max = 640 * mib;
@@ -232,12 +232,12 @@ BOOST_AUTO_TEST_CASE(a_protocol_that_is_asked_for_must_be_there) {
   config settings;
   BOOST_TEST(judge_tools(host, settings).how == check_outcome::ok);
   BOOST_TEST(has(judge_tools(host, settings).found, "btrfs-progs 6.2 and kernel 6.18"));
-  settings.send_protocol = "1";
+  settings.btrfs.send_protocol = "1";
   BOOST_TEST(judge_tools(host, settings).how == check_outcome::ok);
   host.kernel = {5, 15};
-  settings.send_protocol = "auto";
+  settings.btrfs.send_protocol = "auto";
   BOOST_TEST(judge_tools(host, settings).how == check_outcome::note);
-  settings.send_protocol = "2";
+  settings.btrfs.send_protocol = "2";
   BOOST_TEST(judge_tools(host, settings).how == check_outcome::failed);
   host.kernel = {6, 1};
   host.kernel_sends = 1;  // no /sys
@@ -255,9 +255,9 @@ BOOST_AUTO_TEST_CASE(a_filesystem_with_little_room_is_a_warning) {
 
 BOOST_AUTO_TEST_CASE(a_spool_without_room_for_a_part_fails) {
   config settings;
-  settings.spool_dir = "/spool";
-  settings.part_size_bytes = 128 * mib;
-  settings.spool_size_bytes = 1000 * mib;
+  settings.global.spool_dir = "/spool";
+  settings.s3.part_size_bytes = 128 * mib;
+  settings.global.spool_size_bytes = 1000 * mib;
   disk_space space;
   space.free_bytes = 128 * mib - 1;
   BOOST_TEST(judge_spool_space(settings, space).how == check_outcome::failed);
@@ -269,8 +269,8 @@ BOOST_AUTO_TEST_CASE(a_spool_without_room_for_a_part_fails) {
 
 BOOST_AUTO_TEST_CASE(files_that_a_backup_would_make_are_not_made) {
   scene s;
-  s.settings.state_path = s.directory / "new/deep/state.json";
-  s.settings.lock_path = s.directory / "other/lock";
+  s.settings.global.state_path = s.directory / "new/deep/state.json";
+  s.settings.global.lock_path = s.directory / "other/lock";
   const auto made = check_local_files(s.with);
   BOOST_TEST(the(made, "state").how == check_outcome::ok);
   BOOST_TEST(the(made, "lock").how == check_outcome::ok);
@@ -284,20 +284,20 @@ BOOST_AUTO_TEST_CASE(files_that_a_backup_would_make_are_not_made) {
 BOOST_AUTO_TEST_CASE(places_that_cannot_be_written_to_are_named) {
   scene s;
   write_file(s.directory / "file", "");
-  s.settings.state_path = s.directory / "file/state.json";
-  s.settings.lock_path = s.directory / "file/deep/lock";
-  s.settings.spool_enabled = true;
-  s.settings.spool_dir = s.directory / "not-mounted/spool";
-  s.settings.textfile = s.directory / "no-metrics/backup.prom";
+  s.settings.global.state_path = s.directory / "file/state.json";
+  s.settings.global.lock_path = s.directory / "file/deep/lock";
+  s.settings.s3.spool_enabled = true;
+  s.settings.global.spool_dir = s.directory / "not-mounted/spool";
+  s.settings.metrics.textfile = s.directory / "no-metrics/backup.prom";
   const auto made = check_local_files(s.with);
   BOOST_TEST(the(made, "state").how == check_outcome::failed);
-  BOOST_TEST(has(the(made, "state").found, "global.state_path " + s.settings.state_path));
+  BOOST_TEST(has(the(made, "state").found, "global.state_path " + s.settings.global.state_path));
   BOOST_TEST(has(the(made, "state").found, "Not a directory"));
   BOOST_TEST(the(made, "lock").how == check_outcome::failed);
   BOOST_TEST(has(the(made, "lock").found, "global.lock_path"));
   BOOST_TEST(the(made, "spool").how == check_outcome::failed);
   BOOST_TEST(has(the(made, "spool").found, s.directory / "not-mounted"));
-  s.settings.spool_dir = s.directory / "made-by-the-first-run";
+  s.settings.global.spool_dir = s.directory / "made-by-the-first-run";
   BOOST_TEST(the(check_local_files(s.with), "spool").how != check_outcome::failed);
   BOOST_TEST(the(made, "metrics").how == check_outcome::warning);
   BOOST_TEST(has(the(made, "metrics").found, "no-metrics"));
@@ -305,12 +305,12 @@ BOOST_AUTO_TEST_CASE(places_that_cannot_be_written_to_are_named) {
 
 BOOST_AUTO_TEST_CASE(damaged_files_are_named_and_left_alone) {
   scene s;
-  write_file(s.settings.state_path, "{\"subvolumes\": [");
-  s.settings.price_table = s.directory / "prices.toml";
-  write_file(s.settings.price_table, "currency = 3");
+  write_file(s.settings.global.state_path, "{\"subvolumes\": [");
+  s.settings.restore.price_table = s.directory / "prices.toml";
+  write_file(s.settings.restore.price_table, "currency = 3");
   const auto made = check_local_files(s.with);
   BOOST_TEST(the(made, "state").how == check_outcome::warning);
-  BOOST_TEST(content_of(s.settings.state_path) == "{\"subvolumes\": [");
+  BOOST_TEST(content_of(s.settings.global.state_path) == "{\"subvolumes\": [");
   BOOST_TEST(the(made, "price_table").how == check_outcome::failed);
   BOOST_TEST(has(the(made, "price_table").found, "prices.toml"));
 }
@@ -318,7 +318,7 @@ BOOST_AUTO_TEST_CASE(damaged_files_are_named_and_left_alone) {
 BOOST_AUTO_TEST_CASE(a_run_that_is_under_way_is_a_note) {
   scene s;
   {
-    const auto lock = run_lock::acquire(s.settings.lock_path);
+    const auto lock = run_lock::acquire(s.settings.global.lock_path);
     BOOST_REQUIRE(lock.has_value());
     const health_check held = the(check_local_files(s.with), "lock");
     BOOST_TEST(held.how == check_outcome::note);
@@ -329,25 +329,25 @@ BOOST_AUTO_TEST_CASE(a_run_that_is_under_way_is_a_note) {
 
 BOOST_AUTO_TEST_CASE(hooks_must_be_programs) {
   scene s;
-  s.settings.hook_before = {"sh", "-c", "exit 1"};
-  s.settings.hook_after = {"/bin/sh"};
-  s.settings.hook_on_failure = {s.directory / "hook"};
+  s.settings.hooks.before = {"sh", "-c", "exit 1"};
+  s.settings.hooks.after = {"/bin/sh"};
+  s.settings.hooks.on_failure = {s.directory / "hook"};
   BOOST_TEST(the(check_local_files(s.with), "hook", "before").how == check_outcome::ok);
   BOOST_TEST(the(check_local_files(s.with), "hook", "after").how == check_outcome::ok);
   const health_check missing = the(check_local_files(s.with), "hook", "on_failure");
   BOOST_TEST(missing.how == check_outcome::failed);
-  BOOST_TEST(has(missing.found, "hooks.on_failure: " + s.settings.hook_on_failure.front()));
-  write_file(s.settings.hook_on_failure.front(), "#!/bin/sh\n");
+  BOOST_TEST(has(missing.found, "hooks.on_failure: " + s.settings.hooks.on_failure.front()));
+  write_file(s.settings.hooks.on_failure.front(), "#!/bin/sh\n");
   BOOST_TEST(the(check_local_files(s.with), "hook", "on_failure").how == check_outcome::failed);
-  BOOST_REQUIRE(::chmod(s.settings.hook_on_failure.front().c_str(), 0755) == 0);
+  BOOST_REQUIRE(::chmod(s.settings.hooks.on_failure.front().c_str(), 0755) == 0);
   BOOST_TEST(the(check_local_files(s.with), "hook", "on_failure").how == check_outcome::ok);
-  s.settings.hook_before = {"no-such-program-anywhere"};
+  s.settings.hooks.before = {"no-such-program-anywhere"};
   BOOST_TEST(the(check_local_files(s.with), "hook", "before").how == check_outcome::failed);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_on_btrfs_is_named_and_the_rest_is_looked_at) {
   config settings;
-  settings.base_dir = "/proc/no-snapshots";
+  settings.snapshots.base_dir = "/proc/no-snapshots";
   const std::vector<subvolume_config> chosen = {{"gone", "/proc/no-subvolume"}, {"proc", "/proc"}};
   const auto missing = check_subvolumes(settings, chosen);
   BOOST_TEST(the(missing, "snapshots").how == check_outcome::failed);
@@ -358,7 +358,7 @@ BOOST_AUTO_TEST_CASE(what_is_not_on_btrfs_is_named_and_the_rest_is_looked_at) {
   BOOST_TEST(has(the(missing, "subvolume", "gone").found, "/proc/no-subvolume"));
   BOOST_TEST(has(the(missing, "subvolume", "proc").found, "not on a Btrfs filesystem"));
   BOOST_TEST(the(missing, "nested_subvolumes", "proc").how == check_outcome::skipped);
-  settings.base_dir = "/proc";
+  settings.snapshots.base_dir = "/proc";
   const auto elsewhere = check_subvolumes(settings, chosen);
   BOOST_TEST(has(the(elsewhere, "snapshots").found, "/proc is not on a Btrfs filesystem"));
 }
@@ -489,9 +489,9 @@ BOOST_AUTO_TEST_CASE(where_nothing_can_be_deleted_nothing_is_made) {
 
 BOOST_AUTO_TEST_CASE(a_refused_class_is_named_with_those_that_the_store_takes) {
   scene s;
-  s.settings.storage_class_chunks = "COLD";
-  s.settings.sse = "AES256";
-  s.settings.endpoint_url = "https://s3.example.org";
+  s.settings.s3.storage_class_chunks = "COLD";
+  s.settings.s3.sse = "AES256";
+  s.settings.s3.endpoint_url = "https://s3.example.org";
   s.store.refuse_classes({"COLD", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "DEEP_ARCHIVE"});
   const auto made = s.look_at_store();
   BOOST_TEST(the(made, "write").how == check_outcome::failed);
@@ -515,8 +515,8 @@ BOOST_AUTO_TEST_CASE(without_the_write_check_nothing_is_asked_to_change) {
 
 BOOST_AUTO_TEST_CASE(the_probe_is_stored_as_a_chunk_would_be) {
   scene s;
-  s.settings.sse = "aws:kms";
-  s.settings.sse_kms_key_id = "key";
+  s.settings.s3.sse = "aws:kms";
+  s.settings.s3.sse_kms_key_id = "key";
   deny_deleting(s.store);
   s.look_at_store();
   const std::size_t part = step_of(s.store, "UploadPart");
@@ -631,13 +631,13 @@ BOOST_AUTO_TEST_CASE(forgotten_uploads_are_counted_and_left_to_prune) {
   BOOST_TEST(has(forgotten.found, "1 multipart upload is forgotten"));
   BOOST_TEST(has(forgotten.remedy, "once retention.keep_generations is set"));
   BOOST_TEST(s.store.uploads().size() == 4U);
-  s.settings.keep_generations = 2;
+  s.settings.retention.keep_generations = 2;
   BOOST_TEST(the(s.look_at_store(), "uploads").remedy == "`btrfs_to_s3 prune --yes` aborts it");
 }
 
 BOOST_AUTO_TEST_CASE(what_a_damaged_journal_protects_is_not_judged) {
   scene s;
-  write_file(journal_path(s.settings.state_path, "data", false), "no journal\n{}\n");
+  write_file(journal_path(s.settings.global.state_path, "data", false), "no journal\n{}\n");
   BOOST_TEST(the(check_local_files(s.with), "journals").how == check_outcome::warning);
   BOOST_TEST(has(the(check_local_files(s.with), "journals").found, "journal"));
   const auto made = s.look_at_store();
@@ -671,7 +671,7 @@ BOOST_AUTO_TEST_CASE(a_key_that_may_not_list_uploads_is_no_obstacle) {
 
 BOOST_AUTO_TEST_CASE(backups_are_looked_at_also_without_a_place_for_snapshots) {
   scene s;
-  std::filesystem::remove(s.settings.base_dir);
+  std::filesystem::remove(s.settings.snapshots.base_dir);
   BOOST_TEST(the(s.look_at_store(), "backups", "data").how == check_outcome::note);
   const auto keys = s.add_generation({20, 6});
   const health_check there = the(s.look_at_store(), "backups", "data");
@@ -684,7 +684,7 @@ BOOST_AUTO_TEST_CASE(backups_are_looked_at_also_without_a_place_for_snapshots) {
 BOOST_AUTO_TEST_CASE(all_checks_are_made_whatever_one_finds) {
   scene s;
   write_file(s.directory / "file", "");
-  s.settings.state_path = s.directory / "file/state.json";
+  s.settings.global.state_path = s.directory / "file/state.json";
   doctor_command command;
   const auto report = s.loop->run(examine(s.with, command));
   BOOST_REQUIRE(report.has_value());

@@ -196,16 +196,16 @@ BOOST_AUTO_TEST_CASE(copies_live_until_everything_can_have_been_read) {
   BOOST_TEST(days_to_live(asked_for(config(), 86'400'000), 10 * 86'400 * std::uint64_t{86'400'000},
                           hours(12)) == 12u);
   config stated;
-  stated.download_bytes_per_sec = 50'000'000;
+  stated.restore.download_bytes_per_sec = 50'000'000;
   BOOST_TEST(asked_for(stated).bytes_per_sec == 50'000'000u);
   BOOST_TEST((asked_for(stated).rate_from == rate_source::stated));
   BOOST_TEST(asked_for(stated, 7'000'000).bytes_per_sec == 7'000'000u);
-  stated.max_bandwidth_bytes_per_sec = 20'000'000;
+  stated.s3.max_bandwidth_bytes_per_sec = 20'000'000;
   BOOST_TEST(asked_for(stated).bytes_per_sec == 20'000'000u);
   BOOST_TEST((asked_for(stated).rate_from == rate_source::limited));
   BOOST_TEST(asked_for(stated, 1'000'000).bytes_per_sec == 1'000'000u);
   config slow;
-  slow.max_bandwidth_bytes_per_sec = 1'000'000;
+  slow.s3.max_bandwidth_bytes_per_sec = 1'000'000;
   BOOST_TEST(days_to_live(asked_for(slow), 1'000'000'000'000, hours(12)) == 14u);
 }
 
@@ -458,7 +458,7 @@ BOOST_AUTO_TEST_CASE(a_copy_that_cannot_be_had_again_in_time_ends_the_restore_fo
 
 BOOST_AUTO_TEST_CASE(the_command_requests_whole_chains_and_exits_5_until_they_are_there) {
   scene one;
-  one.settings.prefix = "p";
+  one.settings.s3.prefix = "p";
   publish(one, "data", "DEEP_ARCHIVE", "GLACIER");
   publish(one, "home", "STANDARD", "STANDARD");
   thaw_command command;
@@ -500,7 +500,7 @@ BOOST_AUTO_TEST_CASE(the_command_requests_whole_chains_and_exits_5_until_they_ar
 
 BOOST_AUTO_TEST_CASE(the_command_counts_what_is_read_before_a_subvolume) {
   scene one;
-  one.settings.prefix = "p";
+  one.settings.s3.prefix = "p";
   publish(one, "data", "GLACIER", "GLACIER", 5 * 86'400);
   publish(one, "home", "GLACIER", "GLACIER", 5 * 86'400);
   thaw_command command;

@@ -901,7 +901,7 @@ namespace {
 struct interrupted_transfer : transfer {
   interrupted_transfer(std::size_t bytes, std::size_t chunks, bool with_parts = true)
       : transfer(bytes, chunks, with_parts) {
-    settings.spool_dir = scratch / "";
+    settings.global.spool_dir = scratch / "";
     keep_limit = std::uint64_t{1} << 30;
   }
   // The receiver goes after so many bytes.
@@ -932,7 +932,8 @@ struct interrupted_transfer : transfer {
   }
   [[nodiscard]] std::vector<std::filesystem::path> kept() const {
     std::vector<std::filesystem::path> files;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(settings.spool_dir)) {
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(settings.global.spool_dir)) {
       if (!entry.is_directory()) {
         files.push_back(entry.path());
       }
@@ -955,7 +956,7 @@ BOOST_AUTO_TEST_CASE(what_an_interrupted_link_had_released_is_not_downloaded_aga
     BOOST_TEST(one.fetched() < one.stream.size());
     one.store.gets.clear();
     struct stat entry{};
-    for (auto path = one.kept().front().parent_path(); path != one.settings.spool_dir;
+    for (auto path = one.kept().front().parent_path(); path != one.settings.global.spool_dir;
          path = path.parent_path()) {
       BOOST_REQUIRE(::stat(path.c_str(), &entry) == 0);
       BOOST_TEST((entry.st_mode & 07777) == 0700u, path);
@@ -974,7 +975,7 @@ BOOST_AUTO_TEST_CASE(what_an_interrupted_link_had_released_is_not_downloaded_aga
     one.complete();
     BOOST_TEST(one.store.gets.empty());
     one.forget();
-    BOOST_TEST(std::filesystem::is_empty(one.settings.spool_dir));
+    BOOST_TEST(std::filesystem::is_empty(one.settings.global.spool_dir));
   }
 }
 
@@ -1047,7 +1048,7 @@ BOOST_AUTO_TEST_CASE(a_part_has_its_name_only_once_it_is_whole) {
   std::filesystem::path place;
   one.when_begun = [&] {
     for (const auto& entry :
-         std::filesystem::recursive_directory_iterator(one.settings.spool_dir)) {
+         std::filesystem::recursive_directory_iterator(one.settings.global.spool_dir)) {
       place = entry.path();  // the deepest: nothing is kept yet
     }
     BOOST_REQUIRE(::inotify_add_watch(watch.get(), place.c_str(), IN_CREATE | IN_MOVED_TO) >= 0);
@@ -1112,11 +1113,11 @@ BOOST_AUTO_TEST_CASE(what_stands_in_the_way_of_keeping_is_told_once_and_stops_no
   limited.complete();
   BOOST_TEST(limited.fetched() == limited.stream.size() - 3 * part_bytes);
   interrupted_transfer missing(1'000'000, 1);
-  missing.settings.spool_dir += "not/mounted";
+  missing.settings.global.spool_dir += "not/mounted";
   without(missing);
   // The last directory alone is made, as for a backup.
   interrupted_transfer made(1'000'000, 1);
-  made.settings.spool_dir += "made";
+  made.settings.global.spool_dir += "made";
   made.complete();
   BOOST_TEST(count_of(made.log.events, "parts_not_kept") == 0u);
   BOOST_TEST(made.kept_bytes() == made.stream.size());

@@ -56,7 +56,7 @@ class manager_socket {
   int _fd = -1;
 };
 
-environment_lookup variables(std::map<std::string, std::string, std::less<>> values) {
+bts3::engine::environment_lookup variables(std::map<std::string, std::string, std::less<>> values) {
   return [values = std::move(values)](std::string_view name) -> std::optional<std::string> {
     const auto found = values.find(name);
     return found == values.end() ? std::nullopt : std::optional(found->second);

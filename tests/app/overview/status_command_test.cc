@@ -237,13 +237,13 @@ BOOST_AUTO_TEST_CASE(a_store_that_does_not_answer_is_waited_for_once) {
   const bts3::testing::scratch_directory place;
   const closed_port nobody;
   config settings;
-  settings.state_path = place / "state.json";
-  settings.lock_path = place / "lock";
-  settings.base_dir = place / "";
-  settings.bucket = "b";
-  settings.region = "r";
-  settings.endpoint_url = "http://" + nobody.host();
-  settings.retry_for = std::chrono::milliseconds(300);
+  settings.global.state_path = place / "state.json";
+  settings.global.lock_path = place / "lock";
+  settings.snapshots.base_dir = place / "";
+  settings.s3.bucket = "b";
+  settings.s3.region = "r";
+  settings.s3.endpoint_url = "http://" + nobody.host();
+  settings.s3.retry_for = std::chrono::milliseconds(300);
   for (int i = 1; i <= 9; ++i) {
     settings.subvolumes.push_back({"s" + std::to_string(i), "/srv/s" + std::to_string(i)});
   }
@@ -251,7 +251,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_does_not_answer_is_waited_for_once) {
   tuning.retries.backoff_first = tuning.retries.backoff_max = std::chrono::milliseconds(10);
   bts3::testing::line_log log;
   const engine::system_clock_source clock;
-  const environment_lookup keys = [](std::string_view name) {
+  const engine::environment_lookup keys = [](std::string_view name) {
     return name.starts_with("AWS_") && name.find("KEY") != std::string_view::npos
                ? std::optional<std::string>("k")
                : std::nullopt;

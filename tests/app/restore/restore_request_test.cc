@@ -12,7 +12,7 @@ BOOST_AUTO_TEST_SUITE(restore_request_suite)
 
 BOOST_AUTO_TEST_CASE(a_target_that_is_not_named_is_below_the_target_base) {
   config settings;
-  settings.target_base_dir = "/restored";
+  settings.restore.target_base_dir = "/restored";
   restore_command command;
   command.subvolume = "data";
   BOOST_TEST(request_of(settings, command, command.subvolume).target == "/restored/data");
@@ -45,7 +45,7 @@ BOOST_AUTO_TEST_CASE(what_is_wanted_says_whether_a_bucket_was_named_instead_of_a
 
 BOOST_AUTO_TEST_CASE(the_verification_is_the_configured_one_unless_it_is_said) {
   config settings;
-  settings.verify_mode = "sample";
+  settings.restore.verify_mode = "sample";
   restore_command command;
   BOOST_TEST(name_of(request_of(settings, command, "data").verify) == "sample");
   command.verify = "none";
@@ -57,9 +57,9 @@ BOOST_AUTO_TEST_CASE(the_verification_is_the_configured_one_unless_it_is_said) {
 
 BOOST_AUTO_TEST_CASE(the_command_line_beats_the_configuration) {
   config settings;
-  settings.thaw_timeout_seconds = 100;
-  settings.thaw_tier = "Bulk";
-  settings.thaw_days = "12";
+  settings.thaw.timeout_seconds = 100;
+  settings.thaw.tier = "Bulk";
+  settings.thaw.days = "12";
   restore_command command;
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 100);
   BOOST_TEST((thaw_policy_of(settings, command).tier == s3::retrieval_tier::bulk));
@@ -73,7 +73,7 @@ BOOST_AUTO_TEST_CASE(the_command_line_beats_the_configuration) {
   BOOST_TEST((thaw_policy_of(settings, alone).tier == s3::retrieval_tier::standard));
   command.wait_thaw = false;
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 0);
-  settings.thaw_wait = false;
+  settings.thaw.wait = false;
   command.wait_thaw.reset();
   BOOST_TEST(thaw_policy_of(settings, command).timeout.count() == 0);
   command.wait_thaw = true;

@@ -29,7 +29,8 @@ init_answers good() {
   return answers;
 }
 
-std::string refusal(const init_answers& answers, const environment_lookup& environment = home) {
+std::string refusal(const init_answers& answers,
+                    const engine::environment_lookup& environment = home) {
   const auto checked = check_answers(answers, environment);
   return checked ? "accepted" : checked.error().text();
 }
@@ -44,15 +45,15 @@ void check_round_trip(const init_answers& answers) {
     BOOST_TEST(read->subvolumes[i].name == answers.subvolumes[i].name);
     BOOST_TEST(read->subvolumes[i].path == answers.subvolumes[i].path);
   }
-  BOOST_TEST(read->base_dir == answers.base_dir);
-  BOOST_TEST(read->endpoint_url == answers.endpoint_url);
-  BOOST_TEST(read->region == answers.region);
-  BOOST_TEST(read->bucket == answers.bucket);
-  BOOST_TEST(read->prefix == answers.prefix);
-  BOOST_TEST(read->storage_class_chunks == answers.storage_class);
-  BOOST_TEST(read->full_every_days == answers.full_every_days);
-  BOOST_TEST(read->incremental_every_days == answers.incremental_every_days);
-  BOOST_TEST(read->state_path == answers.state_path);
+  BOOST_TEST(read->snapshots.base_dir == answers.base_dir);
+  BOOST_TEST(read->s3.endpoint_url == answers.endpoint_url);
+  BOOST_TEST(read->s3.region == answers.region);
+  BOOST_TEST(read->s3.bucket == answers.bucket);
+  BOOST_TEST(read->s3.prefix == answers.prefix);
+  BOOST_TEST(read->s3.storage_class_chunks == answers.storage_class);
+  BOOST_TEST(read->schedule.full_every_days == answers.full_every_days);
+  BOOST_TEST(read->schedule.incremental_every_days == answers.incremental_every_days);
+  BOOST_TEST(read->global.state_path == answers.state_path);
   BOOST_TEST(configured(answers, home).has_value());
 }
 
@@ -158,7 +159,7 @@ BOOST_AUTO_TEST_CASE(each_answer_is_judged_as_the_configuration_judges_it) {
   BOOST_TEST(refusal(good(), misleading) == "accepted");
   const auto read = configured(good(), misleading);
   BOOST_REQUIRE(read.has_value());
-  BOOST_TEST(read->prefix == "hosts/alpha");
+  BOOST_TEST(read->s3.prefix == "hosts/alpha");
 }
 
 BOOST_AUTO_TEST_CASE(a_subvolume_is_a_path_or_a_name_and_a_path) {

@@ -32,7 +32,7 @@ BOOST_AUTO_TEST_CASE(the_newest_backup_not_after_a_time_is_chosen_over_both_kind
     auto found =
         loop->run(manifest_at(store, "p/", "data", *timestamp::parse(text),
                               manifest_bound::of_host(config()), bts3::engine::stop_token()));
-    return found ? found->substr(root.size()) : error_text(found);
+    return found ? found->key.substr(root.size()) : error_text(found);
   };
   BOOST_TEST(at("2026-01-03T00:00:00Z") == "incremental/manifest-20260103T000000Z.json");
   BOOST_TEST(at("2026-01-02T23:59:59Z") == "full/manifest-20260101T000000Z.json");
@@ -67,7 +67,7 @@ BOOST_AUTO_TEST_CASE(a_backup_of_the_earlier_tool_is_found_by_the_time_of_its_sn
     auto found =
         loop->run(manifest_at(store, "p", "data", *timestamp::parse(text),
                               manifest_bound::of_host(config()), bts3::engine::stop_token()));
-    return found ? found->substr(std::string("p/subvol/data/full/manifest-").size(), 16)
+    return found ? found->key.substr(std::string("p/subvol/data/full/manifest-").size(), 16)
                  : error_text(found);
   };
   BOOST_TEST(at("2026-01-08T02:00:59Z") == "20260108T020107Z");

@@ -35,10 +35,10 @@ struct host {
   explicit host(scripted_s3_options options = {})
       : server(std::move(options)), loop(engine::testing::make_reactor()) {
     std::signal(SIGPIPE, SIG_IGN);
-    settings.bucket = "bucket";
-    settings.region = "us-east-1";
-    settings.endpoint_url = server.url();
-    settings.retry_for = std::chrono::seconds(20);
+    settings.s3.bucket = "bucket";
+    settings.s3.region = "us-east-1";
+    settings.s3.endpoint_url = server.url();
+    settings.s3.retry_for = std::chrono::seconds(20);
     variables = {{"AWS_ACCESS_KEY_ID", "K"},
                  {"AWS_SECRET_ACCESS_KEY", "s"},
                  {"AWS_CONFIG_FILE", files / "config"},
@@ -136,8 +136,8 @@ BOOST_AUTO_TEST_CASE(
     of_later.tls = true;
     of_later.certificate_valid_from = valid_from;
     auto made = std::make_unique<host>(of_later);
-    made->settings.endpoint_url = made->server.https_url();
-    made->settings.ca_bundle = made->server.ca_path();
+    made->settings.s3.endpoint_url = made->server.https_url();
+    made->settings.s3.ca_bundle = made->server.ca_path();
     made->tuning.retries.backoff_first = made->tuning.retries.backoff_max =
         std::chrono::milliseconds(200);
     return made;
@@ -176,8 +176,8 @@ BOOST_AUTO_TEST_CASE(the_profiles_nested_settings_decide_where_the_bucket_is_and
   with_tls.tls = true;
   for (const bool nested : {false, true}) {
     host here(with_tls);
-    here.settings.endpoint_url = here.server.https_url();
-    here.settings.ca_bundle = here.server.ca_path();
+    here.settings.s3.endpoint_url = here.server.https_url();
+    here.settings.s3.ca_bundle = here.server.ca_path();
     write_file(here.files / "config", nested ? "[default]\ns3 =\n  payload_signing_enabled = true\n"
                                              : "[default]\nregion = us-east-1\n");
     const auto done = put(here);
@@ -186,21 +186,21 @@ BOOST_AUTO_TEST_CASE(the_profiles_nested_settings_decide_where_the_bucket_is_and
     BOOST_TEST(request.header("x-amz-content-sha256") ==
                (nested ? request.body_sha256 : "UNSIGNED-PAYLOAD"));
     // The configuration's word counts more than the profile's.
-    here.settings.payload_signing = "unsigned";
+    here.settings.s3.payload_signing = "unsigned";
     BOOST_TEST(put(here).has_value());
     BOOST_TEST(here.server.requests().back().header("x-amz-content-sha256") == "UNSIGNED-PAYLOAD");
   }
   for (const bool nested : {false, true}) {
     host here;
     const std::string place = "localhost:" + std::to_string(here.server.port());
-    here.settings.endpoint_url = "http://" + place;
+    here.settings.s3.endpoint_url = "http://" + place;
     write_file(here.files / "config",
                nested ? "[default]\ns3 =\n  addressing_style = virtual\n" : "");
     (void)here.list(persistence::of_a_question);
     BOOST_REQUIRE(!here.server.requests().empty());
     BOOST_TEST(here.server.requests().back().header("host") ==
                (nested ? "bucket." + place : place));
-    here.settings.addressing_style = "path";
+    here.settings.s3.addressing_style = "path";
     BOOST_TEST(here.list(persistence::of_a_question).has_value());
     BOOST_TEST(here.server.requests().back().header("host") == place);
   }

@@ -39,13 +39,13 @@ class bucket_of_backups {
 
   explicit bucket_of_backups(memory_store_options options = {})
       : loop(engine::testing::make_reactor()), store(*loop, options) {
-    settings.bucket = "b";
-    settings.region = "r";
-    settings.prefix = "p";
-    settings.state_path = directory / "state.json";
-    settings.lock_path = directory / "lock";
-    settings.part_size_bytes = part_bytes;
-    settings.concurrency = 3;
+    settings.s3.bucket = "b";
+    settings.s3.region = "r";
+    settings.s3.prefix = "p";
+    settings.global.state_path = directory / "state.json";
+    settings.global.lock_path = directory / "lock";
+    settings.s3.part_size_bytes = part_bytes;
+    settings.s3.concurrency = 3;
   }
 
   // Dated so many days ago. The manifest's key. `chunks` with two or three parts each, or, when
@@ -106,7 +106,7 @@ class bucket_of_backups {
 
   // What `aws s3 sync` of the prefix to another one leaves.
   void copy_to(const std::string& prefix) {
-    const std::string from = settings.prefix;
+    const std::string from = settings.s3.prefix;
     for (const auto& [key, object] : std::map(store.objects())) {
       if (key.starts_with(from + "/")) {
         const std::string copy = prefix + key.substr(from.size());

@@ -282,6 +282,67 @@ BOOST_AUTO_TEST_CASE(another_subvolumes_manifest_is_no_backup_of_this_one) {
   BOOST_TEST(backup_at(all, 0, 0).because == "its manifest is that of subvolume data");
 }
 
+// A prune that runs at the same time, and a store that denies what it lists.
+BOOST_AUTO_TEST_CASE(what_is_listed_and_denied_is_looked_at_again) {
+  scene deleted;
+  deleted.add_chain();
+  deleted.store.judge_by(
+      [&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+        if (call.verb == "GetObject" && call.key == deleted.second) {
+          deleted.store.erase(deleted.second);
+        }
+        return std::nullopt;
+      });
+  const catalogue without = deleted.seen();
+  BOOST_TEST(without.subvolumes.front().backups() == 2u);
+  BOOST_TEST(without.subvolumes.front().pointer_problem ==
+             "it names " + deleted.second + ", which is missing");
+  BOOST_REQUIRE(without.subvolumes.front().strays.size() == 1u);
+  BOOST_TEST(without.subvolumes.front().strays[0].what.find("chunk of no backup") == 0u);
+
+  scene denied;
+  denied.add_chain();
+  denied.store.judge_by(
+      [&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+        return call.verb == "GetObject" && call.key == denied.first
+                   ? std::optional(memory_store::absent(call.key))
+                   : std::nullopt;
+      });
+  const catalogue with = denied.seen();
+  BOOST_REQUIRE(!with.subvolumes.front().strays.empty());
+  std::string detail;
+  for (const stray_object& one : with.subvolumes.front().strays) {
+    detail += one.key == denied.first ? one.detail : "";
+  }
+  BOOST_TEST(detail == "it is listed, but the store says that it does not exist");
+  BOOST_TEST(denied.store.count("ListObjectsV2") == 3u);
+
+  scene pointless;
+  pointless.add_chain();
+  pointless.store.judge_by(
+      [](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+        return call.verb == "GetObject" && call.key.ends_with("current.json")
+                   ? std::optional(memory_store::absent(call.key))
+                   : std::nullopt;
+      });
+  BOOST_TEST(pointless.seen().subvolumes.front().pointer_problem ==
+             "pointer p/subvol/data/current.json: it is listed, but the store says that it does "
+             "not exist");
+}
+
+BOOST_AUTO_TEST_CASE(a_list_costs_a_listing_and_a_request_for_each_document) {
+  scene s;
+  s.add_chain();
+  s.seen();
+  BOOST_TEST(s.store.count("ListObjectsV2") == 2u);  // and what lies beside the subvolumes
+  BOOST_TEST(s.store.count("GetObject") == 4u);
+  BOOST_TEST(s.store.steps() == 6u);
+  s.store.forget_calls();
+  s.seen("data");
+  BOOST_TEST(s.store.count("ListObjectsV2") == 1u);
+  BOOST_TEST(s.store.steps() == 5u);
+}
+
 BOOST_AUTO_TEST_CASE(a_store_that_fails_is_an_error) {
   for (std::size_t step = 1; step <= 5; ++step) {
     scene s;

@@ -42,7 +42,7 @@ struct scene : bucket_of_backups {
   // Everything below another prefix, which is then the configured one.
   void use_copy() {
     copy_to("copied");
-    settings.prefix = "copied";
+    settings.s3.prefix = "copied";
     store.forget_calls();
   }
   // As with a key that may read what is below `prefix` and nothing else.
@@ -143,6 +143,33 @@ BOOST_AUTO_TEST_CASE(what_a_copy_lacks_is_looked_for_where_it_was_recorded) {
   BOOST_TEST(has(chunks.error().text(), "chunk " + in_copy(chunk)), chunks.error().text());
   BOOST_TEST(has(chunks.error().text(), "is missing from the bucket; where it was recorded"),
              chunks.error().text());
+}
+
+// By a time the manifests are listed: what is denied then is looked at again.
+BOOST_AUTO_TEST_CASE(a_manifest_that_is_listed_and_denied_is_not_called_missing) {
+  for (const std::size_t link : {0U, 1U}) {
+    scene made;
+    made.store.judge_by(
+        [&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+          return call.verb == "GetObject" && call.key == made.chain[link]
+                     ? std::optional(memory_store::absent(call.key))
+                     : std::nullopt;
+        });
+    wanted_backup wanted;
+    wanted.subvolume = "data";
+    wanted.at = made.now.rfc3339();
+    const auto found = made.loop->run(find_chain(made.with, made.store, wanted));
+    BOOST_REQUIRE(!found.has_value());
+    BOOST_TEST(found.error().text() ==
+               "manifest " + made.chain[link] +
+                   ": it is listed, but the store says that it does not exist");
+    BOOST_TEST(made.store.count("ListObjectsV2") == 3u);
+
+    // Without a listing, which a key may not be allowed, nothing is listed.
+    made.store.forget_calls();
+    BOOST_TEST(!made.find().has_value());
+    BOOST_TEST(made.store.count("ListObjectsV2") == 0u);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_refusal_of_the_credentials_or_of_the_copy_itself_is_no_absence) {

@@ -1,8 +1,8 @@
 // What manifests may take of memory, whoever reads them and however large they are in the bucket.
 #include "app/store/manifest_turns.hh"
-#include "app/survey/bucket_inventory.hh"
 #include "app/survey/catalogue.hh"
 #include "app/survey/chosen_backup.hh"
+#include "app/survey/inventory.hh"
 #include "app/survey/observer.hh"
 #include "app/upkeep/verify_job.hh"
 #include "engine/async_scope.hh"
@@ -82,10 +82,10 @@ struct scene : bucket_of_backups {
     body.resize(bytes, ' ');
     store.put(chain[0], body);
   }
-  void allow(std::uint64_t bytes) { settings.memory_limit_bytes = 4 * bytes; }
+  void allow(std::uint64_t bytes) { settings.global.memory_limit_bytes = 4 * bytes; }
 
   std::string listed() {
-    catalogue_request request(settings.prefix, "data", manifest_bound::of_host(settings));
+    catalogue_request request(settings.s3.prefix, "data", manifest_bound::of_host(settings));
     const auto all = loop->run(read_catalogue(*loop, store, std::move(request), {}));
     BOOST_REQUIRE_MESSAGE(all.has_value(), error_text(all));
     // What it is, nobody knows: it lies about.
@@ -96,11 +96,12 @@ struct scene : bucket_of_backups {
     return details;
   }
   std::string inventoried() {
-    const auto all = loop->run(read_inventory(*loop, store, settings.prefix, "data", {},
-                                              manifest_bound::of_host(settings)));
+    inventory_request wanted(settings.s3.prefix, "data", manifest_bound::of_host(settings),
+                             doubt::fails);
+    const auto all = loop->run(read_subvolume(*loop, store, std::move(wanted), {}));
     BOOST_REQUIRE_MESSAGE(all.has_value(), error_text(all));
-    const auto found = all->unreadable.find(chain[0]);
-    return found == all->unreadable.end() ? "read" : found->second;
+    const manifest_finding& found = all->manifests.at(chain[0]);
+    return found.value ? "read" : found.problem;
   }
   std::string chosen() {
     wanted_backup wanted;
@@ -140,11 +141,11 @@ BOOST_AUTO_TEST_CASE(one_that_is_larger_than_all_is_read_alone_and_is_not_passed
 
 BOOST_AUTO_TEST_CASE(the_bound_is_a_quarter_of_the_limit_and_no_more_than_a_manifest_can_have) {
   config settings;
-  settings.memory_limit_bytes = 100 * mib;
+  settings.global.memory_limit_bytes = 100 * mib;
   BOOST_TEST(manifest_bound::of_host(settings).bytes_max == 25 * mib);
-  settings.memory_limit_bytes = std::uint64_t{1} << 60;
+  settings.global.memory_limit_bytes = std::uint64_t{1} << 60;
   BOOST_TEST(manifest_bound::of_host(settings).bytes_max == planner::manifest_bytes_max);
-  settings.memory_limit_bytes = 0;  // half of the host's
+  settings.global.memory_limit_bytes = 0;  // half of the host's
   const std::uint64_t of_host = manifest_bound::of_host(settings).bytes_max;
   BOOST_TEST(of_host > 0U);
   BOOST_TEST(of_host <= planner::manifest_bytes_max);

@@ -38,17 +38,17 @@ bool has(const std::string& text, const std::string& part) {
 
 struct host {
   host() {
-    settings.bucket = "b";
-    settings.region = "r";
-    settings.prefix = "p";
-    settings.state_path = directory / "state.json";
+    settings.s3.bucket = "b";
+    settings.s3.region = "r";
+    settings.s3.prefix = "p";
+    settings.global.state_path = directory / "state.json";
   }
   scratch_directory directory;
   std::unique_ptr<engine::reactor> loop = engine::testing::make_reactor();
   event_log log;
   fixed_clock clock{reference_time};
   config settings;
-  const environment_lookup none = [](std::string_view) { return std::nullopt; };
+  const engine::environment_lookup none = [](std::string_view) { return std::nullopt; };
   const services with{*loop, log, clock, settings, none, {}};
 };
 
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_refusal_is_remembered_until_the_link_is_received_after_al
   BOOST_TEST(remembered_refusal(here.with, "other", chain) == "");
 
   // What only reads refutes nothing.
-  auto record = read_verify_record(here.settings.state_path);
+  auto record = read_verify_record(here.settings.global.state_path);
   BOOST_REQUIRE(record.has_value());
   verified_link& link = record->subvolumes.at("data").links.at("m2");
   verification sound;
@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(a_refusal_is_remembered_until_the_link_is_received_after_al
   link.by_kind[verification_kind::deep] = sound;
   BOOST_TEST((link.damaged_by() == verification_kind::received));
   BOOST_TEST(!summary_of(record->subvolumes.at("data")).sound());
-  BOOST_REQUIRE(write_verify_record(here.settings.state_path, *record).has_value());
+  BOOST_REQUIRE(write_verify_record(here.settings.global.state_path, *record).has_value());
   BOOST_TEST(remembered_refusal(here.with, "data", chain) != "");
 
   here.clock.time += std::chrono::minutes(1);
@@ -125,7 +125,7 @@ BOOST_AUTO_TEST_CASE(a_refusal_is_remembered_until_the_link_is_received_after_al
 
 BOOST_AUTO_TEST_CASE(a_host_without_state_gets_none) {
   host here;
-  here.settings.state_path = here.directory / "nowhere/state.json";
+  here.settings.global.state_path = here.directory / "nowhere/state.json";
   here.loop->run(remember_refusal(here.with, "data", "m1", "refused"));
   BOOST_TEST(!std::filesystem::exists(here.directory / "nowhere"));
   BOOST_TEST(here.log.events.empty());

@@ -78,8 +78,8 @@ BOOST_AUTO_TEST_CASE(folders_that_no_subvolume_can_be_called_like_are_passed_ove
 BOOST_AUTO_TEST_CASE(a_manifest_that_is_not_there_can_be_found_with_list) {
   auto loop = bts3::engine::testing::make_reactor();
   memory_store store(*loop);
-  const auto chain = loop->run(read_chain(store, {"p/no-such"}, manifest_bound::of_host(config()),
-                                          bts3::engine::stop_token()));
+  const auto chain = loop->run(
+      read_chain(plain_reader(store, manifest_bound::of_host(config()), {}), {"p/no-such"}));
   BOOST_TEST(error_text(chain) ==
              "there is no manifest at p/no-such; `btrfs_to_s3 list` shows the keys");
 }
@@ -117,8 +117,8 @@ BOOST_AUTO_TEST_CASE(a_chain_that_is_larger_than_anything_is_not_taken_for_a_sma
     store.put(key(at), bts3::planner::write_manifest(made));
   }
   const auto read = [&](int from) {
-    return loop->run(read_chain(store, {key(from)}, manifest_bound::of_host(config()),
-                                bts3::engine::stop_token()));
+    return loop->run(
+        read_chain(plain_reader(store, manifest_bound::of_host(config()), {}), {key(from)}));
   };
   BOOST_TEST(read(0).has_value(), error_text(read(0)));
   const auto chain = read(links - 1);
@@ -135,9 +135,9 @@ BOOST_AUTO_TEST_CASE(where_there_is_no_backup_the_folders_tell_where_to_look) {
     store.put(key, "x");
   }
   config settings;
-  settings.bucket = "b";
+  settings.s3.bucket = "b";
   const auto hint = [&](const char* prefix) {
-    settings.prefix = prefix;
+    settings.s3.prefix = prefix;
     return loop->run(where_to_look(store, settings, bts3::engine::stop_token()));
   };
   BOOST_TEST(hint("hosts/") ==

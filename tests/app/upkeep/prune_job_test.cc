@@ -5,7 +5,7 @@
 #include "app/records/journal_shelf.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/state_store.hh"
-#include "app/survey/bucket_inventory.hh"
+#include "app/survey/inventory.hh"
 #include "app/survey/unfinished.hh"
 #include "app/upkeep/subvolume_verifier.hh"
 #include "app/upkeep/verify_job.hh"
@@ -45,7 +45,7 @@ struct scene : bucket_of_backups {
   price_table prices = built_in_prices();
 
   scene() {
-    settings.keep_generations = 1;
+    settings.retention.keep_generations = 1;
     store.set_date(ago(300).rfc3339());
     store.put(old_orphan, "o");
     auto creating = store.create_multipart_upload(
@@ -83,11 +83,11 @@ struct scene : bucket_of_backups {
 
   [[nodiscard]] std::set<std::string> restorable() {
     memory_store copy(*loop);
-    auto all =
-        loop->run(read_inventory(*loop, store, "p", "data", {}, manifest_bound::of_host({})));
-    BOOST_REQUIRE_MESSAGE(all.has_value(), error_text(all));
+    inventory_request wanted("p", "data", manifest_bound::of_host({}), doubt::fails);
+    auto found = loop->run(read_subvolume(*loop, store, std::move(wanted), {}));
+    BOOST_REQUIRE_MESSAGE(found.has_value(), error_text(found));
     std::set<std::string> links;
-    for (const planner::generation& one : planner::generations_of(*all).all) {
+    for (const planner::generation& one : planner::generations_of(take_judged_part(*found)).all) {
       for (const planner::chain_link& link : one.links) {
         if (link.restorable) {
           links.insert(link.key);
@@ -184,7 +184,7 @@ BOOST_AUTO_TEST_CASE(old_generations_orphans_and_uploads_go_and_the_rest_stays) 
 // A kill leaves the store as a failure at that step does.
 BOOST_AUTO_TEST_CASE(whatever_step_fails_what_is_kept_is_restorable_and_a_rerun_ends_the_same) {
   scene whole;
-  whole.settings.keep_generations = 2;
+  whole.settings.retention.keep_generations = 2;
   whole.run();
   const std::size_t steps = whole.store.steps();
   const auto end = whole.keys_in_store();
@@ -192,7 +192,7 @@ BOOST_AUTO_TEST_CASE(whatever_step_fails_what_is_kept_is_restorable_and_a_rerun_
   for (const auto performed : {memory_store::performed::no, memory_store::performed::yes}) {
     for (std::size_t step = 1; step <= steps; ++step) {
       scene made;
-      made.settings.keep_generations = 2;
+      made.settings.retention.keep_generations = 2;
       const std::set<std::string> before = made.restorable();
       made.store.forget_calls();
       if (performed == memory_store::performed::no) {
@@ -325,7 +325,7 @@ BOOST_AUTO_TEST_CASE(backups_in_the_making_are_left_alone) {
   intent.when = made.ago(300);
   intent.part_size = std::uint64_t{5} << 20;
   intent.chunk_size = std::uint64_t{50} << 20;
-  const std::string path = journal_path(made.settings.state_path, "data", false);
+  const std::string path = journal_path(made.settings.global.state_path, "data", false);
   BOOST_REQUIRE(journal_file::begin(*made.loop, made.log, path, intent).has_value());
   pruned_subvolume done = made.run();
   BOOST_TEST(made.there(made.old_orphan));
@@ -336,7 +336,8 @@ BOOST_AUTO_TEST_CASE(backups_in_the_making_are_left_alone) {
   BOOST_TEST(made.there(made.old_orphan));
   // One that cannot be read may protect anything.
   bucket_of_backups damaged;
-  bts3::testing::write_file(journal_path(damaged.settings.state_path, "data", false), "{\n{\n");
+  bts3::testing::write_file(journal_path(damaged.settings.global.state_path, "data", false),
+                            "{\n{\n");
   const auto times = backups_in_the_making(damaged.with);
   BOOST_REQUIRE(!times.has_value());
   BOOST_TEST(has(times.error().text(), "run `btrfs_to_s3 backup`"), times.error().text());
@@ -354,7 +355,7 @@ BOOST_AUTO_TEST_CASE(what_prune_deletes_is_not_missed_afterwards) {
   made.run();
   BOOST_TEST(!made.there(made.oldest[0]));
   BOOST_TEST((verify() == exit_status::done));
-  const auto record = *read_verify_record(made.settings.state_path)->find("data", place);
+  const auto record = *read_verify_record(made.settings.global.state_path)->find("data", place);
   BOOST_TEST(!record.links.contains(made.oldest[0]));
   BOOST_TEST(record.pruned.size() == 5U);
   // Nor when it is interrupted before, or after, any deletion.
@@ -366,7 +367,7 @@ BOOST_AUTO_TEST_CASE(what_prune_deletes_is_not_missed_afterwards) {
   killed.run();
   killed.store.never_fail();
   BOOST_TEST(!killed.there(killed.oldest[2]));
-  BOOST_TEST(!read_verify_record(killed.settings.state_path)
+  BOOST_TEST(!read_verify_record(killed.settings.global.state_path)
                   ->find("data", place)
                   ->missing_from(killed.store.objects())
                   .size());
@@ -375,14 +376,14 @@ BOOST_AUTO_TEST_CASE(what_prune_deletes_is_not_missed_afterwards) {
 BOOST_AUTO_TEST_CASE(snapshots_of_what_prune_deletes_are_known_for_published_ones) {
   scene made;
   made.run();
-  const auto state = state_store(made.settings.state_path, made.clock, made.log).peek();
+  const auto state = state_store(made.settings.global.state_path, made.clock, made.log).peek();
   BOOST_REQUIRE(state.has_value());
   const auto& known = state->subvolumes.at("data").pruned_snapshots;
   BOOST_TEST(known.size() == 5U);
   BOOST_TEST(
       (std::find(known.begin(), known.end(), "data__" + made.ago(400).compact()) != known.end()));
   made.run();
-  BOOST_TEST(state_store(made.settings.state_path, made.clock, made.log)
+  BOOST_TEST(state_store(made.settings.global.state_path, made.clock, made.log)
                  .peek()
                  ->subvolumes.at("data")
                  .pruned_snapshots.size() == 5U);
@@ -414,7 +415,7 @@ BOOST_AUTO_TEST_CASE(a_planted_manifest_makes_nothing_go_but_its_own_chunks) {
 // The store lost sight of a manifest, and may find it again: its chunks are no orphans.
 BOOST_AUTO_TEST_CASE(chunks_of_a_manifest_that_is_listed_and_cannot_be_got_stay) {
   scene made;
-  made.settings.keep_generations = 3;
+  made.settings.retention.keep_generations = 3;
   made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
     return call.key == made.oldest[2] && call.verb == "GetObject"
                ? std::optional(memory_store::absent(call.key))
@@ -468,7 +469,7 @@ BOOST_AUTO_TEST_CASE(uploads_that_may_not_be_listed_are_left_alone) {
 
 BOOST_AUTO_TEST_CASE(only_prune_yes_takes_the_lock) {
   scene made;
-  auto held = run_lock::acquire(made.settings.lock_path);
+  auto held = run_lock::acquire(made.settings.global.lock_path);
   BOOST_REQUIRE(held.has_value());
   prune_command command;
   command.yes = true;
@@ -476,7 +477,7 @@ BOOST_AUTO_TEST_CASE(only_prune_yes_takes_the_lock) {
   BOOST_REQUIRE(!status.has_value());
   BOOST_TEST((status_of(status.error()) == exit_status::lock_held));
   // A dry run gets as far as the store, which is nowhere.
-  made.settings.endpoint_url = "nowhere";
+  made.settings.s3.endpoint_url = "nowhere";
   command.yes = false;
   const auto looked = made.loop->run(run_prune(made.with, command));
   BOOST_REQUIRE(!looked.has_value());
@@ -486,7 +487,7 @@ BOOST_AUTO_TEST_CASE(only_prune_yes_takes_the_lock) {
 // As if the oldest chunks had been moved into other classes: they keep the dates of the store.
 BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
   scene made;
-  made.settings.region = "us-east-1";
+  made.settings.s3.region = "us-east-1";
   const auto spoil = [&made](int days_ago, std::uint32_t index, const std::string& stored_as) {
     const std::string key = made.keys.chunk(
         days_ago == 400 ? planner::backup_kind::full : planner::backup_kind::incremental,
@@ -517,7 +518,7 @@ BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
   BOOST_TEST(json.at("money").at("prices").at("as_of") == "2026-06");
 
   // A table of another region, which lacks one class and says of another that it is free to go.
-  made.settings.region = "eu-central-1";
+  made.settings.s3.region = "eu-central-1";
   made.prices.classes["DEEP_ARCHIVE"].store_per_gb_month.reset();
   const std::string lacking = prune_as_text({made.run(false)}, prune_mode::shown);
   BOOST_TEST(has(lacking, "remain to be paid; the price table has no price for storing this class"),
@@ -533,7 +534,7 @@ BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
   BOOST_TEST(null.at("early_deletions").at(0).at("cost").is_null());
   BOOST_TEST(null.at("money").is_null());
 
-  made.settings.endpoint_url = "http://127.0.0.1:9000";
+  made.settings.s3.endpoint_url = "http://127.0.0.1:9000";
   made.verified.subvolumes["data"].place = "http://127.0.0.1:9000 s3://b/p/subvol/data/";
   const std::string elsewhere = prune_as_text({made.run(false)}, prune_mode::shown);
   BOOST_TEST(has(elsewhere,
@@ -544,7 +545,7 @@ BOOST_AUTO_TEST_CASE(deleting_before_the_minimum_time_is_shown_as_money) {
 
 BOOST_AUTO_TEST_CASE(a_price_table_that_makes_no_sense_ends_prune_before_anything) {
   scene made;
-  made.settings.price_table = made.directory / "absent.toml";
+  made.settings.restore.price_table = made.directory / "absent.toml";
   made.settings.subvolumes.resize(1);
   made.settings.subvolumes[0].name = "data";
   const auto pruned = made.loop->run(run_prune(made.with, {}));

@@ -59,7 +59,7 @@ struct scene : bucket_of_backups {
   }
 
   [[nodiscard]] std::optional<verified_link::proof> proof(const std::string& key) const {
-    const auto record = read_verify_record(settings.state_path);
+    const auto record = read_verify_record(settings.global.state_path);
     BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
     const verified_subvolume* known = record->find("data", place);
     BOOST_REQUIRE(known != nullptr);
@@ -89,6 +89,54 @@ std::vector<bool> restorable(const verify_outcome& found) {
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(verify_job_suite)
+
+// One false answer of a store that has it is no difference.
+BOOST_AUTO_TEST_CASE(what_is_listed_and_denied_is_looked_at_again) {
+  scene made;
+  const std::string pointer = made.keys.pointer();
+  bool denied_once = false;
+  made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    return call.verb == "GetObject" && call.key == pointer && !std::exchange(denied_once, true)
+               ? std::optional(memory_store::absent(call.key))
+               : std::nullopt;
+  });
+  const verify_outcome once = made.verify(verify_depth::quick);
+  BOOST_TEST(once.pointer_problem == "");
+  BOOST_TEST(!once.differs());
+
+  made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    return call.verb == "GetObject" && call.key == pointer
+               ? std::optional(memory_store::absent(call.key))
+               : std::nullopt;
+  });
+  BOOST_TEST(made.verify(verify_depth::quick).pointer_problem ==
+             "pointer " + pointer + ": it is listed, but the store says that it does not exist");
+
+  const std::string chunk = made.chunk(13, 1);
+  const auto deny = [&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    const bool asks = call.verb == "HeadObject" || call.verb == "GetObjectAttributes";
+    return asks && call.key == chunk ? std::optional(memory_store::absent(call.key)) : std::nullopt;
+  };
+  made.store.judge_by(deny);
+  const std::string words = "is listed, but the store says that it does not exist";
+  const std::string deep = problems(made.verify(verify_depth::deep));
+  BOOST_TEST(has(deep, "chunk " + chunk + " of manifest " + made.chain[1] + " " + words), deep);
+
+  memory_store_options tells;
+  tells.tell_attributes = true;
+  scene quick(tells);
+  quick.store.judge_by(deny);
+  const std::string compared = problems(quick.verify(verify_depth::quick));
+  BOOST_TEST(has(compared, chunk + ": " + words), compared);
+  quick.store.judge_by([&](const memory_store::recorded_call& call) {
+    if (call.verb == "GetObjectAttributes" && call.key == chunk) {
+      quick.store.erase(chunk);
+    }
+    return deny(call);
+  });
+  const std::string gone = problems(quick.verify(verify_depth::quick));
+  BOOST_TEST(has(gone, chunk + ": missing"), gone);
+}
 
 BOOST_AUTO_TEST_CASE(a_sound_bucket_is_told_so_and_remembered) {
   scene made;
@@ -247,7 +295,7 @@ BOOST_AUTO_TEST_CASE(of_a_copy_beside_its_original_the_copy_is_read) {
     const std::string original = made.chunk(13, 1);
     const std::string copy = "copied" + original.substr(1);
     made.copy_to("copied");
-    made.settings.prefix = "copied";
+    made.settings.s3.prefix = "copied";
     made.flip(copy, 5);
     made.store.forget_calls();
     const verify_outcome found = made.verify(depth, 1000);
@@ -257,12 +305,12 @@ BOOST_AUTO_TEST_CASE(of_a_copy_beside_its_original_the_copy_is_read) {
       BOOST_TEST(call.key.starts_with("copied/"), call.key);
     }
     // And the other way round: what is wrong with the original is not the copy's.
-    made.settings.prefix = "p";
+    made.settings.s3.prefix = "p";
     BOOST_TEST(!made.verify(depth, 1000).differs());
     made.flip(copy, 5);
     made.flip(original, 5);
     BOOST_TEST(made.verify(depth, 1000).differs());
-    made.settings.prefix = "copied";
+    made.settings.s3.prefix = "copied";
     BOOST_TEST(!made.verify(depth, 1000).differs());
     // A chunk that the copy lacks is not taken from there.
     made.flip(original, 5);
@@ -311,7 +359,7 @@ BOOST_AUTO_TEST_CASE(chunks_without_part_states_are_verified_whole) {
   scene made;
   const std::string old =
       made.add(planner::backup_kind::full, 100, {}, 2, false);  // larger than a slot
-  made.settings.part_size_bytes = 64;
+  made.settings.s3.part_size_bytes = 64;
   BOOST_TEST(!made.verify(verify_depth::deep).differs());
   BOOST_TEST(!made.verify(verify_depth::sample, 100).differs());
   const std::string chunk = made.keys.chunk(
@@ -319,7 +367,7 @@ BOOST_AUTO_TEST_CASE(chunks_without_part_states_are_verified_whole) {
   made.flip(chunk, 20);
   BOOST_TEST(has(problems(made.verify(verify_depth::sample, 100)), chunk));
   BOOST_TEST(has(problems(made.verify(verify_depth::deep)), chunk));
-  made.settings.part_size_bytes = 4096;  // fits
+  made.settings.s3.part_size_bytes = 4096;  // fits
   const verify_outcome found = made.verify(verify_depth::sample, 100);
   BOOST_TEST(has(problems(found), chunk), problems(found));
 }
@@ -414,7 +462,8 @@ BOOST_AUTO_TEST_CASE(what_was_there_and_is_gone_is_a_difference) {
     // All of it.
     scene made;
     made.verify(depth, 1000);
-    const auto runs = read_verify_record(made.settings.state_path)->find("data", place)->runs;
+    const auto runs =
+        read_verify_record(made.settings.global.state_path)->find("data", place)->runs;
     for (const std::string& key : made.keys_in_store()) {
       made.store.erase(key);
     }
@@ -425,7 +474,7 @@ BOOST_AUTO_TEST_CASE(what_was_there_and_is_gone_is_a_difference) {
     const std::string text = verify_as_text({found}, {}, 2);
     BOOST_TEST(has(text, "lost: " + made.chain[0] + ": it is gone, and prune did not delete it"),
                text);
-    const auto after = *read_verify_record(made.settings.state_path)->find("data", place);
+    const auto after = *read_verify_record(made.settings.global.state_path)->find("data", place);
     BOOST_TEST((after.runs == runs));  // nothing was read, and nothing is said to have been
     BOOST_TEST(has(after.elsewhere, "it is gone"));
     BOOST_TEST((status_of({made.verify(depth, 1000)}) == exit_status::verification));
@@ -451,13 +500,13 @@ BOOST_AUTO_TEST_CASE(what_was_there_and_is_gone_is_a_difference) {
 
 BOOST_AUTO_TEST_CASE(the_last_backup_of_the_state_is_missed_when_the_pointer_went_back) {
   scene made;
-  state_store states(made.settings.state_path, made.clock, made.log);
+  state_store states(made.settings.global.state_path, made.clock, made.log);
   run_state state;
   state.subvolumes["data"].last_manifest = made.chain[2];
   BOOST_REQUIRE(states.save(state).has_value());
   BOOST_TEST(!made.verify(verify_depth::quick, 0, made.chain[1]).differs());
   scene never;  // no verification before
-  BOOST_REQUIRE(state_store(never.settings.state_path, never.clock, never.log).save(state));
+  BOOST_REQUIRE(state_store(never.settings.global.state_path, never.clock, never.log).save(state));
   for (const std::string& key : {never.chain[2], never.chunk(6, 0), never.chunk(6, 1)}) {
     never.store.erase(key);
   }
@@ -471,7 +520,7 @@ BOOST_AUTO_TEST_CASE(the_last_backup_of_the_state_is_missed_when_the_pointer_wen
   const verify_outcome asked = never.verify(verify_depth::quick, 0, never.chain[2]);
   BOOST_TEST((status_of({asked}) == exit_status::verification));
   state.subvolumes["data"].last_manifest = "elsewhere/subvol/data/full/manifest-1.json";
-  BOOST_REQUIRE(state_store(never.settings.state_path, never.clock, never.log).save(state));
+  BOOST_REQUIRE(state_store(never.settings.global.state_path, never.clock, never.log).save(state));
   BOOST_TEST((status_of({never.verify(verify_depth::quick)}) == exit_status::done));
 }
 
@@ -528,15 +577,16 @@ BOOST_AUTO_TEST_CASE(a_stop_is_no_finding) {
 BOOST_AUTO_TEST_CASE(the_record_outlives_damage_and_other_places) {
   scene made;
   made.verify(verify_depth::quick);
-  const std::string path = verify_record_path(made.settings.state_path);
+  const std::string path = verify_record_path(made.settings.global.state_path);
   BOOST_TEST(path == made.directory / "state.verified.json");
-  BOOST_TEST(read_verify_record(made.settings.state_path)->find("data", "elsewhere") == nullptr);
-  BOOST_TEST(read_verify_record(made.settings.state_path)->find("home", place) == nullptr);
+  BOOST_TEST(read_verify_record(made.settings.global.state_path)->find("data", "elsewhere") ==
+             nullptr);
+  BOOST_TEST(read_verify_record(made.settings.global.state_path)->find("home", place) == nullptr);
   for (const char* damage : {"{", "[]", "{\"version\":1}", "{\"version\":2,\"subvolumes\":{}}",
                              "{\"version\":1,\"subvolumes\":{\"data\":{\"place\":\"\",\"links\":"
                              "{\"k\":{\"quick\":{\"at\":\"noon\",\"sound\":true}}}}}}"}) {
     bts3::testing::write_file(path, damage);
-    const auto read = read_verify_record(made.settings.state_path);
+    const auto read = read_verify_record(made.settings.global.state_path);
     BOOST_REQUIRE_MESSAGE(!read.has_value(), damage);
     BOOST_TEST(has(read.error().text(), "run `btrfs_to_s3 verify`"), read.error().text());
   }
@@ -546,7 +596,7 @@ BOOST_AUTO_TEST_CASE(the_record_outlives_damage_and_other_places) {
   made.verify(verify_depth::sample, 7);
   made.store.erase(made.chain[0]);
   made.verify(verify_depth::quick);
-  BOOST_TEST(read_verify_record(made.settings.state_path)
+  BOOST_TEST(read_verify_record(made.settings.global.state_path)
                  ->find("data", place)
                  ->links.contains(made.chain[0]));
 }
@@ -583,7 +633,7 @@ BOOST_AUTO_TEST_CASE(two_runs_at_once_keep_what_each_has_found) {
   subvolume_verifier slow(made.with, made.store, abilities, deep, "data");
   subvolume_verifier quick(made.with, made.store, abilities, {}, "data");
   made.loop->run(verify_both(*made.loop, slow, quick));
-  const auto record = read_verify_record(made.settings.state_path);
+  const auto record = read_verify_record(made.settings.global.state_path);
   BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
   const verified_subvolume* known = record->find("data", place);
   BOOST_REQUIRE(known != nullptr);
@@ -646,7 +696,7 @@ BOOST_AUTO_TEST_CASE(records_are_merged_by_what_each_run_has_changed) {
 BOOST_AUTO_TEST_CASE(what_is_told_is_when_all_was_looked_at_how_far_sampling_is_and_what_stands) {
   scene made;
   const auto told = [&made] {
-    const auto record = read_verify_record(made.settings.state_path);
+    const auto record = read_verify_record(made.settings.global.state_path);
     BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
     return summary_of(*record->find("data", place));
   };
@@ -693,7 +743,7 @@ BOOST_AUTO_TEST_CASE(a_run_that_left_something_out_is_no_run_of_its_kind) {
   const auto before = *made.store.find(key);
   made.store.put(key, before.body, "DEEP_ARCHIVE");
   made.verify(verify_depth::deep);
-  const auto record = read_verify_record(made.settings.state_path);
+  const auto record = read_verify_record(made.settings.global.state_path);
   BOOST_REQUIRE_MESSAGE(record.has_value(), error_text(record));
   const verified_subvolume* known = record->find("data", place);
   BOOST_REQUIRE(known != nullptr);
@@ -710,8 +760,8 @@ BOOST_AUTO_TEST_CASE(the_command_writes_metrics_of_its_own_beside_those_of_backu
   made.settings.subvolumes.resize(2);
   made.settings.subvolumes[0].name = "data";
   made.settings.subvolumes[1].name = "home";
-  made.settings.textfile = made.directory / "backup.prom";
-  bts3::testing::write_file(made.settings.textfile, "of the last backup\n");
+  made.settings.metrics.textfile = made.directory / "backup.prom";
+  bts3::testing::write_file(made.settings.metrics.textfile, "of the last backup\n");
   verify_command command;
   command.subvolumes = {"data"};
   auto ran = made.loop->run(run_verify(made.with, command));
@@ -722,7 +772,7 @@ BOOST_AUTO_TEST_CASE(the_command_writes_metrics_of_its_own_beside_those_of_backu
   BOOST_TEST(has(text, "last_verify_timestamp_seconds{subvolume=\"data\",kind=\"quick\"} "), text);
   BOOST_TEST(has(text, "verify_found_damage{subvolume=\"data\"} 0\n"), text);
   BOOST_TEST(!has(text, "home"), text);
-  BOOST_TEST(bts3::testing::content_of(made.settings.textfile) == "of the last backup\n");
+  BOOST_TEST(bts3::testing::content_of(made.settings.metrics.textfile) == "of the last backup\n");
   // A later run about another subvolume keeps what is known of this one.
   command.subvolumes = {"home"};
   ran = made.loop->run(run_verify(made.with, command));
@@ -736,7 +786,7 @@ BOOST_AUTO_TEST_CASE(the_command_writes_metrics_of_its_own_beside_those_of_backu
   BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
   BOOST_TEST((*ran == exit_status::verification));
   BOOST_TEST(has(bts3::testing::content_of(path), "verify_found_damage{subvolume=\"data\"} 1\n"));
-  made.settings.textfile = made.directory / "absent/backup.prom";
+  made.settings.metrics.textfile = made.directory / "absent/backup.prom";
   ran = made.loop->run(run_verify(made.with, command));
   BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
   BOOST_TEST((*ran == exit_status::verification));
@@ -752,7 +802,7 @@ BOOST_AUTO_TEST_CASE(what_a_sample_sees_in_the_listing_is_told_until_a_listing_i
   made.with.tuning = &tuning;
   made.settings.subvolumes.resize(1);
   made.settings.subvolumes[0].name = "data";
-  made.settings.textfile = made.directory / "backup.prom";
+  made.settings.metrics.textfile = made.directory / "backup.prom";
   const auto metric_after = [&made](verify_depth depth) {
     made.clock.time += std::chrono::hours(1);
     verify_command command;

@@ -79,12 +79,12 @@ struct scene {
              {},    nullptr, nullptr, {},       &tuning},
         text(testing::stream_of(6 * part_bytes + part_bytes / 2)) {
     std::signal(SIGPIPE, SIG_IGN);
-    settings.bucket = "bucket";
-    settings.region = "us-east-1";
-    settings.part_size_bytes = part_bytes;
-    settings.chunk_size_bytes = chunk_parts * part_bytes;
-    settings.storage_class_chunks = "STANDARD";
-    settings.concurrency = 2;
+    settings.s3.bucket = "bucket";
+    settings.s3.region = "us-east-1";
+    settings.s3.part_size_bytes = part_bytes;
+    settings.s3.chunk_size_bytes = chunk_parts * part_bytes;
+    settings.s3.storage_class_chunks = "STANDARD";
+    settings.s3.concurrency = 2;
     tuning.store = &objects;
     connection = std::move(*store_connection::open(with));
     budget = std::move(*upload_budget::create(with));

@@ -29,7 +29,7 @@ class settings {
   settings(const settings&) = delete;
   settings& operator=(const settings&) = delete;
 
-  [[nodiscard]] environment_lookup environment() const {
+  [[nodiscard]] bts3::engine::environment_lookup environment() const {
     return [this](std::string_view name) -> std::optional<std::string> {
       const auto found = _values.find(std::string(name));
       return found == _values.end() ? std::nullopt : std::optional(found->second);

@@ -44,7 +44,7 @@ class scene {
     }
     return found;
   }
-  [[nodiscard]] environment_lookup lookup() const {
+  [[nodiscard]] engine::environment_lookup lookup() const {
     return [this](std::string_view name) -> std::optional<std::string> {
       const auto found = variables.find(std::string(name));
       return found == variables.end() ? std::nullopt : std::optional(found->second);

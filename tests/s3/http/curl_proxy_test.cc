@@ -3,11 +3,15 @@
 
 #include "tests/s3/http/curl_support.hh"
 #include "tests/support/closed_port.hh"
+#include "tests/support/shown_setting.hh"
 #include "tests/support/small_proxy.hh"
 
 #include <cstdlib>
 #include <string>
 #include <vector>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3;
 using namespace bts3::testing;
@@ -57,7 +61,7 @@ BOOST_AUTO_TEST_CASE(a_proxy_forwards_http_and_tunnels_https) {
   const auto plain =
       net.perform(http_request("GET", "http://store.invalid:" + port + "/bucket/key"));
   BOOST_REQUIRE_MESSAGE(plain.has_value(), error_text(plain));
-  check_contains(plain->proxy, "http://" + proxy.host() + " (s3.proxy)");
+  check_contains(plain->proxy, "http://" + proxy.host() + " (" + shown(setting::proxy) + ")");
   const std::string body = random_text(5 * mebibyte + 3);
   http_request up("PUT", store.https_url() + "/bucket/key");
   up.headers.emplace_back("Authorization", "test");
@@ -106,7 +110,7 @@ BOOST_AUTO_TEST_CASE(a_proxy_that_wants_a_login_gets_it_or_is_named) {
       BOOST_TEST((answer.error().why == reason::access));
       check_contains(answer.error().message, said);
       check_contains(answer.error().message, proxy.host());
-      check_contains(answer.error().remedy, "s3.proxy");
+      check_contains(answer.error().remedy, shown(setting::proxy));
       BOOST_TEST(answer.error().text().find("wrong") == std::string::npos);
     }
     s3::curl_options options;
@@ -146,8 +150,9 @@ BOOST_AUTO_TEST_CASE(a_proxy_that_is_not_there_is_named) {
     wire net({}, options);
     const auto answer = net.perform(net.request("GET", "key"));
     check_network_error(answer);
-    check_contains(answer.error().message, "through the proxy http://" + host + " (s3.proxy)");
-    check_contains(answer.error().remedy, "check s3.proxy");
+    check_contains(answer.error().message,
+                   "through the proxy http://" + host + " (" + shown(setting::proxy) + ")");
+    check_contains(answer.error().remedy, "check " + shown(setting::proxy));
   }
 }
 

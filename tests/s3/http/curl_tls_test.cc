@@ -2,6 +2,7 @@
 #include "s3/http/curl_transport.hh"
 
 #include "tests/s3/http/curl_support.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -11,6 +12,9 @@
 #include <chrono>
 #include <string>
 #include <thread>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3;
 using namespace bts3::testing;
@@ -70,7 +74,7 @@ BOOST_AUTO_TEST_CASE(a_certificate_of_an_unknown_authority_is_refused_with_a_rem
   BOOST_REQUIRE(!answer.has_value());
   BOOST_TEST((answer.error().what_now == disposition::fail));
   check_contains(answer.error().message, "certificate");
-  check_contains(answer.error().remedy, "s3.ca_bundle");
+  check_contains(answer.error().remedy, shown(setting::trusted_authorities));
   check_contains(answer.error().remedy, "clock");
   BOOST_TEST(net.server.requests().empty());
 }
@@ -157,7 +161,7 @@ BOOST_AUTO_TEST_CASE(tls_towards_a_port_without_it_is_final_and_named) {
   BOOST_REQUIRE(!answer.has_value());
   BOOST_TEST((answer.error().what_now == disposition::fail));
   check_contains(answer.error().message, "nobody speaks TLS there");
-  check_contains(answer.error().remedy, "http:// in s3.endpoint_url");
+  check_contains(answer.error().remedy, "http:// in " + shown(setting::endpoint));
 }
 
 BOOST_AUTO_TEST_CASE(http_towards_a_port_with_tls_is_final_and_named) {
@@ -166,7 +170,7 @@ BOOST_AUTO_TEST_CASE(http_towards_a_port_with_tls_is_final_and_named) {
   const auto answer = net.perform(http_request("GET", "http://" + tls.host() + "/bucket/key"));
   BOOST_REQUIRE(!answer.has_value());
   BOOST_TEST((answer.error().what_now == disposition::fail));
-  check_contains(answer.error().remedy, "https:// in s3.endpoint_url");
+  check_contains(answer.error().remedy, "https:// in " + shown(setting::endpoint));
 }
 
 BOOST_AUTO_TEST_CASE(a_handshake_that_is_cut_off_may_succeed_later) {

@@ -1,9 +1,13 @@
 #include "s3/http/proxy.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <boost/test/unit_test.hpp>
 
 #include <map>
 #include <string>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3::s3;
 
@@ -11,7 +15,7 @@ namespace {
 
 using variables_map = std::map<std::string, std::string, std::less<>>;
 
-environment_lookup variables(variables_map values) {
+bts3::engine::environment_lookup variables(variables_map values) {
   return [values = std::move(values)](std::string_view name) -> std::optional<std::string> {
     const auto found = values.find(name);
     return found == values.end() ? std::nullopt : std::optional(found->second);
@@ -54,7 +58,7 @@ BOOST_AUTO_TEST_CASE(the_variables_count_as_curl_takes_them) {
 
 BOOST_AUTO_TEST_CASE(the_key_beats_the_variables) {
   BOOST_TEST(through({{"https_proxy", "env:1"}}, "https://s3/", "http://key:2") ==
-             "http://key:2 s3.proxy");
+             "http://key:2 " + shown(setting::proxy));
   BOOST_TEST(through({{"https_proxy", "env:1"}}, "https://s3/", "none") == "directly");
   BOOST_TEST(through({{"no_proxy", "s3"}}, "https://s3/", "http://key:2") == "directly");
 }

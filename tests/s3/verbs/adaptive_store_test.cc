@@ -3,6 +3,7 @@
 
 #include "engine/crc32.hh"
 #include "tests/s3/verbs/store_support.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -10,6 +11,9 @@
 
 #include <algorithm>
 #include <array>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3;
 using namespace bts3::testing;
@@ -86,13 +90,14 @@ std::string sha256_hex(const std::string& text) {
 BOOST_AUTO_TEST_SUITE(adaptive_store_suite)
 
 BOOST_AUTO_TEST_CASE(every_feature_has_a_row_of_its_own) {
-  for (const s3::feature_row& row : s3::feature_rows()) {
-    BOOST_TEST((s3::row_of(row.which).which == row.which));
+  for (std::size_t i = 0; i < s3::feature_count; ++i) {
+    const s3::feature_row& row = s3::row_of(static_cast<feature>(i));
+    BOOST_TEST((row.which == static_cast<feature>(i)));
     BOOST_TEST(std::string(row.purpose) != "");
-    // What is left out says what follows, and what stays says which key decides.
+    // What is left out says what follows, and what stays says which setting decides.
     BOOST_TEST((row.may == s3::omission::never) == std::string(row.without).empty());
     if (row.may == s3::omission::never || row.may == s3::omission::by_default) {
-      BOOST_TEST(std::string(row.key) != "");
+      BOOST_TEST(row.by.has_value());
     }
   }
 }
@@ -128,13 +133,14 @@ BOOST_AUTO_TEST_CASE(what_is_asked_for_by_name_stays_and_is_listed) {
   s3::write_options options;
   options.sse = "AES256";
   options.stored_as = s3::storage_class("COLD");
-  options.class_key = "s3.storage_class_manifest";
+  options.class_from = bts3::engine::setting::manifest_class;
   const auto put = here.put(options);
   BOOST_REQUIRE(!put.has_value());
   BOOST_TEST((put.error().what_now == disposition::fail));
   BOOST_TEST((put.error().why == reason::unsupported));
-  for (const char* key : {"x-amz-checksum-crc32 (s3.checksum)", "(s3.sse)",
-                          "x-amz-storage-class (s3.storage_class_manifest)"}) {
+  for (const std::string& key : {"x-amz-checksum-crc32 (" + shown(setting::part_checksum) + ")",
+                                 "(" + shown(setting::encryption) + ")",
+                                 "x-amz-storage-class (" + shown(setting::manifest_class) + ")"}) {
     BOOST_TEST(has(put.error().remedy, key), put.error().remedy);
   }
   BOOST_TEST(here.server.object_count() == 0U);
@@ -240,9 +246,9 @@ BOOST_AUTO_TEST_CASE(a_403_for_what_no_listing_has_is_absence) {
                              here.run(here.store.get_object_text(key, 100, {})).error()}) {
     BOOST_TEST((denied.why == reason::access));
     BOOST_TEST(!has(denied.remedy, "s3:ListBucket"));
-    BOOST_TEST(has(denied.remedy, "s3.request_payer"));
-    BOOST_TEST(has(denied.remedy, "s3.acl"));
-    BOOST_TEST(has(denied.remedy, "s3.tags"));
+    BOOST_TEST(has(denied.remedy, shown(setting::request_payer)));
+    BOOST_TEST(has(denied.remedy, shown(setting::acl)));
+    BOOST_TEST(has(denied.remedy, shown(setting::tags)));
   }
   here.server.script(request_match(s3_verb::list_objects, 1, 0),
                      scripted_action::answer(403, "AccessDenied"));
@@ -347,7 +353,7 @@ BOOST_AUTO_TEST_CASE(standard_is_left_out_of_a_thaw_and_another_tier_is_named) {
       const auto refused = here.run(
           here.store.restore_object(s3::object_key("k"), 3U, s3::retrieval_tier::bulk, {}));
       BOOST_REQUIRE(!refused.has_value());
-      BOOST_TEST(has(refused.error().remedy, "Tier (thaw.tier, or --tier)"));
+      BOOST_TEST(has(refused.error().remedy, "Tier (" + shown(setting::tier_in_force) + ")"));
       BOOST_TEST(here.server.requests().back().body_sha256 ==
                  sha256_hex(root + days + bulk + "</RestoreRequest>"));
     }

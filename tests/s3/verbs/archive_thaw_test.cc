@@ -3,6 +3,7 @@
 #include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -11,6 +12,9 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3;
 using namespace bts3::s3;
@@ -414,7 +418,7 @@ BOOST_AUTO_TEST_CASE(expedited_for_a_deep_archive_is_refused_before_anything_is_
     const engine::error failure = here.refused();
     BOOST_TEST((failure.why == reason::configuration));
     BOOST_TEST(failure.message.starts_with("deep: Expedited"));
-    BOOST_TEST(failure.remedy.find("thaw.tier") != std::string::npos);
+    BOOST_TEST(failure.remedy.find(shown(setting::thaw_tier)) != std::string::npos);
     BOOST_TEST(here.store->count("RestoreObject") == 0U);
   }
 }
@@ -441,7 +445,7 @@ BOOST_AUTO_TEST_CASE(days_that_do_not_reach_are_refused_with_the_number_that_doe
   here.options.needed_until = start + days(4) + seconds(1);
   const engine::error failure = here.refused();
   BOOST_TEST((failure.why == reason::configuration));
-  BOOST_TEST(failure.remedy == "set thaw.days to 5 or more");
+  BOOST_TEST(failure.remedy == "set " + shown(setting::thaw_days) + " to 5 or more");
   here.options.needed_until = wall_time();
   here.options.days = 0;
   BOOST_TEST((here.refused().why == reason::configuration));

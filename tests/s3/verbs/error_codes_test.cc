@@ -1,7 +1,11 @@
 // What refusals of a store become.
 #include "tests/s3/verbs/client_scene.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <string>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3;
 using namespace bts3::s3;
@@ -90,8 +94,8 @@ BOOST_AUTO_TEST_CASE(an_access_error_names_the_key_and_where_it_came_from) {
 }
 
 BOOST_AUTO_TEST_CASE(a_wrong_region_names_the_right_one) {
-  const std::string remedy =
-      "the bucket is in region eu-west-1: s3.region must be that, and is \"us-east-1\"";
+  const std::string remedy = "the bucket is in region eu-west-1: " + shown(setting::region) +
+                             " must be that, and is \"us-east-1\"";
   client_scene here;
   BOOST_TEST(here.get_error(refusal(400, "AuthorizationHeaderMalformed", "wrong",
                                     "<Region>eu-west-1</Region>"))

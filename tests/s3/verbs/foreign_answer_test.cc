@@ -1,8 +1,12 @@
 #include "s3/verbs/foreign_answer.hh"
 
 #include "tests/s3/http/fake_transport.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <string>
+
+using bts3::engine::setting;
+using bts3::testing::shown;
 
 using namespace bts3;
 using namespace bts3::s3;
@@ -85,7 +89,7 @@ BOOST_AUTO_TEST_CASE(each_kind_of_somebody_else_has_a_sentence_and_a_remedy_of_i
   struct expectation {
     http_response answer;
     const char* sentence;
-    const char* remedy;
+    std::string remedy;
     engine::disposition what_now;
     bool at_boot;
   };
@@ -99,9 +103,10 @@ BOOST_AUTO_TEST_CASE(each_kind_of_somebody_else_has_a_sentence_and_a_remedy_of_i
         {bare_answer(307), "is sent on to nowhere", "sign in to the network", retry, true},
         {bare_answer(301, {{"location", "https://s3.example:9000/b/k"}}),
          "the endpoint wants https", "write https://", fail, false},
-        {bare_answer(407, {}, page), "a proxy on the way wants a login", "s3.proxy", fail, false},
+        {bare_answer(407, {}, page), "a proxy on the way wants a login", shown(setting::proxy),
+         fail, false},
         {bare_answer(413, {{"server", "nginx"}}, page), "limits the size of requests",
-         "s3.part_size_bytes", fail, false},
+         shown(setting::part_size), fail, false},
         {bare_answer(511, {}, page), "wants somebody to sign in", "sign in", retry, true},
         {bare_answer(403, {}, page), "a filter or a firewall on the way", "let this host reach",
          retry, true},
@@ -115,11 +120,11 @@ BOOST_AUTO_TEST_CASE(each_kind_of_somebody_else_has_a_sentence_and_a_remedy_of_i
          "a proxy or load balancer answers instead of the store: it has "
          "waited for the store in vain",
          "if it lasts", retry, false},
-        {bare_answer(429, {}, page), "there are too many requests", "lower s3.concurrency", retry,
-         false},
+        {bare_answer(429, {}, page), "there are too many requests",
+         "lower " + shown(setting::concurrency), retry, false},
         {bare_answer(200, {}, page), "a web page came back", "a console has a port", retry, false},
-        {bare_answer(404, {}, page), "is no object store", "check s3.endpoint_url", retry,
-         false}}) {
+        {bare_answer(404, {}, page), "is no object store", "check " + shown(setting::endpoint),
+         retry, false}}) {
     const auto somebody = foreign_answer(one.answer, "PUT", answer_kind::object);
     BOOST_REQUIRE_MESSAGE(somebody.has_value(), one.sentence);
     const engine::error failure = foreign_error(one.answer, "http://s3.example:9000", *somebody);

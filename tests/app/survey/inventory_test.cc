@@ -1,12 +1,15 @@
-#include "app/survey/bucket_inventory.hh"
+#include "app/survey/inventory.hh"
 
+#include "planner/pointer.hh"
 #include "tests/engine/support.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
 
 #include <boost/test/unit_test.hpp>
 
+#include <optional>
 #include <string>
+#include <utility>
 
 using namespace bts3;
 using bts3::testing::error_text;
@@ -57,14 +60,28 @@ struct bucket {
     store.put("p/subvol/data2/full/manifest-20260101T020000Z.json", "somebody else's");
   }
 
+  engine::result<app::subvolume_inventory> look(
+      app::doubt doubtful = app::doubt::fails,
+      std::optional<app::pointer_finding> pointer = app::pointer_finding()) {
+    app::inventory_request wanted("p/", "data", bound, doubtful);
+    wanted.pointer = std::move(pointer);
+    return loop->run(app::read_subvolume(*loop, store, std::move(wanted), {}));
+  }
+  // With a pointer that makes no sense, read before: what prune and verify look at.
   engine::result<planner::inventory> read() {
-    return loop->run(app::read_inventory(*loop, store, "p/", "data", {}, bound));
+    app::pointer_finding pointer;
+    pointer.problem = "{}";
+    auto found = look(app::doubt::fails, std::move(pointer));
+    if (!found) {
+      return std::move(found.error());
+    }
+    return app::take_judged_part(*found);
   }
 };
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(bucket_inventory_suite)
+BOOST_AUTO_TEST_SUITE(inventory_suite)
 
 BOOST_AUTO_TEST_CASE(objects_and_manifests_of_the_subvolume_are_read) {
   bucket made;
@@ -146,6 +163,97 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_is_deleted_meanwhile_is_left_out) {
                                         : memory_store::lost_connection();
       });
   BOOST_TEST(!silent.read().has_value());
+}
+
+// As with one that is deleted between the listing and the reading, and one that a store denies.
+BOOST_AUTO_TEST_CASE(a_pointer_that_was_absent_and_is_listed_is_read_once_more) {
+  bucket made;
+  planner::pointer value;
+  value.manifest_key = full_key;
+  made.store.put(root + "current.json", planner::write_pointer(value));
+  const auto found = made.look();
+  BOOST_REQUIRE_MESSAGE(found.has_value(), error_text(found));
+  BOOST_REQUIRE(found->pointer.there.has_value());
+  BOOST_TEST(found->pointer.there->value.manifest_key == full_key);
+  BOOST_TEST(made.store.count("GetObject") == 3U);
+  BOOST_TEST(made.store.count("ListObjectsV2") == 1U);
+
+  bucket lying;
+  lying.store.judge_by([](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    return call.verb == "GetObject" && call.key == root + "current.json"
+               ? std::optional(memory_store::absent(call.key))
+               : std::nullopt;
+  });
+  const auto denied = lying.look();
+  BOOST_REQUIRE_MESSAGE(denied.has_value(), error_text(denied));
+  BOOST_TEST(!denied->pointer.there.has_value());
+  BOOST_TEST(denied->pointer.problem ==
+             "pointer " + root +
+                 "current.json: it is listed, but the store says that it does not exist");
+  BOOST_TEST(lying.store.count("ListObjectsV2") == 2U);
+
+  // One that was read before is not read again.
+  bucket known;
+  app::pointer_finding before;
+  before.there.emplace();
+  before.there->text = "as it was";
+  const auto kept = known.look(app::doubt::fails, std::move(before));
+  BOOST_REQUIRE_MESSAGE(kept.has_value(), error_text(kept));
+  BOOST_TEST(kept->pointer.there->text == "as it was");
+  BOOST_TEST(known.store.count("GetObject") == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(each_manifest_has_its_state) {
+  bucket made;
+  const auto key = [](const char* day) {
+    return root + "full/manifest-202601" + day + "T020000Z.json";
+  };
+  made.store.put(key("02"), "{\"version\": 1, ");
+  made.store.put(key("03"), manifest_text(planner::backup_kind::full, "", "other"));
+  made.store.put(key("04"), std::string(2'000'000, ' '));
+  made.store.put(key("05"), manifest_text(planner::backup_kind::full, ""));
+  made.store.put(key("06"), manifest_text(planner::backup_kind::full, ""));
+  made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
+    if (call.verb != "GetObject") {
+      return std::nullopt;
+    }
+    return call.key == key("05")   ? std::optional(memory_store::denied(call.key))
+           : call.key == key("06") ? std::optional(memory_store::absent(call.key))
+                                   : std::nullopt;
+  });
+  app::inventory_request wanted("p/", "data", bound, app::doubt::is_told);
+  wanted.bound.bytes_max = 1'000'000;
+  const auto found =
+      made.loop->run(app::read_subvolume(*made.loop, made.store, std::move(wanted), {}));
+  BOOST_REQUIRE_MESSAGE(found.has_value(), error_text(found));
+  using state = app::manifest_state;
+  BOOST_TEST((found->manifests.at(full_key).state == state::readable));
+  BOOST_TEST(found->manifests.at(full_key).problem == "");
+  BOOST_TEST((found->manifests.at(key("02")).state == state::damaged));
+  BOOST_TEST((found->manifests.at(key("03")).state == state::foreign));
+  BOOST_TEST(found->manifests.at(key("03")).value.has_value());
+  BOOST_TEST((found->manifests.at(key("04")).state == state::too_large));
+  BOOST_TEST((found->manifests.at(key("05")).state == state::refused));
+  BOOST_TEST((found->manifests.at(key("05")).failure->why == engine::reason::access));
+  BOOST_TEST((found->manifests.at(key("06")).state == state::contradicted));
+  BOOST_TEST(made.store.count("GetObject") == 7U);  // with the pointer; the large one is not asked
+
+  // What deletes or proves knows all or nothing.
+  const auto strict = made.look();
+  BOOST_REQUIRE(!strict.has_value());
+  BOOST_TEST((strict.error().why == engine::reason::access));
+}
+
+BOOST_AUTO_TEST_CASE(a_subvolume_that_has_nothing_is_an_empty_one) {
+  bucket made;
+  app::inventory_request wanted("p/", "mail", bound, app::doubt::is_told);
+  const auto found =
+      made.loop->run(app::read_subvolume(*made.loop, made.store, std::move(wanted), {}));
+  BOOST_REQUIRE_MESSAGE(found.has_value(), error_text(found));
+  BOOST_TEST(found->name == "mail");
+  BOOST_TEST(found->root == "p/subvol/mail/");
+  BOOST_TEST(found->objects.empty());
+  BOOST_TEST(found->manifests.empty());
 }
 
 BOOST_AUTO_TEST_CASE(many_manifests_are_read_a_few_at_a_time) {

@@ -1,4 +1,4 @@
-// The environment as a function: nothing here reads it by itself, and a test brings its own.
+// The environment as a function: only main() reads it by itself, and a test brings its own.
 #pragma once
 
 #include <functional>
@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace bts3::s3 {
+namespace bts3::engine {
 
 // Looks up a variable of the environment; nullopt when it is not set.
 using environment_lookup = std::function<std::optional<std::string>(std::string_view)>;
@@ -14,4 +14,4 @@ using environment_lookup = std::function<std::optional<std::string>(std::string_
 // The variable's value, "" when it is not set; where it is a secret, the caller's to wipe.
 std::string value_of(const environment_lookup& environment, std::string_view name);
 
-}  // namespace bts3::s3
+}  // namespace bts3::engine
