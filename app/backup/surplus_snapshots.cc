@@ -55,9 +55,24 @@ std::vector<planner::local_snapshot> known_of(const backup_common& common,
   return all;
 }
 
+// Those of the earlier tool that stay: its chain, by which they are recognised, may be gone from
+// the next run's view.
+std::vector<std::string> kept_of_earlier_tool(const subvolume_view& view,
+                                              const std::vector<btrfs::snapshot>& snapshots,
+                                              const std::vector<std::string>& removed) {
+  std::vector<std::string> all;
+  for (const btrfs::snapshot& one : snapshots) {
+    const bool stays = std::find(removed.begin(), removed.end(), one.name) == removed.end();
+    if (stays && view.left_by_earlier_tool(one)) {
+      all.push_back(one.info.own_uuid.text());
+    }
+  }
+  return all;
+}
+
 }  // namespace
 
-task<void> remove_surplus_snapshots(const backup_common& common, const subvolume_view& view,
+task<void> remove_surplus_snapshots(backup_common& common, const subvolume_view& view,
                                     std::string newest) {
   const services& with = common.with;
   auto snapshots = with.host.snapshots().list(with.settings.snapshots.base_dir, view.which.name);
@@ -68,6 +83,9 @@ task<void> remove_surplus_snapshots(const backup_common& common, const subvolume
   }
   const planner::snapshot_verdict verdict = planner::judge_snapshots(
       known_of(common, view, *snapshots, newest), with.settings.snapshots.retain);
+  auto kept = kept_of_earlier_tool(view, *snapshots, verdict.remove);
+  auto noting = common.memory.note_published(view.which.name, std::move(kept));
+  co_await std::move(noting);
   for (const std::string& name : verdict.unexplained) {
     with.log.write(log_level::warning, "backup", "snapshot_without_backup",
                    {{"path", with.settings.snapshots.base_dir + "/" + name},

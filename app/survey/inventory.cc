@@ -147,16 +147,15 @@ class bucket_reader {
   void collect() {
     for (subvolume_inventory& one : _found.subvolumes) {
       for (const auto& [key, object] : one.objects) {
-        const auto what = planner::name_of(one.root, key).is;
-        if (what == planner::object_name::what::manifest) {
+        if (planner::name_of(one.root, key).is == planner::object_name::what::manifest) {
           _documents.push_back({&one, key, false});
         }
-        if (what == planner::object_name::what::pointer && wants_pointer()) {
-          _documents.push_back({&one, key, true});
-        }
       }
-      if (_request.pointer && !wants_pointer()) {
+      const std::string pointer = one.root + "current.json";
+      if (!wants_pointer()) {
         one.pointer = std::move(*_request.pointer);
+      } else if (one.objects.contains(pointer)) {
+        _documents.push_back({&one, pointer, true});
       }
     }
   }

@@ -2,6 +2,7 @@
 
 #include "tests/support/ended_child.hh"
 #include "tests/support/sanitizers.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -66,8 +67,10 @@ BOOST_AUTO_TEST_CASE(memory_that_cannot_be_had_ends_the_program_with_one_line) {
   BOOST_TEST(end.status == 1);
   BOOST_TEST(end.said ==
              "btrfs_to_s3: out of memory: the system refuses more; end other programs, raise "
-             "MemoryMax= of the unit, or lower s3.part_size_bytes or s3.concurrency; then run it "
-             "again: it goes on where this one stopped\n");
+             "MemoryMax= of the unit, or lower " +
+                 bts3::testing::shown(setting::part_size) + " or " +
+                 bts3::testing::shown(setting::concurrency) +
+                 "; then run it again: it goes on where this one stopped\n");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

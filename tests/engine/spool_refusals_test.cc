@@ -5,6 +5,7 @@
 #include "tests/engine/loop_disk.hh"
 #include "tests/engine/scratch_directory.hh"
 #include "tests/engine/support.hh"
+#include "tests/support/shown_setting.hh"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -138,7 +139,8 @@ BOOST_AUTO_TEST_CASE(a_directory_that_keeps_every_name_is_used_without_names_or_
   BOOST_TEST((named.why == reason::configuration));
   BOOST_TEST(named.message ==
              "making a spool file in " + small.directory().string() + ": Operation not permitted");
-  check_contains(named.remedy, "global.spool_dir must name a writable directory");
+  check_contains(named.remedy, bts3::testing::shown(setting::spool_directory) +
+                                   " must name a writable directory");
 }
 
 BOOST_AUTO_TEST_CASE(names_that_are_all_taken_are_an_error) {
@@ -167,7 +169,8 @@ BOOST_AUTO_TEST_CASE(a_disk_without_room_for_one_block_says_what_to_do) {
     BOOST_TEST((full.what_now == disposition::fail));
     BOOST_TEST(full.message.starts_with("the spool in " + small.directory().string() + ": "),
                full.message);
-    check_contains(full.remedy, "free space there, lower global.spool_size_bytes");
+    check_contains(full.remedy,
+                   "free space there, lower " + bts3::testing::shown(setting::spool_size));
   }
 }
 

@@ -311,8 +311,8 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_cannot_be_read_back_is_not_sent) {
   for (const bool fits : {false, true}) {
     rig.tuning.manifest_bytes_max = planner::write_manifest(value).size() - (fits ? 0 : 1);
     app::publication_trace trace;
-    const auto put =
-        rig.shared_loop->run(app::put_manifest(with, **connection, "host/m.json", value, trace));
+    const auto put = rig.shared_loop->run(
+        app::put_manifest(with, **connection, "host/m.json", value, nullptr, trace));
     BOOST_TEST(put.has_value() == fits);
     BOOST_TEST(trace.manifest_may_exist == fits);
     BOOST_TEST(store.count("PutObject") == (fits ? 1U : 0U));

@@ -419,8 +419,8 @@ BOOST_AUTO_TEST_CASE(keys_has_commands_of_its_own) {
   const auto shown =
       std::get<keys_show_command>(accepted({"keys", "show", "age1x", "-", "--json", "/k"}).command);
   BOOST_TEST((shown.keys == std::vector<std::string>{"age1x", "-", "/k"} && shown.json));
-  BOOST_TEST(accepted({"keys", "show", "--log-level", "debug", "k"}).common.log_level.value() ==
-             "debug");
+  BOOST_TEST((accepted({"keys", "show", "--log-level", "debug", "k"}).common.log_level.value() ==
+              bts3::engine::log_level::debug));
 }
 
 BOOST_AUTO_TEST_CASE(what_is_wrong_with_the_words_of_keys_is_said) {

@@ -5,10 +5,12 @@
 #include "engine/age/part_seals.hh"
 #include "engine/child_process.hh"
 #include "tests/app/backup/send_stream.hh"
+#include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/real_btrfs.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -96,7 +98,7 @@ struct scene {
       : loop(engine::testing::make_reactor()),
         clock(testing::reference_time),
         objects(*loop),
-        with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}},
+        with{*loop, log, clock, settings, testing::real_btrfs(), testing::no_environment, {}},
         stream(stream_of(7 * plain_of_part / 2)),
         chunks(backup.chunks(stream)) {
     std::signal(SIGPIPE, SIG_IGN);

@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(a_receiver_that_ends_well_and_leaves_nothing_is_not_believe
 
 BOOST_AUTO_TEST_CASE(a_receiver_that_does_nothing_for_so_long_is_ended) {
   scene here;
-  here.rig.settings.restore.receive_stall_seconds = 1;
+  here.rig.settings.restore.receive_stall_seconds = std::chrono::seconds(1);
   here.rig.disk.receivers = {"head -c 1000 > \"$0\"; exec sleep 3600"};
   const std::string said = here.restore_text();
   BOOST_TEST(says(said, "stalled"), said);
@@ -106,6 +106,21 @@ BOOST_AUTO_TEST_CASE(a_stop_ends_the_receiver_and_keeps_the_links_that_are_recor
   BOOST_TEST((outcome.error().what_now == engine::disposition::cancelled));
   BOOST_TEST(leaks.found().empty());
   BOOST_TEST(!here.is_there());
+}
+
+// A kernel made a stream that its own receiver refuses: the chain is worth nothing from there on.
+BOOST_AUTO_TEST_CASE(a_stream_that_is_refused_is_remembered_and_the_next_backup_is_a_full) {
+  scene here;
+  here.rig.disk.receivers = {
+      "cat > \"$0\"",
+      "cat > \"$0\"; echo 'ERROR: unlink a failed: No such file or directory' >&2; exit 1"};
+  const auto outcome = here.restore();
+  BOOST_REQUIRE(!outcome);
+  BOOST_TEST(says(outcome.error().text(), here.manifest_key_of(1)), outcome.error().text());
+  BOOST_TEST(here.links_beside() == 1);
+  here.rig.clock.time += std::chrono::hours(24 * 8);
+  BOOST_TEST(here.rig.run_text() == "done");
+  BOOST_TEST(here.rig.chain_in(here.contents()).size() == 1U);
 }
 
 // What lies on the disk.
