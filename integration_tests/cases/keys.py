@@ -7,6 +7,7 @@ import stat
 import subprocess
 
 from world import case, terminal
+from harness import json_names  # world knows where that is
 
 RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 
@@ -16,6 +17,9 @@ def keys(w, *arguments, expect=0, environment=None, directory=None):
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, cwd=directory or w.directory,
                           start_new_session=True)
     assert done.returncode == expect, (done.returncode, done.stdout, done.stderr)
+    if "--json" in arguments:
+        (document,) = json_names.documents(done.stdout)
+        assert not json_names.problems(document, json_names.table()), done.stdout
     return done
 
 
