@@ -1,18 +1,29 @@
 #!/usr/bin/env bash
-# Line coverage by the unit tests of engine/, s3/, planner/, app/ and btrfs/:  coverage.sh [--check]
+# Line coverage by the unit tests of engine/, s3/, planner/, app/ and btrfs/:
+#   coverage.sh [--check] [--only FOLDER]...
 # Builds the preset `coverage` (clang 19, source-based), runs those tests, prints a table. Files with a
 # floor hold what decides about backups and what reads other people's input; with --check a file below
-# its floor fails, named with its uncovered lines. Btrfs needs root and loop devices: without them the
-# files that only a real Btrfs can exercise are not measured, and the reason is printed.
+# its floor fails, named with its uncovered lines. With --only nothing but the tests of those folders
+# (`--only engine`) is built and run, and nothing but their files is shown: what other folders' tests
+# run of them is missing then. Btrfs needs root and loop devices: without them the files that only a
+# real Btrfs can exercise are not measured, and the reason is printed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 check=false
-case ${1:-} in
-  "") ;;
-  --check) check=true ;;
-  *) echo "usage: tests/coverage.sh [--check]" >&2; exit 2 ;;
-esac
+only=()
+while (($#)); do
+  if [[ $1 == --check ]]; then
+    check=true
+  elif [[ $1 == --only && $# -ge 2 ]]; then
+    only+=("$2")
+    shift
+  else
+    echo "usage: tests/coverage.sh [--check] [--only FOLDER]..." >&2
+    exit 2
+  fi
+  shift
+done
 
 # Of these paths' lines so many per cent; the first that fits a file is its floor.
 floors=(planner=95 app/config/config.cc=95 app/text/human_units.cc=95 app/records/run_lock.cc=95 app/records/state_store.cc=95
@@ -20,6 +31,27 @@ floors=(planner=95 app/config/config.cc=95 app/text/human_units.cc=95 app/record
 needs_btrfs=(btrfs/snapshot_manager.cc btrfs/subvolume.cc)
 # FOLDER/SUITE: what is built is SUITE_tests, in tests/FOLDER.
 suites=(engine/engine engine/age/age s3/s3 s3/s3_wire planner/planner btrfs/btrfs app/app)
+
+# A file of one of the folders of --only, or any where none is named.
+wanted() {
+  local folder
+  for folder in "${only[@]}"; do
+    [[ $1 != "$folder"/* ]] || return 0
+  done
+  ((${#only[@]} == 0))
+}
+
+all=("${suites[@]}")
+suites=()
+for one in "${all[@]}"; do
+  ! wanted "$one" || suites+=("$one")
+done
+for folder in "${only[@]}"; do
+  if [[ " ${all[*]}" != *" $folder/"* ]]; then
+    echo "coverage.sh: --only \"$folder\": no tests are measured in tests/$folder" >&2
+    exit 2
+  fi
+done
 
 # Tests set their own credentials and certificate authorities.
 for name in $(compgen -e); do
@@ -48,8 +80,9 @@ skipped=""
 for one in "${suites[@]}"; do
   suite=${one##*/}
   binary=build/coverage/tests/${one%/*}/${suite}_tests
-  # %p: a child of a test writes a profile of its own.
-  if ! LLVM_PROFILE_FILE="$work/$suite-%p.profraw" "$binary" --color_output=no >"$work/$suite.log" 2>&1; then
+  # %p: a program that a test starts writes a profile of its own. %c: counters live in the file, so
+  # that a process counts that a test forks, and one that ends by _exit() or a signal.
+  if ! LLVM_PROFILE_FILE="$work/$suite-%p%c.profraw" "$binary" --color_output=no >"$work/$suite.log" 2>&1; then
     cat "$work/$suite.log"
     echo "coverage.sh: the tests of $suite/ fail" >&2
     exit 1
@@ -107,6 +140,7 @@ unmeasured=()
 failures=()
 printf '%-30s %7s %7s %8s %7s\n' file lines missed covered floor
 while read -r path total bad missed; do
+  wanted "$path" || continue
   limit=-
   floor=$(floor_of "$path")
   if [[ -n $floor ]]; then
@@ -123,6 +157,7 @@ done <"$work/rows"
 
 # A file that moved away must not take its floor along.
 for one in "${floors[@]%=*}"; do
+  wanted "$one/" || continue
   grep -q "^$one[ /]" "$work/rows" || failures+=("$one: no test links it, so nothing is known about it")
 done
 

@@ -2,7 +2,9 @@
 
 #include "app/host/disk_call.hh"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <functional>
 #include <utility>
 
@@ -39,6 +41,16 @@ task<result<void>> remembered_state::save() {
   };
   auto saving = disk_call(_with.loop, std::move(call));
   co_return co_await std::move(saving);
+}
+
+// It is a cache: this run knows, and the next one finds out again.
+task<void> remembered_state::save_or_warn() {
+  auto saving = save();
+  auto saved = co_await std::move(saving);
+  if (!saved) {
+    _with.log.write(log_level::warning, "backup", "state_not_written",
+                    {{"error", saved.error().text()}});
+  }
 }
 
 task<result<void>> remembered_state::remember(const backup_intent& intent,
@@ -87,12 +99,26 @@ task<void> remembered_state::adopt(const subvolume_view& view) {
                   {{"subvolume", view.which.name},
                    {"manifest", entry.last_manifest},
                    {"snapshot", entry.last_snapshot}});
-  auto saving = save();
-  auto saved = co_await std::move(saving);
-  if (!saved) {
-    // It is a cache: this run knows, and the next one finds out again.
-    _with.log.write(log_level::warning, "backup", "state_not_written",
-                    {{"error", saved.error().text()}});
+  auto saving = save_or_warn();
+  co_await std::move(saving);
+}
+
+task<void> remembered_state::note_published(std::string subvolume,
+                                            std::vector<std::string> snapshots) {
+  const auto entry = _state.subvolumes.find(subvolume);
+  if (entry == _state.subvolumes.end()) {
+    co_return;
+  }
+  std::vector<std::string>& known = entry->second.pruned_snapshots;
+  const std::size_t before = known.size();
+  for (std::string& one : snapshots) {
+    if (std::find(known.begin(), known.end(), one) == known.end()) {
+      known.push_back(std::move(one));
+    }
+  }
+  if (known.size() > before) {
+    auto saving = save_or_warn();
+    co_await std::move(saving);
   }
 }
 

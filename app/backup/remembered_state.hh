@@ -12,6 +12,9 @@
 #include "engine/semaphore.hh"
 #include "engine/task.hh"
 
+#include <string>
+#include <vector>
+
 namespace bts3::app {
 
 class remembered_state {
@@ -31,9 +34,13 @@ class remembered_state {
   // Where the bucket knows a newer backup than the state file, and its snapshot is here. A file
   // that cannot be written is a warning: it is a cache.
   engine::task<void> adopt(const subvolume_view& view);
+  // Snapshots of that subvolume, by own UUID, that count as published ones when nothing in the
+  // bucket leads to them any more. A file that cannot be written is a warning.
+  engine::task<void> note_published(std::string subvolume, std::vector<std::string> snapshots);
 
  private:
   engine::task<engine::result<void>> save();
+  engine::task<void> save_or_warn();
 
   const services& _with;
   const run_clock& _clock;

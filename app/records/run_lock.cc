@@ -1,6 +1,7 @@
 #include "app/records/run_lock.hh"
 
 #include "app/config/config.hh"
+#include "engine/assert.hh"
 #include "engine/told_command.hh"
 
 #include <fcntl.h>
@@ -126,9 +127,8 @@ std::optional<std::string> earlier_tool_in(const unique_fd& fd) {
   }
   struct timespec booted{};  // since then, as started_at() counts
   struct timespec now{};
-  if (::clock_gettime(CLOCK_BOOTTIME, &booted) != 0 || ::clock_gettime(CLOCK_REALTIME, &now) != 0) {
-    return std::nullopt;
-  }
+  BTS3_ASSERT(::clock_gettime(CLOCK_BOOTTIME, &booted) == 0);
+  BTS3_ASSERT(::clock_gettime(CLOCK_REALTIME, &now) == 0);
   const std::int64_t age = now.tv_sec - entry.st_mtim.tv_sec;
   const std::int64_t running =
       booted.tv_sec - static_cast<std::int64_t>(*started) / ::sysconf(_SC_CLK_TCK);
@@ -176,6 +176,15 @@ result<bool> held_by_a_run(const unique_fd& fd, const std::string& path) {
   return asked.l_type != F_UNLCK;
 }
 
+// An error while a run holds it.
+result<void> free_of_runs(const unique_fd& fd, const std::string& path) {
+  auto held = held_by_a_run(fd, path);
+  if (!held) {
+    return std::move(held.error());
+  }
+  return *held ? result<void>(held_by(owner_of(fd), path)) : engine::ok();
+}
+
 // Locks the file, or says who has it.
 result<void> take(const unique_fd& fd, const std::string& path) {
   constexpr int tries = 3;  // the holder may end between the two questions
@@ -187,12 +196,8 @@ result<void> take(const unique_fd& fd, const std::string& path) {
     if (errno != EAGAIN && errno != EACCES) {
       return unusable(errno, "locking " + path);
     }
-    auto held = held_by_a_run(fd, path);
-    if (!held) {
-      return std::move(held.error());
-    }
-    if (*held) {
-      return held_by(owner_of(fd), path);
+    if (auto free = free_of_runs(fd, path); !free) {
+      return free;
     }
   }
   struct flock asked = whole_file(F_WRLCK);
@@ -216,14 +221,15 @@ result<void> write_pid(const unique_fd& fd, const std::string& path) {
 // Everybody may write where it lies, so nothing but a run that holds it is a reason to fail.
 result<unique_fd> take_former(const std::string& path) {
   unique_fd fd(::open(path.c_str(), O_RDWR | safely));
-  if (!fd.valid()) {
+  const bool lockable = fd.valid();  // else a run is seen all the same
+  if (!lockable) {
     fd.reset(::open(path.c_str(), O_RDONLY | safely));
   }
   if (!fd.valid() || !check_file(fd, path)) {
     return unique_fd();
   }
   narrow(fd);
-  auto taken = take(fd, path);
+  auto taken = lockable ? take(fd, path) : free_of_runs(fd, path);
   if (!taken && taken.error().why == engine::reason::lock_held) {
     return std::move(taken.error());
   }

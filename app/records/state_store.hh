@@ -25,8 +25,8 @@ struct subvolume_state {
   std::optional<std::uint64_t> last_bytes;         // of the last backup's stream
   std::optional<std::uint64_t> last_milliseconds;  // that streaming it took
   std::optional<std::uint64_t> chain_links;        // that restoring it needs
-  // Own UUIDs (names, where a manifest recorded none) of snapshots whose backups prune deleted:
-  // they are published ones, although nothing in the bucket says so any more.
+  // Own UUIDs (names, where a manifest recorded none) of snapshots whose backups prune deleted, or
+  // that the earlier tool left: as published ones, although nothing in the bucket says so any more.
   std::vector<std::string> pruned_snapshots;
 };
 

@@ -127,6 +127,18 @@ BOOST_AUTO_TEST_CASE(terminate_ends_a_sleeping_child) {
   BOOST_TEST(end.signal == SIGTERM);
 }
 
+BOOST_AUTO_TEST_CASE(a_stop_ends_a_child_that_was_tied_to_it) {
+  auto loop = make_reactor();
+  auto child = child_process::spawn(*loop, shell("exec sleep 600"));
+  BOOST_REQUIRE_MESSAGE(child.has_value(), bts3::testing::error_text(child));
+  stop_source stop;
+  const stop_callback on_stop(stop.token(), terminate_child{&*child});
+  stop.request_stop();
+  const auto ended = loop->run(child->wait());
+  BOOST_REQUIRE_MESSAGE(ended.has_value(), bts3::testing::error_text(ended));
+  BOOST_TEST(ended->signal == SIGTERM);
+}
+
 BOOST_AUTO_TEST_CASE(a_child_that_ignores_sigterm_is_killed) {
   child_options stubborn = shell("trap '' TERM; echo ready >&2; while :; do sleep 0.05; done");
   stubborn.kill_after = std::chrono::milliseconds(200);

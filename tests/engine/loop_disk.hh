@@ -32,7 +32,8 @@ class loop_disk {
                : "needs mkfs." + type + " and losetup";
   }
 
-  loop_disk(const std::string& type, std::uintmax_t bytes) {
+  // `mount_options` as mount(2) takes them for that type: "data=journal".
+  loop_disk(const std::string& type, std::uintmax_t bytes, const char* mount_options = nullptr) {
     char name[] = "/tmp/bts3-spool-test-XXXXXX";
     BOOST_REQUIRE(::mkdtemp(name) != nullptr);
     _base = name;
@@ -43,7 +44,7 @@ class loop_disk {
       require(run("mkfs." + type + " -q " + image().string()), "mkfs." + type);
       _device = attach();
       require(!_device.empty(), "losetup");
-      require(::mount(_device.c_str(), directory().c_str(), type.c_str(), 0, nullptr) == 0,
+      require(::mount(_device.c_str(), directory().c_str(), type.c_str(), 0, mount_options) == 0,
               "mount");
     } catch (...) {
       tear_down();
@@ -103,10 +104,10 @@ class loop_disk {
 }  // namespace bts3::engine::testing
 
 // In a test case: makes `name`, or ends the case with a printed reason.
-#define BTS3_LOOP_DISK(name, type, bytes)                                                          \
+#define BTS3_LOOP_DISK(name, type, ...)                                                            \
   if (const std::string why = bts3::engine::testing::loop_disk::unavailable(type); !why.empty()) { \
     BOOST_TEST_MESSAGE("skipped: " << why);                                                        \
     std::cout << "skipped: " << why << '\n';                                                       \
     return;                                                                                        \
   }                                                                                                \
-  bts3::engine::testing::loop_disk name(type, bytes)
+  bts3::engine::testing::loop_disk name(type, __VA_ARGS__)

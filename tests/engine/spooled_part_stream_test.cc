@@ -193,6 +193,7 @@ task<outcome> cut(bench& with, std::uint64_t bytes, std::size_t step) {
     offset += length;
   }
   seen.total = stream->total_bytes();
+  BOOST_TEST(stream->ended() == !seen.failure.has_value());
   with.read_end.reset();
   co_await scope.join();
   co_await stream->close();

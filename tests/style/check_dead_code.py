@@ -25,6 +25,8 @@ ALLOWED = {
     "bts3::btrfs::index::": INDEXING,
     "bts3::btrfs::stream_inspector::observe(": INDEXING,
     "bts3::age::": SEALING,
+    "bts3::app::read_recipients(": SEALING,
+    "bts3::app::identity_is_at_hand(": SEALING,
     "bts3::engine::write_plain(": SEALING,
     "bts3::engine::secret_string::operator=(bts3::engine::secret_string const&)": "what can be copied can be assigned, and wipes what it had",
     "bts3::engine::operator<<(std::basic_ostream": "whoever prints a secret prints \"(secret)\", and no test's failure shows one",

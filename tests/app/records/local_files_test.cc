@@ -3,15 +3,14 @@
 #include "app/records/kept_copies.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/state_store.hh"
-#include "engine/files.hh"
 
 #include "tests/support/as_nobody.hh"
+#include "tests/support/no_growth.hh"
 #include "tests/support/outcome.hh"
 
 #include <boost/test/unit_test.hpp>
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,7 +19,6 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iostream>
 #include <iterator>
 #include <optional>
@@ -131,28 +129,6 @@ class lock_holder {
 
   pid_t _pid = 0;
   pid_t _program = 0;
-};
-
-// No file can grow while this lives; what tries gets EFBIG.
-class no_growth {
- public:
-  no_growth() {
-    BOOST_REQUIRE(::getrlimit(RLIMIT_FSIZE, &_before) == 0);
-    _handler = std::signal(SIGXFSZ, SIG_IGN);
-    rlimit none = _before;
-    none.rlim_cur = 0;
-    BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &none) == 0);
-  }
-  ~no_growth() {
-    ::setrlimit(RLIMIT_FSIZE, &_before);
-    std::signal(SIGXFSZ, _handler);
-  }
-  no_growth(const no_growth&) = delete;
-  no_growth& operator=(const no_growth&) = delete;
-
- private:
-  rlimit _before{};
-  void (*_handler)(int) = SIG_DFL;
 };
 
 // What taking the lock at `path` says; empty when it was taken.
@@ -340,6 +316,23 @@ BOOST_AUTO_TEST_CASE(what_somebody_else_put_there_is_refused_and_not_touched) {
   BOOST_TEST(content(path) == "1\n");
 }
 
+BOOST_AUTO_TEST_CASE(asking_for_the_holder_makes_nothing_and_follows_no_link) {
+  const scratch directory;
+  const std::string path = directory / "lock";
+  BOOST_TEST(!run_lock::holder(path).value().has_value());
+  BOOST_TEST(!std::filesystem::exists(path));
+  std::filesystem::create_symlink("/etc/passwd", path);
+  const auto link = run_lock::holder(path);
+  BOOST_REQUIRE(!link);
+  BOOST_TEST(link.error().text() == "global.lock_path: " + path +
+                                        ": Too many levels of symbolic links; name a file that can "
+                                        "be written to");
+  // Nor at the default, where the lock of older versions is looked at too.
+  const bool there = std::filesystem::exists(default_lock_path);
+  BOOST_TEST(run_lock::holder(default_lock_path).has_value());
+  BOOST_TEST(std::filesystem::exists(default_lock_path) == there);
+}
+
 BOOST_AUTO_TEST_CASE(the_default_is_where_only_root_can_write) {
   BOOST_TEST(!has(default_lock_path, "/lock/"));
   BOOST_TEST(has(former_lock_path, "/lock/"));
@@ -411,6 +404,32 @@ class process_called {
   unique_fd _end;
 };
 
+// Older versions made it readable for all. This user cannot lock it, but can see who does.
+BOOST_AUTO_TEST_CASE(a_run_of_an_older_version_excludes_who_may_only_read_its_lock) {
+  if (::geteuid() != 0) {
+    std::cout << "skipped: becoming another user needs root\n";
+    return;
+  }
+  const scratch directory;
+  const std::string former = directory / "former";
+  BOOST_REQUIRE(::chmod((directory / ".").c_str(), 0777) == 0);
+  const auto problem = [&] {
+    const bts3::testing::as_nobody nobody;
+    const auto taken = run_lock::acquire_with(directory / "lock", former);
+    return taken ? std::string() : taken.error().message;
+  };
+  {
+    lock_holder older(former);
+    BOOST_REQUIRE(::chmod(former.c_str(), 0644) == 0);
+    BOOST_TEST(problem() ==
+               "lock already held by pid " + std::to_string(older.pid()) + " (" + former + ")");
+  }
+  BOOST_TEST(problem() == "");
+  const process_called earlier("python3.11");
+  std::ofstream(former) << earlier.pid();
+  BOOST_TEST(has(problem(), "a run of the earlier tool"));
+}
+
 BOOST_AUTO_TEST_CASE(a_run_of_the_earlier_tool_excludes_by_its_pid_alone) {
   const scratch directory;
   const std::string path = directory / "lock";
@@ -449,7 +468,7 @@ BOOST_AUTO_TEST_CASE(a_lock_that_cannot_name_its_holder_is_not_taken) {
   const std::string path = directory / "lock";
   std::string text;
   {
-    const no_growth full;
+    const bts3::testing::no_growth full;
     text = lock_problem(path);
   }
   BOOST_TEST(text.starts_with("global.lock_path: writing " + path + ": "), text);
@@ -474,54 +493,6 @@ BOOST_AUTO_TEST_CASE(a_file_of_another_user_is_an_error_with_its_key) {
   }
   BOOST_TEST(there.starts_with("global.lock_path: " + path + ": Permission denied; name"), there);
   BOOST_TEST(missing.starts_with("global.lock_path: making "), missing);
-}
-
-BOOST_AUTO_TEST_SUITE_END()
-
-BOOST_AUTO_TEST_SUITE(durable_files)
-
-BOOST_AUTO_TEST_CASE(what_lies_in_wait_under_the_temporary_name_is_removed_and_not_opened) {
-  const scratch directory;
-  const std::string path = directory / "state.json";
-  const std::string temporary = path + ".new";
-  std::ofstream(directory / "precious") << "precious";
-  const std::function<void()> traps[] = {
-      [&] { std::filesystem::create_symlink(directory / "precious", temporary); },
-      [&] { std::filesystem::create_hard_link(directory / "precious", temporary); },
-      [&] { BOOST_REQUIRE(::mkfifo(temporary.c_str(), 0600) == 0); },
-      [&] { std::ofstream(temporary) << "a longer leftover of a run that was killed"; },
-      [] {},
-  };
-  for (const auto& set_trap : traps) {
-    set_trap();
-    const auto written = write_durably(path, "new");
-    BOOST_TEST(written.has_value(), error_text(written));
-    BOOST_TEST(content(path) == "new");
-    BOOST_TEST(content(directory / "precious") == "precious");
-    BOOST_TEST(!std::filesystem::exists(std::filesystem::symlink_status(temporary)));
-  }
-  struct stat entry{};
-  BOOST_REQUIRE(::stat(path.c_str(), &entry) == 0);
-  BOOST_TEST((entry.st_mode & 07777) == 0600U);
-}
-
-BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_written_leaves_nothing_and_the_old_one_as_it_was) {
-  const scratch directory;
-  const std::string path = directory / "state.json";
-  BOOST_REQUIRE(write_durably(path, "old").has_value());
-  {
-    const no_growth full;
-    BOOST_TEST(has(error_text(write_durably(path, "new")), "File too large"));
-  }
-  BOOST_TEST(content(path) == "old");
-  BOOST_TEST(!std::filesystem::exists(path + ".new"));
-  // Nor where the name itself is in the way.
-  std::filesystem::create_directory(directory / "folder");
-  BOOST_TEST(!write_durably(directory / "folder", "new").has_value());
-  BOOST_TEST(!std::filesystem::exists(directory / "folder.new"));
-  std::filesystem::create_directory(path + ".new");
-  BOOST_TEST(!write_durably(path, "new").has_value());
-  BOOST_TEST(content(path) == "old");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

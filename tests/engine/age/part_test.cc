@@ -99,6 +99,25 @@ struct scene {
 
 BOOST_AUTO_TEST_SUITE(part)
 
+// Around each edge: headers, tags, segments.
+BOOST_AUTO_TEST_CASE(a_part_holds_the_most_plain_bytes_that_fit_and_not_one_more) {
+  for (std::uint64_t bytes = 0; bytes < part_segments_at + 17; ++bytes) {
+    BOOST_TEST(!part_plain_bytes(bytes).has_value());
+    BOOST_TEST(!part_size_is_exact(bytes));
+  }
+  for (std::uint64_t segments = 1; segments < 4; ++segments) {
+    for (std::uint64_t rest = 0; rest < 64; ++rest) {
+      const std::uint64_t bytes = part_segments_at + segments * segment_bytes + rest;
+      const auto plain = part_plain_bytes(bytes);
+      BOOST_REQUIRE(plain.has_value());
+      BOOST_TEST(part_sealed_bytes(*plain) <= bytes);
+      BOOST_TEST(part_sealed_bytes(*plain + 1) > bytes);
+      // A tag alone, or less, is no segment: there a full part is shorter.
+      BOOST_TEST(part_size_is_exact(bytes) == (rest == 0 || rest > 16));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(headers_have_512_bytes_whatever_they_say) {
   const scene here;
   constexpr auto most_small = std::numeric_limits<std::uint32_t>::max();

@@ -216,4 +216,15 @@ BOOST_AUTO_TEST_CASE(archives_follow_the_clock) {
   BOOST_TEST(here.run(here.store.get_object(get_request(tiered, into), {})).has_value());
 }
 
+// What a store answers that leaves this verb out: whoever asks falls back to reading.
+BOOST_AUTO_TEST_CASE(a_store_without_attributes_says_so_and_is_not_asked_again) {
+  scene here;
+  BOOST_REQUIRE(here.put("k", "abc").has_value());
+  const auto told = here.run(here.store.object_store::get_object_attributes(object_key("k"), {}));
+  BOOST_REQUIRE(!told);
+  BOOST_TEST((told.error().why == reason::unsupported));
+  BOOST_TEST((told.error().what_now == disposition::fail));
+  BOOST_TEST(told.error().message == "k: this store tells no attributes of objects");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -55,6 +55,7 @@ BOOST_AUTO_TEST_SUITE(ranged_download)
 BOOST_AUTO_TEST_CASE(ranges_fetched_at_the_same_time_make_the_object) {
   download_wire net(3'000'001);
   auto from = net.open();
+  BOOST_TEST(from.key().str() == "key");
   BOOST_TEST(from.info().size == net.content.size());
   std::string back(net.content.size(), '\0');
   std::vector<std::string> failures;
