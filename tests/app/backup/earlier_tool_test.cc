@@ -16,16 +16,16 @@ using namespace bts3::testing;
 
 namespace {
 
-// One backup in the bucket, as the earlier tool would have left it, its snapshot, and two of runs
-// of that tool that failed.
+// One backup in the bucket, as the earlier tool would have left it, its snapshot, and those of two
+// runs of that tool that failed, one before it and one after it.
 struct scene : memory_scene {
   scene() : memory_scene(3 * backup_rig::part_bytes) {
     rig.settings.snapshots.retain = 2;
     rig.settings.schedule.full_every_days = std::chrono::days(30);
-    failed_run(-2);
     failed_run(-1);
     BOOST_TEST(rig.run_text() == "done");
     as_the_earlier_tool_left_it();
+    failed_run(1);
     rig.log.lines.clear();
   }
 
@@ -96,29 +96,29 @@ BOOST_AUTO_TEST_SUITE(earlier_tool_suite)
 BOOST_AUTO_TEST_CASE(its_snapshots_have_their_day_with_an_incremental_onto_its_chain) {
   scene here;
   BOOST_TEST(here.names().size() == 3U);
-  const std::string its_backup = here.names().back();
+  const std::string its_last = here.names().back();
   here.back_up();
   BOOST_TEST(here.rig.log.contains("parent_matched_by_name"));
   BOOST_TEST(here.names().size() == 2U);
-  BOOST_TEST(here.names().front() == its_backup);
+  BOOST_TEST(here.names().front() == its_last);
   here.back_up();
   BOOST_TEST(here.names().size() == 2U);
-  BOOST_TEST(here.names().front() > its_backup);
+  BOOST_TEST((here.names().front() > its_last));
   BOOST_TEST(!here.rig.log.contains("snapshot_without_backup"));
 }
 
 // Nothing in the bucket leads to its chain any more: they were recognised while something did.
 BOOST_AUTO_TEST_CASE(its_snapshots_have_their_day_also_after_a_full_of_this_program) {
   scene here;
-  const std::string its_backup = here.names().back();
+  const std::string its_last = here.names().back();
   here.back_up(40);
   BOOST_TEST(here.names().size() == 2U);
-  BOOST_TEST(here.names().front() == its_backup);
+  BOOST_TEST(here.names().front() == its_last);
   BOOST_TEST(here.names().back().ends_with("__full"));
   here.back_up();
   BOOST_TEST(here.names().size() == 2U);
   BOOST_TEST(here.names().front().ends_with("__full"));
-  BOOST_TEST(here.names().front() > its_backup);
+  BOOST_TEST((here.names().front() > its_last));
   BOOST_TEST(here.names().back().ends_with("__inc"));
   BOOST_TEST(!here.rig.log.contains("snapshot_without_backup"));
 }
@@ -127,12 +127,12 @@ BOOST_AUTO_TEST_CASE(its_snapshots_have_their_day_also_after_a_full_of_this_prog
 BOOST_AUTO_TEST_CASE(a_lost_state_deletes_nothing) {
   scene here;
   here.back_up(40);
-  const std::string its_backup = here.names().front();
+  const std::string its_last = here.names().front();
   std::filesystem::remove(here.rig.settings.global.state_path);
   here.back_up();
   here.back_up();
   BOOST_TEST(here.names().size() == 3U);
-  BOOST_TEST(here.names().front() == its_backup);
+  BOOST_TEST(here.names().front() == its_last);
   BOOST_TEST(here.rig.log.contains("snapshot_without_backup"));
 }
 
