@@ -11,6 +11,8 @@
 #include "app/host/service_notifier.hh"
 #include "app/host/signals.hh"
 #include "app/host/standstill.hh"
+#include "app/keys/keys_generate.hh"
+#include "app/keys/keys_show.hh"
 #include "app/overview/complete_command.hh"
 #include "app/overview/list_command.hh"
 #include "app/overview/plan_job.hh"
@@ -24,6 +26,7 @@
 #include "app/text/standard_output.hh"
 #include "app/upkeep/prune_job.hh"
 #include "app/upkeep/verify_job.hh"
+#include "btrfs/real_host.hh"
 #include "engine/plain_text.hh"
 #include "engine/told_command.hh"
 #include "s3/credentials/host_credentials.hh"
@@ -117,6 +120,14 @@ task<result<exit_status>> run_command(const app::services& with, const app::comm
     auto running = app::run_init(with, *init);
     co_return co_await std::move(running);
   }
+  if (const auto* generate = std::get_if<app::keys_generate_command>(&line.command)) {
+    auto running = app::run_keys_generate(with, *generate);
+    co_return co_await std::move(running);
+  }
+  if (const auto* show = std::get_if<app::keys_show_command>(&line.command)) {
+    auto running = app::run_keys_show(with, *show);
+    co_return co_await std::move(running);
+  }
   auto running = app::run_restore(with, std::get<app::restore_command>(line.command));
   co_return co_await std::move(running);
 }
@@ -174,12 +185,12 @@ bool reports(const app::command_line& line) {
 }
 
 // Between a question and its answer stand warnings at most.
-std::string usual_log_level(const app::command_line& line, const app::config& settings) {
+engine::log_level usual_log_level(const app::command_line& line, const app::config& settings) {
   if (line.common.verbose) {
-    return "debug";
+    return engine::log_level::debug;
   }
   if (line.common.quiet) {
-    return "warning";
+    return engine::log_level::warning;
   }
   const auto* backup = std::get_if<app::backup_command>(&line.command);
   const bool question = std::holds_alternative<app::list_command>(line.command) ||
@@ -187,8 +198,12 @@ std::string usual_log_level(const app::command_line& line, const app::config& se
                         std::holds_alternative<app::plan_command>(line.command) ||
                         std::holds_alternative<app::doctor_command>(line.command) ||
                         std::holds_alternative<app::init_command>(line.command) ||
+                        std::holds_alternative<app::keys_generate_command>(line.command) ||
+                        std::holds_alternative<app::keys_show_command>(line.command) ||
                         (backup != nullptr && backup->dry_run);
-  return question && settings.global.log_level == "info" ? "warning" : settings.global.log_level;
+  return question && settings.global.log_level == engine::log_level::info
+             ? engine::log_level::warning
+             : settings.global.log_level;
 }
 
 bool asks_for_json(const app::command_line& line) {
@@ -236,8 +251,7 @@ int fail_without_run(const app::command_line& line, const engine::error& failure
 std::unique_ptr<engine::log_sink> log_for(const app::command_line& line,
                                           const app::config& settings) {
   app::log_options options;
-  options.level =
-      app::log_level_of(line.common.log_level.value_or(usual_log_level(line, settings)));
+  options.level = line.common.log_level.value_or(usual_log_level(line, settings));
   options.format = line.common.log_format == "json" ? app::log_format::json : app::log_format::text;
   options.colours = app::colours_wanted(from_environment, ::isatty(STDERR_FILENO) == 1);
   options.with_time = !from_environment("JOURNAL_STREAM").has_value();
@@ -343,18 +357,14 @@ int main(int argc, char** argv) {
   }
   engine::stop_source stop;
   app::standstill_watch standstill(**loop, *log);
+  btrfs::real_host host;
   const app::services with{
-      **loop,
-      *log,
-      clock,
-      *settings,
-      environment,
-      stop.token(),
-      terminal.usable() && !(quiet && terminal.on_terminal()) ? &terminal : nullptr,
-      &*signals,
-      from_bucket ? std::string() : line.common.config_path,
-      nullptr,
-      &standstill};
+      **loop,       *log,
+      clock,        *settings,
+      host,         environment,
+      stop.token(), terminal.usable() && !(quiet && terminal.on_terminal()) ? &terminal : nullptr,
+      &*signals,    from_bucket ? std::string() : line.common.config_path,
+      nullptr,      &standstill};
   manager.ready("started");
   auto status = (*loop)->run(run_watched(with, line, *signals, manager, standstill, stop));
   const int signal = standstill.found() ? 0 : signals->received();

@@ -1,6 +1,7 @@
 #include "btrfs/device_errors.hh"
 
 #include "engine/files.hh"
+#include "engine/plain_text.hh"
 
 #include <linux/btrfs.h>
 #include <sys/ioctl.h>
@@ -13,12 +14,9 @@ namespace bts3::btrfs {
 
 namespace {
 
+using engine::counted;
 using engine::result;
 using engine::system_error;
-
-std::string counted(std::uint64_t count, std::string_view what) {
-  return std::to_string(count) + " " + std::string(what) + (count == 1 ? "" : "s");
-}
 
 }  // namespace
 
@@ -31,7 +29,7 @@ std::string device_errors::text() const {
     refused.push_back(counted(reads, "read"));
   }
   if (flushes > 0) {
-    refused.push_back(flushes == 1 ? "1 flush" : std::to_string(flushes) + " flushes");
+    refused.push_back(counted(flushes, "flush", "flushes"));
   }
   std::string made;
   for (std::size_t i = 0; i < refused.size(); ++i) {

@@ -129,7 +129,7 @@ std::vector<std::string> send_arguments(const send_options& options) {
   return argv;
 }
 
-result<send_process> send_process::start(engine::reactor& loop, const send_options& options) {
+result<send_process> send_process::start(engine::reactor& loop, std::vector<std::string> argv) {
   auto ends = engine::make_pipe(pipe_bytes);
   if (!ends) {
     return std::move(ends.error());
@@ -138,7 +138,7 @@ result<send_process> send_process::start(engine::reactor& loop, const send_optio
     return std::move(nonblocking.error());
   }
   engine::child_options child_options;
-  child_options.argv = send_arguments(options);
+  child_options.argv = std::move(argv);
   child_options.stdout_fd = ends->write_end.get();
   auto child = engine::child_process::spawn(loop, std::move(child_options));
   if (!child) {
@@ -166,10 +166,18 @@ task<void> send_process::abort() {
   (void)co_await std::move(waiting);
 }
 
-result<receive_process> receive_process::start(engine::reactor& loop, const std::string& directory,
-                                               bool decompress,
-                                               std::function<result<void>()> before_start,
-                                               int lock) {
+std::vector<std::string> receive_arguments(const std::string& directory, bool decompress) {
+  // -e: stop at the END command instead of waiting for another stream. -m: it need not look for the
+  // mount, which takes a /proc that shows it.
+  std::vector<std::string> argv = {"btrfs", "receive", "-q", "-e", "-C", "-m", directory};
+  if (decompress) {
+    argv.emplace_back("--force-decompress");
+  }
+  argv.push_back(directory);
+  return argv;
+}
+
+result<receive_process> receive_process::start(engine::reactor& loop, receive_command command) {
   auto ends = engine::make_pipe(pipe_bytes);
   if (!ends) {
     return std::move(ends.error());
@@ -178,15 +186,9 @@ result<receive_process> receive_process::start(engine::reactor& loop, const std:
     return std::move(nonblocking.error());
   }
   engine::child_options options;
-  // -e: stop at the END command instead of waiting for another stream. -m: it need not look for the
-  // mount, which takes a /proc that shows it.
-  options.argv = {"btrfs", "receive", "-q", "-e", "-C", "-m", directory};
-  if (decompress) {
-    options.argv.emplace_back("--force-decompress");
-  }
-  options.argv.push_back(directory);
-  options.before_start = std::move(before_start);
-  options.kept_fd = lock;
+  options.argv = std::move(command.argv);
+  options.before_start = std::move(command.before_start);
+  options.kept_fd = command.lock;
   options.stdin_fd = ends->read_end.get();
   auto child = engine::child_process::spawn(loop, std::move(options));
   if (!child) {

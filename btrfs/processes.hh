@@ -59,10 +59,11 @@ struct send_options {
 // The command line, argv[0] being "btrfs".
 std::vector<std::string> send_arguments(const send_options& options);
 
-// A running `btrfs send`. finish() or abort() must be awaited before it is destroyed.
+// A running `btrfs send`, or what stands in for it and prints a stream. finish() or abort() must be
+// awaited before it is destroyed.
 class send_process {
  public:
-  static engine::result<send_process> start(engine::reactor& loop, const send_options& options);
+  static engine::result<send_process> start(engine::reactor& loop, std::vector<std::string> argv);
   // Our end of the pipe: non-blocking, 1 MiB where allowed.
   [[nodiscard]] int fd() const { return _pipe.get(); }
   // After end of file: an error, quoting its stderr, unless it exited with status 0.
@@ -77,17 +78,25 @@ class send_process {
   engine::unique_fd _pipe;
 };
 
-// A running `btrfs receive` into a directory, which is its root directory, too: a path in the
-// stream leads nowhere else, and none has to be longer than it was where it came from.
+// The command line, argv[0] being "btrfs", that receives one stream into a directory, which is the
+// receiver's root directory, too: a path in the stream leads nowhere else, and none has to be
+// longer than it was where it came from. `directory` has to be the root of a mount, or of a
+// subvolume that is mounted nowhere else. `decompress`: what comes compressed is written as
+// ordinary data.
+std::vector<std::string> receive_arguments(const std::string& directory, bool decompress);
+
+// How a receiver is started.
+struct receive_command {
+  std::vector<std::string> argv;
+  // By the thread that starts it, which sees afterwards what the receiver sees; may be empty.
+  std::function<engine::result<void>()> before_start;
+  int lock = -1;  // a locked descriptor that it shall hold as long as it lives
+};
+
+// A running `btrfs receive`, or what stands in for it and takes a stream.
 class receive_process {
  public:
-  // `directory` has to be the root of a mount, or of a subvolume that is mounted nowhere else; as
-  // the thread sees it that starts the receiver, after it has called `before_start`, if there is
-  // one. `decompress`: what comes compressed is written as ordinary data. `lock`: a locked
-  // descriptor that it shall hold as long as it lives.
-  static engine::result<receive_process> start(
-      engine::reactor& loop, const std::string& directory, bool decompress = false,
-      std::function<engine::result<void>()> before_start = {}, int lock = -1);
+  static engine::result<receive_process> start(engine::reactor& loop, receive_command command);
   [[nodiscard]] int fd() const { return _pipe.get(); }
   [[nodiscard]] pid_t pid() const { return _child.pid(); }
   // In the pipe, not yet read by the receiver; nullopt once our end is closed.

@@ -1,7 +1,7 @@
 // Makes a send stream name the parent that it shall be received onto.
 //
 // `btrfs receive` looks for the parent of an incremental by a UUID that any subvolume may claim
-// (receive_workspace.hh). So while the stream passes, the UUID in its SNAPSHOT command, and in the
+// (private_workspace.hh). So while the stream passes, the UUID in its SNAPSHOT command, and in the
 // CLONE commands that take data from the parent, is replaced, and the command's CRC with it. What
 // does not build on the link before it, or takes data from anywhere else, is refused, and so is a
 // second subvolume: of a stream of ours none of these is true.

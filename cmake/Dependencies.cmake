@@ -33,6 +33,8 @@ pkg_check_modules(libcurl REQUIRED IMPORTED_TARGET libcurl>=7.88)
 pkg_check_modules(libisal REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(simdjson REQUIRED IMPORTED_TARGET simdjson)
 pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd>=1.4)
+pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
+pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3>=3.34)
 if(BTS3_STATIC)
   # One name for each library, whichever form it has.
   set(BTS3_FMT fmt::fmt-header-only)

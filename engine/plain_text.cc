@@ -124,4 +124,10 @@ std::string printable_json(std::string_view json) {
   return made;
 }
 
+std::string counted(std::uint64_t count, std::string_view one, std::string_view several) {
+  std::string text = std::to_string(count) + " ";
+  text += count == 1 || several.empty() ? one : several;
+  return count == 1 || !several.empty() ? text : text + "s";
+}
+
 }  // namespace bts3::engine

@@ -7,6 +7,7 @@
 // that are no UTF-8, among which the 8-bit forms of C1 hide.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -22,5 +23,9 @@ namespace bts3::engine {
 [[nodiscard]] std::string printable_lines(std::string_view text);
 // One line of a document in JSON, or all of it: the same value, without dangerous characters.
 [[nodiscard]] std::string printable_json(std::string_view json);
+
+// "1 object", "2 objects"; `several` where an s does not do: "2 retries".
+[[nodiscard]] std::string counted(std::uint64_t count, std::string_view one,
+                                  std::string_view several = {});
 
 }  // namespace bts3::engine

@@ -43,6 +43,8 @@ std::string key_layout::probe(timestamp when) const {
 
 namespace {
 
+constexpr std::string_view signature_end = ".sig";
+
 // The tag in "-{tag}-{index}"; empty where there is none, as in "-{index}".
 std::string_view tag_in(std::string_view text) {
   const std::string_view tag = text.substr(1, chunk_tag_letters);
@@ -71,6 +73,10 @@ object_name name_of(std::string_view root, std::string_view key) {
     std::string_view file = name.substr(folder.size());
     constexpr std::string_view manifest_start = "manifest-";
     constexpr std::string_view manifest_end = ".json";
+    const bool is_signature = file.starts_with(manifest_start) && file.ends_with(signature_end);
+    if (is_signature) {
+      file.remove_suffix(signature_end.size());
+    }
     constexpr std::string_view chunk_start = "chunk-";
     constexpr std::string_view chunk_end = ".bin";
     constexpr std::size_t time_letters = 16;  // 20260102T030405Z
@@ -82,7 +88,7 @@ object_name name_of(std::string_view root, std::string_view key) {
     if (file.starts_with(manifest_start) && file.ends_with(manifest_end) &&
         file.size() == manifest_start.size() + time_letters + manifest_end.size()) {
       if (const auto when = time_in(file.substr(manifest_start.size(), time_letters))) {
-        found.is = object_name::what::manifest;
+        found.is = is_signature ? object_name::what::signature : object_name::what::manifest;
         found.kind = kind;
         found.when = *when;
       }
@@ -107,6 +113,10 @@ object_name name_of(std::string_view root, std::string_view key) {
     }
   }
   return found;
+}
+
+std::string signature_of(std::string_view manifest_key) {
+  return std::string(manifest_key) + std::string(signature_end);
 }
 
 std::optional<timestamp> time_in_key(std::string_view manifest_key) {

@@ -44,9 +44,9 @@ class key_layout {
 
 // What the name of an object below a subvolume's root says of it.
 struct object_name {
-  enum class what { pointer, manifest, chunk, other };
+  enum class what { pointer, manifest, signature, chunk, other };
   what is = what::other;
-  backup_kind kind = backup_kind::full;  // of manifests and chunks
+  backup_kind kind = backup_kind::full;  // of manifests, their signatures and chunks
   timestamp when;
   std::uint32_t index = 0;  // of chunks
   std::string tag;          // of chunks; empty: none
@@ -56,6 +56,9 @@ struct object_name {
 
 // Strict: `other` is whatever key_layout would not write, byte for byte. `root` ends in a slash.
 [[nodiscard]] object_name name_of(std::string_view root, std::string_view key);
+
+// Where the detached signature of a manifest lies, if there is one.
+[[nodiscard]] std::string signature_of(std::string_view manifest_key);
 
 // The time in a manifest's key, whatever its root; nullopt where it is none of ours.
 [[nodiscard]] std::optional<timestamp> time_in_key(std::string_view manifest_key);

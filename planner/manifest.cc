@@ -1,6 +1,7 @@
 #include "planner/manifest.hh"
 
 #include "planner/json_reader.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -247,6 +248,21 @@ bool can_be_key(std::string_view text) {
          !detail::has_control_characters(text);
 }
 
+namespace {
+
+void read_parent(json_reader& reader, json_object root, manifest& value) {
+  value.parent_manifest = reader.optional_text(root, "parent_manifest");
+  if (value.parent_manifest && !can_be_key(*value.parent_manifest)) {
+    reader.fail("parent_manifest", "can be no key");
+  }
+  value.parent_manifest_sha256 = reader.optional_text(root, "parent_manifest_sha256");
+  if (value.parent_manifest_sha256 && !is_digest(*value.parent_manifest_sha256)) {
+    reader.fail("parent_manifest_sha256", "must be 64 lower-case hexadecimal digits");
+  }
+}
+
+}  // namespace
+
 outcome<manifest> parse_manifest(std::string_view json, std::uint64_t bytes_max) {
   if (json.size() > bytes_max) {
     return document_error{"", "the manifest has more than " + std::to_string(bytes_max) + " bytes",
@@ -282,10 +298,7 @@ outcome<manifest> parse_manifest(std::string_view json, std::uint64_t bytes_max)
   }
   value.created_at = created.value_or(timestamp());
   read_snapshot(reader, root, value);
-  value.parent_manifest = reader.optional_text(root, "parent_manifest");
-  if (value.parent_manifest && !can_be_key(*value.parent_manifest)) {
-    reader.fail("parent_manifest", "can be no key");
-  }
+  read_parent(reader, root, value);
   value.total_bytes = reader.number(root, "total_bytes");
   value.chunk_size = reader.optional_number(root, "chunk_size").value_or(0);
   read_additions(reader, root, value);
@@ -322,7 +335,7 @@ json or_null(const std::optional<std::string>& text) {
 
 // `value`, an object, without its closing brace: more may follow.
 std::string opened(const json& value) {
-  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string text = json_line(value);
   text.pop_back();
   return text;
 }
@@ -380,6 +393,9 @@ std::string write_manifest(const manifest& value) {
     snapshot["ctransid"] = *value.snapshot.ctransid;
   }
   head["parent_manifest"] = or_null(value.parent_manifest);
+  if (value.parent_manifest_sha256) {
+    head["parent_manifest_sha256"] = *value.parent_manifest_sha256;
+  }
   json tail;
   tail["total_bytes"] = value.total_bytes;
   tail["chunk_size"] = value.chunk_size;

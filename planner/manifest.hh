@@ -61,7 +61,9 @@ struct manifest {
   timestamp created_at;
   snapshot_record snapshot;
   std::optional<std::string> parent_manifest;  // full key; present exactly for incrementals
-  std::vector<chunk_record> chunks;            // in stream order
+  // SHA-256 of the parent's manifest as it lies in the bucket, 64 lower-case hexadecimal digits.
+  std::optional<std::string> parent_manifest_sha256;
+  std::vector<chunk_record> chunks;  // in stream order
   std::uint64_t total_bytes = 0;
   std::uint64_t chunk_size = 0;
   std::string storage_class;

@@ -1,6 +1,7 @@
 #include "planner/pointer.hh"
 
 #include "planner/json_reader.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -41,7 +42,7 @@ std::string write_pointer(const pointer& value) {
   out["manifest_key"] = value.manifest_key;
   out["kind"] = to_string(value.kind);
   out["created_at"] = value.created_at.rfc3339();
-  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return json_document(out);
 }
 
 }  // namespace bts3::planner

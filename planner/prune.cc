@@ -206,6 +206,7 @@ class judge {
       }
     }
     for (const lost_link& one : _found.lost) {
+      _protected.insert(signature_of(one.key));
       if (_seen.all.manifests.contains(one.key)) {
         protect_link(one.key);
       }
@@ -214,6 +215,7 @@ class judge {
 
   void protect_link(const std::string& manifest_key) {
     _protected.insert(manifest_key);
+    _protected.insert(signature_of(manifest_key));
     for (const chunk_record& chunk : _seen.all.manifests.at(manifest_key).chunks) {
       // Both places, as either may be read.
       _protected.insert(chunk.key);
@@ -230,6 +232,10 @@ class judge {
       const std::string& full = judged->what.full().key;
       for (auto one = links.rbegin(); one != links.rend(); ++one) {
         remove(one->key, full);
+      }
+      // Behind the manifests: one without its signature would pass for unsigned.
+      for (const chain_link& one : links) {
+        remove(signature_of(one.key), full);
       }
       for (const chain_link& one : links) {
         for (const chunk_comparison& chunk : own_chunks_of(_seen.all, one.key)) {
@@ -264,7 +270,7 @@ class judge {
     return _now.when() - since.when() > _by.grace;
   }
 
-  // Chunks that no manifest names, and what is not ours.
+  // Chunks that no manifest names, signatures of none, and what is not ours.
   void judge_the_rest() {
     // A manifest that cannot be read may name any of them, and one that can be read may have named
     // more of its own before somebody changed it.
@@ -284,8 +290,9 @@ class judge {
         }
         continue;
       }
-      if (name.is != object_name::what::chunk || _protected.contains(key) ||
-          _removed.contains(key)) {
+      const bool may_be_left =
+          name.is == object_name::what::chunk || name.is == object_name::what::signature;
+      if (!may_be_left || _protected.contains(key) || _removed.contains(key)) {
         continue;
       }
       if (may_go && is_old(what.modified) && !_seen.in_the_making.contains(name.when) &&

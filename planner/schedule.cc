@@ -14,10 +14,10 @@ using std::chrono::sys_days;
 using std::chrono::sys_seconds;
 
 // The slot's date as the local clock shows it at `when`.
-sys_days date_shown(sys_seconds when, minutes run_at, const time_zone& zone) {
+sys_days date_shown(sys_seconds when, time_of_day run_at, const time_zone& zone) {
   const sys_seconds local = when + zone.offset_at(when);
   const sys_days date = std::chrono::floor<days>(local);
-  return local - date >= run_at ? date : date - days(1);
+  return local - date >= run_at.after_midnight() ? date : date - days(1);
 }
 
 // The first instant in (from, to] with the offset that holds at `to`, given that the offset changes
@@ -33,20 +33,27 @@ sys_seconds change_between(sys_seconds from, sys_seconds to, const time_zone& zo
 
 }  // namespace
 
-std::optional<minutes> parse_time_of_day(std::string_view text) {
-  const auto digit = [&](std::size_t at) { return text[at] >= '0' && text[at] <= '9'; };
-  if (text.size() != 5 || text[2] != ':' || !digit(0) || !digit(1) || !digit(3) || !digit(4)) {
+std::optional<time_of_day> time_of_day::parse(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  const auto number = [](std::string_view digits) {
+    int value = 0;
+    for (const char c : digits) {
+      value = c >= '0' && c <= '9' && value >= 0 ? value * 10 + (c - '0') : -1;
+    }
+    return value;
+  };
+  if ((colon != 1 && colon != 2) || text.size() != colon + 3) {
     return std::nullopt;
   }
-  const int hour = (text[0] - '0') * 10 + (text[1] - '0');
-  const int minute = (text[3] - '0') * 10 + (text[4] - '0');
-  if (hour > 23 || minute > 59) {
+  const int hour = number(text.substr(0, colon));
+  const int minute = number(text.substr(colon + 1));
+  if (hour < 0 || hour > 23 || minute < 0 || minute > 59) {
     return std::nullopt;
   }
-  return std::chrono::hours(hour) + minutes(minute);
+  return time_of_day(std::chrono::hours(hour) + minutes(minute));
 }
 
-sys_days slot_of(timestamp when, minutes run_at, const time_zone& zone) {
+sys_days slot_of(timestamp when, time_of_day run_at, const time_zone& zone) {
   const sys_seconds now = when.when();
   const sys_seconds day_before = now - days(1);
   sys_days date = date_shown(now, run_at, zone);
@@ -58,9 +65,9 @@ sys_days slot_of(timestamp when, minutes run_at, const time_zone& zone) {
   return date;
 }
 
-timestamp slot_begin(sys_days date, minutes run_at, const time_zone& zone) {
+timestamp slot_begin(sys_days date, time_of_day run_at, const time_zone& zone) {
   // Local time as if it were UTC; real offsets lie within a day of it (UTC-12 to UTC+14).
-  const sys_seconds local = date + run_at;
+  const sys_seconds local = date + run_at.after_midnight();
   const sys_seconds early = local - days(1);
   const sys_seconds late = local + days(1);
   const seconds before = zone.offset_at(early);

@@ -8,6 +8,7 @@
 #include "planner/timestamp.hh"
 
 #include <chrono>
+#include <compare>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,15 +22,28 @@ class time_zone {
   [[nodiscard]] virtual std::chrono::seconds offset_at(std::chrono::sys_seconds when) const = 0;
 };
 
-// "HH:MM", 00:00 to 23:59; nullopt for anything else.
-std::optional<std::chrono::minutes> parse_time_of_day(std::string_view text);
+// A time of the day, local, in whole minutes.
+class time_of_day {
+ public:
+  time_of_day() = default;
+  // After midnight, by the clock: 0 to 1439.
+  time_of_day(std::chrono::minutes after_midnight) : _after_midnight(after_midnight) {}
+  // "02:00", also "2:00": 00:00 to 23:59; nullopt for anything else.
+  static std::optional<time_of_day> parse(std::string_view text);
+
+  [[nodiscard]] std::chrono::minutes after_midnight() const { return _after_midnight; }
+  auto operator<=>(const time_of_day&) const = default;
+
+ private:
+  std::chrono::minutes _after_midnight{0};
+};
 
 struct schedule {
   int full_every_days = 180;
   int incremental_every_days = 7;
   // Less than a day, and then in place of the days; 0: by days.
   std::chrono::minutes incremental_every{0};
-  std::chrono::minutes run_at{120};  // after local midnight
+  time_of_day run_at = std::chrono::minutes(120);
 };
 
 // "7 days", "6 hours", "90 minutes": between incrementals.
@@ -37,12 +51,12 @@ struct schedule {
 
 // The date of the slot that `when` belongs to. Never decreases as time goes on: where a clock that
 // is set back repeats an hour, the slot that has begun goes on.
-[[nodiscard]] std::chrono::sys_days slot_of(timestamp when, std::chrono::minutes run_at,
+[[nodiscard]] std::chrono::sys_days slot_of(timestamp when, time_of_day run_at,
                                             const time_zone& zone);
 
 // When the slot of `date` begins. A `run_at` that the day skips begins where the gap ends; of one
 // that it has twice, the first counts.
-[[nodiscard]] timestamp slot_begin(std::chrono::sys_days date, std::chrono::minutes run_at,
+[[nodiscard]] timestamp slot_begin(std::chrono::sys_days date, time_of_day run_at,
                                    const time_zone& zone);
 
 // With an interval of less than a day a slot has turns of that length, counted from its beginning;

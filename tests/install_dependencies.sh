@@ -7,7 +7,8 @@ set -euo pipefail
 # What each is for: the compiler and its tools, scdoc for the manual pages; the libraries.
 build=(ca-certificates g++ cmake ninja-build ccache pkg-config scdoc
   liburing-dev libcurl4-openssl-dev libssl-dev libsimdjson-dev libtomlplusplus-dev libcli11-dev
-  libspdlog-dev libfmt-dev libpugixml-dev libisal-dev libexpected-dev nlohmann-json3-dev libzstd-dev)
+  libspdlog-dev libfmt-dev libpugixml-dev libisal-dev libexpected-dev nlohmann-json3-dev
+  libzstd-dev zlib1g-dev libsqlite3-dev)
 # The clang build with its sanitizers, the formatter, Boost.Test, what the unit tests run (age and ssh-keygen as the other
 # side of what is sealed and signed), and shells to complete in.
 test=(libboost-test-dev libdeflate-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 openssl
@@ -25,9 +26,9 @@ coverage=(llvm-19)
 bench=(libbenchmark-dev nginx-light libnginx-mod-http-lua openssl btrfs-progs python3 mount util-linux)
 # What bench/ measures against, counts with and draws with; it does without what is missing.
 peers=(rclone awscli s3cmd restic strace valgrind linux-perf gnuplot-nox)
-# Packages and the static binary (newer archives of OpenSSL need zlib, ISA-L an assembler), and a bare system to
+# Packages and the static binary (ISA-L needs an assembler), and a bare system to
 # try them in.
-packaging=(dpkg-dev lintian debootstrap make libc-ares-dev zlib1g-dev nasm)
+packaging=(dpkg-dev lintian debootstrap make libc-ares-dev nasm)
 
 groups=("$@")
 [[ ${#groups[@]} -gt 0 ]] || groups=(build test integration coverage bench packaging)

@@ -7,6 +7,7 @@
 #include "app/text/progress.hh"
 #include "app/text/text_table.hh"
 #include "engine/files.hh"
+#include "engine/plain_text.hh"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -90,7 +91,7 @@ void backup_console::remembered(const made_backup& backup) {
   }
   const std::size_t chunks = backup.chunks.size();
   print(backup.intent.subvolume + ": " + kind + " backup, " + format_bytes(backup.bytes) + " in " +
-        std::to_string(chunks) + " chunk" + (chunks == 1 ? "" : "s") + resumed +
+        engine::counted(chunks, "chunk") + resumed +
         (backup.intent.local_only ? ", nothing uploaded (--no-s3)"
                                   : ", " + backup.intent.manifest_key));
 }

@@ -3,6 +3,7 @@
 #include "app/backup/hooks.hh"
 #include "app/survey/unfinished.hh"
 #include "app/upload/removal.hh"
+#include "btrfs/host.hh"
 #include "engine/offload.hh"
 #include "planner/keys.hh"
 
@@ -49,7 +50,7 @@ backup_intent backup_beginning::intent_at(const std::string& time) const {
   intent.kind = full ? planner::backup_kind::full : planner::backup_kind::incremental;
   intent.when = planner::timestamp::parse(time).value();
   intent.snapshot_name = btrfs::snapshot_name(_view.which.name, time, full);
-  intent.snapshot_path = _common.snapshots.path_of(intent.snapshot_name);
+  intent.snapshot_path = settings.snapshots.base_dir + "/" + intent.snapshot_name;
   intent.manifest_key = keys.manifest(intent.kind, intent.when);
   intent.keys_root = keys.root();
   intent.chunk_tag = fmt::format("{:08x}", std::random_device()());
@@ -75,9 +76,9 @@ backup_intent backup_beginning::intent_at(const std::string& time) const {
 // other subvolumes' uploads go on meanwhile.
 task<result<btrfs::snapshot>> backup_beginning::create_snapshot(std::string time) {
   const bool full = _plan.what == planner::action::full;
-  std::function<result<btrfs::snapshot>()> call = [snapshots = _common.snapshots,
-                                                   which = _view.which, time, full] {
-    return snapshots.create(which.path, which.name, time, full);
+  std::function<result<btrfs::snapshot>()> call = [&with = _with, which = _view.which, time, full] {
+    return with.host.snapshots().create(with.settings.snapshots.base_dir, which.path, which.name,
+                                        time, full);
   };
   auto creating = engine::offload(_with.loop, std::move(call));
   auto made = co_await std::move(creating);

@@ -5,11 +5,11 @@
 #include "app/backup/remembered_state.hh"
 #include "app/backup/run_clock.hh"
 #include "app/records/run_report.hh"
+#include "app/store/manifest_signature.hh"
 #include "app/store/services.hh"
 #include "app/survey/observer.hh"
 #include "app/upload/upload_budget.hh"
 #include "btrfs/processes.hh"
-#include "btrfs/snapshot_manager.hh"
 #include "engine/semaphore.hh"
 
 #include <memory>
@@ -23,7 +23,6 @@ struct backup_common {
         events(to),
         clock(of.clock),
         memory(of, clock),
-        snapshots(of.settings.snapshots.base_dir),
         identity(this_host()),
         between_hooks(of.loop, 1) {}
 
@@ -31,13 +30,13 @@ struct backup_common {
   backup_events& events;
   run_clock clock;
   remembered_state memory;
-  btrfs::snapshot_manager snapshots;
   btrfs::capabilities host;
   host_identity identity;
   engine::semaphore between_hooks;  // of before_snapshot and after_snapshot: one pair at a time
   run_totals totals;                // so far
   std::unique_ptr<store_connection> connection;  // null: nothing is uploaded (--no-s3)
   std::unique_ptr<upload_budget> budget;         // memory, spool and parts in flight
+  std::unique_ptr<manifest_signer> signer;       // null: nothing is signed
 
   // Tells of it, and counts it: only what came to its end counts, and what was uploaded besides is
   // among the bytes sent.

@@ -7,6 +7,7 @@
 #include "app/host/run_figures.hh"
 #include "app/survey/nested_subvolumes.hh"
 #include "app/text/progress.hh"
+#include "btrfs/host.hh"
 #include "engine/for_each_at_most.hh"
 
 #include <map>
@@ -47,7 +48,14 @@ task<result<exit_status>> backup_job::run() {
     }
   }
   _common.events.begun(_chosen, _common.memory.known());
-  auto detecting = btrfs::detect_capabilities(_with.loop);
+  if (!_no_s3) {
+    auto signer = signer_of(_with.settings);
+    if (!signer) {
+      co_return std::move(signer.error());
+    }
+    _common.signer = std::move(*signer);
+  }
+  auto detecting = _with.host.detect(_with.loop);
   auto host = co_await std::move(detecting);
   if (!host) {
     co_return std::move(host.error());
@@ -109,7 +117,7 @@ task<result<exit_status>> backup_job::run_all() {
     sum.start();
   }
   auto running = engine::for_each_at_most(
-      _with.loop, static_cast<std::size_t>(_with.settings.global.parallel_subvolumes), views.size(),
+      _with.loop, _with.settings.global.parallel_subvolumes, views.size(),
       [this, &views, &share](std::size_t index) { return run_into(views[index], share); },
       _with.stop);
   auto ran = co_await std::move(running);
@@ -171,10 +179,11 @@ task<result<subvolume_view>> backup_job::observe(const subvolume_config& which) 
 
 // A place for its snapshots.
 result<void> backup_job::prepare(const subvolume_config& which) {
-  if (auto usable = _common.snapshots.check(which.path); !usable) {
+  if (auto usable = _with.host.snapshots().check(_with.settings.snapshots.base_dir, which.path);
+      !usable) {
     return usable;
   }
-  auto made = _common.snapshots.make_base(which.path);
+  auto made = _with.host.snapshots().make_base(_with.settings.snapshots.base_dir, which.path);
   if (!made) {
     return std::move(made.error());
   }
@@ -243,7 +252,7 @@ task<result<void>> backup_job::back_up(subvolume_view view) {
 }
 
 void backup_job::tell_nested(const subvolume_config& which) {
-  auto nested = nested_left_out(_with.settings, which);
+  auto nested = nested_left_out(_with, which);
   if (!nested) {
     _with.log.write(log_level::warning, "backup", "nested_subvolumes_unknown",
                     {{"subvolume", which.name}, {"error", nested.error().text()}});

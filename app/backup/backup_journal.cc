@@ -37,7 +37,7 @@ task<void> backup_journal::note_upload(std::uint32_t chunk, std::string id, bool
 
 task<void> backup_journal::note_part(std::uint32_t chunk, std::uint32_t number,
                                      journalled_part part) {
-  ++_parts_noted;
+  _parts_noted += part.etag.empty() ? 0 : 1;  // one that is kept has not been sent yet
   return _file->append(part_line(chunk, number, part));
 }
 

@@ -1,6 +1,7 @@
 #include "app/backup/settling.hh"
 
 #include "app/backup/backup_journal.hh"
+#include "app/backup/late_signature.hh"
 #include "app/backup/subvolume_backup.hh"
 #include "app/host/disk_call.hh"
 #include "app/records/journal_file.hh"
@@ -188,7 +189,8 @@ task<result<void>> settling::settle_elsewhere(std::string path, journal_record r
     return name == "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" ? std::optional<std::string>("true")
                                                          : _with.environment(name);
   };
-  const services there{_with.loop, _with.log, _with.clock, settings, environment, _with.stop};
+  const services there{_with.loop, _with.log,   _with.clock, settings,
+                       _with.host, environment, _with.stop};
   auto connection = store_connection::open(there);
   if (!connection) {
     auto leaving = leave(path, record.intent, connection.error().text());
@@ -305,6 +307,13 @@ task<result<void>> settling::record_published(std::string path, const journal_re
 
 task<result<void>> settling::publish(place where, std::string path, const journal_record& record,
                                      const unfinished_finding& found) {
+  if (_common.signer != nullptr) {
+    auto signing = sign_late(where.with, *_common.signer, where.connection->store(), record);
+    auto is_signed = co_await std::move(signing);
+    if (!is_signed) {
+      co_return is_signed;
+    }
+  }
   planner::pointer value;
   value.manifest_key = record.intent.manifest_key;
   value.kind = record.intent.kind;

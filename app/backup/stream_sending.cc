@@ -3,8 +3,9 @@
 #include "app/survey/sent_stream.hh"
 #include "app/text/human_units.hh"
 #include "app/text/progress.hh"
-#include "btrfs/size_estimate.hh"
+#include "btrfs/host.hh"
 #include "engine/async_scope.hh"
+#include "engine/plain_text.hh"
 #include "planner/keys.hh"
 
 #include <utility>
@@ -43,7 +44,7 @@ result<void> stream_sending::start() {
   }
   options.protocol = _intent.protocol;
   options.compressed_data = _intent.compressed_data;
-  auto started = btrfs::send_process::start(_common.with.loop, options);
+  auto started = _common.with.host.sending().start(_common.with.loop, options);
   if (!started) {
     return std::move(started.error());
   }
@@ -69,7 +70,7 @@ std::string stream_sending::more_progress() const {
   }
   const std::uint64_t retries = _common.connection->retries();
   if (retries > 0) {
-    text += ", " + std::to_string(retries) + (retries == 1 ? " retry" : " retries");
+    text += ", " + engine::counted(retries, "retry", "retries");
   }
   return text;
 }
@@ -77,7 +78,7 @@ std::string stream_sending::more_progress() const {
 // For whoever watches: how large the stream will be, roughly, once that is known.
 task<void> stream_sending::estimate_into(progress& shown, engine::stop_token stop) {
   btrfs::estimate_request what{_intent.snapshot_path, _parent, _intent.compressed_data};
-  auto estimating = btrfs::estimate_stream(_common.with.loop, std::move(what), stop);
+  auto estimating = _common.with.host.sending().estimate(_common.with.loop, std::move(what), stop);
   if (auto estimate = co_await std::move(estimating)) {
     shown.set_total(estimate->bytes, estimate->at_least);
   }

@@ -1,11 +1,13 @@
 #include "app/backup/subvolume_backup.hh"
 
 #include "app/host/signals.hh"
+#include "app/store/manifest_signature.hh"
 #include "app/store/second_look.hh"
 #include "app/survey/sent_stream.hh"
 #include "app/upload/removal.hh"
 #include "app/upload/send_failure.hh"
 #include "engine/stop_after.hh"
+#include "planner/keys.hh"
 
 #include <utility>
 
@@ -332,7 +334,8 @@ planner::manifest subvolume_backup::describe() {
   value.chunks = std::exchange(_chunks, without_parts(_chunks));
   value.total_bytes = upload.total_bytes();
   value.chunk_size = _intent.chunk_size;
-  value.storage_class = upload.stored_as().value_or(_with.settings.s3.storage_class_chunks);
+  value.storage_class =
+      upload.stored_as().value_or(as_written(_with.settings.s3.storage_class_chunks));
   planner::stream_record stream;
   stream.protocol = _intent.protocol;
   stream.compressed_data = _intent.compressed_data;
@@ -353,7 +356,19 @@ bool subvolume_backup::was_there(const std::optional<stored_pointer>& found) con
 }
 
 task<result<void>> subvolume_backup::publish() {
-  auto putting = put_manifest(_with, *_common.connection, _intent.manifest_key, describe(), _trace);
+  planner::manifest value = describe();
+  if (_common.signer != nullptr && value.parent_manifest) {
+    auto asking =
+        digest_of_signed(_with, *_common.signer, _common.connection->store(),
+                         planner::places_of(_intent.manifest_key, *value.parent_manifest));
+    auto digest = co_await std::move(asking);
+    if (!digest) {
+      co_return std::move(digest.error());
+    }
+    value.parent_manifest_sha256 = std::move(*digest);
+  }
+  auto putting = put_manifest(_with, *_common.connection, _intent.manifest_key, std::move(value),
+                              _common.signer.get(), _trace);
   auto put = co_await std::move(putting);
   if (!put) {
     co_return std::move(put.error()).within("writing manifest " + _intent.manifest_key);
@@ -410,6 +425,7 @@ task<bool> subvolume_backup::undo_in_bucket(engine::stop_token limit) {
   }
   order.reach = removal_reach::named;
   order.manifest = _trace.manifest_may_exist;
+  order.signature = _trace.signature_may_exist;
   order.key_is_anothers = _trace.manifest_is_anothers;
   removal undoing(_with, std::move(order), limit);
   auto removing = undoing.objects(_common.connection->store());

@@ -1,5 +1,6 @@
 #include "app/backup/surplus_snapshots.hh"
 
+#include "btrfs/host.hh"
 #include "engine/offload.hh"
 #include "planner/keys.hh"
 #include "planner/retention.hh"
@@ -74,35 +75,35 @@ std::vector<std::string> kept_of_earlier_tool(const subvolume_view& view,
 task<void> remove_surplus_snapshots(backup_common& common, const subvolume_view& view,
                                     std::string newest) {
   const services& with = common.with;
-  auto snapshots = common.snapshots.list(view.which.name);
+  auto snapshots = with.host.snapshots().list(with.settings.snapshots.base_dir, view.which.name);
   if (!snapshots) {
     with.log.write(log_level::warning, "backup", "snapshots_not_listed",
                    {{"error", snapshots.error().text()}});
     co_return;
   }
-  const planner::snapshot_verdict verdict =
-      planner::judge_snapshots(known_of(common, view, *snapshots, newest),
-                               static_cast<std::size_t>(with.settings.snapshots.retain));
+  const planner::snapshot_verdict verdict = planner::judge_snapshots(
+      known_of(common, view, *snapshots, newest), with.settings.snapshots.retain);
   auto kept = kept_of_earlier_tool(view, *snapshots, verdict.remove);
   auto noting = common.memory.note_published(view.which.name, std::move(kept));
   co_await std::move(noting);
   for (const std::string& name : verdict.unexplained) {
-    with.log.write(
-        log_level::warning, "backup", "snapshot_without_backup",
-        {{"path", common.snapshots.path_of(name)}, {"remedy", "delete it if nobody needs it"}});
+    with.log.write(log_level::warning, "backup", "snapshot_without_backup",
+                   {{"path", with.settings.snapshots.base_dir + "/" + name},
+                    {"remedy", "delete it if nobody needs it"}});
   }
   for (const std::string& name : verdict.remove) {
-    std::function<result<void>()> call = [manager = common.snapshots, name] {
-      return manager.remove(name);
+    std::function<result<void>()> call = [&with, name] {
+      return with.host.snapshots().remove(with.settings.snapshots.base_dir, name);
     };
     auto removing = engine::offload(with.loop, std::move(call));
     auto removed = co_await std::move(removing);
     if (removed) {
       with.log.write(log_level::info, "backup", "snapshot_removed",
-                     {{"path", common.snapshots.path_of(name)}});
+                     {{"path", with.settings.snapshots.base_dir + "/" + name}});
     } else {
       with.log.write(log_level::warning, "backup", "snapshot_left",
-                     {{"path", common.snapshots.path_of(name)}, {"error", removed.error().text()}});
+                     {{"path", with.settings.snapshots.base_dir + "/" + name},
+                      {"error", removed.error().text()}});
     }
   }
 }

@@ -1,8 +1,9 @@
 #include "app/cli/cli.hh"
 
+#include "app/cli/cli_keys.hh"
 #include "app/cli/completion.hh"
+#include "app/cli/unknown_words.hh"
 #include "app/text/human_units.hh"
-#include "app/text/nearest_word.hh"
 
 #include <CLI/CLI.hpp>
 
@@ -28,13 +29,27 @@ constexpr const char* status_footer =
     "Exit status, as monitoring plugins have it: 0 ok; 1 warning; 2 critical; 3 unknown, also for\n"
     "errors of usage and configuration.";
 
+// An option with one of `words`.
+template <typename Choice, std::size_t N>
+CLI::Option* add_choice(CLI::App& app, const char* name, std::optional<Choice>& into,
+                        const choice_word<Choice> (&words)[N], const char* help) {
+  std::vector<std::string> allowed;
+  for (const choice_word<Choice>& one : words) {
+    allowed.emplace_back(one.word);
+  }
+  return app
+      .add_option_function<std::string>(
+          name, [&into, &words](const std::string& text) { into = chosen(words, text); }, help)
+      ->check(CLI::IsMember(allowed));
+}
+
 // Global options may stand before or after the command, so each app gets them.
 void add_common(CLI::App& app, common_options& into) {
   app.add_option("--config", into.config_path, "Configuration file")
       ->default_str(into.config_path)
       ->type_name("FILE");
-  app.add_option("--log-level", into.log_level, "debug, info, warning, error or critical")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error", "critical"}))
+  add_choice(app, "--log-level", into.log_level, log_level_words,
+             "debug, info, warning, error or critical")
       ->type_name("LEVEL");
   app.add_flag("-q,--quiet", into.quiet,
                "Nothing but warnings and errors; results only where the exit status is not 0");
@@ -58,6 +73,15 @@ void add_place(CLI::App& app, bucket_place& into) {
   app.add_option("--profile", into.profile, "With --from: of ~/.aws (default: AWS_PROFILE)")
       ->type_name("NAME")
       ->needs(from);
+}
+
+// Whose backups are believed; of commands that show them: whose signatures count.
+void add_trusted_signers(CLI::App& app, bucket_place& into, const std::string& does) {
+  app.add_option("--trusted-signers", into.trusted_signers,
+                 does +
+                     ", in the form of allowed_signers (default: "
+                     "restore.trusted_signers_file)")
+      ->type_name("FILE");
 }
 
 // --dry-run where it changes nothing: a habit is no error.
@@ -86,6 +110,7 @@ void add_selection(CLI::App& app, backup_selection& into) {
   all->excludes(subvolume)->excludes(key);
 
   add_place(app, into);
+  add_trusted_signers(app, into, "Refuse a chain with a link that nobody in this file signed");
 }
 
 // For archived objects; by their former names too, which no help shows. A year at most, as
@@ -126,11 +151,10 @@ void add_waiting(CLI::App& app, restore_command& into) {
   former[2]->excludes(now[2]);
 }
 
-void add_tier(CLI::App& app, std::optional<std::string>& into) {
-  app.add_option("--tier", into,
-                 "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "
-                 "(default: thaw.tier)")
-      ->check(CLI::IsMember({"Standard", "Bulk", "Expedited"}))
+void add_tier(CLI::App& app, std::optional<s3::retrieval_tier>& into) {
+  add_choice(app, "--tier", into, tier_words,
+             "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "
+             "(default: thaw.tier)")
       ->type_name("TIER");
 }
 
@@ -150,6 +174,30 @@ void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into) {
       ->type_name("RATE");
 }
 
+void add_backup(CLI::App& app, backup_command& into) {
+  app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_flag("--dry-run", into.dry_run, "Print the plan and change nothing");
+  app.add_flag("--once", into.once, "Also when no backup is due");
+  app.add_flag("--full", into.full, "In full, due or not: a new chain begins");
+  app.add_flag("--no-s3", into.no_s3,
+               "Snapshot, send and hash, but upload nothing, and keep nothing");
+  app.add_flag("--adopt", into.adopt, "Take over a prefix that another host wrote to");
+  app.add_flag("--json", into.json, "At the end, what was done, in figures, as JSON");
+}
+
+void add_plan(CLI::App& app, plan_command& into) {
+  app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_flag("--once", into.once, "As if every subvolume were due");
+  app.add_flag("--full", into.full, "As if a full backup were asked for");
+  app.add_flag("--adopt", into.adopt, "As if the prefix were taken over");
+  add_nothing_to_do(app);
+  app.add_flag("--json", into.json, "As JSON");
+}
+
 void add_restore(CLI::App& app, restore_command& into) {
   add_selection(app, into);
   CLI::Option* target = app.add_option("--target", into.target,
@@ -160,10 +208,9 @@ void add_restore(CLI::App& app, restore_command& into) {
   app.add_option("--target-base", into.target_base, "Instead of restore.target_base_dir")
       ->type_name("DIR")
       ->excludes(target);
-  app.add_option("--verify", into.verify,
-                 "Compare with the backup's snapshot, where it is on this host: full, sample or "
-                 "none (default: restore.verify_mode)")
-      ->check(CLI::IsMember({"full", "sample", "none"}))
+  add_choice(app, "--verify", into.verify, verify_mode_words,
+             "Compare with the backup's snapshot, where it is on this host: full, sample or "
+             "none (default: restore.verify_mode)")
       ->type_name("MODE");
   app.add_flag("--verify-first", into.verify_first,
                "Download chunks that cannot be verified in parts twice, the first time to hash");
@@ -246,6 +293,7 @@ void add_verify(CLI::App& app, verify_command& into) {
                "Miss no longer what was there, is gone, and was not pruned here")
       ->excludes(key);
   add_place(app, into);
+  add_trusted_signers(app, into, "Fail where nobody in this file signed a backup");
   app.add_flag("--json", into.json, "As JSON");
 }
 
@@ -340,56 +388,6 @@ void make_absolute(std::string& path) {
   }
 }
 
-// The option that somebody may have meant by one that is none; empty where nothing is near.
-std::string nearest_option(const CLI::App& app, const std::string& word) {
-  std::vector<std::string> known;
-  for (const CLI::Option* option : app.get_options()) {
-    if (is_former_name(*option)) {
-      continue;
-    }
-    for (const std::string& name : option->get_lnames()) {
-      known.push_back("--" + name);
-    }
-  }
-  const std::string wanted = word.substr(0, word.find('='));
-  const std::string found = known.empty() ? "" : nearest(wanted, known);
-  return edit_distance(wanted, found) <= std::max<std::size_t>(2, wanted.size() / 4) ? found : "";
-}
-
-std::optional<std::string> unknown_option(const CLI::App& app) {
-  for (const CLI::App* command : app.get_subcommands()) {
-    for (const std::string& word : command->remaining()) {
-      if (word.starts_with("--")) {
-        const std::string meant = nearest_option(*command, word);
-        return command->get_name() + " has no option " + word +
-               (meant.empty() ? "" : "; did you mean " + meant + "?");
-      }
-    }
-  }
-  return std::nullopt;
-}
-
-// What the parser makes of a word in a command's place is that there is no command.
-std::optional<std::string> unknown_command(const CLI::App& app) {
-  if (!app.get_subcommands().empty()) {
-    return std::nullopt;
-  }
-  std::vector<std::string> commands;
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    commands.push_back(command->get_name());
-  }
-  for (const std::string& word : app.remaining()) {
-    if (word.starts_with('-')) {
-      continue;
-    }
-    // Two letters that changed places are a distance of two.
-    const std::string known = nearest(word, commands);
-    return "there is no command \"" + word + "\"" +
-           (edit_distance(word, known) <= 2 ? "; did you mean " + known + "?" : "");
-  }
-  return std::nullopt;
-}
-
 command_line completion(CLI::App& app, std::vector<std::string> words) {
   command_line line = completion_of(app, std::move(words));
   make_absolute(line.common.config_path);
@@ -418,32 +416,17 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
 
   CLI::App* backup_app = app.add_subcommand("backup", "Make a backup of each subvolume");
   add_common(*backup_app, common);
-  backup_app->add_option("--subvolume", backup.subvolumes, "Only this one (repeatable); its name")
-      ->type_name("NAME")
-      ->allow_extra_args(false);
-  backup_app->add_flag("--dry-run", backup.dry_run, "Print the plan and change nothing");
-  backup_app->add_flag("--once", backup.once, "Also when no backup is due");
-  backup_app->add_flag("--full", backup.full, "In full, due or not: a new chain begins");
-  backup_app->add_flag("--no-s3", backup.no_s3,
-                       "Snapshot, send and hash, but upload nothing, and keep nothing");
-  backup_app->add_flag("--adopt", backup.adopt, "Take over a prefix that another host wrote to");
-  backup_app->add_flag("--json", backup.json, "At the end, what was done, in figures, as JSON");
+  add_backup(*backup_app, backup);
 
   CLI::App* plan_app = app.add_subcommand("plan", "Show what a backup would do now, and why");
   add_common(*plan_app, common);
-  plan_app->add_option("--subvolume", plan.subvolumes, "Only this one (repeatable); its name")
-      ->type_name("NAME")
-      ->allow_extra_args(false);
-  plan_app->add_flag("--once", plan.once, "As if every subvolume were due");
-  plan_app->add_flag("--full", plan.full, "As if a full backup were asked for");
-  plan_app->add_flag("--adopt", plan.adopt, "As if the prefix were taken over");
-  add_nothing_to_do(*plan_app);
-  plan_app->add_flag("--json", plan.json, "As JSON");
+  add_plan(*plan_app, plan);
 
   CLI::App* list_app = app.add_subcommand("list", "Show the backups in the bucket");
   add_common(*list_app, common);
   list_app->add_option("--subvolume", list.subvolume, "Only this one; its name")->type_name("NAME");
   add_place(*list_app, list);
+  add_trusted_signers(*list_app, list, "Say which backups somebody in this file signed");
   add_nothing_to_do(*list_app);
   list_app->add_flag("--json", list.json, "As JSON");
 
@@ -485,6 +468,9 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   add_common(*init_app, common);
   add_init(*init_app, init);
 
+  keys_words keys;
+  add_keys(app, [&common](CLI::App& one) { add_common(one, common); }, keys);
+
   if (argc > 2 && argv[1] == std::string_view("complete") && argv[2] == std::string_view("--")) {
     return completion(app, {argv + 3, argv + argc});
   }
@@ -510,7 +496,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     end.to_stderr = code != 0;
     return end;
   }
-  const CLI::App* const given = app.get_subcommands().front();
+  const CLI::App* const given = given_command(app).app;
   const bool with_config = app.count("--config") + given->count("--config") > 0;
   const bool with_place =
       given->get_option_no_throw("--from") != nullptr && given->count("--from") > 0;
@@ -546,6 +532,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = plan;
   } else if (doctor_app->parsed()) {
     line.command = doctor;
+  } else if (take_keys(keys, line)) {
+    // it is one of those
   } else if (init_app->parsed()) {
     if (!init.output.empty()) {
       make_absolute(init.output);

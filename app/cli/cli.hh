@@ -1,10 +1,13 @@
 // The command line as values.
 #pragma once
 
+#include "app/cli/choices.hh"
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -13,7 +16,7 @@ namespace bts3::app {
 struct common_options {
   std::string config_path =
       "/etc/btrfs_to_s3/config.toml";  // absolute after parsing, where it can be
-  std::optional<std::string> log_level;
+  std::optional<engine::log_level> log_level;
   bool quiet = false;    // nothing at all where the exit status is 0, but warnings
   bool verbose = false;  // what is usually of no interest, too
   std::string log_format = "text";
@@ -44,6 +47,9 @@ struct bucket_place {
   std::string region;
   std::string endpoint_url;
   std::string profile;
+  // Where a backup is read: a file of those who may have signed it; absent:
+  // restore.trusted_signers_file.
+  std::optional<std::string> trusted_signers;
 };
 
 // Which backup, of what, where.
@@ -58,7 +64,7 @@ struct backup_selection : bucket_place {
 struct restore_command : backup_selection {
   std::string target;                 // empty: below the target base
   std::string target_base;            // empty: restore.target_base_dir
-  std::optional<std::string> verify;  // full, sample, none; absent: restore.verify_mode
+  std::optional<verify_mode> verify;  // absent: restore.verify_mode
   bool verify_first = false;
   bool keep_received = false;
   bool discard = false;  // what an interrupted restore left is removed first
@@ -66,7 +72,7 @@ struct restore_command : backup_selection {
   // For archived objects; absent: by a timeout, else thaw.wait.
   std::optional<bool> wait_thaw;
   std::optional<std::chrono::seconds> thaw_timeout;  // absent: thaw.timeout_seconds
-  std::optional<std::string> tier;                   // absent: thaw.tier
+  std::optional<s3::retrieval_tier> tier;            // absent: thaw.tier
   std::optional<std::uint64_t> download_rate;        // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;
@@ -74,7 +80,7 @@ struct restore_command : backup_selection {
 
 // Requests archived objects, and tells whether they can be read.
 struct thaw_command : backup_selection {
-  std::optional<std::string> tier;             // Standard, Bulk, Expedited; absent: thaw.tier
+  std::optional<s3::retrieval_tier> tier;      // absent: thaw.tier
   std::optional<std::uint64_t> download_rate;  // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;
@@ -137,6 +143,20 @@ struct init_command {
   bool json = false;
 };
 
+// Makes an identity, with which backups that are sealed for its recipient are read.
+struct keys_generate_command {
+  static constexpr std::string_view usual_file = "btrfs_to_s3-identity.txt";
+  std::string file;         // absolute, where it can be; must not exist
+  bool passphrase = false;  // sealed with one
+  bool json = false;
+};
+
+// Which keys these are.
+struct keys_show_command {
+  std::vector<std::string> keys;  // recipients, files of identities or recipients, or "-"
+  bool json = false;
+};
+
 // What a shell may offer for the last word of a line that is being typed. Hidden: `complete --
 // WORD...` is for the shells' completions alone, which so know no option themselves.
 struct complete_command : backup_selection {
@@ -155,7 +175,7 @@ struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
                status_command, prune_command, verify_command, doctor_command, init_command,
-               complete_command>
+               keys_generate_command, keys_show_command, complete_command>
       command;
 };
 

@@ -13,6 +13,15 @@ bool takes_value(const CLI::Option& option) {
   return option.get_items_expected_max() > 0;
 }
 
+std::vector<const CLI::App*> commands_of(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+// Whether words stand behind it that belong to no option.
+bool takes_words(const CLI::App& app) {
+  return !app.get_options([](const CLI::Option* one) { return one->get_positional(); }).empty();
+}
+
 std::string help_line(const std::string& text) {
   constexpr std::size_t bytes_max = 60;
   return text.size() <= bytes_max ? text
@@ -120,8 +129,8 @@ command_line completion_of(CLI::App& top, std::vector<std::string> words) {
       if (open != nullptr && (sign != std::string::npos || !takes_value(*open))) {
         open = nullptr;
       }
-    } else if (app == &top) {
-      for (const CLI::App* command : top.get_subcommands([](const CLI::App*) { return true; })) {
+    } else {
+      for (const CLI::App* command : commands_of(*app)) {
         app = command->get_name() == word ? command : app;
       }
     }
@@ -141,12 +150,14 @@ command_line completion_of(CLI::App& top, std::vector<std::string> words) {
   made.begin = last;
   if (open != nullptr) {
     offer_values(*open, made);
-  } else if (app != &top || last.starts_with('-')) {
-    offer_options(*app, made);
-  } else {
-    for (const CLI::App* command : top.get_subcommands([](const CLI::App*) { return true; })) {
+  } else if (!commands_of(*app).empty() && !last.starts_with('-')) {
+    for (const CLI::App* command : commands_of(*app)) {
       made.candidates.push_back({command->get_name(), command->get_description()});
     }
+  } else if (takes_words(*app) && !last.starts_with('-')) {
+    made.what = complete_command::kind::files;
+  } else {
+    offer_options(*app, made);
   }
   std::erase_if(made.candidates, [&](const complete_command::candidate& one) {
     return !one.word.starts_with(made.begin);

@@ -7,10 +7,18 @@
 // as a string.
 #pragma once
 
+#include "app/cli/choices.hh"
 #include "engine/environment.hh"
+#include "engine/log_sink.hh"
 #include "engine/result.hh"
+#include "planner/schedule.hh"
+#include "s3/credentials/endpoint.hh"
+#include "s3/http/proxy.hh"
+#include "s3/verbs/object_store.hh"
+#include "s3/verbs/store_exchange.hh"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -36,11 +44,24 @@ inline constexpr std::uint64_t spool_memory_bytes = std::uint64_t{160} << 20;
 // Where the lock lies by default: where only root can write.
 inline constexpr char default_lock_path[] = "/var/lib/btrfs_to_s3/lock";
 
-// A struct for each table of the file; a member has its key's name.
+// Whether and how the store is asked to encrypt. `automatic`: AES256 on AWS, nothing elsewhere.
+enum class object_encryption { automatic, aes256, kms, none };
+// Whether a CRC32 goes with what does not need one. `automatic`: as the AWS files say.
+enum class checksum_choice { automatic, crc32, none };
+// A canned ACL ("Canned ACL", Amazon S3 User Guide); `none`: no header.
+enum class object_acl { none, only_owner, bucket_owner_read, bucket_owner_full_control };
+inline constexpr choice_word<object_acl> acl_words[] = {
+    {"none", object_acl::none},
+    {"private", object_acl::only_owner},
+    {"bucket-owner-read", object_acl::bucket_owner_read},
+    {"bucket-owner-full-control", object_acl::bucket_owner_full_control}};
+
+// A struct for each table of the file; a member has its key's name. What may be absent is not
+// there where the file says nothing, 0 or "auto".
 struct global_settings {
-  std::int64_t parallel_subvolumes = 1;
-  std::uint64_t memory_limit_bytes = 0;
-  std::string log_level = "info";
+  std::size_t parallel_subvolumes = 1;
+  std::optional<std::uint64_t> memory_limit_bytes;
+  engine::log_level log_level = engine::log_level::info;
   std::string state_path = "~/.local/state/btrfs_to_s3/state.json";
   std::string lock_path = default_lock_path;
   std::string spool_dir = "/mnt/ssd/btrfs_to_s3_spool";
@@ -48,15 +69,15 @@ struct global_settings {
 };
 
 struct schedule_settings {
-  std::int64_t full_every_days = 180;
-  std::int64_t incremental_every_days = 7;
-  std::chrono::milliseconds incremental_every{0};  // less than a day; 0: by days
-  std::string run_at = "02:00";
+  std::chrono::days full_every_days{180};
+  std::chrono::days incremental_every_days{7};
+  std::optional<std::chrono::minutes> incremental_every;  // less than a day; in place of the days
+  planner::time_of_day run_at = std::chrono::minutes(120);
 };
 
 struct snapshot_settings {
   std::string base_dir = "/srv/snapshots";
-  std::int64_t retain = 2;
+  std::size_t retain = 2;
 };
 
 struct s3_settings {
@@ -65,55 +86,60 @@ struct s3_settings {
   std::string prefix;
   std::uint64_t chunk_size_bytes = std::uint64_t{200} << 30;
   std::uint64_t part_size_bytes = std::uint64_t{128} << 20;
-  // "none": no header, as the bucket wants it. Names that AWS lacks only where another store is.
-  std::string storage_class_chunks = "DEEP_ARCHIVE";
-  std::string storage_class_manifest = "STANDARD";
-  std::int64_t concurrency = 4;
+  // Empty: no header, as the bucket wants it. Names that AWS lacks only where another store is.
+  s3::storage_class storage_class_chunks{"DEEP_ARCHIVE"};
+  s3::storage_class storage_class_manifest{"STANDARD"};
+  std::size_t concurrency = 4;
   bool spool_enabled = false;
-  std::int64_t parts_max = 10'000;
-  std::string sse = "auto";  // AES256 on AWS, nothing asked elsewhere
-  std::string sse_kms_key_id;
-  std::string endpoint_url;
-  std::string addressing_style = "auto";
-  std::string payload_signing = "auto";
-  std::string checksum = "auto";
-  std::string acl = "none";
+  std::uint64_t parts_max = 10'000;
+  object_encryption sse = object_encryption::automatic;
+  std::string sse_kms_key_id;  // empty: the bucket's
+  std::string endpoint_url;    // empty: as the environment says, else AWS
+  s3::addressing addressing_style = s3::addressing::automatic;
+  s3::payload_signing payload_signing = s3::payload_signing::automatic;
+  checksum_choice checksum = checksum_choice::automatic;
+  object_acl acl = object_acl::none;
   std::vector<std::pair<std::string, std::string>> tags;
   bool request_payer = false;
-  std::uint64_t max_bandwidth_bytes_per_sec = 0;
-  std::chrono::milliseconds retry_for{3'600'000};
-  std::chrono::milliseconds resume_for{7 * 86'400'000};
-  std::string ca_bundle;
-  std::string proxy;  // may hold a password; "none": not even the environment's
+  std::optional<std::uint64_t> max_bandwidth_bytes_per_sec;
+  std::chrono::milliseconds retry_for = std::chrono::hours(1);
+  std::chrono::milliseconds resume_for = std::chrono::days(7);
+  std::string ca_bundle;   // empty: the system's
+  s3::proxy_choice proxy;  // may hold a password
 };
 
 struct btrfs_settings {
-  std::string send_protocol = "auto";
-  std::string compressed_data = "auto";
+  std::optional<int> send_protocol;     // absent: the newest that the host has
+  std::optional<bool> compressed_data;  // absent: where the protocol can
 };
 
 struct restore_settings {
   std::string target_base_dir = "/srv/restore";
-  std::string verify_mode = "full";
-  std::int64_t sample_max_files = 1000;
-  std::uint64_t download_bytes_per_sec = 0;
-  std::int64_t receive_stall_seconds = 900;
-  std::string price_table;
+  app::verify_mode verify_mode = app::verify_mode::full;
+  std::uint64_t sample_max_files = 1000;
+  std::optional<std::uint64_t> download_bytes_per_sec;
+  std::chrono::seconds receive_stall_seconds{900};
+  std::string price_table;  // empty: the program's own
+  std::string trusted_signers_file;
 };
 
 struct thaw_settings {
   bool wait = true;
-  std::int64_t timeout_seconds = 259'200;
-  std::string tier = "Standard";
-  std::string days = "auto";
+  std::chrono::seconds timeout_seconds = std::chrono::days(3);
+  s3::retrieval_tier tier = s3::retrieval_tier::standard;
+  std::optional<unsigned> days;  // that copies live; absent: by size and rate
+};
+
+struct encryption_settings {
+  std::string signing_key_file;
 };
 
 struct retention_settings {
-  std::int64_t keep_generations = 0;
+  std::optional<std::size_t> keep_generations;  // absent: nothing is deleted
 };
 
 struct metrics_settings {
-  std::string textfile;
+  std::string textfile;  // empty: none
 };
 
 // A program and its arguments each; empty: none.
@@ -123,7 +149,7 @@ struct hook_settings {
   std::vector<std::string> before_snapshot;
   std::vector<std::string> after_snapshot;
   std::vector<std::string> on_failure;
-  std::chrono::milliseconds timeout{600'000};
+  std::chrono::milliseconds timeout = std::chrono::minutes(10);
 };
 
 struct config {
@@ -135,6 +161,7 @@ struct config {
   btrfs_settings btrfs;
   restore_settings restore;
   thaw_settings thaw;
+  encryption_settings encryption;
   retention_settings retention;
   metrics_settings metrics;
   hook_settings hooks;
@@ -148,6 +175,9 @@ struct config {
   [[nodiscard]] static std::uint64_t memory_for(std::size_t parts_in_flight,
                                                 std::uint64_t part_bytes);
 };
+
+// As the file has it: "none" where no header is sent.
+[[nodiscard]] std::string as_written(const s3::storage_class& name);
 
 // Reads and checks `path`, which must be absolute. Every problem found is named in the one error
 // (reason configuration; `not_found` where there is no such file).

@@ -12,9 +12,8 @@ namespace bts3::app {
 
 namespace {
 
-constexpr std::uint64_t hash_block_bytes = 64;  // SHA-256 states exist there only
-constexpr std::size_t class_bytes_max = 64;     // of a storage class's name
-constexpr std::size_t key_bytes_max = 1024;     // S3's limit, in UTF-8
+constexpr std::size_t class_bytes_max = 64;  // of a storage class's name
+constexpr std::size_t key_bytes_max = 1024;  // S3's limit, in UTF-8
 // What follows the prefix:
 // "/subvol/NAME/incremental/chunk-YYYYMMDDTHHMMSSZ-01234567-0000000000.bin".
 constexpr std::size_t key_bytes_beside_name = 8 + 13 + 6 + 16 + 9 + 11 + 4;
@@ -38,7 +37,8 @@ void config_reader::check_whole() {
   check_prefix();
   check_class("s3.storage_class_chunks", _config.s3.storage_class_chunks);
   check_class("s3.storage_class_manifest", _config.s3.storage_class_manifest);
-  if (_config.thaw.tier == "Expedited" && _config.s3.storage_class_chunks == "DEEP_ARCHIVE") {
+  if (_config.thaw.tier == s3::retrieval_tier::expedited &&
+      _config.s3.storage_class_chunks == s3::storage_class("DEEP_ARCHIVE")) {
     problem("thaw.tier = \"Expedited\" does not exist for DEEP_ARCHIVE; use Standard or Bulk");
   }
   check_values();
@@ -60,10 +60,6 @@ void config_reader::fit_part_size() {
 // What holds wherever the bucket is named.
 void config_reader::check_values() {
   fit_part_size();
-  if (_config.s3.part_size_bytes % hash_block_bytes != 0) {
-    problem("s3.part_size_bytes = " + std::to_string(_config.s3.part_size_bytes) +
-            " must be a multiple of " + std::to_string(hash_block_bytes));
-  }
   if (_config.s3.chunk_size_bytes < _config.s3.part_size_bytes) {
     problem("s3.chunk_size_bytes = " + std::to_string(_config.s3.chunk_size_bytes) +
             " must be at least s3.part_size_bytes = " + std::to_string(_config.s3.part_size_bytes));
@@ -73,40 +69,31 @@ void config_reader::check_values() {
     problem("global.spool_size_bytes = " + std::to_string(_config.global.spool_size_bytes) +
             " must be at least s3.part_size_bytes = " + std::to_string(_config.s3.part_size_bytes));
   }
-  if (_config.s3.storage_class_manifest == "GLACIER" ||
-      _config.s3.storage_class_manifest == "DEEP_ARCHIVE") {
-    problem("s3.storage_class_manifest = \"" + _config.s3.storage_class_manifest +
-            "\" would have to be thawed before anything can be planned; use STANDARD");
-  }
-  if (!_config.s3.sse_kms_key_id.empty() && _config.s3.sse != "aws:kms") {
+  if (!_config.s3.sse_kms_key_id.empty() && _config.s3.sse != object_encryption::kms) {
     problem("s3.sse_kms_key_id needs s3.sse = \"aws:kms\"");
   }
-  if (_config.hooks.timeout < std::chrono::seconds(1)) {
-    problem("hooks.timeout must be at least a second");
-  }
-  check_time();
   check_interval();
   expand_home();
 }
 
 // AWS's names are known; another store has its own.
-void config_reader::check_class(const std::string& name, const std::string& stored_as) {
+void config_reader::check_class(const std::string& name, const s3::storage_class& named) {
+  const std::string& text = named.str();
   const auto set = [this](const char* variable) {
     return !_environment(variable).value_or("").empty();
   };
   const bool elsewhere =
       !_config.s3.endpoint_url.empty() || set("AWS_ENDPOINT_URL_S3") || set("AWS_ENDPOINT_URL");
-  const bool known = stored_as == "none" || std::find(write_classes.begin(), write_classes.end(),
-                                                      stored_as) != write_classes.end();
+  const bool known =
+      std::find(write_classes.begin(), write_classes.end(), text) != write_classes.end();
   const bool can_be_one =
-      stored_as.size() <= class_bytes_max &&
-      std::all_of(stored_as.begin(), stored_as.end(), [](unsigned char c) {
+      text.size() <= class_bytes_max && std::all_of(text.begin(), text.end(), [](unsigned char c) {
         return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.' || c == ':';
       });
-  if (known || stored_as.empty() || (elsewhere && can_be_one)) {
+  if (named.empty() || known || (elsewhere && can_be_one)) {
     return;
   }
-  problem(std::string(shown_key(name)) + " = \"" + stored_as + "\" must be one of " +
+  problem(std::string(shown_key(name)) + " = \"" + text + "\" must be one of " +
           joined(write_classes) + ", or none for no header" +
           (elsewhere ? ""
                      : "; other stores' names are taken where " +
@@ -148,12 +135,12 @@ void config_reader::check_prefix() {
 }
 
 void config_reader::check_memory() {
-  const std::uint64_t limit = _config.global.memory_limit_bytes;
-  const std::string name = "global.memory_limit_bytes = " + std::to_string(limit);
-  if (limit == 0) {
+  const std::optional<std::uint64_t>& limit = _config.global.memory_limit_bytes;
+  if (!limit) {
     return;
   }
-  if (_config.s3.spool_enabled && limit < spool_memory_bytes) {
+  const std::string name = "global.memory_limit_bytes = " + std::to_string(*limit);
+  if (_config.s3.spool_enabled && *limit < spool_memory_bytes) {
     problem(name + " must be at least " + format_bytes(spool_memory_bytes) + " with the spool");
   }
   if (!_config.s3.spool_enabled && _config.parts_in_flight(_config.s3.part_size_bytes) == 0) {
@@ -165,30 +152,8 @@ void config_reader::check_memory() {
   }
 }
 
-void config_reader::check_time() {
-  std::string& at = _config.schedule.run_at;
-  if (at.size() == 4 && at[1] == ':') {
-    at.insert(0, "0");  // "2:00"
-  }
-  const auto digit = [&](std::size_t i) { return at[i] >= '0' && at[i] <= '9'; };
-  const bool form = at.size() == 5 && at[2] == ':' && digit(0) && digit(1) && digit(3) && digit(4);
-  if (!form || at.substr(0, 2) > "23" || at.substr(3) > "59") {
-    problem("schedule.run_at = \"" + at + "\" must be a time like \"02:00\"");
-  }
-}
-
 void config_reader::check_interval() {
-  const std::chrono::milliseconds every = _config.schedule.incremental_every;
-  if (every.count() == 0) {
-    return;
-  }
-  if (every < std::chrono::minutes(15) || every >= std::chrono::hours(24) ||
-      every % std::chrono::minutes(1) != std::chrono::milliseconds(0)) {
-    problem(
-        "schedule.incremental_every must be whole minutes, from \"15m\" to less than a day; for "
-        "longer there is schedule.incremental_every_days");
-  }
-  if (_set.contains("schedule.incremental_every_days")) {
+  if (_config.schedule.incremental_every && _set.contains("schedule.incremental_every_days")) {
     problem(
         "schedule.incremental_every and schedule.incremental_every_days contradict each other; "
         "remove one of them");
@@ -211,10 +176,10 @@ void config_reader::expand_home() {
   const auto home = home_directory();
   for (const key_rule& rule : rules()) {
     const auto* kind = std::get_if<path_value>(&rule.value);
-    if (kind == nullptr || !(kind->member.of(_config)).starts_with("~/")) {
+    if (kind == nullptr || !kind->path(_config).starts_with("~/")) {
       continue;
     }
-    std::string& path = kind->member.of(_config);
+    std::string& path = kind->path(_config);
     if (home) {
       path = *home + path.substr(1);
     } else {

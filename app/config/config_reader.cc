@@ -189,11 +189,12 @@ std::optional<std::string> config_reader::value_of(const key_rule& rule, const w
   if (node == nullptr) {
     return std::nullopt;
   }
-  const auto* words = std::get_if<text_value>(&rule.value);
   const bool only_text = std::holds_alternative<path_value>(rule.value) ||
                          std::holds_alternative<tags_value>(rule.value) ||
                          std::holds_alternative<proxy_value>(rule.value) ||
-                         (words != nullptr && words->allowed.empty());
+                         std::holds_alternative<text_value>(rule.value) ||
+                         std::holds_alternative<storage_class_value>(rule.value) ||
+                         std::holds_alternative<time_of_day_value>(rule.value);
   if (const auto string = node->value_exact<std::string>()) {
     return *string;
   }

@@ -56,8 +56,11 @@ class config_reader {
   void assign(const duration_value& kind, const std::string& name, const std::string& text);
   void assign(const seconds_value& kind, const std::string& name, const std::string& text);
   void assign(const auto_or_number_value& kind, const std::string& name, const std::string& text);
+  void assign(const time_of_day_value& kind, const std::string& name, const std::string& text);
   void assign(const flag_value& kind, const std::string& name, const std::string& text);
-  void assign(const text_value& kind, const std::string& name, const std::string& given);
+  void assign(const choice_value& kind, const std::string& name, const std::string& given);
+  void assign(const text_value& kind, const std::string& name, const std::string& text);
+  void assign(const storage_class_value& kind, const std::string& name, const std::string& text);
   void assign(const path_value& kind, const std::string& name, const std::string& text);
   void assign(const tags_value& kind, const std::string& name, const std::string& text);
   void assign(const proxy_value& kind, const std::string& name, const std::string& text);
@@ -73,10 +76,9 @@ class config_reader {
   void check_whole();
   void check_values();
   void fit_part_size();
-  void check_class(const std::string& name, const std::string& stored_as);
+  void check_class(const std::string& name, const s3::storage_class& named);
   void check_prefix();
   void check_memory();
-  void check_time();
   void check_interval();
   [[nodiscard]] std::optional<std::string> home_directory() const;
   void expand_home();

@@ -82,7 +82,7 @@ void config_reader::assign_command(const command_value& kind, const std::string&
   for (const std::string& word : words) {
     check_characters(name, word);
   }
-  kind.member.of(_config) = std::move(words);
+  kind.place.put(_config, words);
 }
 
 void config_reader::assign(const command_value&, const std::string&, const std::string&) {
@@ -91,13 +91,21 @@ void config_reader::assign(const bytes_value& kind, const std::string& name,
                            const std::string& text) {
   const auto value = parse_bytes(text);
   const std::string most = ", at most " + format_bytes(kind.largest);
+  const bool none = value == std::uint64_t{0} && kind.place.may_be_absent();
   if (!value) {
     problem(name + " = \"" + text + "\" is no size; write bytes, or like \"128MiB\"" + most);
-  } else if ((*value < kind.smallest && !(kind.or_none && *value == 0)) || *value > kind.largest) {
+  } else if (none) {
+    kind.place.clear(_config);
+  } else if (*value < kind.smallest || *value > kind.largest) {
+    const bool no_limit = kind.place.may_be_absent() && kind.smallest > 0;
     problem(name + " = " + text + " is out of range: at least " + format_bytes(kind.smallest) +
-            most + (kind.or_none ? ", or 0 for no limit" : ""));
+            most + (no_limit ? ", or 0 for no limit" : ""));
   } else {
-    kind.member.of(_config) = *value;
+    kind.place.put(_config, *value);
+    if (*value % kind.multiple_of != 0) {
+      problem(name + " = " + std::to_string(*value) + " must be a multiple of " +
+              std::to_string(kind.multiple_of));
+    }
   }
 }
 
@@ -107,8 +115,10 @@ void config_reader::assign(const number_value& kind, const std::string& name,
   if (!value || *value < kind.smallest || *value > kind.largest) {
     problem(name + " = " + text + " must be a whole number from " + std::to_string(kind.smallest) +
             " to " + std::to_string(kind.largest));
+  } else if (*value == 0 && kind.place.may_be_absent()) {
+    kind.place.clear(_config);
   } else {
-    kind.member.of(_config) = *value;
+    kind.place.put(_config, *value);
   }
 }
 
@@ -119,8 +129,12 @@ void config_reader::assign(const duration_value& kind, const std::string& name,
     problem(name + " = \"" + text + "\" is no duration; write seconds, or like \"6h\", at most " +
             std::to_string(std::chrono::floor<std::chrono::hours>(kind.largest).count() / 24) +
             "d");
+  } else if (value->count() == 0 && kind.place.may_be_absent()) {
+    kind.place.clear(_config);
+  } else if (kind.fits != nullptr && !kind.fits(*value)) {
+    problem(name + " must be " + std::string(kind.otherwise));
   } else {
-    kind.member.of(_config) = *value;
+    kind.place.put(_config, *value);
   }
 }
 
@@ -134,18 +148,29 @@ void config_reader::assign(const seconds_value& kind, const std::string& name,
     problem(name + " = \"" + text + "\" must be from " + std::to_string(kind.smallest) + " to " +
             std::to_string(kind.largest) + " whole seconds; write these, or like \"72h\"");
   } else {
-    kind.member.of(_config) = seconds.count();
+    kind.place.put(_config, seconds);
   }
 }
 
 void config_reader::assign(const auto_or_number_value& kind, const std::string& name,
                            const std::string& text) {
   const auto value = whole_number(text);
-  if (text != "auto" && (!value || *value < kind.smallest || *value > kind.largest)) {
+  if (text == "auto") {
+    kind.place.clear(_config);
+  } else if (!value || *value < kind.smallest || *value > kind.largest) {
     problem(name + " = \"" + text + "\" must be \"auto\" or a whole number from " +
             std::to_string(kind.smallest) + " to " + std::to_string(kind.largest));
   } else {
-    kind.member.of(_config) = text;
+    kind.place.put(_config, *value);
+  }
+}
+
+void config_reader::assign(const time_of_day_value& kind, const std::string& name,
+                           const std::string& text) {
+  if (const auto time = planner::time_of_day::parse(text)) {
+    kind.place.put(_config, *time);
+  } else {
+    problem(name + " = \"" + text + "\" must be a time like \"02:00\"");
   }
 }
 
@@ -154,27 +179,49 @@ void config_reader::assign(const flag_value& kind, const std::string& name,
   if (text != "true" && text != "false") {
     problem(name + " = " + text + " must be true or false");
   } else {
-    kind.member.of(_config) = text == "true";
+    kind.place.put(_config, text == "true");
+  }
+}
+
+void config_reader::assign(const choice_value& kind, const std::string& name,
+                           const std::string& given) {
+  const std::string text = kind.any_case ? lower_case(given) : given;
+  const auto word = std::find(kind.words.begin(), kind.words.end(), text);
+  if (word == kind.words.end()) {
+    problem(name + " = \"" + text + "\" must be one of " + joined(kind.words));
+  } else {
+    kind.put(_config, static_cast<std::size_t>(word - kind.words.begin()));
   }
 }
 
 void config_reader::assign(const text_value& kind, const std::string& name,
-                           const std::string& given) {
-  const std::string text = kind.any_case ? lower_case(given) : given;
-  if (!kind.allowed.empty() &&
-      std::find(kind.allowed.begin(), kind.allowed.end(), text) == kind.allowed.end()) {
-    problem(name + " = \"" + text + "\" must be one of " + joined(kind.allowed));
-  } else if (text.empty() && !kind.may_be_empty) {
+                           const std::string& text) {
+  if (text.empty() && !kind.may_be_empty) {
     problem(name + " is empty; set it in [s3]");
-  } else {
-    kind.member.of(_config) = text;
-    check_characters(name, text);
+    return;
+  }
+  kind.place.put(_config, text);
+  check_characters(name, text);
+}
+
+// Whether there is such a class, the place of the bucket tells (check_class()).
+void config_reader::assign(const storage_class_value& kind, const std::string& name,
+                           const std::string& text) {
+  if (text.empty()) {
+    problem(name + " is empty; set it in [s3]");
+    return;
+  }
+  kind.place.put(_config, s3::storage_class(text == "none" ? "" : text));
+  check_characters(name, text);
+  if (kind.readable_at_once && (text == "GLACIER" || text == "DEEP_ARCHIVE")) {
+    problem(name + " = \"" + text +
+            "\" would have to be thawed before anything can be planned; use STANDARD");
   }
 }
 
 void config_reader::assign(const path_value& kind, const std::string& name,
                            const std::string& text) {
-  kind.member.of(_config) = text;
+  kind.path(_config) = text;
   const bool absolute = text.starts_with('/') || text.starts_with("~/");
   if (!absolute && !(text.empty() && kind.may_be_empty)) {
     problem(name + " = \"" + text + "\" must be an absolute path (or begin with ~/)");
@@ -211,19 +258,25 @@ void config_reader::assign(const tags_value& kind, const std::string& name,
             std::to_string(tags_max));
     return;
   }
-  kind.member.of(_config) = std::move(tags);
+  kind.place.put(_config, tags);
 }
 
 // It may hold a password, which no message quotes.
 void config_reader::assign(const proxy_value& kind, const std::string& name,
                            const std::string& text) {
-  kind.member.of(_config) = text;
-  if (text.empty() || text == "none") {
-    return;
+  s3::proxy_choice choice;
+  if (text == "none") {
+    choice = s3::no_proxy();
+  } else if (!text.empty()) {
+    auto server = s3::parse_proxy(name, text);
+    if (!server) {
+      problem(server.error().message + "; " + server.error().remedy);
+      return;
+    }
+    server->from = engine::setting::proxy;
+    choice = std::move(*server);
   }
-  if (const auto parsed = s3::parse_proxy(name, text); !parsed) {
-    problem(parsed.error().message + "; " + parsed.error().remedy);
-  }
+  kind.place.put(_config, choice);
 }
 
 }  // namespace bts3::app

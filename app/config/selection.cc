@@ -1,7 +1,5 @@
 #include "app/config/selection.hh"
 
-#include "engine/assert.hh"
-
 #include <algorithm>
 #include <chrono>
 
@@ -34,13 +32,12 @@ result<std::vector<subvolume_config>> select_subvolumes(const config& settings,
 
 planner::policy policy_of(const config& settings, bool regardless_of_due, bool adopt) {
   planner::policy made;
-  made.when_due.full_every_days = static_cast<int>(settings.schedule.full_every_days);
-  made.when_due.incremental_every_days = static_cast<int>(settings.schedule.incremental_every_days);
+  made.when_due.full_every_days = static_cast<int>(settings.schedule.full_every_days.count());
+  made.when_due.incremental_every_days =
+      static_cast<int>(settings.schedule.incremental_every_days.count());
   made.when_due.incremental_every =
-      std::chrono::floor<std::chrono::minutes>(settings.schedule.incremental_every);
-  const auto run_at = planner::parse_time_of_day(settings.schedule.run_at);
-  BTS3_ASSERT(run_at.has_value());  // the configuration was checked
-  made.when_due.run_at = *run_at;
+      settings.schedule.incremental_every.value_or(std::chrono::minutes(0));
+  made.when_due.run_at = settings.schedule.run_at;
   made.regardless_of_due = regardless_of_due;
   made.adopt = adopt;
   made.own_prefix = "an s3.prefix";

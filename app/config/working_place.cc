@@ -98,8 +98,10 @@ const bucket_place* place_in(const command_line& line) {
 
 result<config> settings_for(const command_line& line,
                             const engine::environment_lookup& environment) {
-  if (std::holds_alternative<init_command>(line.command)) {
-    return config();  // there is none yet
+  if (std::holds_alternative<init_command>(line.command) ||
+      std::holds_alternative<keys_generate_command>(line.command) ||
+      std::holds_alternative<keys_show_command>(line.command)) {
+    return config();  // there is none yet, or none is asked
   }
   const bucket_place* const place = place_in(line);
   if (place != nullptr && !place->from.empty()) {

@@ -7,6 +7,7 @@
 #include "app/survey/retired.hh"
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"
+#include "btrfs/host.hh"
 #include "engine/told_command.hh"
 
 #include <unistd.h>
@@ -33,7 +34,7 @@ void append(std::vector<health_check> more, std::vector<health_check>& to) {
 task<void> check_host(const services& with, std::vector<health_check>& into) {
   const process_facts facts = look_at_process();
   into.push_back(judge_privileges(facts));
-  auto detecting = btrfs::detect_capabilities(with.loop);
+  auto detecting = with.host.detect(with.loop);
   auto host = co_await std::move(detecting);
   into.push_back(host ? judge_tools(*host, with.settings)
                       : failed_check("btrfs_progs", "", host.error(),
@@ -90,13 +91,14 @@ task<result<doctor_report>> examine(const services& with, doctor_command command
   }
   config settings = with.settings;
   settings.s3.retry_for = std::min(settings.s3.retry_for, patience);
-  services here = {with.loop, with.log, with.clock, settings, with.environment, with.stop};
+  services here = {with.loop, with.log,         with.clock, settings,
+                   with.host, with.environment, with.stop};
   here.tuning = with.tuning;
   here.line = with.line;
   doctor_report report;
   auto host = check_host(here, report.checks);
   co_await std::move(host);
-  append(check_subvolumes(settings, *chosen), report.checks);
+  append(check_subvolumes(here, *chosen), report.checks);
   check_retired_snapshots(here, report.checks);
   auto bucket = check_bucket(here, std::move(*chosen), command.write, report.checks);
   co_await std::move(bucket);

@@ -7,10 +7,10 @@
 #include "app/survey/nested_subvolumes.hh"
 #include "app/survey/unfinished.hh"
 #include "app/text/human_units.hh"
+#include "btrfs/host.hh"
 #include "btrfs/refusals.hh"
-#include "btrfs/snapshot_manager.hh"
-#include "btrfs/uncarried.hh"
 #include "engine/child_process.hh"
+#include "engine/plain_text.hh"
 #include "engine/told_command.hh"
 
 #include <fcntl.h>
@@ -196,7 +196,7 @@ health_check judge_tools(const btrfs::capabilities& host, const config& settings
         "kernel 6.0 with btrfs-progs 6.2, and /sys, are needed; or leave "
         "btrfs.send_protocol at \"auto\"");
   }
-  if (stream.protocol == 1 && settings.btrfs.send_protocol == "auto") {
+  if (stream.protocol == 1 && !settings.btrfs.send_protocol) {
     return noted("btrfs_progs", "",
                  versions + " send protocol 1: compressed data is uncompressed to be sent");
   }
@@ -344,8 +344,9 @@ void check_hooks(const services& with, std::vector<health_check>& into) {
   }
 }
 
-health_check check_restore_base(const std::string& path) {
-  if (auto id = btrfs::filesystem_id(path); id) {
+health_check check_restore_base(const services& with) {
+  const std::string& path = with.settings.restore.target_base_dir;
+  if (auto id = with.host.subvolumes().filesystem_id(path); id) {
     return ok_check("restore_base", "", path + " is on Btrfs");
   } else if (id.error().what_now == engine::disposition::not_found) {
     return noted("restore_base", "",
@@ -356,13 +357,13 @@ health_check check_restore_base(const std::string& path) {
   }
 }
 
-void check_source(const subvolume_config& one, const config& settings,
-                  const btrfs::snapshot_manager& snapshots, bool base_usable,
+void check_source(const services& with, const subvolume_config& one, bool base_usable,
                   std::vector<health_check>& into) {
+  const std::string& base = with.settings.snapshots.base_dir;
   result<void> usable = engine::ok();
   if (base_usable) {
-    usable = snapshots.check(one.path);
-  } else if (auto info = btrfs::inspect_source(one.path); !info) {
+    usable = with.host.snapshots().check(base, one.path);
+  } else if (auto info = with.host.subvolumes().inspect_source(one.path); !info) {
     usable = std::move(info.error());
   }
   if (!usable) {
@@ -372,9 +373,9 @@ void check_source(const subvolume_config& one, const config& settings,
         skipped("nested_subvolumes", one.name, "because " + one.path + " cannot be backed up"));
     return;
   }
-  if (const auto swap = btrfs::active_swapfiles(one.path); !swap.empty()) {
-    const error refusal = btrfs::snapshot_refusal(ETXTBSY, "no backup of " + one.path, one.path,
-                                                  settings.snapshots.base_dir);
+  if (const auto swap = with.host.subvolumes().swapfiles(one.path); !swap.empty()) {
+    const error refusal =
+        btrfs::snapshot_refusal(ETXTBSY, "no backup of " + one.path, one.path, base);
     into.push_back(failed_check("subvolume", one.name, refusal, ""));
     into.push_back(
         skipped("nested_subvolumes", one.name, "because " + one.path + " cannot be backed up"));
@@ -387,7 +388,7 @@ void check_source(const subvolume_config& one, const config& settings,
           : warned("subvolume", one.name,
                    "what " + one.path + " is, and so what is backed up, may be chosen by " + others,
                    "name a path whose directories are root's and not writable by others"));
-  auto nested = nested_left_out(settings, one);
+  auto nested = nested_left_out(with, one);
   if (!nested) {
     into.push_back(failed_check("nested_subvolumes", one.name, nested.error(),
                                 "run it as root: what a backup leaves out is not known"));
@@ -396,16 +397,17 @@ void check_source(const subvolume_config& one, const config& settings,
   } else {
     into.push_back(warned("nested_subvolumes", one.name,
                           "a backup of " + one.path + " leaves out " +
-                              std::to_string(nested->size()) +
-                              (nested->size() == 1 ? " subvolume: " : " subvolumes: ") +
+                              engine::counted(nested->size(), "subvolume") + ": " +
                               examples_of(*nested, nested->size()),
                           nested_remedy));
   }
 }
 
 // What a restore will lack, of each of `chosen` that can be backed up.
-void check_attributes(const subvolume_config& one, std::vector<health_check>& into) {
-  auto found = btrfs::find_uncarried(one.path, nested_examples_max, attributes_looked_at_max);
+void check_attributes(const services& with, const subvolume_config& one,
+                      std::vector<health_check>& into) {
+  auto found =
+      with.host.subvolumes().uncarried(one.path, nested_examples_max, attributes_looked_at_max);
   if (!found) {
     into.push_back(skipped("attributes", one.name, "because " + found.error().message));
     return;
@@ -424,8 +426,7 @@ void check_attributes(const subvolume_config& one, std::vector<health_check>& in
   const std::uint64_t more = found->count - found->examples.size();
   into.push_back(noted("attributes", one.name,
                        "`btrfs send` does not carry the attributes (chattr) of " +
-                           std::to_string(found->count) + (found->count == 1 ? " file" : " files") +
-                           among + ": " + examples +
+                           engine::counted(found->count, "file") + among + ": " + examples +
                            (more > 0 ? " and " + std::to_string(more) + " more" : "")));
 }
 
@@ -450,18 +451,17 @@ std::vector<health_check> check_local_files(const services& with) {
   } else if (!settings.restore.price_table.empty()) {
     made.push_back(ok_check("price_table", "", settings.restore.price_table));
   }
-  made.push_back(check_restore_base(settings.restore.target_base_dir));
+  made.push_back(check_restore_base(with));
   return made;
 }
 
-std::vector<health_check> check_subvolumes(const config& settings,
+std::vector<health_check> check_subvolumes(const services& with,
                                            const std::vector<subvolume_config>& chosen) {
   std::vector<health_check> made;
-  const std::string& base = settings.snapshots.base_dir;
-  const btrfs::snapshot_manager snapshots(base);
+  const std::string& base = with.settings.snapshots.base_dir;
   const std::string remedy = "name a directory on the filesystem of the subvolumes";
   bool base_usable = false;
-  if (auto id = snapshots.base_filesystem(chosen.front().path); !id) {
+  if (auto id = with.host.snapshots().base_filesystem(base, chosen.front().path); !id) {
     made.push_back(failed_check("snapshots", "", id.error(), remedy));
     made.push_back(skipped("free_space", "", "because snapshots.base_dir cannot be used"));
   } else {
@@ -479,8 +479,8 @@ std::vector<health_check> check_subvolumes(const config& settings,
                          : failed_check("free_space", "", space.error(), remedy));
   }
   for (const subvolume_config& one : chosen) {
-    check_source(one, settings, snapshots, base_usable, made);
-    check_attributes(one, made);
+    check_source(with, one, base_usable, made);
+    check_attributes(with, one, made);
   }
   return made;
 }

@@ -46,7 +46,7 @@ health_check judge_spool_space(const config& settings, disk_space space);
 // Everything of the host that needs no waiting.
 std::vector<health_check> check_local_files(const services& with);
 // snapshots.base_dir, and each subvolume of `chosen`.
-std::vector<health_check> check_subvolumes(const config& settings,
+std::vector<health_check> check_subvolumes(const services& with,
                                            const std::vector<subvolume_config>& chosen);
 
 }  // namespace bts3::app

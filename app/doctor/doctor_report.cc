@@ -4,6 +4,8 @@
 #include "app/text/text_table.hh"
 #include "engine/assert.hh"
 #include "engine/error.hh"
+#include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +18,7 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using nlohmann::ordered_json;
 
 // "warning" and "skipped", the longest words, and two blanks.
@@ -44,10 +47,6 @@ std::string sentence_of(const health_check& one) {
 
 ordered_json text_or_null(const std::string& text) {
   return text.empty() ? ordered_json() : ordered_json(text);
-}
-
-std::string counted(std::size_t count, const std::string& one, const std::string& several) {
-  return std::to_string(count) + " " + (count == 1 ? one : several);
 }
 
 }  // namespace
@@ -149,7 +148,7 @@ std::string doctor_as_json(const doctor_report& report) {
                              {"found", one.found},
                              {"remedy", text_or_null(one.remedy)}});
   }
-  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 }  // namespace bts3::app

@@ -8,7 +8,9 @@
 #include "app/store/chain_reader.hh"
 #include "app/survey/unfinished.hh"
 #include "app/text/human_units.hh"
+#include "btrfs/host.hh"
 #include "engine/assert.hh"
+#include "engine/plain_text.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
 #include "s3/credentials/endpoint.hh"
@@ -224,9 +226,8 @@ task<bool> store_doctor::check_bucket() {
     co_return false;
   }
   const std::size_t count = listed->common_prefixes.size();
-  _made.push_back(ok_check("bucket", "",
-                           place + " answers, and has " + std::to_string(count) +
-                               (count == 1 ? " subvolume" : " subvolumes")));
+  _made.push_back(
+      ok_check("bucket", "", place + " answers, and has " + engine::counted(count, "subvolume")));
   co_return true;
 }
 
@@ -296,14 +297,13 @@ task<void> store_doctor::check_uploads() {
     _made.push_back(failed_check("uploads", "", found.error(), backup_rights_remedy));
   } else if (found->forgotten > 0) {
     const bool one = found->forgotten == 1;
-    _made.push_back(
-        warned("uploads", "",
-               std::to_string(found->forgotten) + " multipart upload" + (one ? " is" : "s are") +
-                   " forgotten, and what was uploaded is paid for",
-               "`" + engine::told_command("prune --yes") + "` aborts " + (one ? "it" : "them") +
-                   (_with.settings.retention.keep_generations == 0
-                        ? ", once retention.keep_generations is set"
-                        : "")));
+    _made.push_back(warned(
+        "uploads", "",
+        std::to_string(found->forgotten) + " multipart upload" + (one ? " is" : "s are") +
+            " forgotten, and what was uploaded is paid for",
+        "`" + engine::told_command("prune --yes") + "` aborts " + (one ? "it" : "them") +
+            (!_with.settings.retention.keep_generations ? ", once retention.keep_generations is set"
+                                                        : "")));
   } else if (found->aborted > 0) {
     _made.push_back(noted("uploads", "",
                           "none is forgotten; " + std::to_string(found->aborted) +
@@ -373,7 +373,7 @@ task<void> store_doctor::check_backups() {
   const run_state known = state ? std::move(*state) : run_state();
   std::error_code code;
   if (!std::filesystem::exists(_with.settings.snapshots.base_dir, code) ||
-      !btrfs::snapshot_manager(_with.settings.snapshots.base_dir).list(_chosen.front().name)) {
+      !_with.host.snapshots().list(_with.settings.snapshots.base_dir, _chosen.front().name)) {
     for (const subvolume_config& one : _chosen) {
       auto checking = check_pointer(one);
       co_await std::move(checking);

@@ -2,6 +2,7 @@
 
 #include "app/text/human_units.hh"
 #include "app/text/progress.hh"
+#include "engine/plain_text.hh"
 
 #include <algorithm>
 #include <string>
@@ -11,6 +12,7 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using engine::error;
 using engine::log_level;
 using engine::reason;
@@ -30,13 +32,6 @@ constexpr minutes measured_min{10};
 constexpr unsigned days_min = 7;
 constexpr unsigned days_max = 36'500;  // as thaw.days
 
-s3::retrieval_tier tier_of(const std::string& name) {
-  if (name == "Bulk") {
-    return s3::retrieval_tier::bulk;
-  }
-  return name == "Expedited" ? s3::retrieval_tier::expedited : s3::retrieval_tier::standard;
-}
-
 // Of any class that the tier is offered for.
 seconds thaw_most_of(s3::retrieval_tier tier, std::uint64_t bytes) {
   seconds most{0};
@@ -46,10 +41,6 @@ seconds thaw_most_of(s3::retrieval_tier tier, std::uint64_t bytes) {
     }
   }
   return most;
-}
-
-std::string objects_text(std::size_t count) {
-  return std::to_string(count) + " object" + (count == 1 ? "" : "s");
 }
 
 std::uint64_t bytes_of(const std::vector<located_chunk>& chunks, std::size_t from = 0) {
@@ -124,7 +115,7 @@ class thaw_wait {
     if (_line != nullptr && _objects > 0) {
       const auto waited = std::chrono::floor<seconds>(_with.clock.now() - _began);
       _line->show("thawing " + _subvolume + ": " + std::to_string(_ready) + " of " +
-                  objects_text(_objects) + " can be read, waited " + format_duration(waited));
+                  counted(_objects, "object") + " can be read, waited " + format_duration(waited));
     }
   }
   task<void> tick() {
@@ -150,18 +141,17 @@ class thaw_wait {
 
 }  // namespace
 
-thaw_policy thaw_policy_of(const config& settings, const std::optional<std::string>& tier,
+thaw_policy thaw_policy_of(const config& settings, std::optional<s3::retrieval_tier> tier,
                            std::optional<std::uint64_t> download_rate) {
   thaw_policy policy;
-  policy.tier = tier_of(tier.value_or(settings.thaw.tier));
-  if (settings.thaw.days != "auto") {
-    policy.days = static_cast<unsigned>(std::stoul(settings.thaw.days));  // checked when read
-  }
-  const std::uint64_t stated = download_rate.value_or(settings.restore.download_bytes_per_sec);
-  policy.bytes_per_sec = stated > 0 ? stated : assumed_bytes_per_sec;
-  policy.rate_from = stated > 0 ? rate_source::stated : rate_source::assumed;
-  const std::uint64_t limit = settings.s3.max_bandwidth_bytes_per_sec;
-  if (limit > 0 && limit < policy.bytes_per_sec) {
+  policy.tier = tier.value_or(settings.thaw.tier);
+  policy.days = settings.thaw.days;
+  const auto stated = download_rate ? download_rate : settings.restore.download_bytes_per_sec;
+  policy.bytes_per_sec = stated.value_or(assumed_bytes_per_sec);
+  policy.rate_from = stated ? rate_source::stated : rate_source::assumed;
+  const std::uint64_t limit =
+      settings.s3.max_bandwidth_bytes_per_sec.value_or(policy.bytes_per_sec);
+  if (limit < policy.bytes_per_sec) {
     policy.bytes_per_sec = limit;
     policy.rate_from = rate_source::limited;
   }
@@ -336,8 +326,8 @@ task<result<void>> chain_thaw::thaw(heads from, seconds most, engine::stop_token
 error chain_thaw::not_ready(const s3::thaw_report& report, seconds thaw_most) const {
   error failure;
   failure.why = reason::not_thawed;
-  failure.message = objects_text(report.missing.size()) + " of " + std::to_string(report.objects) +
-                    ", " + format_bytes(report.bytes_missing) +
+  failure.message = counted(report.missing.size(), "object") + " of " +
+                    std::to_string(report.objects) + ", " + format_bytes(report.bytes_missing) +
                     ", cannot be read yet: " + std::to_string(report.requested) +
                     " requested now, " + std::to_string(report.in_progress) +
                     " under way from before";

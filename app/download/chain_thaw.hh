@@ -39,7 +39,7 @@ struct thaw_policy {
 
 // [thaw], without waiting; `tier` and `download_rate` beat it where they are there.
 [[nodiscard]] thaw_policy thaw_policy_of(const config& settings,
-                                         const std::optional<std::string>& tier,
+                                         std::optional<s3::retrieval_tier> tier,
                                          std::optional<std::uint64_t> download_rate);
 
 // How long downloading takes, by the policy's rate.

@@ -1,8 +1,11 @@
 #include "app/download/download_link.hh"
 
+#include "engine/age/part_seals.hh"
 #include "engine/assert.hh"
+#include "engine/offload.hh"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 namespace bts3::app {
@@ -203,6 +206,7 @@ std::vector<part_pointer> download_link::plan(std::size_t index) const {
 }
 
 task<result<void>> download_link::run(int fd) {
+  BTS3_ASSERT(fd < 0 || !_sealed || _key != nullptr);
   _receiving = fd >= 0;
   engine::stop_source released_all;
   _scope.spawn(produce());
@@ -357,8 +361,71 @@ task<result<void>> download_link::pass_on(part_pointer one, engine::pipe_writer*
         _spool->write((*_into)[one->number - 1], _pool, one->slot, one->length, 0, _stop.token());
     co_return co_await std::move(storing);
   }
+  if (_sealed && _key == nullptr) {
+    co_return engine::ok();
+  }
+  if (_sealed) {
+    auto passing = pass_opened(std::move(one), pipe);
+    co_return co_await std::move(passing);
+  }
   auto passing = _gate.pass(one->slot.bytes().first(one->length), pipe, _stop.token());
   co_return co_await std::move(passing);
+}
+
+// Every segment is opened before the first byte is released: whoever gets a part gets it whole.
+task<result<void>> download_link::pass_opened(part_pointer one, engine::pipe_writer* pipe) {
+  const age::part_place place{_key->id, static_cast<std::uint32_t>(one->chunk), one->number,
+                              _plain_bytes};
+  auto part = age::part_in_slot::begin(_key->opener, one->slot.bytes().first(one->length), place);
+  result<void> opened = engine::ok();
+  if (part) {
+    std::function<result<void>()> call = [&part] { return part->open_all(); };
+    auto opening = engine::offload(_with.loop, std::move(call));
+    opened = co_await std::move(opening);
+  } else {
+    opened = std::move(part.error());
+  }
+  if (!opened) {
+    opened.error().remedy =
+        "it has the digest that the manifest records, so somebody has changed both: restore "
+        "another backup, and find out who can write to the bucket";
+    co_return std::move(opened.error())
+        .within("chunk " + _chunks[one->chunk].key.str() + ", part " + std::to_string(one->number));
+  }
+  for (;;) {
+    const auto text = part->next();
+    if (!text) {
+      co_return text.error();
+    }
+    if (text->empty()) {
+      break;
+    }
+    auto passing = _gate.pass(*text, pipe, _stop.token());
+    auto passed = co_await std::move(passing);
+    if (!passed) {
+      co_return passed;
+    }
+    _plain_bytes += text->size();
+  }
+  co_return engine::ok();
+}
+
+// The stream has its END, and a sealed one as many bytes as the manifest has of it.
+result<void> download_link::finish() {
+  if (_sealed && _key == nullptr) {
+    return engine::ok();
+  }
+  if (auto whole = _gate.finish(); !whole) {
+    return whole;
+  }
+  if (_sealed && _plain_bytes != _plain_expected) {
+    error failure;
+    failure.why = reason::integrity;
+    failure.message = "the stream has " + std::to_string(_plain_bytes) +
+                      " bytes, and its manifest records " + std::to_string(_plain_expected);
+    return failure;
+  }
+  return engine::ok();
 }
 
 task<result<void>> download_link::release(int fd) {
@@ -430,7 +497,7 @@ task<result<void>> download_link::release(int fd) {
   if (_purpose == purpose::hash_only) {
     co_return engine::ok();
   }
-  co_return _gate.finish();
+  co_return finish();
 }
 
 }  // namespace bts3::app

@@ -22,6 +22,11 @@
 // one that an earlier run kept comes from there; wrong bytes of it cost a download, as if it had
 // not been.
 //
+// A sealed link's parts are verified as they are stored, and opened where they lie when it is their
+// turn: each has to be the one of that backup, chunk, number and offset in the stream, so a part
+// that was cut, exchanged or repeated is refused before its first byte is released. Without its key
+// the link can be verified, and goes nowhere.
+//
 // With a chain_thaw, a chunk whose thawed copy has expired is thawed again while `btrfs receive`
 // waits, and the download goes on.
 #pragma once
@@ -29,6 +34,7 @@
 #include "app/download/chain_thaw.hh"
 #include "app/download/part_fetcher.hh"
 #include "app/download/stream_gate.hh"
+#include "app/store/backup_key.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
 #include "app/survey/sent_stream.hh"
@@ -73,6 +79,14 @@ class download_link {
   // Before run(): parts are kept there. Must outlive run().
   void keep_in(kept_parts& kept) { _fetcher.keep_in(kept); }
 
+  // Before run(), of a link that is sealed, with `plain_bytes` of the stream in it. Null: nobody
+  // has its key, and run() takes no pipe. Must outlive run().
+  void is_sealed(const backup_key* key, std::uint64_t plain_bytes) {
+    _sealed = true;
+    _key = key;
+    _plain_expected = plain_bytes;
+  }
+
   // Before run(): reason integrity for another stream, before any of it is released.
   void expect(expected_stream stream) { _gate.expect(std::move(stream)); }
 
@@ -110,6 +124,8 @@ class download_link {
   engine::task<void> fetch(part_pointer one);
   engine::task<engine::result<void>> verify_streaming(part_pointer one);
   engine::task<engine::result<void>> pass_on(part_pointer one, engine::pipe_writer* pipe);
+  engine::task<engine::result<void>> pass_opened(part_pointer one, engine::pipe_writer* pipe);
+  [[nodiscard]] engine::result<void> finish();
   engine::task<engine::result<void>> release(int fd);
 
   const services& _with;
@@ -131,6 +147,10 @@ class download_link {
   enum class purpose { release, hash_only };
   purpose _purpose = purpose::release;
   bool _receiving = true;  // false: run(-1)
+  bool _sealed = false;
+  const backup_key* _key = nullptr;
+  std::uint64_t _plain_expected = 0;
+  std::uint64_t _plain_bytes = 0;  // opened and released, of a sealed link
   // With purpose::hash_only: where the pieces of the one chunk go as they are hashed; null:
   // nowhere.
   std::vector<engine::spool_lease>* _into = nullptr;

@@ -1,7 +1,6 @@
 #include "app/download/received_proof.hh"
 
-#include "btrfs/processes.hh"
-#include "btrfs/snapshot_manager.hh"
+#include "btrfs/host.hh"
 #include "engine/offload.hh"
 
 #include <sys/utsname.h>
@@ -39,11 +38,11 @@ error refused_by_disk(std::string message, const std::string& devices) {
 }  // namespace
 
 result<received_proof> received_proof::begin(const services& with, std::string directory) {
-  auto checks = btrfs::data_checks_of(directory);
+  auto checks = with.host.receiving().checks_of(directory);
   if (!checks) {
     return std::move(checks.error());
   }
-  auto before = btrfs::device_errors_of(directory);
+  auto before = with.host.receiving().errors_of(directory);
   if (!before) {
     return std::move(before.error());
   }
@@ -52,7 +51,7 @@ result<received_proof> received_proof::begin(const services& with, std::string d
 
 std::string received_proof::risen_errors() const {
   std::string text;
-  const auto after = btrfs::device_errors_of(_directory);
+  const auto after = _with.host.receiving().errors_of(_directory);
   if (after) {
     for (const btrfs::device_errors& one : btrfs::risen(_before, *after)) {
       text += (text.empty() ? "" : "; ") + one.text();
@@ -85,11 +84,11 @@ error received_proof::explained(error failure) const {
 }
 
 result<std::uint64_t> received_proof::look(const std::string& received) {
-  if (auto synced = btrfs::sync_filesystem(_directory); !synced) {
+  if (auto synced = _with.host.receiving().sync(_directory); !synced) {
     return refused_by_disk("the target's disk refused what was received: " + synced.error().message,
                            risen_errors());
   }
-  auto missing = _written.missing_in(received);
+  auto missing = _with.host.receiving().missing_in(_written, received);
   return missing ? missing : explained(std::move(missing.error()));
 }
 

@@ -1,6 +1,7 @@
 #include "app/host/logging.hh"
 
 #include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -140,8 +141,7 @@ class stderr_log final : public engine::log_sink {
     for (const log_field& field : fields) {
       out[std::string(field.key)] = field.value;
     }
-    return engine::printable_json(
-        out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    return engine::printable_json(planner::json_line(out));
   }
 
   log_options _options;
@@ -160,20 +160,6 @@ bool colours_wanted(const std::function<std::optional<std::string>(std::string_v
   const auto kind = environment("TERM");
   return terminal && (!no_colour || no_colour->empty()) && kind && !kind->empty() &&
          *kind != "dumb";
-}
-
-log_level log_level_of(const std::string& name) {
-  for (const log_level level :
-       {log_level::debug, log_level::warning, log_level::error, log_level::critical}) {
-    std::string known = level_name(level);
-    for (char& c : known) {
-      c = static_cast<char>(c | 0x20);
-    }
-    if (known == name) {
-      return level;
-    }
-  }
-  return log_level::info;
 }
 
 }  // namespace bts3::app

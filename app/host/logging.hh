@@ -27,7 +27,4 @@ std::unique_ptr<engine::log_sink> make_log(const log_options& options);
 bool colours_wanted(const std::function<std::optional<std::string>(std::string_view)>& environment,
                     bool terminal);
 
-// Nullopt-free: unknown names never get here, configuration and command line check them.
-engine::log_level log_level_of(const std::string& name);
-
 }  // namespace bts3::app

@@ -4,6 +4,7 @@
 #include "app/store/services.hh"
 #include "app/survey/observer.hh"
 #include "app/survey/stored_subvolumes.hh"
+#include "btrfs/real_host.hh"
 #include "engine/async_scope.hh"
 #include "engine/plain_text.hh"
 #include "engine/sha256.hh"
@@ -275,7 +276,8 @@ std::vector<candidate> looked_up(const complete_command& command, const common_o
   silence log;
   const engine::system_clock_source clock;
   engine::stop_source stop;
-  const services with{**loop, log, clock, *settings, here, stop.token()};
+  btrfs::real_host host;
+  const services with{**loop, log, clock, *settings, host, here, stop.token()};
   return (*loop)->run(look_in_time(with, command, stop));
 }
 

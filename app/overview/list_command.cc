@@ -1,11 +1,15 @@
 #include "app/overview/list_command.hh"
 
+#include "app/secrets/signing.hh"
 #include "app/store/manifest_turns.hh"
 #include "app/survey/observer.hh"
+#include "app/survey/signature_report.hh"
 #include "app/survey/stored_subvolumes.hh"
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"
+#include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -21,6 +25,7 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using engine::error;
 using engine::result;
 using engine::task;
@@ -30,7 +35,7 @@ using nlohmann::ordered_json;
 constexpr std::size_t strays_shown = 5;  // of each kind
 // A person waits for this command.
 constexpr std::chrono::milliseconds patience_max{60'000};
-constexpr std::int64_t requests_at_once = 16;
+constexpr std::size_t requests_at_once = 16;
 
 const char* word_of(restorable state) {
   switch (state) {
@@ -42,10 +47,6 @@ const char* word_of(restorable state) {
       return "no";
   }
   return "";
-}
-
-std::string counted(std::uint64_t count, const std::string& noun) {
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
 std::string classes_of(const class_totals& classes) {
@@ -123,6 +124,9 @@ text_table table_of(const catalogued_subvolume& one, const list_context& about,
       if (!backup.because.empty()) {
         table.note(printable(backup.because));
       }
+      if (backup.signature.is == signature_finding::what::bad) {
+        table.note("bad signature: " + printable(backup.signature.problem));
+      }
     }
   }
   return table;
@@ -162,6 +166,28 @@ std::string strays_text(const std::vector<stray_object>& strays, std::size_t col
   return text;
 }
 
+// Whether there is something to say about who signed.
+bool tells_signers(const catalogued_subvolume& one, const list_context& about) {
+  const auto is_signed = [](const catalogued_backup& backup) {
+    return backup.signature.is != signature_finding::what::none;
+  };
+  return about.signers || std::any_of(one.generations.begin(), one.generations.end(),
+                                      [&](const catalogued_generation& generation) {
+                                        return std::any_of(generation.backups.begin(),
+                                                           generation.backups.end(), is_signed);
+                                      });
+}
+
+std::string signers_of(const catalogued_subvolume& one) {
+  std::map<std::string, std::size_t> counts;
+  for (const catalogued_generation& generation : one.generations) {
+    for (const catalogued_backup& backup : generation.backups) {
+      ++counts[printable(signer_text(backup.signature))];
+    }
+  }
+  return signers_text(counts);
+}
+
 std::string text_of(const catalogued_subvolume& one, const list_context& about,
                     const planner::time_zone& zone) {
   const catalogued_backup* const newest = one.newest();
@@ -185,6 +211,9 @@ std::string text_of(const catalogued_subvolume& one, const list_context& about,
         wrapped("there is no current.json: restore with --manifest-key or --at", 2, about.columns);
   } else if (newest != nullptr && one.current != newest->key) {
     text += wrapped("current.json names an older one, " + printable(one.current), 2, about.columns);
+  }
+  if (newest != nullptr && tells_signers(one, about)) {
+    text += wrapped(signers_of(one), 2, about.columns);
   }
   if (newest != nullptr) {
     const text_table wide = table_of(one, about, zone, true);
@@ -221,7 +250,7 @@ ordered_json json_of(const std::vector<stray_object>& strays) {
   return out;
 }
 
-ordered_json json_of(const catalogued_backup& backup, planner::timestamp now) {
+ordered_json json_of(const catalogued_backup& backup, planner::timestamp now, bool with_signature) {
   ordered_json out;
   out["manifest_key"] = backup.key;
   out["kind"] = planner::to_string(backup.kind);
@@ -241,10 +270,14 @@ ordered_json json_of(const catalogued_backup& backup, planner::timestamp now) {
   out["snapshot"] = backup.snapshot;
   out["host"] = backup.host;
   out["current"] = backup.current;
+  if (with_signature) {
+    out["signature"] = ordered_json::parse(signature_json_text(backup.signature));
+  }
   return out;
 }
 
-ordered_json json_of(const catalogued_subvolume& one, planner::timestamp now) {
+ordered_json json_of(const catalogued_subvolume& one, const list_context& about) {
+  const bool with_signature = tells_signers(one, about);
   ordered_json out;
   out["subvolume"] = one.name;
   out["current_manifest_key"] = one.current.empty() ? ordered_json() : ordered_json(one.current);
@@ -259,7 +292,7 @@ ordered_json json_of(const catalogued_subvolume& one, planner::timestamp now) {
         generation.full.empty() ? ordered_json() : ordered_json(generation.full);
     entry["backups"] = ordered_json::array();
     for (const catalogued_backup& backup : generation.backups) {
-      entry["backups"].push_back(json_of(backup, now));
+      entry["backups"].push_back(json_of(backup, about.now, with_signature));
     }
     out["generations"].push_back(std::move(entry));
   }
@@ -286,6 +319,15 @@ task<result<exit_status>> list_connected(const services& with, s3::object_store&
                                          list_command command) {
   catalogue_request request(with.settings.s3.prefix, command.subvolume,
                             manifest_bound::of_host(with.settings));
+  const std::string signers =
+      command.trusted_signers.value_or(with.settings.restore.trusted_signers_file);
+  if (!signers.empty()) {
+    auto read = read_trusted_signers(signers);
+    if (!read) {
+      co_return std::move(read.error());
+    }
+    request.signers = std::move(*read);
+  }
   auto reading = read_catalogue(with.loop, store, std::move(request), with.stop);
   auto all = co_await std::move(reading);
   if (!all) {
@@ -296,6 +338,7 @@ task<result<exit_status>> list_connected(const services& with, s3::object_store&
   about.place = "s3://" + with.settings.s3.bucket + "/" + with.settings.s3.prefix;
   about.now = planner::timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));
   about.columns = terminal_columns(STDOUT_FILENO);
+  about.signers = !signers.empty();
   const bool found = !all->subvolumes.empty();
   if (command.json) {
     print_json(list_as_json(*all, about));
@@ -347,17 +390,17 @@ std::string list_as_json(const catalogue& all, const list_context& about) {
   out["now"] = about.now.rfc3339();
   out["subvolumes"] = ordered_json::array();
   for (const catalogued_subvolume& one : all.subvolumes) {
-    out["subvolumes"].push_back(json_of(one, about.now));
+    out["subvolumes"].push_back(json_of(one, about));
   }
   out["strays"] = json_of(all.strays);
-  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 task<result<exit_status>> run_list(const services& with, list_command command) {
   config settings = with.settings;
   settings.s3.concurrency = std::max(settings.s3.concurrency, requests_at_once);
   settings.s3.retry_for = std::min(settings.s3.retry_for, patience_max);
-  services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
+  services here{with.loop, with.log, with.clock, settings, with.host, with.environment, with.stop};
   here.line = with.line;
   auto connection = store_connection::open(here, persistence::of_a_question);
   if (!connection) {

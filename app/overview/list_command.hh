@@ -20,6 +20,7 @@ struct list_context {
   std::string place;  // "s3://bucket/prefix"
   planner::timestamp now;
   std::size_t columns = 0;  // of the terminal; 0: none, lines may be long
+  bool signers = false;     // somebody's signatures count, so that who has none is told of
 };
 
 // For people: for each subvolume a line and a table, generation after generation.

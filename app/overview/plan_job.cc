@@ -7,6 +7,8 @@
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"
+#include "btrfs/host.hh"
+#include "planner/json_text.hh"
 #include "planner/keys.hh"
 
 #include <nlohmann/json.hpp>
@@ -140,7 +142,7 @@ std::string plan_as_json(const std::vector<planned_subvolume>& all) {
     }
     out["subvolumes"].push_back(std::move(entry));
   }
-  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 plan_job::plan_job(const services& with, plan_command command)
@@ -174,7 +176,7 @@ task<result<exit_status>> plan_job::look() {
     co_return std::move(state.error());
   }
   _state = std::move(*state);
-  auto detecting = btrfs::detect_capabilities(_with.loop);
+  auto detecting = _with.host.detect(_with.loop);
   auto host = co_await std::move(detecting);
   if (!host) {
     co_return std::move(host.error());
@@ -196,8 +198,7 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
   planned_subvolume planned;
   planned.name = one.which.name;
   planned.path = one.which.path;
-  if (auto usable =
-          btrfs::snapshot_manager(_with.settings.snapshots.base_dir).check(one.which.path);
+  if (auto usable = _with.host.snapshots().check(_with.settings.snapshots.base_dir, one.which.path);
       !usable) {
     planned.error = usable.error().text();
     co_return planned;
@@ -237,7 +238,7 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
   }
   planned.plan = planner::decide(view.seen, _policy, now, _zone);
   planned.links = view.chain.size();
-  if (auto nested = nested_left_out(_with.settings, one.which)) {
+  if (auto nested = nested_left_out(_with, one.which)) {
     planned.nested_left_out = std::move(*nested);
   }
   if (!view.chain.empty()) {
@@ -251,7 +252,7 @@ task<planned_subvolume> plan_job::plan_one(observed one) {
     if (planned.plan.what == planner::action::incremental) {
       what.parent = view.parent->info;
     }
-    auto estimating = btrfs::estimate_stream(_with.loop, std::move(what), _with.stop);
+    auto estimating = _with.host.sending().estimate(_with.loop, std::move(what), _with.stop);
     auto estimate = co_await std::move(estimating);
     if (estimate) {
       planned.estimate = *estimate;

@@ -201,10 +201,10 @@ task<result<void>> look_with(const services& with, const status_command& command
 
 // Without --max-age: a day more than the schedule has between backups, or twice as much again.
 std::chrono::seconds backup_age_max(const config& settings) {
-  return settings.schedule.incremental_every.count() > 0
-             ? std::chrono::ceil<std::chrono::seconds>(3 * settings.schedule.incremental_every)
-             : std::chrono::seconds(
-                   std::chrono::days(settings.schedule.incremental_every_days + 1));
+  if (settings.schedule.incremental_every) {
+    return 3 * *settings.schedule.incremental_every;
+  }
+  return settings.schedule.incremental_every_days + std::chrono::days(1);
 }
 
 }  // namespace
@@ -212,7 +212,7 @@ std::chrono::seconds backup_age_max(const config& settings) {
 task<result<exit_status>> run_status(const services& with, status_command command) {
   config settings = with.settings;
   settings.s3.retry_for = std::min(settings.s3.retry_for, patience_max);
-  services here{with.loop, with.log, with.clock, settings, with.environment, with.stop};
+  services here{with.loop, with.log, with.clock, settings, with.host, with.environment, with.stop};
   here.tuning = with.tuning;
   status_report report;
   report.rules.now = timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));

@@ -3,7 +3,9 @@
 #include "app/survey/nested_subvolumes.hh"
 #include "app/text/human_units.hh"
 #include "app/text/text_table.hh"
+#include "engine/plain_text.hh"
 #include "engine/told_command.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -189,7 +191,7 @@ std::string status_summary(const status_report& report) {
       oldest = last && (!oldest || *last < *oldest) ? last : oldest;
     }
     const std::size_t count = report.subvolumes.size();
-    text += std::to_string(count) + (count == 1 ? " subvolume" : " subvolumes");
+    text += engine::counted(count, "subvolume");
     return oldest ? text + ", the oldest last backup is " +
                         format_age(report.rules.now.when() - oldest->when()) + " old"
                   : text;
@@ -205,9 +207,7 @@ std::string status_summary(const status_report& report) {
     }
   }
   text += printable(first);
-  return more == 0 ? text
-                   : text + " (and " + std::to_string(more) + " more " +
-                         (more == 1 ? "problem)" : "problems)");
+  return more == 0 ? text : text + " (and " + engine::counted(more, "more problem") + ")";
 }
 
 std::string status_as_text(const status_report& report, const planner::time_zone& zone,
@@ -249,7 +249,7 @@ std::string status_as_json(const status_report& report) {
   for (const std::string& path : report.retired_snapshots) {
     out["retired_snapshots"].push_back({{"path", path}});
   }
-  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 std::string status_of_nothing(const error& failure, bool json, const engine::clock& clock) {

@@ -1,5 +1,7 @@
 #include "app/records/harness_manifest.hh"
 
+#include "planner/json_text.hh"
+
 #include <nlohmann/json.hpp>
 
 namespace bts3::app {
@@ -13,7 +15,7 @@ std::string harness_manifest(planner::backup_kind kind,
     document["chunks"].push_back(
         {{"index", index}, {"key", chunks[index].key}, {"sha256", chunks[index].sha256}});
   }
-  return document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return planner::json_document(document);
 }
 
 }  // namespace bts3::app

@@ -1,6 +1,10 @@
 #include "app/records/journal_codec.hh"
 
 #include "app/text/json_number.hh"
+#include "engine/age/base64.hh"
+#include "engine/age/plain_fingerprint.hh"
+#include "planner/json_text.hh"
+#include "planner/keys.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -16,7 +20,9 @@ using engine::error;
 using engine::result;
 using json = nlohmann::ordered_json;
 
-constexpr unsigned journal_version = 1;
+// A sealed backup's has a version of its own: who does not know of seals must not go on with it.
+constexpr unsigned plain_version = 1;
+constexpr unsigned sealed_version = 2;
 
 // No manifest lists more chunks, no object has more parts: numbers beyond are damage.
 constexpr std::uint32_t chunks_max = 10'000'000;
@@ -51,12 +57,22 @@ error damaged(const std::string& name, const std::string& what) {
 // One line. Strings that are no UTF-8 cannot come from the configuration or from JSON; replacing
 // beats throwing all the same.
 std::string text_of(const json& out) {
-  return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return planner::json_line(out) + "\n";
+}
+
+json to_json(const sealing_intent& sealing) {
+  json out;
+  out["backup_id"] = sealing.backup.text();
+  out["recipient"] = sealing.recipient.text();
+  out["keys_key"] = sealing.keys_key;
+  out["recipients"] = sealing.recipients;
+  out["keys_object"] = age::base64_encode(sealing.keys_object, age::padding::filled);
+  return out;
 }
 
 json to_json(const backup_intent& intent) {
   json out;
-  out["version"] = journal_version;
+  out["version"] = intent.sealing ? sealed_version : plain_version;
   out["event"] = "intent";
   out["subvolume"] = intent.subvolume;
   out["source"] = intent.source;
@@ -84,7 +100,23 @@ json to_json(const backup_intent& intent) {
   out["part_size"] = intent.part_size;
   out["chunk_size"] = intent.chunk_size;
   out["local_only"] = intent.local_only;
+  if (intent.sealing) {
+    out["sealing"] = to_json(*intent.sealing);
+  }
   return out;
+}
+
+// Throws as intent_from() does.
+sealing_intent sealing_from(const json& in) {
+  const auto id = age::backup_id::parse(in.at("backup_id").get<std::string>());
+  const auto to = age::x25519_recipient::parse(in.at("recipient").get<std::string>());
+  auto keys = age::base64_decode(in.at("keys_object").get<std::string>(), age::padding::filled);
+  std::string key = in.at("keys_key").get<std::string>();
+  if (!to || !planner::can_be_key(key) || keys.value().empty()) {
+    throw std::bad_optional_access();
+  }
+  return {id.value(), *to, std::move(key), std::move(*keys),
+          in.at("recipients").get<std::vector<std::string>>()};
 }
 
 // Throws json::exception or std::bad_optional_access where a field is missing, of another type or
@@ -116,6 +148,13 @@ backup_intent intent_from(const json& in) {
   intent.part_size = size_of(in, "part_size", planner::part_bytes_max);
   intent.chunk_size = size_of(in, "chunk_size", planner::chunk_bytes_max);
   intent.local_only = in.at("local_only").get<bool>();
+  const bool sealed = number_of<std::uint64_t>(in, "version") == sealed_version;
+  if (sealed != in.contains("sealing")) {
+    throw std::bad_optional_access();
+  }
+  if (sealed) {
+    intent.sealing = sealing_from(in.at("sealing"));
+  }
   return intent;
 }
 
@@ -161,6 +200,10 @@ bool apply(const json& in, journal_record& to) {
       part.state = state_from(in, "state");
     }
     part.digest = state_from(in, "digest");
+    if (to.intent.sealing) {
+      const std::string text = in.at("fingerprint").get<std::string>();
+      part.fingerprint = age::recorded_fingerprint::parse(text).value().text();
+    }
     chunk.parts[number_of<std::uint32_t>(in, "part", parts_max)] = std::move(part);
   } else if (event == "whole") {
     chunk.size = size_of(in, "size", planner::chunk_bytes_max);
@@ -215,6 +258,9 @@ std::string part_line(std::uint32_t chunk, std::uint32_t number, const journalle
   if (part.at) {
     out["at"] = part.at->compact();
   }
+  if (!part.fingerprint.empty()) {
+    out["fingerprint"] = part.fingerprint;
+  }
   return text_of(out);
 }
 
@@ -260,9 +306,8 @@ result<std::optional<journal_record>> parse_journal(std::string_view text,
     const std::string where = "line " + std::to_string(number);
     try {
       if (first) {
-        if (number_of<std::uint64_t>(in, "version") > journal_version) {
+        if (number_of<std::uint64_t>(in, "version") > sealed_version) {
           error failure = damaged(name, "written by a newer version");
-          failure.why = engine::reason::unsupported;
           failure.remedy = "run that version to finish the backup";
           return failure;
         }

@@ -4,11 +4,12 @@
 // identity, each upload's id, each acknowledged part, each chunk about to be completed and each
 // that is. A torn last line is ignored: what it tells had not been promised yet.
 //
-//   {"version":1,"event":"intent", ...}
+//   {"version":1,"event":"intent", ...}                    2 where it is sealed
 //   {"event":"snapshot","uuid":...,"ctransid":...}
 //   {"event":"upload","chunk":0,"id":...,"checksums":true,"written_as":...}
 //   {"event":"part","chunk":0,"part":1,"size":...,"etag":...,"crc32":...,"state":...,"digest":...,
-//    "at":...}                                             by the store's clock where it is known
+//    "at":...,                                             by the store's clock where it is known
+//    "fingerprint":...}                                    of the plain text, where it is sealed
 //   {"event":"whole","chunk":0,"size":...,"sha256":...,"written_as":...}
 //                                                          the stream has ended and was proven
 //   {"event":"stored","chunk":0,"etag":...}                the object exists
@@ -36,8 +37,8 @@ std::string whole_line(std::uint32_t chunk, std::uint64_t size, const std::strin
 std::string stored_line(std::uint32_t chunk, const std::string& etag);
 std::string discard_line(std::uint32_t chunk);
 
-// What the whole lines of `text` tell. Reason protocol when it makes no sense, `unsupported` when a
-// newer version wrote it. Nullopt when there is no whole line: a
+// What the whole lines of `text` tell. Reason protocol when it makes no sense: a line is damaged,
+// or a newer version wrote it, which the remedy says then. Nullopt when there is no whole line: a
 // crash came before the intent was written, so nothing was done. Errors call it `name`.
 engine::result<std::optional<journal_record>> parse_journal(std::string_view text,
                                                             const std::string& name);

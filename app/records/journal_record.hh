@@ -2,15 +2,38 @@
 // resume or undo it.
 #pragma once
 
+#include "engine/age/part_stanza.hh"
+#include "engine/age/x25519.hh"
 #include "engine/sha256.hh"
 #include "planner/manifest.hh"
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace bts3::app {
+
+// How a backup is sealed. Nothing of it is secret: who has it can seal, and open nothing.
+struct sealing_intent {
+  sealing_intent(const age::backup_id& id, const age::x25519_recipient& to, std::string at,
+                 std::vector<std::byte> keys, std::vector<std::string> for_whom)
+      : backup(id),
+        recipient(to),
+        keys_key(std::move(at)),
+        keys_object(std::move(keys)),
+        recipients(std::move(for_whom)) {}
+  age::backup_id backup;
+  age::x25519_recipient recipient;      // the public half of the backup's key
+  std::string keys_key;                 // where its keys object belongs
+  std::vector<std::byte> keys_object;   // as it is to be stored
+  std::vector<std::string> recipients;  // fingerprints of those who can open that
+
+  bool operator==(const sealing_intent&) const = default;
+};
 
 // What a backup set out to do.
 struct backup_intent {
@@ -32,9 +55,10 @@ struct backup_intent {
   std::string bucket;
   int protocol = 1;
   bool compressed_data = false;
-  std::uint64_t part_size = 0;   // bytes
-  std::uint64_t chunk_size = 0;  // bytes, the limit
-  bool local_only = false;       // --no-s3
+  std::uint64_t part_size = 0;            // bytes
+  std::uint64_t chunk_size = 0;           // bytes, the limit
+  bool local_only = false;                // --no-s3
+  std::optional<sealing_intent> sealing;  // nullopt: it is not sealed
 };
 
 struct snapshot_identity {
@@ -49,6 +73,8 @@ struct journalled_part {
   std::optional<engine::sha256_state> state;  // of the chunk after this part
   engine::sha256_state digest;                // of the chunk, if it ends with this part
   std::optional<planner::timestamp> at;       // when it was acknowledged
+  // Of what the stream has in it, where the backup is sealed; all else is of the part as stored.
+  std::string fingerprint;
 };
 
 struct journalled_chunk {

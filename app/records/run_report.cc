@@ -1,5 +1,7 @@
 #include "app/records/run_report.hh"
 
+#include "planner/json_text.hh"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -129,7 +131,7 @@ std::string report_as_json(const run_report& report) {
     }
     out["hooks"].push_back(std::move(entry));
   }
-  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 }  // namespace bts3::app

@@ -2,6 +2,7 @@
 
 #include "app/host/whole_file.hh"
 #include "engine/files.hh"
+#include "planner/json_text.hh"
 #include "planner/timestamp.hh"
 
 #include <nlohmann/json.hpp>
@@ -175,8 +176,7 @@ result<void> state_store::save(const run_state& state) {
     }
   }
   out["last_run_at"] = state.last_run_at;
-  auto written = engine::write_durably(
-      _path, out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  auto written = engine::write_durably(_path, planner::json_document(out));
   if (!written) {
     return state_not_writable(std::move(written.error()).within("global.state_path"));
   }

@@ -6,6 +6,7 @@
 #include "engine/files.hh"
 #include "engine/told_command.hh"
 #include "engine/unique_fd.hh"
+#include "planner/json_text.hh"
 #include "planner/keys.hh"
 
 #include <nlohmann/json.hpp>
@@ -389,8 +390,7 @@ result<void> write_verify_record(const std::string& state_path, const verify_rec
   for (const auto& [name, one] : record.subvolumes) {
     out["subvolumes"][name] = json_of(one);
   }
-  auto written =
-      engine::write_durably(path, out.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  auto written = engine::write_durably(path, planner::json_document(out));
   if (!written) {
     return state_not_writable(std::move(written.error()));
   }

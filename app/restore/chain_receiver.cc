@@ -52,7 +52,8 @@ result<std::size_t> chain_receiver::parts_in_flight(std::uint64_t slot_bytes) co
     return parts;
   }
   return engine::configuration_error(
-      "global.memory_limit_bytes = " + std::to_string(_with.settings.global.memory_limit_bytes) +
+      "global.memory_limit_bytes = " +
+          std::to_string(_with.settings.global.memory_limit_bytes.value_or(0)) +
           " is too small for this backup: its parts have " + format_bytes(slot_bytes) +
           ", and two of them with " + format_bytes(other_memory_bytes) + " for the rest make " +
           format_bytes(config::memory_for(1, slot_bytes)),

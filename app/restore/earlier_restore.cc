@@ -4,7 +4,7 @@
 #include "app/restore/kept_snapshot.hh"
 #include "app/restore/restore_reports.hh"
 #include "app/restore/workspace_calls.hh"
-#include "btrfs/snapshot_manager.hh"
+#include "btrfs/host.hh"
 #include "engine/assert.hh"
 #include "engine/sha256.hh"
 #include "engine/told_command.hh"
@@ -79,7 +79,7 @@ earlier_restore::earlier_restore(const services& with, const restore_request& re
     : _with(with), _request(request), _target(std::move(target)), _wanted(wanted) {}
 
 task<result<earlier_facts>> earlier_restore::find() {
-  auto earlier = btrfs::find_earlier_work(_target);
+  auto earlier = _with.host.receiving().earlier_work_at(_target);
   if (!earlier) {
     co_return std::move(earlier.error());
   }
@@ -147,43 +147,44 @@ task<result<exit_status>> earlier_restore::finish() {
 // What is left beside the target, under its lock: of the wanted backup it is finished and removed.
 task<result<earlier_restore::recorded_outcome>> earlier_restore::finish_recorded() {
   // What --discard is about is not finished.
-  const auto earlier = btrfs::find_earlier_work(_target);
+  const auto earlier = _with.host.receiving().earlier_work_at(_target);
   const bool complete = _request.one_of_all && earlier && earlier->published;
-  auto opening = open_workspace(_with.loop, _target, _request.discard && !complete);
+  auto opening = open_workspace(_with, _target, _request.discard && !complete);
   auto workspace = co_await std::move(opening);
   if (!workspace) {
     co_return std::move(workspace.error());
   }
   recorded_outcome outcome;
-  if (const auto published = workspace->published()) {
+  if (const auto published = (*workspace)->published()) {
     outcome.recorded = published->manifest_key;
   }
   const bool same = outcome.recorded == _wanted.key;
   result<bool> kept = false;
   result<void> finished = engine::ok();
   if (same) {
-    auto keeping = keep_received(&*workspace);
+    auto keeping = keep_received(workspace->get());
     kept = co_await std::move(keeping);
   }
   if (same && kept) {
     // After a kill the target may not have reached the disk yet.
-    std::function<result<void>()> sync = [path = workspace->directory()] {
-      return btrfs::sync_filesystem(path);
+    std::function<result<void>()> sync = [this, path = (*workspace)->directory()] {
+      return _with.host.receiving().sync(path);
     };
     auto syncing = disk_call(_with.loop, std::move(sync));
     finished = co_await std::move(syncing);
   }
   if (same && kept && finished) {
-    auto tidying = tidy_up(_with, _request, *workspace, mark_of(_wanted));
+    auto tidying = tidy_up(_with, _request, **workspace, mark_of(_wanted));
     co_await std::move(tidying);
   }
-  auto closing = close_workspace(_with.loop, *workspace);
+  auto closing = close_workspace(_with.loop, **workspace);
   co_await std::move(closing);
   if (!kept) {
     co_return std::move(kept.error());
   }
   if (!finished) {
-    co_return workspace->in_known_paths(std::move(finished.error()))
+    co_return (*workspace)
+        ->in_known_paths(std::move(finished.error()))
         .within("finishing an interrupted restore to " + _target.path());
   }
   outcome.kept = *kept;
@@ -225,9 +226,9 @@ task<btrfs::mark_finding> earlier_restore::look_at_mark() {
   if (!_target.may_be_finished || (_request.discard && !_request.one_of_all)) {
     co_return btrfs::mark_finding::none;
   }
-  std::function<result<btrfs::mark_finding>()> look = [path = _target.path(),
+  std::function<result<btrfs::mark_finding>()> look = [this, path = _target.path(),
                                                        mark = mark_of(_wanted)] {
-    return result<btrfs::mark_finding>(btrfs::find_mark(path, mark));
+    return result<btrfs::mark_finding>(_with.host.receiving().find_mark(path, mark));
   };
   auto looking = disk_call(_with.loop, std::move(look));
   const auto found = co_await std::move(looking);
@@ -235,18 +236,18 @@ task<btrfs::mark_finding> earlier_restore::look_at_mark() {
 }
 
 task<result<void>> earlier_restore::forget(const services& with, std::string target) {
-  const auto found = btrfs::check_target(target);
+  const auto found = with.host.receiving().check_target(target);
   if (!found || !found->exists || !found->interrupted) {
     co_return engine::ok();  // nothing is left of it, or nothing was restored
   }
-  auto opening = open_workspace(with.loop, *found, false);
+  auto opening = open_workspace(with, *found, false);
   auto workspace = co_await std::move(opening);
   if (!workspace) {
     co_return std::move(workspace.error());
   }
-  std::function<result<void>()> call = [&workspace] {
-    result<void> removed = workspace->published() ? workspace->remove() : engine::ok();
-    workspace->close();
+  std::function<result<void>()> call = [&place = **workspace] {
+    result<void> removed = place.published() ? place.remove() : engine::ok();
+    place.close();
     return removed;
   };
   auto removing = disk_call(with.loop, std::move(call));

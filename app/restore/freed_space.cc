@@ -2,7 +2,7 @@
 
 #include "app/host/disk_call.hh"
 #include "app/text/progress.hh"
-#include "btrfs/snapshot_manager.hh"
+#include "btrfs/host.hh"
 #include "engine/async_scope.hh"
 #include "engine/child_process.hh"
 #include "engine/stop_after.hh"
@@ -32,7 +32,9 @@ task<void> wait_for_freed_space(const services& with, std::string directory,
                                 std::chrono::milliseconds at_most) {
   // The kernel's cleaner begins at once where the filesystem was asked to sync, and else within
   // half a minute. It is waited for in either case.
-  std::function<result<void>()> commit = [directory] { return btrfs::sync_and_clean(directory); };
+  std::function<result<void>()> commit = [&with, directory] {
+    return with.host.receiving().sync_and_clean(directory);
+  };
   auto committing = disk_call<void>(with.loop, std::move(commit));
   (void)co_await std::move(committing);
   engine::child_options options;

@@ -3,8 +3,8 @@
 #include "app/host/disk_call.hh"
 #include "app/records/kept_copies.hh"
 #include "app/restore/restore_verify.hh"
+#include "btrfs/host.hh"
 #include "btrfs/identity.hh"
-#include "btrfs/snapshot_manager.hh"
 
 #include <sys/stat.h>
 
@@ -21,15 +21,15 @@ kept_snapshot::kept_snapshot(const services& with, std::string subvolume, const 
     : _with(with), _subvolume(std::move(subvolume)), _last(last) {}
 
 result<void> kept_snapshot::check_place(const services& with, const btrfs::target_report& target) {
-  auto kept = btrfs::filesystem_id(with.settings.snapshots.base_dir);
-  auto restored = btrfs::filesystem_id(target.above);
+  auto kept = with.host.subvolumes().filesystem_id(with.settings.snapshots.base_dir);
+  auto restored = with.host.subvolumes().filesystem_id(target.above);
   if (!kept || !restored || *kept != *restored) {
     return engine::configuration_error(
         "--keep-received: snapshots.base_dir = " + with.settings.snapshots.base_dir +
             " is not on the target's filesystem",
         "create it there, or restore without --keep-received");
   }
-  return btrfs::check_mounted_writable(
+  return with.host.receiving().check_mounted_writable(
       with.settings.snapshots.base_dir,
       "--keep-received: snapshots.base_dir = " + with.settings.snapshots.base_dir);
 }
@@ -52,7 +52,7 @@ result<bool> kept_snapshot::is_there(const std::optional<btrfs::uuid>& received)
   }
   recorded.copies = kept_copies(_with.settings.global.state_path, _last.value.snapshot);
   std::string why = "it is no subvolume";
-  if (const auto found = btrfs::inspect_subvolume(path)) {
+  if (const auto found = _with.host.subvolumes().inspect(path)) {
     const btrfs::identity_finding finding = btrfs::compare_identity(recorded, *found);
     if (finding.matches()) {
       return true;
@@ -68,7 +68,7 @@ result<bool> kept_snapshot::is_there(const std::optional<btrfs::uuid>& received)
 // whether it was changed. The original, which may be there as well, needs none; without a
 // configuration there is no state.
 result<void> kept_snapshot::remember() const {
-  const auto info = btrfs::inspect_subvolume(path());
+  const auto info = _with.host.subvolumes().inspect(path());
   if (!info) {
     return info.error();
   }

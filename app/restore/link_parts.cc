@@ -1,5 +1,7 @@
 #include "app/restore/link_parts.hh"
 
+#include "btrfs/host.hh"
+
 #include <algorithm>
 
 namespace bts3::app {
@@ -39,8 +41,8 @@ void plan_kept_parts(const services& with, const restore_request& request,
   if (!with.settings.s3.spool_enabled) {
     return;
   }
-  const auto earlier =
-      target.interrupted ? btrfs::find_earlier_work(target) : engine::result<btrfs::earlier_work>();
+  const auto earlier = target.interrupted ? with.host.receiving().earlier_work_at(target)
+                                          : engine::result<btrfs::earlier_work>();
   const std::size_t first = earlier && !request.discard ? earlier->links.size() : 0;
   std::uint64_t part_bytes = 0;
   for (std::size_t i = first; i < plan.links.size(); ++i) {

@@ -5,7 +5,6 @@
 #include "app/restore/restore_reports.hh"
 #include "app/restore/workspace_calls.hh"
 #include "app/survey/receive_refusal.hh"
-#include "btrfs/confined_receiver.hh"
 #include "btrfs/processes.hh"
 #include "btrfs/receive_watch.hh"
 #include "btrfs/received_pages.hh"
@@ -34,10 +33,10 @@ using engine::task;
 // What a receiver and its stream need, made on disk.
 struct prepared_receiver {
   btrfs::stream_rewriter rewriter;  // for a link that is received onto the last one
-  std::shared_ptr<btrfs::confined_receiver> place;
+  btrfs::receive_command command;
 };
 
-result<prepared_receiver> prepare_receiver(btrfs::receive_workspace& workspace) {
+result<prepared_receiver> prepare_receiver(btrfs::receive_workspace& workspace, bool decompress) {
   prepared_receiver made;
   if (!workspace.records().empty()) {
     auto parent = workspace.stand_in_for_parent();
@@ -46,11 +45,11 @@ result<prepared_receiver> prepare_receiver(btrfs::receive_workspace& workspace) 
     }
     made.rewriter = btrfs::stream_rewriter(parent->in_stream, parent->stand_in);
   }
-  auto place = workspace.receiver();
-  if (!place) {
-    return std::move(place.error());
+  auto command = workspace.receiver(decompress);
+  if (!command) {
+    return std::move(command.error());
   }
-  made.place = std::make_shared<btrfs::confined_receiver>(std::move(*place));
+  made.command = std::move(*command);
   return made;
 }
 
@@ -254,7 +253,7 @@ task<result<void>> link_receiver::prepare(attempt& one) {
     one.download.show_to(*one.proof);
   }
   std::function<result<prepared_receiver>()> prepare = [this] {
-    return prepare_receiver(_workspace);
+    return prepare_receiver(_workspace, _decompress);
   };
   auto preparing = disk_call(_with.loop, std::move(prepare));
   auto prepared = co_await std::move(preparing);
@@ -263,9 +262,7 @@ task<result<void>> link_receiver::prepare(attempt& one) {
   }
   one.prepared = std::move(*prepared);
   one.download.rewrite_by(one.prepared.rewriter);
-  auto receive = btrfs::receive_process::start(
-      _with.loop, btrfs::confined_receiver::directory, _decompress,
-      [place = one.prepared.place] { return place->enter(); }, _workspace.lock_descriptor());
+  auto receive = btrfs::receive_process::start(_with.loop, std::move(one.prepared.command));
   if (!receive) {
     co_return std::move(receive.error());
   }
@@ -278,8 +275,7 @@ task<result<void>> link_receiver::prepare(attempt& one) {
 
 task<result<void>> link_receiver::run_receiver(attempt& one) {
   btrfs::receive_watch watch(_with.loop, *one.receive, _with.log,
-                             std::chrono::seconds(_with.settings.restore.receive_stall_seconds),
-                             one.stop);
+                             _with.settings.restore.receive_stall_seconds, one.stop);
   watch.start();
   auto feeding = feed(_with, one.download, *one.receive, watch);
   auto fed = co_await std::move(feeding);

@@ -2,7 +2,7 @@
 
 #include "app/restore/link_parts.hh"
 #include "app/restore/restore_verify.hh"
-#include "btrfs/processes.hh"
+#include "btrfs/host.hh"
 
 #include <utility>
 
@@ -19,9 +19,9 @@ task<result<restore_plan>> plan_restore(const services& with, s3::object_store& 
   plan.target = target.path();
   plan.interrupted = target.interrupted;
   plan.available_bytes = target.available_bytes;
-  plan.verification = name_of(request.verify);
+  plan.verification = word_of(verify_mode_words, request.verify);
   plan.source = find_source(with, chain.back().value).path;
-  auto detecting = btrfs::detect_capabilities(with.loop);
+  auto detecting = with.host.detect(with.loop);
   auto host = co_await std::move(detecting);
   if (!host) {
     co_return std::move(host.error());

@@ -3,6 +3,8 @@
 #include "app/restore/kept_snapshot.hh"
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"
+#include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -24,7 +26,7 @@ nlohmann::ordered_json result_of(const restore_request& request, const chain_lin
 }
 
 void print(const nlohmann::ordered_json& value) {
-  print_json(value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  print_json(planner::json_line(value) + "\n");
 }
 
 std::string kept_path(const services& with, const restore_request& request,
@@ -62,9 +64,9 @@ void report_restored(const services& with, const restore_request& request, const
                      const restore_outcome& outcome) {
   const chain_link& last = plan.links.back().link;
   if (!request.json) {
-    print_formatted("%s: restored the backup of %s to %s (%zu link%s)\n",
-                    request.wanted.subvolume.c_str(), last.value.created_at.rfc3339().c_str(),
-                    plan.target.c_str(), plan.links.size(), plan.links.size() == 1 ? "" : "s");
+    print_formatted("%s: restored the backup of %s to %s (%s)\n", request.wanted.subvolume.c_str(),
+                    last.value.created_at.rfc3339().c_str(), plan.target.c_str(),
+                    engine::counted(plan.links.size(), "link").c_str());
     return;
   }
   nlohmann::ordered_json out = result_of(request, last);

@@ -4,19 +4,21 @@
 
 namespace bts3::app {
 
-wanted_backup wanted_by(const backup_selection& selection) {
+wanted_backup wanted_by(const config& settings, const backup_selection& selection) {
   wanted_backup wanted;
   wanted.subvolume = selection.subvolume;
   wanted.manifest_key = selection.manifest_key;
   wanted.at = selection.at;
   wanted.of_bucket = !selection.from.empty();
+  wanted.trusted_signers =
+      selection.trusted_signers.value_or(settings.restore.trusted_signers_file);
   return wanted;
 }
 
 restore_request request_of(const config& settings, const restore_command& command,
                            const std::string& subvolume) {
   restore_request request;
-  request.wanted = wanted_by(command);
+  request.wanted = wanted_by(settings, command);
   request.wanted.subvolume = subvolume;
   request.target = command.target;
   if (request.target.empty()) {
@@ -24,7 +26,7 @@ restore_request request_of(const config& settings, const restore_command& comman
         command.target_base.empty() ? settings.restore.target_base_dir : command.target_base;
     request.target = base + (base.ends_with('/') ? "" : "/") + subvolume;
   }
-  request.verify = verify_mode_of(command.verify.value_or(settings.restore.verify_mode));
+  request.verify = command.verify.value_or(settings.restore.verify_mode);
   request.verify_first = command.verify_first;
   request.keep_received = command.keep_received;
   request.discard = command.discard;
@@ -45,8 +47,7 @@ thaw_policy thaw_policy_of(const config& settings, const restore_command& comman
   const bool waits =
       command.wait_thaw.value_or(command.thaw_timeout.has_value() || settings.thaw.wait);
   if (waits) {
-    policy.timeout =
-        command.thaw_timeout.value_or(std::chrono::seconds(settings.thaw.timeout_seconds));
+    policy.timeout = command.thaw_timeout.value_or(settings.thaw.timeout_seconds);
   }
   return policy;
 }

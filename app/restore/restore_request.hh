@@ -32,7 +32,8 @@ struct restore_request {
 [[nodiscard]] restore_request request_of(const config& settings, const restore_command& command,
                                          const std::string& subvolume);
 
-[[nodiscard]] wanted_backup wanted_by(const backup_selection& selection);
+// With restore.trusted_signers_file, where no option names another file.
+[[nodiscard]] wanted_backup wanted_by(const config& settings, const backup_selection& selection);
 
 // [thaw], changed by --tier, --download-rate, --wait-thaw, --no-wait-thaw and --thaw-timeout.
 [[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const restore_command& command);

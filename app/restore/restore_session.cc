@@ -9,6 +9,7 @@
 #include "app/survey/chosen_backup.hh"
 #include "app/survey/receive_refusal.hh"
 #include "app/text/output.hh"
+#include "btrfs/host.hh"
 #include "engine/told_command.hh"
 
 #include <algorithm>
@@ -86,7 +87,7 @@ void restore_session::print_plan(const restore_plan& plan) const {
 
 task<result<exit_status>> restore_session::run() {
   _found.reset();
-  auto target = btrfs::check_target(_request.target);
+  auto target = _with.host.receiving().check_target(_request.target);
   if (!target) {
     co_return std::move(target.error());
   }
@@ -156,7 +157,7 @@ result<restore_outlook> restore_session::outlook_of(const btrfs::target_report& 
   outlook.interrupted = target.interrupted;
   std::size_t received = 0;
   if (target.interrupted && !_request.discard) {
-    const auto earlier = btrfs::find_earlier_work(target);
+    const auto earlier = _with.host.receiving().earlier_work_at(target);
     if (!earlier) {
       return earlier.error();
     }
@@ -169,7 +170,7 @@ result<restore_outlook> restore_session::outlook_of(const btrfs::target_report& 
 }
 
 task<result<restore_outlook>> restore_session::look_ahead() {
-  auto target = btrfs::check_target(_request.target);
+  auto target = _with.host.receiving().check_target(_request.target);
   if (!target) {
     co_return std::move(target.error());
   }
@@ -194,7 +195,7 @@ task<result<restore_outlook>> restore_session::look_ahead() {
 task<result<void>> restore_session::request_thaw() {
   std::optional<finding> found = std::exchange(_found, std::nullopt);
   if (!found) {
-    auto target = btrfs::check_target(_request.target);
+    auto target = _with.host.receiving().check_target(_request.target);
     if (!target) {
       co_return std::move(target.error());
     }
@@ -255,16 +256,16 @@ task<result<exit_status>> restore_session::carry_out(const btrfs::target_report&
     co_return std::move(workspace.error());
   }
   restore_outcome outcome;
-  outcome.links_kept = workspace->records().size();
-  auto receiving = receive(plan, *workspace);
+  outcome.links_kept = (*workspace)->records().size();
+  auto receiving = receive(plan, **workspace);
   auto received = co_await std::move(receiving);
   if (!received) {
     _totals.add(_did);
-    auto leaving = leave_for_the_next_run(plan, *workspace, std::move(received.error()));
+    auto leaving = leave_for_the_next_run(plan, **workspace, std::move(received.error()));
     error failure = co_await std::move(leaving);
     co_return failure;
   }
-  auto closing = close_workspace(_with.loop, *workspace);
+  auto closing = close_workspace(_with.loop, **workspace);
   co_await std::move(closing);
   ++_did.restored;
   _totals.add(_did);
@@ -275,9 +276,9 @@ task<result<exit_status>> restore_session::carry_out(const btrfs::target_report&
 }
 
 // Opens it, and refuses what cannot be received in it.
-task<result<btrfs::receive_workspace>> restore_session::prepare_workspace(
+task<result<std::unique_ptr<btrfs::receive_workspace>>> restore_session::prepare_workspace(
     btrfs::target_report target, const restore_plan& plan) {
-  auto opening = open_workspace(_with.loop, target, _request.discard);
+  auto opening = open_workspace(_with, target, _request.discard);
   auto workspace = co_await std::move(opening);
   if (!workspace) {
     co_return std::move(workspace.error());
@@ -286,22 +287,22 @@ task<result<btrfs::receive_workspace>> restore_session::prepare_workspace(
     auto waiting = wait_for_freed_space(_with, target.parent);
     co_await std::move(waiting);
   }
-  if (_request.one_of_all && !is_of_chain(plan, workspace->records())) {
+  if (_request.one_of_all && !is_of_chain(plan, (*workspace)->records())) {
     // Of a generation before: what all are restored to has moved on since.
     _with.log.write(log_level::warning, "restore", "interrupted_restore_dropped",
                     {{"target", plan.target},
-                     {"manifest", workspace->records().back().manifest_key},
+                     {"manifest", (*workspace)->records().back().manifest_key},
                      {"reason", "a backup of another chain is restored now"}});
-    auto closing = close_workspace(_with.loop, *workspace);
+    auto closing = close_workspace(_with.loop, **workspace);
     co_await std::move(closing);
-    auto reopening = open_workspace(_with.loop, target, true);
+    auto reopening = open_workspace(_with, target, true);
     workspace = co_await std::move(reopening);
     if (!workspace) {
       co_return std::move(workspace.error());
     }
   }
-  if (auto fit = check_before_receiving(target, plan, *workspace); !fit) {
-    auto closing = close_workspace(_with.loop, *workspace);
+  if (auto fit = check_before_receiving(target, plan, **workspace); !fit) {
+    auto closing = close_workspace(_with.loop, **workspace);
     co_await std::move(closing);
     co_return std::move(fit.error());
   }
@@ -398,7 +399,7 @@ task<error> restore_session::leave_for_the_next_run(const restore_plan& plan,
   failure = workspace.in_known_paths(std::move(failure));
   auto closing = close_workspace(_with.loop, workspace);
   co_await std::move(closing);
-  if (auto left = btrfs::check_target(plan.target); left && left->interrupted) {
+  if (auto left = _with.host.receiving().check_target(plan.target); left && left->interrupted) {
     _with.log.write(
         log_level::warning, "restore", "restore_kept_for_the_next_run",
         {{"directory", (left->parent == "/" ? "" : left->parent) + "/.btrfs_to_s3." + left->name},

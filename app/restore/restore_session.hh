@@ -18,6 +18,7 @@
 #include "btrfs/restored_mark.hh"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -70,7 +71,7 @@ class restore_session {
   void print_plan(const restore_plan& plan) const;
   engine::task<engine::result<exit_status>> carry_out(const btrfs::target_report& target,
                                                       restore_plan plan);
-  engine::task<engine::result<btrfs::receive_workspace>> prepare_workspace(
+  engine::task<engine::result<std::unique_ptr<btrfs::receive_workspace>>> prepare_workspace(
       btrfs::target_report target, const restore_plan& plan);
   [[nodiscard]] engine::result<void> check_before_receiving(
       const btrfs::target_report& target, const restore_plan& plan,

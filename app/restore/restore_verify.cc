@@ -3,7 +3,7 @@
 #include "app/records/kept_copies.hh"
 #include "app/text/human_units.hh"
 #include "app/text/progress.hh"
-#include "btrfs/content_compare.hh"
+#include "btrfs/host.hh"
 #include "engine/offload.hh"
 
 #include <atomic>
@@ -37,23 +37,6 @@ struct set_flag {
 
 }  // namespace
 
-verify_mode verify_mode_of(const std::string& name) {
-  return name == "none" ? verify_mode::none
-                        : (name == "sample" ? verify_mode::sample : verify_mode::full);
-}
-
-const char* name_of(verify_mode mode) {
-  switch (mode) {
-    case verify_mode::full:
-      return "full";
-    case verify_mode::sample:
-      return "sample";
-    case verify_mode::none:
-      return "none";
-  }
-  return "";
-}
-
 btrfs::recorded_identity identity_of(const planner::snapshot_record& snapshot) {
   const auto parsed = [](const std::optional<std::string>& text) {
     return text ? btrfs::uuid::parse(*text) : std::nullopt;
@@ -76,10 +59,10 @@ source_finding find_source(const services& with, const planner::manifest& backup
   finding.because = "the backup's snapshot is not on this host";
   for (const std::string& path :
        {backup.snapshot.path, with.settings.snapshots.base_dir + "/" + backup.snapshot.name}) {
-    if (!path.starts_with('/') || !btrfs::is_subvolume(path)) {
+    if (!path.starts_with('/') || !with.host.subvolumes().is_subvolume(path)) {
       continue;
     }
-    const auto info = btrfs::inspect_subvolume(path);
+    const auto info = with.host.subvolumes().inspect(path);
     if (!info) {
       continue;
     }
@@ -115,7 +98,7 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   std::atomic<std::uint64_t> compared{0};
   btrfs::compare_options options;
   if (mode == verify_mode::sample) {
-    options.files_max = static_cast<std::uint64_t>(with.settings.restore.sample_max_files);
+    options.files_max = with.settings.restore.sample_max_files;
   }
   options.first_name = "the source";
   options.second_name = "what was restored";
@@ -129,7 +112,7 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   {
     const engine::stop_callback<set_flag> on_stop(with.stop, set_flag{&stop});
     std::function<result<btrfs::compare_report>()> call = [&] {
-      return btrfs::compare_trees(source, received, options);
+      return with.host.receiving().compare(source, received, options);
     };
     auto comparing = engine::offload(with.loop, std::move(call));
     outcome = co_await std::move(comparing);
@@ -147,7 +130,7 @@ task<result<void>> verify_content(const services& with, verify_mode mode, std::s
   }
   with.log.write(log_level::info, "restore", "content_verified",
                  {{"source", source},
-                  {"mode", name_of(mode)},
+                  {"mode", word_of(verify_mode_words, mode)},
                   {"entries", std::to_string(report.entries)},
                   {"files", std::to_string(report.files)},
                   {"files_compared", std::to_string(report.files_compared)},

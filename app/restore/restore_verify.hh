@@ -5,6 +5,7 @@
 // the log says what was proven instead.
 #pragma once
 
+#include "app/cli/choices.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
 #include "btrfs/identity.hh"
@@ -16,11 +17,6 @@
 #include <string>
 
 namespace bts3::app {
-
-enum class verify_mode { full, sample, none };
-// "full", "sample" or "none": command line and configuration check that it is one of them.
-[[nodiscard]] verify_mode verify_mode_of(const std::string& name);
-[[nodiscard]] const char* name_of(verify_mode mode);
 
 [[nodiscard]] btrfs::recorded_identity identity_of(const planner::snapshot_record& snapshot);
 

@@ -6,6 +6,8 @@
 #include "app/survey/chosen_backup.hh"
 #include "app/survey/stored_subvolumes.hh"
 #include "app/text/output.hh"
+#include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -58,7 +60,7 @@ task<result<std::vector<located_chunk>>> locate_chain(const services& with, s3::
 // `bytes_before` are read before this backup, and grow by its own; the caller's, who awaits this.
 task<result<thaw_outlook>> look_at(const services& with, s3::object_store& store,
                                    thaw_command command, std::uint64_t& bytes_before) {
-  auto finding = find_chain(with, store, wanted_by(command));
+  auto finding = find_chain(with, store, wanted_by(with.settings, command));
   auto chain = co_await std::move(finding);
   if (!chain) {
     co_return std::move(chain.error());
@@ -119,7 +121,7 @@ void print_document(const thaw_command& command, const thaw_outlook& found, std:
   if (failure != nullptr) {
     out["missing"] = failure->text();
   }
-  print_json(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  print_json(planner::json_line(out) + "\n");
 }
 
 std::string about(const thaw_command& command, const thaw_outlook& found) {
@@ -163,8 +165,8 @@ task<result<exit_status>> thaw_one(const services& with, s3::object_store& store
   if (command.json) {
     print_document(command, *found, objects, status, thawed ? nullptr : &thawed.error());
   } else if (thawed) {
-    print_formatted("%s can be read (%zu object%s)\n", about(command, *found).c_str(), objects,
-                    objects == 1 ? "" : "s");
+    print_formatted("%s can be read (%s)\n", about(command, *found).c_str(),
+                    engine::counted(objects, "object").c_str());
   } else {
     print_formatted("%s is archived\n  %s\n", about(command, *found).c_str(),
                     thawed.error().text().c_str());
@@ -214,7 +216,7 @@ task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store
     if (command.json) {
       nlohmann::ordered_json failed = {
           {"version", 1}, {"subvolume", name}, {"error", thawed.error().text()}};
-      print_json(failed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+      print_json(planner::json_line(failed) + "\n");
     }
     failures.push_back(std::move(thawed.error()).within(name));
   }

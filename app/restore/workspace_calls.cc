@@ -1,6 +1,7 @@
 #include "app/restore/workspace_calls.hh"
 
 #include "app/host/disk_call.hh"
+#include "btrfs/host.hh"
 
 #include <functional>
 #include <utility>
@@ -11,12 +12,13 @@ using engine::log_level;
 using engine::result;
 using engine::task;
 
-task<result<btrfs::receive_workspace>> open_workspace(engine::reactor& loop,
-                                                      btrfs::target_report target, bool anew) {
-  std::function<result<btrfs::receive_workspace>()> call = [target, anew] {
-    return btrfs::receive_workspace::open(target, anew);
+task<result<std::unique_ptr<btrfs::receive_workspace>>> open_workspace(const services& with,
+                                                                       btrfs::target_report target,
+                                                                       bool anew) {
+  std::function<result<std::unique_ptr<btrfs::receive_workspace>>()> call = [&with, target, anew] {
+    return with.host.receiving().open(target, anew);
   };
-  auto opening = disk_call(loop, std::move(call));
+  auto opening = disk_call(with.loop, std::move(call));
   co_return co_await std::move(opening);
 }
 

@@ -5,16 +5,18 @@
 #include "app/restore/restore_request.hh"
 #include "app/store/services.hh"
 #include "btrfs/receive_workspace.hh"
+#include "btrfs/restore_target.hh"
 #include "btrfs/restored_mark.hh"
 #include "engine/result.hh"
 #include "engine/task.hh"
 
+#include <memory>
+
 namespace bts3::app {
 
-// As receive_workspace::open().
-engine::task<engine::result<btrfs::receive_workspace>> open_workspace(engine::reactor& loop,
-                                                                      btrfs::target_report target,
-                                                                      bool anew);
+// As receiving_side::open().
+engine::task<engine::result<std::unique_ptr<btrfs::receive_workspace>>> open_workspace(
+    const services& with, btrfs::target_report target, bool anew);
 // As receive_workspace::delete_unrecorded(). `workspace` must outlive it, here and below.
 engine::task<engine::result<void>> clean_workspace(engine::reactor& loop,
                                                    btrfs::receive_workspace& workspace);

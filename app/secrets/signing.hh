@@ -5,7 +5,10 @@
 #include "engine/age/ssh_key.hh"
 #include "engine/result.hh"
 
+#include <chrono>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bts3::app {
@@ -21,5 +24,26 @@ namespace bts3::app {
 // Blocks.
 [[nodiscard]] engine::result<std::vector<age::allowed_signer>> read_trusted_signers(
     const std::string& path);
+
+// What the signature beside a manifest says of it.
+struct signature_finding {
+  enum class what {
+    none,     // there is no signature
+    trusted,  // one of the signers made it, whose key was valid then
+    other,    // it is one of these bytes, by a key that does not count: `problem` says why
+    bad,      // it is not one of these bytes, or none at all: `problem`
+  };
+  what is = what::none;
+  std::string signer;       // the principals of `trusted`; may be empty
+  std::string fingerprint;  // SHA256:... of the key that made it; of `bad` empty
+  std::string problem;      // a part of a sentence; empty: `trusted`
+};
+
+// Of the exact bytes of a manifest that was made at `when`, the time at which a key must be valid.
+// No signers: nobody is trusted.
+[[nodiscard]] signature_finding judge_signature(std::string_view manifest,
+                                                const std::optional<std::string>& signature,
+                                                const std::vector<age::allowed_signer>& signers,
+                                                std::chrono::sys_seconds when);
 
 }  // namespace bts3::app

@@ -183,19 +183,19 @@ result<config> configured(const init_answers& answers,
   if (!read) {
     return read;
   }
-  const bool same = read->snapshots.base_dir == answers.base_dir &&
-                    read->s3.endpoint_url == answers.endpoint_url &&
-                    read->s3.region == answers.region && read->s3.bucket == answers.bucket &&
-                    read->s3.prefix == answers.prefix &&
-                    read->s3.storage_class_chunks == answers.storage_class &&
-                    read->schedule.full_every_days == answers.full_every_days &&
-                    read->schedule.incremental_every_days == answers.incremental_every_days &&
-                    read->global.state_path == answers.state_path &&
-                    std::equal(read->subvolumes.begin(), read->subvolumes.end(),
-                               answers.subvolumes.begin(), answers.subvolumes.end(),
-                               [](const subvolume_config& one, const subvolume_config& other) {
-                                 return one.name == other.name && one.path == other.path;
-                               });
+  const bool same =
+      read->snapshots.base_dir == answers.base_dir &&
+      read->s3.endpoint_url == answers.endpoint_url && read->s3.region == answers.region &&
+      read->s3.bucket == answers.bucket && read->s3.prefix == answers.prefix &&
+      as_written(read->s3.storage_class_chunks) == answers.storage_class &&
+      read->schedule.full_every_days.count() == answers.full_every_days &&
+      read->schedule.incremental_every_days.count() == answers.incremental_every_days &&
+      read->global.state_path == answers.state_path &&
+      std::equal(read->subvolumes.begin(), read->subvolumes.end(), answers.subvolumes.begin(),
+                 answers.subvolumes.end(),
+                 [](const subvolume_config& one, const subvolume_config& other) {
+                   return one.name == other.name && one.path == other.path;
+                 });
   if (!same) {
     return engine::configuration_error(
         "an answer would not be read as it was given",
@@ -267,7 +267,7 @@ std::string proposed_prefix(std::string_view host) {
 }
 
 std::string proposed_class(const std::string& endpoint_url) {
-  return endpoint_url.empty() ? config().s3.storage_class_chunks : "STANDARD";
+  return endpoint_url.empty() ? config().s3.storage_class_chunks.str() : "STANDARD";
 }
 
 std::vector<btrfs_mount> btrfs_mounts(std::string_view mountinfo) {

@@ -23,8 +23,8 @@ struct init_answers {
   std::string bucket;
   std::string prefix;
   std::string storage_class;
-  std::int64_t full_every_days = config().schedule.full_every_days;
-  std::int64_t incremental_every_days = config().schedule.incremental_every_days;
+  std::int64_t full_every_days = config().schedule.full_every_days.count();
+  std::int64_t incremental_every_days = config().schedule.incremental_every_days.count();
   std::string state_path = "/var/lib/btrfs_to_s3/state.json";  // where the units may write
 };
 

@@ -10,7 +10,7 @@
 #include "app/setup/init_store.hh"
 #include "app/setup/init_taker.hh"
 #include "app/text/text_table.hh"
-#include "btrfs/subvolume.hh"
+#include "btrfs/host.hh"
 #include "s3/credentials/host_credentials.hh"
 
 #include <unistd.h>
@@ -44,7 +44,7 @@ class init_run {
         _dialogue(with.loop, with.stop),
         _asks(!_command.yes && dialogue::possible()),
         _path(_command.output.empty() ? with.config_path : _command.output),
-        _taker(with.environment),
+        _taker(with.host, with.environment),
         _store(with) {}
   init_run(const init_run&) = delete;
   init_run& operator=(const init_run&) = delete;
@@ -152,7 +152,7 @@ task<result<void>> init_run::settle(question what, std::optional<std::string> gi
 }
 
 task<result<void>> init_run::ask_subvolumes() {
-  const std::vector<offer> offers = find_offers();
+  const std::vector<offer> offers = find_offers(_with.host.subvolumes());
   std::string proposal;
   if (offers.empty()) {
     _dialogue.say("No subvolume was found on a mounted Btrfs filesystem.\n");
@@ -161,8 +161,8 @@ task<result<void>> init_run::ask_subvolumes() {
     for (std::size_t i = 0; i < offers.size(); ++i) {
       const std::string number = std::to_string(i + 1);
       list += (number.size() < 2 ? "  " : " ") + number + "  " + printable(offers[i].path) + "\n";
-      const auto first = btrfs::filesystem_id(offers.front().path);
-      const auto this_one = btrfs::filesystem_id(offers[i].path);
+      const auto first = _with.host.subvolumes().filesystem_id(offers.front().path);
+      const auto this_one = _with.host.subvolumes().filesystem_id(offers[i].path);
       if (offers[i].proposed && first && this_one && *first == *this_one) {
         proposal += (proposal.empty() ? "" : " ") + number;
       }
@@ -250,8 +250,8 @@ task<result<void>> init_run::settle_snapshots() {
     co_return result<void>();  // there is nothing to judge it by, and that is told
   }
   question where{"--snapshots", "Directory for snapshots",
-                 proposed_snapshots(answers().subvolumes.front().path), &init_taker::take_snapshots,
-                 false};
+                 proposed_snapshots(_with.host, answers().subvolumes.front().path),
+                 &init_taker::take_snapshots, false};
   auto settling = settle(std::move(where), unless_empty(_command.snapshots));
   co_return co_await std::move(settling);
 }

@@ -3,8 +3,6 @@
 #include "app/config/config.hh"
 #include "app/host/whole_file.hh"
 #include "app/setup/init_answers.hh"
-#include "btrfs/snapshot_manager.hh"
-#include "btrfs/subvolume.hh"
 
 #include <cstdint>
 #include <filesystem>
@@ -19,12 +17,12 @@ constexpr std::size_t offers_max = 20;
 
 }  // namespace
 
-std::vector<offer> find_offers() {
+std::vector<offer> find_offers(const btrfs::subvolume_facts& facts) {
   std::vector<offer> found;
   std::set<std::pair<std::string, std::uint64_t>> seen;
   const auto take = [&](const std::string& path, bool proposed) {
-    const auto info = btrfs::inspect_subvolume(path);
-    const auto filesystem = btrfs::filesystem_id(path);
+    const auto info = facts.inspect(path);
+    const auto filesystem = facts.filesystem_id(path);
     if (!info || !filesystem || info->read_only || found.size() == offers_max ||
         !worth_proposing(path) || !seen.emplace(filesystem->text(), info->id).second) {
       return;
@@ -38,7 +36,7 @@ std::vector<offer> find_offers() {
   const std::vector<btrfs_mount> mounts = btrfs_mounts(**mountinfo);
   std::vector<offer> below;
   for (const btrfs_mount& one : mounts) {
-    const auto nested = btrfs::nested_subvolumes(one.mount_point);
+    const auto nested = facts.nested(one.mount_point);
     const std::string stem = one.mount_point == "/" ? "/" : one.mount_point + "/";
     // The top level itself is a folder of subvolumes, where it has some.
     const bool folder = one.root == "/" && nested && !nested->empty();
@@ -56,11 +54,11 @@ std::vector<offer> find_offers() {
 namespace {
 
 // The highest directory above `path` on its filesystem.
-std::string top_of_filesystem(const std::string& path) {
-  const auto filesystem = btrfs::filesystem_id(path);
+std::string top_of_filesystem(const btrfs::subvolume_facts& facts, const std::string& path) {
+  const auto filesystem = facts.filesystem_id(path);
   std::filesystem::path top = path;
   while (filesystem && top.has_parent_path() && top != top.parent_path()) {
-    const auto above = btrfs::filesystem_id(top.parent_path().string());
+    const auto above = facts.filesystem_id(top.parent_path().string());
     if (!above || *above != *filesystem) {
       break;
     }
@@ -71,12 +69,12 @@ std::string top_of_filesystem(const std::string& path) {
 
 }  // namespace
 
-std::string proposed_snapshots(const std::string& subvolume) {
+std::string proposed_snapshots(btrfs::host& host, const std::string& subvolume) {
   const std::string usual = config().snapshots.base_dir;
-  if (btrfs::snapshot_manager(usual).check(subvolume)) {
+  if (host.snapshots().check(usual, subvolume)) {
     return usual;
   }
-  const std::string top = top_of_filesystem(subvolume);
+  const std::string top = top_of_filesystem(host.subvolumes(), subvolume);
   return (top == "/" ? "" : top) + "/snapshots";
 }
 

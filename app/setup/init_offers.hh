@@ -1,6 +1,8 @@
 // What this host has that somebody may want backed up.
 #pragma once
 
+#include "btrfs/host.hh"
+
 #include <string>
 #include <vector>
 
@@ -14,9 +16,9 @@ struct offer {
 
 // What is mounted, and what hangs directly below it; no snapshots. Twenty at most: others are named
 // by whoever knows them.
-std::vector<offer> find_offers();
+std::vector<offer> find_offers(const btrfs::subvolume_facts& facts);
 
 // Where snapshots of `subvolume` may lie: the usual place, where that is on its filesystem.
-std::string proposed_snapshots(const std::string& subvolume);
+std::string proposed_snapshots(btrfs::host& host, const std::string& subvolume);
 
 }  // namespace bts3::app

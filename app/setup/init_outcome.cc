@@ -7,6 +7,7 @@
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"
 #include "engine/told_command.hh"
+#include "planner/json_text.hh"
 #include "s3/credentials/host_credentials.hh"
 
 #include <unistd.h>
@@ -51,7 +52,7 @@ void print_document(const written_configuration& written, const doctor_report& r
   out["plan"] = status ? nlohmann::ordered_json::parse(plan_as_json(planning.planned()))
                        : nlohmann::ordered_json();
   out["next"] = next;
-  print_json(out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  print_json(planner::json_document(out));
 }
 
 void print_lines(const written_configuration& written, const result<exit_status>& status,
@@ -82,7 +83,8 @@ task<result<exit_status>> show_what_follows(const services& with, written_config
   if (!settings) {
     co_return std::move(settings.error());
   }
-  services here = {with.loop, with.log, with.clock, *settings, written.environment, with.stop};
+  services here = {with.loop,           with.log, with.clock, *settings, with.host,
+                   written.environment, with.stop};
   here.line = with.line;
   here.config_path = written.path;
   auto examining = examine(here, doctor_command());

@@ -88,7 +88,8 @@ task<result<store_sight>> init_store::look(init_answers answers) {
     co_return std::move(settings.error());
   }
   settings->s3.retry_for = std::min(settings->s3.retry_for, patience);
-  services here = {_with.loop, _with.log, _with.clock, *settings, _environment, _with.stop};
+  services here = {_with.loop, _with.log,    _with.clock, *settings,
+                   _with.host, _environment, _with.stop};
   here.line = _with.line;
   auto connection = store_connection::open(here, persistence::of_a_question);
   if (!connection) {

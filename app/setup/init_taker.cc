@@ -1,8 +1,6 @@
 #include "app/setup/init_taker.hh"
 
 #include "app/config/setting_names.hh"
-#include "btrfs/snapshot_manager.hh"
-#include "btrfs/subvolume.hh"
 
 #include <algorithm>
 #include <charconv>
@@ -16,13 +14,13 @@ result<void> init_taker::add_subvolume(const std::string& answer) {
   if (!one) {
     return std::move(one.error());
   }
-  if (auto there = btrfs::inspect_source(one->path); !there) {
+  if (auto there = _host.subvolumes().inspect_source(one->path); !there) {
     return std::move(there.error());
   }
   if (!_answers.subvolumes.empty()) {
     const std::string& first = _answers.subvolumes.front().path;
-    const auto here = btrfs::filesystem_id(one->path);
-    const auto others = btrfs::filesystem_id(first);
+    const auto here = _host.subvolumes().filesystem_id(one->path);
+    const auto others = _host.subvolumes().filesystem_id(first);
     if (here && others && *here != *others) {
       return engine::configuration_error(
           one->path + " is on another filesystem than " + first + ", and " +
@@ -87,7 +85,7 @@ result<void> init_taker::take_snapshots(const std::string& answer) {
                                        "write one like /srv/snapshots");
   }
   for (const subvolume_config& one : _answers.subvolumes) {
-    if (auto usable = btrfs::snapshot_manager(path).check(one.path); !usable) {
+    if (auto usable = _host.snapshots().check(path, one.path); !usable) {
       return usable;
     }
   }

@@ -5,6 +5,7 @@
 
 #include "app/setup/init_answers.hh"
 #include "app/setup/init_offers.hh"
+#include "btrfs/host.hh"
 #include "engine/error.hh"
 #include "engine/result.hh"
 
@@ -19,8 +20,9 @@ class init_taker {
  public:
   using taker = engine::result<void> (init_taker::*)(const std::string& answer);
 
-  explicit init_taker(engine::environment_lookup environment)
-      : _environment(std::move(environment)) {}
+  // `host` must outlive it.
+  init_taker(btrfs::host& host, engine::environment_lookup environment)
+      : _host(host), _environment(std::move(environment)) {}
 
   [[nodiscard]] const init_answers& answers() const { return _answers; }
 
@@ -41,6 +43,7 @@ class init_taker {
   engine::result<void> take_text(std::string init_answers::* member, const std::string& answer);
   engine::result<void> take_days(std::int64_t init_answers::* member, const std::string& answer);
 
+  btrfs::host& _host;
   engine::environment_lookup _environment;
   init_answers _answers;
   std::vector<offer> _offers;

@@ -2,6 +2,7 @@
 
 #include "app/store/bucket_listing.hh"
 #include "app/store/chain_reader.hh"
+#include "app/store/manifest_state.hh"
 #include "planner/keys.hh"
 #include "planner/plan.hh"
 
@@ -39,8 +40,7 @@ task<result<std::optional<std::string>>> snapshot_before(s3::object_store& store
     }
     auto reading = read_manifest(store, key, bound, stop);
     auto found = co_await std::move(reading);
-    if (!found && found.error().why != engine::reason::protocol &&
-        found.error().what_now != engine::disposition::not_found) {
+    if (!found && !is_broken_chain(found.error())) {
       co_return std::move(found.error());
     }
     if (found && planner::time_of(*found, key) <= when) {

@@ -17,8 +17,8 @@ constexpr std::uint64_t memory_of_text = 4;
 }  // namespace
 
 manifest_bound manifest_bound::of_host(const config& settings) {
-  std::uint64_t memory = settings.global.memory_limit_bytes;
-  if (memory == 0) {
+  std::uint64_t memory = settings.global.memory_limit_bytes.value_or(0);
+  if (!settings.global.memory_limit_bytes) {
     const long pages = ::sysconf(_SC_PHYS_PAGES);
     const long page = ::sysconf(_SC_PAGESIZE);
     if (pages <= 0 || page <= 0) {

@@ -1,5 +1,6 @@
 #include "app/store/publication.hh"
 
+#include "app/store/manifest_signature.hh"
 #include "app/store/second_look.hh"
 #include "planner/plan.hh"
 
@@ -115,15 +116,14 @@ result<void> check_manifest_size(const services& with, std::uint64_t parts, std:
                                       std::to_string(bytes) + " bytes");
 }
 
-task<result<void>> put_manifest(const services& with, store_connection& connection,
-                                std::string name, planner::manifest value,
-                                publication_trace& trace) {
+namespace {
+
+// `text` at the key, where nothing may be. False where it was there already, from an attempt of
+// ours: then maybe with other ETags.
+task<result<bool>> put_manifest_text(const services& with, store_connection& connection,
+                                     std::string name, const planner::manifest& value,
+                                     const std::string& text, publication_trace& trace) {
   const s3::object_key key(name);
-  const std::string text = planner::write_manifest(value);
-  if (text.size() > manifest_limit(with)) {
-    co_return manifest_too_large(with,
-                                 "the manifest has " + std::to_string(text.size()) + " bytes");
-  }
   s3::put_request request(key, bytes_of(text));
   request.options = document_options(with);
   trace.manifest_may_exist = true;  // from here an answer may be lost
@@ -141,7 +141,7 @@ task<result<void>> put_manifest(const services& with, store_connection& connecti
         co_return std::move(written.error());
       }
       if (*written) {
-        co_return engine::ok();
+        co_return false;
       }
     }
     s3::put_request copy = request;
@@ -152,7 +152,7 @@ task<result<void>> put_manifest(const services& with, store_connection& connecti
       if (refused) {
         features.note_refused(with.log, {s3::feature::absent_condition}, *refused);
       }
-      co_return engine::ok();
+      co_return true;
     }
     if (conditional && put.error().why == reason::unsupported) {
       refused = std::move(put.error());
@@ -163,6 +163,72 @@ task<result<void>> put_manifest(const services& with, store_connection& connecti
       co_return std::move(put.error());
     }
   }
+}
+
+// What an attempt before may have written otherwise.
+void forget_attempt(planner::manifest& value) {
+  value.tool_version.clear();
+  for (planner::chunk_record& chunk : value.chunks) {
+    chunk.etag.reset();
+  }
+}
+
+// The bytes that lie at the key, which are to be signed: those of `value`, but for what differs
+// between attempts.
+task<result<std::string>> text_to_sign(const services& with, s3::object_store& store,
+                                       std::string name, planner::manifest value) {
+  auto getting = store.get_object_text(s3::object_key(name), manifest_limit(with), with.stop);
+  auto object = co_await std::move(getting);
+  if (!object) {
+    co_return std::move(object.error());
+  }
+  auto there = planner::parse_manifest(object->body);
+  // Nor has it members that this version would not read.
+  bool same = there && planner::write_manifest(*there) == object->body;
+  if (same) {
+    forget_attempt(*there);
+    forget_attempt(value);
+    same = planner::write_manifest(*there) == planner::write_manifest(value);
+  }
+  if (!same) {
+    error failure;
+    failure.why = reason::integrity;
+    failure.message = "what lies there is not what this backup would write, and is not signed";
+    failure.remedy = "nothing was deleted; look who else writes to this prefix";
+    co_return failure;
+  }
+  co_return std::move(object->body);
+}
+
+}  // namespace
+
+task<result<void>> put_manifest(const services& with, store_connection& connection,
+                                std::string name, planner::manifest value,
+                                const manifest_signer* signer, publication_trace& trace) {
+  std::string text = planner::write_manifest(value);
+  if (text.size() > manifest_limit(with)) {
+    co_return manifest_too_large(with,
+                                 "the manifest has " + std::to_string(text.size()) + " bytes");
+  }
+  auto putting = put_manifest_text(with, connection, name, value, text, trace);
+  const auto ours = co_await std::move(putting);
+  if (!ours) {
+    co_return ours.error();
+  }
+  if (signer == nullptr) {
+    co_return engine::ok();
+  }
+  if (!*ours) {
+    auto reading = text_to_sign(with, connection.store(), name, std::move(value));
+    auto there = co_await std::move(reading);
+    if (!there) {
+      co_return std::move(there.error());
+    }
+    text = std::move(*there);
+  }
+  trace.signature_may_exist = true;
+  auto signing = put_signature(with, *signer, connection.store(), std::move(name), std::move(text));
+  co_return co_await std::move(signing);
 }
 
 namespace {

@@ -14,9 +14,12 @@
 
 namespace bts3::app {
 
+class manifest_signer;
+
 // The store may hold it, also when the call failed: an answer can be lost.
 struct publication_trace {
   bool manifest_may_exist = false;
+  bool signature_may_exist = false;
   bool pointer_may_have_moved = false;
   bool second_writer = false;           // somebody else wrote what only we may write
   bool manifest_is_anothers = false;    // that was the manifest
@@ -29,9 +32,13 @@ struct publication_trace {
 engine::result<void> check_manifest_size(const services& with, std::uint64_t parts,
                                          std::uint64_t chunks);
 
-// Refuses, without a request, a manifest that could not be read back.
+// Refuses, without a request, a manifest that could not be read back. Where there is a `signer`,
+// its signature is there as well when this succeeds: of the bytes that lie there, which may be
+// those of an earlier attempt; of others than ours in anything but ETags and the program's version
+// there is none, and this fails.
 engine::task<engine::result<void>> put_manifest(const services& with, store_connection& connection,
                                                 std::string key, planner::manifest value,
+                                                const manifest_signer* signer,
                                                 publication_trace& trace);
 
 // Replaces the pointer at `key`, which must still be `before` (text and ETag; nullopt: absent).

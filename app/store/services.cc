@@ -31,26 +31,19 @@ s3::addressing addressing_of(const std::string& name) {
   return name == "virtual" ? s3::addressing::virtual_hosted : s3::addressing::automatic;
 }
 
-s3::payload_signing signing_of(const std::string& name) {
-  if (name == "unsigned") {
-    return s3::payload_signing::unsigned_body;
-  }
-  return name == "sha256" ? s3::payload_signing::sha256 : s3::payload_signing::automatic;
-}
-
 // What the configuration says by name is not left out. Without `checksums` a CRC32 goes with
 // nothing that does not need one.
 void set_features(const config& settings, bool checksums, s3::optional_features& features) {
   if (!checksums) {
     features.switch_off(s3::feature::checksum);
     features.switch_off(s3::feature::checksum_type);
-  } else if (settings.s3.checksum == "crc32") {
+  } else if (settings.s3.checksum == checksum_choice::crc32) {
     features.ask_for(s3::feature::checksum);
   }
-  if (settings.s3.sse != "auto") {
+  if (settings.s3.sse != object_encryption::automatic) {
     features.ask_for(s3::feature::sse);
   }
-  if (settings.s3.payload_signing != "auto") {
+  if (settings.s3.payload_signing != s3::payload_signing::automatic) {
     features.ask_for(s3::feature::unsigned_payload);
   }
 }
@@ -69,16 +62,16 @@ result<s3::endpoint> endpoint_of(const services& with, const s3::bucket_name& bu
   if (!nested) {
     return std::move(nested.error());
   }
-  const bool unset = with.settings.s3.addressing_style == "auto";
-  const std::string& style = unset ? nested->addressing_style : with.settings.s3.addressing_style;
-  return s3::make_endpoint(url.value, with.settings.s3.region, bucket, addressing_of(style),
-                           *variant, url.from);
+  const s3::addressing wanted = with.settings.s3.addressing_style;
+  const s3::addressing style =
+      wanted == s3::addressing::automatic ? addressing_of(nested->addressing_style) : wanted;
+  return s3::make_endpoint(url.value, with.settings.s3.region, bucket, style, *variant, url.from);
 }
 
 // Whether a CRC32 goes with what does not need one.
 result<bool> sends_checksums(const services& with) {
-  if (with.settings.s3.checksum != "auto") {
-    return with.settings.s3.checksum != "none";
+  if (with.settings.s3.checksum != checksum_choice::automatic) {
+    return with.settings.s3.checksum != checksum_choice::none;
   }
   auto when_required = s3::checksums_when_required(with.environment);
   if (!when_required) {
@@ -130,7 +123,7 @@ result<s3::client_options> client_for(const services& with) {
   s3::client_options client;
   client.bucket = s3::bucket_name(with.settings.s3.bucket);
   client.region = with.settings.s3.region;
-  client.signing = signing_of(with.settings.s3.payload_signing);
+  client.signing = with.settings.s3.payload_signing;
   client.request_payer = with.settings.s3.request_payer;
   auto where = endpoint_of(with, client.bucket);
   if (!where) {
@@ -138,8 +131,9 @@ result<s3::client_options> client_for(const services& with) {
   }
   client.where = std::move(*where);
   const auto nested = s3::nested_s3(with.environment);
-  if (nested && nested->payload_signing_enabled && with.settings.s3.payload_signing == "auto") {
-    client.signing = signing_of("sha256");
+  if (nested && nested->payload_signing_enabled &&
+      client.signing == s3::payload_signing::automatic) {
+    client.signing = s3::payload_signing::sha256;
   }
   return client;
 }
@@ -164,8 +158,8 @@ result<s3::curl_options> curl_for(const services& with) {
     return std::move(proxies.error());
   }
   curl.proxies = std::move(*proxies);
-  curl.send_bytes_per_second = with.settings.s3.max_bandwidth_bytes_per_sec;
-  curl.receive_bytes_per_second = with.settings.s3.max_bandwidth_bytes_per_sec;
+  curl.send_bytes_per_second = with.settings.s3.max_bandwidth_bytes_per_sec.value_or(0);
+  curl.receive_bytes_per_second = curl.send_bytes_per_second;
   curl.user_agent = "btrfs_to_s3/" BTS3_VERSION;
   return curl;
 }
@@ -193,7 +187,8 @@ result<std::unique_ptr<store_connection>> store_connection::open(const services&
     std::unique_ptr<store_connection> given(new store_connection());
     s3::adaptive_store::client_habits none;
     none.expect_bytes_min = SIZE_MAX;
-    set_features(with.settings, with.settings.s3.checksum != "none", given->_features);
+    set_features(with.settings, with.settings.s3.checksum != checksum_choice::none,
+                 given->_features);
     given->_adaptive =
         std::make_unique<s3::adaptive_store>(*with.tuning->store, given->_features, with.log, none);
     given->_store = given->_adaptive.get();
@@ -256,24 +251,28 @@ task<void> store_connection::close() {
 
 namespace {
 
-// What the configuration says without naming a header.
-std::string named(const std::string& value) {
-  return value == "none" ? "" : value;
-}
-
 // AWS encrypts whatever it is asked; other stores may lack the key for it, and refuse.
 std::string sse_of(const services& with) {
-  if (with.settings.s3.sse != "auto") {
-    return named(with.settings.s3.sse);
+  switch (with.settings.s3.sse) {
+    case object_encryption::automatic:
+      return configured_endpoint(with).empty() ? "AES256" : "";
+    case object_encryption::aes256:
+      return "AES256";
+    case object_encryption::kms:
+      return "aws:kms";
+    case object_encryption::none:
+      break;
   }
-  return configured_endpoint(with).empty() ? "AES256" : "";
+  return {};
 }
 
 s3::write_options common_options(const services& with) {
   s3::write_options options;
   options.sse = sse_of(with);
   options.sse_kms_key_id = with.settings.s3.sse_kms_key_id;
-  options.acl = named(with.settings.s3.acl);
+  if (with.settings.s3.acl != object_acl::none) {
+    options.acl = word_of(acl_words, with.settings.s3.acl);
+  }
   for (const auto& [key, value] : with.settings.s3.tags) {
     options.tags += (options.tags.empty() ? "" : "&") + s3::uri_encode(key, false) + "=" +
                     s3::uri_encode(value, false);
@@ -285,14 +284,14 @@ s3::write_options common_options(const services& with) {
 
 s3::write_options chunk_options(const services& with) {
   s3::write_options options = common_options(with);
-  options.stored_as = s3::storage_class(named(with.settings.s3.storage_class_chunks));
+  options.stored_as = with.settings.s3.storage_class_chunks;
   options.content_type = "application/octet-stream";
   return options;
 }
 
 s3::write_options document_options(const services& with) {
   s3::write_options options = common_options(with);
-  options.stored_as = s3::storage_class(named(with.settings.s3.storage_class_manifest));
+  options.stored_as = with.settings.s3.storage_class_manifest;
   options.content_type = "application/json";
   options.content_md5 = true;
   options.class_from = engine::setting::manifest_class;

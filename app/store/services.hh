@@ -1,4 +1,5 @@
-// What both jobs stand on: the reactor, the log, the clock, the configuration and the store.
+// What every command stands on: the reactor, the log, the clock, the configuration, Btrfs and the
+// store.
 #pragma once
 
 #include "app/config/config.hh"
@@ -23,6 +24,10 @@
 #include <memory>
 #include <string>
 
+namespace bts3::btrfs {
+class host;
+}
+
 namespace bts3::app {
 
 class live_line;
@@ -44,6 +49,7 @@ struct services {
   engine::log_sink& log;
   const engine::clock& clock;
   const config& settings;
+  btrfs::host& host;
   engine::environment_lookup environment;
   engine::stop_token stop;    // SIGINT and SIGTERM
   live_line* line = nullptr;  // for progress; null where nobody would see it

@@ -195,6 +195,7 @@ void take_manifests(assembly& all) {
   for (const auto& [key, found] : all.from.manifests) {
     if (found.value) {
       catalogued_backup made = backup_of(key, *found.value, all);
+      made.signature = found.signature;
       all.backups.emplace(key, std::move(made));
     }
     all.made.denied =
@@ -269,6 +270,11 @@ void find_strays(assembly& all) {
         if (is_unusable(all, key)) {
           all.made.strays.push_back(stray(key, object, "manifest that cannot be used"));
           all.made.strays.back().detail = all.from.manifests.at(key).problem;
+        }
+        break;
+      case planner::object_name::what::signature:
+        if (!all.from.objects.contains(key.substr(0, key.rfind('.')))) {
+          all.made.strays.push_back(stray(key, object, "signature of no manifest"));
         }
         break;
       case planner::object_name::what::chunk:
@@ -358,6 +364,7 @@ task<result<catalogue>> read_catalogue(engine::reactor& loop, s3::object_store& 
   }
   inventory_request wanted(std::move(request.prefix), std::move(request.subvolume), request.bound,
                            doubt::is_told);
+  wanted.signers = std::move(request.signers);
   auto reading = read_bucket(loop, store, std::move(wanted), stop);
   auto all = co_await std::move(reading);
   if (!all) {

@@ -4,6 +4,7 @@
 // person's worst day, when some of it may be damaged.
 #pragma once
 
+#include "app/secrets/signing.hh"
 #include "app/store/manifest_turns.hh"
 #include "app/survey/inventory.hh"
 #include "engine/reactor.hh"
@@ -42,7 +43,8 @@ struct catalogued_backup {
   std::string snapshot;   // its name
   std::string host;       // name; empty when not recorded
   bool current = false;   // the pointer names it
-  std::string problem;    // why it is damaged itself; empty: it is not
+  signature_finding signature;
+  std::string problem;  // why it is damaged itself; empty: it is not
   // By the chain that a restore needs:
   restorable state = restorable::no;
   std::string because;            // why not; empty when restorable
@@ -90,6 +92,7 @@ struct catalogue_request {
   std::string prefix;
   std::string subvolume;  // empty: all of them
   manifest_bound bound;
+  std::vector<age::allowed_signer> signers;  // whose signatures count
 };
 
 // `beside`: what was found of strangers elsewhere under the prefix.

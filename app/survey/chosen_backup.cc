@@ -1,7 +1,9 @@
 #include "app/survey/chosen_backup.hh"
 
 #include "app/cli/point_in_time.hh"
+#include "app/secrets/signing.hh"
 #include "app/store/dated_manifest.hh"
+#include "app/store/manifest_signature.hh"
 #include "app/store/second_look.hh"
 #include "app/survey/observer.hh"
 #include "planner/chunk_comparison.hh"
@@ -106,8 +108,16 @@ task<result<located_chunk>> locate_chunk(const services& with, s3::object_store&
 
 }  // namespace
 
-task<result<std::vector<chain_link>>> find_chain(const services& with, s3::object_store& store,
-                                                 wanted_backup wanted) {
+namespace {
+
+// What is told of a chain that is believed.
+void tell_signed(const services& with, const std::vector<chain_link>& chain) {
+  with.log.write(log_level::info, "restore", "signatures_verified",
+                 {{"manifest", chain.back().key}, {"links", std::to_string(chain.size())}});
+}
+
+task<result<std::vector<chain_link>>> find_any_chain(const services& with, s3::object_store& store,
+                                                     wanted_backup wanted) {
   auto finding = find_manifest(with, store, wanted);
   auto asked = co_await std::move(finding);
   if (!asked) {
@@ -131,6 +141,32 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
                                           "correct --subvolume or --manifest-key");
   }
   co_return chain;
+}
+
+}  // namespace
+
+task<result<std::vector<chain_link>>> find_chain(const services& with, s3::object_store& store,
+                                                 wanted_backup wanted) {
+  std::vector<age::allowed_signer> signers;
+  const bool asks = !wanted.trusted_signers.empty();
+  if (asks) {
+    auto read = read_trusted_signers(wanted.trusted_signers);  // before anything is asked for
+    if (!read) {
+      co_return std::move(read.error());
+    }
+    signers = std::move(*read);
+  }
+  auto finding = find_any_chain(with, store, std::move(wanted));
+  auto chain = co_await std::move(finding);
+  if (!chain || !asks) {
+    co_return chain;
+  }
+  auto believing = trusted_chain(with, store, std::move(*chain), std::move(signers));
+  auto believed = co_await std::move(believing);
+  if (believed) {
+    tell_signed(with, *believed);
+  }
+  co_return believed;
 }
 
 std::string chosen_text(const chain_link& chosen) {

@@ -17,11 +17,13 @@ struct wanted_backup {
   std::string manifest_key;  // empty: by `at`
   std::string at;            // a point in time as people write it; empty: the current backup
   bool of_bucket = false;    // there is no configuration, for remedies
+  // A file of signers, of whom one has to have signed each link; empty: nobody has to.
+  std::string trusted_signers;
 };
 
 // From the full backup to the chosen one, also in a bucket copied under another prefix: there the
-// copy, not its original. Errors: no such backup, or a manifest of another subvolume than
-// wanted.subvolume.
+// copy, not its original. Errors: no such backup, a manifest of another subvolume than
+// wanted.subvolume, or, where signers are trusted, a link that none of them signed.
 engine::task<engine::result<std::vector<chain_link>>> find_chain(const services& with,
                                                                  s3::object_store& store,
                                                                  wanted_backup wanted);

@@ -1,6 +1,7 @@
 #include "app/survey/inventory.hh"
 
 #include "app/store/bucket_listing.hh"
+#include "app/store/manifest_signature.hh"
 #include "app/store/second_look.hh"
 #include "engine/assert.hh"
 #include "engine/for_each_at_most.hh"
@@ -14,7 +15,6 @@ namespace bts3::app {
 
 namespace {
 
-using engine::disposition;
 using engine::error;
 using engine::reason;
 using engine::result;
@@ -23,19 +23,36 @@ using engine::task;
 // What a manifest may have when it is read, whatever was listed.
 constexpr std::uint64_t unlisted_bytes = 1024 * 1024;
 
-// Whether it says nothing of the object, but of everything.
-bool of_the_store(const error& failure) {
-  return failure.what_now == disposition::cancelled || failure.what_now == disposition::retry ||
-         failure.why == reason::network || failure.why == reason::throttled ||
-         failure.why == reason::expired_token || failure.why == reason::clock_skew;
-}
-
 // For whoever needs to know what there is, and not what is in it.
 void drop_content(planner::manifest& value) {
   for (planner::chunk_record& chunk : value.chunks) {
     chunk.drop_parts();
     chunk.sha256 = std::string();
     chunk.etag.reset();
+  }
+}
+
+// A signed incremental says which manifest its parent has. What a restore that asks for signatures
+// would refuse is not called trusted.
+void judge_parents(subvolume_inventory& all) {
+  for (auto& [key, found] : all.manifests) {
+    const bool judged = found.state == manifest_state::readable && found.value->parent_manifest &&
+                        (found.signature.is == signature_finding::what::trusted ||
+                         found.signature.is == signature_finding::what::other);
+    if (!judged) {
+      continue;
+    }
+    const std::optional<std::string>& named = found.value->parent_manifest_sha256;
+    const auto parent =
+        all.manifests.find(planner::place_in(all.objects, key, *found.value->parent_manifest));
+    if (!named) {
+      found.signature.is = signature_finding::what::other;
+      found.signature.problem = "it continues a backup that nobody signed";
+    } else if (parent != all.manifests.end() && !parent->second.digest.empty() &&
+               parent->second.digest != *named) {
+      found.signature.is = signature_finding::what::bad;
+      found.signature.problem = "its parent is not the one that it was made on";
+    }
   }
 }
 
@@ -66,6 +83,9 @@ class bucket_reader {
     auto read_all = co_await std::move(reading);
     if (!read_all) {
       co_return std::move(read_all.error());
+    }
+    for (subvolume_inventory& one : _found.subvolumes) {
+      judge_parents(one);
     }
     co_return std::move(_found);
   }
@@ -114,16 +134,15 @@ class bucket_reader {
   void collect() {
     for (subvolume_inventory& one : _found.subvolumes) {
       for (const auto& [key, object] : one.objects) {
-        const auto what = planner::name_of(one.root, key).is;
-        if (what == planner::object_name::what::manifest) {
+        if (planner::name_of(one.root, key).is == planner::object_name::what::manifest) {
           _documents.push_back({&one, key, false});
         }
-        if (what == planner::object_name::what::pointer && wants_pointer()) {
-          _documents.push_back({&one, key, true});
-        }
       }
-      if (_request.pointer && !wants_pointer()) {
+      const std::string pointer = one.root + "current.json";
+      if (!wants_pointer()) {
         one.pointer = std::move(*_request.pointer);
+      } else if (one.objects.contains(pointer)) {
+        _documents.push_back({&one, pointer, true});
       }
     }
   }
@@ -149,11 +168,10 @@ class bucket_reader {
       auto reading = read_pointer_of(one);
       co_return co_await std::move(reading);
     }
-    // Whatever the listing said of its size.
-    auto reading = read_manifest(
-        _store, one.key, manifest_bound::of_listing(std::max(bytes, unlisted_bytes)), _stop);
+    manifest_finding judged;
+    auto reading = read_and_judge(one, bytes, judged);
     auto value = co_await std::move(reading);
-    if (!value && value.error().what_now == disposition::not_found) {
+    if (!value && state_of(value.error()) == manifest_state::absent) {
       auto looking = look_again(one);
       co_return co_await std::move(looking);
     }
@@ -161,8 +179,8 @@ class bucket_reader {
       co_return take_failure(one, std::move(value.error()));
     }
     manifest_finding& found = one.of->manifests[one.key];
+    found = std::move(judged);
     drop_content(*value);
-    found.state = manifest_state::readable;
     if (value->subvolume != one.of->name) {
       found.state = manifest_state::foreign;
       found.problem = "it belongs to subvolume " + value->subvolume;
@@ -171,20 +189,45 @@ class bucket_reader {
     co_return engine::ok();
   }
 
+  // With what signs it, where something does.
+  task<result<planner::manifest>> read_and_judge(const document& one, std::uint64_t bytes,
+                                                 manifest_finding& judged) {
+    // Whatever the listing said of its size.
+    const auto bound = manifest_bound::of_listing(std::max(bytes, unlisted_bytes));
+    if (!one.of->objects.contains(planner::signature_of(one.key))) {
+      judged.signature = judge_signature("", std::nullopt, _request.signers, {});
+      auto reading = read_manifest(_store, one.key, bound, _stop);
+      co_return co_await std::move(reading);
+    }
+    auto reading = read_signed(_store, one.key, bound, _stop);
+    auto found = co_await std::move(reading);
+    if (!found) {
+      co_return std::move(found.error());
+    }
+    auto digest = digest_of(found->text);
+    if (!digest) {
+      co_return std::move(digest.error());
+    }
+    judged.digest = std::move(*digest);
+    judged.signature = judge_signature(found->text, found->signature, _request.signers,
+                                       found->value.created_at.when());
+    co_return std::move(found->value);
+  }
+
+  // Whether what cannot be known of one object fails all of it.
+  [[nodiscard]] bool fails_all(const error& failure) const {
+    const auto state = state_of(failure);
+    return !state || (_request.doubtful == doubt::fails && *state != manifest_state::damaged);
+  }
+
   result<void> take_failure(document& one, error failure) const {
-    manifest_finding found;
-    found.problem = failure.text();
-    if (of_the_store(failure)) {
+    if (fails_all(failure)) {
       return failure;
     }
-    if (failure.why != reason::protocol) {
-      if (_request.doubtful == doubt::fails) {
-        return failure;
-      }
-      found.state = manifest_state::refused;
-      found.failure = std::move(failure);
-    }
-    one.of->manifests.insert_or_assign(one.key, std::move(found));
+    manifest_finding& found = one.of->manifests[one.key];
+    found.state = *state_of(failure);
+    found.problem = failure.text();
+    found.failure = std::move(failure);
     return engine::ok();
   }
 
@@ -221,8 +264,7 @@ class bucket_reader {
       co_return engine::ok();
     }
     const error& failure = found.error();
-    if (of_the_store(failure) ||
-        (_request.doubtful == doubt::fails && failure.why != reason::protocol)) {
+    if (fails_all(failure)) {
       co_return std::move(found.error());
     }
     one.of->pointer.problem = failure.text();
@@ -256,7 +298,7 @@ task<result<pointer_finding>> read_pointer_before(s3::object_store& store, std::
   pointer_finding found;
   if (pointer) {
     found.there = std::move(*pointer);
-  } else if (pointer.error().why == reason::protocol) {
+  } else if (state_of(pointer.error()) == manifest_state::damaged) {
     found.problem = pointer.error().text();
   } else {
     co_return std::move(pointer.error());

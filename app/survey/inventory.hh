@@ -6,8 +6,11 @@
 // alone (backup, plan, status) reads by keys instead: store/chain_reader.hh.
 #pragma once
 
+#include "app/secrets/signing.hh"
 #include "app/store/chain_reader.hh"
+#include "app/store/manifest_state.hh"
 #include "app/store/manifest_turns.hh"
+#include "engine/age/allowed_signers.hh"
 #include "engine/error.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
@@ -25,24 +28,17 @@
 
 namespace bts3::app {
 
-enum class manifest_state {
-  readable,
-  damaged,       // what is there is no manifest
-  too_large,     // for this host's memory: it was not read
-  foreign,       // it is another subvolume's
-  refused,       // the store does not give it to these credentials, or at all
-  contradicted,  // it is listed, and that twice, but the store says that it does not exist
-};
-
 // What a manifest that is listed came to. One that is deleted meanwhile is left out, and its object
 // too.
 struct manifest_finding {
-  manifest_state state = manifest_state::damaged;
+  manifest_state state = manifest_state::readable;
   // Of readable and foreign ones. Without part states, checksums and digests, which are nearly all
   // of a large manifest's memory: those of thousands of backups are kept at the same time.
   std::optional<planner::manifest> value;
   std::string problem;                   // why it cannot be used; empty: it can
-  std::optional<engine::error> failure;  // of a refused one
+  std::optional<engine::error> failure;  // with which reading it ended, where it did
+  signature_finding signature;           // of a readable one, with what it says of its parent
+  std::string digest;                    // SHA-256 of one that has a signature
 };
 
 struct pointer_finding {
@@ -80,6 +76,7 @@ struct inventory_request {
   std::string subvolume;  // empty: all of them
   manifest_bound bound;
   doubt doubtful;
+  std::vector<age::allowed_signer> signers;  // whose signatures count
   // Of the one subvolume, read before the listing: whatever is published meanwhile is newer. Where
   // it was absent and is listed, it is read once more. Nullopt: pointers that are listed are read
   // along with the manifests.

@@ -1,6 +1,6 @@
 #include "app/survey/nested_subvolumes.hh"
 
-#include "btrfs/snapshot_manager.hh"
+#include "btrfs/host.hh"
 
 #include <algorithm>
 
@@ -8,17 +8,17 @@ namespace bts3::app {
 
 using engine::result;
 
-result<std::vector<std::string>> nested_left_out(const config& settings,
+result<std::vector<std::string>> nested_left_out(const services& with,
                                                  const subvolume_config& which) {
   if (which.ignore_all_nested) {
     return std::vector<std::string>();
   }
   std::vector<std::string> configured;
-  for (const subvolume_config& one : settings.subvolumes) {
+  for (const subvolume_config& one : with.settings.subvolumes) {
     configured.push_back(one.path);
   }
   auto nested =
-      btrfs::snapshot_manager(settings.snapshots.base_dir).nested_in(which.path, configured);
+      with.host.snapshots().nested_in(with.settings.snapshots.base_dir, which.path, configured);
   if (!nested) {
     return std::move(nested.error());
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "app/config/config.hh"
+#include "app/store/services.hh"
 #include "engine/result.hh"
 
 #include <cstddef>
@@ -18,7 +19,7 @@ inline constexpr std::size_t nested_examples_max = 3;
 
 // Their paths, relative to `which`: those that are neither configured themselves nor our snapshots
 // nor ignored. Sorted.
-engine::result<std::vector<std::string>> nested_left_out(const config& settings,
+engine::result<std::vector<std::string>> nested_left_out(const services& with,
                                                          const subvolume_config& which);
 
 // "a, b, c and 7 more".

@@ -2,8 +2,10 @@
 
 #include "app/records/kept_copies.hh"
 #include "app/store/bucket_listing.hh"
+#include "app/store/manifest_state.hh"
 #include "app/store/second_look.hh"
 #include "app/survey/receive_refusal.hh"
+#include "btrfs/host.hh"
 #include "engine/for_each_at_most.hh"
 #include "planner/keys.hh"
 
@@ -18,10 +20,8 @@ namespace bts3::app {
 
 namespace {
 
-using engine::disposition;
 using engine::error;
 using engine::log_level;
-using engine::reason;
 using engine::result;
 using engine::task;
 
@@ -227,7 +227,7 @@ void observer::observe_parent(subvolume_view& view) const {
   const auto known = _state.subvolumes.find(view.which.name);
   const bool remembered =
       known != _state.subvolumes.end() && known->second.last_manifest == view.seen.last_key;
-  const auto source = btrfs::inspect_source(view.which.path);
+  const auto source = _with.host.subvolumes().inspect_source(view.which.path);
   parent_finding found = find_parent(
       view.seen.last->snapshot, view.snapshots, remembered ? &known->second : nullptr,
       kept_copies(_with.settings.global.state_path, view.seen.last->snapshot),
@@ -249,7 +249,7 @@ void observer::observe_parent(subvolume_view& view) const {
 
 // What cannot be looked at is an error of the backup itself, which looks first.
 void observer::observe_source(subvolume_view& view) const {
-  const auto source = btrfs::inspect_source(view.which.path);
+  const auto source = _with.host.subvolumes().inspect_source(view.which.path);
   if (!source) {
     return;
   }
@@ -295,7 +295,7 @@ task<result<subvolume_view>> observer::observe(subvolume_config which) {
   view.seen.own_host_id = _host.id;
   if (!view.which.path.empty()) {
     auto snapshots =
-        btrfs::snapshot_manager(_with.settings.snapshots.base_dir).list(view.which.name);
+        _with.host.snapshots().list(_with.settings.snapshots.base_dir, view.which.name);
     if (!snapshots) {
       co_return std::move(snapshots.error());
     }
@@ -395,9 +395,7 @@ task<result<void>> observer::observe_bucket(subvolume_view& view) {
     co_return engine::ok();
   }
   const error& failure = chain.error();
-  const bool answer = failure.what_now == disposition::not_found ||
-                      failure.why == reason::integrity || failure.why == reason::protocol;
-  if (!answer) {
+  if (!is_broken_chain(failure)) {
     co_return std::move(chain.error());
   }
   // The link itself, or one of its parents?

@@ -1,6 +1,8 @@
 #include "app/survey/restore_plan.hh"
 
 #include "app/text/human_units.hh"
+#include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -13,15 +15,12 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using engine::error;
 using engine::result;
 
 int protocol_of(const chain_link& link) {
   return link.value.stream ? link.value.stream->protocol : 1;
-}
-
-std::string counted(std::size_t count, const std::string& what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
 std::string version_text(const btrfs::version_number& version) {
@@ -462,7 +461,7 @@ nlohmann::ordered_json cost_json(const restore_cost& cost) {
 }
 
 std::string one_line(const nlohmann::ordered_json& value) {
-  return value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return planner::json_line(value);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "app/records/state_store.hh"
 #include "app/survey/stored_subvolumes.hh"
 #include "app/text/subvolume_name.hh"
+#include "btrfs/host.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
 
@@ -130,13 +131,12 @@ result<std::vector<btrfs::snapshot>> retired_snapshots(const services& with) {
     }
   }
   std::vector<btrfs::snapshot> all;
-  const btrfs::snapshot_manager manager(with.settings.snapshots.base_dir);
   for (const auto& [name, known] : state->subvolumes) {
     (void)known;
     if (is_configured(with.settings, name)) {
       continue;
     }
-    auto found = manager.list(name);
+    auto found = with.host.snapshots().list(with.settings.snapshots.base_dir, name);
     if (!found) {
       return std::move(found.error());
     }

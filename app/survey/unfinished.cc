@@ -2,7 +2,9 @@
 
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
+#include "app/store/manifest_state.hh"
 #include "app/store/second_look.hh"
+#include "btrfs/host.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
 #include "planner/prune.hh"
@@ -17,9 +19,7 @@ namespace bts3::app {
 
 namespace {
 
-using engine::disposition;
 using engine::error;
-using engine::reason;
 using engine::result;
 using engine::task;
 
@@ -76,17 +76,17 @@ std::string parent_problem(const backup_intent& intent, const subvolume_view& vi
 
 // The UUID of the snapshot that the backup is of; empty when nothing tells. A journal that could
 // not be written may lack it while everything else was done.
-std::string snapshot_uuid_of(const journal_record& record) {
+std::string snapshot_uuid_of(const services& with, const journal_record& record) {
   if (record.snapshot) {
     return record.snapshot->uuid;
   }
-  auto info = btrfs::inspect_subvolume(record.intent.snapshot_path);
+  auto info = with.host.subvolumes().inspect(record.intent.snapshot_path);
   return info ? info->own_uuid.text() : "";
 }
 
 // Whether a manifest at this backup's key is its own.
-bool is_of(const planner::manifest& value, const journal_record& record) {
-  const std::string uuid = snapshot_uuid_of(record);
+bool is_of(const services& with, const planner::manifest& value, const journal_record& record) {
+  const std::string uuid = snapshot_uuid_of(with, record);
   if (!uuid.empty()) {
     return value.snapshot.uuid == uuid;
   }
@@ -117,7 +117,7 @@ task<result<void>> examine_manifest(const services& with, s3::object_store& stor
   }
   found.facts.manifest_problem = std::move(manifest->problem);
   if (manifest->there) {
-    found.facts.manifest_is_there = is_of(*manifest->there, record);
+    found.facts.manifest_is_there = is_of(with, *manifest->there, record);
     found.facts.manifest_is_anothers = !found.facts.manifest_is_there;
   }
   if (found.facts.manifest_is_there) {
@@ -137,10 +137,7 @@ task<result<bool>> pointer_leads_to(const services& with, s3::object_store& stor
   auto chaining = read_chain(careful_reader(with, store, with.stop), std::move(places));
   auto chain = co_await std::move(chaining);
   if (!chain) {
-    const error& failure = chain.error();
-    const bool broken = failure.what_now == disposition::not_found ||
-                        failure.why == reason::integrity || failure.why == reason::protocol;
-    if (!broken) {
+    if (!is_broken_chain(chain.error())) {
       co_return std::move(chain.error());
     }
     co_return false;  // whether this backup is there, its own manifest says
@@ -153,12 +150,8 @@ task<result<bool>> pointer_leads_to(const services& with, s3::object_store& stor
 
 stream_settings stream_settings_of(const config& settings, const btrfs::capabilities& host) {
   stream_settings made;
-  if (settings.btrfs.send_protocol == "auto") {
-    made.protocol = host.sends_protocol_2() ? 2 : 1;
-  } else {
-    made.protocol = settings.btrfs.send_protocol == "2" ? 2 : 1;
-  }
-  made.compressed_data = made.protocol == 2 && settings.btrfs.compressed_data != "false";
+  made.protocol = settings.btrfs.send_protocol.value_or(host.sends_protocol_2() ? 2 : 1);
+  made.compressed_data = made.protocol == 2 && settings.btrfs.compressed_data.value_or(true);
   return made;
 }
 

@@ -1,6 +1,7 @@
 #include "app/text/output.hh"
 
 #include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -54,7 +55,7 @@ bool json_printed() {
 void print_error_document(std::string_view error, int exit_status) {
   const nlohmann::ordered_json out = {
       {"version", 1}, {"exit_status", exit_status}, {"error", error}};
-  print_json(out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  print_json(planner::json_document(out));
 }
 
 void print_json(std::string_view json) {

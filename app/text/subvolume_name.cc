@@ -8,7 +8,7 @@ namespace bts3::app {
 
 namespace {
 
-// Beside a target, in which a restore receives (btrfs/receive_workspace.cc).
+// Beside a target, in which a restore receives (btrfs/restore_target.cc).
 constexpr std::string_view workspace_prefix = ".btrfs_to_s3.";
 
 }  // namespace

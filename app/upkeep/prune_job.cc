@@ -9,6 +9,7 @@
 #include "app/survey/retired.hh"
 #include "app/survey/unfinished.hh"
 #include "app/text/output.hh"
+#include "btrfs/host.hh"
 #include "engine/assert.hh"
 #include "engine/for_each_at_most.hh"
 #include "engine/offload.hh"
@@ -190,7 +191,7 @@ task<void> subvolume_pruner::look(const std::set<planner::timestamp>& in_the_mak
     co_return;
   }
   planner::prune_policy policy;
-  policy.keep_generations = static_cast<std::size_t>(_with.settings.retention.keep_generations);
+  policy.keep_generations = _with.settings.retention.keep_generations.value_or(0);
   policy.keep_name = "retention.keep_generations";
   policy.grace = orphan_grace(_with.settings);
   policy.verify_command = engine::told_command("verify", {{"--subvolume", _report.name}});
@@ -468,9 +469,8 @@ task<std::vector<pruned_snapshot>> prune_snapshots(const services& with,
     entry.subvolume = one.subvolume;
     entry.path = one.path;
     if (acts && !with.stop.stop_requested()) {
-      std::function<result<void>()> call = [base = with.settings.snapshots.base_dir,
-                                            name = one.name] {
-        return btrfs::snapshot_manager(base).remove(name);
+      std::function<result<void>()> call = [&with, name = one.name] {
+        return with.host.snapshots().remove(with.settings.snapshots.base_dir, name);
       };
       auto removing = engine::offload(with.loop, std::move(call));
       auto removed = co_await std::move(removing);
@@ -487,7 +487,7 @@ task<std::vector<pruned_snapshot>> prune_snapshots(const services& with,
 
 // Whether something that was asked for did not happen.
 bool failed(const pruned_subvolume& one, const config& settings) {
-  const auto keep = static_cast<std::size_t>(settings.retention.keep_generations);
+  const std::size_t keep = settings.retention.keep_generations.value_or(0);
   const bool held = one.acted && !one.plan.held_back.empty() && one.surplus(keep) > 0;
   return one.failure || !one.refused.empty() || held;
 }

@@ -1,6 +1,8 @@
 #include "app/upkeep/prune_report.hh"
 
 #include "app/text/human_units.hh"
+#include "engine/plain_text.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
@@ -14,16 +16,13 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using json = nlohmann::ordered_json;
 
 // More of a kind than this are counted; --json has them all.
 constexpr std::size_t named_max = 10;
 // What stores bill as a GB, in bytes.
 constexpr double billed_gigabyte = 1024.0 * 1024 * 1024;
-
-std::string counted(std::uint64_t count, const std::string& what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
-}
 
 // "27 objects, 1.3 TiB (DEEP_ARCHIVE 1.3 TiB, STANDARD 12.0 KiB)".
 std::string removals_text(const std::vector<planner::removal>& all, bool orphans) {
@@ -350,7 +349,7 @@ std::string prune_as_json(const std::vector<pruned_subvolume>& all, bool acted,
     }
     out["retired_snapshots"].push_back(std::move(entry));
   }
-  return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 }  // namespace bts3::app

@@ -122,11 +122,26 @@ task<result<void>> subvolume_verifier::look() {
   inventory_request wanted(_with.settings.s3.prefix, _outcome.name,
                            manifest_bound::of_host(_with.settings), doubt::fails);
   wanted.pointer = std::move(*pointer);
+  const std::string& configured = _with.settings.restore.trusted_signers_file;
+  const std::string signers = _command.trusted_signers.value_or(configured);
+  if (!signers.empty()) {
+    auto read = read_trusted_signers(signers);
+    if (!read) {
+      co_return std::move(read.error());
+    }
+    wanted.signers = std::move(*read);
+  }
   auto reading = read_subvolume(_with.loop, _store, std::move(wanted), _with.stop);
   auto found = co_await std::move(reading);
   if (!found) {
     co_return std::move(found.error());
   }
+  for (const auto& [key, one] : found->manifests) {
+    _signatures.emplace(key, one.signature);
+    _outcome.signatures = _outcome.signatures || !signers.empty() ||
+                          one.signature.is != signature_finding::what::none;
+  }
+  _signatures_count = !signers.empty();
   _all = take_judged_part(*found);
   _gone = _known.gone_from(_all, _command.from.empty());
   std::string current;
@@ -218,6 +233,10 @@ result<void> subvolume_verifier::choose(const std::string& current) {
 
 // Costs nothing beyond the listing that was read.
 void subvolume_verifier::compare_listing(verified_backup& one) const {
+  one.signature = _signatures.at(one.key);
+  if (_signatures_count && one.signature.is != signature_finding::what::trusted) {
+    one.findings.push_back({one.key, one.signature.problem, false});
+  }
   const planner::manifest& made = _all.manifests.at(one.key);
   for (const planner::chunk_comparison& chunk : planner::chunks_of(_all, one.key)) {
     if (!chunk.as_recorded()) {

@@ -58,6 +58,8 @@ class subvolume_verifier {
   store_abilities& _abilities;
   verify_command _command;
   planner::inventory _all;
+  std::map<std::string, signature_finding> _signatures;  // by key of the manifest
+  bool _signatures_count = false;                        // somebody is trusted
   known_verifications _known;
   std::map<std::string, std::string> _gone;  // keys of manifests, and what was known of them
   verify_outcome _outcome;

@@ -61,9 +61,10 @@ result<std::size_t> slots_for(const config& settings, std::uint64_t slot_bytes) 
   const std::size_t parts = settings.parts_in_flight(slot_bytes);
   if (parts == 0) {
     failure.why = reason::configuration;
-    failure.message =
-        "global.memory_limit_bytes = " + std::to_string(settings.global.memory_limit_bytes) +
-        " is too small: parts have " + format_bytes(slot_bytes) + ", and two of them are needed";
+    failure.message = "global.memory_limit_bytes = " +
+                      std::to_string(settings.global.memory_limit_bytes.value_or(0)) +
+                      " is too small: parts have " + format_bytes(slot_bytes) +
+                      ", and two of them are needed";
     failure.remedy = "raise it, or set it to 0";
     return failure;
   }

@@ -1,11 +1,15 @@
 #include "app/upkeep/verify_report.hh"
 
+#include "app/survey/signature_report.hh"
 #include "app/text/human_units.hh"
+#include "engine/plain_text.hh"
 #include "engine/told_command.hh"
+#include "planner/json_text.hh"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <utility>
 
@@ -13,14 +17,11 @@ namespace bts3::app {
 
 namespace {
 
+using engine::counted;
 using json = nlohmann::ordered_json;
 
 // More of a kind than this are counted; --json has them all.
 constexpr std::size_t named_max = 10;
-
-std::string counted(std::uint64_t count, const std::string& what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
-}
 
 const char* name_of(verify_depth depth) {
   switch (depth) {
@@ -118,6 +119,22 @@ std::string forgotten_text(const verify_outcome& one) {
   return text;
 }
 
+// Who signed what, and what is wrong with a signature.
+std::string signatures_text(const verify_outcome& one) {
+  if (!one.signatures || one.backups.empty()) {
+    return {};
+  }
+  std::map<std::string, std::size_t> counts;
+  std::string bad;
+  for (const verified_backup& backup : one.backups) {
+    ++counts[signer_text(backup.signature)];
+    if (backup.signature.is == signature_finding::what::bad) {
+      bad += "  bad signature: " + backup.key + ": " + backup.signature.problem + "\n";
+    }
+  }
+  return "  " + signers_text(counts) + "\n" + bad;
+}
+
 std::string outcome_text(const verify_outcome& one, verify_depth depth) {
   if (one.failure) {
     return one.name + ": " + one.failure->text() + "\n" + forgotten_text(one);
@@ -132,6 +149,7 @@ std::string outcome_text(const verify_outcome& one, verify_depth depth) {
                      counted(objects, "object") + ", " + format_bytes(bytes) + " (" +
                      name_of(depth) + ")\n";
   text += proven_text(one, depth);
+  text += signatures_text(one);
   for (const verified_backup& backup : one.backups) {
     if (!backup.findings.empty() || !backup.archived.empty() || backup.unknown ||
         !backup.restorable) {
@@ -148,7 +166,7 @@ std::string outcome_text(const verify_outcome& one, verify_depth depth) {
   return text + restorable_text(one);
 }
 
-json backup_json(const verified_backup& one) {
+json backup_json(const verified_backup& one, bool with_signature) {
   json out;
   out["manifest_key"] = one.key;
   out["kind"] = to_string(one.kind);
@@ -161,6 +179,9 @@ json backup_json(const verified_backup& one) {
   for (const verify_finding& finding : one.findings) {
     out["findings"].push_back(
         {{"key", finding.key}, {"problem", finding.problem}, {"damage", finding.damage}});
+  }
+  if (with_signature) {
+    out["signature"] = json::parse(signature_json_text(one.signature));
   }
   if (!one.archived.empty()) {
     out["archived"] = one.archived;
@@ -229,7 +250,7 @@ std::string verify_as_json(const std::vector<verify_outcome>& all, const verify_
     entry["differs"] = one.differs();
     entry["backups"] = json::array();
     for (const verified_backup& backup : one.backups) {
-      entry["backups"].push_back(backup_json(backup));
+      entry["backups"].push_back(backup_json(backup, one.signatures));
     }
     entry["lost"] = json::array();
     for (const planner::lost_link& lost : one.lost) {
@@ -244,7 +265,7 @@ std::string verify_as_json(const std::vector<verify_outcome>& all, const verify_
     }
     out["subvolumes"].push_back(std::move(entry));
   }
-  return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  return planner::json_document(out);
 }
 
 }  // namespace bts3::app

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "app/cli/cli.hh"
+#include "app/secrets/signing.hh"
 #include "engine/error.hh"
 #include "planner/generations.hh"
 #include "planner/manifest.hh"
@@ -34,6 +35,7 @@ struct verified_backup {
   std::optional<engine::error> unknown;  // why it could not be verified
   std::uint64_t parts_read = 0;          // by a sample
   bool restorable = true;                // neither it nor what it rests on is damaged
+  signature_finding signature;
 
   [[nodiscard]] bool damaged() const;
 };
@@ -46,6 +48,7 @@ struct verify_outcome {
   std::vector<planner::lost_link> lost;  // manifests that lead to no full
   std::vector<std::string> forgotten;    // manifests that are gone, and are missed no longer
   std::string pointer_problem;
+  bool signatures = false;       // there are some, or they were asked for
   std::uint64_t checksums = 0;   // of the store's, compared with the manifests'
   std::string no_checksums;      // why none were compared; empty: they were, or were not to be
   std::uint64_t bytes_read = 0;  // of objects

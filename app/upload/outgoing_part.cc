@@ -7,7 +7,7 @@ using engine::task;
 
 task<result<engine::part_digest>> outgoing_part::digest(engine::stop_token stop) {
   if (in_memory) {
-    auto finishing = in_memory->hash.finish();
+    auto finishing = in_memory->finish();
     co_return co_await std::move(finishing);
   }
   auto finishing = on_disk->finish(stop);
@@ -32,12 +32,12 @@ task<result<void>> open_body(upload_budget& budget, outgoing_part& part, part_bo
 
 part_source::part_source(const services& with, upload_budget& budget, engine::hash_worker& hashes,
                          int fd, engine::part_stream_limits limits,
-                         const engine::stream_observer& watch)
+                         const engine::stream_observer& watch, const engine::part_sealing& sealing)
     : _budget(budget) {
   if (budget.disk) {
-    _spooled.emplace(with.loop, *budget.disk, budget.slots, hashes, fd, limits, watch);
+    _spooled.emplace(with.loop, *budget.disk, budget.slots, hashes, fd, limits, watch, sealing);
   } else {
-    _direct.emplace(budget.slots, hashes, fd, limits, watch);
+    _direct.emplace(budget.slots, hashes, fd, limits, watch, sealing);
   }
 }
 

@@ -26,24 +26,24 @@ struct outgoing_part {
         bytes(part.bytes),
         chunk_index(part.chunk_index),
         number(part.part_number),
-        fills_chunk(part.fills_chunk),
+        full(part.full),
         in_memory(std::move(part)) {}
   explicit outgoing_part(engine::spooled_part part)
       : bytes(part.bytes),
         chunk_index(part.chunk_index),
         number(part.part_number),
-        fills_chunk(part.fills_chunk),
+        full(part.full),
         on_disk(std::move(part)) {}
 
   engine::permit room;  // first: its slot is free when it goes
-  std::size_t bytes;
+  std::size_t bytes;    // as it is stored
   std::uint32_t chunk_index;
   std::uint32_t number;
-  bool fills_chunk;
+  bool full;                                     // if not, the stream ends with it
   std::optional<engine::sealed_part> in_memory;  // exactly one of the two
   std::optional<engine::spooled_part> on_disk;
 
-  // Suspends until every byte is hashed, and on the disk.
+  // Suspends until every byte is hashed, sealed where the stream is, and on the disk.
   engine::task<engine::result<engine::part_digest>> digest(engine::stop_token stop);
 };
 
@@ -52,7 +52,7 @@ struct part_body {
   std::optional<engine::spooled_body> from_disk;
   s3::request_body body;
 };
-// `part` and `budget` must outlive it.
+// `part`, whose digest is there, and `budget` must outlive it.
 engine::task<engine::result<void>> open_body(upload_budget& budget, outgoing_part& part,
                                              part_body& into, engine::stop_token stop);
 
@@ -61,7 +61,8 @@ class part_source {
  public:
   // References and `fd` must outlive it.
   part_source(const services& with, upload_budget& budget, engine::hash_worker& hashes, int fd,
-              engine::part_stream_limits limits, const engine::stream_observer& watch);
+              engine::part_stream_limits limits, const engine::stream_observer& watch,
+              const engine::part_sealing& sealing);
 
   // The next part, or nullopt after the last. Suspends until it has filled, and before that until
   // there is room for it.

@@ -1,7 +1,6 @@
 #include "app/upload/removal.hh"
 
-#include "btrfs/snapshot_manager.hh"
-#include "btrfs/subvolume.hh"
+#include "btrfs/host.hh"
 #include "engine/offload.hh"
 #include "planner/keys.hh"
 
@@ -57,9 +56,7 @@ std::vector<std::string> possible_keys(const services& with, const journal_recor
     // So many chunks the parts in flight together can reach beyond the last that was noted.
     const backup_intent& intent = record.intent;
     const std::uint64_t parts = intent.chunk_size / std::max<std::uint64_t>(intent.part_size, 1);
-    count += static_cast<std::uint64_t>(with.settings.s3.concurrency) /
-                 std::max<std::uint64_t>(parts, 1) +
-             2;
+    count += with.settings.s3.concurrency / std::max<std::uint64_t>(parts, 1) + 2;
   }
   std::vector<std::string> keys;
   for (std::uint32_t index = 0; index < count; ++index) {
@@ -135,12 +132,23 @@ task<result<void>> removal::objects(s3::object_store& store) {
 task<result<void>> removal::named_objects(s3::object_store& store) {
   const backup_intent& intent = _order.record.intent;
   result<void> all = engine::ok();
+  if (_order.signature) {
+    // Before the manifest: one that stays is signed by the run that publishes it.
+    auto deleting = delete_named(store, s3::object_key(planner::signature_of(intent.manifest_key)));
+    all = co_await std::move(deleting);
+  }
   if (_order.manifest) {
     auto deleting = delete_named(store, s3::object_key(intent.manifest_key));
-    all = co_await std::move(deleting);
+    auto deleted = co_await std::move(deleting);
+    keep_first(all, std::move(deleted));
   }
   if (_order.key_is_anothers && intent.chunk_tag.empty()) {
     co_return all;
+  }
+  if (intent.sealing) {
+    auto deleting = delete_named(store, s3::object_key(intent.sealing->keys_key));
+    auto deleted = co_await std::move(deleting);
+    keep_first(all, std::move(deleted));
   }
   for (const auto& [index, chunk] : _order.record.chunks) {
     const s3::object_key key(chunk_key(_prefix, index));
@@ -280,6 +288,14 @@ task<result<void>> removal::delete_by_keys(s3::object_store& store) {
       co_return std::move(deleted.error()).within("deleting " + object.key.str());
     }
   }
+  if (const auto& sealing = _order.record.intent.sealing) {
+    // Its key has the tag, so it is nobody else's; one that is not there is deleted.
+    auto deleting = store.delete_object(s3::object_key(sealing->keys_key), _limit);
+    auto deleted = co_await std::move(deleting);
+    if (!deleted && deleted.error().what_now != engine::disposition::not_found) {
+      co_return std::move(deleted.error()).within("deleting " + sealing->keys_key);
+    }
+  }
   co_return engine::ok();
 }
 
@@ -289,7 +305,7 @@ task<result<bool>> removal::snapshot() {
   if (!std::filesystem::exists(std::filesystem::symlink_status(path, code))) {
     co_return false;
   }
-  auto info = btrfs::inspect_subvolume(path);
+  auto info = _with.host.subvolumes().inspect(path);
   if (!info) {
     co_return std::move(info.error());
   }
@@ -310,8 +326,9 @@ task<result<bool>> removal::snapshot() {
 task<result<void>> remove_snapshot(const services& with, std::string path) {
   const std::filesystem::path where(path);
   for (int attempt = 0;; ++attempt) {
-    std::function<result<void>()> call = [where] {
-      return btrfs::delete_subvolume(where.parent_path().string(), where.filename().string());
+    std::function<result<void>()> call = [&with, where] {
+      return with.host.snapshots().remove_any(where.parent_path().string(),
+                                              where.filename().string());
     };
     auto removing = engine::offload(with.loop, std::move(call));
     auto removed = co_await std::move(removing);

@@ -29,7 +29,8 @@ enum class removal_reach {
 struct removal_order {
   journal_record record;
   removal_reach reach = removal_reach::keys;
-  bool manifest = false;  // it may be in the bucket, and is this backup's
+  bool manifest = false;   // it may be in the bucket, and is this backup's
+  bool signature = false;  // likewise what signs it
   // The manifest at its key is another's. Chunks' keys without a tag (older versions') may then be
   // the other's too: of those only uploads that the record names are aborted (reach keys), or
   // nothing is touched (named: by then they are no uploads any more).

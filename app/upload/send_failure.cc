@@ -1,6 +1,6 @@
 #include "app/upload/send_failure.hh"
 
-#include "btrfs/unsendable.hh"
+#include "btrfs/host.hh"
 #include "engine/event.hh"
 
 #include <algorithm>
@@ -28,6 +28,9 @@ struct set_flag {
 
 // What the thread works on.
 struct search {
+  explicit search(const btrfs::sending_side& side) : sending(side) {}
+
+  const btrfs::sending_side& sending;
   std::string snapshot;
   std::string source;
   std::string last_path;
@@ -37,10 +40,10 @@ struct search {
   std::atomic<bool> stop{false};
 
   void run() {
-    found = by_length ? btrfs::find_long_paths(snapshot, stop)
-                      : btrfs::find_unreadable(snapshot, last_path, read_bytes_max, stop);
+    found = by_length ? sending.long_paths(snapshot, stop)
+                      : sending.unreadable(snapshot, last_path, read_bytes_max, stop);
     in_source = std::any_of(found.begin(), found.end(), [&](const unsendable_file& one) {
-      return btrfs::is_unsendable(source, one.path, stop);
+      return sending.is_unsendable(source, one.path, stop);
     });
   }
 };
@@ -78,7 +81,7 @@ task<send_failure> explain_send_failure(const services& with, error failure, std
   send_failure told;
   const bool unreadable = failure.message.find("failed with -5:") != std::string::npos;
   told.judged = !was_stopped(failure.message);
-  search looking;
+  search looking(with.host.sending());
   looking.by_length = failure.message.find("failed with -36:") != std::string::npos;
   told.failure = std::move(failure);
   if ((!unreadable && !looking.by_length) || with.stop.stop_requested()) {

@@ -19,8 +19,7 @@ upload_budget::upload_budget(const services& with, std::size_t slot_bytes, std::
       in_flight(with.loop, uploads, "a turn to upload"),
       _loop(with.loop),
       _log(with.log),
-      _parts_with_room(std::min(
-          slot_count, static_cast<std::size_t>(with.settings.global.parallel_subvolumes) + 1)),
+      _parts_with_room(std::min(slot_count, with.settings.global.parallel_subvolumes + 1)),
       _room(with.loop, _parts_with_room, "room for a part"),
       _patience(slot_bytes),
       _control(uploads) {}
@@ -81,16 +80,17 @@ result<std::unique_ptr<upload_budget>> upload_budget::create(const services& wit
   const config& settings = with.settings;
   if (!settings.s3.spool_enabled) {
     const std::size_t uploads = settings.parts_in_flight(settings.s3.part_size_bytes);
-    if (uploads < static_cast<std::size_t>(settings.s3.concurrency)) {
-      with.log.write(engine::log_level::info, "backup", "memory_limits_concurrency",
-                     {{"parts_in_flight", std::to_string(uploads)},
-                      {"memory_limit_bytes", std::to_string(settings.global.memory_limit_bytes)}});
+    if (uploads < settings.s3.concurrency) {
+      with.log.write(
+          engine::log_level::info, "backup", "memory_limits_concurrency",
+          {{"parts_in_flight", std::to_string(uploads)},
+           {"memory_limit_bytes", std::to_string(settings.global.memory_limit_bytes.value_or(0))}});
     }
     return std::unique_ptr<upload_budget>(
         new upload_budget(with, settings.s3.part_size_bytes, uploads + 1, uploads));
   }
-  const auto uploads = static_cast<std::size_t>(settings.s3.concurrency);
-  const std::size_t streams = static_cast<std::size_t>(settings.global.parallel_subvolumes);
+  const std::size_t uploads = settings.s3.concurrency;
+  const std::size_t streams = settings.global.parallel_subvolumes;
   std::unique_ptr<upload_budget> made(new upload_budget(
       with, engine::spool_slot_bytes(uploads + engine::stream_slots * (streams - 1)),
       uploads + engine::stream_slots * streams, uploads));

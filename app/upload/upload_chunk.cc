@@ -1,9 +1,12 @@
 #include "app/upload/upload_chunk.hh"
 
+#include "engine/age/header.hh"
 #include "engine/assert.hh"
 
 #include <algorithm>
 #include <chrono>
+#include <span>
+#include <string>
 #include <utility>
 
 namespace bts3::app {
@@ -21,6 +24,26 @@ bool is_refused(const error& failure) {
 }
 
 }  // namespace
+
+upload_common::upload_common(const services& of, upload_budget& from, store_connection* to,
+                             upload_ledger& into, engine::seal_factory* by,
+                             engine::stop_token until)
+    : with(of),
+      budget(from),
+      connection(to),
+      ledger(into),
+      seals(by),
+      part_bytes(engine::part_cutter(limits(), by != nullptr ? by->layout() : engine::seal_layout())
+                     .part_bytes_max()),
+      stop(until) {}
+
+engine::part_stream_limits upload_common::limits() const {
+  engine::part_stream_limits made;
+  made.part_bytes = with.settings.s3.part_size_bytes;
+  made.chunk_bytes = with.settings.chunk_limit_bytes();
+  made.payload_sha256 = connection != nullptr && connection->signs_payload();
+  return made;
+}
 
 void upload_common::note_class(const s3::storage_class& reported) {
   const std::string name = reported.empty() ? "STANDARD" : reported.str();
@@ -180,6 +203,25 @@ void upload_chunk::note_digest(std::uint32_t number, const engine::part_digest& 
   _digests[number] = digest;
 }
 
+std::optional<engine::recorded_part> upload_chunk::recorded(std::uint32_t number) const {
+  const auto noted = _earlier.parts.find(number);
+  if (noted == _earlier.parts.end() || (!_stored_before && !_confirmed.contains(number))) {
+    return std::nullopt;
+  }
+  const engine::seal_layout layout = _common.seals->layout();
+  engine::recorded_part made;
+  made.bytes = noted->second.size;
+  made.plain_bytes = layout.plain_bytes_max(made.bytes);
+  if (made.plain_bytes == 0 || layout.sealed_bytes(made.plain_bytes) != made.bytes) {
+    return std::nullopt;  // no part has that size
+  }
+  made.digest.state = noted->second.state;
+  made.digest.digest_if_last = noted->second.digest;
+  made.digest.crc32 = noted->second.crc32;
+  made.digest.fingerprint = noted->second.fingerprint;
+  return made;
+}
+
 upload_chunk::presence upload_chunk::look_for_part(const outgoing_part& part,
                                                    const engine::part_digest& digest) {
   if (_stored_before) {
@@ -197,6 +239,24 @@ upload_chunk::presence upload_chunk::look_for_part(const outgoing_part& part,
   return presence::present;
 }
 
+// What is about to be sent of a sealed stream is an age file. Everything before sees to that; this
+// is for the day on which it does not. Parts in the spool are compared there with what was sealed.
+result<void> upload_chunk::check_sealed(const outgoing_part& part) const {
+  if (_common.seals == nullptr || !part.in_memory) {
+    return engine::ok();
+  }
+  const std::span<const std::byte> body = part.in_memory->body();
+  const auto expected = std::as_bytes(std::span(age::version_line));
+  if (body.size() > expected.size() && std::equal(expected.begin(), expected.end(), body.begin())) {
+    return engine::ok();
+  }
+  error failure;
+  failure.message = "part " + std::to_string(part.number) + " of " + _key.str() +
+                    " is not sealed: it is not sent";
+  failure.remedy = "this is a defect of this program";
+  return failure;
+}
+
 task<result<void>> upload_chunk::send(outgoing_part& part, engine::part_digest digest) {
   // Its id is in the ledger before the first part is on its way: whatever happens then, the next
   // run knows what to go on with, or to abort.
@@ -210,6 +270,9 @@ task<result<void>> upload_chunk::send(outgoing_part& part, engine::part_digest d
     auto noting = _common.ledger.note_upload(_index, _upload->id()->str(),
                                              _upload->declared_checksums(), _common.written_as());
     co_await std::move(noting);
+  }
+  if (auto sealed = check_sealed(part); !sealed) {
+    co_return sealed;
   }
   part_body from;
   auto opening = open_body(_common.budget, part, from, _common.stop);
@@ -225,16 +288,22 @@ task<result<void>> upload_chunk::send(outgoing_part& part, engine::part_digest d
   if (!put) {
     co_return std::move(put.error()).within("uploading " + _key.str());
   }
+  auto noting = note_part(part.number, part.bytes, _upload->tag_of(part.number).str());
+  co_await std::move(noting);
+  co_return engine::ok();
+}
+
+task<void> upload_chunk::note_part(std::uint32_t number, std::uint64_t bytes, std::string tag) {
+  const engine::part_digest& digest = _digests.at(number);
   journalled_part note;
-  note.size = part.bytes;
-  note.etag = _upload->tag_of(part.number).str();
+  note.size = bytes;
+  note.etag = std::move(tag);
   note.crc32 = digest.crc32;
   note.state = digest.state;
   note.digest = digest.digest_if_last;
   note.at = _common.now();
-  auto noting = _common.ledger.note_part(_index, part.number, std::move(note));
-  co_await std::move(noting);
-  co_return engine::ok();
+  note.fingerprint = digest.fingerprint;
+  return _common.ledger.note_part(_index, number, std::move(note));
 }
 
 task<result<void>> upload_chunk::hash() {
@@ -265,6 +334,10 @@ std::string upload_chunk::sha256() const {
 
 task<void> upload_chunk::note_whole() {
   if (!_stored_before) {
+    if (_alone && _common.seals != nullptr) {
+      auto noting = note_part(1, _alone->bytes, "");
+      co_await std::move(noting);
+    }
     auto noting = _common.ledger.note_whole(_index, _bytes, sha256(), _common.written_as());
     co_await std::move(noting);
   }
@@ -305,6 +378,9 @@ task<result<void>> upload_chunk::sweep() {
 
 task<result<void>> upload_chunk::put_alone() {
   const engine::part_digest& digest = _digests.at(1);
+  if (auto sealed = check_sealed(*_alone); !sealed) {
+    co_return sealed;
+  }
   part_body from;
   auto opening = open_body(_common.budget, *_alone, from, _common.stop);
   auto opened = co_await std::move(opening);
@@ -369,7 +445,7 @@ planner::chunk_record upload_chunk::describe() const {
   planner::chunk_record record;
   record.key = _key.str();
   record.size = _bytes;
-  record.part_size = _common.with.settings.s3.part_size_bytes;
+  record.part_size = _common.part_bytes;
   if (!_tag.empty()) {
     record.etag = _tag.str();
   }

@@ -32,19 +32,21 @@ namespace bts3::app {
 // What the chunks of a stream share; all of it outlives them.
 struct upload_common {
   upload_common(const services& of, upload_budget& from, store_connection* to, upload_ledger& into,
-                engine::stop_token until)
-      : with(of), budget(from), connection(to), ledger(into), stop(until) {}
+                engine::seal_factory* by, engine::stop_token until);
   const services& with;
   upload_budget& budget;
   store_connection* connection;  // null: nothing is uploaded
   upload_ledger& ledger;
-  engine::stop_token stop;  // of parts; what follows a stream that is proven heeds with.stop
+  engine::seal_factory* seals;  // null: the stream is not sealed
+  std::size_t part_bytes;       // of all parts but a chunk's last
+  engine::stop_token stop;      // of parts; what follows a stream that is proven heeds with.stop
   std::optional<std::string> stored_as;  // the class that the store reports; nullopt: not yet
 
   // Stores map classes to others that they have; what they report is what verify will meet.
   void note_class(const s3::storage_class& reported);
   // What a chunk's ledger compares: everything that an object keeps of how it was written.
   [[nodiscard]] std::string written_as() const;
+  [[nodiscard]] engine::part_stream_limits limits() const;
   // By the store's clock where that is known.
   [[nodiscard]] planner::timestamp now() const;
 };
@@ -61,6 +63,8 @@ class upload_chunk {
   engine::task<engine::result<void>> look_for(journalled_chunk earlier);
   // Parts that the ledger and the store both have.
   [[nodiscard]] std::size_t confirmed() const { return _confirmed.size(); }
+  // What the ledger has of a part that the store has, to compare a sealed stream's with.
+  [[nodiscard]] std::optional<engine::recorded_part> recorded(std::uint32_t number) const;
   // The object was there before this stream, and is compared as a whole when that has ended.
   [[nodiscard]] bool stored_before() const { return _stored_before; }
 
@@ -82,6 +86,7 @@ class upload_chunk {
   // Whether an earlier attempt left anything that the stream has no place for. `beyond`: the stream
   // has no such chunk. Of what was stored before hash() has succeeded.
   [[nodiscard]] bool has_leftovers(bool beyond) const;
+  // Of a sealed stream also the part that was kept: only by its record is it known again.
   engine::task<void> note_whole();
   // Makes it an object.
   engine::task<engine::result<void>> complete();
@@ -106,6 +111,8 @@ class upload_chunk {
   engine::task<engine::result<void>> put_alone();
   engine::task<engine::result<void>> complete_upload();
   engine::task<engine::result<void>> ask_for_class();
+  engine::task<void> note_part(std::uint32_t number, std::uint64_t bytes, std::string tag);
+  [[nodiscard]] engine::result<void> check_sealed(const outgoing_part& part) const;
   [[nodiscard]] bool is_incomplete(const engine::error& failure) const;
   [[nodiscard]] std::string sha256() const;
   [[nodiscard]] s3::object_store& store() const { return _common.connection->store(); }

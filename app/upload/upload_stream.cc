@@ -17,14 +17,14 @@ using engine::task;
 
 upload_stream::upload_stream(const services& with, upload_budget& budget,
                              store_connection* connection, layout where, upload_ledger& ledger,
-                             earlier_chunks before)
+                             earlier_chunks before, engine::seal_factory* seals)
     : _with(with),
       _budget(budget),
       _connection(connection),
       _layout(std::move(where)),
       _before(std::move(before)),
       _stop(with.stop),
-      _common(with, budget, connection, ledger, _stop.token()),
+      _common(with, budget, connection, ledger, seals, _stop.token()),
       _hashes(with.loop),
       _scope(with.loop) {}
 
@@ -108,19 +108,17 @@ task<stream_outcome> upload_stream::run(int fd, btrfs::stream_inspector& inspect
       co_return _trouble.outcome();
     }
   }
-  engine::part_stream_limits limits;
-  limits.part_bytes = _with.settings.s3.part_size_bytes;
-  limits.chunk_bytes = _with.settings.chunk_limit_bytes();
-  limits.payload_sha256 = _connection != nullptr && _connection->signs_payload();
-  part_source stream(_with, _budget, _hashes, fd, limits,
-                     [this, &inspector](std::span<const std::byte> piece) {
-                       auto accepted = inspector.feed(piece);
-                       if (!accepted) {
-                         _trouble.note_broken();
-                       }
-                       return accepted;
-                     });
-  auto sending = send_all(stream, limits);
+  part_source stream(
+      _with, _budget, _hashes, fd, _common.limits(),
+      [this, &inspector](std::span<const std::byte> piece) {
+        auto accepted = inspector.feed(piece);
+        if (!accepted) {
+          _trouble.note_broken();
+        }
+        return accepted;
+      },
+      sealing());
+  auto sending = send_all(stream);
   const bool ended = co_await std::move(sending);
   _total_bytes = stream.total_bytes();
   if (ended) {
@@ -146,7 +144,7 @@ task<stream_outcome> upload_stream::run(int fd, btrfs::stream_inspector& inspect
 }
 
 // Parts are uploaded beside, in `_scope`. True at the stream's end.
-task<bool> upload_stream::send_all(part_source& stream, engine::part_stream_limits limits) {
+task<bool> upload_stream::send_all(part_source& stream) {
   while (!_stop.stop_requested()) {
     auto reading = stream.next(_stop.token());
     auto next = co_await std::move(reading);
@@ -157,14 +155,26 @@ task<bool> upload_stream::send_all(part_source& stream, engine::part_stream_limi
     if (!*next) {
       co_return true;
     }
-    if (!take(std::move(**next), limits.part_bytes)) {
+    if (!take(std::move(**next))) {
       co_return false;
     }
   }
   co_return false;
 }
 
-bool upload_stream::take(outgoing_part part, std::size_t part_bytes) {
+engine::part_sealing upload_stream::sealing() {
+  engine::part_sealing made;
+  made.by = _common.seals;
+  if (made.by != nullptr) {
+    made.recorded = [this](std::uint32_t chunk, std::uint32_t part) {
+      return chunk < _chunks.size() ? _chunks[chunk]->recorded(part)
+                                    : std::optional<engine::recorded_part>();
+    };
+  }
+  return made;
+}
+
+bool upload_stream::take(outgoing_part part) {
   upload_chunk& of = chunk_at(part.chunk_index);
   _chunks_seen = std::max<std::size_t>(_chunks_seen, of.index() + std::size_t{1});
   of.count(part);
@@ -174,8 +184,7 @@ bool upload_stream::take(outgoing_part part, std::size_t part_bytes) {
     return false;
   }
   tell_large_manifest();
-  const bool short_part = part.bytes < part_bytes && !part.fills_chunk;
-  if (part.number == 1 && short_part) {
+  if (part.number == 1 && !part.full) {
     of.keep_alone(std::move(part));
     return true;
   }
@@ -244,6 +253,7 @@ task<void> upload_stream::upload_part(upload_chunk& of, outgoing_part part) {
     case upload_chunk::presence::absent:
       break;
   }
+  BTS3_ASSERT(!finished->same);  // there is no cipher text of it
   auto acquiring = _budget.in_flight.acquire(_stop.token());
   auto turn = co_await std::move(acquiring);
   if (!turn) {

@@ -4,6 +4,9 @@
 // time; complete() turns what was uploaded into objects, and is called only when the stream has
 // been proven whole, so that a dead producer leaves no object at all. Each ends in one value.
 //
+// A sealed stream's parts are compared by fingerprints of their plain text, since what is sealed
+// anew is never the same; those that are equal are not sealed.
+//
 // Every acknowledged part is told to the ledger, and a stream that is sent a second time skips the
 // parts that the first attempt got across: SHA-256's state after a part proves that every byte of
 // the chunk up to there is the same. A part that differs is uploaded in its predecessor's place.
@@ -60,9 +63,11 @@ class upload_stream {
   using earlier_chunks = std::map<std::uint32_t, journalled_chunk>;
 
   // `connection` null: everything but the upload (--no-s3). `before` is what an earlier attempt
-  // left. References must outlive it.
+  // left. With `seals`, which keep fingerprints, nothing of the stream leaves but what they have
+  // sealed. References must outlive it.
   upload_stream(const services& with, upload_budget& budget, store_connection* connection,
-                layout where, upload_ledger& ledger, earlier_chunks before);
+                layout where, upload_ledger& ledger, earlier_chunks before,
+                engine::seal_factory* seals = nullptr);
   ~upload_stream();
 
   // Once. A stream that `prove` rejects ends the uploads in flight at once.
@@ -76,6 +81,7 @@ class upload_stream {
   // more.
   earlier_chunks give_up();
 
+  // As they are stored.
   [[nodiscard]] std::uint64_t total_bytes() const { return _total_bytes; }
   // Of these, what an earlier attempt had uploaded.
   [[nodiscard]] std::uint64_t resumed_bytes() const { return _resumed_bytes; }
@@ -89,8 +95,9 @@ class upload_stream {
  private:
   upload_chunk& chunk_at(std::uint32_t index);
   engine::task<engine::result<void>> look_at_earlier();
-  engine::task<bool> send_all(part_source& stream, engine::part_stream_limits limits);
-  [[nodiscard]] bool take(outgoing_part part, std::size_t part_bytes);
+  engine::task<bool> send_all(part_source& stream);
+  [[nodiscard]] engine::part_sealing sealing();
+  [[nodiscard]] bool take(outgoing_part part);
   engine::task<void> upload_part(upload_chunk& of, outgoing_part part);
   engine::task<void> ask_producer(proof prove);
   engine::task<void> check_ends();

@@ -1,6 +1,7 @@
 #include "engine/age/allowed_signers.hh"
 
 #include "engine/age/fault.hh"
+#include "engine/text_lines.hh"
 
 #include <algorithm>
 #include <charconv>
@@ -235,13 +236,8 @@ engine::result<std::vector<allowed_signer>> parse_allowed_signers(std::string_vi
   std::vector<allowed_signer> found;
   std::size_t number = 0;
   while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    std::string_view line = engine::next_line(text);
     ++number;
-    if (line.ends_with('\r')) {
-      line.remove_suffix(1);
-    }
     line.remove_prefix(std::min(line.find_first_not_of(blank), line.size()));
     if (line.empty() || line.starts_with('#')) {
       continue;

@@ -2,6 +2,7 @@
 
 #include "engine/age/base64.hh"
 #include "engine/age/fault.hh"
+#include "engine/text_lines.hh"
 
 #include <utility>
 
@@ -27,17 +28,6 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(white_space) - begin + 1);
 }
 
-// The next line of `text`, which gets shorter, without its line end.
-std::string_view next_line(std::string_view& text) {
-  const std::size_t end = text.find('\n');
-  std::string_view line = text.substr(0, end);
-  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  if (line.ends_with('\r')) {
-    line.remove_suffix(1);
-  }
-  return line;
-}
-
 }  // namespace
 
 bool is_armored(std::string_view text) {
@@ -46,16 +36,7 @@ bool is_armored(std::string_view text) {
 }
 
 std::string armor(std::span<const std::byte> file) {
-  const std::string encoded = base64_encode(file, padding::filled);
-  std::string made(first_line);
-  made += '\n';
-  for (std::size_t at = 0; at < encoded.size(); at += columns) {
-    made.append(encoded, at, columns);
-    made += '\n';
-  }
-  made += last_line;
-  made += '\n';
-  return made;
+  return base64_block(first_line, file, columns, last_line);
 }
 
 engine::result<std::vector<std::byte>> unarmor(std::string_view text) {
@@ -63,13 +44,13 @@ engine::result<std::vector<std::byte>> unarmor(std::string_view text) {
     return armor_error("has more than " + std::to_string(armored_bytes_max) + " bytes");
   }
   std::string_view rest = trimmed(text);
-  if (next_line(rest) != first_line) {
+  if (engine::next_line(rest) != first_line) {
     return armor_error("does not begin with the line \"" + std::string(first_line) + "\"");
   }
   std::vector<std::byte> file;
   bool ended = false;  // a line that is not full is the last one
   while (!rest.empty()) {
-    const std::string_view line = next_line(rest);
+    const std::string_view line = engine::next_line(rest);
     if (line == last_line && rest.empty()) {
       return file;
     }

@@ -79,6 +79,20 @@ std::string base64_encode(std::span<const std::byte> bytes, padding how) {
   return text;
 }
 
+std::string base64_block(std::string_view first_line, std::span<const std::byte> bytes,
+                         std::size_t columns, std::string_view last_line) {
+  const std::string encoded = base64_encode(bytes, padding::filled);
+  std::string made(first_line);
+  made += '\n';
+  for (std::size_t at = 0; at < encoded.size(); at += columns) {
+    made.append(encoded, at, columns);
+    made += '\n';
+  }
+  made += last_line;
+  made += '\n';
+  return made;
+}
+
 std::optional<std::vector<std::byte>> base64_decode(std::string_view text, padding how) {
   const auto only = without_padding(text, how);
   if (!only) {

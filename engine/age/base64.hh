@@ -20,6 +20,10 @@ enum class padding { none, filled };
 }
 
 [[nodiscard]] std::string base64_encode(std::span<const std::byte> bytes, padding how);
+// Filled, in lines of `columns` with a line feed each, between two lines that say what it is.
+[[nodiscard]] std::string base64_block(std::string_view first_line,
+                                       std::span<const std::byte> bytes, std::size_t columns,
+                                       std::string_view last_line);
 
 // Nullopt for anything else than the one text of some bytes: other characters, white space, wrong
 // length or padding, bits that are left over and not zero (RFC 4648 section 3.5).

@@ -4,6 +4,7 @@
 #include "engine/age/fault.hh"
 #include "engine/age/header.hh"
 #include "engine/assert.hh"
+#include "engine/text_lines.hh"
 
 #include <algorithm>
 #include <functional>
@@ -20,13 +21,8 @@ engine::result<std::size_t> for_each_line(
   std::size_t number = 0;
   std::size_t keys = 0;
   while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    const std::string_view line = engine::next_line(text);
     ++number;
-    if (line.ends_with('\r')) {
-      line.remove_suffix(1);
-    }
     if (line.empty() || line.starts_with('#')) {
       continue;
     }

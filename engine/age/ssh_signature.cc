@@ -144,16 +144,7 @@ engine::result<std::string> sign_message(const ssh_private_key& by,
   append_ssh_string(whole, {});
   append_ssh_string(whole, bytes_of(sha512_name));
   append_ssh_string(whole, inner);
-  const std::string encoded = base64_encode(whole, padding::filled);
-  std::string made(first_line);
-  made += '\n';
-  for (std::size_t at = 0; at < encoded.size(); at += columns) {
-    made.append(encoded, at, columns);
-    made += '\n';
-  }
-  made += last_line;
-  made += '\n';
-  return made;
+  return base64_block(first_line, whole, columns, last_line);
 }
 
 engine::result<allowed_signer> verify_message(std::string_view signature,

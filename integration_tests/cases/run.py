@@ -27,6 +27,7 @@ import failing_disks  # noqa: E402,F401
 import faults  # noqa: E402,F401
 import first_run  # noqa: E402,F401
 import identity  # noqa: E402,F401
+import keys  # noqa: E402,F401
 import hosts  # noqa: E402,F401
 import harness_scripts  # noqa: E402,F401
 import hostile_restore  # noqa: E402,F401
@@ -38,6 +39,7 @@ import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401
 import screens  # noqa: E402,F401
 import stores  # noqa: E402,F401
+import signing  # noqa: E402,F401
 import strangers  # noqa: E402,F401
 import surface  # noqa: E402,F401
 from world import CASES, MIB, btrfs, case, dataset, says, world  # noqa: E402

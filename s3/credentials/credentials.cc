@@ -1,5 +1,6 @@
 #include "s3/credentials/credentials.hh"
 
+#include "engine/text_lines.hh"
 #include "s3/credentials/host_credentials.hh"
 #include "s3/credentials/small_file.hh"
 #include "s3/http/ascii_text.hh"
@@ -136,9 +137,7 @@ profile_map parse_profiles(std::string_view text) {
   profile_map::mapped_type* section = nullptr;
   std::string block;  // the setting that nested ones belong to; empty: none
   while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    const std::string_view raw = text.substr(0, end);
-    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+    const std::string_view raw = engine::next_line(text);
     const std::string_view line = trimmed(raw);
     const bool nested = raw.starts_with(' ') || raw.starts_with('\t');
     if (line.empty() || line.front() == '#' || line.front() == ';') {

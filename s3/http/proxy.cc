@@ -158,18 +158,14 @@ result<proxy_server> parse_proxy(const engine::wording& name, const std::string&
   return made;
 }
 
-result<proxy_rules> proxy_rules::read(const std::string& configured,
+result<proxy_rules> proxy_rules::read(const proxy_choice& configured,
                                       const engine::environment_lookup& environment) {
   proxy_rules made;
-  if (configured == "none") {
+  if (std::holds_alternative<no_proxy>(configured)) {
     return made;
   }
-  if (!configured.empty()) {
-    auto parsed = parse_proxy(engine::setting::proxy, configured);
-    if (!parsed) {
-      return std::move(parsed.error());
-    }
-    made = proxy_rules(*parsed);
+  if (const auto* server = std::get_if<proxy_server>(&configured)) {
+    made = proxy_rules(*server);
   } else {
     auto for_http = proxy_in(environment, {"http_proxy", "all_proxy", "ALL_PROXY"});
     auto for_https =

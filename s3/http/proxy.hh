@@ -17,6 +17,7 @@
 
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace bts3::s3 {
@@ -33,12 +34,16 @@ struct proxy_server {
 // configuration) names `name`, and never quotes what may hold a password.
 engine::result<proxy_server> parse_proxy(const engine::wording& name, const std::string& text);
 
+// What the configuration says: what the variables name, none although they name one, or this one.
+struct proxy_of_environment {};
+struct no_proxy {};
+using proxy_choice = std::variant<proxy_of_environment, no_proxy, proxy_server>;
+
 class proxy_rules {
  public:
   proxy_rules() = default;  // no proxy at all
-  // `configured`: of the setting; empty: as the environment says, "none": no proxy. Errors as
-  // parse_proxy()'s.
-  static engine::result<proxy_rules> read(const std::string& configured,
+  // Errors, of what the environment names, as parse_proxy()'s.
+  static engine::result<proxy_rules> read(const proxy_choice& configured,
                                           const engine::environment_lookup& environment);
   // For every request.
   explicit proxy_rules(const proxy_server& for_all) : _for_http(for_all), _for_https(for_all) {}

@@ -1,4 +1,8 @@
 // System calls that fail on request, as with a broken disk or another kernel.
+//
+// ioctl(), fstatfs(), syncfs() and readdir() of the whole binary are its own: which call of a run a
+// broken disk or an older kernel refuses cannot be chosen by real means. An executable's
+// definitions come before libc's, with link-time optimization too.
 #pragma once
 
 namespace bts3::btrfs::testing {

@@ -10,11 +10,9 @@
 
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace bts3;
@@ -38,31 +36,6 @@ time_point at(int seconds) {
   return time_point{} + std::chrono::seconds(seconds);
 }
 
-// A directory whose `btrfs` is a shell script, first in PATH while it lives.
-class fake_btrfs {
- public:
-  explicit fake_btrfs(const std::string& script) : _path(std::getenv("PATH")) {
-    std::string name = (std::filesystem::temp_directory_path() / "bts3-XXXXXX").string();
-    BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    _directory = name;
-    const std::filesystem::path program = _directory / "btrfs";
-    std::ofstream(program) << "#!/bin/sh\n" << script << "\n";
-    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
-    ::setenv("PATH", (name + ":" + _path).c_str(), 1);
-    std::signal(SIGPIPE, SIG_IGN);
-  }
-  ~fake_btrfs() {
-    ::setenv("PATH", _path.c_str(), 1);
-    std::filesystem::remove_all(_directory);
-  }
-  fake_btrfs(const fake_btrfs&) = delete;
-  fake_btrfs& operator=(const fake_btrfs&) = delete;
-
- private:
-  std::string _path;
-  std::filesystem::path _directory;
-};
-
 struct outcome {
   bool stalled = false;
   bool stop_requested = false;
@@ -71,11 +44,13 @@ struct outcome {
   std::string said;
 };
 
-// Writes `bytes` to a receiver under watch, as a restore does.
-engine::task<outcome> feed(engine::reactor& loop, engine::log_sink& log, std::size_t bytes,
-                           milliseconds limit) {
+// Writes `bytes` to a receiver under watch, as a restore does; a shell command stands in for it.
+engine::task<outcome> feed(engine::reactor& loop, engine::log_sink& log, std::string script,
+                           std::size_t bytes, milliseconds limit) {
   outcome made;
-  auto receiver = receive_process::start(loop, "/nowhere");
+  receive_command command;
+  command.argv = {"/bin/sh", "-c", std::move(script)};
+  auto receiver = receive_process::start(loop, std::move(command));
   BOOST_REQUIRE_MESSAGE(receiver.has_value(), error_text(receiver));
   engine::stop_source stop;
   receive_watch watch(loop, *receiver, log, limit, stop);
@@ -95,10 +70,11 @@ engine::task<outcome> feed(engine::reactor& loop, engine::log_sink& log, std::si
   co_return made;
 }
 
-outcome fed(std::size_t bytes, milliseconds limit) {
+outcome fed(const std::string& script, std::size_t bytes, milliseconds limit) {
+  std::signal(SIGPIPE, SIG_IGN);
   auto loop = engine::testing::make_reactor();
   engine::testing::recording_log log;
-  return loop->run(feed(*loop, log, bytes, limit));
+  return loop->run(feed(*loop, log, script, bytes, limit));
 }
 
 bool has(const std::string& text, const std::string& part) {
@@ -163,8 +139,8 @@ BOOST_AUTO_TEST_CASE(a_slow_disk_and_an_empty_pipe_are_no_stalls_however_long) {
 }
 
 BOOST_AUTO_TEST_CASE(a_receiver_that_stops_reading_is_ended_and_quoted) {
-  const fake_btrfs fake("echo lost its way >&2; head -c 1000 > /dev/null; sleep 3600");
-  const outcome made = fed(8 << 20, milliseconds(200));
+  const outcome made = fed("echo lost its way >&2; head -c 1000 > /dev/null; sleep 3600", 8 << 20,
+                           milliseconds(200));
   BOOST_TEST(made.stalled);
   BOOST_TEST(made.stop_requested);
   BOOST_TEST(!made.written.has_value());
@@ -174,8 +150,7 @@ BOOST_AUTO_TEST_CASE(a_receiver_that_stops_reading_is_ended_and_quoted) {
 }
 
 BOOST_AUTO_TEST_CASE(a_receiver_that_has_read_everything_and_does_not_end_is_ended) {
-  const fake_btrfs fake("cat > /dev/null; exec sleep 3600");
-  const outcome made = fed(100'000, milliseconds(200));
+  const outcome made = fed("cat > /dev/null; exec sleep 3600", 100'000, milliseconds(200));
   BOOST_TEST(made.stalled);
   BOOST_TEST(made.written.has_value());
   BOOST_TEST(!made.finished.has_value());
@@ -184,9 +159,9 @@ BOOST_AUTO_TEST_CASE(a_receiver_that_has_read_everything_and_does_not_end_is_end
 BOOST_AUTO_TEST_CASE(a_receiver_that_works_is_left_alone) {
   // Computes for many limits before it reads; waiting for a CPU on a busy machine is no stall
   // either.
-  const fake_btrfs fake(
-      "i=0; while [ $i -lt 3000000 ]; do i=$((i + 1)); done; exec cat > /dev/null");
-  const outcome made = fed(8 << 20, milliseconds(100));
+  const std::string script =
+      "i=0; while [ $i -lt 3000000 ]; do i=$((i + 1)); done; exec cat > /dev/null";
+  const outcome made = fed(script, 8 << 20, milliseconds(100));
   BOOST_TEST(!made.stalled);
   BOOST_TEST(made.written.has_value(), error_text(made.written));
   BOOST_TEST(made.finished.has_value(), error_text(made.finished));

@@ -1,5 +1,5 @@
 #include "btrfs/identity.hh"
-#include "btrfs/receive_workspace.hh"
+#include "btrfs/private_workspace.hh"
 #include "btrfs/snapshot_manager.hh"
 
 #include "tests/btrfs/loop_filesystem.hh"

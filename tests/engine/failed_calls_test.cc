@@ -1,5 +1,10 @@
 // System calls that fail where nothing but an assertion would be simpler: the program goes on, says
 // what happened, or ends with a status; it is never killed by a signal of its own.
+//
+// write(), waitid() and liburing's io_uring_submit_and_wait() of the whole binary are its own: no
+// limit and no device makes a wake-up of eight bytes, a reaped child or an entered ring fail so
+// many times and then no more. With link-time optimization, too, an executable's definitions come
+// before those of libraries.
 #include "engine/child_process.hh"
 #include "engine/files.hh"
 #include "engine/hash_worker.hh"

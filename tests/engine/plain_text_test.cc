@@ -65,4 +65,12 @@ BOOST_AUTO_TEST_CASE(lines_stay_lines_where_several_are_meant) {
   BOOST_TEST(printable_json("{\n  \"a\": \"\x7f\"\n}\n") == "{\n  \"a\": \"\\u007f\"\n}\n");
 }
 
+BOOST_AUTO_TEST_CASE(what_is_counted_is_one_or_several) {
+  BOOST_TEST(counted(0, "object") == "0 objects");
+  BOOST_TEST(counted(1, "object") == "1 object");
+  BOOST_TEST(counted(2, "object") == "2 objects");
+  BOOST_TEST(counted(1, "retry", "retries") == "1 retry");
+  BOOST_TEST(counted(21, "retry", "retries") == "21 retries");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-from check_documentation import help_commands, help_options
+from check_documentation import all_commands, help_commands, help_options
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "integration_tests"))
 from harness import shells  # noqa: E402
@@ -40,8 +40,10 @@ def main():
         commands = help_commands(help_of(binary))
         assert set(offered("")) == commands, (offered(""), commands)
         assert offered("bac") == ["backup"], offered("bac")
-        for command in sorted(commands):
-            options = set(help_options(help_of(binary, command)))
+        assert set(offered("keys ")) == help_commands(help_of(binary, "keys")), offered("keys ")
+        for words in all_commands(lambda *words: help_of(binary, *words)):
+            command = " ".join(words)
+            options = set(help_options(help_of(binary, *words)))
             found = set(offered(f"{command} --"))
             assert found >= options and not found - options - {"--help"}, (command, found ^ options)
             assert set(offered(f"--log-format json {command} --")) == found, command
@@ -52,6 +54,7 @@ def main():
         assert offered(f"backup --config {config} --subvolume my") == ["my mail"]
         assert offered("backup --config /no/such --subvolume ") == []
         assert [word.rstrip("/") for word in offered("restore --target a")] == ["a folder"], offered("restore --target a")
+        assert {word.rstrip("/") for word in offered("keys show a")} == {"a folder", "a file"}, offered("keys show a")
         assert {word.rstrip("/") for word in offered("--config a")} == {"a folder", "a file"}, offered("--config a")
     return 0
 

@@ -84,6 +84,12 @@ def help_commands(text):
     return set(re.findall(r"^  ([a-z]+) ", listed.split("\n\n", 1)[0], re.MULTILINE))
 
 
+def all_commands(help_of):
+    """Words of each command that can be given: ("keys", "show") where a command has some of its own."""
+    return sorted((name, *inner) for name in help_commands(help_of())
+                  for inner in ([(one,) for one in help_commands(help_of(name))] or [()]))
+
+
 def page_options(text):
     return {match[1]: match[2] or "" for match in
             re.finditer(r"^\*(--[a-z0-9-]+)\*(?: _([^_]+)_)?", text, re.MULTILINE)}
@@ -96,13 +102,14 @@ def with_values(options):
 def check_commands(tree):
     common = help_options(tree.help())
     commands = section(tree.page, "COMMANDS")
-    parts = dict(re.findall(r"^## ([a-z]+)\n(.*?)(?=^## |\Z)", commands, re.MULTILINE | re.DOTALL))
+    parts = dict(re.findall(r"^## ([a-z]+(?: [a-z]+)?)\n(.*?)(?=^## |\Z)", commands, re.MULTILINE | re.DOTALL))
+    known = {" ".join(words): words for words in all_commands(tree.help)}
     wrong = compare("option", with_values(common), with_values(page_options(section(tree.page, "OPTIONS"))),
                     "--help", f"{PAGE}, section OPTIONS, as *--name* _VALUE_")
-    wrong += compare("command", help_commands(tree.help()), set(parts), "--help",
+    wrong += compare("command", set(known), set(parts), "--help",
                      f"{PAGE}, section COMMANDS, as \"## name\" with its options below")
-    for command in sorted(help_commands(tree.help()) & set(parts)):
-        own = {name: value for name, value in help_options(tree.help(command)).items() if name not in common}
+    for command in sorted(set(known) & set(parts)):
+        own = {name: value for name, value in help_options(tree.help(*known[command])).items() if name not in common}
         wrong += compare("option", with_values(own), with_values(page_options(parts[command])),
                          f"{command} --help", f"{PAGE}, \"## {command}\", as *--name* _VALUE_")
     return wrong
@@ -213,6 +220,7 @@ def self_test(root, binary):
     plants = [
         (check_commands, "page", "*--once*", "*--twice*"),
         (check_commands, "page", "## thaw\n", "## melt\n"),
+        (check_commands, "page", "*--passphrase*", "*--password*"),
         (check_commands, "page", "_full|sample|none_", "_full|none_"),
         (check_commands, "page", "*--log-level*", "*--log-depth*"),
         (check_exit_statuses, "statuses", "partly = 6,", "partly = 7,"),

@@ -1,4 +1,8 @@
 // Reads of a file that fail with EIO, as on a broken disk.
+//
+// read() and pread() of the whole binary are its own: a disk that fails at the nth reading of a
+// file takes root and a device of its own, and these tests shall run without. An executable's
+// definitions come before libc's, with link-time optimization too.
 #pragma once
 
 #include <string>

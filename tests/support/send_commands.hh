@@ -111,4 +111,20 @@ inline std::string identified(const std::string& text, const std::string& raw_uu
                                            : header() + made + text.substr(begin + made.size());
 }
 
+// The same stream as an incremental on the subvolume with that UUID: SNAPSHOT instead of SUBVOL, 32
+// bytes longer. One that is already is given back.
+inline std::string built_on(const std::string& text, const std::string& raw_parent,
+                            std::uint64_t parent_ctransid) {
+  const std::size_t begin = header().size();
+  if (text[begin + 4] != 1) {
+    return text;
+  }
+  const auto bytes = static_cast<unsigned char>(text[begin]) +
+                     (static_cast<std::size_t>(static_cast<unsigned char>(text[begin + 1])) << 8);
+  return header() +
+         command(2, text.substr(begin + head_bytes, bytes) + attribute(20, raw_parent) +
+                        attribute(21, number(parent_ctransid, 8))) +
+         text.substr(begin + head_bytes + bytes);
+}
+
 }  // namespace bts3::testing::send

@@ -135,8 +135,8 @@ backup_rig::backup_rig(std::size_t stream_bytes)
   settings.s3.bucket = "bucket";
   settings.s3.region = "us-east-1";
   settings.s3.prefix = "host/";
-  settings.s3.addressing_style = "path";
-  settings.s3.storage_class_chunks = "STANDARD";
+  settings.s3.addressing_style = s3::addressing::path;
+  settings.s3.storage_class_chunks = s3::storage_class("STANDARD");
   settings.s3.part_size_bytes = part_bytes;
   settings.s3.chunk_size_bytes = chunk_parts * part_bytes;
   settings.s3.concurrency = 2;
@@ -166,8 +166,8 @@ engine::result<app::exit_status> backup_rig::run(const preparation& before) {
     return value || found == environment.end() ? value : std::optional(found->second);
   };
   app::standstill_watch watch(*loop, log, standstill.value_or(engine::standstill_limits()));
-  const app::services with{*loop,   log,     clock, settings, lookup, stopper.token(),
-                           nullptr, nullptr, {},    &tuning,  &watch};
+  const app::services with{*loop,           log,     clock,   settings, disk,    lookup,
+                           stopper.token(), nullptr, nullptr, {},       &tuning, &watch};
   engine::result<app::exit_status> outcome = app::exit_status::failed;
   {
     app::run_report report;
@@ -317,7 +317,7 @@ std::string backup_rig::published_problem(const bucket_contents& there) const {
     return "the journal holds " + journal_text();
   }
   bool newest_is_here = false;
-  for (const std::string& path : disk.snapshots()) {
+  for (const std::string& path : disk.snapshot_paths()) {
     newest_is_here =
         newest_is_here || path == settings.snapshots.base_dir + "/" + chain[0].snapshot.name;
     if (!known.contains(path)) {

@@ -13,7 +13,7 @@
 #include "planner/manifest.hh"
 #include "tests/app/support.hh"
 #include "tests/s3/http/fake_transport.hh"
-#include "tests/support/fake_btrfs.hh"
+#include "tests/support/played_host.hh"
 
 #include <cstddef>
 #include <functional>
@@ -75,7 +75,7 @@ class backup_rig {
   [[nodiscard]] std::vector<planner::manifest> chain_in(const bucket_contents& there) const;
 
   scratch_directory place;
-  fake_btrfs disk;
+  played_host disk;
   fixed_clock clock;
   line_log log;
   app::config settings;

@@ -130,7 +130,7 @@ BOOST_AUTO_TEST_CASE(a_stream_that_breaks_each_time_is_kept_for_the_next_run) {
   BOOST_TEST(has(said, "run the backup again"), said);
   BOOST_TEST(here.rig.disk.sends == 4U);
   BOOST_TEST(has(here.rig.journal_text(), "0: 1 2"), here.rig.journal_text());
-  BOOST_TEST(here.rig.disk.snapshots().size() == 1U);
+  BOOST_TEST(here.rig.disk.snapshot_paths().size() == 1U);
   BOOST_TEST(here.rig.chain_in(here.contents()).empty());
   here.rig.disk.instead.clear();
   BOOST_TEST(here.rig.run_text() == "done");
@@ -220,7 +220,7 @@ BOOST_AUTO_TEST_CASE(a_path_that_cannot_be_sent_is_named_and_what_was_uploaded_i
   here.objects->forget_calls();
   BOOST_TEST(here.rig.run_text() != "done");
   BOOST_TEST(here.objects->count("UploadPart") <= 2U);
-  BOOST_TEST(here.rig.disk.snapshots().size() == 1U);
+  BOOST_TEST(here.rig.disk.snapshot_paths().size() == 1U);
   // Once the path is gone a new snapshot is made in the same run.
   std::filesystem::remove_all(source + "/" + std::string(250, 'd'));
   here.rig.disk.afterwards = "[ -e \"$(dirname \"$0\")/" + std::string(250, 'd') +

@@ -229,7 +229,7 @@ BOOST_AUTO_TEST_CASE(another_backups_manifest_in_the_place_of_ours_is_no_second_
   scene here;
   BOOST_TEST(here.rig.run_text() == "done");
   const std::string first = here.contents().objects.at(here.manifest_key());
-  here.rig.settings.schedule.incremental_every_days = 1;
+  here.rig.settings.schedule.incremental_every_days = std::chrono::days(1);
   here.rig.clock.time += 24h * 8;
   here.publish_and_leave_the_journal();
   const bucket_contents before = here.contents();
@@ -249,7 +249,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_answer_does_not_end_an_upload_that_can_be_resumed
     for (const std::size_t often : {1U, 3U, 30U}) {
       BOOST_TEST_CONTEXT("\"" << damaged << "\", " << often << " times") {
         scene here;
-        here.rig.settings.schedule.full_every_days = 7;
+        here.rig.settings.schedule.full_every_days = std::chrono::days(7);
         BOOST_TEST(here.rig.run_text() == "done");
         here.rig.clock.time += 24h * 8;
         const std::string pointer = here.contents().objects.at(pointer_key);

@@ -21,7 +21,7 @@ namespace {
 struct scene : memory_scene {
   scene() : memory_scene(3 * backup_rig::part_bytes) {
     rig.settings.snapshots.retain = 2;
-    rig.settings.schedule.full_every_days = 30;
+    rig.settings.schedule.full_every_days = std::chrono::days(30);
     failed_run(-1);
     BOOST_TEST(rig.run_text() == "done");
     as_the_earlier_tool_left_it();
@@ -34,7 +34,7 @@ struct scene : memory_scene {
   }
   [[nodiscard]] std::vector<std::string> names() const {
     std::vector<std::string> all;
-    for (const std::string& path : rig.disk.snapshots()) {
+    for (const std::string& path : rig.disk.snapshot_paths()) {
       all.push_back(name_of(path));
     }
     std::sort(all.begin(), all.end());

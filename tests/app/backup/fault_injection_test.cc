@@ -234,7 +234,7 @@ BOOST_AUTO_TEST_CASE(an_abandoned_upload_recovers_from_a_failure_at_any_request)
       [&](world& one) {
         one.arm(steps - 2, kind_of_failure::gone);
         one.run_disturbed();
-        const std::vector<std::string> snapshots = one.rig.disk.snapshots();
+        const std::vector<std::string> snapshots = one.rig.disk.snapshot_paths();
         BOOST_REQUIRE(snapshots.size() == 1U);
         one.rig.disk.change_stream_of(snapshots[0], send_stream(5 * backup_rig::part_bytes, 77));
       },

@@ -55,18 +55,18 @@ const std::vector<thing>& things() {
   static const std::vector<thing> all = {
       {"SSE",
        {with_header("x-amz-server-side-encryption")},
-       [](app::config& to) { to.s3.sse = "AES256"; },
+       [](app::config& to) { to.s3.sse = app::object_encryption::aes256; },
        "s3.sse"},
       {"KMS key",
        {with_header("x-amz-server-side-encryption-aws-kms-key-id")},
        [](app::config& to) {
-         to.s3.sse = "aws:kms";
+         to.s3.sse = app::object_encryption::kms;
          to.s3.sse_kms_key_id = "key";
        },
        "s3.sse_kms_key_id"},
       {"storage class",
        {with_header("x-amz-storage-class", "GLACIER_IR")},
-       [](app::config& to) { to.s3.storage_class_chunks = "GLACIER_IR"; },
+       [](app::config& to) { to.s3.storage_class_chunks = s3::storage_class("GLACIER_IR"); },
        "s3.storage_class_chunks"},
       {"checksums",
        {with_header("x-amz-checksum-algorithm"), with_header("x-amz-checksum-crc32")},
@@ -112,7 +112,7 @@ const std::vector<thing>& further_things() {
   static const std::vector<thing> all = {
       {"class of manifests",
        {with_header("x-amz-storage-class", "STANDARD_IA")},
-       [](app::config& to) { to.s3.storage_class_manifest = "STANDARD_IA"; },
+       [](app::config& to) { to.s3.storage_class_manifest = s3::storage_class("STANDARD_IA"); },
        "s3.storage_class_manifest"},
       {"the checksum's form",
        {with_header("x-amz-checksum-type")},
@@ -123,17 +123,17 @@ const std::vector<thing>& further_things() {
        "x-amz-checksum-type"},
       {"checksums asked for",
        {with_header("x-amz-checksum-algorithm"), with_header("x-amz-checksum-crc32")},
-       [](app::config& to) { to.s3.checksum = "crc32"; },
+       [](app::config& to) { to.s3.checksum = app::checksum_choice::crc32; },
        "s3.checksum"},
       {"unsigned bodies asked for",
        {with_header("x-amz-content-sha256", "UNSIGNED-PAYLOAD")},
-       [](app::config& to) { to.s3.payload_signing = "unsigned"; },
+       [](app::config& to) { to.s3.payload_signing = s3::payload_signing::unsigned_body; },
        "s3.payload_signing"},
       {"AbortMultipartUpload", {request_match(s3_verb::abort_upload, 1, 0)}, {}, ""},
       {"ListParts", {request_match(s3_verb::list_parts, 1, 0)}, {}, ""},
       {"ACL",
        {with_header("x-amz-acl")},
-       [](app::config& to) { to.s3.acl = "bucket-owner-full-control"; },
+       [](app::config& to) { to.s3.acl = app::object_acl::bucket_owner_full_control; },
        "s3.acl"},
       {"tags",
        {with_header("x-amz-tagging", "a%20b=c")},
@@ -175,7 +175,7 @@ struct cell {
       const auto found = rig.environment.find(std::string(name));
       return found == rig.environment.end() ? std::nullopt : std::optional(found->second);
     };
-    const app::services with{**loop, rig.log, rig.clock, rig.settings, lookup,
+    const app::services with{**loop, rig.log, rig.clock, rig.settings, rig.disk,   lookup,
                              {},     nullptr, nullptr,   {},           &rig.tuning};
     auto connection = app::store_connection::open(with);
     BOOST_REQUIRE(connection.has_value());

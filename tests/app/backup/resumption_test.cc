@@ -17,6 +17,12 @@ namespace {
 
 using scene = memory_scene;
 
+std::string header_of(app::object_encryption asked_for) {
+  return asked_for == app::object_encryption::aes256
+             ? "AES256"
+             : (asked_for == app::object_encryption::kms ? "aws:kms" : "");
+}
+
 std::size_t parts_of(const app::journal_record& record) {
   std::size_t parts = 0;
   for (const auto& [index, chunk] : record.chunks) {
@@ -92,11 +98,12 @@ BOOST_AUTO_TEST_CASE(what_is_uploaded_is_what_the_manifest_says_after_settings_c
     std::function<void(app::config&)> make;
   };
   const change changes[] = {
-      {"storage class", [](app::config& to) { to.s3.storage_class_chunks = "GLACIER_IR"; }},
-      {"encryption", [](app::config& to) { to.s3.sse = "AES256"; }},
+      {"storage class",
+       [](app::config& to) { to.s3.storage_class_chunks = s3::storage_class("GLACIER_IR"); }},
+      {"encryption", [](app::config& to) { to.s3.sse = app::object_encryption::aes256; }},
       {"key",
        [](app::config& to) {
-         to.s3.sse = "aws:kms";
+         to.s3.sse = app::object_encryption::kms;
          to.s3.sse_kms_key_id = "key-2";
        }},
   };
@@ -110,7 +117,7 @@ BOOST_AUTO_TEST_CASE(what_is_uploaded_is_what_the_manifest_says_after_settings_c
     for (std::size_t step = 6; step <= steps; ++step) {
       BOOST_TEST_CONTEXT(one.what << ", interrupted at " << step) {
         scene here;
-        here.rig.settings.s3.sse = "none";
+        here.rig.settings.s3.sse = app::object_encryption::none;
         here.interrupt_at(step);
         one.make(here.rig.settings);
         BOOST_TEST(here.rig.run_text() == "done");
@@ -123,8 +130,7 @@ BOOST_AUTO_TEST_CASE(what_is_uploaded_is_what_the_manifest_says_after_settings_c
             BOOST_REQUIRE(object != nullptr);
             BOOST_TEST(object->options.stored_as.str() == link.storage_class);
             if (!published_before) {
-              const std::string sse = here.rig.settings.s3.sse;
-              BOOST_TEST(object->options.sse == (sse == "none" ? "" : sse));
+              BOOST_TEST(object->options.sse == header_of(here.rig.settings.s3.sse));
               BOOST_TEST(object->options.sse_kms_key_id == here.rig.settings.s3.sse_kms_key_id);
             }
           }
@@ -138,14 +144,14 @@ BOOST_AUTO_TEST_CASE(what_is_uploaded_is_what_the_manifest_says_after_settings_c
 BOOST_AUTO_TEST_CASE(a_sender_that_cannot_be_started_is_no_divergence) {
   scene here;
   here.interrupt_at(8);
-  const auto snapshots = here.rig.disk.snapshots();
+  const auto snapshots = here.rig.disk.snapshot_paths();
   BOOST_REQUIRE(snapshots.size() == 1U);
   const std::string whole = here.rig.disk.stream;
   here.rig.disk.instead = {whole.substr(0, 3 * backup_rig::part_bytes + 1000) + whole};
   here.rig.disk.refused_from = here.rig.disk.sends + 2;
   const std::string said = here.rig.run_text();
   BOOST_TEST(said.find("no more processes") != std::string::npos, said);
-  BOOST_TEST((here.rig.disk.snapshots() == snapshots));
+  BOOST_TEST((here.rig.disk.snapshot_paths() == snapshots));
   BOOST_TEST(here.rig.journal_text() != "none");
   BOOST_TEST(!here.rig.log.contains("begins anew"));
   here.rig.disk.refused_from = SIZE_MAX;
@@ -330,7 +336,8 @@ BOOST_AUTO_TEST_CASE(an_upload_that_cannot_be_aborted_stays_and_nothing_waits_fo
     BOOST_TEST_CONTEXT("refused with " << how.name) {
       interrupted here;
       here.lack(s3_verb::abort_upload, how);
-      here.rig.settings.s3.storage_class_chunks = "GLACIER_IR";  // so that it is begun anew
+      here.rig.settings.s3.storage_class_chunks =
+          s3::storage_class("GLACIER_IR");  // so that it is begun anew
       BOOST_TEST(here.rig.run_text() == "done");
       BOOST_TEST(here.rig.log.contains("chunk_begun_anew"));
       BOOST_TEST(here.rig.log.contains("upload_left_open"));

@@ -256,7 +256,7 @@ BOOST_AUTO_TEST_CASE(what_is_left_behind_is_seen) {
   auto loop = engine::reactor::create();
   BOOST_REQUIRE(loop.has_value());
   const engine::system_clock_source clock;
-  const app::services with{**loop, rig.log, clock, rig.settings, {}, {}};
+  const app::services with{**loop, rig.log, clock, rig.settings, rig.disk, {}, {}};
   auto budget = app::upload_budget::create(with);
   BOOST_REQUIRE(budget.has_value());
   const auto hold = [](engine::reactor* ring, app::upload_budget* of) -> engine::task<std::string> {
@@ -670,8 +670,8 @@ BOOST_AUTO_TEST_CASE(a_spool_that_returns_other_bytes_never_makes_a_success) {
                [](scene& here) {
                  app::config& settings = here.rig.settings;
                  settings.s3.spool_enabled = true;
-                 settings.s3.checksum = "none";
-                 settings.s3.payload_signing = "unsigned";
+                 settings.s3.checksum = app::checksum_choice::none;
+                 settings.s3.payload_signing = s3::payload_signing::unsigned_body;
                  settings.s3.concurrency = 1;
                  here.server.script(
                      request_match(s3_verb::upload_part, 2, 1),

@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(who_loses_the_race_of_the_manifest_deletes_nothing_of_the_o
       here.expect_others_untouched();
       BOOST_TEST(here.objects->objects().size() == here.others.size());  // ours are gone
       BOOST_TEST(here.rig.journal_text() == "none");
-      BOOST_TEST(here.rig.disk.snapshots().empty());
+      BOOST_TEST(here.rig.disk.snapshot_paths().empty());
     }
   }
 }

@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(another_configurations_backup_is_not_touched) {
   rig.settings.global.state_path = rig.place / "state.media.json";
   here.interrupt_at(8);
   const std::string left = rig.journal_text();
-  const std::vector<std::string> snapshots = rig.disk.snapshots();
+  const std::vector<std::string> snapshots = rig.disk.snapshot_paths();
   BOOST_REQUIRE(snapshots.size() == 1U);
   const app::config media = rig.settings;
 
@@ -208,7 +208,7 @@ BOOST_AUTO_TEST_CASE(what_is_published_in_a_bucket_of_before_is_never_undone) {
   pointer.times = 0;
   here.fail_first_run(pointer, scripted_action::perform_then_reset());
   const auto objects = here.server.bodies("bucket");
-  const std::vector<std::string> snapshots = here.rig.disk.snapshots();
+  const std::vector<std::string> snapshots = here.rig.disk.snapshot_paths();
   BOOST_REQUIRE(objects.size() == 5U);
   BOOST_REQUIRE(snapshots.size() == 1U);
   here.move_away();
@@ -229,7 +229,7 @@ BOOST_AUTO_TEST_CASE(what_is_published_in_a_bucket_of_before_is_never_undone) {
 BOOST_AUTO_TEST_CASE(what_is_not_published_in_a_bucket_of_before_is_undone_when_it_answers) {
   wire_scene here;
   here.fail_first_run(request_match(s3_verb::upload_part, 4, 0), forbidden);
-  const std::vector<std::string> snapshots = here.rig.disk.snapshots();
+  const std::vector<std::string> snapshots = here.rig.disk.snapshot_paths();
   BOOST_TEST(here.server.open_uploads().size() == 2U);
   here.move_away();
   BOOST_TEST(here.rig.run_text() == "done");
@@ -347,7 +347,7 @@ BOOST_AUTO_TEST_CASE(a_backup_begun_over_a_damaged_pointer_is_published) {
 BOOST_AUTO_TEST_CASE(what_cannot_be_deleted_makes_way_for_the_backup_that_begins_anew) {
   wire_scene here;
   here.fail_first_run(key_with(s3_verb::put_object, "manifest-"), forbidden);
-  const std::vector<std::string> snapshots = here.rig.disk.snapshots();
+  const std::vector<std::string> snapshots = here.rig.disk.snapshot_paths();
   BOOST_REQUIRE(snapshots.size() == 1U);
   here.rig.disk.change_stream_of(snapshots[0], send_stream(5 * backup_rig::part_bytes, 77));
   here.server.script(request_match(s3_verb::delete_object, 1, 0), forbidden);

@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(a_hook_before_that_fails_leaves_no_snapshot_and_runs_no_hoo
   const std::string said = here.rig.run_text();
   BOOST_TEST(has(said, "hooks.before_snapshot: /bin/sh exited with status 3"), said);
   BOOST_TEST(here.lines() == "before_snapshot data 0 \n");
-  BOOST_TEST(here.rig.disk.snapshots().empty());
+  BOOST_TEST(here.rig.disk.snapshot_paths().empty());
   BOOST_TEST(here.rig.journal_text() == "none");
 }
 

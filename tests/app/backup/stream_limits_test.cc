@@ -69,7 +69,7 @@ struct budget_alone {
     rig.settings.s3.concurrency = 4;
     rig.settings.global.parallel_subvolumes = streams;
     loop = std::move(*engine::reactor::create());
-    services.emplace(app::services{*loop, rig.log, rig.clock, rig.settings, {}, {}});
+    services.emplace(app::services{*loop, rig.log, rig.clock, rig.settings, rig.disk, {}, {}});
     budget = std::move(*app::upload_budget::create(*services));
   }
   backup_rig rig;
@@ -301,8 +301,9 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_cannot_be_read_back_is_not_sent) {
   memory_store store(*rig.shared_loop);
   rig.tuning.store = &store;
   const auto nothing_set = [](std::string_view) { return std::optional<std::string>(); };
-  const app::services with{*rig.shared_loop, rig.log, rig.clock, rig.settings, nothing_set, {},
-                           nullptr,          nullptr, {},        &rig.tuning};
+  const app::services with{*rig.shared_loop, rig.log,     rig.clock,  rig.settings,
+                           rig.disk,         nothing_set, {},         nullptr,
+                           nullptr,          {},          &rig.tuning};
   auto connection = app::store_connection::open(with);
   BOOST_REQUIRE(connection.has_value());
   planner::manifest value;
@@ -310,8 +311,8 @@ BOOST_AUTO_TEST_CASE(a_manifest_that_cannot_be_read_back_is_not_sent) {
   for (const bool fits : {false, true}) {
     rig.tuning.manifest_bytes_max = planner::write_manifest(value).size() - (fits ? 0 : 1);
     app::publication_trace trace;
-    const auto put =
-        rig.shared_loop->run(app::put_manifest(with, **connection, "host/m.json", value, trace));
+    const auto put = rig.shared_loop->run(
+        app::put_manifest(with, **connection, "host/m.json", value, nullptr, trace));
     BOOST_TEST(put.has_value() == fits);
     BOOST_TEST(trace.manifest_may_exist == fits);
     BOOST_TEST(store.count("PutObject") == (fits ? 1U : 0U));
@@ -329,9 +330,9 @@ BOOST_AUTO_TEST_CASE(nested_subvolumes_that_are_configured_are_no_cause_for_a_wa
     memory_store store(*rig.shared_loop);
     rig.tuning.store = &store;
     rig.disk.stream = send_stream(part);
-    rig.disk.nested = {"child"};
+    rig.disk.nested_in_each = {"child"};
     if (third) {
-      rig.disk.nested.emplace_back("third");
+      rig.disk.nested_in_each.emplace_back("third");
     }
     const std::string child = rig.settings.subvolumes.front().path + "/child";
     rig.disk.add_subvolume(child);
@@ -348,7 +349,7 @@ BOOST_AUTO_TEST_CASE(many_nested_subvolumes_are_a_count_and_three_examples) {
   rig.shared_loop = std::move(*engine::reactor::create());
   memory_store store(*rig.shared_loop);
   rig.tuning.store = &store;
-  rig.disk.nested = {"docker/a", "docker/b", "dockers", "home/x", "vm"};
+  rig.disk.nested_in_each = {"docker/a", "docker/b", "dockers", "home/x", "vm"};
   BOOST_TEST(rig.run_text() == "done");
   BOOST_TEST(
       rig.log.contains("nested_subvolumes_left_out subvolume=data count=5 "
@@ -361,7 +362,7 @@ BOOST_AUTO_TEST_CASE(nested_subvolumes_that_are_ignored_are_not_told_of) {
     rig.shared_loop = std::move(*engine::reactor::create());
     memory_store store(*rig.shared_loop);
     rig.tuning.store = &store;
-    rig.disk.nested = {"docker/a", "docker/b", "dockers", "vm"};
+    rig.disk.nested_in_each = {"docker/a", "docker/b", "dockers", "vm"};
     rig.settings.subvolumes.front().ignore_all_nested = all;
     rig.settings.subvolumes.front().ignore_nested = {"docker", "vm"};
     BOOST_TEST(rig.run_text() == "done");
@@ -380,7 +381,7 @@ BOOST_AUTO_TEST_CASE(the_memory_for_parts_is_what_was_promised) {
       rig.settings.global.spool_size_bytes = std::uint64_t{128} << 20;
       auto loop = engine::reactor::create();
       BOOST_REQUIRE(loop.has_value());
-      const app::services with{**loop, rig.log, rig.clock, rig.settings, {}, {}};
+      const app::services with{**loop, rig.log, rig.clock, rig.settings, rig.disk, {}, {}};
       auto budget = app::upload_budget::create(with);
       BOOST_REQUIRE(budget.has_value());
       const engine::buffer_pool& slots = (*budget)->slots;

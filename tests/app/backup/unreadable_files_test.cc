@@ -34,7 +34,7 @@ BOOST_AUTO_TEST_CASE(a_journal_that_cannot_be_read_stays_with_all_that_it_names)
       here.interrupt_at(8);
       const std::string text = content_of(here.journal());
       const bucket_contents there = here.contents();
-      const auto snapshots = here.rig.disk.snapshots();
+      const auto snapshots = here.rig.disk.snapshot_paths();
       BOOST_REQUIRE(there.uploads.size() == 2U);
       {
         const failing_read broken(here.journal(), before);
@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(a_journal_that_cannot_be_read_stays_with_all_that_it_names)
       }
       if (std::filesystem::exists(here.journal())) {
         BOOST_TEST(content_of(here.journal()).starts_with(text));
-        BOOST_TEST((here.rig.disk.snapshots() == snapshots));
+        BOOST_TEST((here.rig.disk.snapshot_paths() == snapshots));
       }
       BOOST_TEST(here.rig.run_text() == "done");
       BOOST_TEST(here.rig.published_problem(here.contents()) == "");

@@ -69,7 +69,7 @@ struct scene {
       const auto found = rig.environment.find(std::string(name));
       return found == rig.environment.end() ? std::nullopt : std::optional(found->second);
     };
-    const app::services with{**loop, rig.log, rig.clock, rig.settings, lookup,
+    const app::services with{**loop, rig.log, rig.clock, rig.settings, rig.disk,   lookup,
                              {},     nullptr, nullptr,   {},           &rig.tuning};
     return work(with);
   }
@@ -177,7 +177,7 @@ BOOST_AUTO_TEST_CASE(the_manifest_records_the_class_that_the_store_reports) {
   for (const std::size_t parts : {std::size_t{1}, std::size_t{7}}) {
     scene here;
     here.rig.disk.stream = send_stream(parts * backup_rig::part_bytes / 2);
-    here.rig.settings.s3.storage_class_chunks = "GLACIER_IR";
+    here.rig.settings.s3.storage_class_chunks = s3::storage_class("GLACIER_IR");
     request_match chunks(s3_verb::head_object, 1, 0);
     chunks.key_contains = "/chunk-";
     here.server.script(chunks, scripted_action::perform_then([](server_answer& answer) {
@@ -193,8 +193,8 @@ BOOST_AUTO_TEST_CASE(the_manifest_records_the_class_that_the_store_reports) {
 
 BOOST_AUTO_TEST_CASE(where_nothing_is_asked_for_no_class_and_no_encryption_are_sent) {
   scene here;
-  here.rig.settings.s3.storage_class_chunks = "none";
-  here.rig.settings.s3.storage_class_manifest = "none";
+  here.rig.settings.s3.storage_class_chunks = s3::storage_class();
+  here.rig.settings.s3.storage_class_manifest = s3::storage_class();
   BOOST_TEST(here.rig.run_text() == "done");
   for (const recorded_request& request : here.server.requests()) {
     BOOST_TEST(request.header("x-amz-storage-class") == "");
@@ -287,7 +287,7 @@ BOOST_AUTO_TEST_CASE(a_part_that_breaks_once_is_not_called_too_large) {
 BOOST_AUTO_TEST_CASE(tags_and_acl_go_with_every_object_and_nothing_else) {
   scene here;
   here.rig.settings.s3.tags = {{"project", "a b"}, {"host", "x=y"}};
-  here.rig.settings.s3.acl = "bucket-owner-full-control";
+  here.rig.settings.s3.acl = app::object_acl::bucket_owner_full_control;
   here.rig.settings.s3.request_payer = true;
   BOOST_TEST(here.rig.run_text() == "done");
   for (const recorded_request& request : here.server.requests()) {

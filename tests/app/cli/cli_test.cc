@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace bts3::app;
@@ -219,7 +220,7 @@ BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
   BOOST_TEST((restore.all && restore.verify_first && restore.discard));
   BOOST_TEST(restore.target_base == "/t");
   BOOST_TEST(restore.at == "2026-01-02 03:04");
-  BOOST_TEST(*restore.verify == "sample");
+  BOOST_TEST((restore.verify == verify_mode::sample));
   BOOST_TEST(ended({"restore", "--all", "--subvolume", "d"}).status == 2);
   BOOST_TEST(ended({"restore", "--all", "--target", "/t"}).status == 2);
   BOOST_TEST(ended({"restore", "--all", "--manifest-key", "k"}).status == 2);
@@ -238,11 +239,11 @@ BOOST_AUTO_TEST_CASE(restore_names_one_backup_or_all_subvolumes) {
                  .download_rate.value() == 1u);
   BOOST_TEST(!thaw.tier);
   BOOST_TEST(
-      std::get<thaw_command>(accepted({"thaw", "--subvolume", "d", "--tier", "Bulk"}).command)
-          .tier.value() == "Bulk");
-  BOOST_TEST(std::get<restore_command>(
-                 accepted({"restore", "--subvolume", "d", "--tier", "Expedited"}).command)
-                 .tier.value() == "Expedited");
+      (std::get<thaw_command>(accepted({"thaw", "--subvolume", "d", "--tier", "Bulk"}).command)
+           .tier == bts3::s3::retrieval_tier::bulk));
+  BOOST_TEST((std::get<restore_command>(
+                  accepted({"restore", "--subvolume", "d", "--tier", "Expedited"}).command)
+                  .tier == bts3::s3::retrieval_tier::expedited));
   BOOST_TEST(ended({"restore", "--subvolume", "d", "--tier", "Fast"}).status == 2);
   for (const char* rate : {"0", "fast", "-1", "999999999999999999"}) {
     const auto refused = ended({"restore", "--subvolume", "d", "--download-rate", rate});
@@ -405,6 +406,36 @@ BOOST_AUTO_TEST_CASE(list_takes_a_place_and_status_an_age) {
   BOOST_TEST(ended({"status", "--what"}).status == 3);
   BOOST_TEST(ended({"status", "--help"}).status == 0);
   BOOST_TEST(ended({"backup", "--what"}).status == 2);
+}
+
+BOOST_AUTO_TEST_CASE(keys_has_commands_of_its_own) {
+  const auto made = std::get<keys_generate_command>(accepted({"keys", "generate"}).command);
+  BOOST_TEST(made.file ==
+             (std::filesystem::current_path() / keys_generate_command::usual_file).string());
+  BOOST_TEST((!made.passphrase && !made.json));
+  const auto sealed = std::get<keys_generate_command>(
+      accepted({"--quiet", "keys", "generate", "--passphrase", "--json", "/a/../b"}).command);
+  BOOST_TEST((sealed.file == "/b" && sealed.passphrase && sealed.json));
+  const auto shown =
+      std::get<keys_show_command>(accepted({"keys", "show", "age1x", "-", "--json", "/k"}).command);
+  BOOST_TEST((shown.keys == std::vector<std::string>{"age1x", "-", "/k"} && shown.json));
+  BOOST_TEST((accepted({"keys", "show", "--log-level", "debug", "k"}).common.log_level.value() ==
+              bts3::engine::log_level::debug));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_wrong_with_the_words_of_keys_is_said) {
+  const auto says = [](const early_exit& end, std::string_view what) {
+    BOOST_TEST(end.status == 2);
+    BOOST_TEST(end.text.find(what) != std::string::npos, end.text);
+  };
+  says(ended({"keys"}), "subcommand");
+  says(ended({"keys", "show"}), "key is required");
+  says(ended({"keys", "generate", "a", "b"}), "b");
+  says(ended({"keys", "genrate"}), "there is no command \"keys genrate\"; did you mean generate?");
+  says(ended({"keys", "show", "--jsn", "k"}),
+       "keys show has no option --jsn; did you mean --json?");
+  says(ended({"kyes", "show"}), "did you mean keys?");
+  BOOST_TEST(ended({"keys", "generate", "--help"}).status == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -4,22 +4,86 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <fstream>
 #include <functional>
 #include <iterator>
 #include <sstream>
+#include <type_traits>
+#include <variant>
 #include <vector>
 
 using namespace bts3::app;
 using namespace bts3::app::testing;
+namespace engine = bts3::engine;
+namespace planner = bts3::planner;
+namespace s3 = bts3::s3;
 
 namespace {
 
 template <typename T>
 std::string shown(const T& value) {
   std::ostringstream text;
-  text << std::boolalpha << value;
+  text << std::boolalpha;
+  if constexpr (std::is_enum_v<T>) {
+    text << "#" << static_cast<int>(value);
+  } else {
+    text << value;
+  }
   return text.str();
+}
+std::string shown(engine::log_level value) {
+  return word_of(log_level_words, value);
+}
+std::string shown(verify_mode value) {
+  return word_of(verify_mode_words, value);
+}
+std::string shown(s3::retrieval_tier value) {
+  return word_of(tier_words, value);
+}
+std::string shown(object_acl value) {
+  return word_of(acl_words, value);
+}
+std::string shown(object_encryption value) {
+  switch (value) {
+    case object_encryption::automatic:
+      return "automatic";
+    case object_encryption::aes256:
+      return "aes256";
+    case object_encryption::kms:
+      return "kms";
+    case object_encryption::none:
+      break;
+  }
+  return "none";
+}
+std::string shown(checksum_choice value) {
+  return value == checksum_choice::automatic ? "automatic"
+                                             : (value == checksum_choice::crc32 ? "crc32" : "none");
+}
+std::string shown(s3::addressing value) {
+  return value == s3::addressing::automatic ? "automatic"
+                                            : (value == s3::addressing::path ? "path" : "host");
+}
+std::string shown(s3::payload_signing value) {
+  return value == s3::payload_signing::automatic
+             ? "automatic"
+             : (value == s3::payload_signing::sha256 ? "sha256" : "unsigned");
+}
+std::string shown(const s3::storage_class& value) {
+  return as_written(value);
+}
+std::string shown(planner::time_of_day value) {
+  char text[16];
+  const auto minutes = static_cast<int>(value.after_midnight().count());
+  std::snprintf(text, sizeof text, "%02d:%02d", minutes / 60, minutes % 60);
+  return text;
+}
+std::string shown(const s3::proxy_choice& value) {
+  if (const auto* server = std::get_if<s3::proxy_server>(&value)) {
+    return server->url + " " + server->user + ":" + server->password + " " + server->from.text();
+  }
+  return std::holds_alternative<s3::no_proxy>(value) ? "none" : "environment";
 }
 std::string shown(const std::vector<std::pair<std::string, std::string>>& pairs) {
   std::string text;
@@ -31,6 +95,15 @@ std::string shown(const std::vector<std::pair<std::string, std::string>>& pairs)
 std::string shown(std::chrono::milliseconds value) {
   return std::to_string(value.count()) + "ms";
 }
+std::string shown(std::chrono::seconds value) {
+  return std::to_string(value.count()) + "s";
+}
+std::string shown(std::chrono::minutes value) {
+  return std::to_string(value.count()) + "m";
+}
+std::string shown(std::chrono::days value) {
+  return std::to_string(value.count()) + "d";
+}
 
 std::string shown(const std::vector<std::string>& words) {
   std::string text;
@@ -38,6 +111,12 @@ std::string shown(const std::vector<std::string>& words) {
     text += (text.empty() ? "" : "|") + word;
   }
   return text;
+}
+
+// "-": it is absent.
+template <typename T>
+std::string shown(const std::optional<T>& value) {
+  return value ? shown(*value) : "-";
 }
 
 template <typename T, typename Table>
@@ -80,18 +159,18 @@ const std::vector<key_case>& keys_of_s3() {
        " = -1 must be a whole number from 1 to 64"},
       {"s3.spool_enabled", member(&s3_settings::spool_enabled), "false", "", "", "\"yes\"",
        " = yes must be true or false"},
-      {"s3.sse", member(&s3_settings::sse), "auto", "\"none\"", "none", "\"aes\"",
+      {"s3.sse", member(&s3_settings::sse), "automatic", "\"none\"", "none", "\"aes\"",
        " = \"aes\" must be one of auto, AES256, aws:kms, none"},
       {"s3.sse_kms_key_id", member(&s3_settings::sse_kms_key_id), "", "", "", "\"k\"",
        " needs s3.sse = \"aws:kms\""},
       {"s3.endpoint_url", member(&s3_settings::endpoint_url), "", "\"https://s3.example.org\"",
        "https://s3.example.org", "\"https://a\\nb\"",
        " = \"https://a\\x0ab\" holds control characters; remove them"},
-      {"s3.addressing_style", member(&s3_settings::addressing_style), "auto", "\"path\"", "path",
-       "\"host\"", " = \"host\" must be one of auto, path, virtual"},
-      {"s3.payload_signing", member(&s3_settings::payload_signing), "auto", "\"sha256\"", "sha256",
-       "\"md5\"", " = \"md5\" must be one of auto, unsigned, sha256"},
-      {"s3.checksum", member(&s3_settings::checksum), "auto", "\"none\"", "none", "\"crc64\"",
+      {"s3.addressing_style", member(&s3_settings::addressing_style), "automatic", "\"path\"",
+       "path", "\"host\"", " = \"host\" must be one of auto, path, virtual"},
+      {"s3.payload_signing", member(&s3_settings::payload_signing), "automatic", "\"sha256\"",
+       "sha256", "\"md5\"", " = \"md5\" must be one of auto, unsigned, sha256"},
+      {"s3.checksum", member(&s3_settings::checksum), "automatic", "\"none\"", "none", "\"crc64\"",
        " = \"crc64\" must be one of auto, crc32, none"},
       {"s3.acl", member(&s3_settings::acl), "none", "\"bucket-owner-full-control\"",
        "bucket-owner-full-control", "\"public-read\"",
@@ -100,7 +179,7 @@ const std::vector<key_case>& keys_of_s3() {
        "project=a b|host=x=y", "\"a\"", " = \"a\": \"a\" is no tag"},
       {"s3.request_payer", member(&s3_settings::request_payer), "false", "true", "true",
        "\"requester\"", " = requester must be true or false"},
-      {"s3.max_bandwidth_bytes_per_sec", member(&s3_settings::max_bandwidth_bytes_per_sec), "0",
+      {"s3.max_bandwidth_bytes_per_sec", member(&s3_settings::max_bandwidth_bytes_per_sec), "-",
        "\"1MB\"", "1000000", "\"fast\"", " = \"fast\" is no size"},
       {"s3.retry_for", member(&s3_settings::retry_for), "3600000ms", "\"250ms\"", "250ms",
        "\"soon\"", " = \"soon\" is no duration; write seconds, or like \"6h\""},
@@ -108,8 +187,8 @@ const std::vector<key_case>& keys_of_s3() {
        " = \"-1\" is no duration; write seconds, or like \"6h\""},
       {"s3.ca_bundle", member(&s3_settings::ca_bundle), "", "\"~/ca.pem\"", "/home/u/ca.pem",
        "\"ca.pem\"", " = \"ca.pem\" must be an absolute path (or begin with ~/)"},
-      {"s3.proxy", member(&s3_settings::proxy), "", "\"http://u:p@proxy:3128\"",
-       "http://u:p@proxy:3128", "\"ftp://proxy\"",
+      {"s3.proxy", member(&s3_settings::proxy), "environment", "\"http://u:p@proxy:3128\"",
+       "http://proxy:3128 u:p s3.proxy", "\"ftp://proxy\"",
        " = \"ftp://proxy\": a proxy is http, https, socks4, socks4a, socks5 or socks5h"},
   };
   return all;
@@ -119,7 +198,7 @@ const std::vector<key_case>& other_keys() {
   static const std::vector<key_case> all = {
       {"global.parallel_subvolumes", member(&global_settings::parallel_subvolumes), "1", "", "",
        "65", " = 65 must be a whole number from 1 to 64"},
-      {"global.memory_limit_bytes", member(&global_settings::memory_limit_bytes), "0", "\"1GiB\"",
+      {"global.memory_limit_bytes", member(&global_settings::memory_limit_bytes), "-", "\"1GiB\"",
        "1073741824", "\"much\"", " = \"much\" is no size; write bytes, or like \"128MiB\""},
       {"global.log_level", member(&global_settings::log_level), "info", "\"debug\"", "debug",
        "\"loud\"", " = \"loud\" must be one of debug, info, warning, error, critical"},
@@ -133,21 +212,21 @@ const std::vector<key_case>& other_keys() {
        " = \"./spool\" must be an absolute path (or begin with ~/)"},
       {"global.spool_size_bytes", member(&global_settings::spool_size_bytes), "214748364800",
        "\"1 TB\"", "1000000000000", "\"4MiB\"", " = 4MiB is out of range: at least 5.0 MiB"},
-      {"schedule.full_every_days", member(&schedule_settings::full_every_days), "180", "30", "30",
+      {"schedule.full_every_days", member(&schedule_settings::full_every_days), "180d", "30", "30d",
        "0", " = 0 must be a whole number from 1 to 36500"},
-      {"schedule.incremental_every_days", member(&schedule_settings::incremental_every_days), "7",
-       "\"1\"", "1", "\"daily\"", " = daily must be a whole number from 1 to 36500"},
-      {"schedule.incremental_every", member(&schedule_settings::incremental_every), "0ms", "\"6h\"",
-       "21600000ms", "\"often\"", " = \"often\" is no duration"},
+      {"schedule.incremental_every_days", member(&schedule_settings::incremental_every_days), "7d",
+       "\"1\"", "1d", "\"daily\"", " = daily must be a whole number from 1 to 36500"},
+      {"schedule.incremental_every", member(&schedule_settings::incremental_every), "-", "\"6h\"",
+       "360m", "\"often\"", " = \"often\" is no duration"},
       {"schedule.run_at", member(&schedule_settings::run_at), "02:00", "\"23:59\"", "23:59",
        "\"2.00\"", " = \"2.00\" must be a time like \"02:00\""},
       {"snapshots.base_dir", member(&snapshot_settings::base_dir), "/srv/snapshots", "\"/s\"", "/s",
        "\"~\"", " = \"~\" must be an absolute path (or begin with ~/)"},
       {"snapshots.retain", member(&snapshot_settings::retain), "2", "1", "1", "0",
        " = 0 must be a whole number from 1 to 10000"},
-      {"btrfs.send_protocol", member(&btrfs_settings::send_protocol), "auto", "2", "2", "3",
+      {"btrfs.send_protocol", member(&btrfs_settings::send_protocol), "-", "2", "2", "3",
        " = \"3\" must be one of auto, 1, 2"},
-      {"btrfs.compressed_data", member(&btrfs_settings::compressed_data), "auto", "true", "true",
+      {"btrfs.compressed_data", member(&btrfs_settings::compressed_data), "-", "true", "true",
        "\"maybe\"", " = \"maybe\" must be one of auto, true, false"},
       {"restore.target_base_dir", member(&restore_settings::target_base_dir), "/srv/restore",
        "\"/r\"", "/r", "\"r\"", " = \"r\" must be an absolute path (or begin with ~/)"},
@@ -155,24 +234,30 @@ const std::vector<key_case>& other_keys() {
        "sample", "\"some\"", " = \"some\" must be one of full, sample, none"},
       {"restore.sample_max_files", member(&restore_settings::sample_max_files), "1000", "5", "5",
        "\"5 files\"", " = 5 files must be a whole number from 1 to 1000000000"},
-      {"restore.download_bytes_per_sec", member(&restore_settings::download_bytes_per_sec), "0",
+      {"restore.download_bytes_per_sec", member(&restore_settings::download_bytes_per_sec), "-",
        "\"50MB\"", "50000000", "\"fast\"",
        " = \"fast\" is no size; write bytes, or like \"128MiB\""},
-      {"restore.receive_stall_seconds", member(&restore_settings::receive_stall_seconds), "900",
-       "\"1h\"", "3600", "0",
+      {"restore.receive_stall_seconds", member(&restore_settings::receive_stall_seconds), "900s",
+       "\"1h\"", "3600s", "0",
        " = \"0\" must be from 1 to 31536000 whole seconds; write these, or like \"72h\""},
       {"restore.price_table", member(&restore_settings::price_table), "", "\"/p.toml\"", "/p.toml",
        "\"p\"", " = \"p\" must be an absolute path (or begin with ~/)"},
+      {"restore.trusted_signers_file", member(&restore_settings::trusted_signers_file), "",
+       "\"~/signers\"", "/home/u/signers", "\"signers\"",
+       " = \"signers\" must be an absolute path (or begin with ~/)"},
       {"thaw.wait", member(&thaw_settings::wait), "true", "false", "false", "0",
        " = 0 must be true or false"},
-      {"thaw.timeout_seconds", member(&thaw_settings::timeout_seconds), "259200", "\"6h\"", "21600",
-       "\"1500ms\"",
+      {"thaw.timeout_seconds", member(&thaw_settings::timeout_seconds), "259200s", "\"6h\"",
+       "21600s", "\"1500ms\"",
        " = \"1500ms\" must be from 1 to 31536000 whole seconds; write these, or like \"72h\""},
       {"thaw.tier", member(&thaw_settings::tier), "Standard", "\"Bulk\"", "Bulk", "\"Fast\"",
        " = \"Fast\" must be one of Standard, Bulk, Expedited"},
-      {"thaw.days", member(&thaw_settings::days), "auto", "7", "7", "\"some\"",
+      {"thaw.days", member(&thaw_settings::days), "-", "7", "7", "\"some\"",
        " = \"some\" must be \"auto\" or a whole number from 1 to 36500"},
-      {"retention.keep_generations", member(&retention_settings::keep_generations), "0", "2", "2",
+      {"encryption.signing_key_file", member(&encryption_settings::signing_key_file), "",
+       "\"/etc/key\"", "/etc/key", "\"key\"",
+       " = \"key\" must be an absolute path (or begin with ~/)"},
+      {"retention.keep_generations", member(&retention_settings::keep_generations), "-", "2", "2",
        "-1", " = -1 must be a whole number from 0 to 10000"},
       {"metrics.textfile", member(&metrics_settings::textfile), "", "\"/m.prom\"", "/m.prom",
        "\"m.prom\"", " = \"m.prom\" must be an absolute path (or begin with ~/)"},
@@ -297,9 +382,9 @@ BOOST_AUTO_TEST_CASE(every_number_has_bounds_that_are_checked_where_it_is_read) 
                                 "\"36501d\""};
   std::size_t numbers = 0;
   for (const key_case& one : all_keys()) {
-    const bool number = !one.standard.empty() &&
-                        one.standard.find_first_not_of("0123456789ms") == std::string::npos;
-    if (!number && one.key != "thaw.days") {
+    const bool number = !one.standard.empty() && !one.key.starts_with("btrfs.") &&
+                        one.standard.find_first_not_of("-0123456789msd") == std::string::npos;
+    if (!number) {
       continue;
     }
     ++numbers;
@@ -315,7 +400,7 @@ BOOST_AUTO_TEST_CASE(every_number_has_bounds_that_are_checked_where_it_is_read) 
     const std::string none = problem(with(one.key, "0"));
     BOOST_TEST(
         (none != "accepted" ||
-         one.value(parsed(with(one.key, "0"))).find_first_not_of("0ms") == std::string::npos),
+         one.value(parsed(with(one.key, "0"))).find_first_not_of("-0ms") == std::string::npos),
         one.key);
   }
   BOOST_TEST(numbers == 21U);

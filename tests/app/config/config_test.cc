@@ -14,6 +14,8 @@
 using namespace bts3::app;
 using namespace bts3::app::testing;
 using bts3::testing::error_text;
+namespace engine = bts3::engine;
+namespace s3 = bts3::s3;
 
 namespace {
 
@@ -130,9 +132,9 @@ BOOST_AUTO_TEST_CASE(keys_are_taken_by_their_former_names_too) {
                                "restore_timeout_seconds = \"6h\"\nrestore_tier = \"Bulk\"\n"
                                "thaw_days = 9\n");
   BOOST_TEST(!former.thaw.wait);
-  BOOST_TEST(former.thaw.timeout_seconds == 21'600);
-  BOOST_TEST(former.thaw.tier == "Bulk");
-  BOOST_TEST(former.thaw.days == "9");
+  BOOST_TEST(former.thaw.timeout_seconds.count() == 21'600);
+  BOOST_TEST((former.thaw.tier == s3::retrieval_tier::bulk));
+  BOOST_TEST((former.thaw.days == 9U));
   // A problem is told with the name that is written.
   const std::string wrong =
       problem(minimal + "[restore]\nrestore_tier = \"Fast\"\nthaw_days = 1.5\n");
@@ -153,7 +155,7 @@ BOOST_AUTO_TEST_CASE(keys_are_taken_by_their_former_names_too) {
   for (const std::string& text : {in_file, renamed}) {
     for (const char* variable : {"BTRFS_TO_S3_THAW_TIER", "BTRFS_TO_S3_RESTORE_RESTORE_TIER"}) {
       const auto set = variables({{"HOME", "/h"}, {variable, "Standard"}});
-      BOOST_TEST(parsed(text, set).thaw.tier == "Standard", variable);
+      BOOST_TEST((parsed(text, set).thaw.tier == s3::retrieval_tier::standard), variable);
       BOOST_TEST(unknown_variables({variable}).empty());
     }
   }
@@ -209,8 +211,10 @@ BOOST_AUTO_TEST_CASE(an_interval_of_less_than_a_day_stands_alone) {
 }
 
 BOOST_AUTO_TEST_CASE(the_level_of_the_log_is_taken_in_any_case) {
-  BOOST_TEST(parsed(with("global.log_level", "\"WARNING\"")).global.log_level == "warning");
-  BOOST_TEST(parsed(with("global.log_level", "\"Info\"")).global.log_level == "info");
+  BOOST_TEST((parsed(with("global.log_level", "\"WARNING\"")).global.log_level ==
+              engine::log_level::warning));
+  BOOST_TEST(
+      (parsed(with("global.log_level", "\"Info\"")).global.log_level == engine::log_level::info));
   BOOST_TEST(has(problem(with("global.log_level", "\"LOUD\"")), "must be one of debug"));
   BOOST_TEST(has(problem(with("s3.checksum", "\"CRC32\"")), "must be one of"));
 }
@@ -245,13 +249,15 @@ BOOST_AUTO_TEST_CASE(tags_are_what_s3_takes) {
 }
 
 BOOST_AUTO_TEST_CASE(the_time_of_day_has_two_digits_and_two) {
-  BOOST_TEST(parsed(with("schedule.run_at", "\"2:00\"")).schedule.run_at == "02:00");
+  BOOST_TEST(
+      (parsed(with("schedule.run_at", "\"2:00\"")).schedule.run_at == std::chrono::minutes(120)));
   for (const char* wrong :
        {"24:00", "12:60", "2:60", ":200", "2:0", "02.00", "02:0a", "a2:00", "02:000", ""}) {
     const std::string text = problem(with("schedule.run_at", "\"" + std::string(wrong) + "\""));
     BOOST_TEST(has(text, "must be a time like \"02:00\""), wrong << ": " << text);
   }
-  BOOST_TEST(parsed(with("schedule.run_at", "\"00:00\"")).schedule.run_at == "00:00");
+  BOOST_TEST(
+      (parsed(with("schedule.run_at", "\"00:00\"")).schedule.run_at == std::chrono::minutes(0)));
 }
 
 BOOST_AUTO_TEST_CASE(a_memory_limit_lowers_what_is_in_flight_or_is_refused_with_the_sum) {
@@ -324,7 +330,7 @@ BOOST_AUTO_TEST_CASE(other_variables_that_begin_alike_are_no_overrides) {
                                                      {"BTRFS_TO_S3_HARNESS_RUN_DIR", "/run"},
                                                      {"BTRFS_TO_S3_CONCURRENCY", "many"},
                                                      {"btrfs_to_s3_s3_concurrency", "many"}}));
-  BOOST_TEST(settings.s3.concurrency == 4);
+  BOOST_TEST(settings.s3.concurrency == 4U);
 }
 
 BOOST_AUTO_TEST_CASE(a_variable_that_is_none_is_told_with_the_nearest) {

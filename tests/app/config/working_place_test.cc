@@ -73,7 +73,7 @@ BOOST_AUTO_TEST_CASE(the_environment_overrides_what_options_do_not_say) {
   BOOST_TEST(made->snapshots.base_dir == "/mnt/snapshots");
   BOOST_TEST(made->restore.price_table == "/h/prices.toml");
   BOOST_TEST(made->s3.ca_bundle == "/ca.pem");
-  BOOST_TEST(made->thaw.tier == "Expedited");
+  BOOST_TEST((made->thaw.tier == bts3::s3::retrieval_tier::expedited));
   BOOST_TEST((made->s3.bucket == "bucket" && made->s3.prefix == "p" && made->subvolumes.empty()));
   BOOST_TEST((made->s3.region == "r" && made->s3.endpoint_url == "https://h"));
   BOOST_TEST(made->global.state_path == "/h/.local/state/btrfs_to_s3/state.json");

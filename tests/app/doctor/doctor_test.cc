@@ -64,7 +64,7 @@ struct scene : bucket_of_backups {
     settings.subvolumes = {{"data", directory / "data"}};
     settings.snapshots.base_dir = directory / "snapshots";
     settings.restore.target_base_dir = directory / "restore";
-    settings.s3.storage_class_chunks = "DEEP_ARCHIVE";
+    settings.s3.storage_class_chunks = s3::storage_class("DEEP_ARCHIVE");
     std::filesystem::create_directory(settings.snapshots.base_dir);
     tuning.store = &store;
     with.tuning = &tuning;
@@ -232,12 +232,12 @@ BOOST_AUTO_TEST_CASE(a_protocol_that_is_asked_for_must_be_there) {
   config settings;
   BOOST_TEST(judge_tools(host, settings).how == check_outcome::ok);
   BOOST_TEST(has(judge_tools(host, settings).found, "btrfs-progs 6.2 and kernel 6.18"));
-  settings.btrfs.send_protocol = "1";
+  settings.btrfs.send_protocol = 1;
   BOOST_TEST(judge_tools(host, settings).how == check_outcome::ok);
   host.kernel = {5, 15};
-  settings.btrfs.send_protocol = "auto";
+  settings.btrfs.send_protocol.reset();
   BOOST_TEST(judge_tools(host, settings).how == check_outcome::note);
-  settings.btrfs.send_protocol = "2";
+  settings.btrfs.send_protocol = 2;
   BOOST_TEST(judge_tools(host, settings).how == check_outcome::failed);
   host.kernel = {6, 1};
   host.kernel_sends = 1;  // no /sys
@@ -346,10 +346,10 @@ BOOST_AUTO_TEST_CASE(hooks_must_be_programs) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_on_btrfs_is_named_and_the_rest_is_looked_at) {
-  config settings;
-  settings.snapshots.base_dir = "/proc/no-snapshots";
+  scene s;
+  s.settings.snapshots.base_dir = "/proc/no-snapshots";
   const std::vector<subvolume_config> chosen = {{"gone", "/proc/no-subvolume"}, {"proc", "/proc"}};
-  const auto missing = check_subvolumes(settings, chosen);
+  const auto missing = check_subvolumes(s.with, chosen);
   BOOST_TEST(the(missing, "snapshots").how == check_outcome::failed);
   BOOST_TEST(has(the(missing, "snapshots").found, "snapshots.base_dir: /proc/no-snapshots"));
   BOOST_TEST(has(the(missing, "snapshots").remedy, "mkdir -p /proc/no-snapshots"));
@@ -358,8 +358,8 @@ BOOST_AUTO_TEST_CASE(what_is_not_on_btrfs_is_named_and_the_rest_is_looked_at) {
   BOOST_TEST(has(the(missing, "subvolume", "gone").found, "/proc/no-subvolume"));
   BOOST_TEST(has(the(missing, "subvolume", "proc").found, "not on a Btrfs filesystem"));
   BOOST_TEST(the(missing, "nested_subvolumes", "proc").how == check_outcome::skipped);
-  settings.snapshots.base_dir = "/proc";
-  const auto elsewhere = check_subvolumes(settings, chosen);
+  s.settings.snapshots.base_dir = "/proc";
+  const auto elsewhere = check_subvolumes(s.with, chosen);
   BOOST_TEST(has(the(elsewhere, "snapshots").found, "/proc is not on a Btrfs filesystem"));
 }
 
@@ -489,8 +489,8 @@ BOOST_AUTO_TEST_CASE(where_nothing_can_be_deleted_nothing_is_made) {
 
 BOOST_AUTO_TEST_CASE(a_refused_class_is_named_with_those_that_the_store_takes) {
   scene s;
-  s.settings.s3.storage_class_chunks = "COLD";
-  s.settings.s3.sse = "AES256";
+  s.settings.s3.storage_class_chunks = s3::storage_class("COLD");
+  s.settings.s3.sse = object_encryption::aes256;
   s.settings.s3.endpoint_url = "https://s3.example.org";
   s.store.refuse_classes({"COLD", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "DEEP_ARCHIVE"});
   const auto made = s.look_at_store();
@@ -515,7 +515,7 @@ BOOST_AUTO_TEST_CASE(without_the_write_check_nothing_is_asked_to_change) {
 
 BOOST_AUTO_TEST_CASE(the_probe_is_stored_as_a_chunk_would_be) {
   scene s;
-  s.settings.s3.sse = "aws:kms";
+  s.settings.s3.sse = object_encryption::kms;
   s.settings.s3.sse_kms_key_id = "key";
   deny_deleting(s.store);
   s.look_at_store();

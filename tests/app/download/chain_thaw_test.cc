@@ -10,6 +10,7 @@
 #include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/real_btrfs.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -47,7 +48,13 @@ class scene {
       : loop(engine::testing::make_reactor()),
         clock(reference_time),
         store(*loop, rules_with(clock)),
-        with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}} {
+        with{*loop,
+             log,
+             clock,
+             settings,
+             bts3::testing::real_btrfs(),
+             [](std::string_view) { return std::nullopt; },
+             {}} {
     policy = thaw_policy_of(settings, std::nullopt, std::nullopt);
     policy.timeout = days(3);
     policy.sleep = [this](std::chrono::nanoseconds duration, engine::stop_token stop) {
@@ -418,8 +425,9 @@ BOOST_AUTO_TEST_CASE(waiting_shows_what_is_ready_and_for_how_long_on_a_terminal_
   {
     scene one;
     live_line line(terminal);
-    const services with{*one.loop, one.log, one.clock, one.settings, one.with.environment,
-                        {},        &line};
+    const services with{*one.loop,    one.log,       one.clock,
+                        one.settings, one.with.host, one.with.environment,
+                        {},           &line};
     one.add("near", "GLACIER");
     one.add("far", "STANDARD");
     chain_thaw thaw(with, one.store, "data", one.located(), one.policy);

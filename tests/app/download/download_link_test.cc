@@ -12,6 +12,7 @@
 #include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/real_btrfs.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -43,7 +44,6 @@ using namespace bts3::app;
 using bts3::testing::digest_of;
 using bts3::testing::error_text;
 using bts3::testing::memory_store;
-using bts3::testing::octets_of;
 using bts3::testing::stream_of;
 namespace send = bts3::testing::send;
 
@@ -145,7 +145,7 @@ class transfer {
         stored_as(std::move(chunks_class)),
         objects(*loop, rules_with(clock)),
         store(objects),
-        with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}},
+        with{*loop, log, clock, settings, testing::real_btrfs(), testing::no_environment, {}},
         stream(stream_of(stream_bytes)) {
     std::signal(SIGPIPE, SIG_IGN);
     const std::size_t each = (stream.size() + chunks - 1) / chunks;
@@ -168,7 +168,7 @@ class transfer {
       chunk.record.part_size = part_length;
       engine::sha256_hasher hasher;
       for (std::size_t at = 0; at + part_length < body.size(); at += part_length) {
-        hasher.update(octets_of(std::string_view(body).substr(at, part_length)));
+        hasher.update(testing::octets_of(std::string_view(body).substr(at, part_length)));
         chunk.record.part_states.push_back(hasher.state()->words);
       }
     }

@@ -5,6 +5,7 @@
 #include "tests/app/backup/send_stream.hh"
 #include "tests/s3/verbs/store_support.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/real_btrfs.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -63,9 +64,13 @@ class wired_transfer {
     engine::result<void> outcome = engine::ok();
     {
       const config settings;
-      const services with{
-          *net.loop, net.log, net.clock, settings, [](std::string_view) { return std::nullopt; },
-          {}};
+      const services with{*net.loop,
+                          net.log,
+                          net.clock,
+                          settings,
+                          bts3::testing::real_btrfs(),
+                          [](std::string_view) { return std::nullopt; },
+                          {}};
       engine::buffer_pool pool(*net.loop, part_size, slots, net.log);
       engine::hash_worker hashes(*net.loop);
       {

@@ -6,6 +6,7 @@
 #include "tests/planner/zones.hh"
 #include "tests/s3/http/fake_transport.hh"
 #include "tests/support/closed_port.hh"
+#include "tests/support/real_btrfs.hh"
 
 #include <simdjson.h>
 
@@ -256,7 +257,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_does_not_answer_is_waited_for_once) {
                ? std::optional<std::string>("k")
                : std::nullopt;
   };
-  services with{*loop, log, clock, settings, keys, {}};
+  services with{*loop, log, clock, settings, bts3::testing::real_btrfs(), keys, {}};
   with.tuning = &tuning;
   const auto status = loop->run(run_status(with, status_command()));
   BOOST_REQUIRE(status.has_value());

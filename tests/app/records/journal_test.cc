@@ -68,6 +68,19 @@ journalled_part part(std::uint32_t seed, bool whole_blocks = true) {
   return made;
 }
 
+const std::string fingerprint(96, 'a');
+
+backup_intent sealed_intent() {
+  backup_intent made = intent();
+  const auto to = bts3::age::x25519_recipient::parse(
+      "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p");
+  made.sealing.emplace(bts3::age::backup_id::parse(std::string(32, '7')).value(), to.value(),
+                       "p/subvol/data/incremental/keys-20260121T020003Z.age",
+                       std::vector<std::byte>(50, std::byte{3}),
+                       std::vector<std::string>{"SHA256:a"});
+  return made;
+}
+
 // Everything that can be noted, once.
 task<void> note_all(journal_file& record) {
   snapshot_identity identity;
@@ -171,6 +184,47 @@ BOOST_AUTO_TEST_CASE(what_was_noted_is_read) {
   // What was discarded counts no more.
   BOOST_TEST(seen.chunks.at(1).upload_id == "id-2");
   BOOST_TEST(seen.chunks.at(1).parts.empty());
+}
+
+BOOST_AUTO_TEST_CASE(what_was_noted_of_a_sealed_backup_is_read) {
+  const std::string path = directory / "state.data.journal";
+  journalled_part noted = part(1);
+  noted.fingerprint = fingerprint;
+  loop->run(begin(path, sealed_intent())->append(part_line(0, 1, noted)));
+  const journal_record seen = read(path);
+  BOOST_TEST((seen.intent.sealing == sealed_intent().sealing));
+  BOOST_TEST(seen.chunks.at(0).parts.at(1).fingerprint == fingerprint);
+}
+
+// An older version must not go on with one: it would go on without seals.
+BOOST_AUTO_TEST_CASE(a_sealed_backups_journal_is_of_a_version_of_its_own) {
+  BOOST_TEST(intent_line(intent()).starts_with("{\"version\":1,"));
+  BOOST_TEST(intent_line(intent()).find("sealing") == std::string::npos);
+  BOOST_TEST(part_line(0, 1, part(1)).find("fingerprint") == std::string::npos);
+  BOOST_TEST(intent_line(sealed_intent()).starts_with("{\"version\":2,"));
+}
+
+BOOST_AUTO_TEST_CASE(a_sealed_backups_journal_that_is_damaged_is_not_gone_on_with) {
+  journalled_part noted = part(1);
+  noted.fingerprint = fingerprint;
+  const std::string sound = intent_line(sealed_intent()) + part_line(0, 1, noted);
+  BOOST_REQUIRE(parse_journal(sound, "j").has_value());
+  const std::pair<std::string, std::string> changes[] = {
+      {"\"version\":2", "\"version\":1"},
+      {"\"sealing\"", "\"other\""},
+      {"age1ql3", "age1ql4"},
+      {"7777\"", "777g\""},
+      {"\"keys_key\":\"p", "\"keys_key\":\"\\n"},
+      {"\"keys_object\":\"A", "\"keys_object\":\"!"},
+      {"\"fingerprint\":\"aa", "\"fingerprint\":\"a"},
+      {"\"fingerprint\"", "\"other\""},
+  };
+  for (const auto& [from, to] : changes) {
+    std::string text = sound;
+    const std::size_t at = text.find(from);
+    BOOST_REQUIRE_MESSAGE(at != std::string::npos, from);
+    BOOST_TEST(!parse_journal(text.replace(at, from.size(), to), "j").has_value(), to);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_journal_torn_anywhere_tells_what_its_whole_lines_tell) {

@@ -4,6 +4,7 @@
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/real_btrfs.hh"
 #include "tests/support/scripted_s3_server.hh"
 
 #include <boost/test/unit_test.hpp>
@@ -53,6 +54,7 @@ struct host {
                   log,
                   clock,
                   settings,
+                  bts3::testing::real_btrfs(),
                   [this](std::string_view name) {
                     const auto at = variables.find(std::string(name));
                     return at == variables.end() ? std::nullopt : std::optional(at->second);
@@ -186,7 +188,7 @@ BOOST_AUTO_TEST_CASE(the_profiles_nested_settings_decide_where_the_bucket_is_and
     BOOST_TEST(request.header("x-amz-content-sha256") ==
                (nested ? request.body_sha256 : "UNSIGNED-PAYLOAD"));
     // The configuration's word counts more than the profile's.
-    here.settings.s3.payload_signing = "unsigned";
+    here.settings.s3.payload_signing = s3::payload_signing::unsigned_body;
     BOOST_TEST(put(here).has_value());
     BOOST_TEST(here.server.requests().back().header("x-amz-content-sha256") == "UNSIGNED-PAYLOAD");
   }
@@ -200,7 +202,7 @@ BOOST_AUTO_TEST_CASE(the_profiles_nested_settings_decide_where_the_bucket_is_and
     BOOST_REQUIRE(!here.server.requests().empty());
     BOOST_TEST(here.server.requests().back().header("host") ==
                (nested ? "bucket." + place : place));
-    here.settings.s3.addressing_style = "path";
+    here.settings.s3.addressing_style = s3::addressing::path;
     BOOST_TEST(here.list(persistence::of_a_question).has_value());
     BOOST_TEST(here.server.requests().back().header("host") == place);
   }
@@ -210,6 +212,7 @@ BOOST_AUTO_TEST_CASE(the_profiles_nested_settings_decide_where_the_bucket_is_and
                 here.log,
                 here.clock,
                 here.settings,
+                bts3::testing::real_btrfs(),
                 [&here](std::string_view name) {
                   const auto at = here.variables.find(std::string(name));
                   return at == here.variables.end() ? std::nullopt : std::optional(at->second);

@@ -10,6 +10,7 @@
 #include "tests/engine/support.hh"
 #include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
+#include "tests/support/real_btrfs.hh"
 #include "tests/support/send_commands.hh"
 
 #include <libdeflate.h>
@@ -133,12 +134,11 @@ class bucket_of_backups {
   event_log log;
   app::config settings;
   engine::stop_source stop;
-  app::services with{*loop,
-                     log,
-                     clock,
-                     settings,
-                     [](std::string_view) -> std::optional<std::string> { return std::nullopt; },
-                     stop.token()};
+  app::services with{
+      *loop,        log,
+      clock,        settings,
+      real_btrfs(), [](std::string_view) -> std::optional<std::string> { return std::nullopt; },
+      stop.token()};
 
  private:
   planner::chunk_record put_chunk(const std::string& key, const std::string& body,

@@ -145,7 +145,7 @@ BOOST_AUTO_TEST_CASE(the_bound_is_a_quarter_of_the_limit_and_no_more_than_a_mani
   BOOST_TEST(manifest_bound::of_host(settings).bytes_max == 25 * mib);
   settings.global.memory_limit_bytes = std::uint64_t{1} << 60;
   BOOST_TEST(manifest_bound::of_host(settings).bytes_max == planner::manifest_bytes_max);
-  settings.global.memory_limit_bytes = 0;  // half of the host's
+  settings.global.memory_limit_bytes.reset();  // half of the host's
   const std::uint64_t of_host = manifest_bound::of_host(settings).bytes_max;
   BOOST_TEST(of_host > 0U);
   BOOST_TEST(of_host <= planner::manifest_bytes_max);

@@ -4,6 +4,7 @@
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/s3/http/fake_transport.hh"
+#include "tests/support/real_btrfs.hh"
 
 #include <boost/test/unit_test.hpp>
 
@@ -49,7 +50,7 @@ struct host {
   fixed_clock clock{reference_time};
   config settings;
   const engine::environment_lookup none = [](std::string_view) { return std::nullopt; };
-  const services with{*loop, log, clock, settings, none, {}};
+  const services with{*loop, log, clock, settings, bts3::testing::real_btrfs(), none, {}};
 };
 
 }  // namespace

@@ -34,6 +34,7 @@ struct retired_scene {
                        rig.log,
                        rig.clock,
                        rig.settings,
+                       rig.disk,
                        [](std::string_view) { return std::optional<std::string>(); },
                        {}};
     made.tuning = &rig.tuning;
@@ -88,12 +89,12 @@ BOOST_AUTO_TEST_CASE(snapshots_of_what_was_configured_are_found_and_no_others) {
 
 BOOST_AUTO_TEST_CASE(prune_shows_their_snapshots_and_removes_them_when_it_is_told_to) {
   retired_scene here;
-  const std::size_t before = here.rig.disk.snapshots().size();
+  const std::size_t before = here.rig.disk.snapshot_paths().size();
   BOOST_TEST(here.prune({}, false) == "exit 0");
   BOOST_TEST(here.prune({"data"}, true) == "exit 0");
-  BOOST_TEST(here.rig.disk.snapshots().size() == before);
+  BOOST_TEST(here.rig.disk.snapshot_paths().size() == before);
   BOOST_TEST(here.prune({}, true) == "exit 0");
-  BOOST_TEST(here.rig.disk.snapshots().size() == before - 1);
+  BOOST_TEST(here.rig.disk.snapshot_paths().size() == before - 1);
   BOOST_TEST(here.retired().empty());
   // Nothing of the bucket went: retention.keep_generations is 0.
   BOOST_TEST(here.verify({"old"}) == "exit 0");

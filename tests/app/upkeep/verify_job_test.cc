@@ -90,54 +90,6 @@ std::vector<bool> restorable(const verify_outcome& found) {
 
 BOOST_AUTO_TEST_SUITE(verify_job_suite)
 
-// One false answer of a store that has it is no difference.
-BOOST_AUTO_TEST_CASE(what_is_listed_and_denied_is_looked_at_again) {
-  scene made;
-  const std::string pointer = made.keys.pointer();
-  bool denied_once = false;
-  made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
-    return call.verb == "GetObject" && call.key == pointer && !std::exchange(denied_once, true)
-               ? std::optional(memory_store::absent(call.key))
-               : std::nullopt;
-  });
-  const verify_outcome once = made.verify(verify_depth::quick);
-  BOOST_TEST(once.pointer_problem == "");
-  BOOST_TEST(!once.differs());
-
-  made.store.judge_by([&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
-    return call.verb == "GetObject" && call.key == pointer
-               ? std::optional(memory_store::absent(call.key))
-               : std::nullopt;
-  });
-  BOOST_TEST(made.verify(verify_depth::quick).pointer_problem ==
-             "pointer " + pointer + ": it is listed, but the store says that it does not exist");
-
-  const std::string chunk = made.chunk(13, 1);
-  const auto deny = [&](const memory_store::recorded_call& call) -> std::optional<engine::error> {
-    const bool asks = call.verb == "HeadObject" || call.verb == "GetObjectAttributes";
-    return asks && call.key == chunk ? std::optional(memory_store::absent(call.key)) : std::nullopt;
-  };
-  made.store.judge_by(deny);
-  const std::string words = "is listed, but the store says that it does not exist";
-  const std::string deep = problems(made.verify(verify_depth::deep));
-  BOOST_TEST(has(deep, "chunk " + chunk + " of manifest " + made.chain[1] + " " + words), deep);
-
-  memory_store_options tells;
-  tells.tell_attributes = true;
-  scene quick(tells);
-  quick.store.judge_by(deny);
-  const std::string compared = problems(quick.verify(verify_depth::quick));
-  BOOST_TEST(has(compared, chunk + ": " + words), compared);
-  quick.store.judge_by([&](const memory_store::recorded_call& call) {
-    if (call.verb == "GetObjectAttributes" && call.key == chunk) {
-      quick.store.erase(chunk);
-    }
-    return deny(call);
-  });
-  const std::string gone = problems(quick.verify(verify_depth::quick));
-  BOOST_TEST(has(gone, chunk + ": missing"), gone);
-}
-
 BOOST_AUTO_TEST_CASE(a_sound_bucket_is_told_so_and_remembered) {
   scene made;
   for (const auto depth : {verify_depth::quick, verify_depth::sample, verify_depth::deep}) {

@@ -3,13 +3,14 @@
 
 #include "tests/app/support.hh"
 #include "tests/s3/http/fake_transport.hh"
-#include "tests/support/fake_btrfs.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/played_host.hh"
 
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -31,7 +32,7 @@ struct scene {
       : loop(std::move(*engine::reactor::create())),
         clock(testing::reference_time),
         objects(*loop),
-        with{*loop, log, clock, settings, [](std::string_view) { return std::nullopt; }, {}} {
+        with{*loop, log, clock, settings, disk, [](std::string_view) { return std::nullopt; }, {}} {
     backup_intent& intent = record.intent;
     intent.subvolume = "data";
     intent.when = planner::timestamp::parse("20260121T020003Z").value();
@@ -107,7 +108,7 @@ struct scene {
   }
 
   testing::scratch_directory place;
-  testing::fake_btrfs disk;
+  testing::played_host disk;
   std::unique_ptr<engine::reactor> loop;
   testing::line_log log;
   testing::fixed_clock clock;
@@ -141,6 +142,24 @@ BOOST_AUTO_TEST_CASE(the_manifest_goes_first_where_it_may_be_there) {
   BOOST_TEST(remove(removal_reach::named).has_value());
   const texts asked = {"DeleteObject manifest-20260121T020003Z.json"};
   BOOST_TEST(calls() == asked, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_sealed_backups_keys_object_goes_with_its_chunks) {
+  const std::string keys = root + "full/keys-20260121T020003Z-0badcafe.age";
+  const std::string anothers_keys = root + "full/keys-20260121T020003Z-feedbeef.age";
+  const auto to = age::x25519_recipient::parse(
+      "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p");
+  record.intent.sealing.emplace(age::backup_id(), to.value(), keys, std::vector<std::byte>(1),
+                                std::vector<std::string>());
+  objects.put(anothers_keys, "another's");
+  for (const removal_reach reach : {removal_reach::named, removal_reach::keys}) {
+    objects.put(keys, "keys");
+    BOOST_TEST(remove(reach).has_value());
+    BOOST_TEST((objects.find(keys) == nullptr));
+    BOOST_TEST((objects.find(anothers_keys) != nullptr));
+    // It may never have been written.
+    BOOST_TEST(remove(reach).has_value());
+  }
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_asked_where_the_record_names_nothing) {

@@ -2,21 +2,31 @@
 // what the ledger and the store have then.
 #include "app/upload/upload_stream.hh"
 
+#include "engine/age/backup_keys.hh"
+#include "engine/age/part_seals.hh"
 #include "engine/child_process.hh"
 #include "tests/app/backup/send_stream.hh"
+#include "tests/app/support.hh"
 #include "tests/s3/http/fake_transport.hh"
 #include "tests/support/memory_store.hh"
 #include "tests/support/outcome.hh"
+#include "tests/support/real_btrfs.hh"
 
 #include <boost/test/unit_test.hpp>
 
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
+#include <cstring>
 #include <map>
 #include <memory>
+#include <set>
+#include <span>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 using namespace bts3;
 using namespace bts3::app;
@@ -75,15 +85,24 @@ struct scene {
       : loop(std::move(*engine::reactor::create())),
         clock(testing::reference_time),
         objects(*loop),
-        with{*loop, log,     clock,   settings, [](std::string_view) { return std::nullopt; },
-             {},    nullptr, nullptr, {},       &tuning},
+        with{*loop,
+             log,
+             clock,
+             settings,
+             bts3::testing::real_btrfs(),
+             [](std::string_view) { return std::nullopt; },
+             {},
+             nullptr,
+             nullptr,
+             {},
+             &tuning},
         text(testing::stream_of(6 * part_bytes + part_bytes / 2)) {
     std::signal(SIGPIPE, SIG_IGN);
     settings.s3.bucket = "bucket";
     settings.s3.region = "us-east-1";
     settings.s3.part_size_bytes = part_bytes;
     settings.s3.chunk_size_bytes = chunk_parts * part_bytes;
-    settings.s3.storage_class_chunks = "STANDARD";
+    settings.s3.storage_class_chunks = s3::storage_class("STANDARD");
     settings.s3.concurrency = 2;
     tuning.store = &objects;
     connection = std::move(*store_connection::open(with));
@@ -113,7 +132,7 @@ struct scene {
     self->upload = std::make_unique<upload_stream>(
         self->with, *self->budget, self->connection.get(),
         upload_stream::layout(self->keys, self->kind, self->when, "tag"), self->ledger,
-        std::exchange(self->before, {}));
+        std::exchange(self->before, {}), self->seals);
     btrfs::stream_inspector inspector;
     const upload_stream::proof prove = [&proof, &inspector] {
       return prove_by(&proof, &inspector);
@@ -148,7 +167,68 @@ struct scene {
   std::unique_ptr<upload_budget> budget;
   kept_ledger ledger;
   upload_stream::earlier_chunks before;
+  engine::seal_factory* seals = nullptr;
   std::unique_ptr<upload_stream> upload;
+};
+
+// The same with a backup's key. 15,840 bytes of the stream are in a whole part.
+struct sealed_scene : scene {
+  sealed_scene() { seals = &by; }
+
+  // What the stored parts of `chunk` say when they are opened with the backup's key, from byte
+  // `offset` of the stream on.
+  std::string opened(const planner::chunk_record& chunk, std::uint32_t index,
+                     std::uint64_t offset) {
+    std::string body = objects.find(chunk.key)->body;
+    std::string plain;
+    std::uint32_t number = 1;
+    for (std::size_t at = 0; at < body.size(); at += *chunk.part_size, ++number) {
+      std::vector<std::byte> part(std::min<std::size_t>(*chunk.part_size, body.size() - at));
+      std::memcpy(part.data(), body.data() + at, part.size());
+      const age::part_place place{keys_of_backup.id, index, number, offset + plain.size()};
+      auto opening = age::part_in_slot::begin(opener, part, place);
+      BOOST_REQUIRE_MESSAGE(opening.has_value(), error_text(opening));
+      for (;;) {
+        const auto piece = opening->next();
+        BOOST_REQUIRE_MESSAGE(piece.has_value(), error_text(piece));
+        if (piece->empty()) {
+          break;
+        }
+        plain.append(reinterpret_cast<const char*>(piece->data()), piece->size());
+      }
+    }
+    BOOST_TEST(chunk.sha256 == testing::digest_of(body));
+    return plain;
+  }
+  // All of the stream, from what is stored.
+  std::string opened(const stream_outcome& ended) {
+    BOOST_REQUIRE(ended.is_whole());
+    std::string plain;
+    const auto& chunks = ended.as<stream_outcome::whole>()->chunks;
+    for (std::uint32_t index = 0; index < chunks.size(); ++index) {
+      plain += opened(chunks[index], index, plain.size());
+    }
+    return plain;
+  }
+  // Aligned pieces of 16 bytes of everything that is stored: what two texts under one key, or a
+  // text that was left as it was, would have in common.
+  std::set<std::string> blocks() const {
+    std::set<std::string> found;
+    for (const auto& [name, object] : objects.objects()) {
+      for (std::size_t at = 0; at + 16 <= object.body.size(); at += 16) {
+        found.insert(object.body.substr(at, 16));
+      }
+    }
+    return found;
+  }
+
+  age::random_source random = age::system_random();
+  age::x25519_identity user = std::move(*age::x25519_identity::generate(random));
+  age::new_backup keys_of_backup =
+      std::move(*age::make_backup_keys(std::array{user.recipient()}, random));
+  age::part_opener opener = age::part_opener(std::move(
+      *age::open_backup_keys(keys_of_backup.keys_object, std::span(&user, 1), keys_of_backup.id)));
+  age::part_seals by = age::part_seals(keys_of_backup.sealer(random), random, true);
 };
 
 }  // namespace
@@ -244,6 +324,121 @@ BOOST_AUTO_TEST_CASE(any_other_failure_is_told_and_what_was_acknowledged_stays) 
   BOOST_TEST((ended.failure()->why == engine::reason::access));
   BOOST_TEST(ledger.chunks.at(0).parts.size() > 0U);
   BOOST_TEST(objects.uploads().size() == 2U);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(sealed_upload_suite, sealed_scene)
+
+BOOST_AUTO_TEST_CASE(a_sealed_stream_is_stored_in_parts_that_its_key_opens) {
+  const stream_outcome ended = send();
+  BOOST_TEST(opened(ended) == text);
+  const auto& chunks = ended.as<stream_outcome::whole>()->chunks;
+  BOOST_REQUIRE(chunks.size() == 3U);
+  std::uint64_t bytes = 0;
+  for (const planner::chunk_record& chunk : chunks) {
+    BOOST_TEST(*chunk.part_size == part_bytes);
+    bytes += chunk.size;
+  }
+  BOOST_TEST(opened(chunks[0], 0, 0).size() == 3U * 15'840);
+  BOOST_TEST(upload->total_bytes() == bytes);
+  for (const auto& [name, object] : objects.objects()) {
+    BOOST_TEST(object.body.starts_with("age-encryption.org/v1\n"));
+    BOOST_TEST(object.body.find("btrfs-stream") == std::string::npos);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(two_backups_of_the_same_data_share_no_16_bytes_but_those_of_headers) {
+  BOOST_REQUIRE(send().is_whole());
+  const std::set<std::string> first = blocks();
+  for (std::uint32_t index = 0; index < 3; ++index) {
+    objects.erase(key(index));
+  }
+  BOOST_REQUIRE(send().is_whole());
+  std::size_t shared = 0;
+  for (const std::string& block : blocks()) {
+    const bool of_header = block.find_first_not_of(
+                               "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                               "0123456789+/->._ \n") == std::string::npos;
+    shared += first.contains(block) && !of_header ? 1 : 0;
+  }
+  BOOST_TEST(shared == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_sealed_stream_again_sends_nothing_that_is_there) {
+  BOOST_TEST(send(engine::ok(), false).is_whole());
+  before = ledger.chunks;
+  objects.forget_calls();
+  const stream_outcome ended = send();
+  BOOST_TEST(objects.count("UploadPart") == 0U);
+  BOOST_TEST(upload->resumed_bytes() == 6 * part_bytes);
+  BOOST_TEST(opened(ended) == text);
+}
+
+// Also the chunk that was put whole, whose only part was never acknowledged by itself.
+BOOST_AUTO_TEST_CASE(what_is_stored_of_a_sealed_stream_is_known_again) {
+  const stream_outcome first = send();
+  BOOST_REQUIRE(first.is_whole());
+  before = ledger.chunks;
+  objects.forget_calls();
+  const stream_outcome again = send();
+  BOOST_TEST(objects.count("UploadPart") + objects.count("PutObject") +
+                 objects.count("CreateMultipartUpload") ==
+             0U);
+  BOOST_TEST(opened(again) == text);
+  for (std::size_t index = 0; index < 3; ++index) {
+    BOOST_TEST(again.as<stream_outcome::whole>()->chunks.at(index).sha256 ==
+               first.as<stream_outcome::whole>()->chunks.at(index).sha256);
+  }
+}
+
+// Wherever it stopped: what was acknowledged stays, and what is sealed again is so under new keys.
+BOOST_AUTO_TEST_CASE(a_sealed_stream_that_was_interrupted_goes_on_where_it_was) {
+  for (std::size_t allowed = 1; allowed < 6; ++allowed) {
+    sealed_scene at;
+    std::size_t parts = 0;
+    at.objects.judge_by([&](const memory_store::recorded_call& call) {
+      const bool refused = call.verb == "UploadPart" && ++parts > allowed;
+      return refused ? std::optional(memory_store::denied(call.key)) : std::nullopt;
+    });
+    BOOST_REQUIRE(!at.send().is_whole());
+    at.objects.judge_by({});
+    at.before = at.ledger.chunks;
+    std::size_t acknowledged = 0;
+    for (const auto& [index, chunk] : at.before) {
+      acknowledged += chunk.parts.size();
+    }
+    BOOST_TEST(acknowledged > 0U);
+    at.objects.forget_calls();
+    const stream_outcome ended = at.send();
+    BOOST_TEST(at.objects.count("UploadPart") == 6 - acknowledged);
+    BOOST_TEST(at.upload->resumed_bytes() == acknowledged * part_bytes);
+    BOOST_TEST(at.opened(ended) == at.text);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_sealed_stream_that_differs_is_sealed_anew_from_there_on_in_its_chunk) {
+  BOOST_TEST(send(engine::ok(), false).is_whole());
+  before = ledger.chunks;
+  // As if the first attempt had had another text in the second part of the first chunk.
+  std::string& noted = before.at(0).parts.at(2).fingerprint;
+  noted.back() = noted.back() == '0' ? '1' : '0';
+  objects.forget_calls();
+  const stream_outcome ended = send();
+  BOOST_TEST(objects.count("UploadPart") == 2U);
+  BOOST_TEST(upload->resumed_bytes() == 4 * part_bytes);
+  BOOST_TEST(opened(ended) == text);
+}
+
+BOOST_AUTO_TEST_CASE(without_random_bytes_nothing_is_sent) {
+  age::part_seals mute(keys_of_backup.sealer([](std::span<std::byte>) { return false; }), random,
+                       true);
+  seals = &mute;
+  const stream_outcome ended = send();
+  BOOST_REQUIRE((ended.as<stream_outcome::failed>() != nullptr));
+  BOOST_TEST(ended.failure()->code == "age_random");
+  BOOST_TEST(objects.objects().empty());
+  BOOST_TEST(objects.count("UploadPart") + objects.count("PutObject") == 0U);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

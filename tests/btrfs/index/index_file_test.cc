@@ -121,7 +121,8 @@ std::string small_files(unsigned count, unsigned version) {
     now += 20'000 + random() % 200'000;
     const std::string orphan = "o" + std::to_string(257 + i) + "-1234-0";
     if (i % 100 == 0) {
-      made += make(command_mkdir, orphan, 257 + i) + move(orphan, "dir-" + std::to_string(i / 100));
+      made += make(command_mkdir, orphan, 257 + i) +
+              move_name(orphan, "dir-" + std::to_string(i / 100));
       continue;
     }
     std::string name = "dir-" + std::to_string(i / 100) + "/";
@@ -129,9 +130,9 @@ std::string small_files(unsigned count, unsigned version) {
       name += static_cast<char>('a' + random() % 26);
     }
     name += ".dat";
-    made += make(command_mkfile, orphan, 257 + i) + move(orphan, name);
-    made += write(version, name, 0, std::string(random() % 300, 'x'));
-    made += chown(name, 1000, 1000) + chmod(name, 0644);
+    made += make(command_mkfile, orphan, 257 + i) + move_name(orphan, name);
+    made += write_data(version, name, 0, std::string(random() % 300, 'x'));
+    made += set_owner(name, 1000, 1000) + set_mode(name, 0644);
     const std::uint64_t changed = now + random() % 10'000'000;
     const auto at = [](unsigned attribute, std::uint64_t t) {
       return time_of(attribute, t / 1'000'000'000, static_cast<std::uint32_t>(t % 1'000'000'000));

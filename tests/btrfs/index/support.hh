@@ -40,27 +40,27 @@ inline std::string make(unsigned type, std::string_view path, std::uint64_t ino,
                         const std::string& more = "") {
   return send::command(type, send::path(path) + u64(attribute_ino, ino) + more);
 }
-inline std::string move(std::string_view from, std::string_view to) {
+inline std::string move_name(std::string_view from, std::string_view to) {
   return send::command(command_rename, send::path(from) + send::attribute(attribute_path_to, to));
 }
-inline std::string link(std::string_view path, std::string_view to) {
+inline std::string add_link(std::string_view path, std::string_view to) {
   return send::command(command_link, send::path(path) + send::attribute(attribute_path_link, to));
 }
-inline std::string remove(unsigned type, std::string_view path) {
+inline std::string take_away(unsigned type, std::string_view path) {
   return send::command(type, send::path(path));
 }
-inline std::string write(unsigned version, std::string_view path, std::uint64_t offset,
-                         std::string_view content) {
+inline std::string write_data(unsigned version, std::string_view path, std::uint64_t offset,
+                              std::string_view content) {
   return send::command(command_write, send::path(path) + u64(attribute_file_offset, offset) +
                                           data_of(version, content));
 }
-inline std::string truncate(std::string_view path, std::uint64_t size) {
+inline std::string set_size(std::string_view path, std::uint64_t size) {
   return send::command(command_truncate, send::path(path) + u64(attribute_size, size));
 }
-inline std::string chmod(std::string_view path, std::uint64_t mode) {
+inline std::string set_mode(std::string_view path, std::uint64_t mode) {
   return send::command(command_chmod, send::path(path) + u64(attribute_mode, mode));
 }
-inline std::string chown(std::string_view path, std::uint64_t uid, std::uint64_t gid) {
+inline std::string set_owner(std::string_view path, std::uint64_t uid, std::uint64_t gid) {
   return send::command(command_chown,
                        send::path(path) + u64(attribute_uid, uid) + u64(attribute_gid, gid));
 }
@@ -81,8 +81,8 @@ inline std::string remove_xattr(std::string_view path, std::string_view name) {
                        send::path(path) + send::attribute(attribute_xattr_name, name));
 }
 // From a subvolume whose UUID is `id` sixteen times.
-inline std::string clone(std::string_view path, std::uint64_t offset, std::uint64_t bytes, char id,
-                         std::string_view from, std::uint64_t from_offset) {
+inline std::string clone_range(std::string_view path, std::uint64_t offset, std::uint64_t bytes,
+                               char id, std::string_view from, std::uint64_t from_offset) {
   return send::command(
       command_clone,
       u64(attribute_file_offset, offset) + u64(attribute_clone_len, bytes) + send::path(path) +
@@ -104,13 +104,14 @@ inline std::string encoded_write(std::string_view path, std::uint64_t offset, st
 // A full with every command that its version knows.
 inline std::string every_command(unsigned version) {
   std::string made = send::header(version) + send::subvol("home");
-  made += chown("", 0, 0) + chmod("", 0755);
-  made += make(command_mkdir, "o257-7-0", 257) + move("o257-7-0", "d");
-  made += make(command_mkfile, "o258-7-0", 258) + move("o258-7-0", "d/file");
-  made += write(version, "d/file", 0, std::string(40000, 'a'));
-  made += write(version, "d/file", 40000, "tail") + write(version, "d/file", 1 << 20, "far");
-  made += truncate("d/file", 3 << 20) + set_xattr("d/file", "user.x", "value\0with zero");
-  made += remove_xattr("d/file", "user.x") + link("d/other name\n", "d/file");
+  made += set_owner("", 0, 0) + set_mode("", 0755);
+  made += make(command_mkdir, "o257-7-0", 257) + move_name("o257-7-0", "d");
+  made += make(command_mkfile, "o258-7-0", 258) + move_name("o258-7-0", "d/file");
+  made += write_data(version, "d/file", 0, std::string(40000, 'a'));
+  made +=
+      write_data(version, "d/file", 40000, "tail") + write_data(version, "d/file", 1 << 20, "far");
+  made += set_size("d/file", 3 << 20) + set_xattr("d/file", "user.x", "value\0with zero");
+  made += remove_xattr("d/file", "user.x") + add_link("d/other name\n", "d/file");
   made += make(command_symlink, "o259-7-0", 259, send::attribute(attribute_path_link, "/x/../y"));
   made += make(command_mknod, "o260-7-0", 260,
                u64(attribute_rdev, 0x103) + u64(attribute_mode, 020644));
@@ -119,8 +120,9 @@ inline std::string every_command(unsigned version) {
   made +=
       make(command_mksock, "o262-9-1", 262, u64(attribute_rdev, 0) + u64(attribute_mode, 0140644));
   made += utimes("d/file", 1'700'000'000, 123456789) + utimes("d/other name\n", UINT64_MAX - 5, 1);
-  made += clone("d/file", 4096, 4096, '\x01', "d/file", 0) + remove(command_unlink, "o261-7-0");
-  made += make(command_mkdir, "o300-8-0", 300) + remove(command_rmdir, "o300-8-0");
+  made += clone_range("d/file", 4096, 4096, '\x01', "d/file", 0) +
+          take_away(command_unlink, "o261-7-0");
+  made += make(command_mkdir, "o300-8-0", 300) + take_away(command_rmdir, "o300-8-0");
   made +=
       send::command(command_update_extent,
                     send::path("d/file") + u64(attribute_file_offset, 1) + u64(attribute_size, 2));

@@ -1,5 +1,9 @@
 // What libcurl does not give, and what it would trust by itself: errors, and no more trust than the
 // configuration's.
+//
+// Three functions of libcurl are this binary's own: memory that is short just there, and a libcurl
+// that was built to trust another directory, cannot be had otherwise. With link-time optimization,
+// too, an executable's definitions come before those of libraries.
 #include "s3/http/curl_transport.hh"
 
 #include "tests/s3/http/wire_support.hh"

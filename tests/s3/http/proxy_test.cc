@@ -24,7 +24,17 @@ bts3::engine::environment_lookup variables(variables_map values) {
 
 std::string through(const variables_map& values, const std::string& url,
                     const std::string& configured = "") {
-  const auto rules = proxy_rules::read(configured, variables(values));
+  proxy_choice choice;
+  if (configured == "none") {
+    choice = no_proxy();
+  } else if (!configured.empty()) {
+    auto server = parse_proxy(setting::proxy, configured);
+    if (!server) {
+      return "error: " + server.error().text();
+    }
+    choice = std::move(*server);
+  }
+  const auto rules = proxy_rules::read(choice, variables(values));
   if (!rules) {
     return "error: " + rules.error().text();
   }

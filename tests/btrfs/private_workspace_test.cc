@@ -1,5 +1,5 @@
 // The private directory of a restore, where others can write beside it.
-#include "btrfs/receive_workspace.hh"
+#include "btrfs/private_workspace.hh"
 
 #include "tests/btrfs/loop_filesystem.hh"
 #include "tests/support/outcome.hh"
@@ -46,8 +46,8 @@ struct shared_place {
   }
   // What a run and a dry run say; both with --discard and without it.
   [[nodiscard]] std::string refused() const {
-    const std::string plain = problem(receive_workspace::open(target));
-    BOOST_TEST(problem(receive_workspace::open(target, true)) == plain);
+    const std::string plain = problem(private_workspace::open(target));
+    BOOST_TEST(problem(private_workspace::open(target, true)) == plain);
     BOOST_TEST(problem(find_earlier_work(target)) == plain);
     return plain;
   }
@@ -68,7 +68,7 @@ fs::path received(const fs::path& source, const fs::path& into) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(receive_workspace_suite)
+BOOST_AUTO_TEST_SUITE(private_workspace_suite)
 
 BOOST_AUTO_TEST_CASE(it_is_closed_to_others_and_gone_when_nothing_was_received) {
   BTS3_LOOP_FILESYSTEM(loop);
@@ -77,14 +77,14 @@ BOOST_AUTO_TEST_CASE(it_is_closed_to_others_and_gone_when_nothing_was_received) 
   if (testing::run_quietly({"setfacl", "-d", "-m", "u:65534:rwx,m::rwx", here.base})) {
     std::cout << "with an inherited access list\n";
   }
-  auto workspace = receive_workspace::open(here.target);
+  auto workspace = private_workspace::open(here.target);
   BOOST_REQUIRE_MESSAGE(workspace.has_value(), error_text(workspace));
   struct stat entry{};
   BOOST_REQUIRE(::lstat(here.private_directory.c_str(), &entry) == 0);
   BOOST_TEST((entry.st_mode & 07777) == 0700u);
   BOOST_TEST(entry.st_uid == 0u);
   BOOST_TEST(is_subvolume(here.private_directory));
-  workspace->close();
+  (*workspace)->close();
   BOOST_TEST(fs::is_empty(here.base));
 }
 
@@ -140,7 +140,7 @@ BOOST_AUTO_TEST_CASE(records_that_are_not_a_file_of_ours_are_not_read) {
   const fs::path links = here.private_directory / "links";
   fs::create_directory(here.private_directory);
   fs::permissions(here.private_directory, fs::perms::owner_all);
-  const auto told = [&] { return problem(receive_workspace::open(here.target)); };
+  const auto told = [&] { return problem(private_workspace::open(here.target)); };
   BOOST_REQUIRE(::mkfifo(links.c_str(), 0600) == 0);
   BOOST_TEST(has(told(), "is not a list of links; run the restore again with --discard"));
   fs::remove(links);
@@ -155,20 +155,20 @@ BOOST_AUTO_TEST_CASE(records_that_are_not_a_file_of_ours_are_not_read) {
     testing::write_file(links, "btrfs_to_s3 links 1\nkey\n" + path + "\nuuid\n");
     BOOST_TEST(has(told(), "is not a list of links"), path);
   }
-  BOOST_TEST(problem(receive_workspace::open(here.target, true)) == "accepted");
+  BOOST_TEST(problem(private_workspace::open(here.target, true)) == "accepted");
 }
 
 BOOST_AUTO_TEST_CASE(what_replaces_it_meanwhile_is_not_touched) {
   BTS3_LOOP_FILESYSTEM(loop);
   const shared_place here(loop);
-  auto workspace = receive_workspace::open(here.target);
+  auto workspace = private_workspace::open(here.target);
   BOOST_REQUIRE_MESSAGE(workspace.has_value(), error_text(workspace));
   fs::rename(here.private_directory, here.base / "moved");
   testing::make_subvolume(here.private_directory);
   testing::make_subvolume(here.private_directory / "precious");
-  BOOST_TEST(problem(workspace->delete_unrecorded()) == "accepted");
-  BOOST_TEST(has(problem(workspace->remove()), "was moved during the restore"));
-  workspace->close();
+  BOOST_TEST(problem((*workspace)->delete_unrecorded()) == "accepted");
+  BOOST_TEST(has(problem((*workspace)->remove()), "was moved during the restore"));
+  (*workspace)->close();
   BOOST_TEST(is_subvolume(here.private_directory / "precious"));
   BOOST_TEST(is_subvolume(here.base / "moved"));
 }
@@ -177,35 +177,35 @@ BOOST_AUTO_TEST_CASE(a_target_whose_parent_was_replaced_is_no_success) {
   BTS3_LOOP_FILESYSTEM(loop);
   const shared_place here(loop);
   const fs::path source = testing::make_subvolume(loop.directory() / "source");
-  auto workspace = receive_workspace::open(here.target);
+  auto workspace = private_workspace::open(here.target);
   BOOST_REQUIRE_MESSAGE(workspace.has_value(), error_text(workspace));
-  BOOST_REQUIRE(workspace->receiver().has_value());
+  BOOST_REQUIRE((*workspace)->receiver(false).has_value());
   received(source, here.private_directory / "received");
-  const auto link = workspace->identify_received("key");
+  const auto link = (*workspace)->identify_received("key");
   BOOST_REQUIRE_MESSAGE(link.has_value(), error_text(link));
   BOOST_TEST(link->subvolume == "received/snapshot");
-  BOOST_TEST(problem(workspace->record(*link)) == "accepted");
+  BOOST_TEST(problem((*workspace)->record(*link)) == "accepted");
   fs::rename(here.base, loop.directory() / "renamed");
   fs::create_directory(here.base);
-  const std::string told = problem(workspace->publish(*link));
+  const std::string told = problem((*workspace)->publish(*link));
   BOOST_TEST(has(told, here.base.string() + " was exchanged during the restore"), told);
   BOOST_TEST(fs::is_empty(here.base));
-  workspace->close();
+  (*workspace)->close();
 }
 
 BOOST_AUTO_TEST_CASE(the_parent_has_a_stand_in_that_nobody_else_can_claim) {
   BTS3_LOOP_FILESYSTEM(loop);
   const shared_place here(loop);
   const fs::path source = testing::make_subvolume(loop.directory() / "source");
-  auto workspace = receive_workspace::open(here.target);
+  auto workspace = private_workspace::open(here.target);
   BOOST_REQUIRE_MESSAGE(workspace.has_value(), error_text(workspace));
-  BOOST_REQUIRE(workspace->receiver().has_value());
+  BOOST_REQUIRE((*workspace)->receiver(false).has_value());
   const fs::path into = here.private_directory / "received";
   received(source, into);
-  const auto first = workspace->identify_received("key 1");
+  const auto first = (*workspace)->identify_received("key 1");
   BOOST_REQUIRE_MESSAGE(first.has_value(), error_text(first));
-  BOOST_TEST(problem(workspace->record(*first)) == "accepted");
-  auto names = workspace->stand_in_for_parent();
+  BOOST_TEST(problem((*workspace)->record(*first)) == "accepted");
+  auto names = (*workspace)->stand_in_for_parent();
   BOOST_REQUIRE_MESSAGE(names.has_value(), error_text(names));
   BOOST_TEST((names->in_stream == inspect_subvolume(into / "snapshot")->received_uuid));
   const auto stand_in = inspect_subvolume(into / ".parent");
@@ -218,18 +218,18 @@ BOOST_AUTO_TEST_CASE(the_parent_has_a_stand_in_that_nobody_else_can_claim) {
   received(source, into);
   fs::rename(into / "snapshot", into / "second");
   fs::rename(into / "kept", into / "snapshot");
-  const std::string told = problem(workspace->identify_received("key 2"));
+  const std::string told = problem((*workspace)->identify_received("key 2"));
   BOOST_TEST(has(told, "built it on another subvolume than on the link before it"), told);
-  workspace->close();
+  (*workspace)->close();
   // The rerun has the first link, and nothing else is left.
-  auto again = receive_workspace::open(here.target);
+  auto again = private_workspace::open(here.target);
   BOOST_REQUIRE_MESSAGE(again.has_value(), error_text(again));
-  BOOST_TEST(again->records().size() == 1u);
+  BOOST_TEST((*again)->records().size() == 1u);
   BOOST_TEST(!fs::exists(into / ".parent"));
   BOOST_TEST(!fs::exists(into / "second"));
-  BOOST_TEST(problem(again->publish(again->records().back())) == "accepted");
-  BOOST_TEST(problem(again->remove()) == "accepted");
-  again->close();
+  BOOST_TEST(problem((*again)->publish((*again)->records().back())) == "accepted");
+  BOOST_TEST(problem((*again)->remove()) == "accepted");
+  (*again)->close();
   BOOST_TEST(!fs::exists(here.private_directory));
   BOOST_TEST(is_subvolume(here.base / "data"));
 }
@@ -244,13 +244,13 @@ BOOST_AUTO_TEST_CASE(what_an_older_version_received_is_continued) {
   testing::write_file(
       here.private_directory / "links",
       "btrfs_to_s3 links 1\nkey\nsnapshot\n" + inspect_subvolume(link)->own_uuid.text() + "\n");
-  auto workspace = receive_workspace::open(here.target);
+  auto workspace = private_workspace::open(here.target);
   BOOST_REQUIRE_MESSAGE(workspace.has_value(), error_text(workspace));
-  BOOST_TEST(workspace->records().size() == 1u);
-  BOOST_TEST(problem(workspace->stand_in_for_parent()) == "accepted");
-  BOOST_TEST(problem(workspace->publish(workspace->records().back())) == "accepted");
-  BOOST_TEST(problem(workspace->remove()) == "accepted");
-  workspace->close();
+  BOOST_TEST((*workspace)->records().size() == 1u);
+  BOOST_TEST(problem((*workspace)->stand_in_for_parent()) == "accepted");
+  BOOST_TEST(problem((*workspace)->publish((*workspace)->records().back())) == "accepted");
+  BOOST_TEST(problem((*workspace)->remove()) == "accepted");
+  (*workspace)->close();
   BOOST_TEST(!fs::exists(here.private_directory));
 }
 
@@ -265,7 +265,7 @@ BOOST_AUTO_TEST_CASE(a_place_that_is_mounted_read_only_is_respected) {
   target_report target;
   target.parent = second;
   target.name = "data";
-  const std::string opened = problem(receive_workspace::open(target));
+  const std::string opened = problem(private_workspace::open(target));
   ::umount2(second.c_str(), MNT_DETACH);
   BOOST_TEST(has(told, second.string() + " is mounted read-only; mount it writable"), told);
   BOOST_TEST(writable == "accepted");
@@ -274,7 +274,7 @@ BOOST_AUTO_TEST_CASE(a_place_that_is_mounted_read_only_is_respected) {
   const fs::path closed = testing::make_subvolume(loop.directory() / "closed");
   run({"btrfs", "property", "set", closed, "ro", "true"});
   target.parent = closed;
-  const std::string inside = problem(receive_workspace::open(target));
+  const std::string inside = problem(private_workspace::open(target));
   BOOST_TEST(has(inside, "read-only"), inside);
 }
 

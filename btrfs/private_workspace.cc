@@ -1,5 +1,6 @@
-#include "btrfs/receive_workspace.hh"
+#include "btrfs/private_workspace.hh"
 
+#include "btrfs/confined_receiver.hh"
 #include "btrfs/private_place.hh"
 #include "btrfs/refusals.hh"
 #include "btrfs/snapshot_manager.hh"
@@ -104,7 +105,7 @@ result<earlier_work> find_earlier_work(const target_report& target) {
   return found;
 }
 
-result<void> receive_workspace::find_place() {
+result<void> private_workspace::find_place() {
   auto there = open_place(_parent.get(), _target);
   if (!there) {
     return std::move(there.error());
@@ -148,7 +149,7 @@ result<void> receive_workspace::find_place() {
   return engine::ok();
 }
 
-result<void> receive_workspace::lock() {
+result<void> private_workspace::lock() {
   // Shared with `btrfs receive`: one that a killed restore left behind holds the lock until it has
   // noticed the end of its input, and must not write beside its successor.
   const bool locked = lock_within(_place.get(), receiver_grace);
@@ -163,9 +164,10 @@ result<void> receive_workspace::lock() {
   return failure;
 }
 
-result<receive_workspace> receive_workspace::open(const target_report& target, bool anew) {
-  receive_workspace made;
-  made._target = target;
+result<std::unique_ptr<private_workspace>> private_workspace::open(const target_report& target,
+                                                                   bool anew) {
+  std::unique_ptr<private_workspace> made(new private_workspace());
+  made->_target = target;
   if (auto there = make_parent(target); !there) {
     return std::move(there.error());
   }
@@ -173,34 +175,34 @@ result<receive_workspace> receive_workspace::open(const target_report& target, b
   if (!parent) {
     return std::move(parent.error());
   }
-  made._parent = std::move(*parent);
-  if (auto found = made.find_place(); !found) {
+  made->_parent = std::move(*parent);
+  if (auto found = made->find_place(); !found) {
     return std::move(found.error());
   }
-  if (auto locked = made.lock(); !locked) {
+  if (auto locked = made->lock(); !locked) {
     return std::move(locked.error());
   }
   struct stat entry{};
-  made._target.exists =
-      ::fstatat(made._parent.get(), target.name.c_str(), &entry, AT_SYMLINK_NOFOLLOW) == 0;
-  auto ready = made.open_receiving(false);
+  made->_target.exists =
+      ::fstatat(made->_parent.get(), target.name.c_str(), &entry, AT_SYMLINK_NOFOLLOW) == 0;
+  auto ready = made->open_receiving(false);
   if (ready && anew) {
-    ready = made.discard();
+    ready = made->discard();
   } else if (ready) {
-    ready = made.load_records();
+    ready = made->load_records();
     if (!ready) {
       return std::move(ready.error());
     }
-    ready = made.delete_unrecorded();
+    ready = made->delete_unrecorded();
   }
   if (!ready) {
-    made.close();
+    made->close();
     return std::move(ready.error());
   }
   return made;
 }
 
-result<void> receive_workspace::open_receiving(bool make) {
+result<void> private_workspace::open_receiving(bool make) {
   if (_receiving.valid()) {
     return engine::ok();
   }
@@ -226,7 +228,7 @@ result<void> receive_workspace::open_receiving(bool make) {
   return engine::ok();
 }
 
-result<void> receive_workspace::load_records() {
+result<void> private_workspace::load_records() {
   auto loaded = read_records(_place.get(), _target);
   if (!loaded) {
     return std::move(loaded.error());
@@ -236,15 +238,15 @@ result<void> receive_workspace::load_records() {
   return engine::ok();
 }
 
-std::string receive_workspace::directory() const {
+std::string private_workspace::directory() const {
   return "/proc/self/fd/" + std::to_string(_place.get());
 }
 
-std::string receive_workspace::receiving_directory() const {
+std::string private_workspace::receiving_directory() const {
   return directory() + "/" + receiving_name;
 }
 
-std::vector<std::string> receive_workspace::names_before() const {
+std::vector<std::string> private_workspace::names_before() const {
   std::vector<std::string> names = {stand_in_name};
   for (const link_record& link : _records) {
     names.push_back(link.subvolume.substr(link.subvolume.rfind('/') + 1));
@@ -252,14 +254,24 @@ std::vector<std::string> receive_workspace::names_before() const {
   return names;
 }
 
-result<confined_receiver> receive_workspace::receiver() {
+result<receive_command> private_workspace::receiver(bool decompress) {
   if (auto ready = open_receiving(true); !ready) {
     return std::move(ready.error());
   }
-  return confined_receiver::of(_receiving.get());
+  auto place = confined_receiver::of(_receiving.get());
+  if (!place) {
+    return std::move(place.error());
+  }
+  receive_command command;
+  command.argv = receive_arguments(confined_receiver::directory, decompress);
+  command.before_start = [shared = std::make_shared<confined_receiver>(std::move(*place))] {
+    return shared->enter();
+  };
+  command.lock = _place.get();
+  return command;
 }
 
-error receive_workspace::in_known_paths(error failure) const {
+error private_workspace::in_known_paths(error failure) const {
   for (std::string* text : {&failure.message, &failure.remedy}) {
     replace_all(*text, directory(), shown_path());
     replace_all(*text, confined_receiver::directory, shown_path() + "/" + receiving_name);
@@ -267,11 +279,11 @@ error receive_workspace::in_known_paths(error failure) const {
   return receive_failure(std::move(failure), _target.parent);
 }
 
-std::optional<link_record> receive_workspace::published() const {
+std::optional<link_record> private_workspace::published() const {
   return is_published(_parent.get(), _target, _last_written) ? _last_written : std::nullopt;
 }
 
-result<void> receive_workspace::discard() {
+result<void> private_workspace::discard() {
   _records.clear();
   // Should something stay, the records stay too: they tell whose it is.
   if (auto deleted = delete_unrecorded(); !deleted) {
@@ -281,12 +293,12 @@ result<void> receive_workspace::discard() {
   return remove_records(_place.get(), shown_path());
 }
 
-std::string receive_workspace::shown_path() const {
+std::string private_workspace::shown_path() const {
   return _target.private_path();
 }
 
 // Every subvolume in the private directory but the one in which is received, as paths below it.
-result<std::vector<std::string>> receive_workspace::received_names() const {
+result<std::vector<std::string>> private_workspace::received_names() const {
   auto entries = entries_of(_place.get(), shown_path());
   if (!entries) {
     return std::move(entries.error());
@@ -313,16 +325,16 @@ result<std::vector<std::string>> receive_workspace::received_names() const {
   return names;
 }
 
-bool receive_workspace::recorded(const std::string& subvolume) const {
+bool private_workspace::recorded(const std::string& subvolume) const {
   return std::any_of(_records.begin(), _records.end(),
                      [&](const link_record& link) { return link.subvolume == subvolume; });
 }
 
-result<unique_fd> receive_workspace::open_link(const link_record& link) const {
+result<unique_fd> private_workspace::open_link(const link_record& link) const {
   return open_beneath(_place.get(), link.subvolume, shown_path() + "/" + link.subvolume);
 }
 
-result<parent_names> receive_workspace::stand_in_for_parent() {
+result<parent_names> private_workspace::stand_in_for_parent() {
   const std::string shown = shown_path() + "/" + receiving_name + "/" + stand_in_name;
   const link_record& before = _records.back();
   auto parent = open_link(before);
@@ -357,7 +369,7 @@ result<parent_names> receive_workspace::stand_in_for_parent() {
   return parent_names{known->received_uuid, *alias};
 }
 
-result<link_record> receive_workspace::identify_received(const std::string& manifest_key) const {
+result<link_record> private_workspace::identify_received(const std::string& manifest_key) const {
   auto names = received_names();
   if (!names) {
     return std::move(names.error());
@@ -398,7 +410,7 @@ result<link_record> receive_workspace::identify_received(const std::string& mani
   return link;
 }
 
-result<void> receive_workspace::record(const link_record& link) {
+result<void> private_workspace::record(const link_record& link) {
   if (::syncfs(_place.get()) != 0) {
     return system_error(errno, "syncing the target's filesystem");
   }
@@ -415,7 +427,7 @@ result<void> receive_workspace::record(const link_record& link) {
   return engine::ok();
 }
 
-result<void> receive_workspace::delete_received(const std::string& path) const {
+result<void> private_workspace::delete_received(const std::string& path) const {
   const std::size_t slash = path.rfind('/');
   const std::string shown = shown_path() + "/" + path;
   if (slash == std::string::npos) {
@@ -428,7 +440,7 @@ result<void> receive_workspace::delete_received(const std::string& path) const {
   return delete_subvolume(above->get(), path.substr(slash + 1), shown);
 }
 
-result<void> receive_workspace::delete_unrecorded() {
+result<void> private_workspace::delete_unrecorded() {
   auto names = received_names();
   if (!names) {
     return std::move(names.error());
@@ -445,7 +457,7 @@ result<void> receive_workspace::delete_unrecorded() {
   return engine::ok();
 }
 
-result<subvolume_info> receive_workspace::inspect(const link_record& link) const {
+result<subvolume_info> private_workspace::inspect(const link_record& link) const {
   auto opened = open_link(link);
   if (!opened) {
     return std::move(opened.error());
@@ -453,7 +465,7 @@ result<subvolume_info> receive_workspace::inspect(const link_record& link) const
   return inspect_subvolume(opened->get(), shown_path() + "/" + link.subvolume);
 }
 
-result<void> receive_workspace::publish(const link_record& link) const {
+result<void> private_workspace::publish(const link_record& link) const {
   auto source = open_link(link);
   if (!source) {
     return std::move(source.error());
@@ -484,7 +496,7 @@ result<void> receive_workspace::publish(const link_record& link) const {
   return engine::ok();
 }
 
-result<void> receive_workspace::seal(const restored_mark& mark) const {
+result<void> private_workspace::seal(const restored_mark& mark) const {
   if (!published()) {
     return engine::ok();
   }
@@ -492,7 +504,7 @@ result<void> receive_workspace::seal(const restored_mark& mark) const {
   return there ? set_mark(there->get(), mark, _target.path()) : there.error();
 }
 
-result<void> receive_workspace::keep(const link_record& link, const std::string& directory,
+result<void> private_workspace::keep(const link_record& link, const std::string& directory,
                                      const std::string& name) const {
   auto source = open_link(link);
   if (!source) {
@@ -512,7 +524,7 @@ result<void> receive_workspace::keep(const link_record& link, const std::string&
   return engine::ok();
 }
 
-result<void> receive_workspace::remove() {
+result<void> private_workspace::remove() {
   // After a kill the target may not have reached the disk yet, and what it was made of goes now.
   if (auto removed = remove_received(); !removed) {
     return removed;
@@ -521,7 +533,7 @@ result<void> receive_workspace::remove() {
 }
 
 // Nothing that was received is in it any more.
-result<void> receive_workspace::remove_place() {
+result<void> private_workspace::remove_place() {
   if (std::exchange(_receiving, unique_fd()).valid()) {
     if (auto deleted = delete_received(receiving_name); !deleted) {
       return deleted;
@@ -549,7 +561,7 @@ result<void> receive_workspace::remove_place() {
   return engine::ok();
 }
 
-result<void> receive_workspace::remove_received() {
+result<void> private_workspace::remove_received() {
   if (::syncfs(_place.get()) != 0) {
     return system_error(errno, "syncing the filesystem of " + _target.path());
   }
@@ -557,7 +569,7 @@ result<void> receive_workspace::remove_received() {
   return delete_unrecorded();
 }
 
-void receive_workspace::close() {
+void private_workspace::close() {
   if (_place.valid() && _records.empty() && !published()) {
     // Records of what is not there any more are of no use.
     (void)remove_place();

@@ -1,0 +1,178 @@
+// What the indexes of a chain describe, for integration_tests:  index_model CACHE STREAM...
+//
+// Makes the index of each stream, adds it to a catalogue in the file CACHE (":memory:": none), and
+// then prints every link's tree, a line for each name:
+//
+//   link type mode uid gid size mtime nanoseconds rdev node links path target sha256 xattrs
+//
+// Texts are hexadecimal, empty ones "-", xattrs "name=value,...". "refused LINK SENTENCE" ends the
+// output where `btrfs receive` would refuse a link. The digest is of a file's bytes, read out of
+// the streams through the extents.
+#include "btrfs/index/catalogue.hh"
+#include "btrfs/index/queries.hh"
+#include "btrfs/index/unpack.hh"
+#include "btrfs/index/writer.hh"
+#include "btrfs/stream_inspector.hh"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace bts3::btrfs;
+using namespace bts3::btrfs::index;
+using bts3::engine::result;
+
+template <typename T>
+T must(result<T> outcome) {
+  if (!outcome) {
+    std::fprintf(stderr, "index_model: %s\n", outcome.error().text().c_str());
+    std::exit(1);
+  }
+  return std::move(*outcome);
+}
+void must(const result<void>& outcome) {
+  if (!outcome) {
+    std::fprintf(stderr, "index_model: %s\n", outcome.error().text().c_str());
+    std::exit(1);
+  }
+}
+
+std::span<const std::byte> mapped(const char* path) {
+  const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+  struct stat info{};
+  if (file < 0 || ::fstat(file, &info) != 0) {
+    std::perror(path);
+    std::exit(1);
+  }
+  const auto size = static_cast<std::size_t>(info.st_size);
+  void* const at = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+  if (at == MAP_FAILED) {
+    std::perror(path);
+    std::exit(1);
+  }
+  return {static_cast<const std::byte*>(at), size};
+}
+
+std::string index_of(std::span<const std::byte> stream) {
+  std::string made;
+  writer into([&](std::span<const std::byte> bytes) {
+    made.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return bts3::engine::ok();
+  });
+  stream_inspector inspector;
+  inspector.observe(&into);
+  must(inspector.feed(stream));
+  must(inspector.finish());
+  must(into.finish());
+  return made;
+}
+
+std::string hex(std::string_view text) {
+  std::string made = text.empty() ? "-" : "";
+  for (const char c : text) {
+    char two[3];
+    std::snprintf(two, sizeof two, "%02x", static_cast<unsigned char>(c));
+    made += two;
+  }
+  return made;
+}
+
+using stream_list = std::vector<std::span<const std::byte>>;
+
+std::string digest_of(catalogue& in, const stream_list& streams, const node& file, link_number at) {
+  bts3::engine::sha256_hasher digest;
+  const std::vector<std::byte> zeros(1 << 16);
+  std::uint64_t done = 0;
+  const auto fill = [&](std::uint64_t end) {
+    while (done < end) {
+      const std::size_t count = std::min<std::uint64_t>(zeros.size(), end - done);
+      digest.update(std::span(zeros).first(count));
+      done += count;
+    }
+  };
+  std::vector<std::byte> whole;
+  for (const extent& one : must(in.extents(file.id, at))) {
+    fill(one.offset);
+    auto bytes = streams.at(one.link - 1).subspan(one.data, one.data_bytes);
+    if (one.packed != encoding::none) {
+      whole.resize(one.unpacked_bytes);
+      must(unpack(one.packed, bytes, whole));
+      bytes = whole;
+    }
+    digest.update(bytes.subspan(one.skip, one.bytes));
+    done += one.bytes;
+  }
+  if (done > file.size) {
+    std::fprintf(stderr, "index_model: extents behind the end of a file\n");
+    std::exit(1);
+  }
+  fill(file.size);
+  return digest.digest().hex();
+}
+
+void print(catalogue& in, const stream_list& streams, link_number link, const std::string& path,
+           const node& at) {
+  std::string xattrs;
+  for (const auto& [name, value] : must(in.xattrs(at.id, link))) {
+    xattrs += (xattrs.empty() ? "" : ",") + hex(name) + "=" + hex(value);
+  }
+  const std::string digest =
+      at.type == node_type::file ? digest_of(in, streams, at, link) : std::string("-");
+  std::printf("%u %d %o %u %u %llu %lld %u %llu %llu %llu %s %s %s %s\n", link,
+              static_cast<int>(at.type), at.mode, at.uid, at.gid,
+              static_cast<unsigned long long>(at.size), static_cast<long long>(at.modified.seconds),
+              at.modified.nanoseconds, static_cast<unsigned long long>(at.rdev),
+              static_cast<unsigned long long>(at.id), static_cast<unsigned long long>(at.links),
+              hex(path).c_str(), hex(at.target).c_str(), digest.c_str(),
+              xattrs.empty() ? "-" : xattrs.c_str());
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 3) {
+    std::fputs("index_model CACHE STREAM...\n", stderr);
+    return 2;
+  }
+  // A small cache on purpose: what is written back and read again is what is tested.
+  catalogue in = must(catalogue::open(arguments[1], {50, 4096}));
+  stream_list streams;
+  std::string refused;
+  for (int i = 2; i < count && refused.empty(); ++i) {
+    const auto stream = mapped(arguments[i]);
+    const std::string made = index_of(stream);
+    index_file file = must(index_file::open(
+        [&](std::uint64_t offset, std::span<std::byte> into) -> result<void> {
+          std::memcpy(into.data(), made.data() + offset, into.size());
+          return bts3::engine::ok();
+        },
+        made.size()));
+    if (const auto answer = must(in.add(file))) {
+      refused = "refused " + std::to_string(i - 1) + " " + answer->text();
+    } else {
+      streams.push_back(stream);
+    }
+  }
+  for (link_number link = 1; link <= streams.size(); ++link) {
+    if (const auto root = must(in.stat(root_node, link))) {
+      print(in, streams, link, "", *root);
+    }
+    must(walk(in, "", link, [&](const std::string& path, const node& at) {
+      print(in, streams, link, path, at);
+      return true;
+    }));
+  }
+  if (!refused.empty()) {
+    std::puts(refused.c_str());
+    return 3;
+  }
+  return 0;
+}
