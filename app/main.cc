@@ -4,28 +4,19 @@
 #include "app/config/config.hh"
 #include "app/config/setting_names.hh"
 #include "app/config/working_place.hh"
-#include "app/doctor/doctor_command.hh"
 #include "app/host/logging.hh"
 #include "app/host/process_start.hh"
 #include "app/host/rights.hh"
 #include "app/host/service_notifier.hh"
 #include "app/host/signals.hh"
 #include "app/host/standstill.hh"
-#include "app/keys/keys_generate.hh"
-#include "app/keys/keys_show.hh"
 #include "app/overview/complete_command.hh"
-#include "app/overview/list_command.hh"
-#include "app/overview/plan_job.hh"
-#include "app/overview/status_command.hh"
-#include "app/restore/restore_command.hh"
-#include "app/restore/thaw_command.hh"
-#include "app/setup/init_command.hh"
+#include "app/overview/status_report.hh"
+#include "app/store/commands.hh"
 #include "app/store/services.hh"
 #include "app/text/output.hh"
 #include "app/text/progress.hh"
 #include "app/text/standard_output.hh"
-#include "app/upkeep/prune_job.hh"
-#include "app/upkeep/verify_job.hh"
 #include "btrfs/real_host.hh"
 #include "engine/plain_text.hh"
 #include "engine/told_command.hh"
@@ -82,55 +73,17 @@ int fail(const engine::error& failure) {
   return static_cast<int>(app::status_of(failure));
 }
 
-task<result<exit_status>> run_command(const app::services& with, const app::command_line& line) {
-  if (const auto* backup = std::get_if<app::backup_command>(&line.command)) {
-    auto running = app::run_backup(with, *backup);
-    co_return co_await std::move(running);
+// The command's task, by its type.
+struct run_given {
+  const app::services& with;
+  template <typename Command>
+  task<result<exit_status>> operator()(const Command& command) const {
+    return app::run_command(with, command);
   }
-  if (const auto* plan = std::get_if<app::plan_command>(&line.command)) {
-    app::plan_job job(with, *plan);
-    auto running = job.run();
-    co_return co_await std::move(running);
+  task<result<exit_status>> operator()(const app::complete_command& /*answered by main()*/) const {
+    std::abort();
   }
-  if (const auto* thaw = std::get_if<app::thaw_command>(&line.command)) {
-    auto running = app::run_thaw(with, *thaw);
-    co_return co_await std::move(running);
-  }
-  if (const auto* list = std::get_if<app::list_command>(&line.command)) {
-    auto running = app::run_list(with, *list);
-    co_return co_await std::move(running);
-  }
-  if (const auto* status = std::get_if<app::status_command>(&line.command)) {
-    auto running = app::run_status(with, *status);
-    co_return co_await std::move(running);
-  }
-  if (const auto* prune = std::get_if<app::prune_command>(&line.command)) {
-    auto running = app::run_prune(with, *prune);
-    co_return co_await std::move(running);
-  }
-  if (const auto* verify = std::get_if<app::verify_command>(&line.command)) {
-    auto running = app::run_verify(with, *verify);
-    co_return co_await std::move(running);
-  }
-  if (const auto* doctor = std::get_if<app::doctor_command>(&line.command)) {
-    auto running = app::run_doctor(with, *doctor);
-    co_return co_await std::move(running);
-  }
-  if (const auto* init = std::get_if<app::init_command>(&line.command)) {
-    auto running = app::run_init(with, *init);
-    co_return co_await std::move(running);
-  }
-  if (const auto* generate = std::get_if<app::keys_generate_command>(&line.command)) {
-    auto running = app::run_keys_generate(with, *generate);
-    co_return co_await std::move(running);
-  }
-  if (const auto* show = std::get_if<app::keys_show_command>(&line.command)) {
-    auto running = app::run_keys_show(with, *show);
-    co_return co_await std::move(running);
-  }
-  auto running = app::run_restore(with, std::get<app::restore_command>(line.command));
-  co_return co_await std::move(running);
-}
+};
 
 // After a signal: 10 s for the program's own clean-up, and as much again on a busy host.
 constexpr std::chrono::seconds clean_stop_max{20};
@@ -167,7 +120,7 @@ task<result<exit_status>> run_watched(const app::services& with, const app::comm
   scope.spawn(signals.run(with.loop, stop, with.log, watch_end.token()));
   scope.spawn(manager.keep_alive(with.loop, watch_end.token()));
   scope.spawn(standstill.run(stop, watch_end.token()));
-  auto running = run_command(with, line);
+  auto running = std::visit(run_given{with}, line.command);
   auto status = co_await std::move(running);
   watch_end.request_stop();
   auto joining = scope.join();
@@ -175,13 +128,10 @@ task<result<exit_status>> run_watched(const app::services& with, const app::comm
   co_return app::ended_by(with.standstill, std::move(status));
 }
 
-// Commands whose text is a report of what they did; of others it is what was asked for.
 bool reports(const app::command_line& line) {
-  return std::holds_alternative<app::backup_command>(line.command) ||
-         std::holds_alternative<app::restore_command>(line.command) ||
-         std::holds_alternative<app::thaw_command>(line.command) ||
-         std::holds_alternative<app::verify_command>(line.command) ||
-         std::holds_alternative<app::prune_command>(line.command);
+  return std::visit(
+      []<typename Command>(const Command& /*command*/) { return app::reports<Command>; },
+      line.command);
 }
 
 // Between a question and its answer stand warnings at most.
@@ -192,15 +142,7 @@ engine::log_level usual_log_level(const app::command_line& line, const app::conf
   if (line.common.quiet) {
     return engine::log_level::warning;
   }
-  const auto* backup = std::get_if<app::backup_command>(&line.command);
-  const bool question = std::holds_alternative<app::list_command>(line.command) ||
-                        std::holds_alternative<app::status_command>(line.command) ||
-                        std::holds_alternative<app::plan_command>(line.command) ||
-                        std::holds_alternative<app::doctor_command>(line.command) ||
-                        std::holds_alternative<app::init_command>(line.command) ||
-                        std::holds_alternative<app::keys_generate_command>(line.command) ||
-                        std::holds_alternative<app::keys_show_command>(line.command) ||
-                        (backup != nullptr && backup->dry_run);
+  const bool question = !reports(line);
   return question && settings.global.log_level == engine::log_level::info
              ? engine::log_level::warning
              : settings.global.log_level;

@@ -12,11 +12,15 @@ if(BTS3_SANITIZE)
   add_link_options(-fsanitize=${BTS3_SANITIZE})
 endif()
 
-# bts3_library(NAME SOURCES... [DEPENDS targets...])
-# Makes static library bts3_NAME with alias bts3::NAME, and compiles each header of the folder
-# once alone, so that none leans on what its users happened to include before it.
+# bts3_library(NAME [SOURCES...] [DEPENDS targets...])
+# Makes static library bts3_NAME with alias bts3::NAME of the SOURCES, or where none are named of all
+# of the folder, and compiles each header of the folder once alone, so that none leans on what its
+# users happened to include before it.
 function(bts3_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+  if(NOT arg_SOURCES)
+    file(GLOB arg_SOURCES RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" CONFIGURE_DEPENDS *.cc)
+  endif()
   file(RELATIVE_PATH folder "${PROJECT_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
   file(GLOB headers RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" CONFIGURE_DEPENDS *.hh)
   set(alone)

@@ -10,6 +10,7 @@
 #include "app/records/metrics.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/run_report.hh"
+#include "app/store/commands.hh"
 #include "app/text/output.hh"
 
 #include <cstdio>
@@ -155,7 +156,7 @@ task<result<exit_status>> backup_run::run() {
 
 }  // namespace
 
-task<result<exit_status>> run_backup(const services& with, backup_command command) {
+task<result<exit_status>> run_command(const services& with, backup_command command) {
   backup_run run(with, std::move(command));
   auto running = run.run();
   co_return co_await std::move(running);

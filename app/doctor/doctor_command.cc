@@ -3,6 +3,7 @@
 #include "app/config/selection.hh"
 #include "app/doctor/doctor_host.hh"
 #include "app/doctor/doctor_store.hh"
+#include "app/store/commands.hh"
 #include "app/survey/nested_subvolumes.hh"
 #include "app/survey/retired.hh"
 #include "app/text/output.hh"
@@ -108,7 +109,7 @@ task<result<doctor_report>> examine(const services& with, doctor_command command
   co_return report;
 }
 
-task<result<exit_status>> run_doctor(const services& with, doctor_command command) {
+task<result<exit_status>> run_command(const services& with, doctor_command command) {
   const bool json = command.json;
   auto examining = examine(with, std::move(command));
   auto report = co_await std::move(examining);

@@ -16,7 +16,4 @@ namespace bts3::app {
 // stopped.
 engine::task<engine::result<doctor_report>> examine(const services& with, doctor_command command);
 
-// Prints to standard output. `failed` when a check has.
-engine::task<engine::result<exit_status>> run_doctor(const services& with, doctor_command command);
-
 }  // namespace bts3::app

@@ -1,9 +1,9 @@
-#include "app/keys/keys_generate.hh"
-
+// Makes an identity, with which backups that are sealed for its recipient are read.
 #include "app/host/hidden_typing.hh"
 #include "app/secrets/identities.hh"
 #include "app/secrets/key_file.hh"
 #include "app/secrets/recipients.hh"
+#include "app/store/commands.hh"
 #include "app/text/output.hh"
 #include "app/text/text_table.hh"
 #include "engine/age/armor.hh"
@@ -128,7 +128,7 @@ void print_as_text(const keys_generate_command& command, const std::string& reci
 
 }  // namespace
 
-task<result<exit_status>> run_keys_generate(const services& with, keys_generate_command command) {
+task<result<exit_status>> run_command(const services& with, keys_generate_command command) {
   struct stat there{};
   if (::lstat(command.file.c_str(), &there) == 0) {
     co_return taken(command.file);  // before anything is asked

@@ -1,7 +1,7 @@
-#include "app/keys/keys_show.hh"
-
+// Which keys these are: the recipient of each, and its fingerprint.
 #include "app/secrets/identities.hh"
 #include "app/secrets/recipients.hh"
+#include "app/store/commands.hh"
 #include "app/text/output.hh"
 
 #include <nlohmann/json.hpp>
@@ -43,7 +43,7 @@ void print_as_text(const std::vector<shown_key>& keys) {
 
 }  // namespace
 
-task<result<exit_status>> run_keys_show(const services& with, keys_show_command command) {
+task<result<exit_status>> run_command(const services& with, keys_show_command command) {
   const secret_access access(with.loop, with.stop, with.environment);
   std::vector<shown_key> keys;
   for (const std::string& place : command.keys) {

@@ -1,6 +1,7 @@
 #include "app/overview/list_command.hh"
 
 #include "app/secrets/signing.hh"
+#include "app/store/commands.hh"
 #include "app/store/manifest_turns.hh"
 #include "app/survey/observer.hh"
 #include "app/survey/signature_report.hh"
@@ -396,7 +397,7 @@ std::string list_as_json(const catalogue& all, const list_context& about) {
   return planner::json_document(out);
 }
 
-task<result<exit_status>> run_list(const services& with, list_command command) {
+task<result<exit_status>> run_command(const services& with, list_command command) {
   config settings = with.settings;
   settings.s3.concurrency = std::max(settings.s3.concurrency, requests_at_once);
   settings.s3.retry_for = std::min(settings.s3.retry_for, patience_max);

@@ -29,6 +29,4 @@ std::string list_as_text(const catalogue& all, const list_context& about,
 // For machines: {"version": 1, "subvolumes": [...]}; times in RFC 3339, sizes in bytes.
 std::string list_as_json(const catalogue& all, const list_context& about);
 
-engine::task<engine::result<exit_status>> run_list(const services& with, list_command command);
-
 }  // namespace bts3::app

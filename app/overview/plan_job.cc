@@ -3,6 +3,7 @@
 #include "app/config/selection.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
+#include "app/store/commands.hh"
 #include "app/survey/nested_subvolumes.hh"
 #include "app/text/human_units.hh"
 #include "app/text/output.hh"
@@ -291,6 +292,12 @@ task<result<exit_status>> plan_job::run_connected(std::vector<subvolume_config> 
     co_return exit_status::partly;
   }
   co_return first_failure ? status_of(*first_failure) : exit_status::failed;
+}
+
+task<result<exit_status>> run_command(const services& with, plan_command command) {
+  plan_job job(with, std::move(command));
+  auto running = job.run();
+  co_return co_await std::move(running);
 }
 
 }  // namespace bts3::app

@@ -1,11 +1,17 @@
-#include "app/overview/status_command.hh"
-
+// The status command, for monitoring: whether each subvolume's last backup can be restored and is
+// young enough, by what the bucket says now; what is due when; what is under way; what was verified
+// when, by the local record. Changes nothing and takes no lock.
+//
+// Exit status and first line are those of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL,
+// 3 UNKNOWN.
 #include "app/config/selection.hh"
 #include "app/host/rights.hh"
+#include "app/overview/status_report.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/verify_record.hh"
+#include "app/store/commands.hh"
 #include "app/survey/observer.hh"
 #include "app/survey/retired.hh"
 #include "app/text/output.hh"
@@ -209,7 +215,7 @@ std::chrono::seconds backup_age_max(const config& settings) {
 
 }  // namespace
 
-task<result<exit_status>> run_status(const services& with, status_command command) {
+task<result<exit_status>> run_command(const services& with, status_command command) {
   config settings = with.settings;
   settings.s3.retry_for = std::min(settings.s3.retry_for, patience_max);
   services here{with.loop, with.log, with.clock, settings, with.host, with.environment, with.stop};

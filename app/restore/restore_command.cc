@@ -1,10 +1,10 @@
-#include "app/restore/restore_command.hh"
-
+// The restore command: one subvolume, or with --all each.
 #include "app/host/run_figures.hh"
 #include "app/restore/restore_all.hh"
 #include "app/restore/restore_request.hh"
 #include "app/restore/restore_session.hh"
 #include "app/restore/restore_totals.hh"
+#include "app/store/commands.hh"
 
 #include <chrono>
 #include <cstdint>
@@ -56,7 +56,7 @@ task<result<exit_status>> run_connected(const services& with, store_connection& 
 
 }  // namespace
 
-task<result<exit_status>> run_restore(const services& with, restore_command command) {
+task<result<exit_status>> run_command(const services& with, restore_command command) {
   const persistence waits =
       command.dry_run ? persistence::of_a_question : persistence::of_each_request;
   auto connection = store_connection::open(with, waits);

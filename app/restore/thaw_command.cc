@@ -3,6 +3,7 @@
 #include "app/download/chain_thaw.hh"
 #include "app/records/run_lock.hh"
 #include "app/restore/restore_request.hh"
+#include "app/store/commands.hh"
 #include "app/survey/chosen_backup.hh"
 #include "app/survey/stored_subvolumes.hh"
 #include "app/text/output.hh"
@@ -233,7 +234,7 @@ task<result<exit_status>> thaw_subvolumes(const services& with, s3::object_store
   co_return exit_status::partly;
 }
 
-task<result<exit_status>> run_thaw(const services& with, thaw_command command) {
+task<result<exit_status>> run_command(const services& with, thaw_command command) {
   std::optional<run_lock> lock;
   if (command.from.empty() && !command.dry_run) {
     auto locked = run_lock::acquire(with.settings.global.lock_path);

@@ -11,12 +11,7 @@
 
 namespace bts3::app {
 
-// Holds the run lock, unless it is a dry run or there is no configuration (--from). Prints results
-// to standard output: exit status `done` when everything can be read, `not_thawed` while it cannot.
-// With --all, one that fails does not stop the others.
-engine::task<engine::result<exit_status>> run_thaw(const services& with, thaw_command command);
-
-// The same for the named subvolumes of a store. References must outlive it.
+// What it does, for the named subvolumes of a store. References must outlive it.
 engine::task<engine::result<exit_status>> thaw_subvolumes(const services& with,
                                                           s3::object_store& store,
                                                           thaw_command command,

@@ -1,5 +1,9 @@
-#include "app/setup/init_command.hh"
-
+// init: asks what a first configuration needs, or takes it as options; checks each answer where it
+// is given, on this host and in the bucket; writes the file; and ends in doctor's report and the
+// first plan.
+//
+// Nothing is written before all is answered: a stop until then leaves nothing behind. Without a
+// terminal, or with --yes, nothing is asked: what is missing is one error, which names all of it.
 #include "app/config/setting_names.hh"
 #include "app/host/dialogue.hh"
 #include "app/host/rights.hh"
@@ -9,6 +13,7 @@
 #include "app/setup/init_outcome.hh"
 #include "app/setup/init_store.hh"
 #include "app/setup/init_taker.hh"
+#include "app/store/commands.hh"
 #include "app/text/text_table.hh"
 #include "btrfs/host.hh"
 #include "s3/credentials/host_credentials.hh"
@@ -564,7 +569,7 @@ task<result<exit_status>> init_run::run() {
 
 }  // namespace
 
-task<result<exit_status>> run_init(const services& with, init_command command) {
+task<result<exit_status>> run_command(const services& with, init_command command) {
   init_run run(with, std::move(command));
   auto running = run.run();
   co_return co_await std::move(running);

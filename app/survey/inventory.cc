@@ -32,26 +32,39 @@ void drop_content(planner::manifest& value) {
   }
 }
 
-// A signed incremental says which manifest its parent has. What a restore that asks for signatures
-// would refuse is not called trusted.
+// A signed incremental says which manifest its parent has. Of a signed backup, what that comes to.
+void judge_parent(const subvolume_inventory& all, const std::string& key, manifest_finding& found) {
+  const std::optional<std::string>& named = found.value->parent_manifest_sha256;
+  const auto parent =
+      all.manifests.find(planner::place_in(all.objects, key, *found.value->parent_manifest));
+  const bool there = parent != all.manifests.end();
+  signature_finding& signature = found.signature;
+  if (!named) {
+    signature.is = signature_finding::what::other;
+    signature.problem = "it continues a backup that nobody signed";
+  } else if (there && !parent->second.digest.empty() && parent->second.digest != *named) {
+    signature.is = signature_finding::what::bad;
+    signature.problem = "its parent is not the one that it was made on";
+  } else if (there && signature.is == signature_finding::what::trusted &&
+             parent->second.signature.is != signature_finding::what::trusted) {
+    signature.is = signature_finding::what::other;
+    signature.problem = "it rests on a backup that is not trusted";
+  }
+}
+
+// What a restore that asks for signatures would refuse is not called trusted: once more as long as
+// something changes, which by the order of keys, that of time, is twice.
 void judge_parents(subvolume_inventory& all) {
-  for (auto& [key, found] : all.manifests) {
-    const bool judged = found.state == manifest_state::readable && found.value->parent_manifest &&
-                        (found.signature.is == signature_finding::what::trusted ||
-                         found.signature.is == signature_finding::what::other);
-    if (!judged) {
-      continue;
-    }
-    const std::optional<std::string>& named = found.value->parent_manifest_sha256;
-    const auto parent =
-        all.manifests.find(planner::place_in(all.objects, key, *found.value->parent_manifest));
-    if (!named) {
-      found.signature.is = signature_finding::what::other;
-      found.signature.problem = "it continues a backup that nobody signed";
-    } else if (parent != all.manifests.end() && !parent->second.digest.empty() &&
-               parent->second.digest != *named) {
-      found.signature.is = signature_finding::what::bad;
-      found.signature.problem = "its parent is not the one that it was made on";
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (auto& [key, found] : all.manifests) {
+      const auto before = found.signature.is;
+      if (found.state == manifest_state::readable && found.value->parent_manifest &&
+          (before == signature_finding::what::trusted ||
+           before == signature_finding::what::other)) {
+        judge_parent(all, key, found);
+        changed = changed || found.signature.is != before;
+      }
     }
   }
 }

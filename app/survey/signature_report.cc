@@ -31,9 +31,9 @@ std::string signer_text(const signature_finding& found) {
                  ? found.fingerprint
                  : found.signer + " (" + found.fingerprint + ")";
     case signature_finding::what::other:
-      return found.fingerprint + ", not trusted";
+      return found.fingerprint + " (" + found.problem + ")";
     case signature_finding::what::bad:
-      return "a signature that is bad";
+      return "somebody whose signature is bad";
   }
   return "";
 }

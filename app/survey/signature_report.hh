@@ -9,7 +9,7 @@
 
 namespace bts3::app {
 
-// "alice (SHA256:...)", "SHA256:..., not trusted", "nobody", "a signature that is bad".
+// "alice (SHA256:...)", "SHA256:... (its key is not among the trusted signers)", "nobody".
 [[nodiscard]] std::string signer_text(const signature_finding& found);
 
 // How many backups whom is said to have signed, by signer_text(): "signed by alice (SHA256:...): 5;

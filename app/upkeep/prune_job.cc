@@ -4,6 +4,7 @@
 #include "app/records/run_lock.hh"
 #include "app/records/state_store.hh"
 #include "app/store/chain_reader.hh"
+#include "app/store/commands.hh"
 #include "app/store/manifest_turns.hh"
 #include "app/survey/observer.hh"
 #include "app/survey/retired.hh"
@@ -494,7 +495,7 @@ bool failed(const pruned_subvolume& one, const config& settings) {
 
 }  // namespace
 
-task<result<exit_status>> run_prune(const services& with, prune_command command) {
+task<result<exit_status>> run_command(const services& with, prune_command command) {
   auto chosen = select_also_retired(with.settings, command.subvolumes);
   if (!chosen) {
     co_return std::move(chosen.error());

@@ -40,10 +40,6 @@
 
 namespace bts3::app {
 
-// With --yes it holds the run lock. Prints to standard output. Subvolumes that fail, or of which
-// something could not be deleted, make the exit status `partly`, or `failed` when all do.
-engine::task<engine::result<exit_status>> run_prune(const services& with, prune_command command);
-
 // One subvolume. References must outlive it.
 class subvolume_pruner {
  public:

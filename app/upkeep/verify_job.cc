@@ -3,6 +3,7 @@
 #include "app/config/selection.hh"
 #include "app/records/metrics.hh"
 #include "app/records/verify_record.hh"
+#include "app/store/commands.hh"
 #include "app/survey/retired.hh"
 #include "app/text/output.hh"
 #include "app/upkeep/subvolume_verifier.hh"
@@ -89,7 +90,7 @@ result<void> write_metrics_file(const services& with) {
 
 }  // namespace
 
-task<result<exit_status>> run_verify(const services& with, verify_command command) {
+task<result<exit_status>> run_command(const services& with, verify_command command) {
   auto chosen = select_also_retired(with.settings, command.subvolumes);
   if (!chosen) {
     co_return std::move(chosen.error());

@@ -24,11 +24,6 @@
 
 namespace bts3::app {
 
-// Prints to standard output. Exit status: `verification` when a difference was found; `failed` or
-// `partly` when subvolumes or backups could not be verified; `not_thawed` when archived ones were
-// not read; else `done`.
-engine::task<engine::result<exit_status>> run_verify(const services& with, verify_command command);
-
 // What the outcomes make the exit status.
 [[nodiscard]] exit_status status_of(const std::vector<verify_outcome>& all);
 

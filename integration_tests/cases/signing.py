@@ -116,6 +116,29 @@ def a_signed_chain_is_restored_by_whoever_trusts_its_signer_and_by_nobody_else(w
     w.restore("--target", str(w.restored / "d"))
 
 
+class Denying:
+    """Answers as a store that lets nobody write signatures."""
+
+    def answer(self, method, path, _query, _body):
+        return (403, {}, b"<Error><Code>AccessDenied</Code></Error>") if method == "PUT" and path.endswith(".sig") else None
+
+    def headers(self, _method, _path):
+        return {}
+
+
+def signers_told(w, *arguments, expect=0):
+    """Who signed which backup by list and verify: [[status of each backup]]."""
+    found = []
+    for command in ("list", "verify"):
+        outcome = w.tool.run(command, "--json", *arguments)
+        assert outcome.status == (expect if command == "verify" else 0), outcome
+        (one,) = json.loads(outcome.stdout)["subvolumes"]
+        backups = one["backups"] if command == "verify" else [made for all in one["generations"] for made in all["backups"]]
+        found.append([made["signature"]["status"] for made in backups])
+    assert found[0] == found[1], found
+    return found[0]
+
+
 @case
 def a_run_that_died_before_it_signed_is_signed_by_the_next(w):
     signers = signed_by(w, make_key(w, "ours"))
@@ -147,7 +170,7 @@ def a_run_that_died_before_it_signed_is_signed_by_the_next(w):
 
 
 @case
-def a_signature_that_cannot_be_written_leaves_nothing_and_a_chain_begins_anew_where_none_was(w):
+def who_signed_what_is_told_and_a_signature_that_is_refused_holds_the_pointer(w):
     dataset.seed(w.data, large_mib=1, small_files=5)
     w.backup()
     signers = signed_by(w, make_key(w, "ours"))
@@ -160,16 +183,41 @@ def a_signature_that_cannot_be_written_leaves_nothing_and_a_chain_begins_anew_wh
     says(refused, newest["parent_manifest"], "is not signed")
     w.backup("--full")
     w.restore("--target", str(w.restored / "a"), "--trusted-signers", str(signers))
+    # Who is trusted is said, and where nobody is, nothing fails for it.
+    (w.data / "again").write_text("again")
+    w.backup()
+    trusting = ("--trusted-signers", str(signers))
+    assert signers_told(w) == ["none", "other", "other", "other"]
+    assert signers_told(w, *trusting, expect=4) == ["none", "other", "trusted", "trusted"]
+    newest = w.pointer()["manifest_key"]
+    signature = w.bucket.get(newest + ".sig")
+    w.bucket.put(newest + ".sig", w.bucket.get(chain(w)[1] + ".sig"))
+    assert signers_told(w)[-1] == "bad"
+    shown = w.expect(0, w.tool.run("verify")).stdout
+    assert "bad signature: " + newest in shown, shown
+    w.bucket.put(newest + ".sig", signature)
+    # Where a store takes no signature the pointer stays where it was, and the next run goes on.
+    with behind_proxy(w) as between:
+        between.player = Denying()
+        (w.data / "denied").write_text("denied")
+        says(w.backup(expect=1), "writing signature", "AccessDenied", "kept_for_the_next_run")
+        assert w.pointer()["manifest_key"] == newest
+        between.player = None
+        says(w.backup(only_when_due=True), "reason=manifest_written")
+        verified_by_ssh_keygen(w, signers, chain(w))
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+    assert chain(w)[1] == newest
+    before, snapshots = w.bucket.list(), w.snapshot_names()
     # A key that is not one ends the run before anything is made.
-    before = w.bucket.list()
     (w.directory / "ours").chmod(0o644)
     says(w.backup(expect=2), "others can read", "chmod 600")
-    assert w.bucket.list() == before and len(w.snapshot_names()) <= 2
+    assert w.bucket.list() == before and w.snapshot_names() == snapshots
     (w.directory / "ours").chmod(0o600)
     # Old generations go with their signatures.
     w.tool.tables["retention"] = {"keep_generations": 1}
     w.expect(0, w.tool.run("verify"))
     w.expect(0, w.tool.run("prune", "--yes"))
     left = w.bucket.list()
-    assert sorted(left) == sorted({*(name for name in left if "/full/" in name), w.root + "current.json"}), left
-    assert sum(name.endswith(".sig") for name in left) == 1, left
+    newest = chain(w)
+    assert len(newest) == 3 and sorted(name for name in left if name.endswith(".sig")) == sorted(key + ".sig" for key in newest), left
+    assert len(left) == 10, left  # of each backup its chunk, manifest and signature, and the pointer

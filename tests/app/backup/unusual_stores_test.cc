@@ -4,6 +4,7 @@
 #include "app/overview/list_command.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
+#include "app/store/commands.hh"
 #include "planner/keys.hh"
 #include "tests/app/backup/backup_rig.hh"
 #include "tests/support/scripted_s3_server.hh"
@@ -85,7 +86,7 @@ struct scene {
   }
   engine::result<app::exit_status> list() {
     return with_services([&](const app::services& with) {
-      return with.loop.run(app::run_list(with, app::list_command()));
+      return with.loop.run(app::run_command(with, app::list_command()));
     });
   }
 

@@ -1,6 +1,7 @@
-#include "app/overview/status_command.hh"
 
+#include "app/overview/status_report.hh"
 #include "app/records/run_lock.hh"
+#include "app/store/commands.hh"
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/planner/zones.hh"
@@ -259,7 +260,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_does_not_answer_is_waited_for_once) {
   };
   services with{*loop, log, clock, settings, bts3::testing::real_btrfs(), keys, {}};
   with.tuning = &tuning;
-  const auto status = loop->run(run_status(with, status_command()));
+  const auto status = loop->run(run_command(with, status_command()));
   BOOST_REQUIRE(status.has_value());
   BOOST_TEST((*status == static_cast<exit_status>(health::unknown)));
   BOOST_TEST(log.contains("subvol/s1/current.json"));

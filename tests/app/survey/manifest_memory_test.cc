@@ -1,4 +1,5 @@
 // What manifests may take of memory, whoever reads them and however large they are in the bucket.
+#include "app/store/commands.hh"
 #include "app/store/manifest_turns.hh"
 #include "app/survey/catalogue.hh"
 #include "app/survey/chosen_backup.hh"
@@ -192,7 +193,7 @@ BOOST_AUTO_TEST_CASE(verify_finds_a_difference_in_what_it_does_not_read) {
   store_tuning tuning;
   tuning.store = &made.store;
   made.with.tuning = &tuning;
-  const auto status = made.loop->run(run_verify(made.with, verify_command()));
+  const auto status = made.loop->run(run_command(made.with, verify_command()));
   BOOST_REQUIRE_MESSAGE(status.has_value(), error_text(status));
   BOOST_TEST((*status == exit_status::verification));
 }

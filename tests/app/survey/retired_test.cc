@@ -1,5 +1,6 @@
 // Subvolumes that are configured no more: whole commands over what they left.
 #include "app/survey/retired.hh"
+#include "app/store/commands.hh"
 
 #include "app/upkeep/prune_job.hh"
 #include "app/upkeep/verify_job.hh"
@@ -55,14 +56,14 @@ struct retired_scene {
     app::prune_command command;
     command.subvolumes = std::move(names);
     command.yes = yes;
-    const auto ended = rig.shared_loop->run(app::run_prune(here, command));
+    const auto ended = rig.shared_loop->run(app::run_command(here, command));
     return ended ? "exit " + std::to_string(static_cast<int>(*ended)) : ended.error().text();
   }
   [[nodiscard]] std::string verify(std::vector<std::string> names) {
     const app::services here = with();
     app::verify_command command;
     command.subvolumes = std::move(names);
-    const auto ended = rig.shared_loop->run(app::run_verify(here, command));
+    const auto ended = rig.shared_loop->run(app::run_command(here, command));
     return ended ? "exit " + std::to_string(static_cast<int>(*ended)) : ended.error().text();
   }
 

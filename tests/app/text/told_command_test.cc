@@ -3,7 +3,7 @@
 
 #include "app/cli/cli.hh"
 #include "app/config/working_place.hh"
-#include "app/overview/status_command.hh"
+#include "app/overview/status_report.hh"
 #include "app/text/text_table.hh"
 #include "app/upkeep/verify_report.hh"
 #include "engine/plain_text.hh"

@@ -5,6 +5,7 @@
 #include "app/records/journal_shelf.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/state_store.hh"
+#include "app/store/commands.hh"
 #include "app/survey/inventory.hh"
 #include "app/survey/unfinished.hh"
 #include "app/upkeep/subvolume_verifier.hh"
@@ -473,13 +474,13 @@ BOOST_AUTO_TEST_CASE(only_prune_yes_takes_the_lock) {
   BOOST_REQUIRE(held.has_value());
   prune_command command;
   command.yes = true;
-  const auto status = made.loop->run(run_prune(made.with, command));
+  const auto status = made.loop->run(run_command(made.with, command));
   BOOST_REQUIRE(!status.has_value());
   BOOST_TEST((status_of(status.error()) == exit_status::lock_held));
   // A dry run gets as far as the store, which is nowhere.
   made.settings.s3.endpoint_url = "nowhere";
   command.yes = false;
-  const auto looked = made.loop->run(run_prune(made.with, command));
+  const auto looked = made.loop->run(run_command(made.with, command));
   BOOST_REQUIRE(!looked.has_value());
   BOOST_TEST((status_of(looked.error()) == exit_status::usage));
 }
@@ -548,7 +549,7 @@ BOOST_AUTO_TEST_CASE(a_price_table_that_makes_no_sense_ends_prune_before_anythin
   made.settings.restore.price_table = made.directory / "absent.toml";
   made.settings.subvolumes.resize(1);
   made.settings.subvolumes[0].name = "data";
-  const auto pruned = made.loop->run(run_prune(made.with, {}));
+  const auto pruned = made.loop->run(run_command(made.with, prune_command()));
   BOOST_REQUIRE(!pruned.has_value());
   BOOST_TEST((status_of(pruned.error()) == exit_status::usage));
   BOOST_TEST(has(pruned.error().text(), "restore.price_table = "));

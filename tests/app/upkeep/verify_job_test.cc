@@ -2,6 +2,7 @@
 #include "app/upkeep/verify_job.hh"
 
 #include "app/records/state_store.hh"
+#include "app/store/commands.hh"
 #include "app/upkeep/subvolume_verifier.hh"
 #include "engine/async_scope.hh"
 #include "tests/app/survey/bucket_of_backups.hh"
@@ -716,7 +717,7 @@ BOOST_AUTO_TEST_CASE(the_command_writes_metrics_of_its_own_beside_those_of_backu
   bts3::testing::write_file(made.settings.metrics.textfile, "of the last backup\n");
   verify_command command;
   command.subvolumes = {"data"};
-  auto ran = made.loop->run(run_verify(made.with, command));
+  auto ran = made.loop->run(run_command(made.with, command));
   BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
   BOOST_TEST((*ran == exit_status::done));
   const std::string path = made.directory / "backup_verify.prom";
@@ -727,19 +728,19 @@ BOOST_AUTO_TEST_CASE(the_command_writes_metrics_of_its_own_beside_those_of_backu
   BOOST_TEST(bts3::testing::content_of(made.settings.metrics.textfile) == "of the last backup\n");
   // A later run about another subvolume keeps what is known of this one.
   command.subvolumes = {"home"};
-  ran = made.loop->run(run_verify(made.with, command));
+  ran = made.loop->run(run_command(made.with, command));
   BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
   BOOST_TEST(has(bts3::testing::content_of(path), "verify_found_damage{subvolume=\"data\"} 0\n"));
   BOOST_TEST(has(bts3::testing::content_of(path), "verify_found_damage{subvolume=\"home\"} 0\n"));
   // Damage is told, and a file that cannot be written is a warning.
   made.store.erase(made.chunk(13, 1));
   command.subvolumes.clear();
-  ran = made.loop->run(run_verify(made.with, command));
+  ran = made.loop->run(run_command(made.with, command));
   BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
   BOOST_TEST((*ran == exit_status::verification));
   BOOST_TEST(has(bts3::testing::content_of(path), "verify_found_damage{subvolume=\"data\"} 1\n"));
   made.settings.metrics.textfile = made.directory / "absent/backup.prom";
-  ran = made.loop->run(run_verify(made.with, command));
+  ran = made.loop->run(run_command(made.with, command));
   BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
   BOOST_TEST((*ran == exit_status::verification));
   BOOST_TEST(std::count(made.log.events.begin(), made.log.events.end(), "metrics_not_written") ==
@@ -760,7 +761,7 @@ BOOST_AUTO_TEST_CASE(what_a_sample_sees_in_the_listing_is_told_until_a_listing_i
     verify_command command;
     command.depth = depth;
     command.sample_parts = 1;
-    const auto ran = made.loop->run(run_verify(made.with, command));
+    const auto ran = made.loop->run(run_command(made.with, command));
     BOOST_REQUIRE_MESSAGE(ran.has_value(), error_text(ran));
     const std::string text = bts3::testing::content_of(made.directory / "backup_verify.prom");
     const std::string name = "verify_found_damage{subvolume=\"data\"} ";

@@ -1,0 +1,78 @@
+// What each command does: main() takes the function of the command that was given, by its type.
+// Each is defined in the folder that does it, prints its results to standard output, and returns
+// its exit status, or what went wrong. `with` must outlive it.
+//
+// A command: its options as a struct in app/cli/cli.hh, a line for each in app/cli/cli.cc, its
+// function here, a file that defines it, its section in the manual page.
+#pragma once
+
+#include "app/cli/cli.hh"
+#include "app/cli/exit_status.hh"
+#include "app/store/services.hh"
+#include "engine/result.hh"
+#include "engine/task.hh"
+
+namespace bts3::app {
+
+using command_task = engine::task<engine::result<exit_status>>;
+
+// Around its job: the run lock, what runs before and after it, and the report.
+command_task run_command(const services& with, backup_command command);
+
+// Subvolumes that cannot be planned make it fail as a backup of them would.
+command_task run_command(const services& with, plan_command command);
+
+// One subvolume, or with --all each; one that fails does not stop the others (exit status 6 when
+// some succeeded).
+command_task run_command(const services& with, restore_command command);
+
+// Holds the run lock, unless it is a dry run or there is no configuration (--from). Exit status
+// `done` when everything can be read, `not_thawed` while it cannot. With --all, one that fails does
+// not stop the others.
+command_task run_command(const services& with, thaw_command command);
+
+// Changes nothing and takes no lock.
+command_task run_command(const services& with, list_command command);
+
+// The health as an exit status, as of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+command_task run_command(const services& with, status_command command);
+
+// With --yes it holds the run lock. Subvolumes that fail, or of which something could not be
+// deleted, make the exit status `partly`, or `failed` when all do.
+command_task run_command(const services& with, prune_command command);
+
+// Exit status: `verification` when a difference was found; `failed` or `partly` when subvolumes or
+// backups could not be verified; `not_thawed` when archived ones were not read; else `done`.
+command_task run_command(const services& with, verify_command command);
+
+// `failed` when a check has.
+command_task run_command(const services& with, doctor_command command);
+
+// Of `with`, the settings count for nothing: there are none yet. Status: that of doctor and plan, 0
+// where both find all as it should be. Errors: an answer that cannot stand and nobody to ask again,
+// a file that is there already (configuration), what the store or the disk refuses.
+command_task run_command(const services& with, init_command command);
+
+// Writes the identity to a file that must not exist, mode 0600, and prints its recipient; the
+// identity itself is never printed. Needs no configuration, and asks no store.
+command_task run_command(const services& with, keys_generate_command command);
+
+// Prints nothing secret. Needs no configuration, and asks no store; a terminal for what is sealed
+// with a passphrase.
+command_task run_command(const services& with, keys_show_command command);
+
+// Whether a command's text is a report of what it did; of others it is what was asked for.
+template <typename Command>
+inline constexpr bool reports = false;
+template <>
+inline constexpr bool reports<backup_command> = true;
+template <>
+inline constexpr bool reports<restore_command> = true;
+template <>
+inline constexpr bool reports<thaw_command> = true;
+template <>
+inline constexpr bool reports<verify_command> = true;
+template <>
+inline constexpr bool reports<prune_command> = true;
+
+}  // namespace bts3::app
