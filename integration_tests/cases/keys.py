@@ -66,6 +66,8 @@ def an_identity_is_made_that_age_takes_and_told_again(w):
     listed.write_text(f"# both\n{said['recipient']}\n{theirs}\n")
     shown = keys(w, "show", str(other), str(listed)).stdout
     assert RECIPIENT.findall(shown) == [theirs, said["recipient"], theirs], shown
+    listed.chmod(0o666)
+    assert "others can write to" in keys(w, "show", str(listed), expect=2).stderr
     made = json.loads(keys(w, "generate", "--json", "third.txt").stdout)
     assert made["path"] == str(w.directory / "third.txt") and made["passphrase"] is False, made
 
