@@ -50,7 +50,7 @@ void check_round_trip(const init_answers& answers) {
   BOOST_TEST(read->s3.region == answers.region);
   BOOST_TEST(read->s3.bucket == answers.bucket);
   BOOST_TEST(read->s3.prefix == answers.prefix);
-  BOOST_TEST(read->s3.storage_class_chunks.str() == answers.storage_class);
+  BOOST_TEST(as_written(read->s3.storage_class_chunks) == answers.storage_class);
   BOOST_TEST(read->schedule.full_every_days.count() == answers.full_every_days);
   BOOST_TEST(read->schedule.incremental_every_days.count() == answers.incremental_every_days);
   BOOST_TEST(read->global.state_path == answers.state_path);
