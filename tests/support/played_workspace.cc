@@ -23,12 +23,12 @@ constexpr const char* stream_file = "/stream";
 // As a received UUID that nobody knows.
 constexpr const char* stand_in_text = "11111111-2222-4333-8444-555555555555";
 
-std::optional<btrfs::stream_identity> identity_in(const std::string& path) {
+btrfs::stream_inspector inspected(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   const std::string text(std::istreambuf_iterator<char>(file), {});
   btrfs::stream_inspector inspector;
   (void)inspector.feed(std::as_bytes(std::span(text)));
-  return inspector.identity();
+  return inspector;
 }
 
 }  // namespace
@@ -111,11 +111,16 @@ result<link_record> played_workspace::identify_received(const std::string& manif
   link.manifest_key = manifest_key;
   link.subvolume = "received/link-" + std::to_string(_records.size());
   const std::string path = path_of(link);
-  const auto identity = identity_in(path + stream_file);
+  const btrfs::stream_inspector taken = inspected(path + stream_file);
+  const auto& identity = taken.identity();
   error failure;
   failure.why = engine::reason::child_process;
   if (!identity) {
     failure.message = "`btrfs receive` made 0 subvolumes where one was expected";
+    return failure;
+  }
+  if (!taken.complete()) {
+    failure.message = "`btrfs receive` left " + link.subvolume + " unfinished";
     return failure;
   }
   if (identity->parent != _stand_in.value_or(btrfs::uuid())) {

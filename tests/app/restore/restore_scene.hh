@@ -104,7 +104,13 @@ struct restore_scene : memory_scene {
   }
   [[nodiscard]] std::string private_path() const { return rig.place / ".btrfs_to_s3.restored"; }
   // Bytes of chunks were asked for so often.
-  [[nodiscard]] std::size_t downloads() const { return objects->count("GetObject"); }
+  [[nodiscard]] std::size_t downloads() const {
+    std::size_t count = 0;
+    for (const memory_store::recorded_call& call : objects->calls()) {
+      count += call.verb == "GetObject" && call.key.ends_with(".bin") ? 1U : 0U;
+    }
+    return count;
+  }
   // And of the chunks of link `index`.
   [[nodiscard]] std::size_t downloads_of(std::size_t index) const {
     std::size_t count = 0;

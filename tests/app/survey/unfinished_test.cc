@@ -63,8 +63,7 @@ struct scene : memory_scene {
   }
   // A manifest at its key, as if it had got so far.
   void put_manifest(const std::string& uuid) {
-    planner::manifest value;
-    value.subvolume = "data";
+    planner::manifest value = rig.chain_in(contents()).front();
     value.kind = record.intent.kind;
     value.created_at = record.intent.when;
     value.snapshot.name = record.intent.snapshot_name;
