@@ -249,6 +249,9 @@ task<result<std::vector<age::x25519_recipient>>> recipients_at(secret_access wit
       co_return file.error();
     }
     if (is_list_of_recipients(file->text)) {
+      if (file->alterable) {
+        co_return *file->alterable;
+      }
       auto its = age::parse_recipients(file->text.view());
       if (!its) {
         co_return std::move(its.error()).within(place);

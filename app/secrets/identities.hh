@@ -49,8 +49,8 @@ struct secret_access {
 [[nodiscard]] engine::task<engine::result<std::vector<age::x25519_identity>>> read_identities(
     secret_access with, std::vector<std::string> places);
 
-// The recipients that `place` stands for: itself, where it is one; those of a file of recipients;
-// those of the identities there.
+// The recipients that `place` stands for: itself, where it is one; those of a file of recipients,
+// which nobody else may write to; those of the identities there.
 [[nodiscard]] engine::task<engine::result<std::vector<age::x25519_recipient>>> recipients_at(
     secret_access with, std::string place);
 

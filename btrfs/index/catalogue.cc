@@ -25,13 +25,6 @@ std::uint32_t version_of(database& in) {
   return found;
 }
 
-bool is_empty(database& in) {
-  statement ask(in, "SELECT count(*) FROM sqlite_master");
-  const bool empty = ask.with().next() && ask.number(0) == 0;
-  ask.reset();
-  return empty;
-}
-
 std::string_view raw(const uuid& id) {
   return {reinterpret_cast<const char*>(id.bytes().data()), id.bytes().size()};
 }
@@ -77,16 +70,17 @@ result<catalogue> catalogue::open(const std::string& path, catalogue_settings se
   made._settings = settings;
   // 64 MiB of pages; durable at each commit.
   made._in.run("PRAGMA cache_size = -65536; PRAGMA synchronous = NORMAL;");
-  if (const std::uint32_t version = version_of(made._in);
-      version != schema_version && !made._in.failure()) {
+  if (version_of(made._in) != schema_version) {
     made._in.run("PRAGMA page_size = 8192; BEGIN IMMEDIATE;");
-    if (!is_empty(made._in)) {
+    // Another process may have made them while this one waited.
+    if (version_of(made._in) != schema_version && !made._in.failure()) {
       made._in.run(
           "DROP TABLE IF EXISTS link; DROP TABLE IF EXISTS inode; DROP TABLE IF EXISTS name; "
           "DROP TABLE IF EXISTS extent; DROP TABLE IF EXISTS xattr;");
+      make_tables(made._in);
+      made._in.run(("PRAGMA user_version = " + std::to_string(schema_version)).c_str());
     }
-    make_tables(made._in);
-    made._in.run(("PRAGMA user_version = " + std::to_string(schema_version) + "; COMMIT;").c_str());
+    made._in.run("COMMIT");
   }
   if (made._in.failure()) {
     return *made._in.failure();

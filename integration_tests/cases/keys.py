@@ -7,6 +7,7 @@ import stat
 import subprocess
 
 from world import case, terminal
+from harness import json_names  # world knows where that is
 
 RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 
@@ -16,6 +17,9 @@ def keys(w, *arguments, expect=0, environment=None, directory=None):
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, cwd=directory or w.directory,
                           start_new_session=True)
     assert done.returncode == expect, (done.returncode, done.stdout, done.stderr)
+    if "--json" in arguments:
+        (document,) = json_names.documents(done.stdout)
+        assert not json_names.problems(document, json_names.table()), done.stdout
     return done
 
 
@@ -62,6 +66,8 @@ def an_identity_is_made_that_age_takes_and_told_again(w):
     listed.write_text(f"# both\n{said['recipient']}\n{theirs}\n")
     shown = keys(w, "show", str(other), str(listed)).stdout
     assert RECIPIENT.findall(shown) == [theirs, said["recipient"], theirs], shown
+    listed.chmod(0o666)
+    assert "others can write to" in keys(w, "show", str(listed), expect=2).stderr
     made = json.loads(keys(w, "generate", "--json", "third.txt").stdout)
     assert made["path"] == str(w.directory / "third.txt") and made["passphrase"] is False, made
 

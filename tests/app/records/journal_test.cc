@@ -313,7 +313,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_journal_is_named_with_its_line) {
     BOOST_TEST(seen.error().text().find(path) != std::string::npos);
   }
   std::string newer = all;
-  newer.replace(newer.find("\"version\":1"), 11, "\"version\":2");
+  newer.replace(newer.find("\"version\":1"), 11, "\"version\":3");
   write_file(path, newer);
   auto seen = read_journal(path);
   BOOST_REQUIRE(!seen.has_value());
