@@ -28,6 +28,7 @@ class manifest_signer {
   manifest_signer(age::ssh_private_key key, std::vector<age::allowed_signer> trusted);
 
   [[nodiscard]] engine::result<std::string> sign(std::string_view manifest) const;
+  // Itself last.
   [[nodiscard]] const std::vector<age::allowed_signer>& accepted() const { return _accepted; }
 
  private:

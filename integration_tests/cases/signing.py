@@ -211,7 +211,15 @@ def who_signed_what_is_told_and_a_signature_that_is_refused_holds_the_pointer(w)
     assert chain(w)[1] == newest
     before, snapshots = w.bucket.list(), w.snapshot_names()
     # A key that is not one ends the run before anything is made.
+    def checked():
+        return {one["check"]: one for one in json.loads(w.tool.run("doctor", "--no-write", "--json").stdout)["checks"]}
+    w.tool.tables["restore"] = {"trusted_signers_file": str(make_key(w, "another").with_suffix(".pub"))}
+    assert checked()["signing_key"]["outcome"] == "warning" and checked()["trusted_signers"]["found"] == "1 key", checked()
+    w.tool.tables["restore"] = {"trusted_signers_file": str(signers)}
+    assert checked()["signing_key"]["outcome"] == "ok", checked()
     (w.directory / "ours").chmod(0o644)
+    assert checked()["signing_key"]["outcome"] == "failed" and "chmod 600" in checked()["signing_key"]["remedy"], checked()
+    del w.tool.tables["restore"]
     says(w.backup(expect=2), "others can read", "chmod 600")
     assert w.bucket.list() == before and w.snapshot_names() == snapshots
     (w.directory / "ours").chmod(0o600)

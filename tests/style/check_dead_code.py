@@ -20,10 +20,7 @@ SKIP = 77
 FOLDERS = ("app", "btrfs", "engine", "planner", "s3")
 # Demangled beginnings of names, each with the reason why nothing calls it yet.
 SEALING = "what seals backups and opens them is there before all of those who seal"
-INDEXING = "the index of a backup is there before what writes it and what asks it"
 ALLOWED = {
-    "bts3::btrfs::index::": INDEXING,
-    "bts3::btrfs::stream_inspector::observe(": INDEXING,
     "bts3::age::": SEALING,
     "bts3::app::read_recipients(": SEALING,
     "bts3::app::identity_is_at_hand(": SEALING,

@@ -83,8 +83,9 @@ BOOST_AUTO_TEST_CASE(snapshots_of_what_was_configured_are_found_and_no_others) {
   // Another configuration's, which shares the directory: this state has never heard of it.
   const std::string stranger = here.rig.place / "stranger";
   here.rig.disk.add_subvolume(stranger);
-  const btrfs::snapshot_manager manager(here.rig.settings.snapshots.base_dir);
-  BOOST_REQUIRE(manager.create(stranger, "stranger", "20260101T000000Z", true).has_value());
+  const auto made = here.rig.disk.snapshots().create(here.rig.settings.snapshots.base_dir, stranger,
+                                                     "stranger", "20260101T000000Z", true);
+  BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
   BOOST_TEST(here.retired() == names{"old"}, boost::test_tools::per_element());
 }
 
