@@ -89,14 +89,14 @@ def a_sealed_identity_goes_both_ways_and_its_passphrase_is_never_seen(w):
     # age asks and opens.
     with terminal.person(["age", "-d", "-o", str(w.directory / "opened"), str(path)], environment, secrets=(words,)) as person:
         person.see(": ")
-        person.answer(words)
+        person.answer_unseen(words)
         assert person.end() == 0, person.shown
     assert run("age-keygen", "-y", w.directory / "opened").decode().strip() == recipient
     # One that age sealed; a passphrase from a file, and from the service manager.
     with terminal.person(["age", "-p", "-o", str(w.directory / "theirs"), str(w.directory / "opened")], environment) as person:
         for _ in range(2):
             person.see(": ")
-            person.answer(words)
+            person.answer_unseen(words)
         assert person.end() == 0, person.shown
     file = w.directory / "identity_passphrase"
     file.write_text(words + "\n")

@@ -82,6 +82,14 @@ class Person:
     def echoes(self):
         return bool(termios.tcgetattr(self.terminal)[3] & termios.ECHO)
 
+    def answer_unseen(self, line, limit=60):
+        """Once the terminal shows nothing of what is typed: some programs ask first and hide then."""
+        deadline = time.monotonic() + limit
+        while self.echoes():
+            assert time.monotonic() < deadline, f"the terminal shows what is typed:\n{self.shown}"
+            time.sleep(0.01)
+        self.answer(line)
+
     def end(self, limit=60):
         """Waits for its end; the status. The terminal's modes have to be what they were."""
         deadline = time.monotonic() + limit
