@@ -45,9 +45,9 @@ int set_attributes(int directory, const char* path, int flags, std::uint64_t set
 
 }  // namespace
 
-result<confined_receiver> confined_receiver::of(int directory) {
+result<confined_receiver> confined_receiver::of(int subvolume) {
   unique_fd tree(static_cast<int>(
-      ::syscall(SYS_open_tree, directory, "", AT_EMPTY_PATH | O_CLOEXEC | clone_tree)));
+      ::syscall(SYS_open_tree, subvolume, "", AT_EMPTY_PATH | O_CLOEXEC | clone_tree)));
   if (!tree.valid()) {
     return system_error(errno, "open_tree", "a restore needs root, and Linux 5.12 or newer");
   }

@@ -20,8 +20,8 @@ namespace bts3::btrfs {
 
 class confined_receiver {
  public:
-  // For the subvolume that is open as `directory`. Needs CAP_SYS_ADMIN.
-  static engine::result<confined_receiver> of(int directory);
+  // For the subvolume that is open as `subvolume`. Needs CAP_SYS_ADMIN.
+  static engine::result<confined_receiver> of(int subvolume);
 
   // Moves the calling thread into the namespace; what it starts from then on is in it. Such a
   // thread is of no other use. Once for each object.

@@ -138,32 +138,32 @@ std::string orphan_name::text() const {
          std::to_string(number);
 }
 
-bool parse_orphan(std::string_view path, orphan_name& found) {
-  if (path.size() < 6 || path.front() != 'o') {
+bool parse_orphan(std::string_view text, orphan_name& found) {
+  if (text.size() < 6 || text.front() != 'o') {
     return false;
   }
-  path.remove_prefix(1);
-  return take_number(path, '-', found.ino) && take_number(path, '-', found.generation) &&
-         take_number(path, '\0', found.number);
+  text.remove_prefix(1);
+  return take_number(text, '-', found.ino) && take_number(text, '-', found.generation) &&
+         take_number(text, '\0', found.number);
 }
 
-bool plain_path(std::string_view path) {
-  if (path.empty()) {
+bool plain_path(std::string_view text) {
+  if (text.empty()) {
     return true;
   }
-  if (path.size() > path_bytes_max || path.find('\0') != std::string_view::npos) {
+  if (text.size() > path_bytes_max || text.find('\0') != std::string_view::npos) {
     return false;
   }
   while (true) {
-    const std::size_t end = path.find('/');
-    const std::string_view name = path.substr(0, end);
+    const std::size_t end = text.find('/');
+    const std::string_view name = text.substr(0, end);
     if (name.empty() || name.size() > 255 || name == "." || name == "..") {
       return false;
     }
     if (end == std::string_view::npos) {
       return true;
     }
-    path.remove_prefix(end + 1);
+    text.remove_prefix(end + 1);
   }
 }
 

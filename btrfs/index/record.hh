@@ -70,11 +70,11 @@ struct orphan_name {
   [[nodiscard]] std::string text() const;
 };
 // Only what text() would give again.
-bool parse_orphan(std::string_view path, orphan_name& found);
+bool parse_orphan(std::string_view text, orphan_name& found);
 
 // Whether a path stays below the subvolume: names of 1 to 255 bytes, none "." or "..", between
 // single slashes. The subvolume itself is the empty path.
-bool plain_path(std::string_view path);
+bool plain_path(std::string_view text);
 
 // Longest path that the kernel makes (PATH_MAX).
 inline constexpr std::size_t path_bytes_max = 4096;

@@ -34,8 +34,7 @@ std::size_t work_tree::name_hash::operator()(const name_view& key) const {
 }
 
 work_tree::work_tree(database& in, link_number link, std::size_t limit)
-    : _in(&in),
-      _link(link),
+    : _link(link),
       _limit(limit),
       _node_at(in, select_node().c_str()),
       _name_at(

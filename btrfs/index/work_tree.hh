@@ -106,7 +106,6 @@ class work_tree {
   void write_xattrs(node_id id, const xattr_map& before, const xattr_map& now);
   void write_removed(node_id id);
 
-  database* _in;
   link_number _link;
   std::size_t _limit;
   node_id _last = no_node;
