@@ -57,6 +57,10 @@ chain_link link_of(const inventory& all, const std::string& key) {
       break;
     }
   }
+  if (made.problem.empty() && backup.encryption) {
+    const std::string keys = place_in(all.objects, key, backup.encryption->keys_key);
+    made.problem = all.objects.contains(keys) ? "" : keys + ": missing";
+  }
   return made;
 }
 

@@ -23,7 +23,7 @@ inline bool has_control_characters(std::string_view text) {
 
 using json_object = simdjson::dom::object;
 
-// Of any string in a document.
+// Of any string in a document, but for those that say otherwise.
 inline constexpr std::size_t text_bytes_max = 4096;
 
 // Collects the first error; after one, everything reads as empty.
@@ -40,7 +40,8 @@ class json_reader {
   }
 
   // Null counts as absent.
-  std::optional<std::string> optional_text(json_object from, const char* field) {
+  std::optional<std::string> optional_text(json_object from, const char* field,
+                                           std::size_t most = text_bytes_max) {
     simdjson::dom::element value;
     if (from.at_key(field).get(value) != simdjson::SUCCESS || value.is_null()) {
       return std::nullopt;
@@ -50,8 +51,8 @@ class json_reader {
       fail(field, "must be a string");
       return std::nullopt;
     }
-    if (text.size() > text_bytes_max) {
-      fail(field, "has more than " + std::to_string(text_bytes_max) + " bytes");
+    if (text.size() > most) {
+      fail(field, "has more than " + std::to_string(most) + " bytes");
       return std::nullopt;
     }
     return std::string(text);

@@ -37,19 +37,29 @@ std::string key_layout::chunk(backup_kind kind, timestamp when, std::uint32_t in
   return chunks(kind, when, tag) + std::to_string(index) + ".bin";
 }
 
+std::string key_layout::keys_object(backup_kind kind, timestamp when, std::string_view tag) const {
+  return _root + std::string(to_string(kind)) + "/keys-" + when.compact() + "-" + std::string(tag) +
+         ".age";
+}
+
 std::string key_layout::probe(timestamp when) const {
   return chunk(backup_kind::full, when, probe_index);
 }
 
 namespace {
 
+bool is_tag(std::string_view text) {
+  return text.size() == chunk_tag_letters &&
+         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 constexpr std::string_view signature_end = ".sig";
 
 // The tag in "-{tag}-{index}"; empty where there is none, as in "-{index}".
 std::string_view tag_in(std::string_view text) {
   const std::string_view tag = text.substr(1, chunk_tag_letters);
-  const bool is_one = text.size() > chunk_tag_letters + 2 && text[chunk_tag_letters + 1] == '-' &&
-                      tag.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  const bool is_one =
+      text.size() > chunk_tag_letters + 2 && text[chunk_tag_letters + 1] == '-' && is_tag(tag);
   return is_one ? tag : std::string_view();
 }
 
@@ -79,6 +89,8 @@ object_name name_of(std::string_view root, std::string_view key) {
     }
     constexpr std::string_view chunk_start = "chunk-";
     constexpr std::string_view chunk_end = ".bin";
+    constexpr std::string_view keys_start = "keys-";
+    constexpr std::string_view keys_end = ".age";
     constexpr std::size_t time_letters = 16;  // 20260102T030405Z
     // Parsing accepts more than is written: what is read must give the same text again.
     const auto time_in = [](std::string_view text) {
@@ -91,6 +103,18 @@ object_name name_of(std::string_view root, std::string_view key) {
         found.is = is_signature ? object_name::what::signature : object_name::what::manifest;
         found.kind = kind;
         found.when = *when;
+      }
+    } else if (file.starts_with(keys_start) && file.ends_with(keys_end) &&
+               file.size() ==
+                   keys_start.size() + time_letters + 1 + chunk_tag_letters + keys_end.size()) {
+      const auto when = time_in(file.substr(keys_start.size(), time_letters));
+      const std::string_view tag =
+          file.substr(keys_start.size() + time_letters + 1, chunk_tag_letters);
+      if (when && file[keys_start.size() + time_letters] == '-' && is_tag(tag)) {
+        found.is = object_name::what::keys;
+        found.kind = kind;
+        found.when = *when;
+        found.tag = tag;
       }
     } else if (file.starts_with(chunk_start) && file.ends_with(chunk_end) &&
                file.size() > chunk_start.size() + time_letters + 1 + chunk_end.size()) {
@@ -128,11 +152,24 @@ std::optional<timestamp> time_in_key(std::string_view manifest_key) {
   return name.is == object_name::what::manifest ? std::optional(name.when) : std::nullopt;
 }
 
-bool is_chunk_of(std::string_view root, std::string_view manifest_key, std::string_view key) {
+namespace {
+
+bool is_of(std::string_view root, std::string_view manifest_key, std::string_view key,
+           object_name::what what) {
   const object_name manifest = name_of(root, manifest_key);
-  const object_name chunk = name_of(root, key);
-  return manifest.is == object_name::what::manifest && chunk.is == object_name::what::chunk &&
-         manifest.kind == chunk.kind && manifest.when == chunk.when;
+  const object_name other = name_of(root, key);
+  return manifest.is == object_name::what::manifest && other.is == what &&
+         manifest.kind == other.kind && manifest.when == other.when;
+}
+
+}  // namespace
+
+bool is_chunk_of(std::string_view root, std::string_view manifest_key, std::string_view key) {
+  return is_of(root, manifest_key, key, object_name::what::chunk);
+}
+
+bool is_keys_object_of(std::string_view root, std::string_view manifest_key, std::string_view key) {
+  return is_of(root, manifest_key, key, object_name::what::keys);
 }
 
 std::string beside_manifest(std::string_view manifest_key, std::string_view recorded_key) {

@@ -17,7 +17,10 @@ namespace {
 using detail::json_object;
 using detail::json_reader;
 
-constexpr std::uint64_t format_version = 1;
+constexpr std::uint64_t plain_version = 1;
+constexpr std::uint64_t sealed_version = 2;
+constexpr std::string_view sealed_format = "age-v1";
+constexpr std::size_t backup_id_letters = 32;
 // A chunk of 5 TiB (S3's largest object) in parts of 5 MiB.
 constexpr std::uint64_t parts_max = 1'100'000;
 
@@ -52,6 +55,11 @@ bool is_digest(std::string_view text) {
   return words_of(text).has_value();
 }
 
+bool is_backup_id(std::string_view text) {
+  return text.size() == backup_id_letters &&
+         text.find_first_not_of(hex_digits) == std::string_view::npos;
+}
+
 constexpr std::string_view base64_digits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -78,6 +86,18 @@ std::optional<std::uint32_t> crc32_of(std::string_view text) {
     bits = bits << 6 | digit;
   }
   return static_cast<std::uint32_t>(bits >> 4);
+}
+
+// Whether it can be base64 of something; what of, whoever opens it will see.
+bool is_base64(std::string_view text) {
+  const std::size_t end = text.find_last_not_of('=') + 1;
+  return !text.empty() && text.size() % 4 == 0 && text.size() - end <= 2 &&
+         text.substr(0, end).find_first_not_of(base64_digits) == std::string_view::npos;
+}
+
+bool is_recipient(std::string_view text) {
+  return text.size() == recipient_letters && text.starts_with("SHA256:") &&
+         text.substr(7).find_first_not_of(base64_digits) == std::string_view::npos;
 }
 
 template <typename Take>
@@ -132,7 +152,27 @@ void read_parts(json_reader& reader, json_object from, chunk_record& chunk) {
   }
 }
 
-outcome<chunk_record> read_chunk(const simdjson::dom::element& element, std::size_t index) {
+// What is in a sealed chunk follows from its size and that of its parts, so it has to be just that.
+void read_plain_size(json_reader& reader, json_object from, chunk_record& chunk) {
+  chunk.plain_size = reader.number(from, "plain_size");
+  if (!chunk.part_size) {
+    reader.fail("part_size", "is missing");
+    return;
+  }
+  if (reader.failure()) {
+    return;
+  }
+  const auto plain = plain_bytes_of_chunk(chunk.size, *chunk.part_size);
+  if (!plain) {
+    reader.fail("size", "is none that sealed parts have");
+  } else if (chunk.plain_size != *plain) {
+    reader.fail("plain_size", "is " + std::to_string(chunk.plain_size) + ", and the parts have " +
+                                  std::to_string(*plain));
+  }
+}
+
+outcome<chunk_record> read_chunk(const simdjson::dom::element& element, std::size_t index,
+                                 bool sealed) {
   json_reader reader("chunks[" + std::to_string(index) + "]");
   json_object from;
   chunk_record chunk;
@@ -156,6 +196,9 @@ outcome<chunk_record> read_chunk(const simdjson::dom::element& element, std::siz
       reader.fail("sha256", "must be 64 lower-case hexadecimal digits");
     }
     read_parts(reader, from, chunk);
+    if (sealed) {
+      read_plain_size(reader, from, chunk);
+    }
   }
   if (reader.failure()) {
     return *reader.failure();
@@ -171,7 +214,9 @@ void read_snapshot(json_reader& reader, json_object root, manifest& value) {
   }
   json_reader inner("snapshot");
   value.snapshot.name = inner.text(*from, "name");
-  value.snapshot.path = inner.text(*from, "path");
+  if (!value.encryption) {
+    value.snapshot.path = inner.text(*from, "path");
+  }
   value.snapshot.uuid = inner.optional_text(*from, "uuid");
   value.snapshot.parent_uuid = inner.optional_text(*from, "parent_uuid");
   value.snapshot.received_uuid = inner.optional_text(*from, "received_uuid");
@@ -202,7 +247,45 @@ void read_additions(json_reader& reader, json_object root, manifest& value) {
   }
   if (const auto host = reader.optional_object(root, "host")) {
     value.host_id = reader.optional_text(*host, "id").value_or("");
-    value.host_name = reader.optional_text(*host, "name").value_or("");
+    if (!value.encryption) {
+      value.host_name = reader.optional_text(*host, "name").value_or("");
+    }
+  }
+}
+
+void read_encryption(json_reader& reader, json_object root, manifest& value) {
+  value.encryption.emplace();
+  const auto from = reader.optional_object(root, "encryption");
+  if (!from) {
+    reader.fail("encryption", "is missing");
+    return;
+  }
+  json_reader inner("encryption");
+  if (inner.text(*from, "format") != sealed_format) {
+    inner.fail("format", "is none that this version knows", "use a newer version to read it");
+  }
+  value.encryption->backup_id = inner.text(*from, "backup_id");
+  if (!is_backup_id(value.encryption->backup_id)) {
+    inner.fail("backup_id", "must be 32 lower-case hexadecimal digits");
+  }
+  value.encryption->keys_key = inner.text(*from, "keys_key");
+  if (!can_be_key(value.encryption->keys_key)) {
+    inner.fail("keys_key", "can be no key");
+  }
+  if (inner.number(*from, "header_bytes") != sealed_header_bytes) {
+    inner.fail("header_bytes", "must be " + std::to_string(sealed_header_bytes));
+  }
+  read_texts(inner, *from, "recipients", [&value](std::string_view text) {
+    value.encryption->recipients.emplace_back(text);
+    return is_recipient(text) && value.encryption->recipients.size() <= sealed_recipients_max;
+  });
+  value.encryption->sealed =
+      reader.optional_text(root, "sealed", sealed_text_bytes_max).value_or("");
+  if (!is_base64(value.encryption->sealed)) {
+    reader.fail("sealed", "must be base64");
+  }
+  if (inner.failure()) {
+    reader.fail(inner.failure()->where, inner.failure()->what, inner.failure()->remedy);
   }
 }
 
@@ -243,12 +326,57 @@ std::string_view to_string(backup_kind kind) {
   return "";
 }
 
+std::optional<std::uint64_t> plain_bytes_of_part(std::uint64_t part_bytes) {
+  constexpr std::uint64_t segments_at = sealed_header_bytes + sealed_nonce_bytes;
+  constexpr std::uint64_t stride = sealed_segment_bytes + sealed_tag_bytes;
+  if (part_bytes <= segments_at) {
+    return std::nullopt;
+  }
+  const std::uint64_t rest = (part_bytes - segments_at) % stride;
+  if (rest != 0 && rest <= sealed_tag_bytes) {
+    return std::nullopt;
+  }
+  return (part_bytes - segments_at) / stride * sealed_segment_bytes +
+         (rest == 0 ? 0 : rest - sealed_tag_bytes);
+}
+
+std::optional<std::uint64_t> plain_bytes_of_chunk(std::uint64_t size, std::uint64_t part_size) {
+  if (size == 0 || part_size == 0) {
+    return std::nullopt;
+  }
+  const std::uint64_t before_last = (size - 1) / part_size;
+  const auto each =
+      before_last == 0 ? std::optional<std::uint64_t>(0) : plain_bytes_of_part(part_size);
+  const auto last = plain_bytes_of_part(size - before_last * part_size);
+  return each && last ? std::optional(before_last * *each + *last) : std::nullopt;
+}
+
 bool can_be_key(std::string_view text) {
   return !text.empty() && text.size() <= manifest_key_bytes_max &&
          !detail::has_control_characters(text);
 }
 
 namespace {
+
+void read_chunks(json_reader& reader, json_object root, manifest& value) {
+  simdjson::dom::array chunks;
+  if (root.at_key("chunks").get_array().get(chunks) != simdjson::SUCCESS) {
+    reader.fail("chunks", "must be an array");
+    return;
+  }
+  for (const simdjson::dom::element element : chunks) {
+    if (value.chunks.size() == chunks_max) {
+      reader.fail("chunks", "has more than " + std::to_string(chunks_max) + " entries");
+      return;
+    }
+    auto chunk = read_chunk(element, value.chunks.size(), value.encryption.has_value());
+    if (!chunk) {
+      reader.fail(chunk.error().where, chunk.error().what, chunk.error().remedy);
+      return;
+    }
+    value.chunks.push_back(std::move(*chunk));
+  }
+}
 
 void read_parent(json_reader& reader, json_object root, manifest& value) {
   value.parent_manifest = reader.optional_text(root, "parent_manifest");
@@ -280,7 +408,8 @@ outcome<manifest> parse_manifest(std::string_view json, std::uint64_t bytes_max)
   if (reader.failure()) {
     return *reader.failure();
   }
-  if (version != format_version) {
+  const bool sealed = version == sealed_version;
+  if (!sealed && version != plain_version) {
     return document_error{"version",
                           std::to_string(version) + ": written by a newer version of this program",
                           "use that version to read it"};
@@ -297,27 +426,15 @@ outcome<manifest> parse_manifest(std::string_view json, std::uint64_t bytes_max)
     reader.fail("created_at", "is no UTC time");
   }
   value.created_at = created.value_or(timestamp());
+  if (sealed) {
+    read_encryption(reader, root, value);
+  }
   read_snapshot(reader, root, value);
   read_parent(reader, root, value);
   value.total_bytes = reader.number(root, "total_bytes");
   value.chunk_size = reader.optional_number(root, "chunk_size").value_or(0);
   read_additions(reader, root, value);
-  simdjson::dom::array chunks;
-  if (root.at_key("chunks").get_array().get(chunks) != simdjson::SUCCESS) {
-    reader.fail("chunks", "must be an array");
-  } else {
-    for (const simdjson::dom::element element : chunks) {
-      if (value.chunks.size() == chunks_max) {
-        reader.fail("chunks", "has more than " + std::to_string(chunks_max) + " entries");
-        break;
-      }
-      auto chunk = read_chunk(element, value.chunks.size());
-      if (!chunk) {
-        return std::move(chunk.error());
-      }
-      value.chunks.push_back(std::move(*chunk));
-    }
-  }
+  read_chunks(reader, root, value);
   check_whole(reader, value);
   if (reader.failure()) {
     return *reader.failure();
@@ -363,6 +480,9 @@ void append_chunk(std::string& text, const chunk_record& chunk) {
   json out;
   out["key"] = chunk.key;
   out["size"] = chunk.size;
+  if (chunk.plain_size > 0) {
+    out["plain_size"] = chunk.plain_size;
+  }
   out["sha256"] = chunk.sha256;
   out["etag"] = or_null(chunk.etag);
   if (chunk.part_size) {
@@ -379,13 +499,15 @@ void append_chunk(std::string& text, const chunk_record& chunk) {
 
 std::string write_manifest(const manifest& value) {
   json head;
-  head["version"] = format_version;
+  head["version"] = value.encryption ? sealed_version : plain_version;
   head["subvolume"] = value.subvolume;
   head["kind"] = to_string(value.kind);
   head["created_at"] = value.created_at.rfc3339();
   json& snapshot = head["snapshot"];
   snapshot["name"] = value.snapshot.name;
-  snapshot["path"] = value.snapshot.path;
+  if (!value.encryption) {
+    snapshot["path"] = value.snapshot.path;
+  }
   snapshot["uuid"] = or_null(value.snapshot.uuid);
   snapshot["parent_uuid"] = or_null(value.snapshot.parent_uuid);
   snapshot["received_uuid"] = or_null(value.snapshot.received_uuid);
@@ -395,6 +517,14 @@ std::string write_manifest(const manifest& value) {
   head["parent_manifest"] = or_null(value.parent_manifest);
   if (value.parent_manifest_sha256) {
     head["parent_manifest_sha256"] = *value.parent_manifest_sha256;
+  }
+  if (value.encryption) {
+    head["encryption"] = {{"format", sealed_format},
+                          {"backup_id", value.encryption->backup_id},
+                          {"keys_key", value.encryption->keys_key},
+                          {"header_bytes", sealed_header_bytes},
+                          {"recipients", value.encryption->recipients}};
+    head["sealed"] = value.encryption->sealed;
   }
   json tail;
   tail["total_bytes"] = value.total_bytes;
@@ -406,7 +536,10 @@ std::string write_manifest(const manifest& value) {
                       {"commands", value.stream->commands}};
   }
   tail["tool"] = {{"name", value.tool_name}, {"version", value.tool_version}};
-  tail["host"] = {{"id", value.host_id}, {"name", value.host_name}};
+  tail["host"] = {{"id", value.host_id}};
+  if (!value.encryption) {
+    tail["host"]["name"] = value.host_name;
+  }
   std::uint64_t parts = 0;
   for (const chunk_record& chunk : value.chunks) {
     parts += chunk.part_crc32.size();

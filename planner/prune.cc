@@ -39,10 +39,19 @@ std::vector<chunk_comparison> own_chunks_of(const inventory& all, const std::str
   return own;
 }
 
-// Whether each of its manifests names nothing but chunks of that very backup.
+// Where a sealed backup's keys object lies, if it is its own by its name; empty: nowhere.
+std::string own_keys_object_of(const inventory& all, const std::string& manifest_key) {
+  const std::optional<encryption_record>& sealed = all.manifests.at(manifest_key).encryption;
+  const std::string key = sealed ? place_in(all.objects, manifest_key, sealed->keys_key) : "";
+  return is_keys_object_of(all.root, manifest_key, key) ? key : "";
+}
+
+// Whether each of its manifests names nothing but objects of that very backup.
 bool keeps_to_itself(const inventory& all, const generation& one) {
   return std::all_of(one.links.begin(), one.links.end(), [&](const chain_link& part) {
-    return own_chunks_of(all, part.key).size() == all.manifests.at(part.key).chunks.size();
+    const manifest& backup = all.manifests.at(part.key);
+    return own_chunks_of(all, part.key).size() == backup.chunks.size() &&
+           (!backup.encryption || !own_keys_object_of(all, part.key).empty());
   });
 }
 
@@ -216,11 +225,19 @@ class judge {
   void protect_link(const std::string& manifest_key) {
     _protected.insert(manifest_key);
     _protected.insert(signature_of(manifest_key));
-    for (const chunk_record& chunk : _seen.all.manifests.at(manifest_key).chunks) {
-      // Both places, as either may be read.
-      _protected.insert(chunk.key);
-      _protected.insert(beside_manifest(manifest_key, chunk.key));
+    const manifest& backup = _seen.all.manifests.at(manifest_key);
+    for (const chunk_record& chunk : backup.chunks) {
+      protect_named(manifest_key, chunk.key);
     }
+    if (backup.encryption) {
+      protect_named(manifest_key, backup.encryption->keys_key);
+    }
+  }
+
+  // Both places, as either may be read.
+  void protect_named(const std::string& manifest_key, const std::string& recorded) {
+    _protected.insert(recorded);
+    _protected.insert(beside_manifest(manifest_key, recorded));
   }
 
   void remove_generations() {
@@ -241,6 +258,7 @@ class judge {
         for (const chunk_comparison& chunk : own_chunks_of(_seen.all, one.key)) {
           remove(chunk.key, full);
         }
+        remove(own_keys_object_of(_seen.all, one.key), full);
       }
     }
   }
@@ -270,7 +288,7 @@ class judge {
     return _now.when() - since.when() > _by.grace;
   }
 
-  // Chunks that no manifest names, signatures of none, and what is not ours.
+  // Chunks and keys objects that no manifest names, signatures of none, and what is not ours.
   void judge_the_rest() {
     // A manifest that cannot be read may name any of them, and one that can be read may have named
     // more of its own before somebody changed it.
@@ -290,8 +308,9 @@ class judge {
         }
         continue;
       }
-      const bool may_be_left =
-          name.is == object_name::what::chunk || name.is == object_name::what::signature;
+      const bool may_be_left = name.is == object_name::what::chunk ||
+                               name.is == object_name::what::keys ||
+                               name.is == object_name::what::signature;
       if (!may_be_left || _protected.contains(key) || _removed.contains(key)) {
         continue;
       }

@@ -111,7 +111,8 @@ struct prune_plan {
   std::vector<upload_removal> uploads;
   std::vector<lost_link> lost;       // rule 4
   std::vector<std::string> foreign;  // rule 6: keys that this program does not write
-  // Chunks that no manifest names and that stay for now: too young, or in the making.
+  // Chunks and keys objects that no manifest names and that stay for now: too young, or in the
+  // making.
   std::size_t orphans_kept = 0;
   std::string wrong_clock;  // the first date that contradicts; empty: none
   std::string held_back;    // the sentence of rule 1 or `keep_generations` = 0; empty: nothing is

@@ -39,7 +39,7 @@ task<result<std::string>> backup_beginning::free_time() {
   }
 }
 
-backup_intent backup_beginning::intent_at(const std::string& time) const {
+result<backup_intent> backup_beginning::intent_at(const std::string& time) const {
   const config& settings = _with.settings;
   const planner::key_layout keys(settings.s3.prefix, _view.which.name);
   const bool full = _plan.what == planner::action::full;
@@ -69,6 +69,14 @@ backup_intent backup_beginning::intent_at(const std::string& time) const {
   intent.part_size = settings.s3.part_size_bytes;
   intent.chunk_size = settings.chunk_limit_bytes();
   intent.local_only = !_common.uploads();
+  if (_common.sealing.wanted() && _common.uploads()) {
+    auto sealing =
+        _common.sealing.begin(keys.keys_object(intent.kind, intent.when, intent.chunk_tag));
+    if (!sealing) {
+      return std::move(sealing.error());
+    }
+    intent.sealing = std::move(*sealing);
+  }
   return intent;
 }
 
@@ -105,7 +113,11 @@ task<result<begun_backup>> backup_beginning::begin_now() {
   }
   _given_up = *time;
   begun_backup begun;
-  begun.intent = intent_at(*time);
+  auto intent = intent_at(*time);
+  if (!intent) {
+    co_return std::move(intent.error());
+  }
+  begun.intent = std::move(*intent);
   auto journalling = backup_journal::begin(_with, begun.intent);
   auto record = co_await std::move(journalling);
   if (!record) {

@@ -27,7 +27,7 @@ class backup_beginning {
  private:
   engine::task<engine::result<begun_backup>> begin_now();
   engine::task<engine::result<std::string>> free_time();
-  [[nodiscard]] backup_intent intent_at(const std::string& time) const;
+  [[nodiscard]] engine::result<backup_intent> intent_at(const std::string& time) const;
   engine::task<engine::result<btrfs::snapshot>> create_snapshot(std::string time);
   engine::task<engine::result<void>> run_hook(std::string name, std::vector<std::string> argv,
                                               const std::string* snapshot, engine::stop_token stop);

@@ -4,6 +4,7 @@
 #include "app/backup/backup_events.hh"
 #include "app/backup/remembered_state.hh"
 #include "app/backup/run_clock.hh"
+#include "app/backup/sealing.hh"
 #include "app/records/run_report.hh"
 #include "app/store/manifest_signature.hh"
 #include "app/store/services.hh"
@@ -32,6 +33,7 @@ struct backup_common {
   remembered_state memory;
   btrfs::capabilities host;
   host_identity identity;
+  backup_sealing sealing;
   engine::semaphore between_hooks;  // of before_snapshot and after_snapshot: one pair at a time
   run_totals totals;                // so far
   std::unique_ptr<store_connection> connection;  // null: nothing is uploaded (--no-s3)

@@ -62,6 +62,11 @@ task<result<exit_status>> backup_job::run() {
   }
   _common.host = *host;
   if (!_no_s3) {
+    auto sealing = backup_sealing::of(_with.settings);
+    if (!sealing) {
+      co_return std::move(sealing.error());
+    }
+    _common.sealing = std::move(*sealing);
     auto connection = store_connection::open(_with);
     if (!connection) {
       co_return std::move(connection.error());

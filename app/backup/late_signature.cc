@@ -44,6 +44,16 @@ bool is_same_chunk(const planner::chunk_record& chunk, const backup_intent& inte
          });
 }
 
+// The member that only its key opens stays unread.
+bool is_same_seal(const planner::manifest& value, const backup_intent& intent) {
+  if (!value.encryption || !intent.sealing) {
+    return value.encryption.has_value() == intent.sealing.has_value();
+  }
+  return value.encryption->backup_id == intent.sealing->backup.text() &&
+         value.encryption->keys_key == intent.sealing->keys_key &&
+         value.encryption->recipients == intent.sealing->recipients;
+}
+
 error not_as_journalled(const std::string& key) {
   error failure;
   failure.why = reason::integrity;
@@ -84,7 +94,7 @@ bool is_as_journalled(const planner::manifest& value, const journal_record& reco
   const bool same = value.subvolume == intent.subvolume && value.kind == intent.kind &&
                     value.created_at == intent.when &&
                     value.parent_manifest == intent.parent_manifest && record.snapshot &&
-                    value.snapshot.uuid == record.snapshot->uuid &&
+                    value.snapshot.uuid == record.snapshot->uuid && is_same_seal(value, intent) &&
                     value.chunks.size() == record.chunks.size();
   if (!same) {
     return false;

@@ -210,8 +210,10 @@ task<result<void>> settling::settle_at(place where, std::string path, journal_re
   if (record.intent.local_only) {
     found.facts.local_only = true;
   } else {
-    auto examining = examine_unfinished(where.with, *where.connection, record, view,
-                                        stream_settings_of(_with.settings, _common.host));
+    stream_settings wanted = stream_settings_of(_with.settings, _common.host);
+    wanted.sealed_for = _common.sealing.fingerprints();
+    auto examining =
+        examine_unfinished(where.with, *where.connection, record, view, std::move(wanted));
     auto examined = co_await std::move(examining);
     if (!examined && where.elsewhere && examined.error().what_now != disposition::cancelled) {
       // Perhaps it is published there: nothing of it is touched before that is known.

@@ -31,8 +31,9 @@ stream_sending::stream_sending(backup_common& common, const backup_intent& inten
     : _common(common),
       _intent(intent),
       _parent(std::move(parent)),
+      _seals(seals_of(intent)),
       _upload(common.with, *common.budget, common.connection.get(), layout_of(common, intent),
-              ledger, std::move(before)) {
+              ledger, std::move(before), _seals ? &*_seals : nullptr) {
   _inspector.note_beyond(limits_of_receivers(intent.snapshot_name));
 }
 

@@ -46,6 +46,7 @@ class stream_sending {
   const backup_intent& _intent;
   std::optional<btrfs::subvolume_info> _parent;
   btrfs::stream_inspector _inspector;
+  std::optional<age::part_seals> _seals;  // nullopt: it is not sealed
   upload_stream _upload;
   std::optional<btrfs::send_process> _send;
   bool _waited_for = false;

@@ -1,6 +1,7 @@
 #include "app/backup/subvolume_backup.hh"
 
 #include "app/host/signals.hh"
+#include "app/store/keys_object.hh"
 #include "app/store/manifest_signature.hh"
 #include "app/store/second_look.hh"
 #include "app/survey/sent_stream.hh"
@@ -134,6 +135,10 @@ task<result<subvolume_backup::ending>> subvolume_backup::run() {
 }
 
 task<result<void>> subvolume_backup::stream_and_publish() {
+  if (auto sealed = check_sealed(_common.sealing, _intent); !sealed) {
+    _worthless = true;
+    co_return sealed;
+  }
   auto streaming = stream();
   auto streamed = co_await std::move(streaming);
   if (!streamed || _intent.local_only) {
@@ -313,7 +318,7 @@ void subvolume_backup::note_streamed(std::chrono::steady_clock::time_point start
 }
 
 // The records of its parts go there, and are not kept beside.
-planner::manifest subvolume_backup::describe() {
+result<planner::manifest> subvolume_backup::describe() {
   const btrfs::subvolume_info& info = _snapshot.info;
   const upload_stream& upload = _sending->upload();
   planner::manifest value;
@@ -345,7 +350,30 @@ planner::manifest subvolume_backup::describe() {
   value.tool_version = BTS3_VERSION;
   value.host_id = _common.identity.id;
   value.host_name = _common.identity.name;
+  if (auto sealed = describe_sealing(value); !sealed) {
+    return std::move(sealed.error());
+  }
   return value;
+}
+
+// What tells of the host goes where only the backup's key opens it.
+result<void> subvolume_backup::describe_sealing(planner::manifest& value) const {
+  if (!_intent.sealing) {
+    return check_sealed(_common.sealing, _intent);
+  }
+  const sealing_intent& sealing = *_intent.sealing;
+  const sealed_member told{_intent.source, std::exchange(value.snapshot.path, std::string()),
+                           std::exchange(value.host_name, std::string())};
+  auto sealed = seal_member(told, sealing.recipient, age::system_random());
+  if (!sealed) {
+    return std::move(sealed.error());
+  }
+  value.encryption.emplace();
+  value.encryption->backup_id = sealing.backup.text();
+  value.encryption->keys_key = sealing.keys_key;
+  value.encryption->recipients = sealing.recipients;
+  value.encryption->sealed = std::move(*sealed);
+  return engine::ok();
 }
 
 // Whether the pointer that was found instead names a backup that was there when this one was
@@ -355,23 +383,44 @@ bool subvolume_backup::was_there(const std::optional<stored_pointer>& found) con
                    _view.seen.remembered_manifest == found->value.manifest_key);
 }
 
-task<result<void>> subvolume_backup::publish() {
-  planner::manifest value = describe();
-  if (_common.signer != nullptr && value.parent_manifest) {
+// The manifest, and before it what it takes to open what it names.
+task<result<void>> subvolume_backup::put_documents() {
+  auto value = describe();
+  if (!value) {
+    co_return std::move(value.error());
+  }
+  if (_common.signer != nullptr && value->parent_manifest) {
     auto asking =
         digest_of_signed(_with, *_common.signer, _common.connection->store(),
-                         planner::places_of(_intent.manifest_key, *value.parent_manifest));
+                         planner::places_of(_intent.manifest_key, *value->parent_manifest));
     auto digest = co_await std::move(asking);
     if (!digest) {
       co_return std::move(digest.error());
     }
-    value.parent_manifest_sha256 = std::move(*digest);
+    value->parent_manifest_sha256 = std::move(*digest);
   }
-  auto putting = put_manifest(_with, *_common.connection, _intent.manifest_key, std::move(value),
+  if (_intent.sealing) {
+    auto putting = put_keys_object(_with, *_common.connection, _intent.sealing->keys_key,
+                                   _intent.sealing->keys_object);
+    auto put = co_await std::move(putting);
+    if (!put) {
+      co_return std::move(put.error()).within("writing keys object " + _intent.sealing->keys_key);
+    }
+  }
+  auto putting = put_manifest(_with, *_common.connection, _intent.manifest_key, std::move(*value),
                               _common.signer.get(), _trace);
   auto put = co_await std::move(putting);
   if (!put) {
     co_return std::move(put.error()).within("writing manifest " + _intent.manifest_key);
+  }
+  co_return engine::ok();
+}
+
+task<result<void>> subvolume_backup::publish() {
+  auto putting = put_documents();
+  auto put = co_await std::move(putting);
+  if (!put) {
+    co_return put;
   }
   auto moving = move_to_it();
   auto moved = co_await std::move(moving);

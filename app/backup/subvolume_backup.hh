@@ -2,10 +2,10 @@
 // one, made by plan (backup_beginning.hh), or that of an earlier run's journal (settling.hh).
 //
 // The stream is sent, its parts journalled; proof that it is whole (END seen, exit status 0);
-// objects completed; manifest; pointer; state; journal removed. `current.json` is the commit point.
-// A stream that breaks although its sender is content is sent again at once. A failure of the
-// producer undoes everything; an interruption, or a store that does not answer, leaves snapshot,
-// uploads and journal for the next run to go on with.
+// objects completed; of a sealed backup the keys object; manifest; pointer; state; journal removed.
+// `current.json` is the commit point. A stream that breaks although its sender is content is sent
+// again at once. A failure of the producer undoes everything; an interruption, or a store that does
+// not answer, leaves snapshot, uploads and journal for the next run to go on with.
 //
 // Afterwards the journal is gone, since the backup is published or undone, or it says all that a
 // later run needs.
@@ -65,7 +65,9 @@ class subvolume_backup {
   engine::task<engine::result<void>> move_to_it();
   engine::task<engine::result<void>> remember();
   [[nodiscard]] bool was_there(const std::optional<stored_pointer>& found) const;
-  [[nodiscard]] planner::manifest describe();
+  [[nodiscard]] engine::result<planner::manifest> describe();
+  [[nodiscard]] engine::result<void> describe_sealing(planner::manifest& value) const;
+  engine::task<engine::result<void>> put_documents();
   engine::task<void> undo();
   engine::task<bool> undo_in_bucket(engine::stop_token limit);
   engine::task<bool> may_be_pointed_at(engine::stop_token limit);

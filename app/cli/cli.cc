@@ -174,6 +174,14 @@ void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into) {
       ->type_name("RATE");
 }
 
+void add_identities(CLI::App& app, std::vector<std::string>& into) {
+  app.add_option("--identity", into,
+                 "The file with an identity that opens sealed backups (repeatable); - asks for it "
+                 "(default: restore.identity_file)")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+}
+
 void add_backup(CLI::App& app, backup_command& into) {
   app.add_option("--subvolume", into.subvolumes, "Only this one (repeatable); its name")
       ->type_name("NAME")
@@ -214,6 +222,7 @@ void add_restore(CLI::App& app, restore_command& into) {
       ->type_name("MODE");
   app.add_flag("--verify-first", into.verify_first,
                "Download chunks that cannot be verified in parts twice, the first time to hash");
+  add_identities(app, into.identities);
   app.add_flag("--keep-received", into.keep_received,
                "Keep a read-only snapshot for the next incremental");
   app.add_flag("--discard", into.discard,

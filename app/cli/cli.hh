@@ -62,9 +62,10 @@ struct backup_selection : bucket_place {
 };
 
 struct restore_command : backup_selection {
-  std::string target;                 // empty: below the target base
-  std::string target_base;            // empty: restore.target_base_dir
-  std::optional<verify_mode> verify;  // absent: restore.verify_mode
+  std::vector<std::string> identities;  // files, or "-"; for sealed backups
+  std::string target;                   // empty: below the target base
+  std::string target_base;              // empty: restore.target_base_dir
+  std::optional<verify_mode> verify;    // absent: restore.verify_mode
   bool verify_first = false;
   bool keep_received = false;
   bool discard = false;  // what an interrupted restore left is removed first

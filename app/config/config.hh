@@ -121,6 +121,7 @@ struct restore_settings {
   std::chrono::seconds receive_stall_seconds{900};
   std::string price_table;  // empty: the program's own
   std::string trusted_signers_file;
+  std::string identity_file;  // empty: none; for sealed backups
 };
 
 struct thaw_settings {
@@ -131,7 +132,11 @@ struct thaw_settings {
 };
 
 struct encryption_settings {
+  std::vector<std::string> recipients;  // for whom backups are sealed; nobody: they are not
+  std::string recipients_file;
   std::string signing_key_file;
+
+  [[nodiscard]] bool seals() const { return !recipients.empty() || !recipients_file.empty(); }
 };
 
 struct retention_settings {

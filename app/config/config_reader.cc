@@ -210,11 +210,38 @@ std::optional<std::string> config_reader::value_of(const key_rule& rule, const w
   return std::nullopt;
 }
 
+// From the environment as in the file; there a single word needs no quotes.
+template <typename Kind>
+void config_reader::read_words(const Kind& kind, const std::string& key,
+                               const std::string& variable, const toml::node* node) {
+  const std::optional<std::string> text = _environment(variable);
+  if (!text) {
+    if (node != nullptr) {
+      assign_words(kind, key, key + place(*node), *node);
+    }
+    return;
+  }
+  if (!text->starts_with('[')) {
+    assign_words(kind, variable, variable, toml::value<std::string>(*text));
+    return;
+  }
+  try {
+    const toml::table document = toml::parse("words = " + *text);
+    assign_words(kind, variable, variable, *document.get("words"));
+  } catch (const toml::parse_error&) {
+    problem(variable + " = " + *text + " is no list; write " + Kind::example);
+  }
+}
+
 void config_reader::read_key(const key_rule& rule, const written_key& in_file) {
   const std::string key(shown_key(in_file.name));
   const std::string variable = variable_for(rule);
   if (const auto* command = std::get_if<command_value>(&rule.value)) {
-    read_command(*command, key, variable, in_file.node);
+    read_words(*command, key, variable, in_file.node);
+    return;
+  }
+  if (const auto* recipients = std::get_if<recipients_value>(&rule.value)) {
+    read_words(*recipients, key, variable, in_file.node);
     return;
   }
   const std::optional<std::string> text = value_of(rule, in_file, variable);
@@ -226,28 +253,6 @@ void config_reader::read_key(const key_rule& rule, const written_key& in_file) {
   }
   const std::string& name = _environment(variable) ? variable : key;
   std::visit([&](const auto& kind) { assign(kind, name, *text); }, rule.value);
-}
-
-// From the environment as in the file; there a single word needs no quotes.
-void config_reader::read_command(const command_value& kind, const std::string& key,
-                                 const std::string& variable, const toml::node* node) {
-  const std::optional<std::string> text = _environment(variable);
-  if (!text) {
-    if (node != nullptr) {
-      assign_command(kind, key, key + place(*node), *node);
-    }
-    return;
-  }
-  if (!text->starts_with('[')) {
-    assign_command(kind, variable, variable, toml::value<std::string>(*text));
-    return;
-  }
-  try {
-    const toml::table document = toml::parse("command = " + *text);
-    assign_command(kind, variable, variable, *document.get("command"));
-  } catch (const toml::parse_error&) {
-    problem(variable + " = " + *text + " is no list; write [\"/usr/local/bin/hook\", \"-x\"]");
-  }
 }
 
 void config_reader::check_characters(const std::string& name, const std::string& text) {

@@ -46,11 +46,15 @@ class config_reader {
   std::optional<std::string> value_of(const key_rule& rule, const written_key& in_file,
                                       const std::string& variable);
   void read_key(const key_rule& rule, const written_key& in_file);
-  void read_command(const command_value& kind, const std::string& key, const std::string& variable,
-                    const toml::node* node);
-  void assign_command(const command_value& kind, const std::string& name, const std::string& where,
-                      const toml::node& node);
+  template <typename Kind>
+  void read_words(const Kind& kind, const std::string& key, const std::string& variable,
+                  const toml::node* node);
+  void assign_words(const command_value& kind, const std::string& name, const std::string& where,
+                    const toml::node& node);
+  void assign_words(const recipients_value& kind, const std::string& name, const std::string& where,
+                    const toml::node& node);
   void assign(const command_value& kind, const std::string& name, const std::string& text);
+  void assign(const recipients_value& kind, const std::string& name, const std::string& text);
   void assign(const bytes_value& kind, const std::string& name, const std::string& text);
   void assign(const number_value& kind, const std::string& name, const std::string& text);
   void assign(const duration_value& kind, const std::string& name, const std::string& text);

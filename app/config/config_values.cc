@@ -1,6 +1,7 @@
 // What a key's text has to be, by its kind.
 #include "app/config/config_reader.hh"
 #include "app/text/human_units.hh"
+#include "engine/age/x25519.hh"
 #include "s3/http/proxy.hh"
 
 #include <algorithm>
@@ -49,8 +50,8 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
 }  // namespace
 
 // `where` is the name with its line.
-void config_reader::assign_command(const command_value& kind, const std::string& name,
-                                   const std::string& where, const toml::node& node) {
+void config_reader::assign_words(const command_value& kind, const std::string& name,
+                                 const std::string& where, const toml::node& node) {
   std::vector<std::string> words;
   if (const auto program = node.value_exact<std::string>()) {
     if (program->empty()) {
@@ -85,8 +86,43 @@ void config_reader::assign_command(const command_value& kind, const std::string&
   kind.place.put(_config, words);
 }
 
+// Each is looked at here, so that no run begins with one that nobody could open.
+void config_reader::assign_words(const recipients_value& kind, const std::string& name,
+                                 const std::string& where, const toml::node& node) {
+  const std::string form = where + " must be a string, or a list of strings: recipients of age";
+  std::vector<std::string> recipients;
+  if (const auto one = node.value_exact<std::string>()) {
+    if (one->empty()) {
+      return;  // none
+    }
+    recipients.push_back(*one);
+  } else if (const toml::array* list = node.as_array()) {
+    for (const toml::node& entry : *list) {
+      const auto word = entry.value_exact<std::string>();
+      if (!word) {
+        problem(form);
+        return;
+      }
+      recipients.push_back(*word);
+    }
+  } else {
+    problem(form);
+    return;
+  }
+  for (std::size_t i = 0; i < recipients.size(); ++i) {
+    const auto parsed = age::x25519_recipient::parse(recipients[i]);
+    if (!parsed) {
+      problem(name + "[" + std::to_string(i + 1) + "]: " + parsed.error().text());
+      return;
+    }
+  }
+  kind.place.put(_config, recipients);
+}
+
 void config_reader::assign(const command_value&, const std::string&, const std::string&) {
-}  // read_command()
+}  // read_words()
+void config_reader::assign(const recipients_value&, const std::string&, const std::string&) {
+}  // read_words()
 void config_reader::assign(const bytes_value& kind, const std::string& name,
                            const std::string& text) {
   const auto value = parse_bytes(text);

@@ -159,6 +159,13 @@ struct tags_value {
 // A program as text, or a program and its arguments as a list.
 struct command_value {
   place_of<std::vector<std::string>> place;
+  static constexpr const char* example = R"(["/usr/local/bin/hook", "-x"])";
+};
+
+// Recipients of age, one as text or several as a list.
+struct recipients_value {
+  place_of<std::vector<std::string>> place;
+  static constexpr const char* example = R"(["age1...", "age1..."])";
 };
 
 struct key_rule {
@@ -166,7 +173,7 @@ struct key_rule {
   std::string_view key;
   std::variant<bytes_value, number_value, duration_value, seconds_value, auto_or_number_value,
                time_of_day_value, flag_value, text_value, choice_value, storage_class_value,
-               path_value, tags_value, proxy_value, command_value>
+               path_value, tags_value, proxy_value, command_value, recipients_value>
       value;
 
   [[nodiscard]] std::string name() const { return std::string(table) + "." + std::string(key); }

@@ -3,6 +3,7 @@
 #include "app/config/selection.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
+#include "app/secrets/recipients.hh"
 #include "app/store/commands.hh"
 #include "app/survey/nested_subvolumes.hh"
 #include "app/text/human_units.hh"
@@ -183,6 +184,16 @@ task<result<exit_status>> plan_job::look() {
     co_return std::move(host.error());
   }
   _stream = stream_settings_of(_with.settings, *host);
+  auto recipients = read_recipients(_with.settings.encryption.recipients, "encryption.recipients",
+                                    _with.settings.encryption.recipients_file);
+  if (!recipients) {
+    co_return std::move(recipients.error());
+  }
+  auto sealed_for = fingerprints_of(std::move(*recipients));
+  if (!sealed_for) {
+    co_return std::move(sealed_for.error());
+  }
+  _stream.sealed_for = std::move(*sealed_for);
   auto connection = store_connection::open(_with, persistence::of_a_question);
   if (!connection) {
     co_return std::move(connection.error());

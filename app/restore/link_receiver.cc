@@ -192,6 +192,9 @@ task<void> link_receiver::forget_kept_parts() {
 task<result<void>> link_receiver::receive_once(planned_link& planned, const chain_link* before) {
   const auto started = std::chrono::steady_clock::now();
   attempt one(*this, planned.link, before, std::exchange(planned.chunks, {}));
+  if (planned.link.value.encryption) {
+    one.download.is_sealed(planned.key.get(), planned.plain_bytes);
+  }
   auto preparing = prepare(one);
   auto prepared = co_await std::move(preparing);
   if (!prepared) {

@@ -64,8 +64,8 @@ task<result<void>> restore_all::find() {
     restore_request request = request_of(_with.settings, _command, name);
     _space.where = request.target.substr(0, request.target.rfind('/'));
     member one;
-    one.session =
-        std::make_unique<restore_session>(_with, _connection, std::move(request), _totals);
+    one.session = std::make_unique<restore_session>(_with, _connection, std::move(request),
+                                                    _identities, _totals);
     one.name = std::move(name);
     _members.push_back(std::move(one));
   }

@@ -22,7 +22,11 @@ class restore_all {
   // Adds what it does to `totals`. References must outlive it.
   restore_all(const services& with, store_connection& connection, restore_command command,
               restore_totals& totals)
-      : _with(with), _connection(connection), _command(std::move(command)), _totals(totals) {}
+      : _with(with),
+        _connection(connection),
+        _command(std::move(command)),
+        _totals(totals),
+        _identities(with, identity_places(with.settings, _command)) {}
 
   // Prints each one's result, and at the end of a dry run what all take together. One that fails
   // does not stop the others: exit status 6 when some succeeded, the first error when none did.
@@ -50,6 +54,7 @@ class restore_all {
   store_connection& _connection;
   restore_command _command;
   restore_totals& _totals;
+  identity_source _identities;  // of all
   std::vector<member> _members;
   space_for_all _space;
   bool _space_may_grow = false;  // what interrupted restores left is deleted when they go on

@@ -48,8 +48,9 @@ task<result<exit_status>> run_connected(const services& with, store_connection& 
     auto running = all.run();
     co_return co_await std::move(running);
   }
+  identity_source identities(with, identity_places(with.settings, command));
   restore_session session(with, connection, request_of(with.settings, command, command.subvolume),
-                          totals);
+                          identities, totals);
   auto running = session.run();
   co_return co_await std::move(running);
 }

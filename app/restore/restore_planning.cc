@@ -34,6 +34,9 @@ task<result<restore_plan>> plan_restore(const services& with, s3::object_store& 
       co_return std::move(located.error());
     }
     planned_link one;
+    for (const planner::chunk_record& chunk : link.value.chunks) {
+      one.plain_bytes += chunk.plain_size;
+    }
     one.link = std::move(link);
     one.link.value.chunks = std::vector<planner::chunk_record>();  // those that were located
     one.chunks = std::move(*located);

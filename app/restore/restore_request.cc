@@ -15,6 +15,13 @@ wanted_backup wanted_by(const config& settings, const backup_selection& selectio
   return wanted;
 }
 
+std::vector<std::string> identity_places(const config& settings, const restore_command& command) {
+  if (!command.identities.empty() || settings.restore.identity_file.empty()) {
+    return command.identities;
+  }
+  return {settings.restore.identity_file};
+}
+
 restore_request request_of(const config& settings, const restore_command& command,
                            const std::string& subvolume) {
   restore_request request;

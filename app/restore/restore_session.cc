@@ -6,6 +6,7 @@
 #include "app/restore/kept_snapshot.hh"
 #include "app/restore/restore_planning.hh"
 #include "app/restore/workspace_calls.hh"
+#include "app/store/keys_object.hh"
 #include "app/survey/chosen_backup.hh"
 #include "app/survey/receive_refusal.hh"
 #include "app/text/output.hh"
@@ -58,12 +59,40 @@ void drop_parts(std::vector<chain_link>& chain) {
 }  // namespace
 
 restore_session::restore_session(const services& with, store_connection& connection,
-                                 restore_request request, restore_totals& totals)
-    : _with(with), _connection(connection), _request(std::move(request)), _totals(totals) {}
+                                 restore_request request, identity_source& identities,
+                                 restore_totals& totals)
+    : _with(with),
+      _connection(connection),
+      _request(std::move(request)),
+      _identities(identities),
+      _totals(totals) {}
 
 task<result<std::vector<chain_link>>> restore_session::find_backup() {
   auto finding = find_chain(_with, _connection.store(), _request.wanted);
   co_return co_await std::move(finding);
+}
+
+// Of every sealed link: a chain that cannot be opened as a whole is not begun.
+task<result<void>> restore_session::open_keys(const std::vector<chain_link>& chain) {
+  for (const chain_link& link : chain) {
+    if (!link.value.encryption || _keys.contains(link.key)) {
+      continue;
+    }
+    auto reading = _identities.read_for("backup " + link.key);
+    auto read = co_await std::move(reading);
+    if (!read) {
+      co_return read;
+    }
+    auto opening =
+        read_backup_identity(_connection.store(), link, _identities.identities(), _with.stop);
+    auto identity = co_await std::move(opening);
+    if (!identity) {
+      co_return std::move(identity.error());
+    }
+    const auto id = age::backup_id::parse(link.value.encryption->backup_id).value();
+    _keys.emplace(link.key, std::make_shared<const backup_key>(id, std::move(*identity)));
+  }
+  co_return engine::ok();
 }
 
 // What --keep-received asks for must not meet something else; before anything was received.
@@ -122,6 +151,13 @@ task<result<exit_status>> restore_session::run() {
     auto finishing = earlier.finish();
     co_return co_await std::move(finishing);
   }
+  if (!_request.dry_run) {
+    auto opening = open_keys(*chain);
+    auto opened = co_await std::move(opening);
+    if (!opened) {
+      co_return std::move(opened.error());
+    }
+  }
   _mark = mark_of(chain->back());
   // Without a recorded UUID, what an earlier attempt kept is known only by what it received.
   if (identity_of(chain->back().value.snapshot).own_uuid || !target->interrupted) {
@@ -137,6 +173,10 @@ task<result<exit_status>> restore_session::run() {
   if (_request.dry_run) {
     print_plan(*plan);
     co_return exit_status::done;
+  }
+  for (planned_link& planned : plan->links) {
+    const auto key = _keys.find(planned.link.key);
+    planned.key = key == _keys.end() ? nullptr : key->second;
   }
   auto restoring = carry_out(*target, std::move(*plan));
   co_return co_await std::move(restoring);
@@ -217,6 +257,11 @@ task<result<void>> restore_session::request_thaw() {
       co_return std::move(chain.error());
     }
     found->chain = std::move(*chain);
+  }
+  auto opening = open_keys(found->chain);
+  auto opened = co_await std::move(opening);
+  if (!opened) {
+    co_return opened;
   }
   if (auto kept = check_kept(found->chain.back()); !kept) {
     co_return kept;

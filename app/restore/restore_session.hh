@@ -9,17 +9,21 @@
 #include "app/cli/exit_status.hh"
 #include "app/download/chain_thaw.hh"
 #include "app/restore/chain_receiver.hh"
+#include "app/restore/identity_source.hh"
 #include "app/restore/restore_reports.hh"
 #include "app/restore/restore_request.hh"
 #include "app/restore/restore_totals.hh"
+#include "app/store/backup_key.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
 #include "btrfs/receive_workspace.hh"
 #include "btrfs/restored_mark.hh"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace bts3::app {
@@ -33,9 +37,10 @@ struct restore_outlook {
 
 class restore_session {
  public:
-  // Adds what it does to `totals`. References must outlive it.
+  // Adds what it does to `totals`. `identities` are asked for when a sealed backup is met, before
+  // anything is thawed or downloaded. References must outlive it.
   restore_session(const services& with, store_connection& connection, restore_request request,
-                  restore_totals& totals);
+                  identity_source& identities, restore_totals& totals);
 
   // Prints its result. With request.one_of_all the records of a target that is there stay, so that
   // the same command can be run again when others fail: a target that they prove to be of the
@@ -67,6 +72,7 @@ class restore_session {
   [[nodiscard]] engine::result<restore_outlook> outlook_of(
       const btrfs::target_report& target, const std::vector<chain_link>& chain) const;
   engine::task<engine::result<std::vector<chain_link>>> find_backup();
+  engine::task<engine::result<void>> open_keys(const std::vector<chain_link>& chain);
   [[nodiscard]] engine::result<void> check_kept(const chain_link& last) const;
   void print_plan(const restore_plan& plan) const;
   engine::task<engine::result<exit_status>> carry_out(const btrfs::target_report& target,
@@ -89,12 +95,15 @@ class restore_session {
   const services& _with;
   store_connection& _connection;
   restore_request _request;
+  identity_source& _identities;
   restore_totals& _totals;  // of all
   restore_totals _did;      // of this one
   place_among _here;
   std::optional<restore_outlook> _seen;
   std::optional<finding> _found;  // by look_ahead(), for request_thaw()
-  btrfs::restored_mark _mark;     // of the backup that is restored
+  // Of sealed links, by their manifests' keys.
+  std::map<std::string, std::shared_ptr<const backup_key>> _keys;
+  btrfs::restored_mark _mark;  // of the backup that is restored
   bool _content_verified = false;
 };
 

@@ -65,4 +65,18 @@ result<std::string> fingerprint_of(const x25519_recipient& one) {
   return "SHA256:" + age::base64_encode(*hash, age::padding::none);
 }
 
+result<std::vector<std::string>> fingerprints_of(std::vector<x25519_recipient> all) {
+  std::sort(all.begin(), all.end(),
+            [](const auto& a, const auto& b) { return a.text() < b.text(); });
+  std::vector<std::string> made;
+  for (const x25519_recipient& one : all) {
+    auto fingerprint = fingerprint_of(one);
+    if (!fingerprint) {
+      return std::move(fingerprint.error());
+    }
+    made.push_back(std::move(*fingerprint));
+  }
+  return made;
+}
+
 }  // namespace bts3::app

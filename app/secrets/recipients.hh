@@ -21,5 +21,8 @@ namespace bts3::app {
 // its text "age1..."; the same by hand:
 // printf %s age1... | openssl dgst -sha256 -binary | base64 | tr -d =
 [[nodiscard]] engine::result<std::string> fingerprint_of(const age::x25519_recipient& one);
+// Of all of them, in the order of their texts.
+[[nodiscard]] engine::result<std::vector<std::string>> fingerprints_of(
+    std::vector<age::x25519_recipient> all);
 
 }  // namespace bts3::app

@@ -38,8 +38,18 @@ struct assembly {
   subvolume_inventory& from;
   catalogued_subvolume made;
   std::map<std::string, catalogued_backup> backups;  // by key
-  std::set<std::string> used;                        // keys of chunks, where they lie
+  std::set<std::string> used;                        // of chunks and keys objects, where they lie
 };
+
+// Without it nobody can open the backup.
+void note_keys_object(const std::string& manifest_key, const std::string& recorded, assembly& into,
+                      catalogued_backup& made) {
+  std::string key = planner::place_in(into.from.objects, manifest_key, recorded);
+  if (!into.from.objects.contains(key) && made.problem.empty()) {
+    made.problem = "keys object " + key + " is missing from the bucket";
+  }
+  into.used.insert(std::move(key));
+}
 
 // One manifest with its chunks compared to the listing.
 catalogued_backup backup_of(const std::string& key, const planner::manifest& value,
@@ -72,6 +82,9 @@ catalogued_backup backup_of(const std::string& key, const planner::manifest& val
   }
   if (missing > 1) {
     made.problem += ", and so are " + std::to_string(missing - 1) + " more";
+  }
+  if (value.encryption) {
+    note_keys_object(key, value.encryption->keys_key, into, made);
   }
   return made;
 }
@@ -286,6 +299,12 @@ void find_strays(assembly& all) {
                     is_unusable(all, manifest)
                         ? "chunk of a manifest that cannot be used"
                         : "chunk of no backup: of one in the making, or left over"));
+        }
+        break;
+      case planner::object_name::what::keys:
+        if (!all.used.contains(key)) {
+          all.made.strays.push_back(
+              stray(key, object, "keys of no backup: of one in the making, or left over"));
         }
         break;
       case planner::object_name::what::other:

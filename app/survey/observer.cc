@@ -39,10 +39,18 @@ std::string place_problem(const std::vector<chain_link>& chain, const std::strin
   return "";
 }
 
-// Empty when every chunk of the chain is among the subvolume's own objects, with its size.
+// Empty when every chunk of the chain is among the subvolume's own objects, with its size, and so
+// are the keys of what is sealed.
 std::string chunk_problem(const std::vector<chain_link>& chain,
                           const planner::object_listing& objects) {
   for (const chain_link& link : chain) {
+    if (link.value.encryption) {
+      const std::string keys =
+          planner::place_in(objects, link.key, link.value.encryption->keys_key);
+      if (!objects.contains(keys)) {
+        return "keys object " + keys + " is missing from the bucket";
+      }
+    }
     for (const planner::chunk_record& chunk : link.value.chunks) {
       const auto compared = planner::compare_chunk(objects, link.key, chunk);
       if (!compared.as_recorded()) {

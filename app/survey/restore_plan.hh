@@ -3,6 +3,7 @@
 #pragma once
 
 #include "app/prices/restore_prices.hh"
+#include "app/store/backup_key.hh"
 #include "app/store/chain_reader.hh"
 #include "btrfs/processes.hh"
 #include "engine/result.hh"
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,6 +38,8 @@ struct located_chunk {
 struct planned_link {
   chain_link link;  // its manifest without the chunks
   std::vector<located_chunk> chunks;
+  std::uint64_t plain_bytes = 0;          // of the stream, where it is sealed
+  std::shared_ptr<const backup_key> key;  // of a sealed one that is to be received; else null
 };
 
 // What must be thawed before the download, by storage class as located_chunk names it. Only classes
@@ -87,7 +91,7 @@ struct restore_plan {
   std::string source;        // the backup's snapshot on this host; empty: not here
   std::string verification;  // "full", "sample", "none"
 
-  [[nodiscard]] std::uint64_t bytes() const;  // of all streams
+  [[nodiscard]] std::uint64_t bytes() const;  // of all streams, as they are stored
   [[nodiscard]] std::size_t objects() const;
   [[nodiscard]] int protocol() const;  // the highest of the links'
   struct class_total {

@@ -53,6 +53,10 @@ std::string settings_problem(const services& with, const backup_intent& intent,
       intent.chunk_size != with.settings.chunk_limit_bytes()) {
     return "s3.part_size_bytes or s3.chunk_size_bytes have changed";
   }
+  if ((intent.sealing ? intent.sealing->recipients : std::vector<std::string>()) !=
+      settings.sealed_for) {
+    return "those for whom backups are sealed have changed";
+  }
   return "";
 }
 
@@ -90,7 +94,12 @@ bool is_of(const services& with, const planner::manifest& value, const journal_r
   if (!uuid.empty()) {
     return value.snapshot.uuid == uuid;
   }
-  return value.host_id == this_host().id && value.snapshot.path == record.intent.snapshot_path;
+  if (value.host_id != this_host().id) {
+    return false;
+  }
+  // A sealed one does not tell paths.
+  return value.encryption ? value.snapshot.name == record.intent.snapshot_name
+                          : value.snapshot.path == record.intent.snapshot_path;
 }
 
 // Whether this backup's manifest is there, somebody else's, or damaged. `objects`: what a listing

@@ -19,6 +19,7 @@ namespace bts3::app {
 struct stream_settings {
   int protocol = 1;
   bool compressed_data = false;
+  std::vector<std::string> sealed_for;  // fingerprints of its recipients; empty: it is not sealed
 };
 
 // As configured, "auto" being the newest that this host can send.

@@ -102,6 +102,9 @@ task<result<std::uint64_t>> backup_reader::read_all(std::string key, progress& s
   for (int attempt = 1;; ++attempt) {
     download_link link(_with, _store, pool, hashes, *chunks, attempt == 1 ? &shown : nullptr);
     link.expect(expected_stream(manifest, parent));
+    if (manifest.encryption) {
+      link.is_sealed(nullptr, 0);  // what it is made of is verified, and not what that means
+    }
     auto running = link.run(-1);
     auto ran = co_await std::move(running);
     if (ran) {

@@ -446,6 +446,9 @@ planner::chunk_record upload_chunk::describe() const {
   record.key = _key.str();
   record.size = _bytes;
   record.part_size = _common.part_bytes;
+  if (_common.seals != nullptr) {
+    record.plain_size = planner::plain_bytes_of_chunk(_bytes, _common.part_bytes).value();
+  }
   if (!_tag.empty()) {
     record.etag = _tag.str();
   }

@@ -118,6 +118,26 @@ BOOST_AUTO_TEST_CASE(the_ends_of_days_years_and_centuries_go_to_text_and_back) {
   BOOST_TEST((*timestamp::parse("20260102T030404Z") < when));
 }
 
+BOOST_AUTO_TEST_CASE(keys_objects_are_known_by_their_names) {
+  const key_layout keys("p", "data");
+  const std::string key = keys.keys_object(backup_kind::incremental, when, "0123abcd");
+  BOOST_TEST(key == "p/subvol/data/incremental/keys-20260102T030405Z-0123abcd.age");
+  const object_name name = name_of(keys.root(), key);
+  BOOST_TEST((name.is == object_name::what::keys));
+  BOOST_TEST((name.kind == backup_kind::incremental));
+  BOOST_TEST((name.when == when));
+  BOOST_TEST(name.tag == "0123abcd");
+  for (const char* other :
+       {"full/keys-20260102T030405Z.age", "full/keys-20260102T030405Z-0123abcD.age",
+        "full/keys-20260102T030405Z-0123abcd.bin", "full/keys-20260102T030465Z-0123abcd.age",
+        "keys-20260102T030405Z-0123abcd.age", "full/keys-20260102T030405Zx0123abcd.age"}) {
+    BOOST_TEST((name_of(keys.root(), keys.root() + other).is == object_name::what::other), other);
+  }
+  BOOST_TEST(is_keys_object_of(keys.root(), keys.manifest(backup_kind::incremental, when), key));
+  BOOST_TEST(!is_keys_object_of(keys.root(), keys.manifest(backup_kind::full, when), key));
+  BOOST_TEST(!is_chunk_of(keys.root(), keys.manifest(backup_kind::incremental, when), key));
+}
+
 // With a tag, and as older versions wrote them; nothing else.
 BOOST_AUTO_TEST_CASE(keys_of_chunks_are_known_with_and_without_a_tag) {
   const key_layout keys("a", "data");

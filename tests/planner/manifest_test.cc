@@ -56,6 +56,32 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text.replace(at, from.size(), to);
 }
 
+// Three parts: two of 65,600 bytes (a segment has 65,552 with its tag, and 528 come before), which
+// have 65,600 - 528 - 16 = 65,056 of the stream each, and one of 1,000 with 456.
+manifest sealed_sample() {
+  manifest value = sample();
+  value.snapshot.path.clear();
+  value.host_name.clear();
+  chunk_record& chunk = value.chunks[0];
+  chunk.part_size = 65'600;
+  chunk.size = 2 * 65'600 + 1000;
+  chunk.plain_size = 2 * 65'056 + 456;
+  value.total_bytes = chunk.size;
+  value.parent_manifest_sha256 = digest;
+  encryption_record encryption;
+  encryption.backup_id = "00112233445566778899aabbccddeeff";
+  encryption.keys_key = "p/subvol/data/incremental/keys-20260102T030405Z.age";
+  encryption.recipients = {"SHA256:" + std::string(43, 'A'), "SHA256:" + std::string(43, '/')};
+  encryption.sealed = "YWdlLQ==";
+  value.encryption = encryption;
+  return value;
+}
+
+std::string sealed_problem_after(const std::string& from, const std::string& to) {
+  const auto parsed = parse_manifest(replaced(write_manifest(sealed_sample()), from, to));
+  return parsed ? "accepted" : parsed.error().text();
+}
+
 // What parsing says of the sample after one replacement.
 std::string problem_after(const std::string& from, const std::string& to) {
   const auto parsed = parse_manifest(replaced(write_manifest(sample()), from, to));
@@ -172,7 +198,7 @@ BOOST_AUTO_TEST_CASE(unknown_fields_are_ignored) {
 }
 
 BOOST_AUTO_TEST_CASE(a_newer_version_is_refused_as_such) {
-  BOOST_TEST(problem_after("\"version\":1", "\"version\":2").find("newer version") !=
+  BOOST_TEST(problem_after("\"version\":1", "\"version\":3").find("newer version") !=
              std::string::npos);
 }
 
@@ -367,9 +393,97 @@ BOOST_AUTO_TEST_CASE(a_manifest_is_never_longer_than_was_counted_on) {
   BOOST_TEST(write_manifest(value).size() <= manifest_bytes_for(200, 100));
   value.chunks.clear();
   BOOST_TEST(write_manifest(value).size() <= manifest_bytes_for(0, 0));
+  value.encryption = sealed_sample().encryption;
+  value.encryption->keys_key = std::string(1024, '\xff');
+  value.encryption->recipients.assign(sealed_recipients_max, std::string(50, 'A'));
+  value.encryption->sealed = std::string(sealed_text_bytes_max, 'A');
+  value.parent_manifest_sha256 = digest;
+  BOOST_TEST(write_manifest(value).size() <= manifest_bytes_for(0, 0));
   // 1 PiB in parts of 128 MiB and chunks of 200 GiB; 40 TiB in parts of 5 MiB, 10,000 a chunk.
   static_assert(manifest_bytes_for(8'388'608, 5'243) <= manifest_bytes_max);
   static_assert(manifest_bytes_for(8'388'608, 839) <= manifest_bytes_max);
+}
+
+BOOST_AUTO_TEST_CASE(a_sealed_manifest_is_of_version_2_and_survives_writing_and_reading) {
+  const std::string text = write_manifest(sealed_sample());
+  BOOST_TEST(text.starts_with("{\"version\":2,"));
+  const auto parsed = parse_manifest(text);
+  BOOST_REQUIRE_MESSAGE(parsed.has_value(), (parsed ? "" : parsed.error().text()));
+  BOOST_REQUIRE(parsed->encryption.has_value());
+  BOOST_TEST((parsed->encryption == sealed_sample().encryption));
+  BOOST_TEST(parsed->chunks.at(0).plain_size == 2U * 65'056 + 456);
+  BOOST_TEST(*parsed->parent_manifest_sha256 == digest);
+  BOOST_TEST(write_manifest(*parsed) == text);
+}
+
+BOOST_AUTO_TEST_CASE(a_plain_manifest_says_nothing_of_seals) {
+  const std::string text = write_manifest(sample());
+  BOOST_TEST(text.starts_with("{\"version\":1,"));
+  for (const char* absent : {"encryption", "sealed", "plain_size", "parent_manifest_sha256"}) {
+    BOOST_TEST(text.find(absent) == std::string::npos, absent);
+  }
+  BOOST_TEST(write_manifest(*parse_manifest(text)) == text);
+}
+
+// Whatever is in the value: paths and the host's name are nobody's who has no key.
+BOOST_AUTO_TEST_CASE(a_sealed_manifest_shows_no_path_and_no_host_name) {
+  manifest value = sealed_sample();
+  value.snapshot.path = "/srv/secret";
+  value.host_name = "secret";
+  BOOST_TEST(write_manifest(value).find("secret") == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_sealed_manifest_cannot_say_is_refused_by_name) {
+  const std::string plain = "\"plain_size\":130568";
+  const std::pair<std::pair<std::string, std::string>, std::string> cases[] = {
+      {{"\"format\":\"age-v1\"", "\"format\":\"age-v2\""},
+       "encryption.format: is none that this version knows; use a newer version to read it"},
+      {{"\"encryption\"", "\"other\""}, "encryption: is missing"},
+      {{"\"backup_id\":\"00", "\"backup_id\":\"0"},
+       "encryption.backup_id: must be 32 lower-case hexadecimal digits"},
+      {{"\"backup_id\":\"00", "\"backup_id\":\"0G"},
+       "encryption.backup_id: must be 32 lower-case hexadecimal digits"},
+      {{"keys-2026", "\\nkeys-2026"}, "encryption.keys_key: can be no key"},
+      {{"\"header_bytes\":512", "\"header_bytes\":511"}, "encryption.header_bytes: must be 512"},
+      {{"\"SHA256:A", "\"SHA256:"}, "encryption.recipients[0]: is malformed"},
+      {{"\"SHA256:/", "\"SHA256:-"}, "encryption.recipients[1]: is malformed"},
+      {{"\"recipients\"", "\"other\""}, "encryption.recipients: must be an array of strings"},
+      {{"YWdlLQ==", "YWdlLQ="}, "sealed: must be base64"},
+      {{"YWdlLQ==", "YWdl LQ="}, "sealed: must be base64"},
+      {{"YWdlLQ==", ""}, "sealed: must be base64"},
+      {{"YWdlLQ==", std::string(50'000, 'A')}, "sealed: has more than 49152 bytes"},
+      {{plain, "\"plain_size\":130569"},
+       "chunks[0].plain_size: is 130569, and the parts have 130568"},
+      {{plain, "\"x\":0"}, "chunks[0].plain_size: is missing"},
+      {{"\"part_size\"", "\"other\""}, "chunks[0].part_size: is missing"},
+      {{"sha256\":\"aaaa", "sha256\":\"AAaa"}, "parent_manifest_sha256: must be 64 lower-case"},
+  };
+  for (const auto& [change, expected] : cases) {
+    const std::string problem = sealed_problem_after(change.first, change.second);
+    BOOST_TEST(problem.starts_with(expected), change.second << " gave: " << problem);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_version_above_2_is_refused_as_newer) {
+  BOOST_TEST(sealed_problem_after("\"version\":2", "\"version\":3").find("newer version") !=
+             std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(sealed_parts_have_sizes_that_tell_what_is_in_them) {
+  BOOST_TEST(!plain_bytes_of_part(0).has_value());
+  BOOST_TEST(!plain_bytes_of_part(528).has_value());
+  BOOST_TEST(!plain_bytes_of_part(528 + 16).has_value());
+  BOOST_TEST(*plain_bytes_of_part(528 + 17) == 1U);
+  BOOST_TEST(*plain_bytes_of_part(528 + 65'552) == 65'536U);
+  BOOST_TEST(!plain_bytes_of_part(528 + 65'552 + 16).has_value());
+  BOOST_TEST(*plain_bytes_of_part(528 + 65'552 + 17) == 65'537U);
+  BOOST_TEST(!plain_bytes_of_chunk(0, 65'600).has_value());
+  BOOST_TEST(*plain_bytes_of_chunk(65'600, 65'600) == 65'056U);
+  BOOST_TEST(*plain_bytes_of_chunk(65'601 + 544, 65'600) == 65'056U + 1);
+  BOOST_TEST(!plain_bytes_of_chunk(65'600 + 544, 65'600).has_value());
+  BOOST_TEST(!plain_bytes_of_chunk(1000, 64 * 3 + 64).has_value());
+  // A size that is none for parts before the last one.
+  BOOST_TEST(!plain_bytes_of_chunk(2000, 544).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(every_truncation_of_a_manifest_is_refused) {

@@ -22,10 +22,7 @@ FOLDERS = ("app", "btrfs", "engine", "planner", "s3")
 SEALING = "what seals backups and opens them is there before all of those who seal"
 ALLOWED = {
     "bts3::age::": SEALING,
-    "bts3::app::read_recipients(": SEALING,
-    "bts3::app::identity_is_at_hand(": SEALING,
     "bts3::engine::write_plain(": SEALING,
-    "bts3::app::read_identities(": SEALING,
     "bts3::btrfs::index::": "the index is there before the commands that ask it",
     "bts3::engine::secret_string::operator=(bts3::engine::secret_string const&)": "what can be copied can be assigned, and wipes what it had",
     "bts3::engine::operator<<(std::basic_ostream": "whoever prints a secret prints \"(secret)\", and no test's failure shows one",

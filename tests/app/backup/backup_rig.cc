@@ -4,6 +4,8 @@
 #include "app/host/standstill.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
+#include "engine/age/backup_keys.hh"
+#include "engine/age/part_seals.hh"
 #include "engine/async_scope.hh"
 #include "engine/sha256.hh"
 #include "planner/keys.hh"
@@ -258,6 +260,40 @@ std::vector<planner::manifest> backup_rig::chain_in(const bucket_contents& there
   return chain;
 }
 
+std::string backup_rig::opened(const bucket_contents& there,
+                               const planner::manifest& manifest) const {
+  const auto keys = there.objects.find(manifest.encryption->keys_key);
+  const auto id = age::backup_id::parse(manifest.encryption->backup_id);
+  if (identity == nullptr || keys == there.objects.end() || !id) {
+    return "";
+  }
+  auto key =
+      age::open_backup_keys(std::as_bytes(std::span(keys->second)), std::span(identity, 1), *id);
+  if (!key) {
+    return "";
+  }
+  const age::part_opener opener(std::move(*key));
+  std::string plain;
+  for (std::size_t chunk = 0; chunk < manifest.chunks.size(); ++chunk) {
+    const planner::chunk_record& record = manifest.chunks[chunk];
+    const std::string& body = there.objects.at(record.key);
+    std::uint32_t number = 1;
+    for (std::size_t at = 0; at < body.size(); at += *record.part_size, ++number) {
+      std::string part = body.substr(at, *record.part_size);
+      const age::part_place place{*id, static_cast<std::uint32_t>(chunk), number, plain.size()};
+      auto opening =
+          age::part_in_slot::begin(opener, std::as_writable_bytes(std::span(part)), place);
+      if (!opening || !opening->open_all()) {
+        return "";
+      }
+      for (auto piece = opening->next(); piece && !piece->empty(); piece = opening->next()) {
+        plain.append(reinterpret_cast<const char*>(piece->data()), piece->size());
+      }
+    }
+  }
+  return plain;
+}
+
 std::string backup_rig::chunks_problem(const bucket_contents& there,
                                        const planner::manifest& manifest) const {
   std::string restored;
@@ -280,8 +316,14 @@ std::string backup_rig::chunks_problem(const bucket_contents& there,
     }
     restored += object->second;
   }
+  if (manifest.total_bytes != restored.size()) {
+    return "the manifest of " + manifest.snapshot.name + " has another number of bytes";
+  }
+  if (manifest.encryption) {
+    restored = opened(there, manifest);
+  }
   const std::string sent = disk.stream_of(manifest.snapshot.uuid.value_or(""));
-  if (sent.empty() || restored != sent || manifest.total_bytes != sent.size()) {
+  if (sent.empty() || restored != sent) {
     return "what would be restored is not what " + manifest.snapshot.name + " sent";
   }
   return "";
@@ -301,6 +343,9 @@ std::string backup_rig::published_problem(const bucket_contents& there) const {
     }
     named.insert(keys.manifest(link.kind, link.created_at));
     known.insert(settings.snapshots.base_dir + "/" + link.snapshot.name);
+    if (link.encryption) {
+      named.insert(link.encryption->keys_key);
+    }
     for (const planner::chunk_record& chunk : link.chunks) {
       named.insert(chunk.key);
     }

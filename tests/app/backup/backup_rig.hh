@@ -8,6 +8,7 @@
 
 #include "app/backup/backup_job.hh"
 #include "app/records/run_report.hh"
+#include "engine/age/x25519.hh"
 #include "engine/standstill.hh"
 #include "engine/stop.hh"
 #include "planner/manifest.hh"
@@ -85,6 +86,8 @@ class backup_rig {
   std::function<std::optional<std::string>(std::string_view)> look_up;
   // Set: the run ends when it stands still for that long.
   std::optional<engine::standstill_limits> standstill;
+  // Whose sealed backups are opened to see what they restore to.
+  const age::x25519_identity* identity = nullptr;
   engine::stop_source* stop = nullptr;  // of the run under way, on its reactor's thread
   engine::reactor* loop = nullptr;      // likewise
   app::backup_job* job = nullptr;       // likewise
@@ -96,6 +99,9 @@ class backup_rig {
  private:
   [[nodiscard]] std::string chunks_problem(const bucket_contents& there,
                                            const planner::manifest& manifest) const;
+  // What the parts of a sealed one say; empty when one of them cannot be opened.
+  [[nodiscard]] std::string opened(const bucket_contents& there,
+                                   const planner::manifest& manifest) const;
 };
 
 }  // namespace bts3::testing

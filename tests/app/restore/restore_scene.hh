@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -21,10 +22,15 @@
 namespace bts3::testing {
 
 struct restore_scene : memory_scene {
-  // `links` backups, a week apart: a full and incrementals.
-  explicit restore_scene(std::size_t links = 3) {
+  // `links` backups, a week apart: a full and incrementals. Sealed for `recipients` from the link
+  // `sealed_from` on.
+  explicit restore_scene(std::size_t links = 3, std::vector<std::string> recipients = {},
+                         std::size_t sealed_from = 0) {
     rig.disk.names_parents = true;
     for (std::size_t i = 0; i < links; ++i) {
+      if (i >= sealed_from) {
+        rig.settings.encryption.recipients = recipients;
+      }
       rig.disk.stream =
           send_stream(3 * backup_rig::part_bytes + 1000 * i, static_cast<unsigned>(i) + 1);
       rig.clock.time += std::chrono::hours(24 * 8);
@@ -69,7 +75,8 @@ struct restore_scene : memory_scene {
     auto connection = app::store_connection::open(here);
     BOOST_REQUIRE(connection.has_value());
     totals = app::restore_totals();
-    app::restore_session session(here, **connection, request, totals);
+    app::identity_source given(here, identities);
+    app::restore_session session(here, **connection, request, given, totals);
     auto outcome = rig.shared_loop->run(session.run());
     rig.shared_loop->run((*connection)->close());
     BOOST_TEST(rig.shared_loop->operations_in_flight() == 0U);
@@ -91,9 +98,14 @@ struct restore_scene : memory_scene {
 
   // Whether the target is there, and is a writable snapshot that holds what link `index` sent.
   [[nodiscard]] bool holds(std::size_t index) const {
+    const planner::manifest& link = made.at(index);
+    std::uint64_t bytes = link.encryption ? 0 : link.total_bytes;
+    for (const planner::chunk_record& chunk : link.chunks) {
+      bytes += chunk.plain_size;
+    }
     const auto found = rig.disk.known.find(request.target);
     return found != rig.disk.known.end() && !found->second.read_only &&
-           content_of(request.target + "/stream").size() == made.at(index).total_bytes;
+           content_of(request.target + "/stream").size() == bytes;
   }
   [[nodiscard]] bool is_there() const { return std::filesystem::exists(request.target); }
   // What is left beside the target: recorded links, or -1 where there is no private directory.
@@ -128,7 +140,8 @@ struct restore_scene : memory_scene {
 
   std::vector<planner::manifest> made;  // of the links, full first
   app::restore_request request;
-  app::restore_totals totals;  // of the last restore
+  std::vector<std::string> identities;  // places of them
+  app::restore_totals totals;           // of the last restore
   engine::stop_source stop;
 };
 

@@ -121,7 +121,8 @@ BOOST_AUTO_TEST_CASE(another_restore_of_the_same_target_is_left_alone) {
     const auto other = with.host.receiving().open(*report, false);
     BOOST_REQUIRE(other.has_value());
     auto connection = app::store_connection::open(with);
-    app::restore_session session(with, **connection, here.request, here.totals);
+    app::identity_source given(with, {});
+    app::restore_session session(with, **connection, here.request, given, here.totals);
     const auto outcome = here.rig.shared_loop->run(session.run());
     BOOST_REQUIRE(!outcome);
     BOOST_TEST((outcome.error().why == engine::reason::lock_held));
@@ -221,7 +222,8 @@ BOOST_AUTO_TEST_CASE(when_all_are_there_the_records_go_and_of_a_stranger_nothing
   const app::services with = here.with();
   auto connection = app::store_connection::open(with);
   BOOST_REQUIRE(connection.has_value());
-  app::restore_session session(with, **connection, here.request, here.totals);
+  app::identity_source given(with, {});
+  app::restore_session session(with, **connection, here.request, given, here.totals);
   BOOST_TEST(here.rig.shared_loop->run(session.forget()).has_value());
   BOOST_TEST(here.links_beside() == -1);
   BOOST_TEST(here.holds(2));

@@ -81,7 +81,7 @@ struct scene : memory_scene {
   }
 
   app::journal_record record;
-  app::stream_settings settings{2, true};
+  app::stream_settings settings{2, true, {}};
 };
 
 }  // namespace

@@ -197,6 +197,7 @@ struct sealed_scene : scene {
         plain.append(reinterpret_cast<const char*>(piece->data()), piece->size());
       }
     }
+    BOOST_TEST(plain.size() == chunk.plain_size);
     BOOST_TEST(chunk.sha256 == testing::digest_of(body));
     return plain;
   }
@@ -340,7 +341,7 @@ BOOST_AUTO_TEST_CASE(a_sealed_stream_is_stored_in_parts_that_its_key_opens) {
     BOOST_TEST(*chunk.part_size == part_bytes);
     bytes += chunk.size;
   }
-  BOOST_TEST(opened(chunks[0], 0, 0).size() == 3U * 15'840);
+  BOOST_TEST(chunks[0].plain_size == 3U * 15'840);
   BOOST_TEST(upload->total_bytes() == bytes);
   for (const auto& [name, object] : objects.objects()) {
     BOOST_TEST(object.body.starts_with("age-encryption.org/v1\n"));
@@ -428,6 +429,24 @@ BOOST_AUTO_TEST_CASE(a_sealed_stream_that_differs_is_sealed_anew_from_there_on_i
   BOOST_TEST(objects.count("UploadPart") == 2U);
   BOOST_TEST(upload->resumed_bytes() == 4 * part_bytes);
   BOOST_TEST(opened(ended) == text);
+}
+
+BOOST_AUTO_TEST_CASE(by_way_of_the_spool_a_sealed_stream_is_stored_and_known_again) {
+  const testing::scratch_directory place;
+  settings.s3.spool_enabled = true;
+  settings.global.spool_dir = place / "";
+  settings.global.spool_size_bytes = 8 * part_bytes;
+  auto spooled = upload_budget::create(with);
+  BOOST_REQUIRE_MESSAGE(spooled.has_value(), error_text(spooled));
+  budget = std::move(*spooled);
+  BOOST_TEST(send(engine::ok(), false).is_whole());
+  before = ledger.chunks;
+  objects.forget_calls();
+  const stream_outcome ended = send();
+  BOOST_TEST(objects.count("UploadPart") == 0U);
+  BOOST_TEST(opened(ended) == text);
+  upload.reset();
+  budget.reset();
 }
 
 BOOST_AUTO_TEST_CASE(without_random_bytes_nothing_is_sent) {
