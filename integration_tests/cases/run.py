@@ -38,6 +38,7 @@ import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401
 import screens  # noqa: E402,F401
+import sealing  # noqa: E402,F401
 import stores  # noqa: E402,F401
 import signing  # noqa: E402,F401
 import strangers  # noqa: E402,F401

@@ -1,0 +1,135 @@
+"""Cases of sealed backups: what the bucket shows, who can restore, and age as the other one who can."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import signing
+from harness import documents  # world knows where that is
+from recovery import behind_proxy
+from world import case, dataset, says
+
+FORMAT = pathlib.Path(__file__).resolve().parents[2] / "docs/format.md"
+
+
+def make_identity(w, name):
+    """Its path and its recipient, by age-keygen."""
+    path = w.directory / name
+    subprocess.run(["age-keygen", "-o", path], check=True, capture_output=True)
+    path.chmod(0o600)
+    shown = subprocess.run(["age-keygen", "-y", path], check=True, capture_output=True, text=True)
+    return path, shown.stdout.strip()
+
+
+def plain_words(w):
+    """What no object may show: names and contents of files, paths, the magic of a stream, the host's name."""
+    content = (w.data / "large.bin").read_bytes()
+    pieces = [content[at:at + 32] for at in range(0, len(content), 1 << 16)]
+    return [b"btrfs-stream", b"large-link.txt", b"module07", b"a secret of the second night", os.fsencode(w.data),
+            os.fsencode(w.snapshots), f'"{os.uname().nodename}"'.encode(), *pieces]
+
+
+def nothing_is_plain(w, objects):
+    words = plain_words(w)
+    for key, body in objects.items():
+        # What is short stands in megabytes of random bytes by chance.
+        least = 8 if key.endswith((".bin", ".age")) else 1
+        shown = [word for word in words if len(word) >= least and word in body]
+        assert not shown, (key, shown[:3])
+
+
+def all_objects(w):
+    return {key: w.bucket.get(key) for key in w.bucket.list()}
+
+
+def restored_by_hand(w, identity, objects):
+    """The commands of docs/format.md as they stand there; `aws s3 cp` reads a copy of the bucket."""
+    chain, sealed = (next(block for block in documents.blocks(FORMAT.read_text(), "docs/format.md") if words in block.text)
+                     for words in ("mv links chain", "age -d"))
+    here = w.mount / "by-hand"
+    copy = w.directory / "copy"
+    for key, body in objects.items():
+        (copy / key).parent.mkdir(parents=True, exist_ok=True)
+        (copy / key).write_bytes(body)
+    here.mkdir()
+    work = w.directory / "work"
+    work.mkdir()
+    script = 'aws() { cp "$COPY/${4#s3://my-backups/}" "$5"; }\n( ' + chain.text + " )\n( " + sealed.text + " )\n"
+    for shown, there in (("hosts/alpha/", "hosts/test/"), ("/root/identity.txt", str(identity)), ("/mnt", str(here))):
+        script = script.replace(shown, there)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=work, check=False, capture_output=True, text=True,
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "COPY": str(copy)}, timeout=300)
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    return here / "data"
+
+
+@case
+def a_sealed_backup_is_restored_with_its_identity_and_by_hand_with_age(w):
+    identity, recipient = make_identity(w, "identity.txt")
+    other, _ = make_identity(w, "other.txt")
+    w.tool.tables["encryption"] = {"recipients": [recipient]}
+    dataset.seed(w.data, large_mib=20, small_files=100)
+    with behind_proxy(w) as between:
+        # A power cut in the middle of the full; the next run goes on, and needs no secret for it.
+        w.kill_at(between, method="PUT", query="partNumber=2&", number=2)
+        says(w.backup(only_when_due=True), "action=resume")
+        assert w.journals() == []
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+    full = w.manifest()
+    (w.data / "second").write_text("a secret of the second night")
+    w.backup()
+    newest = w.manifest()
+    assert (full["kind"], newest["kind"], newest["parent_manifest"] is not None) == ("full", "incremental", True)
+    objects = all_objects(w)
+    for manifest in (full, newest):
+        assert manifest["version"] == 2 and "path" not in manifest["snapshot"] and "name" not in manifest["host"], manifest
+        keys = manifest["encryption"]["keys_key"]
+        assert re.fullmatch(r".*/keys-\d{8}T\d{6}Z-[0-9a-f]{8}\.age", keys) and keys in objects, (keys, list(objects))
+        for key in (keys, *(chunk["key"] for chunk in manifest["chunks"])):
+            assert objects[key].startswith(b"age-encryption.org/v1\n"), key
+    nothing_is_plain(w, objects)
+    # What needs no key needs none.
+    for command in (("list",), ("verify",), ("verify", "--deep"), ("plan",), ("status",), ("prune",)):
+        shown = json.loads(w.expect(0, w.tool.run(*command, "--json")).stdout)
+        assert not any(one.get("strays") or one.get("foreign") for one in shown.get("subvolumes", [])), (command, shown)
+
+    # Without the identity nothing is asked of the store but manifests, and the remedy is named.
+    with behind_proxy(w) as between:
+        for arguments, words in (((), ("is sealed, and no identity was given", "--identity")),
+                                 (("--identity", str(other)), ("none of the identities opens", "keys show"))):
+            refused = w.tool.run("restore", "--subvolume", "data", "--target", str(w.restored / "a"), *arguments)
+            assert refused.status in (1, 2), refused
+            says(refused, *words)
+        assert not any("/chunk-" in path for method, path, *_ in between.requests if method == "GET"), between.requests
+        assert list(w.restored.iterdir()) == []
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+
+    w.restore("--target", str(w.restored / "a"), "--identity", str(identity))
+    w.same(w.data, w.restored / "a")
+    w.tool.tables["restore"] = {"identity_file": str(identity)}
+    w.restore("--target", str(w.restored / "b"))
+    w.same(w.data, w.restored / "b")
+    w.same(w.data, restored_by_hand(w, identity, objects))
+
+
+@case
+def a_sealed_and_signed_backup_goes_on_wherever_its_run_died(w):
+    """Between its keys, its manifest and its signature, too: what is signed late is what the journal has."""
+    identity, recipient = make_identity(w, "identity.txt")
+    signers = signing.signed_by(w, signing.make_key(w, "signer"))
+    w.tool.tables["encryption"]["recipients"] = [recipient]
+    dataset.seed(w.data, large_mib=1, small_files=20)
+    with behind_proxy(w) as between:
+        for path in (r"/keys-.*\.age$", r"manifest-.*\.json$", r"manifest-.*\.sig$", r"current\.json$"):
+            for when in ("before", "after"):
+                (w.data / "changed").write_text(path + when)
+                w.kill_at(between, method="PUT", path=path, when=when)
+                w.backup(only_when_due=True)
+                assert w.journals() == [] and w.manifest()["version"] == 2
+                signing.verified_by_ssh_keygen(w, signers, signing.chain(w))
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+    nothing_is_plain(w, all_objects(w))
+    w.expect(0, w.tool.run("verify"))
+    w.restore("--target", str(w.restored / "a"), "--identity", str(identity), "--trusted-signers", str(signers))
+    w.same(w.data, w.restored / "a")
