@@ -22,7 +22,7 @@ using s3::http_request;
 namespace {
 
 s3::proxy_rules proxy_at(const std::string& place) {
-  auto parsed = s3::parse_proxy("s3.proxy", place);
+  auto parsed = s3::parse_proxy(setting::proxy, place);
   BOOST_REQUIRE_MESSAGE(parsed.has_value(), error_text(parsed));
   return s3::proxy_rules(*parsed);
 }
@@ -42,7 +42,7 @@ BOOST_AUTO_TEST_CASE(the_environment_names_no_proxy_but_an_option_does) {
   ::unsetenv("http_proxy");
   ::unsetenv("all_proxy");
   s3::curl_options options;
-  options.proxies = s3::proxy_rules(*s3::parse_proxy("s3.proxy", "http://" + nobody.host()));
+  options.proxies = s3::proxy_rules(*s3::parse_proxy(setting::proxy, "http://" + nobody.host()));
   wire net({}, options);
   check_network_error(net.perform(net.request("GET", "key")));
 }
