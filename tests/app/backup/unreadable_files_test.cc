@@ -158,7 +158,11 @@ BOOST_AUTO_TEST_CASE(an_upload_before_a_file_that_cannot_be_read_is_kept_and_gon
     BOOST_TEST(has(here.rig.journal_text(), "0: 1 2 3"), here.rig.journal_text());
   }
   // The second night had nothing new of the first chunk to send.
-  BOOST_TEST(here.objects->count("CreateMultipartUpload") == 2U);
+  std::size_t first_chunks = 0;
+  for (const memory_store::recorded_call& call : here.objects->calls()) {
+    first_chunks += call.verb == "CreateMultipartUpload" && has(call.key, "-0.bin") ? 1U : 0U;
+  }
+  BOOST_TEST(first_chunks == 1U);
   const std::size_t parts = here.objects->count("UploadPart");
   send_is_whole(here);
   BOOST_TEST(here.rig.run_text() == "done");
