@@ -2,8 +2,8 @@
 // at a time.
 #pragma once
 
-#include "app/backup/run_clock.hh"
 #include "app/records/journal_record.hh"
+#include "app/records/run_clock.hh"
 #include "app/records/run_report.hh"
 #include "app/records/state_store.hh"
 #include "app/store/services.hh"

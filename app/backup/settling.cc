@@ -1,12 +1,12 @@
 #include "app/backup/settling.hh"
 
-#include "app/backup/backup_journal.hh"
 #include "app/backup/late_signature.hh"
 #include "app/backup/subvolume_backup.hh"
 #include "app/host/disk_call.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
 #include "app/store/publication.hh"
+#include "app/upload/backup_journal.hh"
 #include "app/upload/removal.hh"
 
 #include <algorithm>

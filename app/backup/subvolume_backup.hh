@@ -12,11 +12,11 @@
 #pragma once
 
 #include "app/backup/backup_common.hh"
-#include "app/backup/backup_journal.hh"
 #include "app/backup/stream_sending.hh"
 #include "app/records/journal_record.hh"
 #include "app/store/publication.hh"
 #include "app/survey/observer.hh"
+#include "app/upload/backup_journal.hh"
 #include "app/upload/stream_attempts.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "engine/result.hh"

@@ -2,8 +2,8 @@
 
 #include "app/config/working_place.hh"
 #include "app/store/services.hh"
+#include "app/store/stored_subvolumes.hh"
 #include "app/survey/observer.hh"
-#include "app/survey/stored_subvolumes.hh"
 #include "btrfs/real_host.hh"
 #include "engine/async_scope.hh"
 #include "engine/plain_text.hh"

@@ -1,7 +1,7 @@
 #include "app/restore/restore_all.hh"
 
 #include "app/restore/restore_reports.hh"
-#include "app/survey/stored_subvolumes.hh"
+#include "app/store/stored_subvolumes.hh"
 #include "app/text/output.hh"
 
 #include <utility>

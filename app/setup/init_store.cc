@@ -1,6 +1,6 @@
 #include "app/setup/init_store.hh"
 
-#include "app/survey/stored_subvolumes.hh"
+#include "app/store/stored_subvolumes.hh"
 
 #include <algorithm>
 #include <chrono>

@@ -4,7 +4,7 @@
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
 #include "app/records/state_store.hh"
-#include "app/survey/stored_subvolumes.hh"
+#include "app/store/stored_subvolumes.hh"
 #include "app/text/subvolume_name.hh"
 #include "btrfs/host.hh"
 #include "engine/told_command.hh"

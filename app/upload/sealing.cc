@@ -1,4 +1,4 @@
-#include "app/backup/sealing.hh"
+#include "app/upload/sealing.hh"
 
 #include "app/secrets/recipients.hh"
 #include "engine/age/backup_keys.hh"

@@ -1,4 +1,4 @@
-#include "app/backup/backup_journal.hh"
+#include "app/upload/backup_journal.hh"
 
 #include "app/host/disk_call.hh"
 #include "app/records/journal_codec.hh"

@@ -1,4 +1,4 @@
-#include "app/survey/stored_subvolumes.hh"
+#include "app/store/stored_subvolumes.hh"
 
 #include "app/text/subvolume_name.hh"
 #include "app/text/text_table.hh"

@@ -1,4 +1,4 @@
-#include "app/survey/stored_subvolumes.hh"
+#include "app/store/stored_subvolumes.hh"
 
 #include "app/store/chain_reader.hh"
 #include "s3/verbs/s3_client.hh"
