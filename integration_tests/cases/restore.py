@@ -1137,7 +1137,7 @@ def restore_names_what_a_broken_chain_lacks(w):
     w.bucket.put(keys[1], good[:-20])
     says(w.restore("--target", target, expect=1), keys[1])
     newer = json.loads(good)
-    newer["version"] = 2
+    newer["version"] = 3
     w.bucket.put(keys[1], json.dumps(newer).encode())
     says(w.restore("--target", target, expect=1), keys[1], "newer version")
     w.bucket.put(keys[1], good)
