@@ -20,6 +20,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 namespace bts3::btrfs {
@@ -128,6 +129,38 @@ std::optional<found_extent> extent_in(std::span<const char> item, std::uint64_t 
   return made;
 }
 
+struct attribute {
+  std::uint64_t type = 0;
+  std::span<const std::byte> value;
+};
+
+// The next one of a command, taken off its payload: two bytes of type and, but for the data, which
+// is the rest, two of length.
+std::optional<attribute> take_attribute(std::span<const std::byte>& payload) {
+  if (payload.size() < attribute_header_bytes) {
+    return std::nullopt;
+  }
+  attribute next;
+  next.type = little_endian(payload.data(), 2);
+  if (next.type == attribute_data) {
+    next.value = std::exchange(payload, {}).subspan(2);
+    return next;
+  }
+  const std::size_t length = std::min<std::size_t>(little_endian(payload.data() + 2, 2),
+                                                   payload.size() - attribute_header_bytes);
+  next.value = payload.subspan(attribute_header_bytes, length);
+  payload = payload.subspan(attribute_header_bytes + length);
+  return next;
+}
+
+std::uint64_t number_in(std::span<const std::byte> value) {
+  return little_endian(value.data(), std::min(value.size(), sizeof(std::uint64_t)));
+}
+
+std::string_view text_in(std::span<const std::byte> value) {
+  return {reinterpret_cast<const char*>(value.data()), value.size()};
+}
+
 std::uint64_t generation_in(std::span<const char> item) {
   return item.size() < sizeof(std::uint64_t) ? 0 : little_endian(item.data(), 8);
 }
@@ -228,7 +261,10 @@ result<void> record_list::each(Wanted wanted, Take take) {
 }
 
 encoded_writes::encoded_writes(std::string directory, data_checks checks)
-    : _checks(checks), _directory(directory), _expected(std::move(directory), 1) {}
+    : _checks(checks),
+      _directory(directory),
+      _expected(directory, 1),
+      _plain(std::move(directory), 1) {}
 
 result<void> encoded_writes::feed(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
@@ -238,9 +274,9 @@ result<void> encoded_writes::feed(std::span<const std::byte> bytes) {
       _header.insert(_header.end(), piece.begin(), piece.end());
       bytes = bytes.subspan(piece.size());
       if (_header.size() == wanted) {
-        if (_in_stream) {
-          _payload_left = little_endian(_header.data(), 4);
-          _encoded = little_endian(_header.data() + 4, 2) == command_encoded_write;
+        auto taken = _in_stream ? take_header() : engine::ok();
+        if (!taken) {
+          return taken;
         }
         _in_stream = true;
         _header.clear();
@@ -250,7 +286,7 @@ result<void> encoded_writes::feed(std::span<const std::byte> bytes) {
     const auto piece = bytes.first(std::min(_payload_left, bytes.size()));
     bytes = bytes.subspan(piece.size());
     _payload_left -= piece.size();
-    if (!_encoded) {
+    if (!_matters) {
       continue;
     }
     if (_payload_left > 0 || !_pieces.empty()) {
@@ -267,45 +303,86 @@ result<void> encoded_writes::feed(std::span<const std::byte> bytes) {
   return engine::ok();
 }
 
+result<void> encoded_writes::take_header() {
+  _payload_left = little_endian(_header.data(), 4);
+  _command = static_cast<std::uint16_t>(little_endian(_header.data() + 4, 2));
+  _matters = _command == command_encoded_write || (_command == command_truncate && _open_end);
+  return _command == command_truncate ? engine::ok() : keep_open_end();
+}
+
+result<void> encoded_writes::keep_open_end() {
+  if (!_open_end) {
+    return engine::ok();
+  }
+  const std::uint64_t digest = _open_end->digest;
+  _open_end.reset();
+  return _expected.add(std::span(&digest, 1));
+}
+
 result<void> encoded_writes::take_command(std::span<const std::byte> payload) {
+  return _command == command_truncate ? take_truncation(payload) : take_write(payload);
+}
+
+result<void> encoded_writes::take_truncation(std::span<const std::byte> payload) {
+  std::optional<std::uint64_t> size;
+  std::string_view path;
+  while (const auto next = take_attribute(payload)) {
+    if (next->type == attribute_size) {
+      size = number_in(next->value);
+    } else if (next->type == attribute_path) {
+      path = text_in(next->value);
+    }
+  }
+  if (size != _open_end->end || path != _open_end->path) {
+    return keep_open_end();
+  }
+  const std::uint64_t digest = _open_end->digest;
+  _open_end.reset();
+  return _plain.add(std::span(&digest, 1));
+}
+
+result<void> encoded_writes::take_write(std::span<const std::byte> payload) {
   place where;
   std::uint64_t compression = 0;
+  std::uint64_t file_bytes = 0;
+  std::string_view path;
   std::span<const std::byte> data;
-  // Two bytes of type and, but for the data, which is the rest, two of length.
-  while (payload.size() >= 4) {
-    const std::uint64_t type = little_endian(payload.data(), 2);
-    if (type == attribute_data) {
-      data = payload.subspan(2);
-      break;
-    }
-    const std::size_t length =
-        std::min<std::size_t>(little_endian(payload.data() + 2, 2), payload.size() - 4);
-    const std::uint64_t number =
-        little_endian(payload.data() + 4, std::min<std::size_t>(length, sizeof(std::uint64_t)));
-    payload = payload.subspan(4 + length);
-    switch (type) {
+  while (const auto next = take_attribute(payload)) {
+    switch (next->type) {
+      case attribute_data:
+        data = next->value;
+        break;
+      case attribute_path:
+        path = text_in(next->value);
+        break;
       case attribute_file_offset:
-        where.file_offset = number;
+        where.file_offset = number_in(next->value);
         break;
       case attribute_unencoded_file_len:
-        where.bytes = rounded_up(number, _checks.sector_bytes);
+        file_bytes = number_in(next->value);
         break;
       case attribute_unencoded_len:
-        where.unpacked = rounded_up(number, _checks.sector_bytes);
+        where.unpacked = rounded_up(number_in(next->value), _checks.sector_bytes);
         break;
       case attribute_unencoded_offset:
-        where.unpacked_from = number;
+        where.unpacked_from = number_in(next->value);
         break;
       case attribute_compression:
-        compression = number;
+        compression = number_in(next->value);
         break;
-      default:  // a path
+      default:
         break;
     }
   }
+  where.bytes = rounded_up(file_bytes, _checks.sector_bytes);
   where.compression = extent_compression(compression);
   where.packed = rounded_up(data.size(), _checks.sector_bytes);
   const std::uint64_t digest = digest_of(where.digest(), data);
+  const std::uint64_t end = where.file_offset + file_bytes;
+  if (end % _checks.sector_bytes != 0) {
+    _open_end = open_end{digest, end, std::string(path)};
+    return engine::ok();
+  }
   return _expected.add(std::span(&digest, 1));
 }
 
@@ -387,15 +464,19 @@ result<void> encoded_writes::find_extents(int subvolume, std::uint64_t since,
 }
 
 result<std::uint64_t> encoded_writes::compare(record_list& found) {
-  const std::uint64_t most = std::max(_expected.size(), found.size());
+  const std::uint64_t most = std::max({_expected.size(), _plain.size(), found.size()});
   const std::uint64_t passes = most / records_at_a_time + 1;
   std::uint64_t missing = 0;
   std::uint64_t others = 0;  // extents that no write answers for
   for (std::uint64_t pass = 0; pass < passes; ++pass) {
     const auto wanted = [&](std::uint64_t digest) { return digest % passes == pass; };
     std::vector<std::uint64_t> written;
+    std::vector<std::uint64_t> plain;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> there;
     auto read = _expected.each(wanted, [&](auto record) { written.push_back(record[0]); });
+    if (read) {
+      read = _plain.each(wanted, [&](auto record) { plain.push_back(record[0]); });
+    }
     if (read) {
       read = found.each(wanted, [&](auto record) { there.emplace_back(record[0], record[1]); });
     }
@@ -403,18 +484,26 @@ result<std::uint64_t> encoded_writes::compare(record_list& found) {
       return std::move(read.error());
     }
     std::sort(written.begin(), written.end());
+    std::sort(plain.begin(), plain.end());
     std::sort(there.begin(), there.end());
     there.erase(std::unique(there.begin(), there.end()), there.end());
     auto at = there.begin();
-    for (const std::uint64_t one : written) {
-      for (; at != there.end() && at->first < one; ++at) {
+    for (auto one = written.begin(); one != written.end();) {
+      const auto same = std::equal_range(one, written.end(), *one);
+      const auto same_plain = std::equal_range(plain.begin(), plain.end(), *one);
+      for (; at != there.end() && at->first < *one; ++at) {
         ++others;
       }
-      if (at != there.end() && at->first == one) {
-        ++at;
-      } else {
-        ++missing;
+      std::uint64_t extents = 0;
+      for (; at != there.end() && at->first == *one; ++at) {
+        ++extents;
       }
+      const auto encoded = static_cast<std::uint64_t>(same.second - same.first);
+      const std::uint64_t needed =
+          encoded + static_cast<std::uint64_t>(same_plain.second - same_plain.first);
+      missing += std::min(encoded, needed - std::min(needed, extents));
+      others += extents - std::min(needed, extents);
+      one = same.second;
     }
     others += static_cast<std::uint64_t>(there.end() - at);
   }
@@ -422,6 +511,9 @@ result<std::uint64_t> encoded_writes::compare(record_list& found) {
 }
 
 result<std::uint64_t> encoded_writes::missing_in(const std::string& path) {
+  if (auto kept = keep_open_end(); !kept) {
+    return std::move(kept.error());
+  }
   if (_expected.size() == 0) {
     return 0;
   }

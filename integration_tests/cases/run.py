@@ -97,8 +97,10 @@ def restored_trees_equal_the_sources(w):
         assert w.snapshot_names()[index] == name, (name, w.snapshot_names())
         assert w.bucket.get_json(key)["snapshot"]["name"] == name
         assert all(f"/chunk-{stamp}-" in chunk["key"] for chunk in w.bucket.get_json(key)["chunks"])
-    w.restore("--current", "--target", str(w.restored / "newest"))
-    w.restore("--manifest-key", keys[1], "--target", str(w.restored / "middle"))
+    for target, chosen in (("newest", ["--current"]), ("middle", ["--manifest-key", keys[1]])):
+        outcome = w.restore(*chosen, "--target", str(w.restored / target))
+        # Files that became shorter are no lost writes.
+        assert "link_received_again" not in outcome.stderr, outcome
     released = []
     for mode, target in (("sample", "oldest"), ("full", "again")):
         outcome = w.restore("--manifest-key", keys[0], "--target", str(w.restored / target), "--verify", mode)

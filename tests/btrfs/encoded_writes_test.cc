@@ -27,6 +27,17 @@ std::string text_of(std::size_t bytes, unsigned seed) {
   return text;
 }
 
+// Compresses to less than fits beside an inode.
+std::string line_of(std::size_t bytes, unsigned seed) {
+  const std::string line = text_of(100, seed);
+  std::string text;
+  while (text.size() < bytes) {
+    text += line;
+  }
+  text.resize(bytes);
+  return text;
+}
+
 void run(const std::vector<std::string>& argv) {
   BOOST_REQUIRE_MESSAGE(testing::run_quietly(argv), argv[0] << ' ' << argv[1]);
 }
@@ -131,6 +142,65 @@ BOOST_AUTO_TEST_CASE(every_encoded_write_of_a_received_stream_is_found) {
   encoded_writes changes = made.sent("two", "one");
   BOOST_TEST(changes.count() > 4u);
   BOOST_TEST(missing(changes, made.receive("two")) == 0u);
+}
+
+// The kernel refuses the encoded write that is to become the end of a file while the file is
+// longer.
+BOOST_AUTO_TEST_CASE(the_end_of_a_file_that_became_shorter_is_written_plainly_and_not_missing) {
+  BTS3_LOOP_FILESYSTEM(loop);
+  const prepared made(loop);
+  const std::string short_text = line_of(3000, 11);
+  for (const char* name : {"tiny", "small"}) {
+    testing::write_file(made.source / name, line_of(9000, 10));
+  }
+  run({"sync", "-f", made.top});
+  made.snapshot("before");
+  testing::write_file(made.source / "tiny", short_text);
+  testing::write_file(made.source / "small", line_of(5000, 12));
+  testing::write_file(made.source / "large", text_of(700'001, 13));  // of 3,000,000 bytes
+  testing::write_file(made.source / "short", line_of(2999, 14));     // longer than before
+  testing::write_file(made.source / "exact", line_of(8192, 15));
+  run({"sync", "-f", made.top});
+  made.snapshot("after");
+  encoded_writes full = made.sent("before");
+  BOOST_TEST(missing(full, made.receive("before")) == 0u);
+  for (const std::size_t piece : {std::size_t{1} << 20, std::size_t{5}}) {
+    encoded_writes changes = made.sent("after", "before", piece);
+    BOOST_TEST(changes.count() == 7u);  // five of the large file, the longer one, the exact one
+    if (!fs::exists(made.top / "received" / "after")) {
+      made.receive("after");
+    }
+    BOOST_TEST(missing(changes, made.top / "received" / "after") == 0u);
+  }
+  // What else was written has still to be there.
+  encoded_writes changes = made.sent("after", "before");
+  change(made.top / "received" / "after", "large", {"fallocate", "-p", "-o", "0", "-l", "131072"});
+  BOOST_TEST(missing(changes, made.top / "received" / "after") == 1u);
+}
+
+// The target packs what was written plainly to the same bytes: it answers for itself alone.
+BOOST_AUTO_TEST_CASE(a_plain_end_does_not_answer_for_an_encoded_write_that_looks_the_same) {
+  BTS3_LOOP_FILESYSTEM(loop);
+  const prepared made(loop);
+  testing::write_file(made.source / "shrinks", line_of(9000, 10));
+  run({"sync", "-f", made.top});
+  made.snapshot("before");
+  for (const char* name : {"shrinks", "begins"}) {
+    testing::write_file(made.source / name, line_of(3000, 11));
+  }
+  run({"sync", "-f", made.top});
+  made.snapshot("after");
+  encoded_writes full = made.sent("before");
+  made.receive("before");
+  encoded_writes changes = made.sent("after", "before");
+  BOOST_TEST(changes.count() == 1u);
+  made.receive("after");
+  const fs::path received = made.top / "received" / "after";
+  const std::uint64_t sound = missing(changes, received);
+  BOOST_TEST(sound <= 1u);  // one where the target did not pack it, and nobody can tell
+  encoded_writes again = made.sent("after", "before");
+  change(received, "begins", {"truncate", "-s", "0"});
+  BOOST_TEST(missing(again, received) == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(an_encoded_write_that_has_become_a_hole_is_missing) {
