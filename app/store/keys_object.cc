@@ -3,6 +3,7 @@
 #include "engine/age/backup_keys.hh"
 #include "engine/age/base64.hh"
 #include "engine/age/fault.hh"
+#include "engine/age/primitives.hh"
 #include "engine/age/sealed_file.hh"
 #include "planner/keys.hh"
 
@@ -14,15 +15,12 @@ namespace bts3::app {
 
 namespace {
 
+using age::bytes_of;
 using engine::error;
 using engine::reason;
 using engine::result;
 using engine::task;
 using json = nlohmann::ordered_json;
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
 
 // In the words of whoever restores.
 error unopened(error failure, const chain_link& link, const std::string& key) {

@@ -13,16 +13,13 @@ namespace bts3::app {
 
 namespace {
 
+using age::bytes_of;
 using engine::disposition;
 using engine::error;
 using engine::log_level;
 using engine::reason;
 using engine::result;
 using engine::task;
-
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
 
 error not_trusted(const std::string& key, const signature_finding& found) {
   error failure;

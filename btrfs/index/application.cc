@@ -175,15 +175,20 @@ application::place application::locate(std::string_view path) {
   return at;
 }
 
+application::place application::locate_existing(std::string_view path) {
+  place at = locate(path);
+  if (at.problem.empty() && at.found == no_node) {
+    at.problem = missing(path);
+  }
+  return at;
+}
+
 node_id application::existing(std::string_view path, std::string& problem) {
   if (_last != no_node && path == _last_path) {
     return _last;
   }
-  place at = locate(path);
+  place at = locate_existing(path);
   problem = std::move(at.problem);
-  if (problem.empty() && at.found == no_node) {
-    problem = missing(path);
-  }
   _last_path = path;
   _last = at.found;
   return at.found;
@@ -323,10 +328,7 @@ void application::drop(node_id id) {
 std::string application::rename(const record& one) {
   const std::string_view from_path = one.text(attribute_path);
   const std::string_view to_path = one.text(attribute_path_to);
-  place from = locate(from_path);
-  if (from.problem.empty() && from.found == no_node) {
-    from.problem = missing(from_path);
-  }
+  place from = locate_existing(from_path);
   if (!from.problem.empty()) {
     return from.problem;
   }
@@ -409,10 +411,7 @@ std::string application::link(const record& one) {
 
 std::string application::unlink(const record& one) {
   const std::string_view path = one.text(attribute_path);
-  place at = locate(path);
-  if (at.problem.empty() && at.found == no_node) {
-    at.problem = missing(path);
-  }
+  place at = locate_existing(path);
   if (!at.problem.empty()) {
     return at.problem;
   }
@@ -427,10 +426,7 @@ std::string application::unlink(const record& one) {
 
 std::string application::rmdir(const record& one) {
   const std::string_view path = one.text(attribute_path);
-  place at = locate(path);
-  if (at.problem.empty() && at.found == no_node) {
-    at.problem = missing(path);
-  }
+  place at = locate_existing(path);
   if (!at.problem.empty()) {
     return at.problem;
   }

@@ -58,6 +58,8 @@ class application {
 
   // Where a path leads; a last name that is missing is no problem.
   place locate(std::string_view path);
+  // The same of what has to be there: where it is not, that is the problem.
+  place locate_existing(std::string_view path);
   node_id directory(std::string_view path, std::string& problem);
   // What has to be there.
   node_id existing(std::string_view path, std::string& problem);

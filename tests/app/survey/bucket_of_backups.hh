@@ -34,6 +34,13 @@ inline std::string stream_of(std::size_t bytes, unsigned seed) {
   return send::stream(bytes, seed, 40);
 }
 
+// A store whose listings and HEAD tell checksums and parts.
+inline memory_store_options telling() {
+  memory_store_options options;
+  options.tell_attributes = true;
+  return options;
+}
+
 class bucket_of_backups {
  public:
   static constexpr std::size_t part_bytes = 128;

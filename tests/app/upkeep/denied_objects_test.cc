@@ -18,6 +18,7 @@ using bts3::testing::bucket_of_backups;
 using bts3::testing::error_text;
 using bts3::testing::memory_store;
 using bts3::testing::memory_store_options;
+using bts3::testing::telling;
 
 namespace {
 
@@ -25,12 +26,6 @@ const std::string words = "is listed, but the store says that it does not exist"
 
 bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
-}
-
-memory_store_options telling() {
-  memory_store_options options;
-  options.tell_attributes = true;
-  return options;
 }
 
 struct scene : bucket_of_backups {

@@ -20,6 +20,7 @@ using bts3::testing::bucket_of_backups;
 using bts3::testing::error_text;
 using bts3::testing::memory_store;
 using bts3::testing::memory_store_options;
+using bts3::testing::telling;
 
 namespace {
 
@@ -27,12 +28,6 @@ const std::string place = "aws s3://b/p/subvol/data/";
 
 bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
-}
-
-memory_store_options telling() {
-  memory_store_options options;
-  options.tell_attributes = true;
-  return options;
 }
 
 // A chain of three links, of two chunks with three parts each.

@@ -61,12 +61,6 @@ class numbered_source final : public credential_source {
   engine::reactor& _loop;
 };
 
-scripted_s3_options small_parts() {
-  scripted_s3_options options;
-  options.enforce_part_minimum = false;
-  return options;
-}
-
 // A client over the wire whose credentials come from a numbered_source.
 class renewing_wire : public wire {
  public:

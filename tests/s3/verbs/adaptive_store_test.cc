@@ -1,7 +1,6 @@
 // What a store refuses, over the wire: what is tried, what is remembered, and what is left alone.
 #include "s3/verbs/adaptive_store.hh"
 
-#include "engine/crc32.hh"
 #include "tests/s3/verbs/store_support.hh"
 #include "tests/support/shown_setting.hh"
 
@@ -22,12 +21,6 @@ using engine::reason;
 using s3::feature;
 
 namespace {
-
-s3::body_digests digests_of(const std::string& body) {
-  s3::body_digests made;
-  made.crc32 = engine::crc32(0, bytes_of(body));
-  return made;
-}
 
 scripted_s3_options lenient() {
   scripted_s3_options options;

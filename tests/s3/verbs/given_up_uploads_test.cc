@@ -4,8 +4,6 @@
 
 #include "tests/s3/verbs/store_support.hh"
 
-#include <libdeflate.h>
-
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -18,24 +16,6 @@ using engine::disposition;
 using engine::reason;
 
 namespace {
-
-s3::body_digests digests_of(const std::string& body) {
-  s3::body_digests made;
-  made.crc32 = libdeflate_crc32(0, body.data(), body.size());
-  return made;
-}
-
-scripted_s3_options small_parts() {
-  scripted_s3_options options;
-  options.enforce_part_minimum = false;
-  return options;
-}
-
-s3::retry_policy no_retries() {
-  s3::retry_policy policy = hasty_policy();
-  policy.retry_for = std::chrono::milliseconds(0);
-  return policy;
-}
 
 struct given_up_wire : store_wire {
   explicit given_up_wire(s3::retry_policy policy = hasty_policy())

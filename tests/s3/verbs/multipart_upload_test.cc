@@ -2,8 +2,6 @@
 
 #include "tests/s3/verbs/store_support.hh"
 
-#include <libdeflate.h>
-
 #include <algorithm>
 #include <thread>
 
@@ -15,24 +13,6 @@ using engine::reason;
 namespace {
 
 constexpr std::size_t mebibyte = std::size_t{1} << 20;
-
-s3::body_digests digests_of(const std::string& body) {
-  s3::body_digests made;
-  made.crc32 = libdeflate_crc32(0, body.data(), body.size());
-  return made;
-}
-
-scripted_s3_options small_parts() {
-  scripted_s3_options options;
-  options.enforce_part_minimum = false;
-  return options;
-}
-
-s3::retry_policy no_retries() {
-  s3::retry_policy policy = hasty_policy();
-  policy.retry_for = std::chrono::milliseconds(0);
-  return policy;
-}
 
 // A wire, and one upload to bucket/key over it.
 struct upload_wire : store_wire {

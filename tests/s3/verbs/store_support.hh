@@ -7,6 +7,8 @@
 #include "s3/verbs/s3_client.hh"
 #include "tests/s3/http/wire_support.hh"
 
+#include <libdeflate.h>
+
 #include <chrono>
 #include <string>
 #include <utility>
@@ -39,6 +41,25 @@ inline s3::retry_policy hasty_policy() {
   policy.retry_for = std::chrono::milliseconds(10'000);
   policy.random = [] { return 0.5; };
   return policy;
+}
+
+// Parts of any size.
+inline scripted_s3_options small_parts() {
+  scripted_s3_options options;
+  options.enforce_part_minimum = false;
+  return options;
+}
+
+inline s3::retry_policy no_retries() {
+  s3::retry_policy policy = hasty_policy();
+  policy.retry_for = std::chrono::milliseconds(0);
+  return policy;
+}
+
+inline s3::body_digests digests_of(const std::string& body) {
+  s3::body_digests made;
+  made.crc32 = libdeflate_crc32(0, body.data(), body.size());
+  return made;
 }
 
 class store_wire : public wire {
