@@ -14,8 +14,9 @@ endif()
 
 # bts3_library(NAME [SOURCES...] [DEPENDS targets...])
 # Makes static library bts3_NAME with alias bts3::NAME of the SOURCES, or where none are named of all
-# of the folder, and compiles each header of the folder once alone, so that none leans on what its
-# users happened to include before it.
+# of the folder. Each header of the folder is compiled with nothing before it, so that none leans on
+# what its users happened to include: where a source of the same name includes it first, by that
+# source, and else alone.
 function(bts3_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
   if(NOT arg_SOURCES)
@@ -25,6 +26,14 @@ function(bts3_library name)
   file(GLOB headers RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" CONFIGURE_DEPENDS *.hh)
   set(alone)
   foreach(header IN LISTS headers)
+    string(REGEX REPLACE "\\.hh$" ".cc" source "${header}")
+    set(first "")
+    if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${source}")
+      file(STRINGS "${source}" first REGEX "^#include" LIMIT_COUNT 1)
+    endif()
+    if(first STREQUAL "#include \"${folder}/${header}\"")
+      continue()
+    endif()
     string(REPLACE "." "_" stem "${header}")
     set(unit "${CMAKE_CURRENT_BINARY_DIR}/alone/${stem}.cc")
     file(CONFIGURE OUTPUT "${unit}" CONTENT "#include \"${folder}/${header}\"\n" @ONLY)

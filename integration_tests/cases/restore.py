@@ -755,6 +755,8 @@ def restoring_all_is_finished_by_running_it_again(w):
     created = max(w.bucket.get_json(key)["created_at"] for key in (w.pointer()["manifest_key"], pointer["manifest_key"]))
     w.bucket.put(chunk, hidden)
     (w.data / "more").write_text("more")
+    while time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()) <= created:
+        time.sleep(0.02)  # backups of two subvolumes may have one time, and this one is to be newer than both
     w.backup("--subvolume", "data")
     newer = w.expect(6, w.tool.run(*everything, "--dry-run"))
     says(newer, "exists already", "it holds the backup of manifest", "restored before")
