@@ -17,8 +17,8 @@ def attempt(broken, what, check):
         broken.append(f"{what}: {type(problem).__name__}: {problem}")
 
 
-def chain(w, broken):
-    """The pointer, its chain to a full, every object of it as recorded, and nothing else in the bucket."""
+def chain(w, broken, orphans=frozenset()):
+    """The pointer, its chain to a full, every object of it as recorded, and nothing else in the bucket but `orphans`."""
     known, key, kinds = {w.root + "current.json"}, w.pointer()["manifest_key"], []
     sizes = w.bucket.list()
     while key:
@@ -38,7 +38,7 @@ def chain(w, broken):
         key = manifest["parent_manifest"]
     if kinds[-1] != "full" or "full" in kinds[:-1]:
         broken.append(f"the chain is {kinds}")
-    for kind, those in (("missing", known - set(sizes)), ("in the bucket and named by nothing", set(sizes) - known)):
+    for kind, those in (("missing", known - set(sizes)), ("in the bucket and named by nothing", set(sizes) - known - orphans)):
         if those:
             broken.append(f"{kind}: {sorted(those)}")
 
@@ -104,10 +104,10 @@ def trees_are_equal(w, broken, first, second):
         broken.append(f"{second} differs in {len(found)} places from {first}, the first: {found[0]}")
 
 
-def of_every_run(w, files, restored=()):
+def of_every_run(w, files, restored=(), orphans=frozenset()):
     """Sentences; `files` are those that an undisturbed run keeps beside its state."""
     broken = []
-    attempt(broken, "chain", lambda: chain(w, broken))
+    attempt(broken, "chain", lambda: chain(w, broken, orphans))
     attempt(broken, "uploads", lambda: broken.extend(f"open upload of {key}" for key in w.bucket.open_uploads()))
     attempt(broken, "snapshots", lambda: snapshots_are_named(w, broken))
     attempt(broken, "disk", lambda: nothing_else_on_the_disk(w, broken, restored))

@@ -1,14 +1,17 @@
 """Runs of the program that are interrupted somewhere: what lies there before, the command, the one after it, and what must
 be true then."""
+import datetime
+import re
 import shutil
 import subprocess
+import urllib.parse
 
 import promises
 from recovery import random_file
 from restore import chain_of
 from sealing import make_identity
 from signing import make_key
-from world import MIB, btrfs
+from world import MIB, btrfs, proxy
 
 # Two parts in a chunk of several parts, and a chunk that is put whole.
 CONTENT = 11 * MIB
@@ -55,6 +58,7 @@ class Scenario:
     name = ""
     run = ("backup", "--once")
     rerun = ("backup",)
+    orphans = frozenset()  # what may lie in the bucket without a name
 
     def __init__(self, w, sealed, library):
         self.w, self.sealed, self.library, self.files = w, sealed, library, set()
@@ -90,7 +94,7 @@ class Scenario:
 
     def broken(self):
         w = self.w
-        found = promises.of_every_run(w, self.files)
+        found = promises.of_every_run(w, self.files, orphans=self.orphans)
         target = w.restored / "data"
         restored = w.tool.run("restore", "--subvolume", "data", "--target", str(target), *self.reading)
         if restored.status != 0:
@@ -153,7 +157,8 @@ def tidied(bucket):
 
 
 class Prune(Scenario):
-    """Two generations, of which one goes."""
+    """Two generations, of which one goes. Its manifests go first; what no manifest names any more goes with a run that finds
+    it a week old."""
     name = "prune"
     run = rerun = ("prune", "--yes")
 
@@ -171,6 +176,12 @@ class Prune(Scenario):
                 w.backup()
         w.expect(0, w.tool.run("verify"))
         self.before = {key: w.bucket.get(key) for key in w.bucket.list()}
+        current = w.pointer()["manifest_key"]
+        kept = {current, w.bucket.get_json(current)["parent_manifest"]}
+        manifests = {key for key in self.before if "/manifest-" in key and key.endswith(".json")}
+        self.orphans = {key for key in self.before if key not in manifests and not any(
+            key in (one + ".sig", w.bucket.get_json(one).get("encryption", {}).get("keys_key"), w.root + "current.json")
+            or key in (chunk["key"] for chunk in w.bucket.get_json(one)["chunks"]) for one in kept)}
         self.kept = w.directory / "state-before"
         shutil.copytree(w.directory / "state", self.kept)
 
@@ -181,6 +192,38 @@ class Prune(Scenario):
                 self.w.bucket.put(key, body)
         shutil.rmtree(self.w.directory / "state")
         shutil.copytree(self.kept, self.w.directory / "state")
+
+
+    def broken(self):
+        found = super().broken()
+        w = self.w
+        with proxy.proxy_to(w.bucket.endpoint) as between:
+            between.player = WeekLater(w.bucket)
+            w.tool.tables["s3"]["endpoint_url"] = between.endpoint
+            later = [w.tool.run("verify"), w.tool.run("prune", "--yes")]
+        w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+        found += [f"a week later: {one}" for one in later if one.status != 0]
+        promises.attempt(found, "a week later", lambda: promises.chain(w, found))
+        return found
+
+
+class WeekLater:
+    """Lets a proxy say of all objects that they are old."""
+
+    def __init__(self, bucket):
+        self.bucket = bucket
+
+    def answer(self, method, _path, query, _body):
+        if method != "GET" or "list-type=2" not in query:
+            return None
+        listed = self.bucket.request("GET", query=dict(urllib.parse.parse_qsl(query, keep_blank_values=True)))
+        old = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=8)
+        stamp = old.strftime("<LastModified>%Y-%m-%dT%H:%M:%S.000Z</LastModified>").encode()
+        return 200, {}, re.sub(rb"<LastModified>[^<]*</LastModified>", stamp, listed)
+
+    @staticmethod
+    def headers(_method, _path):
+        return {}
 
 
 class Restore(Scenario):
