@@ -2,7 +2,9 @@
 # folder's Boost.Test binary, whose cases become CTest cases of their own.
 
 add_library(bts3_warnings INTERFACE)
+# g++ 12 takes an enumerator of a scoped enumeration for a declaration that hides a type of its name.
 target_compile_options(bts3_warnings INTERFACE -Wall -Wextra -Wpedantic
+  $<IF:$<CXX_COMPILER_ID:GNU>,-Wshadow=local,-Wshadow>
   $<$<BOOL:${BTS3_WERROR}>:-Werror>)
 
 # Flags that change code generation hold for every target alike.

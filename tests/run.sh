@@ -3,7 +3,7 @@
 #   release   g++, everything: unit, style, end to end (as root, where loop devices and Btrfs are there), and
 #             whether bench/ works: every scenario once, tiny
 #   asan      clang 19 with AddressSanitizer and UndefinedBehaviorSanitizer: the unit tests
-# --all adds ThreadSanitizer, clang in release mode, the static binary, and the slow tests.
+# --all adds ThreadSanitizer, clang in release mode, link-time optimisation, the static binary, and the slow tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -59,6 +59,7 @@ if $all; then
   others=(-LE integration)
   { built tsan && tests tsan -L unit; } || failed+=(tsan)
   { built release-clang && tests release-clang -L unit; } || failed+=(release-clang)
+  { built lto && tests lto -L unit; } || failed+=(lto)
   # Its test is one of the release's, which finds it where this puts it.
   { cmake/static_dependencies.sh && cmake --preset static "${launcher[@]}" && cmake --build --preset static -j2; } \
     >build/static.log 2>&1 || { tail -n 60 build/static.log; failed+=(static); }
