@@ -169,6 +169,17 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
   co_return believed;
 }
 
+wanted_backup wanted_by(const config& settings, const backup_selection& selection) {
+  wanted_backup wanted;
+  wanted.subvolume = selection.subvolume;
+  wanted.manifest_key = selection.manifest_key;
+  wanted.at = selection.at;
+  wanted.of_bucket = !selection.from.empty();
+  wanted.trusted_signers =
+      selection.trusted_signers.value_or(settings.restore.trusted_signers_file);
+  return wanted;
+}
+
 std::string chosen_text(const chain_link& chosen) {
   const planner::timestamp when = planner::time_of(chosen.value, chosen.key);
   return "the backup of " + when.rfc3339() + " (" + planner::local_text(when, system_time_zone()) +
