@@ -1,5 +1,6 @@
 #include "app/cli/cli.hh"
 
+#include "app/cli/cli_files.hh"
 #include "app/cli/cli_keys.hh"
 #include "app/cli/cli_options.hh"
 #include "app/cli/completion.hh"
@@ -382,6 +383,9 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   keys_words keys;
   add_keys(app, [&common](CLI::App& one) { add_common(one, common); }, keys);
 
+  files_words files;
+  add_files(app, [&common](CLI::App& one) { add_common(one, common); }, files);
+
   if (argc > 2 && argv[1] == std::string_view("complete") && argv[2] == std::string_view("--")) {
     return completion(app, {argv + 3, argv + argc});
   }
@@ -443,7 +447,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = plan;
   } else if (doctor_app->parsed()) {
     line.command = doctor;
-  } else if (take_keys(keys, line)) {
+  } else if (take_keys(keys, line) || take_files(files, line)) {
     // it is one of those
   } else if (init_app->parsed()) {
     if (!init.output.empty()) {

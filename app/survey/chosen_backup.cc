@@ -170,14 +170,8 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
 }
 
 wanted_backup wanted_by(const config& settings, const backup_selection& selection) {
-  wanted_backup wanted;
-  wanted.subvolume = selection.subvolume;
-  wanted.manifest_key = selection.manifest_key;
-  wanted.at = selection.at;
-  wanted.of_bucket = !selection.from.empty();
-  wanted.trusted_signers =
-      selection.trusted_signers.value_or(settings.restore.trusted_signers_file);
-  return wanted;
+  return {selection.subvolume, selection.manifest_key, selection.at, !selection.from.empty(),
+          selection.trusted_signers.value_or(settings.restore.trusted_signers_file)};
 }
 
 std::string chosen_text(const chain_link& chosen) {
