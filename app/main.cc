@@ -4,6 +4,7 @@
 #include "app/config/config.hh"
 #include "app/config/setting_names.hh"
 #include "app/config/working_place.hh"
+#include "app/files/path_completion.hh"
 #include "app/host/logging.hh"
 #include "app/host/process_start.hh"
 #include "app/host/rights.hh"
@@ -257,7 +258,9 @@ int main(int argc, char** argv) {
   }
   const auto& line = std::get<app::command_line>(parsed);
   if (const auto* wanted = std::get_if<app::complete_command>(&line.command)) {
-    std::fputs(app::completed(*wanted, line.common, from_environment).c_str(), stdout);
+    const bool of_backup = wanted->what == app::complete_command::kind::paths;
+    const auto complete = of_backup ? app::completed_paths : app::completed;
+    std::fputs(complete(*wanted, line.common, from_environment).c_str(), stdout);
     return ended(0, nullptr);
   }
   engine::set_told_place(app::told_place_of(line));

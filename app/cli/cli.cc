@@ -1,6 +1,8 @@
 #include "app/cli/cli.hh"
 
+#include "app/cli/cli_files.hh"
 #include "app/cli/cli_keys.hh"
+#include "app/cli/cli_options.hh"
 #include "app/cli/completion.hh"
 #include "app/cli/unknown_words.hh"
 #include "app/text/human_units.hh"
@@ -29,20 +31,6 @@ constexpr const char* status_footer =
     "Exit status, as monitoring plugins have it: 0 ok; 1 warning; 2 critical; 3 unknown, also for\n"
     "errors of usage and configuration.";
 
-// An option with one of `words`.
-template <typename Choice, std::size_t N>
-CLI::Option* add_choice(CLI::App& app, const char* name, std::optional<Choice>& into,
-                        const choice_word<Choice> (&words)[N], const char* help) {
-  std::vector<std::string> allowed;
-  for (const choice_word<Choice>& one : words) {
-    allowed.emplace_back(one.word);
-  }
-  return app
-      .add_option_function<std::string>(
-          name, [&into, &words](const std::string& text) { into = chosen(words, text); }, help)
-      ->check(CLI::IsMember(allowed));
-}
-
 // Global options may stand before or after the command, so each app gets them.
 void add_common(CLI::App& app, common_options& into) {
   app.add_option("--config", into.config_path, "Configuration file")
@@ -57,60 +45,6 @@ void add_common(CLI::App& app, common_options& into) {
   app.add_option("--log-format", into.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->type_name("FORMAT");
-}
-
-// A bucket in place of a configuration.
-void add_place(CLI::App& app, bucket_place& into) {
-  CLI::Option* from =
-      app.add_option("--from", into.from, "Without a configuration file: s3://bucket/prefix")
-          ->type_name("URL");
-  app.add_option("--region", into.region, "With --from (default: AWS_REGION, the profile's)")
-      ->type_name("NAME")
-      ->needs(from);
-  app.add_option("--endpoint-url", into.endpoint_url, "With --from (default: AWS_ENDPOINT_URL)")
-      ->type_name("URL")
-      ->needs(from);
-  app.add_option("--profile", into.profile, "With --from: of ~/.aws (default: AWS_PROFILE)")
-      ->type_name("NAME")
-      ->needs(from);
-}
-
-// Whose backups are believed; of commands that show them: whose signatures count.
-void add_trusted_signers(CLI::App& app, bucket_place& into, const std::string& does) {
-  app.add_option("--trusted-signers", into.trusted_signers,
-                 does +
-                     ", in the form of allowed_signers (default: "
-                     "restore.trusted_signers_file)")
-      ->type_name("FILE");
-}
-
-// --dry-run where it changes nothing: a habit is no error.
-void add_nothing_to_do(CLI::App& app) {
-  app.add_flag_callback("--dry-run", [] {}, "Change nothing, which this command never does");
-}
-
-void add_selection(CLI::App& app, backup_selection& into) {
-  CLI::Option* subvolume =
-      app.add_option("--subvolume", into.subvolume, "Name of the subvolume")->type_name("NAME");
-  CLI::Option* all =
-      app.add_flag("--all", into.all, "Every subvolume that is configured or in the bucket");
-  CLI::Option* key =
-      app.add_option("--manifest-key", into.manifest_key, "The backup with this manifest")
-          ->type_name("KEY");
-  CLI::Option* at = app.add_option("--at", into.at,
-                                   "The newest backup not after it: 2026-01-02T03:04:05Z, "
-                                   "20260102T030405Z, as list prints it, \"2026-01-02 03:04+01\", "
-                                   "or without a zone local "
-                                   "(the whole minute; 2026-01-02 is the day)")
-                        ->type_name("TIME")
-                        ->excludes(key);
-  app.add_flag("--current", into.current, "The newest backup (the default)")
-      ->excludes(key)
-      ->excludes(at);
-  all->excludes(subvolume)->excludes(key);
-
-  add_place(app, into);
-  add_trusted_signers(app, into, "Refuse a chain with a link that nobody in this file signed");
 }
 
 // For archived objects; by their former names too, which no help shows. A year at most, as
@@ -149,37 +83,6 @@ void add_waiting(CLI::App& app, restore_command& into) {
   former[0]->excludes(now[1]);
   former[1]->excludes(now[0]);
   former[2]->excludes(now[2]);
-}
-
-void add_tier(CLI::App& app, std::optional<s3::retrieval_tier>& into) {
-  add_choice(app, "--tier", into, tier_words,
-             "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "
-             "(default: thaw.tier)")
-      ->type_name("TIER");
-}
-
-void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into) {
-  app.add_option_function<std::string>(
-         "--download-rate",
-         [&into](const std::string& text) {
-           into = parse_bytes(text);
-           if (!into || *into < 1 || *into > std::uint64_t{1} << 40) {
-             throw CLI::ValidationError(
-                 "--download-rate", "\"" + text + "\" is no rate like 50MB, up to 1TiB a second");
-           }
-         },
-         "Bytes a second, or like 50MB: estimates the time, and for how long thawed copies are "
-         "kept "
-         "(default: restore.download_bytes_per_sec)")
-      ->type_name("RATE");
-}
-
-void add_identities(CLI::App& app, std::vector<std::string>& into) {
-  app.add_option("--identity", into,
-                 "The file with an identity that opens sealed backups (repeatable); - asks for it "
-                 "(default: restore.identity_file)")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
 }
 
 void add_backup(CLI::App& app, backup_command& into) {
@@ -480,6 +383,9 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   keys_words keys;
   add_keys(app, [&common](CLI::App& one) { add_common(one, common); }, keys);
 
+  files_words files;
+  add_files(app, [&common](CLI::App& one) { add_common(one, common); }, files);
+
   if (argc > 2 && argv[1] == std::string_view("complete") && argv[2] == std::string_view("--")) {
     return completion(app, {argv + 3, argv + argc});
   }
@@ -541,7 +447,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = plan;
   } else if (doctor_app->parsed()) {
     line.command = doctor;
-  } else if (take_keys(keys, line)) {
+  } else if (take_keys(keys, line) || take_files(files, line)) {
     // it is one of those
   } else if (init_app->parsed()) {
     if (!init.output.empty()) {

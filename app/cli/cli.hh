@@ -158,10 +158,60 @@ struct keys_show_command {
   bool json = false;
 };
 
+// A backup whose files are looked at, by its index.
+struct files_selection : backup_selection {
+  std::vector<std::string> identities;  // files, or "-"; for sealed backups
+  std::string cache_dir;                // for indexes; absolute, where it can be; empty: the usual
+};
+
+// How paths are shown.
+struct shown_paths {
+  bool details = false;  // as ls -l has it
+  bool null = false;     // raw, each with a zero byte behind it
+  bool json = false;
+};
+
+struct ls_command : files_selection, shown_paths {
+  std::string path;        // empty: all of it
+  bool directory = false;  // itself, and not what is in it
+};
+
+// What counts is more than `least`, or less than `most`, or within both.
+struct find_command : files_selection, shown_paths {
+  std::string path;
+  std::string name;  // as a shell writes it; empty: any
+  std::optional<std::uint64_t> size_min;
+  std::optional<std::uint64_t> size_max;
+  std::optional<std::chrono::seconds> age_min;  // since it was changed
+  std::optional<std::chrono::seconds> age_max;
+  std::string newer;  // changed after that point in time, as written
+  std::string older;
+  char type = 0;  // as find has it: f, d, l, p, s, c, b; 0: any
+};
+
+// Which backups changed a path.
+struct history_command : files_selection {
+  std::string path;
+  bool json = false;
+};
+
+// What differs between two backups.
+struct diff_command : files_selection, shown_paths {
+  std::string path;
+  std::vector<std::string> times;  // one or two of these,
+  std::vector<std::string> keys;   // or of these; the other is the current backup
+};
+
+// Makes the indexes that a chain lacks, from its chunks, for this host.
+struct index_build_command : files_selection {
+  bool dry_run = false;
+  bool json = false;
+};
+
 // What a shell may offer for the last word of a line that is being typed. Hidden: `complete --
 // WORD...` is for the shells' completions alone, which so know no option themselves.
-struct complete_command : backup_selection {
-  enum class kind { words, files, directories, subvolumes, times, manifest_keys };
+struct complete_command : files_selection {
+  enum class kind { words, files, directories, subvolumes, times, manifest_keys, paths };
   struct candidate {
     std::string word;
     std::string help;  // may be empty
@@ -176,7 +226,8 @@ struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
                status_command, prune_command, verify_command, doctor_command, init_command,
-               keys_generate_command, keys_show_command, complete_command>
+               keys_generate_command, keys_show_command, ls_command, find_command, history_command,
+               diff_command, index_build_command, complete_command>
       command;
 };
 

@@ -17,9 +17,10 @@ std::vector<const CLI::App*> commands_of(const CLI::App& app) {
   return app.get_subcommands([](const CLI::App*) { return true; });
 }
 
-// Whether words stand behind it that belong to no option.
-bool takes_words(const CLI::App& app) {
-  return !app.get_options([](const CLI::Option* one) { return one->get_positional(); }).empty();
+// What stands behind it and belongs to no option; null: nothing does.
+const CLI::Option* words_of(const CLI::App& app) {
+  const auto words = app.get_options([](const CLI::Option* one) { return one->get_positional(); });
+  return words.empty() ? nullptr : words.front();
 }
 
 std::string help_line(const std::string& text) {
@@ -67,6 +68,9 @@ void note(const std::string& option, const std::string& value, common_options& c
           complete_command& into) {
   const std::pair<const char*, std::string*> known[] = {{"--config", &common.config_path},
                                                         {"--subvolume", &into.subvolume},
+                                                        {"--at", &into.at},
+                                                        {"--manifest-key", &into.manifest_key},
+                                                        {"--cache-dir", &into.cache_dir},
                                                         {"--from", &into.from},
                                                         {"--region", &into.region},
                                                         {"--endpoint-url", &into.endpoint_url},
@@ -154,8 +158,10 @@ command_line completion_of(CLI::App& top, std::vector<std::string> words) {
     for (const CLI::App* command : commands_of(*app)) {
       made.candidates.push_back({command->get_name(), command->get_description()});
     }
-  } else if (takes_words(*app) && !last.starts_with('-')) {
-    made.what = complete_command::kind::files;
+  } else if (words_of(*app) != nullptr && !last.starts_with('-')) {
+    // A path of a backup is one of another host, and another day.
+    made.what = words_of(*app)->get_name() == "path" ? complete_command::kind::paths
+                                                     : complete_command::kind::files;
   } else {
     offer_options(*app, made);
   }

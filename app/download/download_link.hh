@@ -76,6 +76,9 @@ class download_link {
   // What run() writes passes through it. Must outlive run().
   void rewrite_by(btrfs::stream_rewriter& rewriter) { _gate.rewrite_by(rewriter); }
 
+  // Before run(): told of each command of the stream, once it was found right. Must outlive run().
+  void observe_by(btrfs::command_observer& observer) { _gate.observe_by(observer); }
+
   // Before run(): parts are kept there. Must outlive run().
   void keep_in(kept_parts& kept) { _fetcher.keep_in(kept); }
 

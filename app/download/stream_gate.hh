@@ -24,6 +24,8 @@ class stream_gate {
   // Before the first byte; what is given must outlive the last.
   void show_to(received_proof& proof) { _proof = &proof; }
   void rewrite_by(btrfs::stream_rewriter& rewriter) { _rewriter = &rewriter; }
+  // Told of each command that was found right.
+  void observe_by(btrfs::command_observer& observer) { _inspector.observe(&observer); }
   void expect(expected_stream stream) { _expected = std::move(stream); }
   // Those that a receiver may be at, for refused_command().
   void keep_commands();

@@ -26,7 +26,7 @@ class restore_all {
         _connection(connection),
         _command(std::move(command)),
         _totals(totals),
-        _identities(with, identity_places(with.settings, _command)) {}
+        _identities(with, identity_places(with.settings, _command.identities)) {}
 
   // Prints each one's result, and at the end of a dry run what all take together. One that fails
   // does not stop the others: exit status 6 when some succeeded, the first error when none did.

@@ -48,7 +48,7 @@ task<result<exit_status>> run_connected(const services& with, store_connection& 
     auto running = all.run();
     co_return co_await std::move(running);
   }
-  identity_source identities(with, identity_places(with.settings, command));
+  identity_source identities(with, identity_places(with.settings, command.identities));
   restore_session session(with, connection, request_of(with.settings, command, command.subvolume),
                           identities, totals);
   auto running = session.run();

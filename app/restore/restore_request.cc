@@ -4,24 +4,6 @@
 
 namespace bts3::app {
 
-wanted_backup wanted_by(const config& settings, const backup_selection& selection) {
-  wanted_backup wanted;
-  wanted.subvolume = selection.subvolume;
-  wanted.manifest_key = selection.manifest_key;
-  wanted.at = selection.at;
-  wanted.of_bucket = !selection.from.empty();
-  wanted.trusted_signers =
-      selection.trusted_signers.value_or(settings.restore.trusted_signers_file);
-  return wanted;
-}
-
-std::vector<std::string> identity_places(const config& settings, const restore_command& command) {
-  if (!command.identities.empty() || settings.restore.identity_file.empty()) {
-    return command.identities;
-  }
-  return {settings.restore.identity_file};
-}
-
 restore_request request_of(const config& settings, const restore_command& command,
                            const std::string& subvolume) {
   restore_request request;

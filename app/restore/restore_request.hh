@@ -9,7 +9,6 @@
 #include "app/survey/chosen_backup.hh"
 
 #include <string>
-#include <vector>
 
 namespace bts3::app {
 
@@ -32,13 +31,6 @@ struct restore_request {
 // it is below the target base.
 [[nodiscard]] restore_request request_of(const config& settings, const restore_command& command,
                                          const std::string& subvolume);
-
-// Where identities are looked for: as the command says, else the configuration.
-[[nodiscard]] std::vector<std::string> identity_places(const config& settings,
-                                                       const restore_command& command);
-
-// With restore.trusted_signers_file, where no option names another file.
-[[nodiscard]] wanted_backup wanted_by(const config& settings, const backup_selection& selection);
 
 // [thaw], changed by --tier, --download-rate, --wait-thaw, --no-wait-thaw and --thaw-timeout.
 [[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const restore_command& command);

@@ -6,7 +6,6 @@
 #include "app/restore/kept_snapshot.hh"
 #include "app/restore/restore_planning.hh"
 #include "app/restore/workspace_calls.hh"
-#include "app/store/keys_object.hh"
 #include "app/survey/chosen_backup.hh"
 #include "app/survey/receive_refusal.hh"
 #include "app/text/output.hh"
@@ -78,19 +77,12 @@ task<result<void>> restore_session::open_keys(const std::vector<chain_link>& cha
     if (!link.value.encryption || _keys.contains(link.key)) {
       continue;
     }
-    auto reading = _identities.read_for("backup " + link.key);
-    auto read = co_await std::move(reading);
-    if (!read) {
-      co_return read;
+    auto opening = open_backup_key(_with, _connection.store(), link, _identities);
+    auto key = co_await std::move(opening);
+    if (!key) {
+      co_return std::move(key.error());
     }
-    auto opening =
-        read_backup_identity(_connection.store(), link, _identities.identities(), _with.stop);
-    auto identity = co_await std::move(opening);
-    if (!identity) {
-      co_return std::move(identity.error());
-    }
-    const auto id = age::backup_id::parse(link.value.encryption->backup_id).value();
-    _keys.emplace(link.key, std::make_shared<const backup_key>(id, std::move(*identity)));
+    _keys.emplace(link.key, std::move(*key));
   }
   co_return engine::ok();
 }

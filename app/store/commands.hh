@@ -61,6 +61,16 @@ command_task run_command(const services& with, keys_generate_command command);
 // with a passphrase.
 command_task run_command(const services& with, keys_show_command command);
 
+// What is in a backup, by its index: a directory, what is as it should be, which backups changed a
+// path, what differs between two. A path that is not there is an error.
+command_task run_command(const services& with, ls_command command);
+command_task run_command(const services& with, find_command command);
+command_task run_command(const services& with, history_command command);
+command_task run_command(const services& with, diff_command command);
+
+// Makes the indexes that a chain lacks, in the cache of this host; the bucket stays as it is.
+command_task run_command(const services& with, index_build_command command);
+
 // Whether a command's text is a report of what it did; of others it is what was asked for.
 template <typename Command>
 inline constexpr bool reports = false;
@@ -74,5 +84,7 @@ template <>
 inline constexpr bool reports<verify_command> = true;
 template <>
 inline constexpr bool reports<prune_command> = true;
+template <>
+inline constexpr bool reports<index_build_command> = true;
 
 }  // namespace bts3::app

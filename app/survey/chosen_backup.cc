@@ -169,6 +169,11 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
   co_return believed;
 }
 
+wanted_backup wanted_by(const config& settings, const backup_selection& selection) {
+  return {selection.subvolume, selection.manifest_key, selection.at, !selection.from.empty(),
+          selection.trusted_signers.value_or(settings.restore.trusted_signers_file)};
+}
+
 std::string chosen_text(const chain_link& chosen) {
   const planner::timestamp when = planner::time_of(chosen.value, chosen.key);
   return "the backup of " + when.rfc3339() + " (" + planner::local_text(when, system_time_zone()) +

@@ -1,6 +1,8 @@
 // The backup that is wanted, with its chain, and its chunks as the bucket has them.
 #pragma once
 
+#include "app/cli/cli.hh"
+#include "app/config/config.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
@@ -20,6 +22,9 @@ struct wanted_backup {
   // A file of signers, of whom one has to have signed each link; empty: nobody has to.
   std::string trusted_signers;
 };
+
+// With restore.trusted_signers_file, where no option names another file.
+[[nodiscard]] wanted_backup wanted_by(const config& settings, const backup_selection& selection);
 
 // From the full backup to the chosen one, also in a bucket copied under another prefix: there the
 // copy, not its original. Errors: no such backup, a manifest of another subvolume than

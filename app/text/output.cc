@@ -15,7 +15,7 @@ namespace bts3::app {
 
 namespace {
 
-void put(const std::string& text) {
+void put(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
@@ -46,6 +46,14 @@ void show_held_text() {
 void print_text(std::string_view text) {
   const std::string printable = engine::printable_lines(text);
   held() ? void(*held() += printable) : put(printable);
+}
+
+void print_bytes(std::string_view bytes) {
+  put(bytes);
+}
+
+bool output_failed() {
+  return std::ferror(stdout) != 0;
 }
 
 bool json_printed() {

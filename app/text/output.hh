@@ -12,6 +12,10 @@ void print_text(std::string_view text);
 // what goes well. JSON is not: whoever asked for it reads it.
 void hold_text();
 void show_held_text();
+// Bytes as they are: for whoever asked for them, and reads them with a program.
+void print_bytes(std::string_view bytes);
+// Whether standard output has refused something: then more of it is in vain.
+[[nodiscard]] bool output_failed();
 // A document, or a line, in JSON.
 void print_json(std::string_view json);
 // Whether there was one.

@@ -1,6 +1,7 @@
 #include "app/upkeep/backup_reader.hh"
 
 #include "app/download/download_link.hh"
+#include "app/download/part_memory.hh"
 #include "app/store/chain_reader.hh"
 #include "app/survey/chosen_backup.hh"
 

@@ -28,11 +28,6 @@ struct part_place {
 
 // Parts of a chunk, as they are verified.
 [[nodiscard]] std::uint32_t parts_of(const planner::chunk_record& chunk);
-// Memory for the largest part of these chunks.
-[[nodiscard]] std::uint64_t slot_bytes_for(const config& settings,
-                                           const std::vector<located_chunk>& chunks);
-// A pool for them, within the configured memory; an error when that is too small for two parts.
-engine::result<std::size_t> slots_for(const config& settings, std::uint64_t slot_bytes);
 
 class part_verifier {
  public:

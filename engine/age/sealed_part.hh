@@ -111,6 +111,8 @@ class part_in_opening {
 class part_opener {
  public:
   explicit part_opener(x25519_identity with) : _with(std::move(with)) {}
+  // For what else is sealed to the backup's key.
+  [[nodiscard]] const x25519_identity& identity() const { return _with; }
 
   // By the part's first part_segments_at bytes and its length. fault::header, mac, no_match,
   // payload (for a length that no part has); fault::place when the part is sound and another than

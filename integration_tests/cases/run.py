@@ -24,6 +24,7 @@ import contract  # noqa: E402,F401
 import doctor  # noqa: E402,F401
 import documents  # noqa: E402,F401
 import failing_disks  # noqa: E402,F401
+import files  # noqa: E402,F401
 import faults  # noqa: E402,F401
 import first_run  # noqa: E402,F401
 import identity  # noqa: E402,F401

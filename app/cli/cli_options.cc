@@ -1,0 +1,104 @@
+#include "app/cli/cli_options.hh"
+
+#include "app/text/human_units.hh"
+
+namespace bts3::app {
+
+void add_place(CLI::App& app, bucket_place& into) {
+  CLI::Option* from =
+      app.add_option("--from", into.from, "Without a configuration file: s3://bucket/prefix")
+          ->type_name("URL");
+  app.add_option("--region", into.region, "With --from (default: AWS_REGION, the profile's)")
+      ->type_name("NAME")
+      ->needs(from);
+  app.add_option("--endpoint-url", into.endpoint_url, "With --from (default: AWS_ENDPOINT_URL)")
+      ->type_name("URL")
+      ->needs(from);
+  app.add_option("--profile", into.profile, "With --from: of ~/.aws (default: AWS_PROFILE)")
+      ->type_name("NAME")
+      ->needs(from);
+}
+
+void add_trusted_signers(CLI::App& app, bucket_place& into, const std::string& does) {
+  app.add_option("--trusted-signers", into.trusted_signers,
+                 does +
+                     ", in the form of allowed_signers (default: "
+                     "restore.trusted_signers_file)")
+      ->type_name("FILE");
+}
+
+void add_nothing_to_do(CLI::App& app) {
+  app.add_flag_callback("--dry-run", [] {}, "Change nothing, which this command never does");
+}
+
+namespace {
+
+void add_choice_of_backup(CLI::App& app, backup_selection& into, bool or_all) {
+  CLI::Option* subvolume =
+      app.add_option("--subvolume", into.subvolume, "Name of the subvolume")->type_name("NAME");
+  CLI::Option* all = or_all ? app.add_flag("--all", into.all,
+                                           "Every subvolume that is configured or in the bucket")
+                            : nullptr;
+  CLI::Option* key =
+      app.add_option("--manifest-key", into.manifest_key, "The backup with this manifest")
+          ->type_name("KEY");
+  CLI::Option* at = app.add_option("--at", into.at,
+                                   "The newest backup not after it: 2026-01-02T03:04:05Z, "
+                                   "20260102T030405Z, as list prints it, \"2026-01-02 03:04+01\", "
+                                   "or without a zone local "
+                                   "(the whole minute; 2026-01-02 is the day)")
+                        ->type_name("TIME")
+                        ->excludes(key);
+  app.add_flag("--current", into.current, "The newest backup (the default)")
+      ->excludes(key)
+      ->excludes(at);
+  if (all != nullptr) {
+    all->excludes(subvolume)->excludes(key);
+  }
+
+  add_place(app, into);
+  add_trusted_signers(app, into, "Refuse a chain with a link that nobody in this file signed");
+}
+
+}  // namespace
+
+void add_one_backup(CLI::App& app, backup_selection& into) {
+  add_choice_of_backup(app, into, false);
+}
+
+void add_selection(CLI::App& app, backup_selection& into) {
+  add_choice_of_backup(app, into, true);
+}
+
+void add_tier(CLI::App& app, std::optional<s3::retrieval_tier>& into) {
+  add_choice(app, "--tier", into, tier_words,
+             "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "
+             "(default: thaw.tier)")
+      ->type_name("TIER");
+}
+
+void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into) {
+  app.add_option_function<std::string>(
+         "--download-rate",
+         [&into](const std::string& text) {
+           into = parse_bytes(text);
+           if (!into || *into < 1 || *into > std::uint64_t{1} << 40) {
+             throw CLI::ValidationError(
+                 "--download-rate", "\"" + text + "\" is no rate like 50MB, up to 1TiB a second");
+           }
+         },
+         "Bytes a second, or like 50MB: estimates the time, and for how long thawed copies are "
+         "kept "
+         "(default: restore.download_bytes_per_sec)")
+      ->type_name("RATE");
+}
+
+void add_identities(CLI::App& app, std::vector<std::string>& into) {
+  app.add_option("--identity", into,
+                 "The file with an identity that opens sealed backups (repeatable); - asks for it "
+                 "(default: restore.identity_file)")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+}
+
+}  // namespace bts3::app
