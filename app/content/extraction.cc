@@ -1,6 +1,6 @@
 #include "app/content/extraction.hh"
 
-#include "engine/offload.hh"
+#include "app/host/disk_call.hh"
 #include "engine/plain_text.hh"
 
 #include <functional>
@@ -25,15 +25,15 @@ constexpr std::size_t extents_max = 16'384;
 }  // namespace
 
 extraction::extraction(const services& with, btrfs::index::catalogue& in, link_number at,
-                       extent_reader& reader, extract_target& target, bool skip_damaged,
-                       progress* shown)
+                       extent_reader& reader, extract_target& target, extract_selection selection,
+                       bool skip_damaged)
     : _with(with),
       _in(in),
       _at(at),
       _reader(reader),
       _target(target),
-      _skip_damaged(skip_damaged),
-      _shown(shown) {}
+      _all(std::move(selection)),
+      _skip_damaged(skip_damaged) {}
 
 extraction::~extraction() {
   for (const std::unique_ptr<open_item>& item : _open) {
@@ -183,9 +183,7 @@ task<result<void>> extraction::read_window(window one) {
     if (!written) {
       return std::move(written.error()).within(_all.files[one.whose[index]->index].path);
     }
-    if (_shown != nullptr) {
-      _with.loop.post([shown = _shown, count = bytes.size()] { shown->add(count); });
-    }
+    _written += bytes.size();
     return written;
   };
   auto reading = _reader.read(one.extents, std::move(take));
@@ -282,13 +280,15 @@ result<void> extraction::finish_frame() {
   return _target.sync();
 }
 
-task<result<extract_report>> extraction::run(extract_selection selection) {
-  _all = std::move(selection);
-  std::function<result<void>()> frame = [this]() -> result<void> {
-    auto checked = check_obstacles();
-    return checked ? make_frame() : checked;
-  };
-  auto framing = engine::offload(_with.loop, std::move(frame));
+task<result<void>> extraction::check() {
+  std::function<result<void>()> call = [this] { return check_obstacles(); };
+  auto checking = disk_call(_with.loop, std::move(call));
+  co_return co_await std::move(checking);
+}
+
+task<result<extract_report>> extraction::run() {
+  std::function<result<void>()> frame = [this] { return make_frame(); };
+  auto framing = disk_call(_with.loop, std::move(frame));
   auto framed = co_await std::move(framing);
   if (!framed) {
     co_return std::move(framed.error());
@@ -298,7 +298,7 @@ task<result<extract_report>> extraction::run(extract_selection selection) {
       co_return engine::cancelled_error();
     }
     std::function<result<window>()> take = [this] { return next_window(); };
-    auto taking = engine::offload(_with.loop, std::move(take));
+    auto taking = disk_call(_with.loop, std::move(take));
     auto one = co_await std::move(taking);
     if (!one) {
       co_return std::move(one.error());
@@ -309,14 +309,14 @@ task<result<extract_report>> extraction::run(extract_selection selection) {
       co_return std::move(read.error());
     }
     std::function<result<void>()> finish = [this] { return finish_files(); };
-    auto finishing = engine::offload(_with.loop, std::move(finish));
+    auto finishing = disk_call(_with.loop, std::move(finish));
     auto finished = co_await std::move(finishing);
     if (!finished) {
       co_return std::move(finished.error());
     }
   } while (_current != nullptr || _next < _all.files.size());
   std::function<result<void>()> end = [this] { return finish_frame(); };
-  auto ending = engine::offload(_with.loop, std::move(end));
+  auto ending = disk_call(_with.loop, std::move(end));
   auto ended = co_await std::move(ending);
   if (!ended) {
     co_return std::move(ended.error());

@@ -11,11 +11,11 @@
 #include "app/content/extract_target.hh"
 #include "app/download/extent_reader.hh"
 #include "app/store/services.hh"
-#include "app/text/progress.hh"
 #include "btrfs/index/catalogue.hh"
 #include "engine/result.hh"
 #include "engine/task.hh"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -41,15 +41,19 @@ struct extract_report {
 
 class extraction {
  public:
-  // References must outlive it. `shown` may be null. With `skip_damaged` a file that cannot be had
-  // whole is no error.
+  // References must outlive it. With `skip_damaged` a file that cannot be had whole is no error.
   extraction(const services& with, btrfs::index::catalogue& in, btrfs::index::link_number at,
-             extent_reader& reader, extract_target& target, bool skip_damaged, progress* shown);
+             extent_reader& reader, extract_target& target, extract_selection selection,
+             bool skip_damaged);
   ~extraction();
 
-  // Errors: reason integrity names the file; where something stands in the way, nothing was
-  // written. What was written before another error stays, but for files that were not whole.
-  engine::task<engine::result<extract_report>> run(extract_selection selection);
+  // Whether nothing stands in the way at the target; writes nothing. Reason configuration.
+  engine::task<engine::result<void>> check();
+  // After check(), once. Errors: reason integrity names the file; what was written before an error
+  // stays, but for files that were not whole.
+  engine::task<engine::result<extract_report>> run();
+  // Content so far. Any thread.
+  [[nodiscard]] std::uint64_t written() const { return _written; }
 
  private:
   // A file whose content is on its way.
@@ -80,9 +84,9 @@ class extraction {
   btrfs::index::link_number _at;
   extent_reader& _reader;
   extract_target& _target;
-  bool _skip_damaged;
-  progress* _shown;
   extract_selection _all;
+  bool _skip_damaged;
+  std::atomic<std::uint64_t> _written = 0;
   extract_report _report;
   std::vector<bool> _made;  // directories
   std::vector<std::unique_ptr<open_item>> _open;

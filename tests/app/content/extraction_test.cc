@@ -89,8 +89,13 @@ struct scene : stored_chain {
     auto target = extract_target::open(top, rights);
     BOOST_REQUIRE(target);
     extent_reader reader(with, from);
-    extraction work(with, *files, last, reader, *target, skip_damaged, nullptr);
-    auto done = loop->run(work.run(std::move(*selection)));
+    extraction work(with, *files, last, reader, *target, std::move(*selection), skip_damaged);
+    auto checked = loop->run(work.check());
+    if (!checked) {
+      return checked.error();
+    }
+    auto done = loop->run(work.run());
+    BOOST_TEST((!done || skip_damaged || work.written() == done->content_bytes));
     left.clear();
     for (const auto& [kind, what_is_left] : target->left()) {
       left.insert(kind);

@@ -75,7 +75,8 @@ struct stored_chain {
       BOOST_REQUIRE(index);
       auto added = files->add(*index);
       BOOST_REQUIRE(added);
-      BOOST_REQUIRE_MESSAGE(!*added, *added ? (*added)->text() : std::string());
+      const std::string refused = *added ? (*added)->text() : std::string();
+      BOOST_REQUIRE_MESSAGE(!*added, refused);
     }
   }
 
