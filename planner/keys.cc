@@ -42,6 +42,12 @@ std::string key_layout::keys_object(backup_kind kind, timestamp when, std::strin
          ".age";
 }
 
+std::string key_layout::index_object(backup_kind kind, timestamp when, std::string_view tag,
+                                     bool sealed) const {
+  return _root + std::string(to_string(kind)) + "/index-" + when.compact() + "-" +
+         std::string(tag) + (sealed ? ".zst.age" : ".zst");
+}
+
 std::string key_layout::probe(timestamp when) const {
   return chunk(backup_kind::full, when, probe_index);
 }
@@ -61,6 +67,32 @@ std::string_view tag_in(std::string_view text) {
   const bool is_one =
       text.size() > chunk_tag_letters + 2 && text[chunk_tag_letters + 1] == '-' && is_tag(tag);
   return is_one ? tag : std::string_view();
+}
+
+constexpr std::size_t time_letters = 16;  // 20260102T030405Z
+
+// Parsing accepts more than is written: what is read must give the same text again.
+std::optional<timestamp> time_in(std::string_view text) {
+  const auto parsed = timestamp::parse(text);
+  return parsed && parsed->compact() == text ? parsed : std::nullopt;
+}
+
+// What "{start}{TIME}-{TAG}{end}" says; false: `file` is no such name.
+bool read_tagged(std::string_view file, std::string_view start, std::string_view end,
+                 object_name& found) {
+  if (file.size() != start.size() + time_letters + 1 + chunk_tag_letters + end.size() ||
+      !file.starts_with(start) || !file.ends_with(end)) {
+    return false;
+  }
+  file.remove_prefix(start.size());
+  const auto when = time_in(file.substr(0, time_letters));
+  const std::string_view tag = file.substr(time_letters + 1, chunk_tag_letters);
+  if (!when || file[time_letters] != '-' || !is_tag(tag)) {
+    return false;
+  }
+  found.when = *when;
+  found.tag = tag;
+  return true;
 }
 
 }  // namespace
@@ -89,14 +121,6 @@ object_name name_of(std::string_view root, std::string_view key) {
     }
     constexpr std::string_view chunk_start = "chunk-";
     constexpr std::string_view chunk_end = ".bin";
-    constexpr std::string_view keys_start = "keys-";
-    constexpr std::string_view keys_end = ".age";
-    constexpr std::size_t time_letters = 16;  // 20260102T030405Z
-    // Parsing accepts more than is written: what is read must give the same text again.
-    const auto time_in = [](std::string_view text) {
-      const auto parsed = timestamp::parse(text);
-      return parsed && parsed->compact() == text ? parsed : std::nullopt;
-    };
     if (file.starts_with(manifest_start) && file.ends_with(manifest_end) &&
         file.size() == manifest_start.size() + time_letters + manifest_end.size()) {
       if (const auto when = time_in(file.substr(manifest_start.size(), time_letters))) {
@@ -104,18 +128,13 @@ object_name name_of(std::string_view root, std::string_view key) {
         found.kind = kind;
         found.when = *when;
       }
-    } else if (file.starts_with(keys_start) && file.ends_with(keys_end) &&
-               file.size() ==
-                   keys_start.size() + time_letters + 1 + chunk_tag_letters + keys_end.size()) {
-      const auto when = time_in(file.substr(keys_start.size(), time_letters));
-      const std::string_view tag =
-          file.substr(keys_start.size() + time_letters + 1, chunk_tag_letters);
-      if (when && file[keys_start.size() + time_letters] == '-' && is_tag(tag)) {
-        found.is = object_name::what::keys;
-        found.kind = kind;
-        found.when = *when;
-        found.tag = tag;
-      }
+    } else if (read_tagged(file, "keys-", ".age", found)) {
+      found.is = object_name::what::keys;
+      found.kind = kind;
+    } else if (read_tagged(file, "index-", ".zst", found) ||
+               read_tagged(file, "index-", ".zst.age", found)) {
+      found.is = object_name::what::index;
+      found.kind = kind;
     } else if (file.starts_with(chunk_start) && file.ends_with(chunk_end) &&
                file.size() > chunk_start.size() + time_letters + 1 + chunk_end.size()) {
       const auto when = time_in(file.substr(chunk_start.size(), time_letters));
@@ -170,6 +189,10 @@ bool is_chunk_of(std::string_view root, std::string_view manifest_key, std::stri
 
 bool is_keys_object_of(std::string_view root, std::string_view manifest_key, std::string_view key) {
   return is_of(root, manifest_key, key, object_name::what::keys);
+}
+
+bool is_index_of(std::string_view root, std::string_view manifest_key, std::string_view key) {
+  return is_of(root, manifest_key, key, object_name::what::index);
 }
 
 std::string beside_manifest(std::string_view manifest_key, std::string_view recorded_key) {

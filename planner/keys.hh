@@ -37,6 +37,9 @@ class key_layout {
   // The keys object of a sealed backup, which has a tag.
   [[nodiscard]] std::string keys_object(backup_kind kind, timestamp when,
                                         std::string_view tag) const;
+  // The index of a backup, which has a tag.
+  [[nodiscard]] std::string index_object(backup_kind kind, timestamp when, std::string_view tag,
+                                         bool sealed) const;
   // For an upload that tries whether a chunk could be written, and is never completed: a chunk's
   // key, so that what judges open uploads knows it, with the index of no chunk (probe_index).
   [[nodiscard]] std::string probe(timestamp when) const;
@@ -47,12 +50,12 @@ class key_layout {
 
 // What the name of an object below a subvolume's root says of it.
 struct object_name {
-  enum class what { pointer, manifest, signature, chunk, keys, other };
+  enum class what { pointer, manifest, signature, chunk, keys, index, other };
   what is = what::other;
   backup_kind kind = backup_kind::full;  // of all but the pointer and what is not ours
   timestamp when;
   std::uint32_t index = 0;  // of chunks
-  std::string tag;          // of chunks and keys objects; empty: none
+  std::string tag;          // of chunks, keys objects and indexes; empty: none
 
   [[nodiscard]] bool is_probe() const { return is == what::chunk && index == probe_index; }
 };
@@ -74,6 +77,9 @@ struct object_name {
 // The same of its keys object.
 [[nodiscard]] bool is_keys_object_of(std::string_view root, std::string_view manifest_key,
                                      std::string_view key);
+// And of its index.
+[[nodiscard]] bool is_index_of(std::string_view root, std::string_view manifest_key,
+                               std::string_view key);
 
 // Where an object recorded as `recorded_key` lies when its bucket was copied under another prefix:
 // in the place that it had relative to its manifest, recorded as `recorded_manifest_key`'s folder

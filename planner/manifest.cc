@@ -1,5 +1,6 @@
 #include "planner/manifest.hh"
 
+#include "planner/index_codec.hh"
 #include "planner/json_reader.hh"
 #include "planner/json_text.hh"
 
@@ -296,6 +297,9 @@ void check_whole(json_reader& reader, const manifest& value) {
   if (value.chunks.empty()) {
     reader.fail("chunks", "is empty");
   }
+  if (value.index && !value.chunks.empty()) {
+    detail::check_index_place(reader, *value.index, value.chunks.front().key);
+  }
   std::uint64_t sum = 0;
   for (const chunk_record& chunk : value.chunks) {
     sum += chunk.size;  // a million of 2^50 would not fit, so each step is looked at
@@ -434,6 +438,7 @@ outcome<manifest> parse_manifest(std::string_view json, std::uint64_t bytes_max)
   value.total_bytes = reader.number(root, "total_bytes");
   value.chunk_size = reader.optional_number(root, "chunk_size").value_or(0);
   read_additions(reader, root, value);
+  value.index = detail::read_index(reader, root, sealed);
   read_chunks(reader, root, value);
   check_whole(reader, value);
   if (reader.failure()) {
@@ -539,6 +544,9 @@ std::string write_manifest(const manifest& value) {
   tail["host"] = {{"id", value.host_id}};
   if (!value.encryption) {
     tail["host"]["name"] = value.host_name;
+  }
+  if (value.index) {
+    tail["index"] = detail::index_json(*value.index);
   }
   std::uint64_t parts = 0;
   for (const chunk_record& chunk : value.chunks) {

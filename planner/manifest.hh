@@ -6,6 +6,7 @@
 #pragma once
 
 #include "planner/error.hh"
+#include "planner/index_record.hh"
 #include "planner/timestamp.hh"
 
 #include <array>
@@ -89,11 +90,12 @@ struct manifest {
   std::string host_id;    // empty when not recorded
   std::string host_name;  // of a sealed backup empty, as its snapshot's path is
   std::optional<encryption_record> encryption;  // exactly where the backup is sealed: version 2
+  std::optional<index_record> index;            // where one was made
 };
 
 // What write_manifest() takes at most.
 //   64 KiB beside the chunks: names and paths (a path has 4,096 bytes at most), or instead of the
-//     paths the sealed member (sealed_text_bytes_max)
+//     paths the sealed member (sealed_text_bytes_max); the index has less than 4 KiB
 //   4 KiB for a chunk without its parts: a key has 1,024 bytes at most, of which JSON makes three
 //     each at most; digest, sizes, ETag and field names have less than 1 KiB
 //   78 bytes for a part: 8 of a checksum, 64 of a state, quotes and commas

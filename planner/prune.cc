@@ -46,6 +46,13 @@ std::string own_keys_object_of(const inventory& all, const std::string& manifest
   return is_keys_object_of(all.root, manifest_key, key) ? key : "";
 }
 
+// Likewise its index.
+std::string own_index_of(const inventory& all, const std::string& manifest_key) {
+  const std::optional<index_record>& index = all.manifests.at(manifest_key).index;
+  const std::string key = index ? place_in(all.objects, manifest_key, index->key) : "";
+  return is_index_of(all.root, manifest_key, key) ? key : "";
+}
+
 // Whether each of its manifests names nothing but objects of that very backup.
 bool keeps_to_itself(const inventory& all, const generation& one) {
   return std::all_of(one.links.begin(), one.links.end(), [&](const chain_link& part) {
@@ -232,6 +239,9 @@ class judge {
     if (backup.encryption) {
       protect_named(manifest_key, backup.encryption->keys_key);
     }
+    if (backup.index) {
+      protect_named(manifest_key, backup.index->key);
+    }
   }
 
   // Both places, as either may be read.
@@ -259,6 +269,7 @@ class judge {
           remove(chunk.key, full);
         }
         remove(own_keys_object_of(_seen.all, one.key), full);
+        remove(own_index_of(_seen.all, one.key), full);
       }
     }
   }
@@ -288,7 +299,8 @@ class judge {
     return _now.when() - since.when() > _by.grace;
   }
 
-  // Chunks and keys objects that no manifest names, signatures of none, and what is not ours.
+  // Chunks, keys objects and indexes that no manifest names, signatures of none, and what is not
+  // ours.
   void judge_the_rest() {
     // A manifest that cannot be read may name any of them, and one that can be read may have named
     // more of its own before somebody changed it.
@@ -308,9 +320,9 @@ class judge {
         }
         continue;
       }
-      const bool may_be_left = name.is == object_name::what::chunk ||
-                               name.is == object_name::what::keys ||
-                               name.is == object_name::what::signature;
+      const bool may_be_left =
+          name.is == object_name::what::chunk || name.is == object_name::what::keys ||
+          name.is == object_name::what::index || name.is == object_name::what::signature;
       if (!may_be_left || _protected.contains(key) || _removed.contains(key)) {
         continue;
       }

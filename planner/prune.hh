@@ -12,9 +12,9 @@
 //      count and are met on the way stay.
 //   4. A manifest that resolves to no full, or cannot be read, stays, and so does every chunk that
 //      it may name: it is reported, for a person to judge.
-//   5. Of a backup go its manifest and its own chunks: those whose names say that they are
-//      (is_chunk_of()). Whatever else its manifest names stays, as a manifest may be damaged, or
-//      planted.
+//   5. Of a backup go its manifest, its index, its keys object and its own chunks: those whose
+//      names say that they are (is_chunk_of()). Whatever else its manifest names stays, as a
+//      manifest may be damaged, or planted.
 //   6. Chunks and open uploads that no manifest names go when they are older than `grace`, no
 //      backup in the making is theirs, and no manifest of their kind and time is there. What is
 //      not named as this program names its objects is not this program's, and is reported.
@@ -111,8 +111,8 @@ struct prune_plan {
   std::vector<upload_removal> uploads;
   std::vector<lost_link> lost;       // rule 4
   std::vector<std::string> foreign;  // rule 6: keys that this program does not write
-  // Chunks and keys objects that no manifest names and that stay for now: too young, or in the
-  // making.
+  // Chunks, keys objects and indexes that no manifest names and that stay for now: too young, or in
+  // the making.
   std::size_t orphans_kept = 0;
   std::string wrong_clock;  // the first date that contradicts; empty: none
   std::string held_back;    // the sentence of rule 1 or `keep_generations` = 0; empty: nothing is

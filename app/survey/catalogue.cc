@@ -86,6 +86,10 @@ catalogued_backup backup_of(const std::string& key, const planner::manifest& val
   if (value.encryption) {
     note_keys_object(key, value.encryption->keys_key, into, made);
   }
+  if (value.index) {
+    // Nobody needs it to restore: where it is missing, verify says so.
+    into.used.insert(planner::place_in(into.from.objects, key, value.index->key));
+  }
   return made;
 }
 
@@ -305,6 +309,12 @@ void find_strays(assembly& all) {
         if (!all.used.contains(key)) {
           all.made.strays.push_back(
               stray(key, object, "keys of no backup: of one in the making, or left over"));
+        }
+        break;
+      case planner::object_name::what::index:
+        if (!all.used.contains(key)) {
+          all.made.strays.push_back(
+              stray(key, object, "index of no backup: of one in the making, or left over"));
         }
         break;
       case planner::object_name::what::other:

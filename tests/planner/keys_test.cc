@@ -138,6 +138,31 @@ BOOST_AUTO_TEST_CASE(keys_objects_are_known_by_their_names) {
   BOOST_TEST(!is_chunk_of(keys.root(), keys.manifest(backup_kind::incremental, when), key));
 }
 
+BOOST_AUTO_TEST_CASE(indexes_are_known_by_their_names_plain_and_sealed) {
+  const key_layout keys("p", "data");
+  const std::string plain = keys.index_object(backup_kind::full, when, "0123abcd", false);
+  const std::string sealed = keys.index_object(backup_kind::full, when, "0123abcd", true);
+  BOOST_TEST(plain == "p/subvol/data/full/index-20260102T030405Z-0123abcd.zst");
+  BOOST_TEST(sealed == plain + ".age");
+  for (const std::string& key : {plain, sealed}) {
+    const object_name name = name_of(keys.root(), key);
+    BOOST_TEST((name.is == object_name::what::index));
+    BOOST_TEST((name.kind == backup_kind::full));
+    BOOST_TEST((name.when == when));
+    BOOST_TEST(name.tag == "0123abcd");
+    BOOST_TEST(is_index_of(keys.root(), keys.manifest(backup_kind::full, when), key));
+    BOOST_TEST(!is_index_of(keys.root(), keys.manifest(backup_kind::incremental, when), key));
+    BOOST_TEST(!is_keys_object_of(keys.root(), keys.manifest(backup_kind::full, when), key));
+  }
+  for (const char* other :
+       {"full/index-20260102T030405Z.zst", "full/index-20260102T030405Z-0123abcd.age",
+        "full/index-20260102T030405Z-0123abcD.zst", "full/index-20260102T030465Z-0123abcd.zst",
+        "index-20260102T030405Z-0123abcd.zst", "full/index-20260102T030405Z-0123abcd.zst.age.age",
+        "full/index-20260102T030405Zx0123abcd.zst"}) {
+    BOOST_TEST((name_of(keys.root(), keys.root() + other).is == object_name::what::other), other);
+  }
+}
+
 // With a tag, and as older versions wrote them; nothing else.
 BOOST_AUTO_TEST_CASE(keys_of_chunks_are_known_with_and_without_a_tag) {
   const key_layout keys("a", "data");

@@ -1,4 +1,5 @@
-// What prune makes of sealed backups: their keys objects go with what they open, and never before.
+// What prune makes of sealed backups and of indexes: keys objects go with what they open, and never
+// before.
 #include "planner/keys.hh"
 #include "planner/prune.hh"
 
@@ -43,6 +44,9 @@ struct sealed_bucket {
       made.encryption.emplace();
       made.encryption->keys_key = keys.keys_object(backup_kind::full, when, tag);
       object(made.encryption->keys_key, 300, when);
+      made.index.emplace();
+      made.index->key = keys.index_object(backup_kind::full, when, tag, true);
+      object(made.index->key, 400, when);
       const std::string key = keys.manifest(backup_kind::full, when);
       object(key, 10, when);
       seen.verified.insert(key);
@@ -58,6 +62,9 @@ struct sealed_bucket {
   }
   std::string keys_of(std::size_t full) const {
     return seen.all.manifests.at(fulls.at(full)).encryption->keys_key;
+  }
+  std::string index_of(std::size_t full) const {
+    return seen.all.manifests.at(fulls.at(full)).index->key;
   }
   prune_plan judge(std::size_t keep) const {
     prune_policy policy;
@@ -105,6 +112,46 @@ BOOST_AUTO_TEST_CASE(a_backup_that_names_another_ones_keys_takes_them_nowhere) {
   seen.all.manifests.at(fulls[0]).encryption->keys_key = keys_of(2);
   const prune_plan plan = judge(1);
   BOOST_TEST(!removes(plan, keys_of(2)));
+}
+
+BOOST_AUTO_TEST_CASE(an_index_goes_behind_the_manifest_that_names_it) {
+  const prune_plan plan = judge(1);
+  for (const std::size_t gone : {0U, 1U}) {
+    BOOST_TEST(removes(plan, index_of(gone)));
+    BOOST_TEST(place_of(plan, fulls[gone]) < place_of(plan, index_of(gone)));
+  }
+  BOOST_TEST(!removes(plan, index_of(2)));
+}
+
+BOOST_AUTO_TEST_CASE(without_its_index_a_backup_counts) {
+  seen.all.objects.erase(index_of(1));
+  const prune_plan plan = judge(2);
+  BOOST_TEST(plan.generations.at(1).reason == "retained");
+  BOOST_TEST(plan.generations.at(2).reason == "superseded");
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_that_names_another_ones_index_takes_it_nowhere) {
+  seen.all.manifests.at(fulls[0]).index->key = index_of(2);
+  BOOST_TEST(!removes(judge(1), index_of(2)));
+  // Nor what is no index of its own by its name.
+  const std::string stranger = keys.root() + "full/index-notes.zst";
+  object(stranger, 1, ago(days(200)));
+  seen.all.manifests.at(fulls[0]).index->key = stranger;
+  const prune_plan plan = judge(1);
+  BOOST_TEST(!removes(plan, stranger));
+  BOOST_TEST(plan.foreign.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(an_index_that_no_backup_names_goes_as_chunks_do) {
+  const std::string left = keys.index_object(backup_kind::full, ago(days(50)), tag, false);
+  const std::string young = keys.index_object(backup_kind::full, ago(days(1)), tag, false);
+  object(left, 300, ago(days(50)));
+  object(young, 300, ago(days(1)));
+  const prune_plan plan = judge(3);
+  BOOST_TEST(removes(plan, left));
+  BOOST_TEST(!removes(plan, young));
+  BOOST_TEST(plan.orphans_kept == 1U);
+  BOOST_TEST(plan.foreign.empty());
 }
 
 BOOST_AUTO_TEST_CASE(keys_that_no_backup_names_go_as_chunks_do) {
