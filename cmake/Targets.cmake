@@ -11,6 +11,10 @@ if(BTS3_SANITIZE)
     -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${BTS3_SANITIZE})
 endif()
+# What the fuzzers see of a run is which branches it took.
+if(BTS3_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 
 # bts3_library(NAME [SOURCES...] [DEPENDS targets...])
 # Makes static library bts3_NAME with alias bts3::NAME of the SOURCES, or where none are named of all
