@@ -204,6 +204,13 @@ void add_verify(CLI::App& app, verify_command& into) {
   app.add_flag("--forget-missing", into.forget_missing,
                "Miss no longer what was there, is gone, and was not pruned here")
       ->excludes(key);
+  app.add_option(
+         "--identity", into.identities,
+         "With --deep, follow the streams of sealed backups, too: the file with an identity "
+         "that opens them (repeatable); - asks for it")
+      ->type_name("FILE")
+      ->allow_extra_args(false)
+      ->needs(deep);
   add_place(app, into);
   add_trusted_signers(app, into, "Fail where nobody in this file signed a backup");
   app.add_flag("--json", into.json, "As JSON");

@@ -114,8 +114,9 @@ struct verify_command : bucket_place {
   std::vector<std::string> subvolumes;  // names; empty: all
   std::string manifest_key;             // only this backup and its chain; empty: everything
   verify_depth depth = verify_depth::quick;
-  std::uint64_t sample_parts = 0;  // for `sample`
-  bool forget_missing = false;     // what is gone was meant to go
+  std::uint64_t sample_parts = 0;       // for `sample`
+  std::vector<std::string> identities;  // files, or "-"; for `deep` over sealed backups
+  bool forget_missing = false;          // what is gone was meant to go
   bool json = false;
 };
 
@@ -208,6 +209,22 @@ struct index_build_command : files_selection {
   bool json = false;
 };
 
+// Which backups the identities open.
+struct keys_check_command : bucket_place {
+  std::vector<std::string> identities;  // files, or "-"; empty: restore.identity_file
+  std::string subvolume;                // empty: all
+  bool json = false;
+};
+
+// Seals the keys of backups for other recipients.
+struct keys_rewrap_command : bucket_place {
+  std::vector<std::string> identities;  // files, or "-"; empty: restore.identity_file
+  std::vector<std::string> recipients;  // age1..., or files; empty: encryption.recipients
+  std::string subvolume;                // empty: all
+  bool dry_run = false;
+  bool json = false;
+};
+
 // What a shell may offer for the last word of a line that is being typed. Hidden: `complete --
 // WORD...` is for the shells' completions alone, which so know no option themselves.
 struct complete_command : files_selection {
@@ -226,8 +243,9 @@ struct command_line {
   common_options common;
   std::variant<backup_command, plan_command, restore_command, thaw_command, list_command,
                status_command, prune_command, verify_command, doctor_command, init_command,
-               keys_generate_command, keys_show_command, ls_command, find_command, history_command,
-               diff_command, index_build_command, complete_command>
+               keys_generate_command, keys_show_command, keys_check_command, keys_rewrap_command,
+               ls_command, find_command, history_command, diff_command, index_build_command,
+               complete_command>
       command;
 };
 

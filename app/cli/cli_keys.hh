@@ -15,8 +15,12 @@ namespace bts3::app {
 struct keys_words {
   keys_generate_command generate;
   keys_show_command show;
+  keys_check_command check;
+  keys_rewrap_command rewrap;
   const CLI::App* generate_app = nullptr;
   const CLI::App* show_app = nullptr;
+  const CLI::App* check_app = nullptr;
+  const CLI::App* rewrap_app = nullptr;
 };
 
 // `common` adds the options that every command has.

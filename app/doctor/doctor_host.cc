@@ -1,11 +1,10 @@
 #include "app/doctor/doctor_host.hh"
 
+#include "app/doctor/doctor_keys.hh"
 #include "app/host/source_path.hh"
 #include "app/prices/restore_prices.hh"
 #include "app/records/run_lock.hh"
 #include "app/records/state_store.hh"
-#include "app/secrets/signing.hh"
-#include "app/store/manifest_signature.hh"
 #include "app/survey/nested_subvolumes.hh"
 #include "app/survey/unfinished.hh"
 #include "app/text/human_units.hh"
@@ -432,38 +431,6 @@ void check_attributes(const services& with, const subvolume_config& one,
                            (more > 0 ? " and " + std::to_string(more) + " more" : "")));
 }
 
-// The key that signs, and whether a restore here would believe it.
-void check_signing_key(const config& settings, std::vector<health_check>& into) {
-  const auto signer = signer_of(settings);
-  if (!signer) {
-    into.push_back(failed_check("signing_key", "", signer.error(),
-                                "correct encryption.signing_key_file, or leave it empty"));
-    return;
-  }
-  const std::vector<age::allowed_signer>& accepted = (*signer)->accepted();
-  const age::ssh_public_key& ours = accepted.back().key;
-  const auto fingerprint = ours.fingerprint();
-  const std::string key = fingerprint ? *fingerprint : fingerprint.error().message;
-  const auto trusted =
-      std::count_if(accepted.begin(), accepted.end(),
-                    [&](const age::allowed_signer& one) { return one.key == ours; });
-  if (!settings.restore.trusted_signers_file.empty() && trusted == 1) {
-    into.push_back(warned("signing_key", "",
-                          key + " is not among those of restore.trusted_signers_file, and a "
-                                "restore would refuse what this host signs",
-                          "add the public key to that file"));
-    return;
-  }
-  into.push_back(ok_check("signing_key", "", key));
-}
-
-void check_trusted_signers(const config& settings, std::vector<health_check>& into) {
-  const auto signers = read_trusted_signers(settings.restore.trusted_signers_file);
-  into.push_back(signers ? ok_check("trusted_signers", "", engine::counted(signers->size(), "key"))
-                         : failed_check("trusted_signers", "", signers.error(),
-                                        "correct restore.trusted_signers_file, or leave it empty"));
-}
-
 }  // namespace
 
 std::vector<health_check> check_local_files(const services& with) {
@@ -479,11 +446,8 @@ std::vector<health_check> check_local_files(const services& with) {
     made.push_back(check_metrics(settings.metrics.textfile));
   }
   check_hooks(with, made);
-  if (!settings.encryption.signing_key_file.empty()) {
-    check_signing_key(settings, made);
-  }
-  if (!settings.restore.trusted_signers_file.empty()) {
-    check_trusted_signers(settings, made);
+  for (health_check& one : check_keys_of(settings)) {
+    made.push_back(std::move(one));
   }
   if (auto prices = load_prices(settings.restore.price_table); !prices) {
     made.push_back(failed_check("price_table", "", prices.error(),

@@ -1,11 +1,13 @@
 #include "app/doctor/doctor_store.hh"
 
 #include "app/config/selection.hh"
+#include "app/doctor/doctor_keys.hh"
 #include "app/doctor/doctor_probe.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
 #include "app/records/state_store.hh"
 #include "app/store/chain_reader.hh"
+#include "app/store/keys_object.hh"
 #include "app/survey/unfinished.hh"
 #include "app/text/human_units.hh"
 #include "btrfs/host.hh"
@@ -387,6 +389,40 @@ task<void> store_doctor::check_backups() {
   for (const observed& one : views) {
     _made.push_back(judge_backups(one.which.name, one.view, policy_of(_with.settings, false, false),
                                   seconds_of(_with.clock.now()), zone));
+    auto checking = check_sealing(one);
+    co_await std::move(checking);
+  }
+}
+
+// For whom the last backup is sealed, its keys object says; the manifest says for whom it was.
+task<void> store_doctor::check_sealing(const observed& one) {
+  if (!one.view || !one.view->seen.last || !one.view->pointer) {
+    co_return;
+  }
+  const std::vector<std::string> wanted = wanted_recipients(_with.settings);
+  const std::optional<planner::encryption_record>& sealed = one.view->seen.last->encryption;
+  if (!sealed) {
+    if (auto judged = judge_sealing(one.which.name, wanted, std::nullopt)) {
+      _made.push_back(std::move(*judged));
+    }
+    co_return;
+  }
+  auto reading = read_keys_object(_connection.store(), one.view->pointer->value.manifest_key,
+                                  *sealed, _with.stop);
+  const auto object = co_await std::move(reading);
+  if (!object) {
+    _made.push_back(failed_check(
+        "sealing", one.which.name, object.error(),
+        "make a full one now: `" +
+            engine::told_command("backup --full", {{"--subvolume", one.which.name}}) + "`"));
+    co_return;
+  }
+  const auto recipients = recipients_of(*object, *sealed);
+  if (!recipients) {
+    _made.push_back(failed_check("sealing", one.which.name, recipients.error(),
+                                 "look who else writes to this prefix"));
+  } else if (auto judged = judge_sealing(one.which.name, wanted, *recipients)) {
+    _made.push_back(std::move(*judged));
   }
 }
 

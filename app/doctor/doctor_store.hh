@@ -55,6 +55,7 @@ class store_doctor {
   engine::task<void> check_unfinished();
   engine::task<void> check_writing();
   engine::task<void> check_backups();
+  engine::task<void> check_sealing(const observed& one);
   engine::task<void> check_pointer(const subvolume_config& one);
   void skip_the_rest(const std::string& because);
   [[nodiscard]] planner::timestamp now() const;

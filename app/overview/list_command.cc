@@ -189,6 +189,39 @@ std::string signers_of(const catalogued_subvolume& one) {
   return signers_text(counts);
 }
 
+// "sealed for SHA256:..., SHA256:...: 5; not sealed: 1".
+std::string recipients_text(const catalogued_subvolume& one, const known_recipients& known) {
+  std::map<std::string, std::size_t> counts;
+  std::size_t plain = 0;
+  for (const catalogued_generation& generation : one.generations) {
+    for (const catalogued_backup& backup : generation.backups) {
+      if (!backup.sealed) {
+        ++plain;
+        continue;
+      }
+      std::string names;
+      if (const auto found = known.find(backup.key); found != known.end()) {
+        for (const std::string& name : found->second) {
+          names += (names.empty() ? "" : ", ") + printable(name);
+        }
+      }
+      ++counts[names.empty() ? "nobody knows whom" : names];
+    }
+  }
+  std::string text;
+  for (const auto& [names, count] : counts) {
+    text += (text.empty() ? "sealed for " : "; for ") + names + ": " + std::to_string(count);
+  }
+  return text + (plain == 0 ? "" : "; not sealed: " + std::to_string(plain));
+}
+
+bool has_sealed(const catalogued_subvolume& one) {
+  return std::any_of(one.generations.begin(), one.generations.end(), [](const auto& generation) {
+    return std::any_of(generation.backups.begin(), generation.backups.end(),
+                       [](const catalogued_backup& backup) { return backup.sealed.has_value(); });
+  });
+}
+
 std::string text_of(const catalogued_subvolume& one, const list_context& about,
                     const planner::time_zone& zone) {
   const catalogued_backup* const newest = one.newest();
@@ -215,6 +248,9 @@ std::string text_of(const catalogued_subvolume& one, const list_context& about,
   }
   if (newest != nullptr && tells_signers(one, about)) {
     text += wrapped(signers_of(one), 2, about.columns);
+  }
+  if (has_sealed(one)) {
+    text += wrapped(recipients_text(one, about.recipients), 2, about.columns);
   }
   if (newest != nullptr) {
     const text_table wide = table_of(one, about, zone, true);
@@ -251,12 +287,22 @@ ordered_json json_of(const std::vector<stray_object>& strays) {
   return out;
 }
 
-ordered_json json_of(const catalogued_backup& backup, planner::timestamp now, bool with_signature) {
+// Null: it is not sealed; an empty list: for whom is not known.
+ordered_json recipients_json(const catalogued_backup& backup, const known_recipients& known) {
+  if (!backup.sealed) {
+    return nullptr;
+  }
+  const auto found = known.find(backup.key);
+  return found == known.end() ? ordered_json::array() : ordered_json(found->second);
+}
+
+ordered_json json_of(const catalogued_backup& backup, const list_context& about,
+                     bool with_signature, bool with_recipients) {
   ordered_json out;
   out["manifest_key"] = backup.key;
   out["kind"] = planner::to_string(backup.kind);
   out["created_at"] = backup.when.rfc3339();
-  out["age_seconds"] = (now.when() - backup.when.when()).count();
+  out["age_seconds"] = (about.now.when() - backup.when.when()).count();
   out["bytes"] = backup.bytes;
   out["objects"] = backup.chunks;
   out["storage_classes"] = json_of(backup.classes);
@@ -274,11 +320,15 @@ ordered_json json_of(const catalogued_backup& backup, planner::timestamp now, bo
   if (with_signature) {
     out["signature"] = ordered_json::parse(signature_json_text(backup.signature));
   }
+  if (with_recipients) {
+    out["recipients"] = recipients_json(backup, about.recipients);
+  }
   return out;
 }
 
 ordered_json json_of(const catalogued_subvolume& one, const list_context& about) {
   const bool with_signature = tells_signers(one, about);
+  const bool with_recipients = has_sealed(one);
   ordered_json out;
   out["subvolume"] = one.name;
   out["current_manifest_key"] = one.current.empty() ? ordered_json() : ordered_json(one.current);
@@ -293,7 +343,7 @@ ordered_json json_of(const catalogued_subvolume& one, const list_context& about)
         generation.full.empty() ? ordered_json() : ordered_json(generation.full);
     entry["backups"] = ordered_json::array();
     for (const catalogued_backup& backup : generation.backups) {
-      entry["backups"].push_back(json_of(backup, about.now, with_signature));
+      entry["backups"].push_back(json_of(backup, about, with_signature, with_recipients));
     }
     out["generations"].push_back(std::move(entry));
   }
@@ -334,11 +384,17 @@ task<result<exit_status>> list_connected(const services& with, s3::object_store&
   if (!all) {
     co_return std::move(all.error());
   }
+  auto finding = find_recipients(with.loop, store, *all, with.stop);
+  auto known = co_await std::move(finding);
+  if (!known) {
+    co_return std::move(known.error());
+  }
   add_configured(*all, with.settings, command.subvolume);
   list_context about;
   about.place = "s3://" + with.settings.s3.bucket + "/" + with.settings.s3.prefix;
   about.now = planner::timestamp(std::chrono::floor<std::chrono::seconds>(with.clock.now()));
   about.columns = terminal_columns(STDOUT_FILENO);
+  about.recipients = std::move(*known);
   about.signers = !signers.empty();
   const bool found = !all->subvolumes.empty();
   if (command.json) {

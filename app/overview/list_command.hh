@@ -4,6 +4,7 @@
 
 #include "app/cli/cli.hh"
 #include "app/cli/exit_status.hh"
+#include "app/overview/sealed_for.hh"
 #include "app/store/services.hh"
 #include "app/survey/catalogue.hh"
 #include "engine/result.hh"
@@ -20,7 +21,8 @@ struct list_context {
   std::string place;  // "s3://bucket/prefix"
   planner::timestamp now;
   std::size_t columns = 0;  // of the terminal; 0: none, lines may be long
-  bool signers = false;     // somebody's signatures count, so that who has none is told of
+  known_recipients recipients;
+  bool signers = false;  // somebody's signatures count, so that who has none is told of
 };
 
 // For people: for each subvolume a line and a table, generation after generation.

@@ -61,6 +61,16 @@ command_task run_command(const services& with, keys_generate_command command);
 // with a passphrase.
 command_task run_command(const services& with, keys_show_command command);
 
+// Reads keys objects, and changes nothing. Exit status `verification` when one of the sealed
+// backups does not open, `not_thawed` when that is not known of archived ones alone; an error when
+// none is sealed.
+command_task run_command(const services& with, keys_check_command command);
+
+// Rewrites keys objects, and nothing else; holds the run lock, unless it is a dry run or there is
+// no configuration (--from). `partly` or `failed` when not all are sealed for the wanted recipients
+// at the end, `not_thawed` when archived ones alone are not.
+command_task run_command(const services& with, keys_rewrap_command command);
+
 // What is in a backup, by its index: a directory, what is as it should be, which backups changed a
 // path, what differs between two. A path that is not there is an error.
 command_task run_command(const services& with, ls_command command);
@@ -86,5 +96,7 @@ template <>
 inline constexpr bool reports<prune_command> = true;
 template <>
 inline constexpr bool reports<index_build_command> = true;
+template <>
+inline constexpr bool reports<keys_rewrap_command> = true;
 
 }  // namespace bts3::app

@@ -28,9 +28,51 @@ engine::task<engine::result<void>> put_keys_object(const services& with,
                                                    store_connection& connection, std::string key,
                                                    std::vector<std::byte> object);
 
-// By any of the identities. The object is looked for beside the manifest and where it is recorded.
-// Errors name it: it is missing (not_found), of another backup, damaged, or none of the identities
-// opens it (reason access). `link` is sealed; the references must outlive the task.
+// As it lies in the bucket.
+struct stored_keys {
+  std::string key;  // where: beside the manifest, or where it is recorded
+  std::string text;
+  s3::etag tag;
+};
+
+// Puts `now` into the place of `before`, which must still be there, in its storage class: after a
+// failure, or a kill, one of the two is there. Reason precondition: somebody else has changed it,
+// or it is gone, and nothing was written; conditions that the store does not know, or compares
+// badly, are made up for by a look right before, with a warning. `before` must outlive the task.
+engine::task<engine::result<void>> replace_keys_object(const services& with,
+                                                       store_connection& connection,
+                                                       const stored_keys& before,
+                                                       std::vector<std::byte> now,
+                                                       s3::storage_class stored_as);
+
+// Of the sealed backup with the manifest at `manifest_key`. Errors name the object: it is missing
+// (not_found), archived (reason not_thawed), or larger than it may be. The reference must outlive
+// the task.
+engine::task<engine::result<stored_keys>> read_keys_object(s3::object_store& store,
+                                                           std::string manifest_key,
+                                                           const planner::encryption_record& sealed,
+                                                           engine::stop_token stop);
+
+// For whom it is sealed now, by their fingerprints: whom it names itself, else whom the manifest
+// does. Errors: it is no keys object.
+[[nodiscard]] engine::result<std::vector<std::string>> recipients_of(
+    const stored_keys& object, const planner::encryption_record& sealed);
+
+// The key in it. Errors as read_backup_identity()'s.
+[[nodiscard]] engine::result<age::x25519_identity> open_keys_object(
+    const stored_keys& object, const std::string& manifest_key,
+    const planner::encryption_record& sealed, std::span<const age::x25519_identity> identities);
+
+// Whether that key is this backup's: it opens the manifest's sealed member, where there is one. Who
+// may write to the bucket can seal a key of his own, under this backup's id, for its recipients:
+// then an error of reason integrity.
+[[nodiscard]] engine::result<void> check_backup_identity(const age::x25519_identity& identity,
+                                                         const stored_keys& object,
+                                                         const planner::encryption_record& sealed);
+
+// Both, by any of the identities. The object is looked for beside the manifest and where it is
+// recorded. Errors name it: it is missing (not_found), of another backup, damaged, or none of the
+// identities opens it (reason access). `link` is sealed; the references must outlive the task.
 engine::task<engine::result<age::x25519_identity>> read_backup_identity(
     s3::object_store& store, const chain_link& link,
     std::span<const age::x25519_identity> identities, engine::stop_token stop);

@@ -41,11 +41,12 @@ struct assembly {
   std::set<std::string> used;                        // of chunks and keys objects, where they lie
 };
 
-// Without it nobody can open the backup.
 void note_keys_object(const std::string& manifest_key, const std::string& recorded, assembly& into,
                       catalogued_backup& made) {
   std::string key = planner::place_in(into.from.objects, manifest_key, recorded);
-  if (!into.from.objects.contains(key) && made.problem.empty()) {
+  const auto listed = into.from.objects.find(key);
+  made.keys_object_bytes = listed == into.from.objects.end() ? 0 : listed->second.size;
+  if (made.keys_object_bytes == 0 && made.problem.empty()) {
     made.problem = "keys object " + key + " is missing from the bucket";
   }
   into.used.insert(std::move(key));
@@ -83,8 +84,8 @@ catalogued_backup backup_of(const std::string& key, const planner::manifest& val
   if (missing > 1) {
     made.problem += ", and so are " + std::to_string(missing - 1) + " more";
   }
-  if (value.encryption) {
-    note_keys_object(key, value.encryption->keys_key, into, made);
+  if (made.sealed = value.encryption; made.sealed) {
+    note_keys_object(key, made.sealed->keys_key, into, made);
   }
   if (value.index) {
     // Nobody needs it to restore: where it is missing, verify says so.

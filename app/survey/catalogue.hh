@@ -44,7 +44,9 @@ struct catalogued_backup {
   std::string host;       // name; empty when not recorded
   bool current = false;   // the pointer names it
   signature_finding signature;
-  std::string problem;  // why it is damaged itself; empty: it is not
+  std::optional<planner::encryption_record> sealed;
+  std::uint64_t keys_object_bytes = 0;  // as listed; 0: it is not there
+  std::string problem;                  // why it is damaged itself; empty: it is not
   // By the chain that a restore needs:
   restorable state = restorable::no;
   std::string because;            // why not; empty when restorable

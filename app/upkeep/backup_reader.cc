@@ -27,6 +27,14 @@ bool same_outline(const planner::manifest& before, const planner::manifest& now)
                     });
 }
 
+std::uint64_t plain_bytes_of(const planner::manifest& sealed) {
+  std::uint64_t sum = 0;
+  for (const planner::chunk_record& chunk : sealed.chunks) {
+    sum += chunk.plain_size;
+  }
+  return sum;
+}
+
 }  // namespace
 
 // The chunks of a backup as the bucket has them; reason not_thawed when some are archived.
@@ -78,11 +86,29 @@ task<result<std::vector<located_chunk>>> backup_reader::find_chunks(std::string 
   co_return chunks;
 }
 
+// What opens it; null where it is not sealed, or nobody was given that could open it.
+task<result<std::shared_ptr<const backup_key>>> backup_reader::find_key(std::string key) {
+  const planner::manifest& manifest = _all.manifests.at(key);
+  if (!manifest.encryption || _identities == nullptr) {
+    co_return std::shared_ptr<const backup_key>();
+  }
+  chain_link link;
+  link.key = key;
+  link.value.encryption = manifest.encryption;
+  auto opening = open_backup_key(_with, _store, link, *_identities);
+  co_return co_await std::move(opening);
+}
+
 task<result<std::uint64_t>> backup_reader::read_all(std::string key, progress& shown) {
   auto finding = find_chunks(key);
   auto chunks = co_await std::move(finding);
   if (!chunks) {
     co_return std::move(chunks.error());
+  }
+  auto opening = find_key(key);
+  const auto opened_by = co_await std::move(opening);
+  if (!opened_by) {
+    co_return opened_by.error();
   }
   const std::uint64_t slot_bytes = slot_bytes_for(_with.settings, *chunks);
   auto slots = slots_for(_with.settings, slot_bytes);
@@ -104,7 +130,8 @@ task<result<std::uint64_t>> backup_reader::read_all(std::string key, progress& s
     download_link link(_with, _store, pool, hashes, *chunks, attempt == 1 ? &shown : nullptr);
     link.expect(expected_stream(manifest, parent));
     if (manifest.encryption) {
-      link.is_sealed(nullptr, 0);  // what it is made of is verified, and not what that means
+      // Without a key, what it is made of is verified, and not what that means.
+      link.is_sealed(opened_by->get(), plain_bytes_of(manifest));
     }
     auto running = link.run(-1);
     auto ran = co_await std::move(running);

@@ -1,6 +1,8 @@
 // Reading a backup's chunks to verify them: all of them, with their stream, or some parts.
 #pragma once
 
+#include "app/store/backup_key.hh"
+#include "app/store/identity_source.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
 #include "app/text/progress.hh"
@@ -13,6 +15,7 @@
 #include "s3/verbs/object_store.hh"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,12 +31,16 @@ struct sample_reading {
 
 class backup_reader {
  public:
-  // Of a subvolume whose manifests are in `all`. References must outlive it.
-  backup_reader(const services& with, s3::object_store& store, const planner::inventory& all)
-      : _with(with), _store(store), _all(all) {}
+  // Of a subvolume whose manifests are in `all`. Null `identities`: nobody has any. References must
+  // outlive it.
+  backup_reader(const services& with, s3::object_store& store, const planner::inventory& all,
+                identity_source* identities = nullptr)
+      : _with(with), _store(store), _all(all), _identities(identities) {}
 
   // Downloads the backup with this manifest, hashes its parts and follows its stream, in the memory
-  // of a restore: the bytes. Reason integrity for damage, not_thawed where something is archived.
+  // of a restore: the bytes. Of a sealed one, as it is stored, and its stream where identities open
+  // it: that they do not, or its keys object is missing, is an error before anything is downloaded.
+  // Reason integrity for damage, not_thawed where something is archived.
   engine::task<engine::result<std::uint64_t>> read_all(std::string key, progress& shown);
 
   // The same of some parts. An error is what kept all from being read.
@@ -42,10 +49,12 @@ class backup_reader {
 
  private:
   engine::task<engine::result<std::vector<located_chunk>>> find_chunks(std::string key);
+  engine::task<engine::result<std::shared_ptr<const backup_key>>> find_key(std::string key);
 
   const services& _with;
   s3::object_store& _store;
   const planner::inventory& _all;
+  identity_source* _identities;
 };
 
 }  // namespace bts3::app

@@ -63,8 +63,9 @@ std::uint64_t parts_in(const planner::manifest& made) {
 
 subvolume_verifier::subvolume_verifier(const services& with, s3::object_store& store,
                                        store_abilities& abilities, verify_command command,
-                                       std::string subvolume)
-    : _with(with),
+                                       std::string subvolume, identity_source* identities)
+    : _identities(identities),
+      _with(with),
       _store(store),
       _abilities(abilities),
       _command(std::move(command)),
@@ -302,7 +303,7 @@ task<result<void>> subvolume_verifier::run_deep() {
     shown.watch(_received);
   }
   shown.start();
-  backup_reader reader(_with, _store, _all);
+  backup_reader reader(_with, _store, _all, _identities);
   result<void> done = engine::ok();
   for (verified_backup& one : _outcome.backups) {
     if (one.damaged()) {

@@ -23,7 +23,8 @@ namespace bts3::app {
 class subvolume_verifier {
  public:
   subvolume_verifier(const services& with, s3::object_store& store, store_abilities& abilities,
-                     verify_command command, std::string subvolume);
+                     verify_command command, std::string subvolume,
+                     identity_source* identities = nullptr);
 
   // Fails when it is stopped or its record cannot be written; everything else is in the outcome.
   engine::task<engine::result<void>> run();
@@ -36,6 +37,7 @@ class subvolume_verifier {
   }
 
  private:
+  identity_source* _identities;
   std::string _which_of;
   std::function<std::uint64_t()> _received;
   engine::task<engine::result<void>> look();

@@ -4,6 +4,7 @@
 #include "app/records/metrics.hh"
 #include "app/records/verify_record.hh"
 #include "app/store/commands.hh"
+#include "app/store/identity_source.hh"
 #include "app/survey/retired.hh"
 #include "app/text/output.hh"
 #include "app/upkeep/subvolume_verifier.hh"
@@ -45,10 +46,10 @@ namespace {
 task<result<void>> verify_all(const services& with, store_connection& connection,
                               const verify_command& command,
                               const std::vector<subvolume_config>& chosen,
-                              std::vector<verify_outcome>& outcomes) {
+                              identity_source* identities, std::vector<verify_outcome>& outcomes) {
   store_abilities abilities;
   for (const subvolume_config& one : chosen) {
-    subvolume_verifier verifier(with, connection.store(), abilities, command, one.name);
+    subvolume_verifier verifier(with, connection.store(), abilities, command, one.name, identities);
     const std::string place = chosen.size() < 2 ? ""
                                                 : " (" + std::to_string(&one - chosen.data() + 1) +
                                                       " of " + std::to_string(chosen.size()) + ")";
@@ -99,6 +100,14 @@ task<result<exit_status>> run_command(const services& with, verify_command comma
     co_return engine::configuration_error("--manifest-key is of one subvolume",
                                           "give --subvolume once");
   }
+  identity_source identities(with, command.identities);
+  if (!command.identities.empty()) {
+    auto reading = identities.read_for("what is verified");
+    const auto read = co_await std::move(reading);
+    if (!read) {
+      co_return read.error();
+    }
+  }
   auto connection = store_connection::open(with, persistence::of_an_errand);
   if (!connection) {
     co_return std::move(connection.error());
@@ -111,7 +120,8 @@ task<result<exit_status>> run_command(const services& with, verify_command comma
     co_await std::move(closing);
     co_return std::move(chosen.error());
   }
-  auto verifying = verify_all(with, **connection, command, *chosen, outcomes);
+  auto verifying = verify_all(with, **connection, command, *chosen,
+                              command.identities.empty() ? nullptr : &identities, outcomes);
   auto verified = co_await std::move(verifying);
   const std::uint64_t requests = (*connection)->requests();
   auto closing = (*connection)->close();

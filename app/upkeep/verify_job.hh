@@ -3,7 +3,8 @@
 //   --quick   one listing, every manifest read, and where the store knows GetObjectAttributes one
 //             request a chunk: objects, sizes, storage classes, checksums. Nothing is downloaded.
 //   --deep    every chunk of every backup downloaded, its parts hashed and its stream understood,
-//             in the memory of a restore and without receiving.
+//             in the memory of a restore and without receiving. Of a sealed backup the stream is
+//             understood with --identity alone.
 //   --sample  so many parts downloaded and hashed, beginning behind those of the run before, the
 //             oldest backup first and around again, so that everything is read in time.
 //

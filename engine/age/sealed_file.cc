@@ -172,7 +172,8 @@ engine::result<engine::secret_string> open_whole(std::span<const std::byte> file
 
 engine::result<file_bytes> seal_file(std::span<const std::byte> plain,
                                      std::span<const x25519_recipient> to,
-                                     const random_source& random) {
+                                     const random_source& random,
+                                     const std::vector<stanza>& beside) {
   if (to.empty() || to.size() > recipients_max) {
     return make_error(fault::key, to.empty() ? "there is no recipient to seal for"
                                              : "there are more than " +
@@ -193,6 +194,7 @@ engine::result<file_bytes> seal_file(std::span<const std::byte> plain,
     }
     stanzas.push_back(std::move(*wrapped));
   }
+  stanzas.insert(stanzas.end(), beside.begin(), beside.end());
   return seal(plain, stanzas, *key, random);
 }
 

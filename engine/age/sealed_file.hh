@@ -21,10 +21,10 @@ inline constexpr std::size_t small_plain_bytes_max = 4 * 1024 * 1024;
 inline constexpr std::size_t recipients_max = 500;
 
 // Binary, for each of `to`, of which there is at least one, under a file key that is made and
-// forgotten here.
-[[nodiscard]] engine::result<std::vector<std::byte>> seal_file(std::span<const std::byte> plain,
-                                                               std::span<const x25519_recipient> to,
-                                                               const random_source& random);
+// forgotten here. `beside`: stanzas of other types, which come last.
+[[nodiscard]] engine::result<std::vector<std::byte>> seal_file(
+    std::span<const std::byte> plain, std::span<const x25519_recipient> to,
+    const random_source& random, const std::vector<stanza>& beside = {});
 [[nodiscard]] engine::result<std::vector<std::byte>> seal_file_with_passphrase(
     std::span<const std::byte> plain, std::string_view passphrase, const random_source& random,
     unsigned log_work);

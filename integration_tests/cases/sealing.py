@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import signing
-from harness import age_keys, documents, sealed_sizes  # world knows where that is
+from harness import age_keys, documents, json_names, sealed_sizes  # world knows where that is
 from recovery import behind_proxy, random_file
 from world import MIB, case, dataset, says
 
@@ -196,3 +196,62 @@ def a_sealed_upload_whose_stream_differs_is_sent_anew_under_other_keys(w):
     assert len(set(keys)) == len(keys)
     w.restore("--target", str(w.restored / "a"), "--identity", str(identity))
     w.same(w.data, w.restored / "a")
+
+
+@case
+def recipients_of_backups_are_exchanged_without_a_chunk(w):
+    """A rotation: who may read is changed in the bucket, and age has the last word on who can."""
+    former, of_former = make_identity(w, "former.txt")
+    fresh, of_fresh = make_identity(w, "fresh.txt")
+    w.tool.tables["encryption"] = {"recipients": [of_former]}
+    dataset.seed(w.data, large_mib=1, small_files=20)
+    w.backup()
+    (w.data / "second").write_text("a secret of the second night")
+    w.backup()
+    full, newest = (one["encryption"]["keys_key"] for one in (w.bucket.get_json(w.manifest()["parent_manifest"]), w.manifest()))
+    before = all_objects(w)
+
+    def opens(identity, key):
+        return subprocess.run(["age", "-d", "-i", identity], input=w.bucket.get(key), check=False, capture_output=True).returncode == 0
+
+    def outcomes(command, *arguments, status=0):
+        shown = w.tool.run("keys", command, *arguments, "--json")
+        w.expect(status, shown)
+        (document,) = json_names.documents(shown.stdout)
+        assert not json_names.problems(document, json_names.table()), shown.stdout
+        return [one["outcome"] for one in document["backups"]]
+
+    assert outcomes("check", "--identity", str(former)) == ["opens", "opens"]
+    assert outcomes("check", "--identity", str(fresh), status=4) == ["closed", "closed"]
+    w.tool.tables["encryption"] = {"recipients": [of_fresh]}
+    says(w.expect(0, w.tool.run("doctor")), "the next will be for the configured recipients")
+    assert outcomes("rewrap", "--identity", str(former), "--dry-run") == ["would_rewrite", "would_rewrite"]
+    assert all_objects(w) == before
+    with behind_proxy(w) as between:
+        # Killed when the first is written, and when the answer was on its way.
+        for when in ("before", "after"):
+            held = between.hold(method="PUT", path=r"/keys-", when=when)
+            running = w.tool.start("keys", "rewrap", "--identity", str(former))
+            assert held.reached.wait(60)
+            running[0].kill()
+            w.tool.finish(running)
+            between.release()
+            for key in (full, newest):
+                assert opens(former, key) != opens(fresh, key), key
+        between.requests.clear()
+        assert set(outcomes("rewrap", "--identity", str(former))) <= {"rewritten", "already"}
+        assert not any("/chunk-" in path for _, path, *_ in between.requests), between.requests
+        assert {path for method, path, *_ in between.requests if method == "PUT"} <= {f"/{w.bucket.name}/{key}" for key in (full, newest)}
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+    assert outcomes("rewrap", "--identity", str(former)) == ["already", "already"]
+    for key in (full, newest):
+        assert opens(fresh, key) and not opens(former, key), key
+    # Nothing else in the bucket is another than before.
+    after = all_objects(w)
+    assert {key for key in before if before[key] != after[key]} == {full, newest} and before.keys() == after.keys()
+    (name,) = {line.split()[-1] for line in w.tool.run("keys", "show", of_fresh).stdout.splitlines() if "SHA256" in line}
+    says(w.expect(0, w.tool.run("list")), f"sealed for {name}: 2")
+    w.expect(0, w.tool.run("verify", "--deep", "--identity", str(fresh)))
+    w.restore("--target", str(w.restored / "a"), "--identity", str(fresh))
+    w.same(w.data, w.restored / "a")
+    w.restore("--target", str(w.restored / "b"), "--identity", str(former), expect=1)

@@ -123,8 +123,9 @@ BOOST_AUTO_TEST_CASE(a_new_backups_secret_is_gone_when_its_keys_object_is_made) 
     BOOST_TEST(file_key_of(seed + 200).has_copies(0));
   }
   BOOST_TEST(key_of(seed + 100).has_copies(0));
-  const auto rewrapped = rewrap_backup_keys(made.keys_object, std::span(&user, 1), made.id,
-                                            std::array{user.recipient()}, seeded(2));
+  const auto rewrapped =
+      rewrap_backup_keys(made.keys_object, std::span(&user, 1), made.id,
+                         std::array{named_recipient(user.recipient(), "SHA256:x")}, seeded(2));
   BOOST_TEST(rewrapped.has_value());
   BOOST_TEST(key_of(seed + 100).has_copies(0));
   BOOST_TEST(text_of_key(seed + 100).has_copies(0));

@@ -1,4 +1,5 @@
 #include "engine/age/backup_keys.hh"
+#include "engine/age/base64.hh"
 #include "engine/age/key_files.hh"
 #include "engine/age/part_stanza.hh"
 #include "engine/age/plain_fingerprint.hh"
@@ -44,6 +45,13 @@ x25519_identity identity_of(std::uint64_t seed) {
 
 backup_id id_of(std::uint64_t seed) {
   return value_of(backup_id::make(seeded(seed)));
+}
+
+const std::string other_fingerprint = "SHA256:" + std::string(42, 'x') + "8";
+
+named_recipient named(const x25519_identity& one) {
+  return {one.recipient(),
+          "SHA256:" + base64_encode(one.recipient().public_point(), padding::none)};
 }
 
 // As the data path does it: plain bytes at their stride, sealed there, the header at the end.
@@ -313,9 +321,8 @@ BOOST_AUTO_TEST_CASE(keys_of_a_backup_are_for_its_recipients_and_can_be_given_to
              fault::no_match);
   BOOST_TEST(fault_in(open_backup_keys(backup.keys_object, std::span(&one, 1), id_of(9))) ==
              fault::key);
-  const bytes rewrapped =
-      value_of(rewrap_backup_keys(backup.keys_object, std::span(&one, 1), backup.id,
-                                  std::array{new_one.recipient()}, seeded(25)));
+  const bytes rewrapped = value_of(rewrap_backup_keys(
+      backup.keys_object, std::span(&one, 1), backup.id, std::array{named(new_one)}, seeded(25)));
   const auto found = value_of(open_backup_keys(rewrapped, std::span(&new_one, 1), backup.id));
   BOOST_TEST((found.recipient() == backup.recipient));
   BOOST_TEST(fault_in(open_backup_keys(rewrapped, std::span(&one, 1), backup.id)) ==
@@ -325,6 +332,67 @@ BOOST_AUTO_TEST_CASE(keys_of_a_backup_are_for_its_recipients_and_can_be_given_to
   const auto by_hand = value_of(parse_identities(text.view()));
   BOOST_REQUIRE(by_hand.size() == 1U);
   BOOST_TEST((by_hand.front().recipient() == backup.recipient));
+}
+
+BOOST_AUTO_TEST_CASE(keys_that_were_given_to_others_name_them_and_new_ones_name_nobody) {
+  const auto one = identity_of(51);
+  const auto two = identity_of(52);
+  const new_backup backup =
+      value_of(make_backup_keys(std::array{one.recipient(), two.recipient()}, seeded(53)));
+  BOOST_TEST(value_of(recipients_named_in(backup.keys_object)).empty());
+  const std::vector<named_recipient> to = {named(two), {one.recipient(), other_fingerprint}};
+  const bytes anew = value_of(
+      rewrap_backup_keys(backup.keys_object, std::span(&one, 1), backup.id, to, seeded(54)));
+  const auto names = value_of(recipients_named_in(anew));
+  BOOST_TEST(names == (std::vector<std::string>{named(two).fingerprint, other_fingerprint}),
+             boost::test_tools::per_element());
+  // The names are covered by the MAC: another one is noticed by whoever can open it.
+  bytes forged = anew;
+  const std::string_view text = text_of(forged);
+  forged[text.find(other_fingerprint) + 10] ^= std::byte{1};
+  BOOST_TEST(value_of(recipients_named_in(forged)) != names);
+  BOOST_TEST(fault_in(open_backup_keys(forged, std::span(&one, 1), backup.id)) == fault::mac);
+}
+
+BOOST_AUTO_TEST_CASE(names_in_keys_objects_are_one_a_recipient_and_fingerprints) {
+  const auto user = identity_of(61);
+  const auto object = [&](const std::vector<stanza>& beside) {
+    return value_of(seal_file(bytes_of("x"), std::array{user.recipient()}, seeded(62), beside));
+  };
+  const std::string type(recipient_type);
+  BOOST_TEST(value_of(recipients_named_in(object({{{type, other_fingerprint}, {}}}))).size() == 1U);
+  BOOST_TEST(value_of(recipients_named_in(object({{{"grease", "x"}, {}}}))).empty());
+  const stanza good{{type, other_fingerprint}, {}};
+  for (const std::vector<stanza>& bad :
+       std::vector<std::vector<stanza>>{{good, good},
+                                        {{{type}, {}}},
+                                        {{{type, other_fingerprint, "x"}, {}}},
+                                        {{{type, other_fingerprint}, std::vector<std::byte>(1)}},
+                                        {{{type, other_fingerprint.substr(1)}, {}}},
+                                        {{{type, other_fingerprint + "A"}, {}}},
+                                        {{{type, "SHA256:"}, {}}}}) {
+    BOOST_TEST(fault_in(recipients_named_in(object(bad))) == fault::header);
+  }
+  BOOST_TEST(fault_in(recipients_named_in({})) == fault::header);
+}
+
+BOOST_AUTO_TEST_CASE(the_size_of_a_new_keys_object_is_known_before) {
+  std::vector<x25519_recipient> to;
+  for (unsigned count = 1; count <= 5; ++count) {
+    to.push_back(identity_of(70 + count).recipient());
+    const auto made = value_of(make_backup_keys(to, seeded(80 + count)));
+    BOOST_TEST(made.keys_object.size() == new_keys_object_bytes(to.size()));
+  }
+  const auto by = identity_of(71);
+  const auto made = value_of(make_backup_keys(std::array{by.recipient()}, seeded(90)));
+  for (const std::size_t named_ones : {1U, 2U, 14U, 97U}) {
+    const std::vector<named_recipient> all(named_ones, named(by));
+    const bytes anew =
+        value_of(rewrap_backup_keys(made.keys_object, std::span(&by, 1), made.id, all, seeded(91)));
+    for (std::size_t count = 1; count <= 100; ++count) {
+      BOOST_TEST(anew.size() != new_keys_object_bytes(count));
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(keys_objects_that_hold_something_else_are_refused) {
@@ -347,9 +415,8 @@ BOOST_AUTO_TEST_CASE(keys_objects_that_hold_something_else_are_refused) {
       value_of(seal_file(bytes_of(name + key), std::array{user.recipient()}, seeded(35)));
   damaged.back() ^= std::byte{1};
   BOOST_TEST(fault_in(open_backup_keys(damaged, std::span(&user, 1), id)) == fault::payload);
-  BOOST_TEST(fault_in(rewrap_backup_keys(damaged, std::span(&user, 1), id,
-                                         std::array{user.recipient()}, seeded(36))) ==
-             fault::payload);
+  BOOST_TEST(fault_in(rewrap_backup_keys(damaged, std::span(&user, 1), id, std::array{named(user)},
+                                         seeded(36))) == fault::payload);
   BOOST_TEST(fault_in(make_backup_keys({}, seeded(37))) == fault::key);
 }
 
