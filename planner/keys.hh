@@ -37,7 +37,7 @@ class key_layout {
   // The keys object of a sealed backup, which has a tag.
   [[nodiscard]] std::string keys_object(backup_kind kind, timestamp when,
                                         std::string_view tag) const;
-  // The index of a backup, which has a tag.
+  // The index of a backup, which has a tag; see index_key().
   [[nodiscard]] std::string index_object(backup_kind kind, timestamp when, std::string_view tag,
                                          bool sealed) const;
   // For an upload that tries whether a chunk could be written, and is never completed: a chunk's
@@ -47,6 +47,10 @@ class key_layout {
  private:
   std::string _root;
 };
+
+// The same of the subvolume with that root.
+[[nodiscard]] std::string index_key(std::string_view root, backup_kind kind, timestamp when,
+                                    std::string_view tag, bool sealed);
 
 // What the name of an object below a subvolume's root says of it.
 struct object_name {

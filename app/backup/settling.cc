@@ -1,12 +1,12 @@
 #include "app/backup/settling.hh"
 
-#include "app/backup/late_signature.hh"
 #include "app/backup/subvolume_backup.hh"
 #include "app/host/disk_call.hh"
 #include "app/records/journal_file.hh"
 #include "app/records/journal_shelf.hh"
 #include "app/store/publication.hh"
 #include "app/upload/backup_journal.hh"
+#include "app/upload/late_signature.hh"
 #include "app/upload/removal.hh"
 
 #include <algorithm>
@@ -355,6 +355,7 @@ task<result<void>> settling::resume(std::string path, journal_record record,
   begun.journal = std::make_unique<backup_journal>(_with.loop, std::move(*reopened));
   begun.resumed = true;
   begun.before = std::move(record.chunks);
+  begun.index = std::move(record.index);
   subvolume_backup backup(_common, view, std::move(begun));
   auto running = backup.run();
   auto ended = co_await std::move(running);

@@ -31,10 +31,14 @@ stream_sending::stream_sending(backup_common& common, const backup_intent& inten
     : _common(common),
       _intent(intent),
       _parent(std::move(parent)),
+      _index(index_making::of(common.with, intent)),
       _seals(seals_of(intent)),
       _upload(common.with, *common.budget, common.connection.get(), layout_of(common, intent),
               ledger, std::move(before), _seals ? &*_seals : nullptr) {
   _inspector.note_beyond(limits_of_receivers(intent.snapshot_name));
+  if (_index) {
+    _inspector.observe(&_index->observer());
+  }
 }
 
 result<void> stream_sending::start() {
@@ -120,6 +124,10 @@ task<stream_outcome> stream_sending::run() {
     co_await std::move(aborting);
   }
   _send.reset();
+  if (_index) {
+    auto ending = _index->end(outcome.is_whole());
+    co_await std::move(ending);
+  }
   co_return outcome;
 }
 

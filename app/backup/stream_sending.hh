@@ -1,9 +1,10 @@
-// A snapshot sent once: `btrfs send`, the inspection of its stream, the upload of it, and what is
-// shown of that meanwhile.
+// A snapshot sent once: `btrfs send`, the inspection of its stream, its index, the upload of it,
+// and what is shown of that meanwhile.
 #pragma once
 
 #include "app/backup/backup_common.hh"
 #include "app/records/journal_record.hh"
+#include "app/upload/index_making.hh"
 #include "app/upload/stream_outcome.hh"
 #include "app/upload/upload_stream.hh"
 #include "btrfs/processes.hh"
@@ -13,6 +14,7 @@
 #include "engine/task.hh"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -36,6 +38,8 @@ class stream_sending {
   [[nodiscard]] upload_stream& upload() { return _upload; }
   [[nodiscard]] const upload_stream& upload() const { return _upload; }
   [[nodiscard]] const btrfs::stream_inspector& inspector() const { return _inspector; }
+  // Null: none was to be made.
+  [[nodiscard]] const index_making* index() const { return _index.get(); }
 
  private:
   engine::task<engine::result<void>> prove_whole();
@@ -46,6 +50,7 @@ class stream_sending {
   const backup_intent& _intent;
   std::optional<btrfs::subvolume_info> _parent;
   btrfs::stream_inspector _inspector;
+  std::unique_ptr<index_making> _index;
   std::optional<age::part_seals> _seals;  // nullopt: it is not sealed
   upload_stream _upload;
   std::optional<btrfs::send_process> _send;

@@ -66,7 +66,8 @@ subvolume_backup::subvolume_backup(backup_common& common, const subvolume_view& 
       _snapshot(std::move(begun.snapshot)),
       _journal(std::move(begun.journal)),
       _resumed(begun.resumed),
-      _before(std::move(begun.before)) {}
+      _before(std::move(begun.before)),
+      _index(_with, _intent, std::move(begun.index)) {}
 
 snapshot_identity subvolume_backup::identity() const {
   snapshot_identity made;
@@ -383,12 +384,18 @@ bool subvolume_backup::was_there(const std::optional<stored_pointer>& found) con
                    _view.seen.remembered_manifest == found->value.manifest_key);
 }
 
-// The manifest, and before it what it takes to open what it names.
+// The manifest, and before it what it names.
 task<result<void>> subvolume_backup::put_documents() {
+  auto indexing = _index.put(*_common.connection, *_journal, _sending->index());
+  auto index = co_await std::move(indexing);
+  if (!index) {
+    co_return std::move(index.error());
+  }
   auto value = describe();
   if (!value) {
     co_return std::move(value.error());
   }
+  value->index = std::move(*index);
   if (_common.signer != nullptr && value->parent_manifest) {
     auto asking =
         digest_of_signed(_with, *_common.signer, _common.connection->store(),
@@ -472,6 +479,7 @@ task<bool> subvolume_backup::undo_in_bucket(engine::stop_token limit) {
   if (_sending) {
     order.record.chunks = _sending->upload().give_up();
   }
+  order.record.index = _index.there();
   order.reach = removal_reach::named;
   order.manifest = _trace.manifest_may_exist;
   order.signature = _trace.signature_may_exist;

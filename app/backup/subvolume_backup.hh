@@ -2,10 +2,10 @@
 // one, made by plan (backup_beginning.hh), or that of an earlier run's journal (settling.hh).
 //
 // The stream is sent, its parts journalled; proof that it is whole (END seen, exit status 0);
-// objects completed; of a sealed backup the keys object; manifest; pointer; state; journal removed.
-// `current.json` is the commit point. A stream that breaks although its sender is content is sent
-// again at once. A failure of the producer undoes everything; an interruption, or a store that does
-// not answer, leaves snapshot, uploads and journal for the next run to go on with.
+// objects completed; the index; of a sealed backup the keys object; manifest; pointer; state;
+// journal removed. `current.json` is the commit point. A stream that breaks although its sender is
+// content is sent again at once. A failure of the producer undoes everything; an interruption, or a
+// store that does not answer, leaves snapshot, uploads and journal for the next run to go on with.
 //
 // Afterwards the journal is gone, since the backup is published or undone, or it says all that a
 // later run needs.
@@ -17,6 +17,7 @@
 #include "app/store/publication.hh"
 #include "app/survey/observer.hh"
 #include "app/upload/backup_journal.hh"
+#include "app/upload/index_putting.hh"
 #include "app/upload/stream_attempts.hh"
 #include "btrfs/snapshot_manager.hh"
 #include "engine/result.hh"
@@ -39,6 +40,7 @@ struct begun_backup {
   // Of an earlier run, which had begun it, and what that has uploaded.
   bool resumed = false;
   upload_stream::earlier_chunks before = {};
+  std::optional<planner::index_record> index = {};  // it may have put
 };
 
 class subvolume_backup {
@@ -87,6 +89,7 @@ class subvolume_backup {
   bool _had_before = false;                  // the last one had something
   std::unique_ptr<stream_sending> _sending;  // the last one
   std::vector<planner::chunk_record> _chunks;
+  index_putting _index;
   double _seconds = 0;  // of streaming
   publication_trace _trace;
   bool _worthless = false;    // nothing of it can be used by a later run

@@ -139,6 +139,10 @@ struct encryption_settings {
   [[nodiscard]] bool seals() const { return !recipients.empty() || !recipients_file.empty(); }
 };
 
+struct index_settings {
+  bool enabled = true;  // a backup writes one beside its manifest
+};
+
 struct retention_settings {
   std::optional<std::size_t> keep_generations;  // absent: nothing is deleted
 };
@@ -167,6 +171,7 @@ struct config {
   restore_settings restore;
   thaw_settings thaw;
   encryption_settings encryption;
+  index_settings index;
   retention_settings retention;
   metrics_settings metrics;
   hook_settings hooks;

@@ -30,7 +30,7 @@ template <typename Table>
 Table& table_of(config& settings) {
   auto tables = std::tie(settings.global, settings.schedule, settings.snapshots, settings.s3,
                          settings.btrfs, settings.restore, settings.thaw, settings.encryption,
-                         settings.retention, settings.metrics, settings.hooks);
+                         settings.index, settings.retention, settings.metrics, settings.hooks);
   return std::get<Table&>(tables);
 }
 

@@ -23,6 +23,7 @@ std::vector<key_rule> rules_of_restore() {
       {"encryption", "recipients", recipients_value{&encryption_settings::recipients}},
       {"encryption", "recipients_file", path_value{&encryption_settings::recipients_file, true}},
       {"encryption", "signing_key_file", path_value{&encryption_settings::signing_key_file, true}},
+      {"index", "enabled", flag_value{&index_settings::enabled}},
       {"retention", "keep_generations",
        number_value{&retention_settings::keep_generations, 0, 10'000}},
   };

@@ -168,6 +168,24 @@ void note_written_as(const json& in, journalled_chunk& chunk) {
   }
 }
 
+// Where it belongs follows from the intent. Throws as intent_from() does.
+planner::index_record index_from(const json& in, const backup_intent& intent) {
+  const bool sealed = intent.sealing.has_value();
+  if (intent.chunk_tag.empty()) {
+    throw std::bad_optional_access();  // such a backup has none
+  }
+  planner::index_record index;
+  index.key =
+      planner::index_key(intent.keys_root, intent.kind, intent.when, intent.chunk_tag, sealed);
+  index.size = size_of(in, "size", planner::index_bytes_max);
+  index.sha256 = state_from(in, "sha256").hex();
+  if (sealed) {
+    index.plain_size = size_of(in, "plain_size", planner::index_bytes_max);
+    index.plain_sha256 = state_from(in, "plain_sha256").hex();
+  }
+  return index;
+}
+
 // Applies one line after the intent. Throws as intent_from() does; false for an unknown event.
 bool apply(const json& in, journal_record& to) {
   const std::string event = in.at("event").get<std::string>();
@@ -178,6 +196,10 @@ bool apply(const json& in, journal_record& to) {
   if (event == "snapshot") {
     to.snapshot = snapshot_identity{in.at("uuid").get<std::string>(),
                                     number_of<std::uint64_t>(in, "ctransid")};
+    return true;
+  }
+  if (event == "index") {
+    to.index = index_from(in, to.intent);
     return true;
   }
   const auto number = number_of<std::uint32_t>(in, "chunk", chunks_max);
@@ -287,6 +309,18 @@ std::string discard_line(std::uint32_t chunk) {
   json out;
   out["event"] = "discard";
   out["chunk"] = chunk;
+  return text_of(out);
+}
+
+std::string index_line(const planner::index_record& index) {
+  json out;
+  out["event"] = "index";
+  out["size"] = index.size;
+  out["sha256"] = index.sha256;
+  if (index.plain_size) {
+    out["plain_size"] = *index.plain_size;
+    out["plain_sha256"] = index.plain_sha256.value_or("");
+  }
   return text_of(out);
 }
 

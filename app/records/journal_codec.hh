@@ -14,6 +14,8 @@
 //                                                          the stream has ended and was proven
 //   {"event":"stored","chunk":0,"etag":...}                the object exists
 //   {"event":"discard","chunk":0}                          its upload and parts count no more
+//   {"event":"index","size":...,"sha256":...,              its index is about to be put
+//    "plain_size":...,"plain_sha256":...}                  these two where it is sealed
 #pragma once
 
 #include "app/records/journal_record.hh"
@@ -36,6 +38,7 @@ std::string whole_line(std::uint32_t chunk, std::uint64_t size, const std::strin
                        const std::string& written_as);
 std::string stored_line(std::uint32_t chunk, const std::string& etag);
 std::string discard_line(std::uint32_t chunk);
+std::string index_line(const planner::index_record& index);
 
 // What the whole lines of `text` tell. Reason protocol when it makes no sense: a line is damaged,
 // or a newer version wrote it, which the remedy says then. Nullopt when there is no whole line: a

@@ -37,6 +37,8 @@ class journal_file {
   // says so: what is recorded stays true, and a later run repeats more than it had to.
   engine::task<void> append(std::string line);
 
+  // Every line so far is durable.
+  [[nodiscard]] bool is_whole() const { return !_broken; }
   [[nodiscard]] const std::string& path() const { return _path; }
   // The backup is over, one way or the other.
   [[nodiscard]] engine::result<void> remove() const;

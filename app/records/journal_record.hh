@@ -95,6 +95,7 @@ struct journal_record {
   backup_intent intent;
   std::optional<snapshot_identity> snapshot;
   std::map<std::uint32_t, journalled_chunk> chunks;
+  std::optional<planner::index_record> index;  // it may be in the bucket
   // When the last part was acknowledged, also of a chunk that was discarded since.
   std::optional<planner::timestamp> last_progress;
 };

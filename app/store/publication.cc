@@ -171,6 +171,11 @@ void forget_attempt(planner::manifest& value) {
   for (planner::chunk_record& chunk : value.chunks) {
     chunk.etag.reset();
   }
+  if (value.index && value.index->plain_size) {
+    // What is sealed anew is never the same; what is in it is.
+    value.index->size = planner::index_bytes_max;
+    value.index->sha256.clear();
+  }
 }
 
 // The bytes that lie at the key, which are to be signed: those of `value`, but for what differs

@@ -3,6 +3,7 @@
 #include "app/config/setting_names.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_turns.hh"
+#include "app/upkeep/index_check.hh"
 #include "app/upkeep/sample_choice.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
@@ -248,6 +249,12 @@ void subvolume_verifier::compare_listing(verified_backup& one) const {
       one.findings.push_back({chunk.key, std::move(other), false});
     }
   }
+  if (made.index) {
+    index_finding index = compare_index(_all, one.key, *made.index);
+    if (!index.problem.empty()) {
+      one.findings.push_back({std::move(index.key), std::move(index.problem), false, false, true});
+    }
+  }
   const verification* const before = _known.problem_beyond(one.key, kind_of(_command.depth));
   if (before != nullptr) {
     one.findings.push_back(
@@ -338,6 +345,19 @@ task<result<void>> subvolume_verifier::read_deep(backup_reader& reader, verified
     co_return std::move(read.error());
   }
   _outcome.bytes_read += *read;
+  const std::optional<planner::index_record>& recorded = _all.manifests.at(one.key).index;
+  if (!recorded || !compare_index(_all, one.key, *recorded).problem.empty()) {
+    co_return engine::ok();
+  }
+  auto reading_index = read_index(_with, _store, _all, one.key, *recorded);
+  auto index = co_await std::move(reading_index);
+  if (!index) {
+    co_return std::move(index.error());
+  }
+  _outcome.bytes_read += index->bytes_read;
+  if (!index->problem.empty()) {
+    one.findings.push_back({std::move(index->key), std::move(index->problem), false});
+  }
   co_return engine::ok();
 }
 

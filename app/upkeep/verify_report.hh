@@ -17,7 +17,7 @@ namespace bts3::app {
 struct verify_finding {
   std::string key;      // of the object
   std::string problem;  // "missing"
-  // False: the bytes are right, and another storage class than the recorded one is what differs.
+  // False: it restores all the same, as where the storage class is another than the recorded one.
   bool damage = true;
   bool known = false;   // from an earlier, stronger verification; not looked at by this one
   bool listed = false;  // by comparing the listing

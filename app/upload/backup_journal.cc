@@ -55,6 +55,18 @@ task<void> backup_journal::note_discarded(std::uint32_t chunk) {
   return _file->append(discard_line(chunk));
 }
 
+task<result<void>> backup_journal::note_index(planner::index_record index) {
+  auto noting = _file->append(index_line(index));
+  co_await std::move(noting);
+  if (_file->is_whole()) {
+    co_return engine::ok();
+  }
+  engine::error failure;
+  failure.message = "the journal " + _file->path() + " could not be written";
+  failure.remedy = "free space there";
+  co_return failure;
+}
+
 task<result<void>> backup_journal::remove() {
   std::function<result<void>()> call = [this] { return _file->remove(); };
   auto removing = disk_call(_loop, std::move(call));

@@ -34,6 +34,9 @@ class backup_journal final : public upload_ledger {
                                 std::string written_as) override;
   engine::task<void> note_stored(std::uint32_t chunk, std::string etag) override;
   engine::task<void> note_discarded(std::uint32_t chunk) override;
+  // Its index is about to be put. Fails where that is not durable: nobody who undoes the backup
+  // would know of it.
+  engine::task<engine::result<void>> note_index(planner::index_record index);
 
   [[nodiscard]] const std::string& path() const { return _file->path(); }
   // Parts and objects that this run has noted: what a later one would not have to repeat.

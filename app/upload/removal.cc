@@ -145,6 +145,11 @@ task<result<void>> removal::named_objects(s3::object_store& store) {
   if (_order.key_is_anothers && intent.chunk_tag.empty()) {
     co_return all;
   }
+  if (_order.record.index) {
+    auto deleting = delete_named(store, s3::object_key(_order.record.index->key));
+    auto deleted = co_await std::move(deleting);
+    keep_first(all, std::move(deleted));
+  }
   if (intent.sealing) {
     auto deleting = delete_named(store, s3::object_key(intent.sealing->keys_key));
     auto deleted = co_await std::move(deleting);
@@ -288,12 +293,19 @@ task<result<void>> removal::delete_by_keys(s3::object_store& store) {
       co_return std::move(deleted.error()).within("deleting " + object.key.str());
     }
   }
+  // Their keys have the tag, so they are nobody else's; one that is not there is deleted.
+  std::vector<std::string> beside;
+  if (const auto& index = _order.record.index) {
+    beside.push_back(index->key);
+  }
   if (const auto& sealing = _order.record.intent.sealing) {
-    // Its key has the tag, so it is nobody else's; one that is not there is deleted.
-    auto deleting = store.delete_object(s3::object_key(sealing->keys_key), _limit);
+    beside.push_back(sealing->keys_key);
+  }
+  for (const std::string& key : beside) {
+    auto deleting = store.delete_object(s3::object_key(key), _limit);
     auto deleted = co_await std::move(deleting);
     if (!deleted && deleted.error().what_now != engine::disposition::not_found) {
-      co_return std::move(deleted.error()).within("deleting " + sealing->keys_key);
+      co_return std::move(deleted.error()).within("deleting " + key);
     }
   }
   co_return engine::ok();

@@ -25,7 +25,8 @@ def generation(w, backups):
 def objects_of(w, keys):
     found = set(keys)
     for key in keys:
-        found.update(chunk["key"] for chunk in w.bucket.get_json(key)["chunks"])
+        manifest = w.bucket.get_json(key)
+        found.update((manifest["index"]["key"], *(chunk["key"] for chunk in manifest["chunks"])))
     return found
 
 

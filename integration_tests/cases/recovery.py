@@ -28,7 +28,7 @@ def chain_is_whole(w):
     while key:
         manifest = w.bucket.get_json(key)
         known.add(key)
-        known.update(chunk["key"] for chunk in manifest["chunks"])
+        known.update((manifest["index"]["key"], *(chunk["key"] for chunk in manifest["chunks"])))
         kinds.append(manifest["kind"])
         key = manifest["parent_manifest"]
     assert kinds[-1] == "full" and set(kinds[:-1]) <= {"incremental"}, kinds
@@ -59,6 +59,8 @@ POINTS = [
     ("a part has arrived, its answer has not", {"method": "PUT", "query": "partNumber=2", "when": "after"}),
     ("the first object is to be completed", {"method": "POST", "query": "uploadId"}),
     ("the first object is complete, the answer lost", {"method": "POST", "query": "uploadId", "when": "after"}),
+    ("the index is to be written", {"method": "PUT", "path": r"index-.*\.zst"}),
+    ("the index is there, the answer lost", {"method": "PUT", "path": r"index-.*\.zst", "when": "after"}),
     ("the last object is to be written", {"method": "PUT", "path": r"chunk-.*-3\.bin", "query": "^$"}),
     ("the last object is there, the answer lost",
      {"method": "PUT", "path": r"chunk-.*-3\.bin", "query": "^$", "when": "after"}),

@@ -20,6 +20,7 @@ import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import archive  # noqa: E402,F401
+import backup_index  # noqa: E402,F401
 import contract  # noqa: E402,F401
 import doctor  # noqa: E402,F401
 import documents  # noqa: E402,F401

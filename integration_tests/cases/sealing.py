@@ -122,7 +122,7 @@ def a_sealed_and_signed_backup_goes_on_wherever_its_run_died(w):
     w.tool.tables["encryption"]["recipients"] = [recipient]
     dataset.seed(w.data, large_mib=1, small_files=20)
     with behind_proxy(w) as between:
-        for path in (r"/keys-.*\.age$", r"manifest-.*\.json$", r"manifest-.*\.sig$", r"current\.json$"):
+        for path in (r"/index-.*\.zst\.age$", r"/keys-.*\.age$", r"manifest-.*\.json$", r"manifest-.*\.sig$", r"current\.json$"):
             for when in ("before", "after"):
                 (w.data / "changed").write_text(path + when)
                 w.kill_at(between, method="PUT", path=path, when=when)

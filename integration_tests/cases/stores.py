@@ -126,7 +126,8 @@ def the_whole_life_of_a_backup(w):
     assert left_out == lacks(w.store), left_out
 
     w.tool.tables["retention"] = {"keep_generations": 1}
-    gone = set(keys[:2]) | {chunk["key"] for key in keys[:2] for chunk in w.bucket.get_json(key)["chunks"]}
+    gone = set(keys[:2]) | {one["key"] for key in keys[:2] for manifest in [w.bucket.get_json(key)]
+                            for one in (*manifest["chunks"], manifest["index"])}
     assert {one["key"] for one in json_of(w, "prune")["subvolumes"][0]["removals"]} == gone
     before = set(w.bucket.list())
     w.expect(0, w.tool.run("prune", "--yes"))

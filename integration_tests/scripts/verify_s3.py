@@ -30,14 +30,15 @@ def subvolume_problems(this, name, content, seen_sse):
         place = manifest.OBJECT.fullmatch(key.removeprefix(root))
         if place and place["of_manifest"]:
             named.add(key)
-            for chunk in manifest.valid(store, key)["chunks"]:
-                named.add(chunk["key"])
-                if chunk["key"] not in objects:
-                    found.append(f"{chunk['key']} is missing; {key} names it")
-                elif objects[chunk["key"]] != chunk["size"]:
-                    found.append(f"{chunk['key']}: {objects[chunk['key']]} bytes, recorded {chunk['size']}")
-                elif content and hashlib.sha256(store.get(chunk["key"])).hexdigest() != chunk["sha256"]:
-                    found.append(f"{chunk['key']}: its SHA-256 is not the recorded one")
+            recorded = manifest.valid(store, key)
+            for one in (*recorded["chunks"], *([recorded["index"]] if "index" in recorded else [])):
+                named.add(one["key"])
+                if one["key"] not in objects:
+                    found.append(f"{one['key']} is missing; {key} names it")
+                elif objects[one["key"]] != one["size"]:
+                    found.append(f"{one['key']}: {objects[one['key']]} bytes, recorded {one['size']}")
+                elif content and hashlib.sha256(store.get(one["key"])).hexdigest() != one["sha256"]:
+                    found.append(f"{one['key']}: its SHA-256 is not the recorded one")
     if not any("/full/manifest-" in key for key in named):
         found.append(f"{root}: there is no full")
     for key in sorted(objects):

@@ -29,12 +29,12 @@ def chain(w, broken, orphans=frozenset()):
             known.add(manifest["encryption"]["keys_key"])
         if w.signed:
             known.add(key + ".sig")
-        for chunk in manifest["chunks"]:
-            known.add(chunk["key"])
-            if sizes.get(chunk["key"]) != chunk["size"]:
-                broken.append(f"{chunk['key']} of {key} has {sizes.get(chunk['key'])} bytes, not {chunk['size']}")
-            elif hashlib.sha256(w.bucket.get(chunk["key"])).hexdigest() != chunk["sha256"]:
-                broken.append(f"{chunk['key']} of {key} is not what the manifest says")
+        for one in (*manifest["chunks"], *([manifest["index"]] if "index" in manifest else [])):
+            known.add(one["key"])
+            if sizes.get(one["key"]) != one["size"]:
+                broken.append(f"{one['key']} of {key} has {sizes.get(one['key'])} bytes, not {one['size']}")
+            elif hashlib.sha256(w.bucket.get(one["key"])).hexdigest() != one["sha256"]:
+                broken.append(f"{one['key']} of {key} is not what the manifest says")
         key = manifest["parent_manifest"]
     if kinds[-1] != "full" or "full" in kinds[:-1]:
         broken.append(f"the chain is {kinds}")

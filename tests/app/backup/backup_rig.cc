@@ -6,11 +6,13 @@
 #include "app/records/journal_shelf.hh"
 #include "engine/age/backup_keys.hh"
 #include "engine/age/part_seals.hh"
+#include "engine/age/sealed_file.hh"
 #include "engine/async_scope.hh"
 #include "engine/sha256.hh"
 #include "planner/keys.hh"
 #include "planner/manifest.hh"
 #include "planner/pointer.hh"
+#include "tests/support/index_of.hh"
 
 #include <sys/wait.h>
 
@@ -260,15 +262,54 @@ std::vector<planner::manifest> backup_rig::chain_in(const bucket_contents& there
   return chain;
 }
 
-std::string backup_rig::opened(const bucket_contents& there,
-                               const planner::manifest& manifest) const {
+std::optional<age::x25519_identity> backup_rig::key_of(const bucket_contents& there,
+                                                       const planner::manifest& manifest) const {
   const auto keys = there.objects.find(manifest.encryption->keys_key);
   const auto id = age::backup_id::parse(manifest.encryption->backup_id);
   if (identity == nullptr || keys == there.objects.end() || !id) {
-    return "";
+    return std::nullopt;
   }
   auto key =
       age::open_backup_keys(std::as_bytes(std::span(keys->second)), std::span(identity, 1), *id);
+  return key ? std::optional(std::move(*key)) : std::nullopt;
+}
+
+std::string backup_rig::index_problem(const bucket_contents& there,
+                                      const planner::manifest& manifest) const {
+  if (!manifest.index) {
+    return "";
+  }
+  const auto object = there.objects.find(manifest.index->key);
+  if (object == there.objects.end()) {
+    return manifest.index->key + " is missing";
+  }
+  if (object->second.size() != manifest.index->size ||
+      digest_of(object->second) != manifest.index->sha256) {
+    return manifest.index->key + " is not what the manifest says";
+  }
+  std::string index = object->second;
+  if (manifest.encryption) {
+    const auto key = key_of(there, manifest);
+    auto plain = key ? age::open_file(std::as_bytes(std::span(index)), std::span(&*key, 1))
+                     : engine::result<engine::secret_string>(engine::cancelled_error());
+    if (!plain) {
+      return manifest.index->key + " cannot be opened";
+    }
+    index = plain->view();
+    if (index.size() != manifest.index->plain_size ||
+        digest_of(index) != manifest.index->plain_sha256) {
+      return manifest.index->key + " does not hold what the manifest says";
+    }
+  }
+  return index == index_of(disk.stream_of(manifest.snapshot.uuid.value_or("")))
+             ? ""
+             : manifest.index->key + " is not the index of what was sent";
+}
+
+std::string backup_rig::opened(const bucket_contents& there,
+                               const planner::manifest& manifest) const {
+  const auto id = age::backup_id::parse(manifest.encryption->backup_id);
+  auto key = key_of(there, manifest);
   if (!key) {
     return "";
   }
@@ -340,6 +381,12 @@ std::string backup_rig::published_problem(const bucket_contents& there) const {
   for (const planner::manifest& link : chain) {
     if (std::string problem = chunks_problem(there, link); !problem.empty()) {
       return problem;
+    }
+    if (std::string problem = index_problem(there, link); !problem.empty()) {
+      return problem;
+    }
+    if (link.index) {
+      named.insert(link.index->key);
     }
     named.insert(keys.manifest(link.kind, link.created_at));
     known.insert(settings.snapshots.base_dir + "/" + link.snapshot.name);

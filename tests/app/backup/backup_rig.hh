@@ -99,6 +99,12 @@ class backup_rig {
  private:
   [[nodiscard]] std::string chunks_problem(const bucket_contents& there,
                                            const planner::manifest& manifest) const;
+  // What is wrong with its index; empty: nothing, or it has none.
+  [[nodiscard]] std::string index_problem(const bucket_contents& there,
+                                          const planner::manifest& manifest) const;
+  // The key of a sealed one; nullopt where the user's identity does not open it.
+  [[nodiscard]] std::optional<age::x25519_identity> key_of(const bucket_contents& there,
+                                                           const planner::manifest& manifest) const;
   // What the parts of a sealed one say; empty when one of them cannot be opened.
   [[nodiscard]] std::string opened(const bucket_contents& there,
                                    const planner::manifest& manifest) const;

@@ -78,8 +78,7 @@ std::string text_of(const std::vector<std::string>& lines) {
 
 // A first full of six parts and a half that nothing disturbs: the pointer is looked for and the
 // keys are listed; two uploads of three parts are completed, each with a HEAD for size and ETag and
-// a look for uploads left by repeated Creates; the last chunk, the manifest and the pointer are
-// put.
+// a look for uploads left by repeated Creates; last chunk, manifest and pointer are put.
 const tally undisturbed = {{"get", 1},      {"list", 1}, {"create", 2},       {"part", 6},
                            {"complete", 2}, {"head", 2}, {"list_uploads", 2}, {"put", 3}};
 
@@ -90,10 +89,11 @@ tally with(tally counts, const tally& more) {
   return counts;
 }
 
-// A rig whose store is a scripted server.
+// A rig whose store is a scripted server; its backups are without an index (index_test.cc).
 struct scene {
   explicit scene(const scripted_s3_options& options) : server(options) {
     rig.settings.s3.endpoint_url = server.url();
+    rig.settings.index.enabled = false;
   }
 
   tally requests() const {

@@ -265,6 +265,8 @@ const std::vector<key_case>& other_keys() {
       {"encryption.signing_key_file", member(&encryption_settings::signing_key_file), "",
        "\"/etc/key\"", "/etc/key", "\"key\"",
        " = \"key\" must be an absolute path (or begin with ~/)"},
+      {"index.enabled", member(&index_settings::enabled), "true", "false", "false", "\"no\"",
+       " = no must be true or false"},
       {"retention.keep_generations", member(&retention_settings::keep_generations), "-", "2", "2",
        "-1", " = -1 must be a whole number from 0 to 10000"},
       {"metrics.textfile", member(&metrics_settings::textfile), "", "\"/m.prom\"", "/m.prom",

@@ -35,6 +35,7 @@ backup_intent intent() {
   made.snapshot_path = "/srv/snapshots/" + made.snapshot_name;
   made.manifest_key = "p/subvol/data/incremental/manifest-20260121T020003Z.json";
   made.keys_root = "p/subvol/data/";
+  made.chunk_tag = "0badcafe";
   made.parent_manifest = "p/subvol/data/full/manifest-20260101T020003Z.json";
   made.parent_snapshot = "/srv/snapshots/data__20260101T020003Z__full";
   made.pointer_before = "{\"manifest_key\": \"\xc3\xa9\"}\n";
@@ -81,6 +82,20 @@ backup_intent sealed_intent() {
   return made;
 }
 
+// As put_index() notes it; where it belongs, its reader finds out.
+bts3::planner::index_record some_index(bool sealed) {
+  bts3::planner::index_record made;
+  made.key = std::string("p/subvol/data/incremental/index-20260121T020003Z-0badcafe.zst") +
+             (sealed ? ".age" : "");
+  made.size = 900;
+  made.sha256 = std::string(64, 'd');
+  if (sealed) {
+    made.plain_size = 500;
+    made.plain_sha256 = std::string(64, 'e');
+  }
+  return made;
+}
+
 // Everything that can be noted, once.
 task<void> note_all(journal_file& record) {
   snapshot_identity identity;
@@ -96,6 +111,7 @@ task<void> note_all(journal_file& record) {
   co_await record.append(upload_line(1, "id-2", false, ""));
   co_await record.append(whole_line(0, 3, "ab", ""));
   co_await record.append(stored_line(0, "tag"));
+  co_await record.append(index_line(some_index(false)));
 }
 
 struct fixture {
@@ -181,6 +197,7 @@ BOOST_AUTO_TEST_CASE(what_was_noted_is_read) {
   BOOST_TEST(first.sha256 == "ab");
   BOOST_TEST(first.stored);
   BOOST_TEST(first.etag == "tag");
+  BOOST_TEST((seen.index == some_index(false)));
   // What was discarded counts no more.
   BOOST_TEST(seen.chunks.at(1).upload_id == "id-2");
   BOOST_TEST(seen.chunks.at(1).parts.empty());
@@ -220,6 +237,25 @@ BOOST_AUTO_TEST_CASE(a_sealed_backups_journal_that_is_damaged_is_not_gone_on_wit
       {"\"fingerprint\"", "\"other\""},
   };
   for (const auto& [from, to] : changes) {
+    std::string text = sound;
+    const std::size_t at = text.find(from);
+    BOOST_REQUIRE_MESSAGE(at != std::string::npos, from);
+    BOOST_TEST(!parse_journal(text.replace(at, from.size(), to), "j").has_value(), to);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_index_that_is_noted_lies_where_the_intent_says) {
+  const std::string sound = intent_line(sealed_intent()) + index_line(some_index(true));
+  const auto seen = parse_journal(sound, "j");
+  BOOST_REQUIRE((seen.has_value() && seen->has_value()));
+  BOOST_TEST(((*seen)->index == some_index(true)));
+  for (const auto& [from, to] : {std::pair<std::string, std::string>{"\"size\":900", "\"size\":0"},
+                                 {"\"size\":900", "\"size\":-1"},
+                                 {"\"size\":900", "\"size\":18446744073709551615"},
+                                 {std::string(64, 'd'), std::string(63, 'd')},
+                                 {std::string(64, 'e'), std::string(64, 'g')},
+                                 {"\"plain_size\"", "\"plain\""},
+                                 {"\"chunk_tag\":\"0badcafe\"", "\"chunk_tag\":\"\""}}) {
     std::string text = sound;
     const std::size_t at = text.find(from);
     BOOST_REQUIRE_MESSAGE(at != std::string::npos, from);

@@ -127,6 +127,24 @@ using texts = std::vector<std::string>;
 
 BOOST_FIXTURE_TEST_SUITE(removal_suite, scene)
 
+// Where no index was put, nobody asks for it: a key that may not delete would be refused.
+BOOST_AUTO_TEST_CASE(an_index_that_was_put_goes_however_far_is_looked) {
+  const std::string key = root + "full/index-20260121T020003Z-0badcafe.zst";
+  for (const auto reach : {removal_reach::named, removal_reach::keys}) {
+    for (const bool noted : {true, false}) {
+      objects.put(key, "index");
+      record.index.reset();
+      if (noted) {
+        record.index.emplace();
+        record.index->key = key;
+      }
+      const auto removed = remove(reach);
+      BOOST_REQUIRE_MESSAGE(removed.has_value(), error_text(removed));
+      BOOST_TEST((objects.find(key) == nullptr) == noted);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(what_the_record_names_goes_key_by_key) {
   BOOST_TEST(remove(removal_reach::named).has_value());
   const texts asked = {"DeleteObject 0", "AbortMultipartUpload 1", "ListMultipartUploads 1",

@@ -1,4 +1,4 @@
-#include "app/backup/late_signature.hh"
+#include "app/upload/late_signature.hh"
 
 #include "app/store/manifest_signature.hh"
 #include "planner/keys.hh"
@@ -95,6 +95,7 @@ bool is_as_journalled(const planner::manifest& value, const journal_record& reco
                     value.created_at == intent.when &&
                     value.parent_manifest == intent.parent_manifest && record.snapshot &&
                     value.snapshot.uuid == record.snapshot->uuid && is_same_seal(value, intent) &&
+                    (!value.index || value.index == record.index) &&
                     value.chunks.size() == record.chunks.size();
   if (!same) {
     return false;
