@@ -277,8 +277,8 @@ std::string thaw_text(const planned_thaw& thaw) {
   }
   std::string text;
   for (const auto& [name, one] : thaw.classes) {
-    const auto add = [&text, &name = name](const std::string& what) {
-      text += "  thaw      " + name + ": " + what + "\n";
+    const auto add = [&text, &of = name](const std::string& what) {
+      text += "  thaw      " + of + ": " + what + "\n";
     };
     const s3::thaw_survey& found = one.found;
     if (found.to_request > 0) {

@@ -244,8 +244,8 @@ json generations_json(const planner::prune_plan& plan) {
   return all;
 }
 
-json plan_json(const pruned_subvolume& one) {
-  const planner::prune_plan& plan = one.plan;
+json plan_json(const pruned_subvolume& pruned) {
+  const planner::prune_plan& plan = pruned.plan;
   json out;
   out["held_back"] = plan.held_back.empty() ? json() : json(plan.held_back);
   out["wrong_clock"] = plan.wrong_clock.empty() ? json() : json(plan.wrong_clock);
@@ -262,8 +262,8 @@ json plan_json(const pruned_subvolume& one) {
   for (const planner::upload_removal& one : plan.uploads) {
     out["uploads"].push_back({{"key", one.key}, {"upload_id", one.upload_id}});
   }
-  out["early_deletions"] = early_json(one);
-  out["money"] = money_json(one.money);
+  out["early_deletions"] = early_json(pruned);
+  out["money"] = money_json(pruned.money);
   out["orphans_kept"] = plan.orphans_kept;
   out["lost"] = json::array();
   for (const planner::lost_link& one : plan.lost) {
