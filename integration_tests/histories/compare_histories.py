@@ -2,11 +2,13 @@
 """Compares what indexes describe with what `btrfs receive` makes, over random histories:
 
   compare_histories.py --model build/release/tests/btrfs/index/index_model [--histories N] [--seed S] [--links L]
+                       [--extract build/release/tests/app/extract_model]
 
 Each history is a tree that changes at random and is sent after each change: a full and incrementals, of protocol 1 or 2, with
 compressed data or without. Every link is received on another filesystem. The model is made of the streams alone; its tree
 must be the received one at every link: names, types, modes, owners, sizes, times, extended attributes, link groups, contents.
-A link that receive refuses must be refused by the model, and no other. One line for each history that does not agree, with its
+A link that receive refuses must be refused by the model, and no other. With --extract every link is also extracted from plain
+and from sealed chunks, onto the source's filesystem, and what lies there must be the received tree, too. One line for each history that does not agree, with its
 seed; exit status 1. 77: this machine cannot do it.
 """
 import argparse
@@ -111,19 +113,35 @@ def modelled(model, streams):
     return trees, refused
 
 
-def differing(received, model, times):
+def extracted(program, directory, streams, links):
+    """Sentences by link: {"plain": {link: {path: (inode, Fact)}}, "sealed": ...}, and what the program said."""
+    trees, said = {}, []
+    for form in ("plain", "sealed"):
+        into = directory / form
+        into.mkdir()
+        ran = subprocess.run([program, *(["--sealed"] if form == "sealed" else []), into, *streams], capture_output=True, text=True,
+                             errors="replace", timeout=600, check=False)
+        if ran.returncode != 0:
+            said.append(f"{form}: status {ran.returncode}: {ran.stderr.strip()}")
+        said += [f"{form}: {line}" for line in ran.stdout.splitlines() if not line.startswith("refused ")]
+        trees[form] = {link: described(into / str(link)) for link in links if (into / str(link)).is_dir()}
+        subprocess.run(["rm", "-rf", str(into)], check=True)
+    return trees, said
+
+
+def differing(received, model, times, other_name="in the model"):
     """Sentences. A directory may have its source's time, by `times`, where receive left it another: names of its own that come
     and go in it are younger, and the sender does not always tell the time again."""
     found = []
     for path in sorted(received.keys() | model.keys()):
         if path not in model or path not in received:
-            found.append(f"{path!r} is only {'received' if path in received else 'in the model'}")
+            found.append(f"{path!r} is only {'received' if path in received else other_name}")
             continue
         for name, one, other in zip(Fact._fields, received[path][1], model[path][1]):
             if one != other and not (name == "mtime" and times.get(path) == other):
-                found.append(f"{path!r}: {name} is {one!r} received, {other!r} in the model")
+                found.append(f"{path!r}: {name} is {one!r} received, {other!r} {other_name}")
     # Names of one inode are names of one node.
-    for one, other, what in ((received, model, "received"), (model, received, "in the model")):
+    for one, other, what in ((received, model, "received"), (model, received, other_name)):
         groups = {}
         for path in one.keys() & other.keys():
             if groups.setdefault(one[path][0], other[path][0]) != other[path][0]:
@@ -163,12 +181,22 @@ def history(disks, directory, seed, arguments):
         problems.append(f"receive: {refusal or 'refused nothing'}; model: {refused or 'refused nothing'}")
     for link in sorted(trees.keys() & models.keys()):
         problems += [f"link {link}: {one}" for one in differing(trees[link], models[link], times[link])]
+    if arguments.extract:
+        forms, said = extracted(arguments.extract, source.mount, streams, sorted(trees))
+        problems += said
+        for form, links in forms.items():
+            problems += [f"link {link}, {form}: nothing was extracted" for link in sorted(trees.keys() - links.keys())]
+            for link, tree_of_link in sorted(links.items()):
+                # The target directory's own attributes stay its own.
+                received = {**trees[link], b"": (trees[link][b""][0], tree_of_link[b""][1])}
+                problems += [f"link {link}, {form}: {one}" for one in differing(received, tree_of_link, times[link], "extracted")]
     return problems, refusal, refused
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
+    parser.add_argument("--extract", help="the program extract_model")
     parser.add_argument("--histories", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--links", type=int, default=6)

@@ -38,7 +38,7 @@ task<result<bool>> ranged_download::unchanged(engine::stop_token stop) {
 }
 
 task<result<void>> ranged_download::fetch(std::uint64_t offset, std::span<std::byte> into,
-                                          engine::stop_token stop) {
+                                          engine::stop_token stop, bool fresh_connection) {
   BTS3_ASSERT(!into.empty());
   if (offset > _info.size || into.size() > _info.size - offset) {
     error failure;
@@ -51,6 +51,7 @@ task<result<void>> ranged_download::fetch(std::uint64_t offset, std::span<std::b
   for (;;) {
     get_request request(_key, into);
     request.range.emplace(offset, into.size());
+    request.fresh_connection = fresh_connection;
     const bool conditional = _conditional;
     if (conditional) {
       request.must_match = _info.tag;

@@ -31,7 +31,7 @@ class ranged_download {
   // beyond the object is an integrity error and costs no request; an object that changed since
   // open() is a `precondition` error. Suspends until the store has answered.
   engine::task<engine::result<void>> fetch(std::uint64_t offset, std::span<std::byte> into,
-                                           engine::stop_token stop);
+                                           engine::stop_token stop, bool fresh_connection = false);
 
   [[nodiscard]] const object_key& key() const { return _key; }
   [[nodiscard]] const object_info& info() const { return _info; }

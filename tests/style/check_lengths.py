@@ -24,7 +24,7 @@ ONE_SUBJECT = "cases of one subject, which share their scene"
 LONG_FILES = {
     "tests/support/memory_store.cc": (666, "a store, with all that a store can do wrong"),
     "tests/support/scripted_s3_server.cc": (1681, TO_BE_CUT),
-    "tests/app/download/download_link_test.cc": (1166, ONE_SUBJECT),
+    "tests/app/download/download_link_test.cc": (1085, ONE_SUBJECT),
     "tests/app/upkeep/verify_job_test.cc": (874, ONE_SUBJECT),
     "tests/app/backup/scenario_test.cc": (733, ONE_SUBJECT),
     "tests/app/doctor/doctor_test.cc": (701, ONE_SUBJECT),

@@ -5,6 +5,7 @@
 #include "engine/age/part_seals.hh"
 #include "engine/child_process.hh"
 #include "tests/app/backup/send_stream.hh"
+#include "tests/app/download/sealed_backup.hh"
 #include "tests/app/support.hh"
 #include "tests/engine/support.hh"
 #include "tests/s3/http/fake_transport.hh"
@@ -37,61 +38,12 @@ using bts3::testing::digest_of;
 using bts3::testing::error_text;
 using bts3::testing::memory_store;
 using bts3::testing::octets_of;
+using bts3::testing::part_bytes;
+using bts3::testing::plain_of_part;
+using bts3::testing::sealed_backup;
 using bts3::testing::stream_of;
 
 namespace {
-
-// Two segments, the second of which is short.
-constexpr std::size_t part_bytes = 128 * 1024;
-constexpr std::size_t plain_of_part = part_bytes - age::part_segments_at - 2 * age::tag_bytes;
-constexpr std::size_t parts_of_chunk = 2;
-
-struct sealed_backup {
-  explicit sealed_backup(const age::x25519_identity& user) : keys(made(user)), key(opened(user)) {}
-
-  static age::new_backup made(const age::x25519_identity& user) {
-    return std::move(*age::make_backup_keys(std::array{user.recipient()}, age::system_random()));
-  }
-  [[nodiscard]] backup_key opened(const age::x25519_identity& user) const {
-    return {keys.id,
-            std::move(*age::open_backup_keys(keys.keys_object, std::span(&user, 1), keys.id))};
-  }
-  // One part as it is stored.
-  [[nodiscard]] std::string sealed(std::string_view plain, std::uint32_t chunk, std::uint32_t part,
-                                   std::uint64_t offset) const {
-    auto one = keys.sealer(age::system_random()).begin(chunk, part, offset);
-    BOOST_REQUIRE(one.has_value());
-    std::vector<std::byte> body(age::part_sealed_bytes(plain.size()));
-    BOOST_REQUIRE(one->write_header(std::span(body).first<age::part_segments_at>()).has_value());
-    std::size_t to = age::part_segments_at;
-    while (!plain.empty()) {
-      const std::size_t count = std::min(plain.size(), age::segment_plain_bytes);
-      std::memcpy(body.data() + to, plain.data(), count);
-      const bool last = count == plain.size();
-      BOOST_REQUIRE(
-          one->seal(std::span(body).subspan(to, count + age::tag_bytes), count, last).has_value());
-      to += count + age::tag_bytes;
-      plain.remove_prefix(count);
-    }
-    return {reinterpret_cast<const char*>(body.data()), body.size()};
-  }
-  // A whole stream, in chunks of two parts.
-  [[nodiscard]] std::vector<std::vector<std::string>> chunks(const std::string& stream) const {
-    std::vector<std::vector<std::string>> made;
-    for (std::size_t at = 0; at < stream.size(); at += plain_of_part) {
-      if (made.empty() || made.back().size() == parts_of_chunk) {
-        made.emplace_back();
-      }
-      made.back().push_back(sealed(std::string_view(stream).substr(at, plain_of_part),
-                                   static_cast<std::uint32_t>(made.size() - 1),
-                                   static_cast<std::uint32_t>(made.back().size() + 1), at));
-    }
-    return made;
-  }
-
-  age::new_backup keys;
-  backup_key key;
-};
 
 struct scene {
   scene()
