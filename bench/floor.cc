@@ -4,6 +4,10 @@
 //   bench_floor upload URL BYTES [CA_FILE] < pipe     read and hash | one PUT over the socket
 //   bench_floor restore [--ca CA_FILE] URL... > pipe  one GET after the other | hash and write
 //
+// --sealed before either: with one bare pass of ChaCha20-Poly1305 over the same bytes, in segments
+// of 64 KiB, before they are hashed, or after. What is sealed or opened is nobody's age file: the
+// tags go nowhere, so that as many bytes pass as without.
+//
 // Prints the SHA-256 of what passed to stderr, so that a run that lost bytes does not count.
 // Whoever measures counts this process's CPU time: what feeds and drains the pipes is another one.
 #include <fcntl.h>
@@ -197,6 +201,73 @@ class ring {
   std::uint64_t _emptied = 0;
 };
 
+// One pass of the cipher, where the bytes lie. In pieces of any size: a segment ends where it is
+// full, and its tag is made and thrown away.
+class cipher {
+ public:
+  explicit cipher(bool seals) : _seals(seals) {
+    if (_context == nullptr || EVP_CipherInit_ex(_context, EVP_chacha20_poly1305(), nullptr,
+                                                 _key.data(), nullptr, seals ? 1 : 0) != 1) {
+      fail("no ChaCha20-Poly1305");
+    }
+    begin();
+  }
+  cipher(const cipher&) = delete;
+  cipher& operator=(const cipher&) = delete;
+  ~cipher() { EVP_CIPHER_CTX_free(_context); }
+
+  void pass(char* data, std::size_t bytes) {
+    while (bytes > 0) {
+      const std::size_t here = std::min(bytes, segment_bytes - _in_segment);
+      auto* const at = reinterpret_cast<unsigned char*>(data);
+      int written = 0;
+      if (EVP_CipherUpdate(_context, at, &written, at, static_cast<int>(here)) != 1) {
+        fail("the cipher refused");
+      }
+      data += here;
+      bytes -= here;
+      _in_segment += here;
+      if (_in_segment == segment_bytes) {
+        end();
+        begin();
+      }
+    }
+  }
+
+ private:
+  static constexpr std::size_t segment_bytes = 65536;  // as age's
+
+  void begin() {
+    _in_segment = 0;
+    for (std::size_t at = 0; at < sizeof _segment; ++at) {
+      _nonce[3 + at] = static_cast<unsigned char>(_segment >> (8 * at));
+    }
+    ++_segment;
+    if (EVP_CipherInit_ex(_context, nullptr, nullptr, nullptr, _nonce.data(), -1) != 1) {
+      fail("no nonce");
+    }
+  }
+  void end() {
+    std::array<unsigned char, 16> tag{};
+    int written = 0;
+    if (!_seals) {
+      // There is none to compare with: any other one is refused, at the same cost.
+      EVP_CIPHER_CTX_ctrl(_context, EVP_CTRL_AEAD_SET_TAG, tag.size(), tag.data());
+      EVP_CipherFinal_ex(_context, tag.data(), &written);
+    } else if (EVP_CipherFinal_ex(_context, tag.data(), &written) != 1 ||
+               EVP_CIPHER_CTX_ctrl(_context, EVP_CTRL_AEAD_GET_TAG, tag.size(), tag.data()) != 1) {
+      fail("no tag");
+    }
+  }
+
+  bool _seals;
+  EVP_CIPHER_CTX* _context = EVP_CIPHER_CTX_new();
+  std::array<unsigned char, 32> _key{};
+  std::array<unsigned char, 12> _nonce{};
+  std::uint64_t _segment = 0;
+  std::size_t _in_segment = 0;
+};
+
 class digest {
  public:
   digest() { EVP_DigestInit_ex(_context, EVP_sha256(), nullptr); }
@@ -248,7 +319,7 @@ answer read_header(connection& server) {
   return found;
 }
 
-void upload(const address& where, std::uint64_t bytes, const std::string& ca_file) {
+void upload(const address& where, std::uint64_t bytes, const std::string& ca_file, bool sealed) {
   ::fcntl(STDIN_FILENO, F_SETPIPE_SZ, pipe_bytes);  // a smaller one is only slower
   connection server(where, ca_file);
   const std::string request =
@@ -268,6 +339,7 @@ void upload(const address& where, std::uint64_t bytes, const std::string& ca_fil
     }
   });
   digest hash;
+  std::unique_ptr<cipher> seal = sealed ? std::make_unique<cipher>(true) : nullptr;
   std::uint64_t total = 0;
   for (bool more = true; more;) {
     ring::block& next = between.empty();
@@ -281,6 +353,9 @@ void upload(const address& where, std::uint64_t bytes, const std::string& ca_fil
         break;
       }
       // At once, while the bytes are in the cache.
+      if (seal) {
+        seal->pass(next.data + length, static_cast<std::size_t>(got));
+      }
       hash.update(next.data + length, static_cast<std::size_t>(got));
       length += static_cast<std::size_t>(got);
     }
@@ -333,7 +408,7 @@ void fetch(const address& where, const std::string& ca_file, ring& into) {
   }
 }
 
-void restore(const std::vector<address>& objects, const std::string& ca_file) {
+void restore(const std::vector<address>& objects, const std::string& ca_file, bool sealed) {
   ::fcntl(STDOUT_FILENO, F_SETPIPE_SZ, pipe_bytes);
   ring between;
   std::thread receiver([&] {
@@ -344,12 +419,16 @@ void restore(const std::vector<address>& objects, const std::string& ca_file) {
     between.filled(0);
   });
   digest hash;
+  std::unique_ptr<cipher> open = sealed ? std::make_unique<cipher>(false) : nullptr;
   for (;;) {
     const ring::block& next = between.full();
     if (next.length == 0) {
       break;
     }
     hash.update(next.data, next.length);
+    if (open) {
+      open->pass(next.data, next.length);
+    }
     write_pipe(next.data, next.length);
     between.emptied();
   }
@@ -361,10 +440,11 @@ void restore(const std::vector<address>& objects, const std::string& ca_file) {
 
 int main(int count, char** values) {
   std::signal(SIGPIPE, SIG_IGN);
-  const std::vector<std::string> arguments(values + 1, values + count);
+  const bool sealed = count > 1 && std::string_view(values[1]) == "--sealed";
+  const std::vector<std::string> arguments(values + (sealed ? 2 : 1), values + count);
   if (arguments.size() >= 3 && arguments[0] == "upload") {
     const std::uint64_t bytes = std::strtoull(arguments[2].c_str(), nullptr, 10);
-    upload(parse_url(arguments[1]), bytes, arguments.size() > 3 ? arguments[3] : "");
+    upload(parse_url(arguments[1]), bytes, arguments.size() > 3 ? arguments[3] : "", sealed);
     return 0;
   }
   if (arguments.size() >= 2 && arguments[0] == "restore") {
@@ -373,8 +453,8 @@ int main(int count, char** values) {
     for (std::size_t i = tls ? 3 : 1; i < arguments.size(); ++i) {
       objects.push_back(parse_url(arguments[i]));
     }
-    restore(objects, tls ? arguments[2] : "");
+    restore(objects, tls ? arguments[2] : "", sealed);
     return 0;
   }
-  fail("usage: bench_floor upload URL BYTES [CA_FILE] | restore [--ca CA_FILE] URL...");
+  fail("usage: bench_floor [--sealed] upload URL BYTES [CA_FILE] | restore [--ca CA_FILE] URL...");
 }

@@ -67,4 +67,4 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS config.example.to
 set(documents "${CMAKE_INSTALL_DATAROOTDIR}/doc/btrfs-to-s3")
 install(FILES README.md "${CMAKE_CURRENT_BINARY_DIR}/packaging/config.toml" DESTINATION "${documents}")
 install(FILES docs/format.md docs/moving.md docs/operations.md docs/recovery.md docs/reference.md
-  docs/security.md DESTINATION "${documents}/docs")
+  docs/reliability.md docs/security.md DESTINATION "${documents}/docs")

@@ -15,8 +15,8 @@ test=(libboost-test-dev libdeflate-dev clang-19 clang-format-19 libclang-rt-19-d
   age openssh-client btrfs-progs mount util-linux systemd zsh fish)
 # A Ceph object gateway, what the end-to-end tests do with Btrfs and preload into the program, the harness's client and
 # schemas, a terminal, and what the documents restore with by hand.
-integration=(btrfs-progs gcc liburing-dev python3 python3-boto3 python3-jsonschema mount util-linux procps kmod tmux
-  ceph-mon ceph-mgr ceph-osd radosgw ceph-common awscli jq curl)
+integration=(btrfs-progs gcc liburing-dev python3 python3-boto3 python3-cryptography python3-jsonschema mount util-linux procps
+  kmod tmux ceph-mon ceph-mgr ceph-osd radosgw ceph-common awscli jq curl)
 # Other stores for the end-to-end tests: OpenStack Swift, whose daemons are started by the tests alone (as a service each
 # lacks its configuration), and what makes the system in which a newer Ceph runs.
 stores=(swift-proxy swift-account swift-container swift-object memcached btrfs-progs debootstrap)

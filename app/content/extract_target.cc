@@ -275,14 +275,16 @@ void extract_target::set_xattrs(const std::string& at, int file, const std::stri
     ::fremovexattr(file, access_list);
   }
   for (const auto& [name, value] : xattrs) {
+    // "btrfs.compression" is a property that Btrfs keeps with a file, and means nothing elsewhere.
     const bool known = name.starts_with("user.") || name.starts_with("security.") ||
-                       name.starts_with("trusted.") || name.starts_with("system.posix_acl_");
+                       name.starts_with("trusted.") || name.starts_with("btrfs.") ||
+                       name.starts_with("system.posix_acl_");
     const std::string kind =
         name.starts_with("system.posix_acl_")
             ? std::string("access-control list")
             : "extended attribute " + name.substr(0, std::min(name.find('.'), name.size())) + ".*";
     if (!known || name.find('\0') != std::string::npos) {
-      leave_out("extended attribute of an unknown kind", path, "");
+      leave_out("extended attribute of an unknown kind", path, name);
       continue;
     }
     if (name == capability && !_rights.set_id) {

@@ -1,8 +1,11 @@
 """What scenarios share: a sink with the program before it, and prepared streams."""
 import contextlib
+import copy
 
 from kit import measure, product, sink
 from .registry import Skipped
+
+from harness import sealed_sizes  # product knows where that is
 
 MIB, GIB = 1 << 20, 1 << 30
 PART_MIN = 5 * MIB  # S3's smallest
@@ -37,7 +40,7 @@ class PipeUpload:
     """Backups of a prepared stream: the program with a `btrfs` whose `send` emits it, but for its first command."""
 
     def __init__(self, program, stream, after="", name="pipe"):
-        self.program, self.stream = program, stream
+        self.program, self.stream, self.tables, self.sealed_size = program, stream, {}, None
         pieces = [str(piece) for piece in stream.pieces]
         # A stream begins with the UUID of its snapshot, which the program compares: that command is the real sender's.
         with open(pieces[0], "rb") as first:
@@ -47,7 +50,7 @@ class PipeUpload:
         self.environment = program.wrapper(name, send=f"{cat}; {after}" if after else cat)
 
     def config(self, s3, **tables):
-        return self.program.configure(s3=s3, btrfs={"send_protocol": 1}, **tables)
+        return self.program.configure(s3=s3, btrfs={"send_protocol": 1}, **self.tables, **tables)
 
     def run(self, s3, watch=None, **tables):
         return self.run_with(self.config(s3, **tables), "--once", watch=watch)
@@ -56,8 +59,15 @@ class PipeUpload:
         usage = self.program.run("backup", config, *arguments, environment=self.environment, **options)
         if usage.status == 0:
             self.program.forget_snapshots()
-            check_backup(usage, self.stream.size)
+            check_backup(usage, self.sealed_size if self.sealed_size else self.stream.size)
         return usage
+
+    def sealed_for(self, recipient):
+        """The same backups, sealed; in parts of the context's size, one object each."""
+        other = copy.copy(self)
+        other.tables = {"encryption": {"recipients": [recipient]}}
+        other.sealed_size = sealed_sizes.sealed_bytes(self.stream.size, self.program.context.part_size)
+        return other
 
     def count_syscalls(self, s3):
         count = measure.count_syscalls(self.program.command("backup", self.config(s3), "--once"), "btrfs_to_s3",
@@ -93,9 +103,9 @@ def check_backup(usage, size):
         raise measure.Failed(f"the log does not tell of {size} bytes:\n{usage.stderr}")
 
 
-def floor_upload(context, endpoint, ca_file, size):
-    """The floor's command for a stream of so many bytes."""
-    return [str(context.program("bench/bench_floor")), "upload", f"{endpoint}/floor/object", str(size),
+def floor_upload(context, endpoint, ca_file, size, sealed=False):
+    """The floor's command for a stream of so many bytes; `sealed`: with one bare pass of the cipher."""
+    return [str(context.program("bench/bench_floor")), *(["--sealed"] if sealed else []), "upload", f"{endpoint}/floor/object", str(size),
             *([str(ca_file)] if ca_file else [])]
 
 

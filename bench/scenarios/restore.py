@@ -3,6 +3,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import subprocess
 
 from kit import measure, product, sink
@@ -11,12 +12,15 @@ from .common import GIB, MIB, chunk_and_repetitions, promised, s3_tables, target
 from .registry import scenario
 from .trees import fill_tree
 
+from harness import proxy  # product knows where that is
+
 
 class Backup:
     """A backup that the program itself made, moved below a sink's objects/, so that it can be downloaded again."""
 
-    def __init__(self, program, made_in, source, config):
+    def __init__(self, program, made_in, source, config, made_by):
         self.program, self.made_in, self.source, self.config = program, made_in, source, config
+        self.made_by = made_by  # the endpoint in that configuration
         self.manifest, self.chunks, self.count = None, [], 0
 
     @property
@@ -35,9 +39,11 @@ class Backup:
             if answer.status != 200:
                 raise measure.Failed(f"the sink has no {key}: {answer.status}")
             self.place(key).write_bytes(body)
-            return json.loads(body)
-        pointer = get(prefix + "current.json")
-        self.manifest = get(pointer["manifest_key"])
+            return body
+        pointer = json.loads(get(prefix + "current.json"))
+        self.manifest = json.loads(get(pointer["manifest_key"]))
+        if "encryption" in self.manifest:
+            get(self.manifest["encryption"]["keys_key"])
         self.chunks = [chunk["key"] for chunk in self.manifest["chunks"]]
         connection.close()
 
@@ -60,7 +66,7 @@ class Backup:
     def use_source(self, tls=False, **s3):
         """Points the configuration to the source; the state of before is of no concern to a restore."""
         text = self.config.read_text(encoding="utf-8")
-        text = text.replace(self.made_in.endpoint(), self.source.endpoint(tls))
+        text = text.replace(self.made_by, self.source.endpoint(tls))
         more = {"ca_bundle": f'"{self.source.ca_file}"'} if tls else {}
         more.update(s3)
         text = text.replace("[s3]\n", "[s3]\n" + "".join(f"{key} = {value}\n" for key, value in more.items()))
@@ -95,13 +101,15 @@ class Backup:
         return count
 
 
-def backed_up(context, program, made_in, source, send, s3):
-    """A Backup of the program's data; `send` are shell commands that send and keep the stream."""
+def backed_up(context, program, made_in, source, send, s3, endpoint=None, **tables):
+    """A Backup of the program's data; `send` are shell commands that send and keep the stream. `endpoint`: by way of what
+    stands before `made_in`."""
     environment = program.wrapper("first", send=send)
-    config = program.configure(s3=s3_tables(context, made_in.endpoint(), **s3), btrfs={"send_protocol": 1})
+    made_by = endpoint or made_in.endpoint()
+    config = program.configure(s3=s3_tables(context, made_by, **s3), btrfs={"send_protocol": 1}, **tables)
     program.run("backup", config, "--once", environment=environment)
     program.forget_snapshots()  # as on a host that has lost everything
-    backup = Backup(program, made_in, source, config)
+    backup = Backup(program, made_in, source, config, made_by)
     backup.fetch_documents()
     return backup
 
@@ -126,9 +134,42 @@ def pipe_backup(context):
         yield backup, environment, context.digest(stream)
 
 
-def floor_restore(context, backup, tls):
-    """The floor's command for the same objects."""
-    return [str(context.program("bench/bench_floor")), "restore", *(["--ca", str(backup.source.ca_file)] if tls else []),
+@contextlib.contextmanager
+def sealed_pipe_backup(context, make_identity):
+    """(Backup of a prepared stream, sealed for `make_identity`'s recipient, environment in which `btrfs receive` swallows
+    it). A sink keeps no large bodies: they are caught on their way."""
+    with world(context, filesystem_size=f"{2 * context.size + GIB}") as (made_in, program), \
+            sink.running(program.directory / "source") as source:
+        (program.data / "content").write_bytes(b"small")
+        directory, sealed = program.directory / "stream", program.directory / "sealed"
+        directory.mkdir()
+        parts = {}
+
+        def keep(method, path, query, body):
+            if method == "PUT" and "/chunk-" in path:
+                number = int((re.search(r"partNumber=(\d+)", query) or [0, 1])[1])
+                parts[number] = program.directory / f"part-{number}"
+                parts[number].write_bytes(body)
+        identity, recipient = make_identity(program)
+        stream = product.Stream(directory, context.size, 1)
+        send = (f'"$REAL" "$@" > {directory}/small && {context.program("bench/bench_stream")} {directory}/small '
+                f'content {context.size} 1 {directory} && exec cat {" ".join(stream.pieces)}')
+        with proxy.proxy_to(made_in.endpoint()) as between:
+            between.watch = keep
+            backup = backed_up(context, program, made_in, source, send, {}, between.endpoint,
+                               encryption={"recipients": [recipient]}, restore={"identity_file": str(identity)})
+        with open(sealed, "wb") as whole:
+            for number in sorted(parts):
+                whole.write(parts[number].read_bytes())
+                parts[number].unlink()
+        backup.link_chunks([sealed])
+        environment = program.wrapper("swallow", receive=f'cat > /dev/null; exec "$REAL" "$@" < {directory}/small')
+        yield backup, environment
+
+
+def floor_restore(context, backup, tls, sealed=False):
+    """The floor's command for the same objects; `sealed`: with one bare pass of the cipher."""
+    return [str(context.program("bench/bench_floor")), *(["--sealed"] if sealed else []), "restore", *(["--ca", str(backup.source.ca_file)] if tls else []),
             *backup.urls(backup.source.endpoint(tls))]
 
 

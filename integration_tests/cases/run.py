@@ -28,11 +28,13 @@ import faults  # noqa: E402,F401
 import first_run  # noqa: E402,F401
 import identity  # noqa: E402,F401
 import keys  # noqa: E402,F401
+import host_alone  # noqa: E402,F401
 import hosts  # noqa: E402,F401
 import harness_scripts  # noqa: E402,F401
 import hostile_restore  # noqa: E402,F401
 import packaging  # noqa: E402,F401
 import process  # noqa: E402,F401
+import never_plain  # noqa: E402,F401
 import output  # noqa: E402,F401
 import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401

@@ -6,11 +6,12 @@ import re
 import subprocess
 
 import signing
-from harness import documents  # world knows where that is
-from recovery import behind_proxy
-from world import case, dataset, says
+from harness import age_keys, documents, sealed_sizes  # world knows where that is
+from recovery import behind_proxy, random_file
+from world import MIB, case, dataset, says
 
 FORMAT = pathlib.Path(__file__).resolve().parents[2] / "docs/format.md"
+SPOIL_STREAM = pathlib.Path(__file__).resolve().parent.parent / "harness" / "spoil_stream.py"
 
 
 def make_identity(w, name):
@@ -132,4 +133,66 @@ def a_sealed_and_signed_backup_goes_on_wherever_its_run_died(w):
     nothing_is_plain(w, all_objects(w))
     w.expect(0, w.tool.run("verify"))
     w.restore("--target", str(w.restored / "a"), "--identity", str(identity), "--trusted-signers", str(signers))
+    w.same(w.data, w.restored / "a")
+
+
+@case
+def a_sealed_upload_that_was_interrupted_sends_again_what_a_plain_one_does(w):
+    """Killed at a quarter, at half and at three quarters: what had arrived is not sent again, to the byte."""
+    part = 5 * MIB
+    _, recipient = make_identity(w, "identity.txt")
+    random_file(w.data / "random", 100 * MIB)
+    w.tool.tables["s3"].update(chunk_size_bytes="200GiB", concurrency=1)
+    sent, sizes = {}, {}
+    with behind_proxy(w) as between:
+        for form, tables in (("plain", {}), ("sealed", {"recipients": [recipient]})):
+            w.tool.tables["encryption"] = tables
+            for number in (6, 11, 16):
+                w.kill_at(between, method="PUT", query=f"partNumber={number}&")
+                between.requests.clear()
+                outcome = w.backup(only_when_due=True)
+                says(outcome, "action=resume", "earlier_parts_found")
+                manifest = w.manifest()
+                (chunk,) = manifest["chunks"]
+                sent[form, number] = between.bytes_of_parts()
+                sizes[form] = chunk["size"], chunk.get("plain_size", chunk["size"])
+                assert sent[form, number] == chunk["size"] - (number - 1) * part, (form, number, sent[form, number], chunk["size"])
+                for key in w.bucket.list():
+                    w.bucket.delete(key)
+                subprocess.run(["btrfs", "subvolume", "delete", w.snapshots / w.snapshot_names()[0]], check=True, capture_output=True)
+    size, plain = sizes["sealed"]
+    assert size == sealed_sizes.sealed_bytes(plain, part) and sizes["plain"][0] == sizes["plain"][1], sizes
+    for number in (6, 11, 16):
+        # The difference is what seals add: 0.04 % at this part size.
+        more = sent["sealed", number] - sent["plain", number]
+        print(f"killed at part {number}: {sent['plain', number]} bytes plain, {more} more sealed")
+        assert more == size - sizes["plain"][0] and 0 < more < 0.0005 * size, (number, more)
+
+
+@case
+def a_sealed_upload_whose_stream_differs_is_sent_anew_under_other_keys(w):
+    """From the first part on that differs; those before it are known again by their fingerprints."""
+    identity, recipient = make_identity(w, "identity.txt")
+    w.tool.tables["encryption"] = {"recipients": [recipient]}
+    random_file(w.data / "random", 60 * MIB)
+    w.tool.tables["s3"].update(chunk_size_bytes="60MiB", concurrency=1)
+    flip = f'"$REAL" "$@" | /usr/bin/python3 -B {SPOIL_STREAM} {32 * MIB}'
+    bodies = []
+    with behind_proxy(w) as between:
+        between.watch = lambda method, path, _query, body: bodies.append(body) if method == "PUT" and "/chunk-" in path else None
+        w.kill_at(between, method="PUT", query="partNumber=10&", environment=w.fake_btrfs(flip))
+        first, second = list(bodies), bodies
+        second.clear()
+        says(w.backup(only_when_due=True), "action=resume", "stream_differs")
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+    # Ten were sent; the byte that differs is in the seventh of thirteen.
+    assert len(first) == 10 and len(second) == 7, (len(first), len(second))
+    shares = [age_keys.header_of(body)[0][0][0] for body in first + second]
+    assert len(set(shares)) == len(shares)  # nothing is sealed twice under one key, whatever it is
+    text = subprocess.run(["age", "-d", "-i", identity], input=w.bucket.get(w.manifest()["encryption"]["keys_key"]), check=True,
+                          capture_output=True).stdout.decode("ascii")
+    secret = age_keys.secret_of(age_keys.identity_in(text))
+    keys = [age_keys.file_key(body, secret)[0] for body in second]
+    assert len(set(keys)) == len(keys)
+    w.restore("--target", str(w.restored / "a"), "--identity", str(identity))
     w.same(w.data, w.restored / "a")

@@ -59,6 +59,7 @@ class Proxy:
         self.target = urllib.parse.urlsplit(endpoint).netloc
         self.rule = None
         self.player = None  # answers in the endpoint's stead, or adds headers (archive.py)
+        self.watch = None  # is shown each body as it came: method, path, query, bytes
         self.lock = threading.Lock()
         self.requests = []  # (method, path, query, bytes of the body)
         proxy = self
@@ -80,6 +81,8 @@ class Proxy:
                 if held and rule.when == "delay":
                     time.sleep(rule.seconds)
                 body = self.rfile.read(length)
+                if proxy.watch:
+                    proxy.watch(self.command, path, query, body)
                 if held and rule.when == "corrupt" and body:
                     body = spoiled(body)
                 if held and rule.when == "refuse":

@@ -188,7 +188,7 @@ def history(disks, directory, seed, arguments):
             problems += [f"link {link}, {form}: nothing was extracted" for link in sorted(trees.keys() - links.keys())]
             for link, tree_of_link in sorted(links.items()):
                 # The target directory's own attributes stay its own.
-                received = {**trees[link], b"": tree_of_link[b""]}
+                received = {**trees[link], b"": (trees[link][b""][0], tree_of_link[b""][1])}
                 problems += [f"link {link}, {form}: {one}" for one in differing(received, tree_of_link, times[link], "extracted")]
     return problems, refusal, refused
 

@@ -24,7 +24,8 @@ CONTENTS = {
     "usr/share/doc/btrfs-to-s3/README.md", "usr/share/doc/btrfs-to-s3/config.toml",
     "usr/share/doc/btrfs-to-s3/docs/format.md", "usr/share/doc/btrfs-to-s3/docs/moving.md", "usr/share/doc/btrfs-to-s3/docs/reference.md",
     "usr/share/doc/btrfs-to-s3/docs/operations.md",
-    "usr/share/doc/btrfs-to-s3/docs/recovery.md", "usr/share/doc/btrfs-to-s3/docs/security.md",
+    "usr/share/doc/btrfs-to-s3/docs/recovery.md", "usr/share/doc/btrfs-to-s3/docs/reliability.md",
+    "usr/share/doc/btrfs-to-s3/docs/security.md",
     "usr/share/doc/btrfs-to-s3/copyright", "usr/share/doc/btrfs-to-s3/changelog.gz",
     "usr/share/doc/btrfs-to-s3/changelog.Debian.gz", "usr/share/lintian/overrides/btrfs-to-s3",
 }
