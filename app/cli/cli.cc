@@ -1,5 +1,6 @@
 #include "app/cli/cli.hh"
 
+#include "app/cli/cli_content.hh"
 #include "app/cli/cli_files.hh"
 #include "app/cli/cli_keys.hh"
 #include "app/cli/cli_options.hh"
@@ -45,44 +46,6 @@ void add_common(CLI::App& app, common_options& into) {
   app.add_option("--log-format", into.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->type_name("FORMAT");
-}
-
-// For archived objects; by their former names too, which no help shows. A year at most, as
-// thaw.timeout_seconds.
-void add_waiting(CLI::App& app, restore_command& into) {
-  const auto add = [&](const std::string& wait, const std::string& no_wait,
-                       const std::string& timeout) {
-    CLI::Option* waits = app.add_flag_callback(
-        wait, [&into] { into.wait_thaw = true; },
-        "Wait until archived objects are thawed (default: thaw.wait)");
-    CLI::Option* waits_not = app.add_flag_callback(
-        no_wait, [&into] { into.wait_thaw = false; },
-        "Request archived objects, and exit with status 5 unless all are thawed");
-    waits_not->excludes(waits);
-    CLI::Option* limit =
-        app.add_option_function<std::string>(
-               timeout,
-               [&into, timeout](const std::string& text) {
-                 const auto duration = parse_duration(text);
-                 if (!duration || *duration > std::chrono::hours(365 * 24)) {
-                   throw CLI::ValidationError(
-                       timeout, "\"" + text + "\" is no time like 21600 or 6h, up to 365d");
-                 }
-                 into.thaw_timeout = std::chrono::ceil<std::chrono::seconds>(*duration);
-               },
-               "Wait, and so long, for archived objects; seconds, or like 6h (default: "
-               "thaw.timeout_seconds)")
-            ->type_name("TIME");
-    return std::array<CLI::Option*, 3>{waits, waits_not, limit};
-  };
-  const auto now = add("--wait-thaw", "--no-wait-thaw", "--thaw-timeout");
-  const auto former = add("--wait-restore", "--no-wait-restore", "--restore-timeout");
-  for (CLI::Option* one : former) {
-    one->group("");
-  }
-  former[0]->excludes(now[1]);
-  former[1]->excludes(now[0]);
-  former[2]->excludes(now[2]);
 }
 
 void add_backup(CLI::App& app, backup_command& into) {
@@ -390,6 +353,9 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   keys_words keys;
   add_keys(app, [&common](CLI::App& one) { add_common(one, common); }, keys);
 
+  content_words content;
+  add_content(app, [&common](CLI::App& one) { add_common(one, common); }, content);
+
   files_words files;
   add_files(app, [&common](CLI::App& one) { add_common(one, common); }, files);
 
@@ -454,7 +420,8 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = plan;
   } else if (doctor_app->parsed()) {
     line.command = doctor;
-  } else if (take_keys(keys, line) || take_files(files, line)) {
+  } else if (take_keys(keys, line) || take_files(files, line) ||
+             take_content(content, line)) {
     // it is one of those
   } else if (init_app->parsed()) {
     if (!init.output.empty()) {

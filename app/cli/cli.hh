@@ -61,7 +61,15 @@ struct backup_selection : bucket_place {
   bool current = false;      // said explicitly
 };
 
-struct restore_command : backup_selection {
+// What a command does about archived objects, and how long it may take then.
+struct thaw_options {
+  std::optional<bool> wait_thaw;                     // absent: by a timeout, else thaw.wait
+  std::optional<std::chrono::seconds> thaw_timeout;  // absent: thaw.timeout_seconds
+  std::optional<s3::retrieval_tier> tier;            // absent: thaw.tier
+  std::optional<std::uint64_t> download_rate;        // absent: restore.download_bytes_per_sec
+};
+
+struct restore_command : backup_selection, thaw_options {
   std::vector<std::string> identities;  // files, or "-"; for sealed backups
   std::string target;                   // empty: below the target base
   std::string target_base;              // empty: restore.target_base_dir
@@ -70,11 +78,6 @@ struct restore_command : backup_selection {
   bool keep_received = false;
   bool discard = false;  // what an interrupted restore left is removed first
   bool no_space_check = false;
-  // For archived objects; absent: by a timeout, else thaw.wait.
-  std::optional<bool> wait_thaw;
-  std::optional<std::chrono::seconds> thaw_timeout;  // absent: thaw.timeout_seconds
-  std::optional<s3::retrieval_tier> tier;            // absent: thaw.tier
-  std::optional<std::uint64_t> download_rate;        // absent: restore.download_bytes_per_sec
   bool dry_run = false;
   bool json = false;
 };
@@ -203,6 +206,23 @@ struct diff_command : files_selection, shown_paths {
   std::vector<std::string> keys;   // or of these; the other is the current backup
 };
 
+// The content of a file, to standard output.
+struct cat_command : files_selection {
+  std::string path;
+};
+
+// Files and directories of a backup, into a directory of this host.
+struct extract_command : files_selection, thaw_options {
+  std::vector<std::string> paths;
+  std::string target;  // absolute, where it can be
+  bool overwrite = false;
+  std::optional<bool> owner;  // absent: as root
+  bool set_id = false;        // setuid and setgid bits, and file capabilities
+  bool skip_damaged = false;
+  bool dry_run = false;
+  bool json = false;
+};
+
 // Makes the indexes that a chain lacks, from its chunks, for this host.
 struct index_build_command : files_selection {
   bool dry_run = false;
@@ -245,7 +265,7 @@ struct command_line {
                status_command, prune_command, verify_command, doctor_command, init_command,
                keys_generate_command, keys_show_command, keys_check_command, keys_rewrap_command,
                ls_command, find_command, history_command, diff_command, index_build_command,
-               complete_command>
+               cat_command, extract_command, complete_command>
       command;
 };
 

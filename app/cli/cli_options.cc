@@ -70,6 +70,44 @@ void add_selection(CLI::App& app, backup_selection& into) {
   add_choice_of_backup(app, into, true);
 }
 
+// For archived objects; by their former names too, which no help shows. A year at most, as
+// thaw.timeout_seconds.
+void add_waiting(CLI::App& app, thaw_options& into) {
+  const auto add = [&](const std::string& wait, const std::string& no_wait,
+                       const std::string& timeout) {
+    CLI::Option* waits = app.add_flag_callback(
+        wait, [&into] { into.wait_thaw = true; },
+        "Wait until archived objects are thawed (default: thaw.wait)");
+    CLI::Option* waits_not = app.add_flag_callback(
+        no_wait, [&into] { into.wait_thaw = false; },
+        "Request archived objects, and exit with status 5 unless all are thawed");
+    waits_not->excludes(waits);
+    CLI::Option* limit =
+        app.add_option_function<std::string>(
+               timeout,
+               [&into, timeout](const std::string& text) {
+                 const auto duration = parse_duration(text);
+                 if (!duration || *duration > std::chrono::hours(365 * 24)) {
+                   throw CLI::ValidationError(
+                       timeout, "\"" + text + "\" is no time like 21600 or 6h, up to 365d");
+                 }
+                 into.thaw_timeout = std::chrono::ceil<std::chrono::seconds>(*duration);
+               },
+               "Wait, and so long, for archived objects; seconds, or like 6h (default: "
+               "thaw.timeout_seconds)")
+            ->type_name("TIME");
+    return std::array<CLI::Option*, 3>{waits, waits_not, limit};
+  };
+  const auto now = add("--wait-thaw", "--no-wait-thaw", "--thaw-timeout");
+  const auto former = add("--wait-restore", "--no-wait-restore", "--restore-timeout");
+  for (CLI::Option* one : former) {
+    one->group("");
+  }
+  former[0]->excludes(now[1]);
+  former[1]->excludes(now[0]);
+  former[2]->excludes(now[2]);
+}
+
 void add_tier(CLI::App& app, std::optional<s3::retrieval_tier>& into) {
   add_choice(app, "--tier", into, tier_words,
              "How fast, and how dear, archived objects are thawed: Standard, Bulk or Expedited "

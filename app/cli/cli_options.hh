@@ -37,6 +37,8 @@ void add_nothing_to_do(CLI::App& app);
 // Which backup of one subvolume, and where; and the same of one or all.
 void add_one_backup(CLI::App& app, backup_selection& into);
 void add_selection(CLI::App& app, backup_selection& into);
+// Whether to wait for archived objects.
+void add_waiting(CLI::App& app, thaw_options& into);
 void add_tier(CLI::App& app, std::optional<s3::retrieval_tier>& into);
 void add_download_rate(CLI::App& app, std::optional<std::uint64_t>& into);
 void add_identities(CLI::App& app, std::vector<std::string>& into);

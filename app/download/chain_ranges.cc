@@ -136,6 +136,38 @@ std::vector<located_chunk> chain_ranges::located() const {
   return all;
 }
 
+std::vector<chunk_use> chain_ranges::uses_of(const std::vector<stream_range>& wanted) const {
+  const btrfs::index::merging how;
+  std::map<std::pair<link_number, std::size_t>, chunk_use> uses;
+  for (const auto& one : btrfs::index::merged(wanted, how)) {
+    auto pieces = places(one.all);
+    for (std::size_t i = 0; pieces && i < pieces->size(); ++i) {
+      const planner::stored_range& piece = (*pieces)[i];
+      const auto& chunks = _links[one.all.link - 1].chunks;
+      const auto at = chunks.find(piece.chunk);
+      if (at == chunks.end() || !at->second.found) {
+        continue;
+      }
+      chunk_use& use = uses[{one.all.link, piece.chunk}];
+      if (use.requests == 0) {
+        use.storage_class = at->second.found->storage_class();
+        use.requests = 1;
+      }
+      use.bytes += piece.bytes;
+      use.requests += (piece.bytes + how.bytes_max - 1) / how.bytes_max;
+      if (piece.part != 0) {
+        use.bytes += age::part_segments_at;
+        ++use.requests;
+      }
+    }
+  }
+  std::vector<chunk_use> all;
+  for (auto& [name, use] : uses) {
+    all.push_back(std::move(use));
+  }
+  return all;
+}
+
 task<result<void>> chain_ranges::get(link_number link, std::size_t chunk, std::uint64_t offset,
                                      std::span<std::byte> into, bool fresh_connection) {
   const auto at = _links[link - 1].chunks.find(chunk);

@@ -46,6 +46,13 @@ struct fetched_range {
   std::vector<std::array<std::byte, age::part_segments_at>> heads;
 };
 
+// What reading takes of one chunk.
+struct chunk_use {
+  std::string storage_class;
+  std::uint64_t bytes = 0;
+  std::uint64_t requests = 0;  // HEAD and GETs
+};
+
 class chain_ranges {
  public:
   // From the full on; references, and what is pointed to, must outlive it.
@@ -58,6 +65,9 @@ class chain_ranges {
                                             bool forgive);
   // Those that were found, in the order of reading.
   [[nodiscard]] std::vector<located_chunk> located() const;
+  // What reading `wanted` takes of those, neighbours merged.
+  [[nodiscard]] std::vector<chunk_use> uses_of(
+      const std::vector<btrfs::index::stream_range>& wanted) const;
   // Copies that expire meanwhile are thawed again. Must outlive it.
   void thaw_by(chain_thaw* thaw) { _thaw = thaw; }
 

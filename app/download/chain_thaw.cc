@@ -158,6 +158,16 @@ thaw_policy thaw_policy_of(const config& settings, std::optional<s3::retrieval_t
   return policy;
 }
 
+thaw_policy thaw_policy_of(const config& settings, const thaw_options& options) {
+  thaw_policy policy = thaw_policy_of(settings, options.tier, options.download_rate);
+  const bool waits =
+      options.wait_thaw.value_or(options.thaw_timeout.has_value() || settings.thaw.wait);
+  if (waits) {
+    policy.timeout = options.thaw_timeout.value_or(settings.thaw.timeout_seconds);
+  }
+  return policy;
+}
+
 seconds download_time(const thaw_policy& policy, std::uint64_t bytes) {
   const std::uint64_t rate = std::max<std::uint64_t>(policy.bytes_per_sec, 1);
   const std::uint64_t most = std::uint64_t{days_max} * 86'400 / 2;

@@ -7,6 +7,7 @@
 // continue; what was requested stays requested, and the next run finds it under way.
 #pragma once
 
+#include "app/cli/cli.hh"
 #include "app/config/config.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
@@ -41,6 +42,8 @@ struct thaw_policy {
 [[nodiscard]] thaw_policy thaw_policy_of(const config& settings,
                                          std::optional<s3::retrieval_tier> tier,
                                          std::optional<std::uint64_t> download_rate);
+// [thaw], changed by --tier, --download-rate, --wait-thaw, --no-wait-thaw and --thaw-timeout.
+[[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const thaw_options& options);
 
 // How long downloading takes, by the policy's rate.
 [[nodiscard]] std::chrono::seconds download_time(const thaw_policy& policy, std::uint64_t bytes);

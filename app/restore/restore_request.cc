@@ -31,14 +31,4 @@ thaw_policy thaw_policy_of(const config& settings, const thaw_command& command) 
   return thaw_policy_of(settings, command.tier, command.download_rate);
 }
 
-thaw_policy thaw_policy_of(const config& settings, const restore_command& command) {
-  thaw_policy policy = thaw_policy_of(settings, command.tier, command.download_rate);
-  const bool waits =
-      command.wait_thaw.value_or(command.thaw_timeout.has_value() || settings.thaw.wait);
-  if (waits) {
-    policy.timeout = command.thaw_timeout.value_or(settings.thaw.timeout_seconds);
-  }
-  return policy;
-}
-
 }  // namespace bts3::app

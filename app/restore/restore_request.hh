@@ -32,9 +32,7 @@ struct restore_request {
 [[nodiscard]] restore_request request_of(const config& settings, const restore_command& command,
                                          const std::string& subvolume);
 
-// [thaw], changed by --tier, --download-rate, --wait-thaw, --no-wait-thaw and --thaw-timeout.
-[[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const restore_command& command);
-// The same without waiting.
+// [thaw], changed by --tier and --download-rate, without waiting.
 [[nodiscard]] thaw_policy thaw_policy_of(const config& settings, const thaw_command& command);
 
 }  // namespace bts3::app

@@ -78,6 +78,14 @@ command_task run_command(const services& with, find_command command);
 command_task run_command(const services& with, history_command command);
 command_task run_command(const services& with, diff_command command);
 
+// The content of a file in a backup; a symbolic link or a directory is an error. Archived content is
+// the error `not_thawed`.
+command_task run_command(const services& with, cat_command command);
+
+// Files and directories of a backup, into a directory. Exit status `verification` where files that
+// are damaged were left out (--skip-damaged).
+command_task run_command(const services& with, extract_command command);
+
 // Makes the indexes that a chain lacks, in the cache of this host; the bucket stays as it is.
 command_task run_command(const services& with, index_build_command command);
 
@@ -98,5 +106,7 @@ template <>
 inline constexpr bool reports<index_build_command> = true;
 template <>
 inline constexpr bool reports<keys_rewrap_command> = true;
+template <>
+inline constexpr bool reports<extract_command> = true;
 
 }  // namespace bts3::app

@@ -1,0 +1,83 @@
+#include "app/cli/cli_content.hh"
+
+#include "app/cli/cli_files.hh"
+#include "app/cli/cli_options.hh"
+
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <system_error>
+
+namespace bts3::app {
+
+namespace {
+
+// What cannot be made absolute stays as it is: whoever opens it says why it cannot be used.
+std::string absolute(const std::string& path) {
+  std::error_code code;
+  const std::filesystem::path made = std::filesystem::absolute(path, code);
+  return path.empty() || code ? path : made.lexically_normal().string();
+}
+
+void add_extract(CLI::App& app, extract_command& into) {
+  // "path", as completion knows paths of a backup by that name.
+  app.add_option("path", into.paths, "Files and directories in the backup; . is all of it")
+      ->type_name("PATH...")
+      ->required();
+  app.add_option("--target", into.target,
+                 "The directory to put them in, below their paths; is made if it is missing")
+      ->type_name("DIR")
+      ->required();
+  add_files_selection(app, into);
+  app.add_flag("--overwrite", into.overwrite,
+               "Replace what is there, but for directories (default: write nothing then)");
+  CLI::Option* const owner = app.add_flag_callback(
+      "--owner", [&into] { into.owner = true; }, "Set owners and groups (default: as root)");
+  app.add_flag_callback(
+         "--no-owner", [&into] { into.owner = false; }, "Leave them to whoever runs this")
+      ->excludes(owner);
+  app.add_flag("--setuid", into.set_id,
+               "Set setuid and setgid bits and file capabilities, where owners are set");
+  app.add_flag("--skip-damaged", into.skip_damaged,
+               "Leave out files that are not whole, name them, and exit with status 4");
+  add_waiting(app, into);
+  add_tier(app, into.tier);
+  add_download_rate(app, into.download_rate);
+  app.add_flag("--dry-run", into.dry_run, "Tell what would be read and thawed, and what it takes");
+  app.add_flag("--json", into.json, "The plan, or what was done, as JSON");
+}
+
+}  // namespace
+
+void add_content(CLI::App& app, const std::function<void(CLI::App&)>& common, content_words& into) {
+  CLI::App* const cat = app.add_subcommand("cat", "Write a file of a backup to standard output");
+  common(*cat);
+  cat->add_option("path", into.cat.path, "The file")->type_name("PATH")->required();
+  add_files_selection(*cat, into.cat);
+  into.cat_app = cat;
+
+  CLI::App* const extract =
+      app.add_subcommand("extract", "Get files and directories out of a backup");
+  common(*extract);
+  add_extract(*extract, into.extract);
+  into.extract_app = extract;
+}
+
+bool take_content(const content_words& from, command_line& into) {
+  if (from.cat_app->parsed()) {
+    cat_command made = from.cat;
+    made.cache_dir = absolute(made.cache_dir);
+    into.command = std::move(made);
+    return true;
+  }
+  if (from.extract_app->parsed()) {
+    extract_command made = from.extract;
+    made.cache_dir = absolute(made.cache_dir);
+    made.target = absolute(made.target);
+    into.command = std::move(made);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace bts3::app
