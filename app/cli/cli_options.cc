@@ -2,6 +2,9 @@
 
 #include "app/text/human_units.hh"
 
+#include <array>
+#include <chrono>
+
 namespace bts3::app {
 
 void add_place(CLI::App& app, bucket_place& into) {

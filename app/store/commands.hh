@@ -78,8 +78,8 @@ command_task run_command(const services& with, find_command command);
 command_task run_command(const services& with, history_command command);
 command_task run_command(const services& with, diff_command command);
 
-// The content of a file in a backup; a symbolic link or a directory is an error. Archived content is
-// the error `not_thawed`.
+// The content of a file in a backup; a symbolic link or a directory is an error. Archived content
+// is the error `not_thawed`.
 command_task run_command(const services& with, cat_command command);
 
 // Files and directories of a backup, into a directory. Exit status `verification` where files that

@@ -6,8 +6,10 @@ import os
 import stat
 import subprocess
 
+from hosts import run_as_nobody
+from prune import flip
 from sealing import make_identity
-from world import case, dataset, says
+from world import case, compare, dataset, says
 
 TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
          stat.S_IFSOCK: "socket", stat.S_IFCHR: "character device", stat.S_IFBLK: "block device"}
@@ -50,8 +52,9 @@ def walked(root):
     return tree
 
 
-def chain_of_four(w):
-    """A full and three incrementals; their manifests' keys."""
+def chain_of_four(w, indexed=4):
+    """A full and three incrementals, the first `indexed` of them with indexes; their manifests' keys."""
+    w.tool.tables["index"] = {"enabled": indexed > 0}
     dataset.seed(w.data, large_mib=8, small_files=200)
     (w.data / "letter").write_text("first")
     w.backup()
@@ -64,6 +67,7 @@ def chain_of_four(w):
             (w.data / "letter").rename(w.data / "empty" / "letter")
         else:
             (w.data / "empty" / "letter").unlink()
+        w.tool.tables["index"] = {"enabled": indexed >= number}
         w.backup()
         keys.append(w.pointer()["manifest_key"])
     return keys
@@ -100,11 +104,113 @@ def questions(w, keys):
     assert "src/module01/" in offered.stdout.splitlines(), offered
 
 
+def extract(w, name, key, *arguments, paths=(".",), expect=0):
+    """Where what was extracted is."""
+    target = w.mount / name
+    outcome = w.expect(expect, w.tool.run("extract", "--subvolume", "data", "--manifest-key", key, "--target", str(target),
+                                          *arguments, *paths))
+    return target, outcome
+
+
+def entries_differ(first, second):
+    """But for the two directories themselves: the one was there before."""
+    return [one for one in compare.differences(first, second) if not one.startswith("'.': ")]
+
+
+def bytes_of(w, *arguments):
+    w.tool.write_config()
+    return subprocess.run(w.tool.command(("cat", "--subvolume", "data", *arguments)), env=w.tool.environment, check=True,
+                          capture_output=True, timeout=300).stdout
+
+
+def extracted_as_restored(w, keys, *identity):
+    """`restored/link{n}` is there."""
+    for number in (0, 2, 3):
+        there = w.restored / f"link{number}"
+        target, outcome = extract(w, f"extracted{number}", keys[number], *identity)
+        found = entries_differ(there, target)
+        assert not found, (number, found[:3], outcome)
+        assert not [name for name in os.listdir(target) if name.startswith(".btrfs_to_s3")]
+    for path in ("large.bin", "sparse", "new\nline", "src/module01/file0001.c"):
+        wanted = (w.restored / "link3" / path).read_bytes()
+        assert bytes_of(w, "--manifest-key", keys[3], *identity, path) == wanted, path
+    for path, words in (("to-large", "symbolic link"), ("src", "is a directory"), ("nowhere", "there is no")):
+        refused = w.tool.run("cat", "--subvolume", "data", *identity, path)
+        assert refused.status != 0 and refused.stdout == "", refused
+        says(refused, words)
+    # What is there stays, unless it is said otherwise; a part of a tree comes below its path.
+    again = w.tool.run("extract", "--subvolume", "data", "--target", str(w.mount / "extracted3"), *identity, "src")
+    assert again.status != 0, again
+    says(again, "exists already", "--overwrite")
+    target, _ = extract(w, "part", keys[3], *identity, paths=("src/module02", "large-link.txt"))
+    assert sorted(os.listdir(target)) == ["large-link.txt", "src"] and os.listdir(target / "src") == ["module02"]
+    assert (target / "large-link.txt").read_bytes() == (w.restored / "link3" / "large.txt").read_bytes()
+
+
+def plan_of_an_extraction(w, key, *identity):
+    target, outcome = extract(w, "nothing", key, *identity, "--dry-run", "--json", paths=("src/module01/file0001.c",))
+    plan = json.loads(outcome.stdout)
+    assert plan["dry_run"] is True and plan["files"] == 1 and len(plan["objects"]) == 1, plan
+    assert plan["bytes_to_read"] < 200_000 and not target.exists(), plan
+
+
+def as_an_ordinary_user(w, key):
+    """On another filesystem, and with nothing but the bucket."""
+    home = w.directory / "of-nobody"
+    w.directory.chmod(0o755)
+    target = home / "out"
+    done = run_as_nobody(w, "extract", "--subvolume", "data", "--manifest-key", key, "--target", str(target), ".")
+    assert done.status == 0, done
+    says(done, "not set")
+    for path in ("large.bin", "src/module01/file0001.c", "new\nline", "large-link.txt", "sparse"):
+        assert (target / path).read_bytes() == (w.restored / "link3" / path).read_bytes(), path
+    assert (target / "large.bin").stat().st_mtime_ns == (w.restored / "link3" / "large.bin").stat().st_mtime_ns
+    assert os.readlink(target / "to-large") == "large.txt"
+    assert (target / "large.txt").stat().st_ino == (target / "large-link.txt").stat().st_ino
+    assert not stat.S_IMODE((target / "setuid").stat().st_mode) & stat.S_ISUID
+
+
+def around_damage(w, key, *identity):
+    """A bit of a chunk is not what it was: nothing of it is written, and the rest can be had."""
+    chunks = w.bucket.get_json(key)["chunks"]
+    flip(w, chunks[0]["key"], chunks[0]["size"] // 2)
+    _, refused = extract(w, "whole", key, *identity, expect=4)
+    assert not [path for path in (w.mount / "whole").rglob("*") if path.name == "large.bin"], refused
+    target, outcome = extract(w, "rest", key, *identity, "--skip-damaged", "--json", expect=4)
+    damaged = {one["path"] for one in json.loads(outcome.stdout)["damaged"]}
+    assert damaged and len(damaged) < 5, outcome
+    there = w.restored / "link0"
+    left = [one for one in entries_differ(there, target) if not any(repr(name) in one for name in damaged)]
+    assert not [one for one in left if "only in" in one or "sha256" in one], left
+
+
+@case
+def what_is_extracted_is_what_is_restored(w):
+    keys = chain_of_four(w)
+    compared_with_restores(w, keys)
+    extracted_as_restored(w, keys)
+    plan_of_an_extraction(w, keys[3])
+    as_an_ordinary_user(w, keys[3])
+    around_damage(w, keys[0])
+
+
+@case
+def what_is_extracted_of_a_sealed_chain_is_what_is_restored(w):
+    identity, recipient = make_identity(w, "identity.txt")
+    w.tool.tables["encryption"] = {"recipients": [recipient]}
+    keys = chain_of_four(w)
+    compared_with_restores(w, keys, "--identity", str(identity))
+    extracted_as_restored(w, keys, "--identity", str(identity))
+    plan_of_an_extraction(w, keys[3])
+    around_damage(w, keys[0], "--identity", str(identity))
+
+
 @case
 def files_of_each_link_are_those_that_its_restore_gives(w):
-    keys = chain_of_four(w)
-    w.expect(0, w.tool.run("index", "build", "--subvolume", "data"))
+    keys = chain_of_four(w, indexed=2)
+    says(w.expect(1, w.tool.run("ls", "--subvolume", "data")), "index build")
     before = set(w.bucket.list())
+    w.expect(0, w.tool.run("index", "build", "--subvolume", "data"))
     compared_with_restores(w, keys)
     questions(w, keys)
     assert set(w.bucket.list()) == before
@@ -114,7 +220,7 @@ def files_of_each_link_are_those_that_its_restore_gives(w):
 def files_of_a_sealed_chain_are_read_with_its_identity(w):
     identity, recipient = make_identity(w, "identity.txt")
     w.tool.tables["encryption"] = {"recipients": [recipient]}
-    keys = chain_of_four(w)
+    keys = chain_of_four(w, indexed=0)
     refused = w.tool.run("index", "build", "--subvolume", "data")
     assert refused.status == 2, refused
     says(refused, "is sealed, and no identity was given")

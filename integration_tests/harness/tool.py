@@ -107,7 +107,8 @@ class Tool:
         self.config.write_text(toml(self.tables), encoding="utf-8")
 
     def command(self, arguments):
-        return [self.binary, arguments[0], "--config", str(self.config), *arguments[1:]]
+        words = 2 if arguments[0] in ("index", "keys") else 1  # "index build"
+        return [self.binary, *arguments[:words], "--config", str(self.config), *arguments[words:]]
 
     def start(self, *arguments, environment=None):
         self.write_config()
