@@ -1,6 +1,6 @@
 // What an earlier run wrote and did not come to sign: signed where it is what the journal has, and
 // nothing else.
-#include "app/backup/late_signature.hh"
+#include "app/upload/late_signature.hh"
 
 #include "app/store/manifest_signature.hh"
 #include "tests/app/secrets/key_place.hh"
