@@ -42,11 +42,6 @@ std::string key_layout::keys_object(backup_kind kind, timestamp when, std::strin
          ".age";
 }
 
-std::string key_layout::index_object(backup_kind kind, timestamp when, std::string_view tag,
-                                     bool sealed) const {
-  return index_key(_root, kind, when, tag, sealed);
-}
-
 std::string index_key(std::string_view root, backup_kind kind, timestamp when, std::string_view tag,
                       bool sealed) {
   return std::string(root) + std::string(to_string(kind)) + "/index-" + when.compact() + "-" +

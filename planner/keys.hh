@@ -37,9 +37,6 @@ class key_layout {
   // The keys object of a sealed backup, which has a tag.
   [[nodiscard]] std::string keys_object(backup_kind kind, timestamp when,
                                         std::string_view tag) const;
-  // The index of a backup, which has a tag; see index_key().
-  [[nodiscard]] std::string index_object(backup_kind kind, timestamp when, std::string_view tag,
-                                         bool sealed) const;
   // For an upload that tries whether a chunk could be written, and is never completed: a chunk's
   // key, so that what judges open uploads knows it, with the index of no chunk (probe_index).
   [[nodiscard]] std::string probe(timestamp when) const;
@@ -48,7 +45,7 @@ class key_layout {
   std::string _root;
 };
 
-// The same of the subvolume with that root.
+// The index of a backup of the subvolume with that root; it has a tag.
 [[nodiscard]] std::string index_key(std::string_view root, backup_kind kind, timestamp when,
                                     std::string_view tag, bool sealed);
 

@@ -420,8 +420,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     line.command = plan;
   } else if (doctor_app->parsed()) {
     line.command = doctor;
-  } else if (take_keys(keys, line) || take_files(files, line) ||
-             take_content(content, line)) {
+  } else if (take_keys(keys, line) || take_files(files, line) || take_content(content, line)) {
     // it is one of those
   } else if (init_app->parsed()) {
     if (!init.output.empty()) {

@@ -164,7 +164,7 @@ task<result<exit_status>> extracting::carry_out(extract_selection wanted, chain_
     out["target"] = _command.target;
     out["dry_run"] = false;
     put_report(out, *done, target->left());
-    out["bytes_read"] = ranges.bytes_read();
+    out["read_bytes"] = ranges.bytes_read();
     out["requests"] = ranges.requests();
     print_json(planner::json_document(out));
   } else {

@@ -62,11 +62,11 @@ void put_plan(nlohmann::ordered_json& into, const extract_selection& wanted,
   into["links"] = wanted.links.size();
   into["specials"] = wanted.specials.size();
   into["content_bytes"] = wanted.content_bytes;
-  into["bytes_to_read"] = plan.bytes;
+  into["read_bytes"] = plan.bytes;
   into["requests"] = plan.requests;
-  into["objects"] = nlohmann::ordered_json::array();
+  into["object_keys"] = nlohmann::ordered_json::array();
   for (const located_chunk& chunk : plan.chunks) {
-    into["objects"].push_back(chunk.key.str());
+    into["object_keys"].push_back(chunk.key.str());
   }
   into["thaw"] = nlohmann::ordered_json::parse(thaw_json_text(plan.thaw));
   into["time"] = nlohmann::ordered_json::parse(time_json_text(plan.time));
@@ -82,8 +82,10 @@ void put_report(nlohmann::ordered_json& into, const extract_report& done,
                        {"content_bytes", done.content_bytes}};
   into["not_set"] = nlohmann::ordered_json::array();
   for (const auto& [kind, one] : left) {
-    into["not_set"].push_back(
-        {{"what", kind}, {"entries", one.entries}, {"first", one.first}, {"reason", one.reason}});
+    into["not_set"].push_back({{"what", kind},
+                               {"entry_count", one.entries},
+                               {"first_path", one.first},
+                               {"because", one.reason}});
   }
   into["damaged"] = nlohmann::ordered_json::array();
   for (const damaged_file& one : done.damaged) {

@@ -12,12 +12,7 @@ using engine::result;
 result<file_sealer> file_sealer::begin(const x25519_recipient& to, const random_source& random,
                                        std::vector<std::byte>& out) {
   file_key key;
-  payload_nonce nonce{};
-  auto filled = fill_random(random, key.writable());
-  if (filled) {
-    filled = fill_random(random, nonce);
-  }
-  if (!filled) {
+  if (auto filled = fill_random(random, key.writable()); !filled) {
     return std::move(filled.error());
   }
   auto wrapped = to.wrap(key, random);
@@ -28,6 +23,10 @@ result<file_sealer> file_sealer::begin(const x25519_recipient& to, const random_
   auto head = write_header(stanzas, key);
   if (!head) {
     return std::move(head.error());
+  }
+  payload_nonce nonce{};
+  if (auto filled = fill_random(random, nonce); !filled) {
+    return std::move(filled.error());
   }
   auto sealer = stream_sealer::make(key, nonce);
   if (!sealer) {

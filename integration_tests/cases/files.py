@@ -150,8 +150,8 @@ def extracted_as_restored(w, keys, *identity):
 def plan_of_an_extraction(w, key, *identity):
     target, outcome = extract(w, "nothing", key, *identity, "--dry-run", "--json", paths=("src/module01/file0001.c",))
     plan = json.loads(outcome.stdout)
-    assert plan["dry_run"] is True and plan["files"] == 1 and len(plan["objects"]) == 1, plan
-    assert plan["bytes_to_read"] < 200_000 and not target.exists(), plan
+    assert plan["dry_run"] is True and plan["files"] == 1 and len(plan["object_keys"]) == 1, plan
+    assert plan["read_bytes"] < 200_000 and not target.exists(), plan
 
 
 def as_an_ordinary_user(w, key):

@@ -140,8 +140,8 @@ BOOST_AUTO_TEST_CASE(keys_objects_are_known_by_their_names) {
 
 BOOST_AUTO_TEST_CASE(indexes_are_known_by_their_names_plain_and_sealed) {
   const key_layout keys("p", "data");
-  const std::string plain = keys.index_object(backup_kind::full, when, "0123abcd", false);
-  const std::string sealed = keys.index_object(backup_kind::full, when, "0123abcd", true);
+  const std::string plain = index_key(keys.root(), backup_kind::full, when, "0123abcd", false);
+  const std::string sealed = index_key(keys.root(), backup_kind::full, when, "0123abcd", true);
   BOOST_TEST(plain == "p/subvol/data/full/index-20260102T030405Z-0123abcd.zst");
   BOOST_TEST(sealed == plain + ".age");
   for (const std::string& key : {plain, sealed}) {

@@ -45,7 +45,7 @@ struct sealed_bucket {
       made.encryption->keys_key = keys.keys_object(backup_kind::full, when, tag);
       object(made.encryption->keys_key, 300, when);
       made.index.emplace();
-      made.index->key = keys.index_object(backup_kind::full, when, tag, true);
+      made.index->key = index_key(keys.root(), backup_kind::full, when, tag, true);
       object(made.index->key, 400, when);
       const std::string key = keys.manifest(backup_kind::full, when);
       object(key, 10, when);
@@ -143,8 +143,8 @@ BOOST_AUTO_TEST_CASE(a_backup_that_names_another_ones_index_takes_it_nowhere) {
 }
 
 BOOST_AUTO_TEST_CASE(an_index_that_no_backup_names_goes_as_chunks_do) {
-  const std::string left = keys.index_object(backup_kind::full, ago(days(50)), tag, false);
-  const std::string young = keys.index_object(backup_kind::full, ago(days(1)), tag, false);
+  const std::string left = index_key(keys.root(), backup_kind::full, ago(days(50)), tag, false);
+  const std::string young = index_key(keys.root(), backup_kind::full, ago(days(1)), tag, false);
   object(left, 300, ago(days(50)));
   object(young, 300, ago(days(1)));
   const prune_plan plan = judge(3);

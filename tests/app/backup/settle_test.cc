@@ -209,7 +209,7 @@ BOOST_AUTO_TEST_CASE(what_is_published_in_a_bucket_of_before_is_never_undone) {
   here.fail_first_run(pointer, scripted_action::perform_then_reset());
   const auto objects = here.server.bodies("bucket");
   const std::vector<std::string> snapshots = here.rig.disk.snapshot_paths();
-  BOOST_REQUIRE(objects.size() == 5U);
+  BOOST_REQUIRE(objects.size() == 6U);
   BOOST_REQUIRE(snapshots.size() == 1U);
   here.move_away();
   for (int run = 0; run < 2; ++run) {

@@ -193,7 +193,7 @@ class files_scene {
   planner::index_record put_index(planner::backup_kind kind, planner::timestamp when,
                                   std::string body) {
     planner::index_record record;
-    record.key = layout.index_object(kind, when, "0011aabb", sealed_for.has_value());
+    record.key = planner::index_key(layout.root(), kind, when, "0011aabb", sealed_for.has_value());
     if (sealed_for) {
       record.plain_size = body.size();
       record.plain_sha256 = digest_of(body);

@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(commands_and_options_are_those_of_the_command_line) {
   BOOST_TEST(has(offered({"--"}), "--version"));
   BOOST_TEST(offered({"frobnicate", "x"}).empty());
   BOOST_TEST(has(offered({}), "backup"));
-  const strings of_keys = {"generate", "show"};
+  const strings of_keys = {"generate", "show", "check", "rewrap"};
   BOOST_TEST(offered({"keys", ""}) == of_keys, boost::test_tools::per_element());
   BOOST_TEST(offered({"keys", "generate", "--p"}) == strings{"--passphrase"},
              boost::test_tools::per_element());

@@ -335,10 +335,10 @@ BOOST_AUTO_TEST_CASE(a_damaged_journal_is_named_with_its_line) {
   const std::pair<std::string, std::string> damages[] = {
       {"not json\n" + all, "line 1"},
       {all + "{\"event\":\"dance\",\"chunk\":1}\n", "unknown event"},
-      {all + "{}\n", "line 12"},
+      {all + "{}\n", "line 13"},
       {all + "{\"event\":\"part\",\"chunk\":0,\"part\":1,\"size\":1,\"etag\":\"\",\"crc32\":1,"
              "\"digest\":\"zz\"}\n",
-       "line 12"},
+       "line 13"},
   };
   for (const auto& [text, expected] : damages) {
     write_file(path, text);

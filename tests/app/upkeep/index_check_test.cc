@@ -57,8 +57,8 @@ struct scene : bucket_of_backups {
 
   std::string full = add_generation({20}).front();
   std::string index =
-      keys.index_object(planner::backup_kind::full,
-                        planner::timestamp(now.when() - std::chrono::days(20)), "0badcafe", false);
+      planner::index_key(keys.root(), planner::backup_kind::full,
+                         planner::timestamp(now.when() - std::chrono::days(20)), "0badcafe", false);
   std::string body = testing::stream_of((std::size_t{2} << 20) + 5, 9);
 };
 

@@ -115,8 +115,16 @@ BOOST_AUTO_TEST_CASE(whatever_decides_what_a_restore_receives_has_to_be_as_in_th
       {"another snapshot",
        [](auto& of) { of.snapshot.uuid = "99999999-2222-3333-4444-555555555555"; }},
       {"no uuid", [](auto& of) { of.snapshot.uuid.reset(); }},
-      {"a chunk less", [](auto& of) { of.chunks.pop_back(); }},
-      {"a chunk twice", [](auto& of) { of.chunks.push_back(of.chunks.back()); }},
+      {"a chunk less",
+       [](auto& of) {
+         of.total_bytes -= of.chunks.back().size;
+         of.chunks.pop_back();
+       }},
+      {"a chunk twice",
+       [](auto& of) {
+         of.total_bytes += of.chunks.back().size;
+         of.chunks.push_back(of.chunks.back());
+       }},
       {"the order of chunks", [](auto& of) { std::swap(of.chunks[0], of.chunks[1]); }},
       {"another digest", [](auto& of) { of.chunks[0].sha256 = std::string(64, 'b'); }},
       {"another key", [](auto& of) { of.chunks[0].key += ".copy"; }},
