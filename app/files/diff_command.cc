@@ -74,7 +74,7 @@ void print_line(const changed_path& one) {
 }
 
 void print_json_line(const changed_path& one) {
-  nlohmann::ordered_json out;
+  nlohmann::ordered_json out = {{"version", 1}};
   out["change"] = word_of(one.what);
   out.update(entry_json(one.path, one.at));
   if (one.what == path_difference::renamed) {

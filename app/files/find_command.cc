@@ -85,7 +85,9 @@ result<search_terms> terms_of(const services& with, const find_command& command)
 
 void print_one(const find_command& command, const std::string& path, const node& at) {
   if (command.json) {
-    print_json(planner::json_line(entry_json(path, at)) + "\n");
+    nlohmann::ordered_json out = {{"version", 1}};
+    out.update(entry_json(path, at));
+    print_json(planner::json_line(out) + "\n");
   } else if (command.null) {
     print_bytes(path + '\0');
   } else if (command.details) {

@@ -28,7 +28,9 @@ def chain_is_whole(w):
     while key:
         manifest = w.bucket.get_json(key)
         known.add(key)
-        known.update((manifest["index"]["key"], *(chunk["key"] for chunk in manifest["chunks"])))
+        known.update(chunk["key"] for chunk in manifest["chunks"])
+        if "index" in manifest:  # where the disk had room for it
+            known.add(manifest["index"]["key"])
         kinds.append(manifest["kind"])
         key = manifest["parent_manifest"]
     assert kinds[-1] == "full" and set(kinds[:-1]) <= {"incremental"}, kinds

@@ -224,7 +224,7 @@ def recipients_of_backups_are_exchanged_without_a_chunk(w):
     assert outcomes("check", "--identity", str(former)) == ["opens", "opens"]
     assert outcomes("check", "--identity", str(fresh), status=4) == ["closed", "closed"]
     w.tool.tables["encryption"] = {"recipients": [of_fresh]}
-    says(w.expect(0, w.tool.run("doctor")), "the next will be for the configured recipients")
+    assert "the next will be for the configured recipients" in w.expect(0, w.tool.run("doctor")).stdout
     assert outcomes("rewrap", "--identity", str(former), "--dry-run") == ["would_rewrite", "would_rewrite"]
     assert all_objects(w) == before
     with behind_proxy(w) as between:
@@ -250,7 +250,7 @@ def recipients_of_backups_are_exchanged_without_a_chunk(w):
     after = all_objects(w)
     assert {key for key in before if before[key] != after[key]} == {full, newest} and before.keys() == after.keys()
     (name,) = {line.split()[-1] for line in w.tool.run("keys", "show", of_fresh).stdout.splitlines() if "SHA256" in line}
-    says(w.expect(0, w.tool.run("list")), f"sealed for {name}: 2")
+    assert f"sealed for {name}: 2" in w.expect(0, w.tool.run("list")).stdout
     w.expect(0, w.tool.run("verify", "--deep", "--identity", str(fresh)))
     w.restore("--target", str(w.restored / "a"), "--identity", str(fresh))
     w.same(w.data, w.restored / "a")

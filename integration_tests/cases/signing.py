@@ -230,4 +230,4 @@ def who_signed_what_is_told_and_a_signature_that_is_refused_holds_the_pointer(w)
     left = w.bucket.list()
     newest = chain(w)
     assert len(newest) == 3 and sorted(name for name in left if name.endswith(".sig")) == sorted(key + ".sig" for key in newest), left
-    assert len(left) == 10, left  # of each backup its chunk, manifest and signature, and the pointer
+    assert len(left) == 13, left  # of each backup its chunk, index, manifest and signature, and the pointer

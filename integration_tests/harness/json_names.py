@@ -5,9 +5,11 @@ import re
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+OF_A_FILE = re.compile(r"-?\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")  # which may be any
 TYPES = {
     "text": lambda value: isinstance(value, str),
     "time": lambda value: isinstance(value, str) and TIME.fullmatch(value) is not None,
+    "time of a file": lambda value: isinstance(value, str) and OF_A_FILE.fullmatch(value) is not None,
     "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
     "yes or no": lambda value: isinstance(value, bool),
     "object": lambda value: isinstance(value, dict),
