@@ -89,8 +89,9 @@ class selecting {
   void order() {
     std::vector<std::size_t> by_place(made.files.size());
     std::iota(by_place.begin(), by_place.end(), std::size_t{0});
-    std::stable_sort(by_place.begin(), by_place.end(),
-                     [&](std::size_t a, std::size_t b) { return _places[a] < _places[b]; });
+    std::sort(by_place.begin(), by_place.end(), [&](std::size_t a, std::size_t b) {
+      return std::pair(_places[a], a) < std::pair(_places[b], b);
+    });
     std::vector<extract_entry> files;
     files.reserve(made.files.size());
     for (const std::size_t index : by_place) {
