@@ -321,9 +321,9 @@ std::string backup_rig::opened(const bucket_contents& there,
     std::uint32_t number = 1;
     for (std::size_t at = 0; at < body.size(); at += *record.part_size, ++number) {
       std::string part = body.substr(at, *record.part_size);
-      const age::part_place place{*id, static_cast<std::uint32_t>(chunk), number, plain.size()};
+      const age::part_place where{*id, static_cast<std::uint32_t>(chunk), number, plain.size()};
       auto opening =
-          age::part_in_slot::begin(opener, std::as_writable_bytes(std::span(part)), place);
+          age::part_in_slot::begin(opener, std::as_writable_bytes(std::span(part)), where);
       if (!opening || !opening->open_all()) {
         return "";
       }

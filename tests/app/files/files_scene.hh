@@ -86,13 +86,13 @@ class files_scene {
   }
 
   // Names in a directory of the backup that `wanted` says; or the error.
-  std::string names(const std::string& directory = "") {
+  std::string names(const std::string& path = "") {
     const auto backup = open();
     if (!backup) {
       return backup.error().text();
     }
     auto& catalogue = (*backup)->catalogue();
-    const auto id = catalogue.find(directory, (*backup)->link());
+    const auto id = catalogue.find(path, (*backup)->link());
     const auto entries = catalogue.list(*id, (*backup)->link());
     std::string text;
     for (const auto& one : *entries) {
@@ -150,10 +150,10 @@ class files_scene {
                      stop.token()};
 
  private:
-  planner::chunk_record put_chunk(const std::string& key, const std::string& body) {
-    store.put(key, body, "STANDARD");
+  planner::chunk_record put_chunk(const std::string& name, const std::string& body) {
+    store.put(name, body, "STANDARD");
     planner::chunk_record chunk;
-    chunk.key = key;
+    chunk.key = name;
     chunk.size = body.size();
     engine::sha256_hasher hasher;
     for (std::size_t at = 0; at < body.size(); at += part_bytes) {

@@ -85,11 +85,10 @@ struct scene {
   }
 
   [[nodiscard]] engine::result<app::made_index> make(
-      const std::string& stream, const std::string& directory,
+      const std::string& stream, const std::string& in,
       app::index_making::limits most = app::index_making::limits(),
       std::optional<age::x25519_recipient> seal_for = std::nullopt) {
-    making =
-        std::make_unique<app::index_making>(*loop, directory, seal_for, age::system_random(), most);
+    making = std::make_unique<app::index_making>(*loop, in, seal_for, age::system_random(), most);
     return loop->run(pass(*loop, *making, stream));
   }
   [[nodiscard]] std::string content(std::uint64_t size) const {
