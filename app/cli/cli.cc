@@ -261,18 +261,9 @@ std::optional<std::string> misuse(const backup_command& backup) {
              : std::nullopt;
 }
 
-// What cannot be made absolute stays as it is: load_config() says why it cannot be used.
-void make_absolute(std::string& path) {
-  std::error_code code;
-  const std::filesystem::path absolute = std::filesystem::absolute(path, code);
-  if (!code) {
-    path = absolute.string();
-  }
-}
-
 command_line completion(CLI::App& app, std::vector<std::string> words) {
   command_line line = completion_of(app, std::move(words));
-  make_absolute(line.common.config_path);
+  line.common.config_path = absolute_path(line.common.config_path);
   return line;
 }
 
@@ -401,7 +392,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
     end.status = status_app->parsed() ? 3 : 2;
     return end;
   }
-  make_absolute(common.config_path);
+  common.config_path = absolute_path(common.config_path);
   command_line line;
   line.common = common;
   if (restore_app->parsed()) {
@@ -423,9 +414,7 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   } else if (take_keys(keys, line) || take_files(files, line) || take_content(content, line)) {
     // it is one of those
   } else if (init_app->parsed()) {
-    if (!init.output.empty()) {
-      make_absolute(init.output);
-    }
+    init.output = absolute_path(init.output);
     line.command = init;
   } else if (backup.dry_run) {
     plan.subvolumes = backup.subvolumes;

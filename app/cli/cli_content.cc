@@ -12,13 +12,6 @@ namespace bts3::app {
 
 namespace {
 
-// What cannot be made absolute stays as it is: whoever opens it says why it cannot be used.
-std::string absolute(const std::string& path) {
-  std::error_code code;
-  const std::filesystem::path made = std::filesystem::absolute(path, code);
-  return path.empty() || code ? path : made.lexically_normal().string();
-}
-
 void add_extract(CLI::App& app, extract_command& into) {
   // "path", as completion knows paths of a backup by that name.
   app.add_option("path", into.paths, "Files and directories in the backup; . is all of it")
@@ -30,7 +23,7 @@ void add_extract(CLI::App& app, extract_command& into) {
       ->required();
   add_files_selection(app, into);
   app.add_flag("--overwrite", into.overwrite,
-               "Replace what is there, but for directories (default: write nothing then)");
+               "Replace what is there (default: write nothing then)");
   CLI::Option* const owner = app.add_flag_callback(
       "--owner", [&into] { into.owner = true; }, "Set owners and groups (default: as root)");
   app.add_flag_callback(
@@ -66,14 +59,14 @@ void add_content(CLI::App& app, const std::function<void(CLI::App&)>& common, co
 bool take_content(const content_words& from, command_line& into) {
   if (from.cat_app->parsed()) {
     cat_command made = from.cat;
-    made.cache_dir = absolute(made.cache_dir);
+    made.cache_dir = absolute_path(made.cache_dir);
     into.command = std::move(made);
     return true;
   }
   if (from.extract_app->parsed()) {
     extract_command made = from.extract;
-    made.cache_dir = absolute(made.cache_dir);
-    made.target = absolute(made.target);
+    made.cache_dir = absolute_path(made.cache_dir);
+    made.target = absolute_path(made.target);
     into.command = std::move(made);
     return true;
   }

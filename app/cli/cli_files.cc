@@ -14,13 +14,6 @@ namespace bts3::app {
 
 namespace {
 
-// What cannot be made absolute stays as it is: whoever opens it says why it cannot be used.
-std::string absolute_place(const std::string& path) {
-  std::error_code code;
-  const std::filesystem::path made = std::filesystem::absolute(path, code);
-  return path.empty() || code ? path : made.lexically_normal().string();
-}
-
 void add_cache_and_identities(CLI::App& app, files_selection& into) {
   add_identities(app, into.identities);
   app.add_option("--cache-dir", into.cache_dir,
@@ -178,7 +171,7 @@ bool take_files(const files_words& from, command_line& into) {
   const auto take = [&into](const CLI::App* app, const auto& command) {
     if (app->parsed()) {
       auto made = command;
-      made.cache_dir = absolute_place(made.cache_dir);
+      made.cache_dir = absolute_path(made.cache_dir);
       into.command = std::move(made);
     }
     return app->parsed();

@@ -11,13 +11,6 @@ namespace bts3::app {
 
 namespace {
 
-// What cannot be made absolute stays as it is: writing says why it cannot be used.
-std::string absolute(const std::string& path) {
-  std::error_code code;
-  const std::filesystem::path made = std::filesystem::absolute(path, code);
-  return code ? path : made.lexically_normal().string();
-}
-
 // What commands over the keys of a bucket's backups have in common.
 template <typename Command>
 void add_of_bucket(CLI::App& app, Command& into) {
@@ -83,8 +76,8 @@ void add_keys(CLI::App& app, const std::function<void(CLI::App&)>& common, keys_
 bool take_keys(const keys_words& from, command_line& into) {
   if (from.generate_app->parsed()) {
     keys_generate_command made = from.generate;
-    made.file =
-        absolute(made.file.empty() ? std::string(keys_generate_command::usual_file) : made.file);
+    made.file = absolute_path(made.file.empty() ? std::string(keys_generate_command::usual_file)
+                                                : made.file);
     into.command = made;
     return true;
   }

@@ -4,8 +4,16 @@
 
 #include <array>
 #include <chrono>
+#include <filesystem>
+#include <system_error>
 
 namespace bts3::app {
+
+std::string absolute_path(const std::string& path) {
+  std::error_code code;
+  const std::filesystem::path made = std::filesystem::absolute(path, code);
+  return path.empty() || code ? path : made.string();
+}
 
 void add_place(CLI::App& app, bucket_place& into) {
   CLI::Option* from =

@@ -28,6 +28,11 @@ CLI::Option* add_choice(CLI::App& app, const char* name, std::optional<Choice>& 
       ->check(CLI::IsMember(allowed));
 }
 
+// `path` from the root on; nothing of it is resolved, as ".." behind a link leads elsewhere than
+// its text says. What cannot be made absolute, and what is empty, stays as it is: whoever opens it
+// says why it cannot be used.
+[[nodiscard]] std::string absolute_path(const std::string& path);
+
 // A bucket in place of a configuration.
 void add_place(CLI::App& app, bucket_place& into);
 // Whose backups are believed; of commands that show them: whose signatures count.

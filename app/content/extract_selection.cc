@@ -50,7 +50,7 @@ class selecting {
     }
     if (one.type == node_type::directory) {
       if (_directories.insert(path).second) {
-        made.directories.push_back({path, one.id});
+        made.directories.push_back({path, one.id, false});
       }
       return true;
     }
@@ -62,7 +62,7 @@ class selecting {
       }
     }
     if (one.type != node_type::file) {
-      made.specials.push_back({path, one.id});
+      made.specials.push_back({path, one.id, false});
       return true;
     }
     return add_file(path, one);
@@ -78,8 +78,12 @@ class selecting {
       if (!found) {
         return found.error();
       }
+      const std::size_t known = made.directories.size();
       if (!*found || !add(above, **found)) {
         return failure ? *failure : senseless(above, "it is not there");
+      }
+      if (made.directories.size() > known) {
+        made.directories.back().above = true;
       }
     }
     return engine::ok();
@@ -126,7 +130,7 @@ class selecting {
       made.streams.add(*command);
       made.content_bytes += each.bytes;
     }
-    made.files.push_back({path, one.id});
+    made.files.push_back({path, one.id, false});
     _places.push_back(first);
     return true;
   }

@@ -17,6 +17,7 @@ namespace bts3::app {
 struct extract_entry {
   std::string path;
   btrfs::index::node_id id = btrfs::index::no_node;
+  bool above = false;  // a directory on the way to what is wanted, and no part of it
 };
 
 struct extract_link {

@@ -27,7 +27,7 @@
 namespace bts3::app {
 
 struct extract_rights {
-  bool overwrite = false;  // what is there already, but for directories, is replaced
+  bool overwrite = false;  // what is there already is replaced, and directories are made alike
   bool owners = false;     // set owner and group
   bool set_id = false;     // setuid and setgid bits, and file capabilities
   bool devices = false;    // make device files
@@ -51,6 +51,8 @@ class extract_target {
  public:
   // Makes the last directory of `path` where it is missing.
   static engine::result<extract_target> open(const std::string& path, extract_rights rights);
+
+  [[nodiscard]] bool overwrites() const { return _rights.overwrite; }
 
   // Why an entry cannot be made at `path`; empty: it can. `directory`: one may be there.
   engine::result<std::string> obstacle(const std::string& path, bool directory);

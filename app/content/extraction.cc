@@ -262,7 +262,7 @@ result<void> extraction::finish_frame() {
   }
   for (std::size_t i = _all.directories.size(); i > 0; --i) {
     const extract_entry& entry = _all.directories[i - 1];
-    if (!_made[i - 1]) {
+    if (!_made[i - 1] && (entry.above || !_target.overwrites())) {
       continue;
     }
     auto as = node_of(entry);

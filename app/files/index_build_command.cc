@@ -31,7 +31,8 @@ void print_plan(const index_build_command& command, const std::vector<chain_link
     }
     out["bytes"] = plan.bytes;
     out["archived_objects"] = plan.archived;
-    out["cost"] = priced ? nlohmann::ordered_json(plan.cost->total()) : nlohmann::ordered_json();
+    out["money"] = plan.cost ? nlohmann::ordered_json::parse(cost_json_text(*plan.cost))
+                             : nlohmann::ordered_json();
     print_json(planner::json_document(out));
     return;
   }

@@ -11,9 +11,6 @@
 #include "engine/plain_text.hh"
 #include "engine/told_command.hh"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -50,23 +47,6 @@ error not_thawed(const chain_link& link, std::size_t archived, std::size_t of) {
                                                  {"--manifest-key", link.key}}) +
                    "` requests them";
   return failure;
-}
-
-btrfs::index::writer::output into_file(int file) {
-  return [file](std::span<const std::byte> bytes) -> result<void> {
-    while (!bytes.empty()) {
-      const ssize_t put = ::write(file, bytes.data(), bytes.size());
-      if (put < 0 && errno == EINTR) {
-        continue;
-      }
-      if (put < 0) {
-        return engine::system_error(errno, "writing to the cache of indexes",
-                                    "make room there, or name another directory in --cache-dir");
-      }
-      bytes = bytes.subspan(static_cast<std::size_t>(put));
-    }
-    return engine::ok();
-  };
 }
 
 std::uint64_t plain_bytes_of(const chain_link& link) {
@@ -157,7 +137,8 @@ task<result<stored_index>> build_index(const services& with, s3::object_store& s
   if (auto ready = hashes.ready(); !ready) {
     co_return std::move(ready.error());
   }
-  btrfs::index::writer writer(into_file(file->get()));
+  btrfs::index::writer writer(
+      [into = file->get()](std::span<const std::byte> bytes) { return write_index(into, bytes); });
   download_link download(with, store, pool, hashes, std::move(*chunks), shown);
   download.expect(
       expected_stream(link.value, before == nullptr ? nullptr : &before->value, link.key));

@@ -1,5 +1,6 @@
 #include "app/files/index_cache.hh"
 
+#include "app/host/cache_place.hh"
 #include "engine/files.hh"
 #include "engine/sha256.hh"
 #include "planner/timestamp.hh"
@@ -121,15 +122,7 @@ std::vector<cached_file> files_in(const std::string& directory, const std::strin
 }  // namespace
 
 std::string usual_index_cache(const engine::environment_lookup& environment, uid_t user) {
-  const std::string cache = environment("XDG_CACHE_HOME").value_or("");
-  if (cache.starts_with('/')) {
-    return cache + "/btrfs_to_s3";
-  }
-  const std::string home = environment("HOME").value_or("");
-  if (home.starts_with('/')) {
-    return (home == "/" ? "" : home) + "/.cache/btrfs_to_s3";
-  }
-  return user == 0 ? "/var/cache/btrfs_to_s3" : "";
+  return cache_place(environment, user, "/var/cache/btrfs_to_s3");
 }
 
 std::string link_digest(const chain_link& link) {

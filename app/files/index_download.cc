@@ -38,21 +38,6 @@ error of_index(error failure, const chain_link& link) {
   return std::move(failure).within("the index of backup " + link.key);
 }
 
-result<void> write_all(int file, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t put = ::write(file, bytes.data(), bytes.size());
-    if (put < 0 && errno == EINTR) {
-      continue;
-    }
-    if (put < 0) {
-      return engine::system_error(errno, "writing to the cache of indexes",
-                                  "make room there, or name another directory in --cache-dir");
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(put));
-  }
-  return engine::ok();
-}
-
 // One of its places, in pieces, each hashed and written as it comes.
 task<result<engine::sha256_state>> fetch_from(const services& with, s3::object_store& store,
                                               std::string key, std::uint64_t size, int into,
@@ -71,7 +56,7 @@ task<result<engine::sha256_state>> fetch_from(const services& with, s3::object_s
     }
     std::function<result<void>()> keep = [&digest, room, into] {
       digest.update(room);
-      return write_all(into, room);
+      return write_index(into, room);
     };
     auto keeping = disk_call(with.loop, std::move(keep));
     auto kept = co_await std::move(keeping);
@@ -86,6 +71,21 @@ task<result<engine::sha256_state>> fetch_from(const services& with, s3::object_s
 }
 
 }  // namespace
+
+result<void> write_index(int file, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(file, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) {
+      continue;
+    }
+    if (put < 0) {
+      return engine::system_error(errno, "writing to the cache of indexes",
+                                  "make room there, or name another directory in --cache-dir");
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+  return engine::ok();
+}
 
 task<result<stored_index>> fetch_index(const services& with, s3::object_store& store,
                                        const index_cache& cache, const chain_link& link,

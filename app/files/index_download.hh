@@ -16,8 +16,10 @@
 #include "s3/verbs/object_store.hh"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 namespace bts3::app {
 
@@ -35,6 +37,9 @@ engine::task<engine::result<stored_index>> fetch_index(const services& with,
                                                        s3::object_store& store,
                                                        const index_cache& cache,
                                                        const chain_link& link, progress* shown);
+
+// All of `bytes` at the end of the cache's file `file`. Blocks.
+engine::result<void> write_index(int file, std::span<const std::byte> bytes);
 
 // `from` must outlive what is read, which ends with `cancelled` once `stopped` is true. Reason
 // integrity for what is no index.

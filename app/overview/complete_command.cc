@@ -1,6 +1,7 @@
 #include "app/overview/complete_command.hh"
 
 #include "app/config/working_place.hh"
+#include "app/host/cache_place.hh"
 #include "app/store/services.hh"
 #include "app/store/stored_subvolumes.hh"
 #include "app/survey/observer.hh"
@@ -284,15 +285,7 @@ std::vector<candidate> looked_up(const complete_command& command, const common_o
 }  // namespace
 
 std::string completion_cache(const engine::environment_lookup& environment, unsigned user) {
-  const std::string cache = environment("XDG_CACHE_HOME").value_or("");
-  if (cache.starts_with('/')) {
-    return cache + "/btrfs_to_s3";
-  }
-  const std::string home = environment("HOME").value_or("");
-  if (home.starts_with('/')) {
-    return (home == "/" ? "" : home) + "/.cache/btrfs_to_s3";
-  }
-  return user == 0 ? "/run/btrfs_to_s3" : "";
+  return cache_place(environment, user, "/run/btrfs_to_s3");
 }
 
 std::string completed(const complete_command& command, const common_options& common,

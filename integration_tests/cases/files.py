@@ -3,11 +3,13 @@ import base64
 import datetime
 import json
 import os
+import signal
 import stat
 import subprocess
 
 from hosts import run_as_nobody
 from prune import flip
+from recovery import behind_proxy
 from sealing import make_identity
 from world import case, compare, dataset, says
 
@@ -182,6 +184,29 @@ def around_damage(w, key, *identity):
     there = w.restored / "link0"
     left = [one for one in entries_differ(there, target) if not any(repr(name) in one for name in damaged)]
     assert not [one for one in left if "only in" in one or "sha256" in one], left
+
+
+@case
+def an_interrupted_extraction_leaves_whole_files_alone(w):
+    dataset.seed(w.data, large_mib=8, small_files=50)
+    w.backup()
+    target = w.mount / "interrupted"
+    with behind_proxy(w) as between:
+        held = between.hold(method="GET", path="/chunk-", when="before")
+        running = w.tool.start("extract", "--subvolume", "data", "--target", str(target), ".")
+        assert held.reached.wait(60)
+        running[0].send_signal(signal.SIGINT)
+        outcome = w.expect(130, w.tool.finish(running, limit=20))
+        between.release()
+    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+    assert "ERROR" not in outcome.stderr, outcome
+    for path in target.rglob("*"):
+        assert not path.name.startswith(".btrfs_to_s3"), path
+        if path.is_file() and not path.is_symlink():
+            assert path.read_bytes() == (w.data / path.relative_to(target)).read_bytes(), path
+    w.expect(0, w.tool.run("extract", "--subvolume", "data", "--target", str(target), "--overwrite", "--setuid", "."))
+    found = entries_differ(w.data, target)
+    assert not found, found[:3]
 
 
 @case

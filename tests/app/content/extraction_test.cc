@@ -184,8 +184,19 @@ BOOST_AUTO_TEST_CASE(nothing_is_written_where_something_is_in_the_way) {
   const auto done = extract({""}, false, {.overwrite = true});
   BOOST_REQUIRE_MESSAGE(done.has_value(), error_text(done));
   BOOST_TEST((there() == what.files));
-  // What was there stays as it is.
-  BOOST_TEST((state_of("d").st_mode & 07777) != 0750U);
+  // Replaced is what was asked for: the same command finishes what was interrupted.
+  BOOST_TEST((state_of("d").st_mode & 07777) == 0750U);
+}
+
+BOOST_AUTO_TEST_CASE(a_directory_that_was_there_keeps_what_nobody_asked_to_replace) {
+  put_plain();
+  fs::create_directory(top + "/d");
+  fs::permissions(top + "/d", fs::perms(0711));
+  BOOST_REQUIRE(extract({"d/n9"}, false, {.overwrite = true}).has_value());  // it is on the way
+  BOOST_TEST((state_of("d").st_mode & 07777) == 0711U);
+  fs::remove(top + "/d/n9");
+  BOOST_REQUIRE(extract({"d"}).has_value());
+  BOOST_TEST((state_of("d").st_mode & 07777) == 0711U);
 }
 
 BOOST_AUTO_TEST_CASE(a_damaged_file_ends_it_or_is_left_out_by_name) {

@@ -145,6 +145,27 @@ BOOST_AUTO_TEST_CASE(history_and_diff_tell_what_a_backup_changed) {
   BOOST_TEST(said.starts_with("diff compares two backups, and 0 are named"), said);
 }
 
+// For whoever reads them, and for the table of names.
+BOOST_AUTO_TEST_CASE(documents_are_as_they_were) {
+  add(some_full());
+  add(some_incremental());
+  ls_command ls;
+  ls.json = true;
+  ls.path = "home";
+  testing::check_golden("ls.json", printed(ls));
+  find_command find;
+  find.json = true;
+  testing::check_golden("find.json", printed(find));
+  history_command history;
+  history.json = true;
+  history.path = "home/c";
+  testing::check_golden("history.json", printed(history));
+  diff_command diff;
+  diff.json = true;
+  diff.keys = keys;
+  testing::check_golden("diff.json", printed(diff));
+}
+
 BOOST_AUTO_TEST_CASE(index_build_tells_first_and_then_makes) {
   add(some_full(), index::none);
   index_build_command build;
@@ -153,9 +174,13 @@ BOOST_AUTO_TEST_CASE(index_build_tells_first_and_then_makes) {
   BOOST_TEST(plan.starts_with("1 backup without an index: "), plan);
   BOOST_TEST(plan.find(keys[0]) != std::string::npos);
   BOOST_TEST(reads_of("chunk-") == 0);
+  build.json = true;
+  testing::check_golden("index_plan.json", printed(build));
   build.dry_run = false;
+  testing::check_golden("index.json", printed(build));
+  build.json = false;
   BOOST_TEST(printed(build) ==
-             "1 index made from chunks, 0 read; the files of 1 backup can be looked at\n");
+             "0 indexes made from chunks, 0 read; the files of 1 backup can be looked at\n");
   BOOST_TEST(said == "");
   build.dry_run = true;
   BOOST_TEST(printed(build) == "every backup of the chain has an index; nothing is to be read\n");
