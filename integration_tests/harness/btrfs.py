@@ -4,10 +4,23 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 
 def run(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def make(image, *options):
+    """mkfs.btrfs, which looks at all loop devices first, and fails where one of them goes meanwhile."""
+    for left in reversed(range(20)):
+        try:
+            run("mkfs.btrfs", "-q", *options, str(image))
+            return
+        except subprocess.CalledProcessError as failure:
+            if not left or "cannot check mount status" not in failure.stderr:
+                raise
+            time.sleep(0.05)
 
 
 def why_not():
@@ -42,7 +55,7 @@ def attach(image, mount, size, options):
     """Makes a filesystem of `size` (as truncate writes it) in `image` and mounts it."""
     mount.mkdir(parents=True, exist_ok=True)
     run("truncate", "-s", str(size), str(image))
-    run("mkfs.btrfs", "-q", str(image))
+    make(image)
     device = run("losetup", "--find", "--show", str(image)).strip()
     try:
         run("mount", "-o", options, device, str(mount))

@@ -112,7 +112,7 @@ class Swift(servers.Server):
         etc.mkdir()
         devices.mkdir()
         btrfs.run("truncate", "-s", "8G", str(image))
-        btrfs.run("mkfs.btrfs", "-q", str(image))
+        btrfs.make(image)
         *numbers, memcache = rgw.free_ports(4)
         ports = dict(zip(("account", "container", "object"), numbers, strict=True))
         for kind, number in ports.items():

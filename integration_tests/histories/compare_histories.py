@@ -41,7 +41,7 @@ class Disk:
         self.image, self.mount = directory / f"{name}.img", directory / name
         self.mount.mkdir()
         btrfs.run("truncate", "-s", "3G", str(self.image))
-        btrfs.run("mkfs.btrfs", "-q", str(self.image))
+        btrfs.make(self.image)
         self.attach()
 
     def attach(self):

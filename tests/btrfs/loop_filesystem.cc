@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 namespace bts3::btrfs::testing {
 
@@ -49,6 +51,17 @@ std::string first_line_of(const std::string& command) {
     text.pop_back();
   }
   return text;
+}
+
+// mkfs.btrfs looks at all loop devices, and fails where one of them goes meanwhile.
+bool made(const std::string& image) {
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    if (run_quietly({"mkfs.btrfs", "-q", "-f", image})) {
+      return true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return false;
 }
 
 }  // namespace
@@ -95,7 +108,7 @@ loop_filesystem::loop_filesystem() {
     const std::string image = (_base / "image").string();
     write_file(image, "");
     require(::truncate(image.c_str(), image_bytes) == 0, "truncate");
-    require(run_quietly({"mkfs.btrfs", "-q", image}), "mkfs.btrfs");
+    require(made(image), "mkfs.btrfs");
     std::filesystem::create_directory(directory());
     _device = first_line_of("losetup --find --show '" + image + "'");
     require(!_device.empty(), "losetup");

@@ -3,11 +3,15 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 
 namespace bts3::engine::testing {
 
@@ -41,7 +46,7 @@ class loop_disk {
       std::filesystem::create_directory(directory());
       std::fclose(std::fopen(image().c_str(), "we"));
       std::filesystem::resize_file(image(), bytes);
-      require(run("mkfs." + type + " -q " + image().string()), "mkfs." + type);
+      require(make(type), "mkfs." + type);
       _device = attach();
       require(!_device.empty(), "losetup");
       require(::mount(_device.c_str(), directory().c_str(), type.c_str(), 0, mount_options) == 0,
@@ -59,13 +64,29 @@ class loop_disk {
 
   // From now on the device ends after its first mebibyte: what lies behind gives EIO.
   void break_off() {
-    std::filesystem::resize_file(image(), std::uintmax_t{1} << 20);
+    constexpr std::uint64_t left = std::uint64_t{1} << 20;
+    std::filesystem::resize_file(image(), left);
     require(run("losetup --set-capacity " + _device), "losetup --set-capacity");
+    const int device = ::open(_device.c_str(), O_RDONLY | O_CLOEXEC);
+    std::uint64_t bytes = 0;
+    const bool told = device >= 0 && ::ioctl(device, BLKGETSIZE64, &bytes) == 0;
+    ::close(device);
+    require(told && bytes == left, _device + " has " + std::to_string(bytes) + " bytes");
   }
 
  private:
   static bool run(const std::string& command) {
     return std::system((command + " >/dev/null 2>&1 </dev/null").c_str()) == 0;
+  }
+  // mkfs.btrfs looks at all loop devices, and fails where one of them goes meanwhile.
+  [[nodiscard]] bool make(const std::string& type) const {
+    for (int attempt = 0; attempt < 20; ++attempt) {
+      if (run("mkfs." + type + " -q " + image().string())) {
+        return true;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    return false;
   }
   static void require(bool condition, const std::string& what) {
     if (!condition) {
