@@ -131,6 +131,10 @@ class receiving_side {
   // As sync_filesystem() and sync_and_clean().
   virtual engine::result<void> sync(const std::string& path) = 0;
   virtual engine::result<void> sync_and_clean(const std::string& path) = 0;
+  // As wait_for_cleaner(), of the filesystem that `path` is on.
+  virtual engine::task<engine::result<void>> wait_for_cleaner(engine::reactor& loop,
+                                                              std::string path,
+                                                              engine::stop_token stop) = 0;
 
  protected:
   ~receiving_side() = default;

@@ -1,5 +1,7 @@
 #include "btrfs/processes.hh"
 
+#include "btrfs/child_failure.hh"
+
 #include <sys/ioctl.h>
 #include <sys/utsname.h>
 
@@ -12,7 +14,6 @@ namespace bts3::btrfs {
 
 namespace {
 
-using engine::child_exit;
 using engine::error;
 using engine::result;
 using engine::task;
@@ -20,26 +21,6 @@ using engine::task;
 // F_SETPIPE_SZ's default limit for everyone (/proc/sys/fs/pipe-max-size); 64 KiB pipes cost nearly
 // twice the CPU for each byte.
 constexpr std::size_t pipe_bytes = 1 << 20;
-
-error child_failure(std::string_view what, const child_exit& end) {
-  error failure;
-  failure.why = engine::reason::child_process;
-  failure.status = end.exit_code;
-  failure.message = std::string(what) + " " + end.describe();
-  std::string quoted = end.stderr_tail;
-  // Before btrfs-progs 6.11 `receive -C` said this in every case.
-  if (quoted.starts_with("Chroot to ")) {
-    const std::size_t line_end = quoted.find('\n');
-    quoted.erase(0, line_end == std::string::npos ? line_end : line_end + 1);
-  }
-  if (!quoted.empty()) {
-    for (char& c : quoted) {
-      c = c == '\n' ? '|' : c;
-    }
-    failure.message += ": " + quoted;
-  }
-  return failure;
-}
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 #include "btrfs/real_host.hh"
 
+#include "btrfs/cleaner.hh"
 #include "btrfs/private_workspace.hh"
 #include "btrfs/refusals.hh"
 
@@ -153,6 +154,11 @@ result<void> real_host::sync(const std::string& path) {
 
 result<void> real_host::sync_and_clean(const std::string& path) {
   return btrfs::sync_and_clean(path);
+}
+
+task<result<void>> real_host::wait_for_cleaner(engine::reactor& loop, std::string path,
+                                               engine::stop_token stop) {
+  return btrfs::wait_for_cleaner(loop, cleaning_arguments(path), std::move(stop));
 }
 
 }  // namespace bts3::btrfs

@@ -78,6 +78,8 @@ class real_host final : public host,
                                          const compare_options& options) const override;
   engine::result<void> sync(const std::string& path) override;
   engine::result<void> sync_and_clean(const std::string& path) override;
+  engine::task<engine::result<void>> wait_for_cleaner(engine::reactor& loop, std::string path,
+                                                      engine::stop_token stop) override;
 };
 
 }  // namespace bts3::btrfs

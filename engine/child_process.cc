@@ -48,6 +48,40 @@ struct spawn_attributes {
   posix_spawnattr_t attributes;
 };
 
+// A group of its own, and no signal blocked or ignored.
+void set_group_and_signals(spawn_attributes& how) {
+  sigset_t none;
+  sigset_t all;
+  ::sigemptyset(&none);
+  ::sigfillset(&all);
+  ::posix_spawnattr_setflags(
+      &how.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  ::posix_spawnattr_setpgroup(&how.attributes, 0);
+  ::posix_spawnattr_setsigmask(&how.attributes, &none);
+  ::posix_spawnattr_setsigdefault(&how.attributes, &all);
+}
+
+// The first three, `null` where none is given, and the one that it keeps; all others are closed.
+// Ours are marked for that; a library's (libcurl's sockets, its wake-up pair, those of name
+// resolution) need not be. 0, or an errno value.
+int place_descriptors(spawn_attributes& how, const child_options& options, int stderr_end,
+                      int null) {
+  int next = STDIN_FILENO;
+  int code = 0;
+  const auto place = [&](int from) {
+    if (code == 0) {
+      code = ::posix_spawn_file_actions_adddup2(&how.actions, from >= 0 ? from : null, next++);
+    }
+  };
+  place(options.stdin_fd);
+  place(options.stdout_fd);
+  place(stderr_end);
+  if (options.kept_fd >= 0) {
+    place(options.kept_fd);
+  }
+  return code != 0 ? code : ::posix_spawn_file_actions_addclosefrom_np(&how.actions, next);
+}
+
 std::vector<char*> pointers_to(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   for (std::string& text : strings) {
@@ -182,32 +216,11 @@ result<child_process> child_process::spawn(reactor& loop, child_options options)
   }
 
   spawn_attributes how;
-  const auto place = [&](int from, int to) {
-    return ::posix_spawn_file_actions_adddup2(&how.actions, from >= 0 ? from : null.get(), to);
-  };
-  sigset_t none;
-  sigset_t all;
-  ::sigemptyset(&none);
-  ::sigfillset(&all);
-  ::posix_spawnattr_setflags(
-      &how.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  ::posix_spawnattr_setpgroup(&how.attributes, 0);
-  ::posix_spawnattr_setsigmask(&how.attributes, &none);
-  ::posix_spawnattr_setsigdefault(&how.attributes, &all);
+  set_group_and_signals(how);
+  int code = place_descriptors(how, state->options, stderr_ends->write_end.get(), null.get());
   std::vector<char*> argv = pointers_to(state->options.argv);
   std::vector<std::string> environment = environment_with(state->options.environment_additions);
   std::vector<char*> envp = pointers_to(environment);
-
-  int code = place(state->options.stdin_fd, STDIN_FILENO);
-  code = code != 0 ? code : place(state->options.stdout_fd, STDOUT_FILENO);
-  code = code != 0 ? code : place(stderr_ends->write_end.get(), STDERR_FILENO);
-  // Ours are marked to be closed; a library's (libcurl's sockets, its wake-up pair, those of name
-  // resolution) need not be.
-  int first_closed = STDERR_FILENO + 1;
-  if (code == 0 && state->options.kept_fd >= 0) {
-    code = place(state->options.kept_fd, first_closed++);
-  }
-  code = code != 0 ? code : ::posix_spawn_file_actions_addclosefrom_np(&how.actions, first_closed);
   result<void> prepared = ok();
   const auto start = [&] {
     code = ::posix_spawn(&state->pid, program->c_str(), &how.actions, &how.attributes, argv.data(),

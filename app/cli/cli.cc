@@ -7,6 +7,7 @@
 #include "app/cli/completion.hh"
 #include "app/cli/unknown_words.hh"
 #include "app/text/human_units.hh"
+#include "engine/assert.hh"
 
 #include <CLI/CLI.hpp>
 
@@ -267,9 +268,24 @@ command_line completion(CLI::App& app, std::vector<std::string> words) {
   return line;
 }
 
-}  // namespace
+void add_list(CLI::App& app, list_command& into) {
+  app.add_option("--subvolume", into.subvolume, "Only this one; its name")->type_name("NAME");
+  add_place(app, into);
+  add_trusted_signers(app, into, "Say which backups somebody in this file signed");
+  add_nothing_to_do(app);
+  app.add_flag("--json", into.json, "As JSON");
+}
 
-std::variant<command_line, early_exit> parse_command_line(int argc, const char* const* argv) {
+void add_thaw(CLI::App& app, thaw_command& into) {
+  add_selection(app, into);
+  add_tier(app, into.tier);
+  add_download_rate(app, into.download_rate);
+  app.add_flag("--dry-run", into.dry_run, "Tell what would be requested, request nothing");
+  app.add_flag("--json", into.json, "As JSON, one line a subvolume");
+}
+
+// What each command is given.
+struct all_words {
   common_options common;
   backup_command backup;
   plan_command plan;
@@ -281,152 +297,157 @@ std::variant<command_line, early_exit> parse_command_line(int argc, const char* 
   verify_command verify;
   doctor_command doctor;
   init_command init;
+  keys_words keys;
+  content_words content;
+  files_words files;
+};
+
+void add_commands(CLI::App& app, all_words& into) {
+  const auto add = [&app, &into](const char* name, const char* does) -> CLI::App& {
+    CLI::App& made = *app.add_subcommand(name, does);
+    add_common(made, into.common);
+    return made;
+  };
+  add_backup(add("backup", "Make a backup of each subvolume"), into.backup);
+  add_plan(add("plan", "Show what a backup would do now, and why"), into.plan);
+  add_list(add("list", "Show the backups in the bucket"), into.list);
+  add_status(add("status", "Tell monitoring whether the backups are as they should be"),
+             into.status);
+  add_restore(add("restore", "Restore one backup, or all"), into.restore);
+  add_thaw(
+      add("thaw", "Request the archived objects of a backup, and tell whether they can be read"),
+      into.thaw);
+  add_prune(add("prune",
+                "Show which old generations of backups would be deleted; delete them with --yes"),
+            into.prune);
+  add_verify(
+      add("verify", "Check that the bucket has what the manifests say, and say what it lacks"),
+      into.verify);
+  add_doctor(
+      add("doctor", "Check whether this host is ready to back up and restore, and say what is not"),
+      into.doctor);
+  add_init(add("init", "Ask for a first configuration, check the answers, and write it"),
+           into.init);
+
+  const auto common = [&into](CLI::App& one) { add_common(one, into.common); };
+  add_keys(app, common, into.keys);
+  add_content(app, common, into.content);
+  add_files(app, common, into.files);
+}
+
+// Of `status`, monitoring has to make something.
+int status_of_misuse(const CLI::App& app) {
+  return app.got_subcommand("status") ? 3 : 2;
+}
+
+// Why the words could not be taken, or what was asked for in place of a command.
+early_exit not_taken(const CLI::App& app, const CLI::ParseError& problem) {
+  const auto unknown = unknown_command(app);
+  if (unknown && problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
+    return misused(*unknown);
+  }
+  const auto option = unknown_option(app);
+  if (option && problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+    early_exit end = misused(*option);
+    end.status = status_of_misuse(app);
+    return end;
+  }
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code = app.exit(problem, out, err);
+  early_exit end;
+  end.status = code == 0 ? 0 : status_of_misuse(app);
+  end.text = out.str() + err.str();
+  end.to_stderr = code != 0;
+  return end;
+}
+
+// What contradicts itself in words that were taken.
+std::optional<std::string> misuse(const CLI::App& app, const all_words& taken) {
+  const CLI::App* const given = given_command(app).app;
+  const CLI::Option* const place = given->get_option_no_throw("--from");
+  if (place != nullptr && place->count() > 0 &&
+      app.count("--config") + given->count("--config") > 0) {
+    return given->get_name() + " takes --config or --from, not both";
+  }
+  return app.got_subcommand("restore")  ? misuse(taken.restore)
+         : app.got_subcommand("thaw")   ? misuse("thaw", taken.thaw)
+         : app.got_subcommand("prune")  ? misuse(taken.prune)
+         : app.got_subcommand("backup") ? misuse(taken.backup)
+                                        : std::nullopt;
+}
+
+plan_command dry_run_of(const backup_command& backup) {
+  plan_command plan;
+  plan.subvolumes = backup.subvolumes;
+  plan.once = backup.once;
+  plan.full = backup.full;
+  plan.adopt = backup.adopt;
+  plan.json = backup.json;
+  return plan;
+}
+
+command_line line_of(const CLI::App& app, const all_words& given) {
+  const auto is = [&app](const char* name) { return app.got_subcommand(name); };
+  command_line line;
+  line.common = given.common;
+  line.common.config_path = absolute_path(given.common.config_path);
+  if (is("restore")) {
+    line.command = given.restore;
+  } else if (is("thaw")) {
+    line.command = given.thaw;
+  } else if (is("list")) {
+    line.command = given.list;
+  } else if (is("status")) {
+    line.command = given.status;
+  } else if (is("verify")) {
+    line.command = given.verify;
+  } else if (is("prune")) {
+    line.command = given.prune;
+  } else if (is("plan")) {
+    line.command = given.plan;
+  } else if (is("doctor")) {
+    line.command = given.doctor;
+  } else if (is("init")) {
+    init_command init = given.init;
+    init.output = absolute_path(init.output);
+    line.command = init;
+  } else if (is("backup") && given.backup.dry_run) {
+    line.command = dry_run_of(given.backup);
+  } else if (is("backup")) {
+    line.command = given.backup;
+  } else {
+    const bool taken = take_keys(given.keys, line) || take_files(given.files, line) ||
+                       take_content(given.content, line);
+    BTS3_ASSERT(taken);
+  }
+  return line;
+}
+
+}  // namespace
+
+std::variant<command_line, early_exit> parse_command_line(int argc, const char* const* argv) {
+  all_words words;
   CLI::App app("Backs up Btrfs subvolumes to S3, and restores them.", "btrfs_to_s3");
   app.set_version_flag("--version", std::string("btrfs_to_s3 " BTS3_VERSION));
   app.footer(footer);
   app.require_subcommand(1);
-  add_common(app, common);
-
-  CLI::App* backup_app = app.add_subcommand("backup", "Make a backup of each subvolume");
-  add_common(*backup_app, common);
-  add_backup(*backup_app, backup);
-
-  CLI::App* plan_app = app.add_subcommand("plan", "Show what a backup would do now, and why");
-  add_common(*plan_app, common);
-  add_plan(*plan_app, plan);
-
-  CLI::App* list_app = app.add_subcommand("list", "Show the backups in the bucket");
-  add_common(*list_app, common);
-  list_app->add_option("--subvolume", list.subvolume, "Only this one; its name")->type_name("NAME");
-  add_place(*list_app, list);
-  add_trusted_signers(*list_app, list, "Say which backups somebody in this file signed");
-  add_nothing_to_do(*list_app);
-  list_app->add_flag("--json", list.json, "As JSON");
-
-  CLI::App* status_app =
-      app.add_subcommand("status", "Tell monitoring whether the backups are as they should be");
-  add_common(*status_app, common);
-  add_status(*status_app, status);
-
-  CLI::App* restore_app = app.add_subcommand("restore", "Restore one backup, or all");
-  add_common(*restore_app, common);
-  add_restore(*restore_app, restore);
-
-  CLI::App* thaw_app = app.add_subcommand(
-      "thaw", "Request the archived objects of a backup, and tell whether they can be read");
-  add_common(*thaw_app, common);
-  add_selection(*thaw_app, thaw);
-  add_tier(*thaw_app, thaw.tier);
-  add_download_rate(*thaw_app, thaw.download_rate);
-  thaw_app->add_flag("--dry-run", thaw.dry_run, "Tell what would be requested, request nothing");
-  thaw_app->add_flag("--json", thaw.json, "As JSON, one line a subvolume");
-
-  CLI::App* prune_app = app.add_subcommand(
-      "prune", "Show which old generations of backups would be deleted; delete them with --yes");
-  add_common(*prune_app, common);
-  add_prune(*prune_app, prune);
-
-  CLI::App* verify_app = app.add_subcommand(
-      "verify", "Check that the bucket has what the manifests say, and say what it lacks");
-  add_common(*verify_app, common);
-  add_verify(*verify_app, verify);
-
-  CLI::App* doctor_app = app.add_subcommand(
-      "doctor", "Check whether this host is ready to back up and restore, and say what is not");
-  add_common(*doctor_app, common);
-  add_doctor(*doctor_app, doctor);
-
-  CLI::App* init_app =
-      app.add_subcommand("init", "Ask for a first configuration, check the answers, and write it");
-  add_common(*init_app, common);
-  add_init(*init_app, init);
-
-  keys_words keys;
-  add_keys(app, [&common](CLI::App& one) { add_common(one, common); }, keys);
-
-  content_words content;
-  add_content(app, [&common](CLI::App& one) { add_common(one, common); }, content);
-
-  files_words files;
-  add_files(app, [&common](CLI::App& one) { add_common(one, common); }, files);
-
+  add_common(app, words.common);
+  add_commands(app, words);
   if (argc > 2 && argv[1] == std::string_view("complete") && argv[2] == std::string_view("--")) {
     return completion(app, {argv + 3, argv + argc});
   }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
-    const auto unknown = unknown_command(app);
-    if (unknown && problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
-      return misused(*unknown);
-    }
-    const auto option = unknown_option(app);
-    if (option && problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
-      early_exit end = misused(*option);
-      end.status = status_app->parsed() ? 3 : 2;
-      return end;
-    }
-    std::ostringstream out;
-    std::ostringstream err;
-    const int code = app.exit(problem, out, err);
-    early_exit end;
-    end.status = code == 0 ? 0 : status_app->parsed() ? 3 : 2;
-    end.text = out.str() + err.str();
-    end.to_stderr = code != 0;
-    return end;
+    return not_taken(app, problem);
   }
-  const CLI::App* const given = given_command(app).app;
-  const bool with_config = app.count("--config") + given->count("--config") > 0;
-  const bool with_place =
-      given->get_option_no_throw("--from") != nullptr && given->count("--from") > 0;
-  std::optional<std::string> wrong = restore_app->parsed()  ? misuse(restore)
-                                     : thaw_app->parsed()   ? misuse("thaw", thaw)
-                                     : prune_app->parsed()  ? misuse(prune)
-                                     : backup_app->parsed() ? misuse(backup)
-                                                            : std::nullopt;
-  if (with_config && with_place) {
-    wrong = given->get_name() + " takes --config or --from, not both";
-  }
-  if (wrong) {
+  if (const auto wrong = misuse(app, words)) {
     early_exit end = misused(*wrong);
-    end.status = status_app->parsed() ? 3 : 2;
+    end.status = status_of_misuse(app);
     return end;
   }
-  common.config_path = absolute_path(common.config_path);
-  command_line line;
-  line.common = common;
-  if (restore_app->parsed()) {
-    line.command = restore;
-  } else if (thaw_app->parsed()) {
-    line.command = thaw;
-  } else if (list_app->parsed()) {
-    line.command = list;
-  } else if (status_app->parsed()) {
-    line.command = status;
-  } else if (verify_app->parsed()) {
-    line.command = verify;
-  } else if (prune_app->parsed()) {
-    line.command = prune;
-  } else if (plan_app->parsed()) {
-    line.command = plan;
-  } else if (doctor_app->parsed()) {
-    line.command = doctor;
-  } else if (take_keys(keys, line) || take_files(files, line) || take_content(content, line)) {
-    // it is one of those
-  } else if (init_app->parsed()) {
-    init.output = absolute_path(init.output);
-    line.command = init;
-  } else if (backup.dry_run) {
-    plan.subvolumes = backup.subvolumes;
-    plan.once = backup.once;
-    plan.full = backup.full;
-    plan.adopt = backup.adopt;
-    plan.json = backup.json;
-    line.command = plan;
-  } else {
-    line.command = backup;
-  }
-  return line;
+  return line_of(app, words);
 }
 
 }  // namespace bts3::app

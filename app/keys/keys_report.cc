@@ -18,32 +18,6 @@ using engine::counted;
 using nlohmann::ordered_json;
 using align = text_table::align;
 
-const char* word_of(keys_outcome one) {
-  switch (one) {
-    case keys_outcome::not_reached:
-      return "not reached";
-    case keys_outcome::opens:
-      return "opens";
-    case keys_outcome::closed:
-      return "does not open";
-    case keys_outcome::archived:
-      return "archived";
-    case keys_outcome::missing:
-      return "missing";
-    case keys_outcome::unusable:
-      return "unusable";
-    case keys_outcome::already:
-      return "already";
-    case keys_outcome::rewritten:
-      return "rewritten";
-    case keys_outcome::would_rewrite:
-      return "would be rewritten";
-    case keys_outcome::refused:
-      return "refused";
-  }
-  return "";
-}
-
 std::size_t count_of(const std::vector<const sealed_backup*>& all,
                      std::initializer_list<keys_outcome> which) {
   return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const auto* one) {
@@ -82,7 +56,7 @@ std::string table_of(const std::vector<const sealed_backup*>& all, const keys_co
   for (const sealed_backup* one : all) {
     table.add({seconds ? planner::local_text_with_seconds(one->when, zone)
                        : planner::local_text(one->when, zone),
-               std::string(planner::to_string(one->kind)), word_of(one->is)});
+               std::string(planner::to_string(one->kind)), std::string(words_of(one->is).words)});
     if (const std::string note = note_of(*one); !note.empty()) {
       table.note(note);
     }
@@ -195,7 +169,7 @@ std::string keys_as_json(const sealed_backups& found, const keys_context& about)
          {"kind", planner::to_string(one.kind)},
          {"created_at", one.when.rfc3339()},
          {"key", one.sealed.keys_key},
-         {"outcome", name_of(one.is)},
+         {"outcome", words_of(one.is).name},
          {"recipients", one.recipients},
          {"problem", one.problem.empty() ? ordered_json() : ordered_json(one.problem)}});
   }

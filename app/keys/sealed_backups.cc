@@ -197,30 +197,30 @@ task<result<void>> rewrap_one(const services& with, store_connection& connection
 
 }  // namespace
 
-std::string_view name_of(keys_outcome one) {
+outcome_words words_of(keys_outcome one) {
   switch (one) {
     case keys_outcome::not_reached:
-      return "not_reached";
+      return {"not_reached", "not reached"};
     case keys_outcome::opens:
-      return "opens";
+      return {"opens", "opens"};
     case keys_outcome::closed:
-      return "closed";
+      return {"closed", "does not open"};
     case keys_outcome::archived:
-      return "archived";
+      return {"archived", "archived"};
     case keys_outcome::missing:
-      return "missing";
+      return {"missing", "missing"};
     case keys_outcome::unusable:
-      return "unusable";
+      return {"unusable", "unusable"};
     case keys_outcome::already:
-      return "already";
+      return {"already", "already"};
     case keys_outcome::rewritten:
-      return "rewritten";
+      return {"rewritten", "rewritten"};
     case keys_outcome::would_rewrite:
-      return "would_rewrite";
+      return {"would_rewrite", "would be rewritten"};
     case keys_outcome::refused:
-      return "refused";
+      return {"refused", "refused"};
   }
-  return "";
+  return {};
 }
 
 std::size_t sealed_backups::count(keys_outcome one) const {

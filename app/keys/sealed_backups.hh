@@ -32,7 +32,12 @@ enum class keys_outcome {
   would_rewrite,  // would be
   refused,        // the store did not take it, or somebody else has changed it; all is as before
 };
-[[nodiscard]] std::string_view name_of(keys_outcome one);
+
+struct outcome_words {
+  std::string_view name;   // in documents and in the log: "would_rewrite"
+  std::string_view words;  // for people: "would be rewritten"
+};
+[[nodiscard]] outcome_words words_of(keys_outcome one);
 
 struct sealed_backup {
   std::string subvolume;

@@ -4,13 +4,10 @@
 #include "app/text/progress.hh"
 #include "btrfs/host.hh"
 #include "engine/async_scope.hh"
-#include "engine/child_process.hh"
 #include "engine/stop_after.hh"
 
 #include <functional>
-#include <optional>
 #include <utility>
-#include <vector>
 
 namespace bts3::app {
 
@@ -37,13 +34,6 @@ task<void> wait_for_freed_space(const services& with, std::string directory,
   };
   auto committing = disk_call<void>(with.loop, std::move(commit));
   (void)co_await std::move(committing);
-  engine::child_options options;
-  options.argv = {"btrfs", "subvolume", "sync", directory};
-  auto child = engine::child_process::spawn(with.loop, std::move(options));
-  if (!child) {
-    tell(with, directory, child.error().text());
-    co_return;
-  }
   if (with.line != nullptr) {
     with.line->show("waiting for the space of what was discarded");
   }
@@ -51,12 +41,8 @@ task<void> wait_for_freed_space(const services& with, std::string directory,
   engine::stop_source finished;
   engine::async_scope timer(with.loop);
   timer.spawn(engine::stop_after(with.loop, at_most, ending, finished.token()));
-  std::optional<result<engine::child_exit>> end;
-  {
-    const engine::stop_callback on_ending(ending.token(), engine::terminate_child{&*child});
-    auto waiting = child->wait();
-    end = co_await std::move(waiting);
-  }
+  auto waiting = with.host.receiving().wait_for_cleaner(with.loop, directory, ending.token());
+  const auto cleaned = co_await std::move(waiting);
   const bool early = ending.stop_requested();
   finished.request_stop();
   auto joining = timer.join();
@@ -64,16 +50,12 @@ task<void> wait_for_freed_space(const services& with, std::string directory,
   if (with.line != nullptr) {
     with.line->clear();
   }
-  if (with.stop.stop_requested() || (*end && (*end)->success())) {
+  if (with.stop.stop_requested() || cleaned) {
     co_return;
   }
-  if (early) {
-    tell(with, directory, "it is not back after " + std::to_string(at_most.count() / 1000) + " s");
-  } else {
-    tell(with, directory,
-         *end ? "btrfs subvolume sync " + (*end)->describe() + ": " + (*end)->stderr_tail
-              : end->error().text());
-  }
+  tell(with, directory,
+       early ? "it is not back after " + std::to_string(at_most.count() / 1000) + " s"
+             : cleaned.error().text());
 }
 
 }  // namespace bts3::app

@@ -7,6 +7,7 @@ import datetime
 import json
 import pathlib
 import re
+import subprocess
 import urllib.parse
 import uuid
 
@@ -302,6 +303,41 @@ class Balancer:
 
     def headers(self, *_):
         return {}
+
+
+# Keys are new each time.
+RECIPIENT = (r"age1[02-9ac-hj-np-z]{58}", lambda _: "age1" + "r" * 58)
+FINGERPRINT = (r"SHA256:[A-Za-z0-9+/]{43}", lambda _: "SHA256:" + "f" * 43)
+
+
+@case
+def screens_of_keys_are_as_expected(w):
+    identity, sealed, recipients = (w.mount / name for name in ("identity.txt", "sealed.txt", "recipients"))
+    for columns in tmux.ROWS:
+        with screen(w, columns) as shown:
+            shown.type("btrfs_to_s3 keys generate /srv/identity.txt")
+            shown.wait_for_prompt()
+            settle(w, shown, "keys-generate", RECIPIENT, FINGERPRINT)
+        with screen(w, columns) as shown:
+            modes = shown.modes()
+            shown.type("btrfs_to_s3 keys generate --passphrase /srv/sealed.txt")
+            for question in ("Passphrase", "The same again"):
+                shown.wait_for_line(question)
+                shown.tmux("send-keys", "-l", "correct horse")
+                shown.keys("Enter")
+            shown.wait_for_prompt()
+            assert shown.modes() == modes, (shown.modes(), modes)
+            settle(w, shown, "keys-generate-passphrase", RECIPIENT, FINGERPRINT)
+        # Of an identity, and of a list of recipients.
+        listed = subprocess.run([w.tool.binary, "keys", "show", str(identity)], check=True, capture_output=True, text=True,
+                                timeout=60).stdout
+        recipients.write_text(re.search(RECIPIENT[0], listed)[0] + "\n", encoding="ascii")
+        with screen(w, columns) as shown:
+            shown.type("btrfs_to_s3 keys show /srv/identity.txt /srv/recipients")
+            shown.wait_for_prompt()
+            settle(w, shown, "keys-show", RECIPIENT, FINGERPRINT)
+        identity.unlink()
+        sealed.unlink()
 
 
 @case

@@ -1,5 +1,6 @@
 #include "tests/support/played_host.hh"
 
+#include "btrfs/cleaner.hh"
 #include "engine/assert.hh"
 #include "tests/support/played_workspace.hh"
 #include "tests/support/send_commands.hh"
@@ -381,6 +382,12 @@ result<void> played_host::sync(const std::string&) {
 
 result<void> played_host::sync_and_clean(const std::string&) {
   return engine::ok();
+}
+
+task<result<void>> played_host::wait_for_cleaner(engine::reactor& loop, std::string path,
+                                                 engine::stop_token stop) {
+  cleaned.push_back(std::move(path));
+  return btrfs::wait_for_cleaner(loop, {"sh", "-c", cleaner}, std::move(stop));
 }
 
 }  // namespace bts3::testing

@@ -69,6 +69,10 @@ class played_host final : public btrfs::host,
   std::optional<std::string> difference;
   // Free at every target.
   std::uint64_t available_bytes = std::uint64_t{1} << 40;
+  // The shell command that waits for the cleaner, and the paths of whose filesystems it was waited
+  // for.
+  std::string cleaner = "exit 0";
+  std::vector<std::string> cleaned;
   // Targets that were written to since they were made.
   std::set<std::string> written_to;
 
@@ -158,6 +162,8 @@ class played_host final : public btrfs::host,
       const btrfs::compare_options& options) const override;
   engine::result<void> sync(const std::string& path) override;
   engine::result<void> sync_and_clean(const std::string& path) override;
+  engine::task<engine::result<void>> wait_for_cleaner(engine::reactor& loop, std::string path,
+                                                      engine::stop_token stop) override;
 
   // Makes the subvolume at `path` of the one that is known at `of`.
   void add_snapshot(const std::string& of, const std::string& path, bool read_only);

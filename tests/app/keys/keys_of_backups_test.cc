@@ -106,7 +106,7 @@ const testing::fixed_zone zone(std::chrono::hours(1));
 namespace bts3::app {
 // For messages of failed comparisons.
 static std::ostream& operator<<(std::ostream& out, keys_outcome one) {
-  return out << name_of(one);
+  return out << words_of(one).name;
 }
 }  // namespace bts3::app
 
