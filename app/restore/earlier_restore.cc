@@ -1,6 +1,7 @@
 #include "app/restore/earlier_restore.hh"
 
 #include "app/host/disk_call.hh"
+#include "app/records/kept_parts.hh"
 #include "app/restore/kept_snapshot.hh"
 #include "app/restore/restore_reports.hh"
 #include "app/restore/workspace_calls.hh"
@@ -136,6 +137,8 @@ task<result<exit_status>> earlier_restore::finish() {
     }
     kept = *snapshot;
   }
+  auto forgetting = forget_parts();
+  co_await std::move(forgetting);
   const bool now = facts.recorded && !_request.one_of_all;
   _with.log.write(log_level::info, "restore",
                   now ? "interrupted_restore_finished" : "restored_before",
@@ -219,6 +222,16 @@ task<result<bool>> earlier_restore::keep_received(btrfs::receive_workspace* work
                    {"reason", "what had been received was removed by the restore before" +
                                   (there ? "" : "; " + there.error().message)}});
   co_return false;
+}
+
+// Removing them was not synced: after a power cut they may be there again.
+task<void> earlier_restore::forget_parts() {
+  if (!_with.settings.s3.spool_enabled) {
+    co_return;
+  }
+  kept_parts left(_with, _target.path(), _with.settings.global.spool_size_bytes);
+  auto forgetting = left.forget();
+  co_await std::move(forgetting);
 }
 
 // `none` also where the target is to be nobody's: with --discard, unless all are restored.

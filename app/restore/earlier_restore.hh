@@ -77,6 +77,7 @@ class earlier_restore {
   engine::task<engine::result<recorded_outcome>> finish_recorded();
   engine::task<engine::result<bool>> keep_received(btrfs::receive_workspace* workspace);
   engine::task<btrfs::mark_finding> look_at_mark();
+  engine::task<void> forget_parts();
 
   const services& _with;
   const restore_request& _request;

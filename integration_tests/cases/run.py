@@ -36,6 +36,7 @@ import harness_scripts  # noqa: E402,F401
 import hostile_restore  # noqa: E402,F401
 import packaging  # noqa: E402,F401
 import process  # noqa: E402,F401
+import limits  # noqa: E402,F401
 import never_plain  # noqa: E402,F401
 import output  # noqa: E402,F401
 import prune  # noqa: E402,F401

@@ -27,6 +27,7 @@ class World:
     def __init__(self, binary, gateway, directory, filesystem):
         self.directory, self.filesystem = pathlib.Path(directory), filesystem
         self.mount = filesystem.mount
+        self.mounts = [str(self.mount)]  # those below `directory`
         self.update = False  # whether expected files are written instead of compared
         self.store = "ceph16"  # of cases/stores.py
         self.data = filesystem.subvolume("data")

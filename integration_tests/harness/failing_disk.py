@@ -180,18 +180,19 @@ class FailingDisk:
 
 
 @contextlib.contextmanager
-def failing_disk(directory, size):
-    """Yields a FailingDisk of that size; its `path` is a file that a loop device can stand on."""
+def failing_disk(directory, size, program=__file__, kind=FailingDisk):
+    """Yields a FailingDisk of that size; its `path` is a file that a loop device can stand on. `program` serves it, and
+    `kind` speaks with that."""
     directory = pathlib.Path(directory)
     image, path = directory / "failing.img", directory / "failing.disk"
     path.touch()
     with open(image, "wb") as file:
         file.truncate(size)
-    process = subprocess.Popen([sys.executable, "-B", __file__, str(image), str(path)], stdin=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-B", program, str(image), str(path)], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "[]\n", "the failing disk does not start"
-        yield FailingDisk(process, path)
+        yield kind(process, path)
     finally:
         process.stdin.close()
         # A loop device lets go of it a moment after its filesystem was unmounted.

@@ -10,8 +10,8 @@
  * one comes may differ by what runs beside what.
  *
  * PLANTED names a defect of a program that would call its work done: forgets_journal (what is written to it gets lost),
- * keeps_journals, keeps_snapshots (they are not removed), forgets_state (it is not put in its place). Whoever looks
- * for broken promises has to find each. */
+ * keeps_journals, keeps_snapshots (they are not removed), forgets_state (it is not put in its place),
+ * forgets_syncs (they do nothing, which the power's end alone shows). Whoever looks for broken promises has to find each. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <fcntl.h>
@@ -173,6 +173,9 @@ int ftruncate(int fd, off_t length) {
 
 int fdatasync(int fd) {
   char name[PATH];
+  if (planted("forgets_syncs")) {
+    return 0;
+  }
   if (anywhere() && point("fdatasync", name_of(fd, name))) {
     return -1;
   }
@@ -218,6 +221,14 @@ ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at) {
   return NEXT(pwrite)(fd, bytes, size, at);
 }
 
+/* The same entry, of which nothing comes but that it is done. */
+static void becomes_nothing(struct io_uring_sqe *entry) {
+  entry->opcode = IORING_OP_NOP;
+  entry->fd = -1;
+  entry->off = entry->addr = 0;
+  entry->len = entry->rw_flags = 0;
+}
+
 /* What the ring is about to be given. A write that is cut in half is made here, before the end. */
 static void about_to_submit(struct io_uring *ring) {
   char name[PATH];
@@ -238,6 +249,10 @@ static void about_to_submit(struct io_uring *ring) {
     if (writes && forgotten(entry->fd)) {
       const int nowhere = NEXT(open)("/dev/null", O_WRONLY | O_CLOEXEC);
       entry->fd = nowhere; /* for the rest of this process */
+      continue;
+    }
+    if (!writes && entry->opcode != IORING_OP_FALLOCATE && planted("forgets_syncs")) {
+      becomes_nothing(entry);
       continue;
     }
     if (!anywhere()) {

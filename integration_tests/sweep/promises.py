@@ -94,7 +94,7 @@ def nothing_else_on_the_disk(w, broken, restored=()):
     if private:
         broken.append(f"left beside the target: {private}")
     mounts = [line.split()[1] for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
-    if [place for place in mounts if place.startswith(str(w.directory))] != [str(w.mount)]:
+    if [place for place in mounts if place.startswith(str(w.directory))] != w.mounts:
         broken.append(f"mounted: {[place for place in mounts if place.startswith(str(w.directory))]}")
 
 

@@ -143,9 +143,12 @@ def repeat(options, point):
 
 
 class Sweep:
-    def __init__(self, options, gateway):
-        self.options, self.gateway = options, gateway
+    """`work` is what a process does with its tasks, `repeat` the command of a point."""
+
+    def __init__(self, options, gateway, work=work, repeat=repeat):
+        self.options, self.gateway, self.work, self.repeat = options, gateway, work, repeat
         self.verdicts, self.lost = [], []
+        self.record = open(options.record, "w", encoding="utf-8") if options.record else None  # for as long as it runs
 
     def through(self, jobs):
         """Does the jobs with as many processes as were asked for; returns what they counted."""
@@ -155,7 +158,7 @@ class Sweep:
             tasks.put(job)
         for _ in range(count):
             tasks.put(None)
-        workers = [multiprocessing.Process(target=work, args=(self.options, self.gateway, tasks, results), daemon=True)
+        workers = [multiprocessing.Process(target=self.work, args=(self.options, self.gateway, tasks, results), daemon=True)
                    for _ in range(count)]
         for worker in workers:
             worker.start()
@@ -184,12 +187,15 @@ class Sweep:
 
     def told(self, verdict):
         self.verdicts.append(verdict)
+        if self.record:
+            print(json.dumps({**verdict.point._asdict(), "status": verdict.status, "broken": verdict.broken[:-1]}),
+                  file=self.record, flush=True)
         if verdict.broken:
             print(f"BROKEN at {verdict.point.name} ({verdict.point.nth}), {verdict.point.scenario}, "
                   f"{'sealed' if verdict.point.sealed else 'plain'}:", flush=True)
             for sentence in verdict.broken if not self.options.planted else verdict.broken[:-1]:
                 print("  " + sentence.replace("\n", "\n    "), flush=True)
-            print(f"  repeat: {repeat(self.options, verdict.point)}", flush=True)
+            print(f"  repeat: {self.repeat(self.options, verdict.point)}", flush=True)
         elif len(self.verdicts) % 100 == 0:
             print(f"{len(self.verdicts)} points tried", flush=True)
 
@@ -202,10 +208,6 @@ class Sweep:
                   f"{ended} ended there, {sum(bool(one.broken) for one in those)} broken")
         print(f"all: {len(self.verdicts)} points, {sum(bool(one.broken) for one in self.verdicts)} broken, "
               f"{len(self.lost)} without a verdict, {seconds:.0f} s")
-        if self.options.record:
-            with open(self.options.record, "w", encoding="utf-8") as file:
-                for one in self.verdicts:
-                    file.write(json.dumps({**one.point._asdict(), "status": one.status, "broken": one.broken[:-1]}) + "\n")
 
 
 def in_jobs(points, options):

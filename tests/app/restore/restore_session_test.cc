@@ -2,10 +2,14 @@
 // made of a target that is there already.
 #include "app/restore/restore_session.hh"
 
+#include "app/records/kept_parts.hh"
 #include "tests/app/restore/restore_scene.hh"
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 using namespace bts3;
 using namespace bts3::testing;
@@ -203,6 +207,27 @@ BOOST_AUTO_TEST_CASE(the_same_command_once_more_ends_well_by_the_targets_mark) {
   BOOST_TEST(says(here.restore_text(), "it has been written to since"));
   BOOST_TEST(here.downloads() == 0U);
   BOOST_TEST(here.holds(2));
+}
+
+// Removing them is not synced.
+BOOST_AUTO_TEST_CASE(parts_that_a_power_cut_brings_back_go_once_the_restore_is_found_done) {
+  scene here;
+  const std::string spool = here.rig.place / "spool";
+  std::filesystem::create_directory(spool);
+  here.rig.settings.s3.spool_enabled = true;
+  here.rig.settings.global.spool_dir = spool;
+  BOOST_REQUIRE(here.restore_text() == "done");
+  BOOST_TEST(std::filesystem::is_empty(spool));
+  const app::services with = here.with();
+  app::kept_parts kept(with, here.request.target, std::uint64_t{1} << 30);
+  here.rig.shared_loop->run(kept.begin(here.manifest_key_of(2)));
+  std::vector<std::byte> slot(8192);
+  here.rig.shared_loop->run(kept.keep({0, 1}, slot, 5000, here.stop.token()));
+  BOOST_REQUIRE(kept.bytes() == 5000U);
+  BOOST_TEST(!std::filesystem::is_empty(spool));
+  BOOST_TEST(here.restore_text() == "done");
+  BOOST_TEST(here.rig.log.contains("restored_before"));
+  BOOST_TEST(std::filesystem::is_empty(spool));
 }
 
 BOOST_AUTO_TEST_CASE(a_record_of_another_backup_beside_a_target_says_which) {
