@@ -219,6 +219,7 @@ struct extract_command : files_selection, thaw_options {
   std::optional<bool> owner;  // absent: as root
   bool set_id = false;        // setuid and setgid bits, and file capabilities
   bool skip_damaged = false;
+  bool verify_parts = false;
   bool dry_run = false;
   bool json = false;
 };

@@ -33,6 +33,8 @@ void add_extract(CLI::App& app, extract_command& into) {
                "Set setuid and setgid bits and file capabilities, where owners are set");
   app.add_flag("--skip-damaged", into.skip_damaged,
                "Leave out files that are not whole, name them, and exit with status 4");
+  app.add_flag("--verify-parts", into.verify_parts,
+               "Read whole parts, and compare them with the backup's SHA-256");
   add_waiting(app, into);
   add_tier(app, into.tier);
   add_download_rate(app, into.download_rate);

@@ -102,6 +102,9 @@ task<result<exit_status>> extracting::run(std::vector<std::string> paths) {
     co_return std::move(links.error());
   }
   chain_ranges ranges(_with, _backup.store(), std::move(*links));
+  if (_command.verify_parts) {
+    ranges.verify_parts();
+  }
   auto planning = plan_reading(_with, _backup.store(), ranges, wanted->streams.ranges(),
                                thaw_policy_of(_with.settings, _command), _command.skip_damaged,
                                _command.dry_run);

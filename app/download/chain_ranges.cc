@@ -1,5 +1,6 @@
 #include "app/download/chain_ranges.hh"
 
+#include "app/download/part_memory.hh"
 #include "app/survey/chosen_backup.hh"
 #include "engine/age/sealed_part.hh"
 #include "engine/assert.hh"
@@ -108,6 +109,11 @@ task<result<void>> chain_ranges::locate_chunk(link_number link, std::size_t chun
   one.key = of.from.link->key;
   one.value.chunks.push_back(of.from.link->value.chunks[chunk]);
   one.value.chunks.front().drop_parts();
+  if (_whole_parts && !of.from.link->value.chunks[chunk].has_parts()) {
+    co_return engine::configuration_error(
+        "manifest " + one.key + " records no states of parts, by which they could be verified",
+        "extract without --verify-parts: each command's checksum is compared all the same");
+  }
   auto locating = locate_chunks(_with, _store, one);
   auto found = co_await std::move(locating);
   chunk_state state;
@@ -139,6 +145,7 @@ std::vector<located_chunk> chain_ranges::located() const {
 std::vector<chunk_use> chain_ranges::uses_of(const std::vector<stream_range>& wanted) const {
   const btrfs::index::merging how;
   std::map<std::pair<link_number, std::size_t>, chunk_use> uses;
+  std::map<std::pair<link_number, std::size_t>, std::set<std::uint64_t>> parts;
   for (const auto& one : btrfs::index::merged(wanted, how)) {
     auto pieces = places(one.all);
     for (std::size_t i = 0; pieces && i < pieces->size(); ++i) {
@@ -152,6 +159,11 @@ std::vector<chunk_use> chain_ranges::uses_of(const std::vector<stream_range>& wa
       if (use.requests == 0) {
         use.storage_class = at->second.found->storage_class();
         use.requests = 1;
+      }
+      if (_whole_parts) {
+        add_part_uses(_links[one.all.link - 1].from.link->value.chunks[piece.chunk], piece,
+                      how.bytes_max, parts[{one.all.link, piece.chunk}], use);
+        continue;
       }
       use.bytes += piece.bytes;
       use.requests += (piece.bytes + how.bytes_max - 1) / how.bytes_max;
@@ -168,8 +180,54 @@ std::vector<chunk_use> chain_ranges::uses_of(const std::vector<stream_range>& wa
   return all;
 }
 
+// Each part of a chunk is read once.
+void chain_ranges::add_part_uses(const planner::chunk_record& chunk,
+                                 const planner::stored_range& piece, std::uint64_t request_bytes,
+                                 std::set<std::uint64_t>& counted, chunk_use& use) const {
+  const std::uint64_t size = *chunk.part_size;
+  for (std::uint64_t part = piece.offset / size; part * size < piece.offset + piece.bytes; ++part) {
+    if (counted.insert(part).second) {
+      const std::uint64_t bytes = std::min(size, chunk.size - part * size);
+      use.bytes += bytes;
+      use.requests += (bytes + request_bytes - 1) / request_bytes;
+    }
+  }
+}
+
+// Memory for the largest that is wanted.
+result<void> chain_ranges::prepare_parts() {
+  if (!_parts) {
+    auto slots = slots_for(_with.settings, slot_bytes_for(_with.settings, located()));
+    if (!slots) {
+      return std::move(slots.error());
+    }
+    _parts.emplace(_with, *slots);
+  }
+  return engine::ok();
+}
+
 task<result<void>> chain_ranges::get(link_number link, std::size_t chunk, std::uint64_t offset,
                                      std::span<std::byte> into, bool fresh_connection) {
+  if (!_whole_parts) {
+    auto getting = get_stored(link, chunk, offset, into, fresh_connection);
+    co_return co_await std::move(getting);
+  }
+  if (auto prepared = prepare_parts(); !prepared) {
+    co_return prepared;
+  }
+  const planner::chunk_record& record = _links[link - 1].from.link->value.chunks[chunk];
+  verified_parts::source from = [this, link, chunk](std::uint64_t begin, std::span<std::byte> to,
+                                                    bool fresh) {
+    return get_stored(link, chunk, begin, to, fresh);
+  };
+  auto reading =
+      _parts->read(std::uint64_t{link} << 32 | chunk, record, std::move(from), offset, into);
+  co_return co_await std::move(reading);
+}
+
+task<result<void>> chain_ranges::get_stored(link_number link, std::size_t chunk,
+                                            std::uint64_t offset, std::span<std::byte> into,
+                                            bool fresh_connection) {
   const auto at = _links[link - 1].chunks.find(chunk);
   BTS3_ASSERT(at != _links[link - 1].chunks.end());
   if (at->second.lost) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "app/download/chain_thaw.hh"
+#include "app/download/verified_parts.hh"
 #include "app/store/backup_key.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
@@ -23,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <tuple>
@@ -68,6 +70,10 @@ class chain_ranges {
   // What reading `wanted` takes of those, neighbours merged.
   [[nodiscard]] std::vector<chunk_use> uses_of(
       const std::vector<btrfs::index::stream_range>& wanted) const;
+  // From now on only bytes of parts that are whole as their manifest records them are given out:
+  // each part of which anything is wanted is read and compared. Before locate(), which then refuses
+  // chunks without states of parts (reason configuration).
+  void verify_parts() { _whole_parts = true; }
   // Copies that expire meanwhile are thawed again. Must outlive it.
   void thaw_by(chain_thaw* thaw) { _thaw = thaw; }
 
@@ -107,15 +113,24 @@ class chain_ranges {
       const btrfs::index::stream_range& range) const;
   engine::task<engine::result<void>> locate_chunk(btrfs::index::link_number link, std::size_t chunk,
                                                   bool forgive);
+  engine::result<void> prepare_parts();
+  void add_part_uses(const planner::chunk_record& chunk, const planner::stored_range& piece,
+                     std::uint64_t request_bytes, std::set<std::uint64_t>& counted,
+                     chunk_use& use) const;
   engine::task<engine::result<void>> get(btrfs::index::link_number link, std::size_t chunk,
                                          std::uint64_t offset, std::span<std::byte> into,
                                          bool fresh_connection);
+  engine::task<engine::result<void>> get_stored(btrfs::index::link_number link, std::size_t chunk,
+                                                std::uint64_t offset, std::span<std::byte> into,
+                                                bool fresh_connection);
   void keep_head(const part_name& part, std::span<const std::byte> head);
 
   const services& _with;
   s3::object_store& _store;
   std::vector<link_state> _links;
   chain_thaw* _thaw = nullptr;
+  bool _whole_parts = false;
+  std::optional<verified_parts> _parts;
   // The beginnings of parts, by which their segments are opened: 528 bytes each.
   std::map<part_name, std::array<std::byte, age::part_segments_at>> _heads;
   std::uint64_t _bytes_read = 0;

@@ -35,6 +35,8 @@ constexpr std::string_view file_end = ".sqlite";
 // Of what names a catalogue: enough that nobody meets another's by chance.
 constexpr std::size_t name_letters = 32;
 constexpr std::chrono::milliseconds lock_poll{100};
+// A larger one is read from the bucket each time: of a stream of 24 TiB, in parts of 128 MiB.
+constexpr std::size_t manifest_kept_bytes_max = std::size_t{16} << 20;
 
 // Each text with its end, so that no two lists of them are the same.
 std::string digest_of(const std::vector<std::string>& texts) {
@@ -101,6 +103,32 @@ bool used_later(const cached_file& a, const cached_file& b) {
                                         : a.used.tv_nsec > b.used.tv_nsec;
 }
 
+// What SQLite has beside a file.
+constexpr const char* beside[] = {"-journal", "-wal", "-shm"};
+
+std::uint64_t bytes_of(const struct stat& facts) {
+  return static_cast<std::uint64_t>(facts.st_blocks) * 512;
+}
+
+// Nobody is making them any more: who does holds the lock.
+void remove_unfinished(const std::string& directory) {
+  const std::string end = index_cache::unfinished(std::string(file_end));
+  std::error_code code;
+  for (std::filesystem::directory_iterator at(directory, code), none; !code && at != none;
+       at.increment(code)) {
+    const std::string path = at->path().string();
+    if (!path.ends_with(end) || !at->path().filename().string().starts_with(file_begin)) {
+      continue;
+    }
+    const std::string lock =
+        path.substr(0, path.size() - end.size()) + std::string(file_end) + ".lock";
+    const engine::unique_fd file(::open(lock.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (file.valid() && ::flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
+      index_cache::remove(path);
+    }
+  }
+}
+
 // The last used first.
 std::vector<cached_file> files_in(const std::string& directory, const std::string& begin) {
   std::vector<cached_file> found;
@@ -111,8 +139,11 @@ std::vector<cached_file> files_in(const std::string& directory, const std::strin
     struct stat facts{};
     if (name.starts_with(begin) && name.ends_with(file_end) &&
         ::lstat(at->path().c_str(), &facts) == 0 && S_ISREG(facts.st_mode)) {
-      found.push_back(
-          {at->path().string(), static_cast<std::uint64_t>(facts.st_blocks) * 512, facts.st_mtim});
+      cached_file one{at->path().string(), bytes_of(facts), facts.st_mtim};
+      for (const char* more : beside) {
+        one.bytes += ::lstat((one.path + more).c_str(), &facts) == 0 ? bytes_of(facts) : 0;
+      }
+      found.push_back(std::move(one));
     }
   }
   std::sort(found.begin(), found.end(), used_later);
@@ -202,12 +233,24 @@ void index_cache::used(const std::string& path, std::uint64_t bytes_max) const {
       remove(one.path);
     }
   }
+  remove_unfinished(_directory);
 }
 
 void index_cache::remove(const std::string& path) {
-  for (const char* more : {"", "-journal", "-wal", "-shm"}) {
+  (void)::unlink(path.c_str());
+  for (const char* more : beside) {
     (void)::unlink((path + more).c_str());
   }
+}
+
+// No log of another file that had the name before may stay: SQLite would take it for this one's.
+result<void> index_cache::put_in_place(const std::string& path) {
+  const std::string from = unfinished(path);
+  remove(path);
+  if (::rename(from.c_str(), path.c_str()) != 0) {
+    return engine::system_error(errno, path);
+  }
+  return engine::ok();
 }
 
 task<result<cache_lock>> cache_lock::take(const services& with, std::string path) {
@@ -234,7 +277,7 @@ task<result<cache_lock>> cache_lock::take(const services& with, std::string path
 std::vector<cached_link> cached_links(catalogue& in) {
   in.tables().run(
       "CREATE TABLE IF NOT EXISTS backup (link INTEGER PRIMARY KEY, manifest BLOB, digest BLOB, "
-      "made BLOB)");
+      "made BLOB, content BLOB)");
   std::vector<cached_link> found;
   const auto last = in.last_link();
   statement ask(in.tables(), "SELECT link, manifest, digest, made FROM backup ORDER BY link");
@@ -282,10 +325,46 @@ result<void> name_last(catalogue& in, const chain_link& link) {
     return last.error();
   }
   statement insert(in.tables(),
-                   "INSERT OR REPLACE INTO backup (link, manifest, digest, made) VALUES "
-                   "(?,?,?,?)");
-  insert.with(*last, link.key, link_digest(link), link.value.created_at.compact()).run();
+                   "INSERT OR REPLACE INTO backup (link, manifest, digest, made, content) VALUES "
+                   "(?,?,?,?,?)");
+  std::string content = planner::write_manifest(link.value);
+  if (content.size() > manifest_kept_bytes_max) {
+    content.clear();
+  }
+  insert.with(*last, link.key, link_digest(link), link.value.created_at.compact(), content).run();
   return in.tables().outcome();
+}
+
+kept_manifests::kept_manifests(const services& with, const index_cache& cache,
+                               const std::string& subvolume)
+    : _paths(cache.paths_of(with, subvolume)) {}
+
+std::optional<planner::manifest> kept_manifests::find(const std::string& key) {
+  for (std::size_t i = 0; i < _paths.size(); ++i) {
+    if (i == _opened) {
+      ++_opened;
+      _open.emplace_back();
+      auto tables = btrfs::index::database::open(_paths[i], true);
+      if (tables) {
+        statement ask(*tables, "SELECT content, digest FROM backup WHERE manifest = ?1");
+        _open.back().reset(new kept_in{std::move(*tables), std::move(ask)});
+      }
+    }
+    kept_in* const one = _open[i].get();
+    if (one == nullptr || !one->ask.with(key).next()) {
+      continue;
+    }
+    auto value = planner::parse_manifest(one->ask.bytes(0));
+    const std::string digest(one->ask.bytes(1));
+    one->ask.reset();
+    if (value) {
+      chain_link link{key, std::move(*value)};
+      if (link_digest(link) == digest) {
+        return std::move(link.value);
+      }
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace bts3::app

@@ -9,15 +9,19 @@
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
 #include "btrfs/index/catalogue.hh"
+#include "btrfs/index/database.hh"
 #include "engine/environment.hh"
 #include "engine/result.hh"
 #include "engine/task.hh"
 #include "engine/unique_fd.hh"
+#include "planner/manifest.hh"
 
 #include <sys/types.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,8 +57,12 @@ class index_cache {
                                                   const std::string& subvolume) const;
   // A file without a name in it, for as long as it is open.
   [[nodiscard]] engine::result<engine::unique_fd> scratch_file() const;
-  // Notes that one is used, and deletes others, the longest unused first, until all of them take
-  // no more than `bytes_max`.
+  // What a catalogue is called until it is whole.
+  [[nodiscard]] static std::string unfinished(const std::string& path) { return path + ".new"; }
+  // It is whole, on the disk and closed: it gets its name. Under the lock of `path`.
+  [[nodiscard]] static engine::result<void> put_in_place(const std::string& path);
+  // Notes that one is used, and deletes others, the longest unused first, until all of them, with
+  // their logs, take no more than `bytes_max`; and what a process that died left unfinished.
   void used(const std::string& path, std::uint64_t bytes_max = cache_bytes_max) const;
   // Of a catalogue that is damaged.
   static void remove(const std::string& path);
@@ -89,7 +97,25 @@ struct cached_link {
                                       const std::vector<chain_link>& chain);
 // Takes away what follows the first `count` links.
 engine::result<void> cut_after(btrfs::index::catalogue& in, std::size_t count);
-// The last link is of this backup.
+// The last link is of this backup, whose manifest is kept beside it.
 engine::result<void> name_last(btrfs::index::catalogue& in, const chain_link& link);
+
+// Manifests of a subvolume's backups, as the catalogues of this host have them. A manifest's key
+// never gets another content: who has it needs not ask for it, whatever a store says of it later.
+class kept_manifests {
+ public:
+  kept_manifests(const services& with, const index_cache& cache, const std::string& subvolume);
+  // Nullopt: none has it, or what it has makes no sense.
+  [[nodiscard]] std::optional<planner::manifest> find(const std::string& key);
+
+ private:
+  struct kept_in {
+    btrfs::index::database tables;
+    btrfs::index::statement ask;
+  };
+  std::vector<std::string> _paths;
+  std::size_t _opened = 0;
+  std::vector<std::unique_ptr<kept_in>> _open;
+};
 
 }  // namespace bts3::app

@@ -9,7 +9,10 @@
 #include "engine/plain_text.hh"
 #include "engine/told_command.hh"
 
+#include <unistd.h>
+
 #include <atomic>
+#include <cerrno>
 #include <functional>
 #include <utility>
 
@@ -18,6 +21,7 @@ namespace bts3::app {
 namespace {
 
 using btrfs::index::catalogue;
+using btrfs::index::catalogue_settings;
 using btrfs::index::refusal;
 using engine::error;
 using engine::log_level;
@@ -80,6 +84,13 @@ error not_receivable(const chain_link& link, const chain_link* before, const ref
   return failure;
 }
 
+error changed_meanwhile(const std::string& path) {
+  error failure;
+  failure.message = "another command has changed " + path + " meanwhile";
+  failure.remedy = "run the same command again";
+  return failure;
+}
+
 // The only one that is configured, where none is named.
 result<void> choose_subvolume(const config& settings, files_selection& wanted) {
   if (wanted.subvolume.empty() && settings.subvolumes.size() == 1) {
@@ -117,7 +128,10 @@ task<result<std::unique_ptr<opened_backup>>> opened_backup::find(const services&
   }
   std::unique_ptr<opened_backup> made(
       new opened_backup(with, connection, std::move(wanted), policy, std::move(*cache)));
-  auto finding = find_chain(with, connection.store(), wanted_by(with.settings, made->_wanted));
+  kept_manifests kept(with, made->_cache, made->_wanted.subvolume);
+  manifests_known known = [&kept](const std::string& key) { return kept.find(key); };
+  auto finding = find_chain(with, connection.store(), wanted_by(with.settings, made->_wanted),
+                            std::move(known));
   auto chain = co_await std::move(finding);
   if (!chain) {
     co_return std::move(chain.error());
@@ -139,7 +153,7 @@ task<result<std::vector<chain_link>>> opened_backup::lacking(const services& wit
   if (auto opened = backup.open_catalogue(); !opened) {
     co_return std::move(opened.error());
   }
-  co_return backup.without_any(links_known(*backup._catalogue, backup._chain));
+  co_return backup.without_any(backup.links_known_here());
 }
 
 task<result<std::unique_ptr<opened_backup>>> opened_backup::open(const services& with,
@@ -183,11 +197,18 @@ error opened_backup::explained(error failure) {
   return failure;
 }
 
+// Of the file that has its name now; none, where there is none.
 result<void> opened_backup::open_catalogue() {
-  auto opened = catalogue::open(_path);
+  _catalogue.reset();
+  if (::access(_path.c_str(), F_OK) != 0 && errno == ENOENT) {
+    return engine::ok();
+  }
+  catalogue_settings settings;
+  settings.kept = catalogue_settings::keeping::shared;
+  auto opened = catalogue::open(_path, settings);
   if (!opened && opened.error().why == reason::integrity) {
     index_cache::remove(_path);
-    opened = catalogue::open(_path);
+    return engine::ok();
   }
   if (!opened) {
     return std::move(opened.error());
@@ -196,12 +217,16 @@ result<void> opened_backup::open_catalogue() {
   return engine::ok();
 }
 
+std::size_t opened_backup::links_known_here() {
+  return _catalogue ? links_known(*_catalogue, _chain) : 0;
+}
+
 task<result<void>> opened_backup::update() {
   if (auto opened = open_catalogue(); !opened) {
     co_return opened;
   }
-  const std::size_t known = links_known(*_catalogue, _chain);
-  if (auto sound = _catalogue->tables().outcome(); !sound) {
+  const std::size_t known = links_known_here();
+  if (auto sound = _catalogue ? _catalogue->tables().outcome() : engine::ok(); !sound) {
     co_return sound;
   }
   if (known == _chain.size()) {
@@ -367,8 +392,17 @@ task<result<void>> opened_backup::add_all() {
   if (!lock) {
     co_return lock.error();
   }
-  // Another command may have added some, or another chain's, meanwhile.
-  const std::size_t known = links_known(*_catalogue, _chain);
+  // Another command may have made it, added some, or another chain's, meanwhile.
+  if (auto opened = open_catalogue(); !opened) {
+    co_return opened;
+  }
+  const std::size_t known = links_known_here();
+  if (known == 0) {
+    auto making = make_catalogue();
+    auto made = co_await std::move(making);
+    _indexes.clear();
+    co_return made;
+  }
   if (known < _chain.size()) {
     if (auto cut = cut_after(*_catalogue, known); !cut) {
       co_return cut;
@@ -385,13 +419,62 @@ task<result<void>> opened_backup::add_all() {
   co_return engine::ok();
 }
 
+// Under another name until it is whole, so that nobody meets less and nothing waits for the disk.
+// Links that were added before one that cannot be are kept.
+task<result<void>> opened_backup::make_catalogue() {
+  const std::string made = index_cache::unfinished(_path);
+  index_cache::remove(made);
+  catalogue_settings settings;
+  settings.kept = catalogue_settings::keeping::fresh;
+  auto opened = catalogue::open(made, settings);
+  if (!opened) {
+    co_return std::move(opened.error());
+  }
+  _catalogue.emplace(std::move(*opened));
+  (void)cached_links(*_catalogue);
+  result<void> added = engine::ok();
+  for (std::size_t i = 0; added && i < _chain.size(); ++i) {
+    auto adding = add(i);
+    added = co_await std::move(adding);
+  }
+  if (!_catalogue->torn() && !_catalogue->tables().failure() && _catalogue->last_link() != 0u) {
+    auto keeping = keep_made();
+    auto kept = co_await std::move(keeping);
+    if (added && !kept) {
+      added = std::move(kept);
+    }
+  }
+  if (!added) {
+    index_cache::remove(made);
+  }
+  co_return added;
+}
+
+// It is used from its own place from then on.
+task<result<void>> opened_backup::keep_made() {
+  std::function<result<void>()> call = [this] { return _catalogue->finish(); };
+  auto finishing = disk_call(_with.loop, std::move(call));
+  auto finished = co_await std::move(finishing);
+  _catalogue.reset();
+  if (!finished) {
+    co_return finished;
+  }
+  if (auto placed = index_cache::put_in_place(_path); !placed) {
+    co_return placed;
+  }
+  if (auto opened = open_catalogue(); !opened) {
+    co_return opened;
+  }
+  if (!_catalogue) {
+    co_return changed_meanwhile(_path);
+  }
+  co_return engine::ok();
+}
+
 task<result<void>> opened_backup::add(std::size_t position) {
   const auto index = _indexes.find(position);
   if (index == _indexes.end()) {
-    error failure;
-    failure.message = "another command has changed " + _path + " meanwhile";
-    failure.remedy = "run the same command again";
-    co_return failure;
+    co_return changed_meanwhile(_path);
   }
   const chain_link& link = _chain[position];
   if (_with.line != nullptr) {

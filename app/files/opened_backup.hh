@@ -83,6 +83,7 @@ class opened_backup {
       const services& with, store_connection& connection, files_selection wanted,
       missing_index policy);
   engine::result<void> open_catalogue();
+  [[nodiscard]] std::size_t links_known_here();
   engine::task<engine::result<void>> update();
   [[nodiscard]] std::vector<chain_link> without_any(std::size_t known) const;
   engine::task<engine::result<void>> check_indexes(std::size_t known);
@@ -91,6 +92,8 @@ class opened_backup {
   engine::task<engine::result<void>> obtain(std::size_t position);
   engine::task<engine::result<void>> obtain_all(std::size_t known);
   engine::task<engine::result<void>> add_all();
+  engine::task<engine::result<void>> make_catalogue();
+  engine::task<engine::result<void>> keep_made();
   engine::task<engine::result<void>> add(std::size_t position);
   [[nodiscard]] bool damaged();
 

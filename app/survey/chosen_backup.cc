@@ -106,18 +106,8 @@ task<result<located_chunk>> locate_chunk(const services& with, s3::object_store&
   co_return damaged(absent_text(denied->sentence(manifest_key), last));
 }
 
-}  // namespace
-
-namespace {
-
-// What is told of a chain that is believed.
-void tell_signed(const services& with, const std::vector<chain_link>& chain) {
-  with.log.write(log_level::info, "restore", "signatures_verified",
-                 {{"manifest", chain.back().key}, {"links", std::to_string(chain.size())}});
-}
-
 task<result<std::vector<chain_link>>> find_any_chain(const services& with, s3::object_store& store,
-                                                     wanted_backup wanted) {
+                                                     wanted_backup wanted, manifests_known known) {
   auto finding = find_manifest(with, store, wanted);
   auto asked = co_await std::move(finding);
   if (!asked) {
@@ -132,6 +122,7 @@ task<result<std::vector<chain_link>>> find_any_chain(const services& with, s3::o
   }
   manifest_reader reader = plain_reader(store, manifest_bound::of_host(with.settings), with.stop);
   reader = listed_reader(std::move(reader), asked->listed, store, with.stop);
+  reader = with_known(std::move(reader), std::move(known), places);
   auto chaining = read_chain(std::move(reader), std::move(places));
   auto chain = co_await std::move(chaining);
   if (chain && chain->back().value.subvolume != wanted.subvolume) {
@@ -146,7 +137,7 @@ task<result<std::vector<chain_link>>> find_any_chain(const services& with, s3::o
 }  // namespace
 
 task<result<std::vector<chain_link>>> find_chain(const services& with, s3::object_store& store,
-                                                 wanted_backup wanted) {
+                                                 wanted_backup wanted, manifests_known known) {
   std::vector<age::allowed_signer> signers;
   const bool asks = !wanted.trusted_signers.empty();
   if (asks) {
@@ -156,7 +147,8 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
     }
     signers = std::move(*read);
   }
-  auto finding = find_any_chain(with, store, std::move(wanted));
+  auto finding =
+      find_any_chain(with, store, std::move(wanted), asks ? manifests_known() : std::move(known));
   auto chain = co_await std::move(finding);
   if (!chain || !asks) {
     co_return chain;
@@ -164,7 +156,9 @@ task<result<std::vector<chain_link>>> find_chain(const services& with, s3::objec
   auto believing = trusted_chain(with, store, std::move(*chain), std::move(signers));
   auto believed = co_await std::move(believing);
   if (believed) {
-    tell_signed(with, *believed);
+    with.log.write(
+        log_level::info, "restore", "signatures_verified",
+        {{"manifest", believed->back().key}, {"links", std::to_string(believed->size())}});
   }
   co_return believed;
 }

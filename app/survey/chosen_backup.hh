@@ -4,6 +4,7 @@
 #include "app/cli/cli.hh"
 #include "app/config/config.hh"
 #include "app/store/chain_reader.hh"
+#include "app/store/known_manifests.hh"
 #include "app/store/services.hh"
 #include "app/survey/restore_plan.hh"
 #include "planner/chunk_comparison.hh"
@@ -28,10 +29,12 @@ struct wanted_backup {
 
 // From the full backup to the chosen one, also in a bucket copied under another prefix: there the
 // copy, not its original. Errors: no such backup, a manifest of another subvolume than
-// wanted.subvolume, or, where signers are trusted, a link that none of them signed.
+// wanted.subvolume, or, where signers are trusted, a link that none of them signed. Where they are
+// not, what `known` has of the links before the chosen one is not read from the bucket.
 engine::task<engine::result<std::vector<chain_link>>> find_chain(const services& with,
                                                                  s3::object_store& store,
-                                                                 wanted_backup wanted);
+                                                                 wanted_backup wanted,
+                                                                 manifests_known known = {});
 
 // "the backup of 2026-01-02T02:04:05Z (2026-01-02 03:04 local)": by both clocks, as one of them was
 // asked for.

@@ -8,7 +8,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <functional>
@@ -24,7 +23,6 @@ using engine::task;
 
 // How often it is asked what the disk has left.
 constexpr std::uint64_t room_interval_bytes = std::uint64_t{16} << 20;
-constexpr std::size_t body_buffer_bytes = std::size_t{256} << 10;
 
 error no_room(const std::string& directory) {
   return engine::system_error(ENOSPC, directory, "free space there");
@@ -273,32 +271,6 @@ task<void> index_making::drop() {
   auto joining = _scope.join();
   co_await std::move(joining);
   give_back();
-}
-
-file_body::file_body(engine::reactor& loop, int file, std::uint64_t bytes)
-    : _loop(loop), _file(file), _bytes(bytes) {
-  for (std::vector<std::byte>& buffer : _buffers) {
-    buffer.resize(static_cast<std::size_t>(std::min<std::uint64_t>(body_buffer_bytes, bytes)));
-  }
-}
-
-task<result<std::span<const std::byte>>> file_body::fetch(unsigned buffer, std::uint64_t offset,
-                                                          engine::stop_token stop) {
-  BTS3_ASSERT(buffer < _buffers.size() && offset < _bytes);
-  const auto length =
-      static_cast<std::size_t>(std::min<std::uint64_t>(_buffers[buffer].size(), _bytes - offset));
-  auto reading = _loop.read_at(_file, std::span(_buffers[buffer]).first(length), offset, stop);
-  auto read = co_await std::move(reading);
-  if (!read) {
-    co_return std::move(read.error());
-  }
-  if (*read == 0) {
-    error failure;
-    failure.why = engine::reason::integrity;
-    failure.message = "a file on this host became shorter while it was sent";
-    co_return failure;
-  }
-  co_return std::span<const std::byte>(_buffers[buffer]).first(*read);
 }
 
 }  // namespace bts3::app

@@ -16,15 +16,12 @@
 #include "engine/age/random.hh"
 #include "engine/age/x25519.hh"
 #include "engine/async_scope.hh"
-#include "engine/body_source.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
 #include "engine/sha256.hh"
-#include "engine/stop.hh"
 #include "engine/task.hh"
 #include "engine/unique_fd.hh"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -39,8 +36,8 @@ namespace bts3::app {
 inline constexpr std::size_t index_waiting_bytes_max = std::size_t{8} << 20;
 // What is left to others on the disk: state and journal have to be written there, too.
 inline constexpr std::uint64_t index_room_left_bytes = std::uint64_t{64} << 20;
-// One PUT takes 5 GiB on AWS and a little less on R2; these are more than a hundred million files.
-inline constexpr std::uint64_t index_object_bytes_max = std::uint64_t{4} << 30;
+// 8,192 parts of the 10,000 that an object has: more than a hundred thousand million files.
+inline constexpr std::uint64_t index_object_bytes_max = std::uint64_t{4} << 40;
 
 // An index that is whole, as an object.
 struct made_index {
@@ -121,25 +118,6 @@ class index_making final : private btrfs::command_observer {
   std::optional<engine::error> _failure;
   std::optional<engine::result<made_index>> _outcome;
   engine::async_scope _scope;
-};
-
-// What a request sends of a file that does not change any more. Reads are beside the event loop.
-class file_body final : public engine::body_source {
- public:
-  // `file` stays open as long as this.
-  file_body(engine::reactor& loop, int file, std::uint64_t bytes);
-
-  [[nodiscard]] std::uint64_t size() const override { return _bytes; }
-  [[nodiscard]] unsigned buffers() const override { return static_cast<unsigned>(_buffers.size()); }
-  engine::task<engine::result<std::span<const std::byte>>> fetch(unsigned buffer,
-                                                                 std::uint64_t offset,
-                                                                 engine::stop_token stop) override;
-
- private:
-  engine::reactor& _loop;
-  int _file;
-  std::uint64_t _bytes;
-  std::array<std::vector<std::byte>, 2> _buffers;
 };
 
 }  // namespace bts3::app

@@ -1,11 +1,14 @@
 #include "app/upload/index_putting.hh"
 
+#include "app/host/headway.hh"
 #include "engine/age/header.hh"
 #include "planner/keys.hh"
+#include "s3/verbs/multipart_upload.hh"
 #include "s3/verbs/object_store.hh"
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
@@ -26,6 +29,19 @@ bool may_be_put(const error& failure) {
   return failure.why != reason::access && failure.why != reason::unsupported &&
          failure.why != reason::configuration && failure.why != reason::precondition &&
          failure.why != reason::bad_request;
+}
+
+s3::write_options index_options(const services& with) {
+  s3::write_options options = document_options(with);
+  options.content_type = s3::write_options().content_type;
+  return options;
+}
+
+error not_taken(std::chrono::milliseconds patience) {
+  error failure;
+  failure.message =
+      "the store has made no headway with it for " + std::to_string(patience.count() / 1000) + " s";
+  return failure;
 }
 
 }  // namespace
@@ -79,31 +95,41 @@ task<result<void>> index_putting::send(store_connection& connection, backup_jour
     co_return noted;
   }
   const bool there_before = std::exchange(_there, record).has_value();
-  file_body body(_with.loop, file, made.size);
   const s3::object_key key(record.key);
-  s3::put_request request(key, s3::request_body(body));
-  request.options = document_options(_with);
-  request.options.content_type = s3::write_options().content_type;
-  request.digests.crc32 = made.crc32;
-  request.digests.payload_sha256 = made.sha256;
-  auto putting = connection.store().put_object(std::move(request), _with.stop);
+  file_to_put what(key, index_options(_with), file, made.size);
+  what.crc32 = made.crc32;
+  what.sha256 = made.sha256;
+  headway moving(_with.loop, _limits.patience, _with.stop);
+  auto putting = put_file(_with, connection.store(), std::move(what), _limits, moving);
   auto put = co_await std::move(putting);
+  auto ending = moving.end();
+  co_await std::move(ending);
   if (put) {
-    co_return engine::ok();
+    co_return put;
   }
-  if (!there_before && !may_be_put(put.error())) {
+  error failure = moving.given_up() ? not_taken(_limits.patience) : std::move(put.error());
+  if (!there_before && !may_be_put(failure) && !_limits.in_parts(made.size)) {
     _there.reset();
   }
-  co_return std::move(put.error()).within("writing index " + record.key);
+  co_return std::move(failure).within("writing index " + record.key);
 }
 
 // No manifest will name what may lie there. What cannot be deleted is prune's.
-task<void> index_putting::take_back(store_connection& connection) {
-  auto deleting = connection.store().delete_object(s3::object_key(_there->key), _with.stop);
+task<void> index_putting::take_back(s3::object_store& store) {
+  headway moving(_with.loop, _limits.patience, _with.stop);
+  const s3::object_key key(_there->key);
+  if (_limits.in_parts(_there->size)) {
+    auto ending = s3::end_uploads(store, _with.log, key, std::nullopt, moving.token());
+    (void)co_await std::move(ending);  // says itself what it leaves
+  }
+  auto deleting = store.delete_object(key, moving.token());
   auto deleted = co_await std::move(deleting);
+  auto ending = moving.end();
+  co_await std::move(ending);
   if (!deleted && deleted.error().what_now != engine::disposition::not_found) {
+    const error& why = moving.given_up() ? not_taken(_limits.patience) : deleted.error();
     _with.log.write(log_level::warning, "backup", "object_left",
-                    {{"key", _there->key}, {"error", deleted.error().text()}});
+                    {{"key", key.str()}, {"error", why.text()}});
   }
 }
 
@@ -135,7 +161,7 @@ task<result<std::optional<planner::index_record>>> index_putting::put(store_conn
           why.remedy.empty() ? "index.enabled = false makes backups without one" : why.remedy}});
   }
   if (_there) {
-    auto taking = take_back(connection);
+    auto taking = take_back(connection.store());
     co_await std::move(taking);
   }
   co_return std::optional<planner::index_record>();

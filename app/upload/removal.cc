@@ -1,5 +1,6 @@
 #include "app/upload/removal.hh"
 
+#include "app/store/file_putting.hh"
 #include "btrfs/host.hh"
 #include "engine/offload.hh"
 #include "planner/keys.hh"
@@ -146,6 +147,9 @@ task<result<void>> removal::named_objects(s3::object_store& store) {
     co_return all;
   }
   if (_order.record.index) {
+    auto ending = end_index_upload(store);
+    auto ended = co_await std::move(ending);
+    keep_first(all, std::move(ended));
     auto deleting = delete_named(store, s3::object_key(_order.record.index->key));
     auto deleted = co_await std::move(deleting);
     keep_first(all, std::move(deleted));
@@ -193,6 +197,16 @@ task<result<void>> removal::end_named(s3::object_store& store, s3::object_key ke
     co_return engine::ok();
   }
   co_return ended;
+}
+
+// Of an index that went in parts. Nothing but storage hangs on one that the store keeps.
+task<result<void>> removal::end_index_upload(s3::object_store& store) {
+  const auto& index = _order.record.index;
+  if (!index || !file_put_limits().in_parts(index->size)) {
+    co_return engine::ok();
+  }
+  auto ending = s3::end_uploads(store, _with.log, s3::object_key(index->key), std::nullopt, _limit);
+  co_return co_await std::move(ending);
 }
 
 task<result<void>> removal::delete_named(s3::object_store& store, s3::object_key key) {
@@ -292,6 +306,11 @@ task<result<void>> removal::delete_by_keys(s3::object_store& store) {
     if (!deleted) {
       co_return std::move(deleted.error()).within("deleting " + object.key.str());
     }
+  }
+  auto ending = end_index_upload(store);
+  auto ended = co_await std::move(ending);
+  if (!ended) {
+    co_return ended;
   }
   // Their keys have the tag, so they are nobody else's; one that is not there is deleted.
   std::vector<std::string> beside;

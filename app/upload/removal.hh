@@ -52,6 +52,7 @@ class removal {
 
  private:
   engine::task<engine::result<void>> named_objects(s3::object_store& store);
+  engine::task<engine::result<void>> end_index_upload(s3::object_store& store);
   engine::task<engine::result<void>> end_named(s3::object_store& store, s3::object_key key,
                                                journalled_chunk chunk);
   engine::task<engine::result<void>> delete_named(s3::object_store& store, s3::object_key key);

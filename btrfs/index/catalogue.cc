@@ -3,8 +3,13 @@
 #include "btrfs/index/schema.hh"
 #include "btrfs/stream_inspector.hh"
 #include "engine/assert.hh"
+#include "engine/unique_fd.hh"
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -68,19 +73,37 @@ result<catalogue> catalogue::open(const std::string& path, catalogue_settings se
   catalogue made;
   made._in = std::move(*opened);
   made._settings = settings;
-  // 64 MiB of pages; durable at each commit.
-  made._in.run("PRAGMA cache_size = -65536; PRAGMA synchronous = NORMAL;");
+  made._path = path;
+  const bool fresh = settings.kept == catalogue_settings::keeping::fresh;
+  if (fresh) {
+    // 128 MiB of pages: what is added goes to all ends of the tables.
+    made._in.trust();
+    made._in.run(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -131072; PRAGMA synchronous = OFF; "
+        "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF;");
+  } else {
+    // 64 MiB of pages; durable at each commit, or, with the log, whole.
+    made._in.run("PRAGMA cache_size = -65536; PRAGMA synchronous = NORMAL;");
+  }
   if (version_of(made._in) != schema_version) {
     made._in.run("PRAGMA page_size = 8192; BEGIN IMMEDIATE;");
     // Another process may have made them while this one waited.
     if (version_of(made._in) != schema_version && !made._in.failure()) {
       made._in.run(
           "DROP TABLE IF EXISTS link; DROP TABLE IF EXISTS inode; DROP TABLE IF EXISTS name; "
-          "DROP TABLE IF EXISTS extent; DROP TABLE IF EXISTS xattr;");
+          "DROP TABLE IF EXISTS extent; DROP TABLE IF EXISTS xattr; DROP TABLE IF EXISTS backup;");
       make_tables(made._in);
+      if (!fresh) {
+        make_name_index(made._in);
+      }
       made._in.run(("PRAGMA user_version = " + std::to_string(schema_version)).c_str());
     }
     made._in.run("COMMIT");
+  }
+  if (settings.kept == catalogue_settings::keeping::shared) {
+    // Kept in the file from then on; where others use it as it is, it stays so.
+    made._in.run("PRAGMA journal_size_limit = 0");
+    made._in.try_to("PRAGMA journal_mode = WAL");
   }
   if (made._in.failure()) {
     return *made._in.failure();
@@ -124,20 +147,44 @@ result<std::optional<refusal>> catalogue::add(index_file& index,
   if (!last) {
     return last.error();
   }
-  auto applied = apply(index, *last + 1, expected);
+  bool wrote = false;
+  auto applied = apply(index, *last + 1, expected, wrote);
   if (_in.failure()) {
+    _torn = true;
     return *_in.failure();  // SQLite has rolled back, or does when it closes
   }
   if (!applied || *applied) {
-    _in.run("ROLLBACK");
+    give_up(wrote);
     return applied;
   }
   _in.run("COMMIT");
   return answered(_in, std::move(*applied));
 }
 
-result<std::optional<refusal>> catalogue::apply(
-    index_file& index, link_number link, const std::optional<engine::sha256_state>& expected) {
+// Without a journal there is no way back, and none is needed before something was written.
+void catalogue::give_up(bool wrote) {
+  const bool fresh = _settings.kept == catalogue_settings::keeping::fresh;
+  _torn = _torn || (fresh && wrote);
+  _in.run(fresh ? "COMMIT" : "ROLLBACK");
+}
+
+result<void> catalogue::finish() {
+  BTS3_ASSERT(_settings.kept == catalogue_settings::keeping::fresh && !_torn);
+  make_name_index(_in);
+  if (auto done = _in.outcome(); !done) {
+    return done;
+  }
+  _in = database();
+  const engine::unique_fd file(::open(_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.valid() || ::fsync(file.get()) != 0) {
+    return engine::system_error(errno, _path);
+  }
+  return engine::ok();
+}
+
+result<std::optional<refusal>> catalogue::apply(index_file& index, link_number link,
+                                                const std::optional<engine::sha256_state>& expected,
+                                                bool& wrote) {
   auto before = links();
   if (!before) {
     return before.error();
@@ -154,6 +201,7 @@ result<std::optional<refusal>> catalogue::apply(
   auto read = index.each([&](const record& one) -> result<void> {
     std::string problem = applying.apply(one);
     tree.relieve();
+    wrote = tree.wrote();
     if (_in.failure()) {
       return *_in.failure();
     }
@@ -177,6 +225,7 @@ result<std::optional<refusal>> catalogue::apply(
     return failure;
   }
   tree.write_back();
+  wrote = true;
   write_link({link, applying.identity(), index.version(), index.commands(), index.stream_bytes(),
               index.sha256()});
   return std::optional<refusal>();

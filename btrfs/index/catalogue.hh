@@ -56,6 +56,17 @@ struct catalogue_settings {
   // Nodes held in memory while a link is added: 40 to 70 MB.
   std::size_t held_nodes = 100'000;
   std::uint32_t sector_bytes = 4096;  // of the filesystem that receives
+  enum class keeping {
+    // Each link is durable when it was added. Questions may have to wait while one is.
+    journal,
+    // The same, and nobody waits: what is added is in a log beside the file (-wal, -shm) until the
+    // last who uses the file closes it.
+    shared,
+    // A new file that nobody else knows of, as fast as it goes: nothing waits for the disk, and a
+    // link that cannot be added may leave it torn. For finish(), and then another name.
+    fresh,
+  };
+  keeping kept = keeping::journal;
 };
 
 class catalogue {
@@ -70,6 +81,10 @@ class catalogue {
       index_file& index, const std::optional<engine::sha256_state>& expected = std::nullopt);
   // Takes the last link away again.
   engine::result<void> remove_last();
+  // Of a fresh one: whether a link was given up of which something is in the tables.
+  [[nodiscard]] bool torn() const { return _torn; }
+  // Of a fresh one: the file is whole, closed, and on the disk. Nothing more is asked of this.
+  engine::result<void> finish();
 
   // In order.
   engine::result<std::vector<link_info>> links();
@@ -94,11 +109,15 @@ class catalogue {
 
  private:
   engine::result<std::optional<refusal>> apply(index_file& index, link_number link,
-                                               const std::optional<engine::sha256_state>& expected);
+                                               const std::optional<engine::sha256_state>& expected,
+                                               bool& wrote);
+  void give_up(bool wrote);
   void write_link(const link_info& info);
 
   database _in;
   catalogue_settings _settings;
+  std::string _path;
+  bool _torn = false;
 };
 
 }  // namespace bts3::btrfs::index

@@ -55,6 +55,10 @@ engine::result<database> database::open(const std::string& path, bool read_only)
   // Nothing that stands in the file is carried out.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  // A log beside it stays there, emptied: whoever closes a file that was deleted meanwhile would
+  // take away the log of the one that has its name now.
+  int persists = 1;
+  sqlite3_file_control(handle, nullptr, SQLITE_FCNTL_PERSIST_WAL, &persists);
   return opened;
 }
 
@@ -64,6 +68,16 @@ void database::run(const char* statements) {
   }
   if (sqlite3_exec(_handle.get(), statements, nullptr, nullptr, nullptr) != SQLITE_OK) {
     fail("running");
+  }
+}
+
+void database::trust() {
+  sqlite3_db_config(_handle.get(), SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);
+}
+
+void database::try_to(const char* statements) {
+  if (!*_failure) {
+    (void)sqlite3_exec(_handle.get(), statements, nullptr, nullptr, nullptr);
   }
 }
 

@@ -24,6 +24,10 @@ class database {
   static engine::result<database> open(const std::string& path, bool read_only);
 
   void run(const char* statements);
+  // Of a file that is new and ours: it may be without a journal.
+  void trust();
+  // As run(), where it is no harm if it cannot be done.
+  void try_to(const char* statements);
   [[nodiscard]] const std::optional<engine::error>& failure() const { return *_failure; }
   [[nodiscard]] engine::result<void> outcome() const;
   [[nodiscard]] std::uint64_t last_row() const;

@@ -24,8 +24,11 @@ void make_tables(database& in) {
     CREATE TABLE xattr (
       inode INTEGER, name BLOB, since INTEGER, until INTEGER, value BLOB,
       PRIMARY KEY (inode, name, since)) WITHOUT ROWID;
-    CREATE INDEX name_of ON name (inode);
   )");
+}
+
+void make_name_index(database& in) {
+  in.run("CREATE INDEX IF NOT EXISTS name_of ON name (inode)");
 }
 
 node node_in(const statement& row) {

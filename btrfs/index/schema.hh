@@ -14,10 +14,13 @@ namespace bts3::btrfs::index {
 inline constexpr link_number still = 0x7fffffff;
 
 // Changed with every change of the tables: a file of another version is made anew.
-inline constexpr std::uint32_t schema_version = 1;
+inline constexpr std::uint32_t schema_version = 2;
 
 // Makes the tables in an empty database.
 void make_tables(database& in);
+// By which the names of an inode are found. No link that is added needs it, and made at once over
+// what is there, in its order, it costs less than name by name.
+void make_name_index(database& in);
 
 // The columns of `inode`, and of `extent`, in the order of these functions.
 inline constexpr char node_columns[] =

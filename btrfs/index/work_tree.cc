@@ -62,9 +62,39 @@ work_tree::work_tree(database& in, link_number link, std::size_t limit)
       _forget_xattr(in, "DELETE FROM xattr WHERE inode = ?1 AND name = ?2 AND since = ?3"),
       _insert_xattr(in, "INSERT INTO xattr (inode, name, since, until, value) VALUES (?,?,?,?,?)") {
   static_assert(still == 2147483647);
-  statement last(in, "SELECT max(id) FROM inode");
-  _last = last.with().next() ? last.number(0) : 0;
+  statement last(in, "SELECT max(id), EXISTS (SELECT 1 FROM xattr) FROM inode");
+  const bool any = last.with().next();
+  _last = any ? last.number(0) : 0;
+  _any_xattrs = any && last.number(1) != 0;
+  _last_written = _last;
   _tables_empty = _last == 0;
+}
+
+// Each name has four bits, out of a hash that is spread again.
+template <typename Take>
+bool work_tree::name_filter::each_bit(std::size_t hash, Take take) {
+  std::uint64_t spread = hash * 0x9e3779b97f4a7c15u;
+  spread ^= spread >> 29;
+  const std::uint64_t step = (spread * 0xbf58476d1ce4e5b9u >> 32) | 1;
+  for (int i = 0; i < 4; ++i, spread += step << 20) {
+    const std::size_t at = spread >> (64 - bits_log2);
+    if (!take(_words[at / 64], std::uint64_t{1} << at % 64)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void work_tree::name_filter::add(std::size_t hash) {
+  each_bit(hash, [](std::uint64_t& word, std::uint64_t bit) {
+    word |= bit;
+    return true;
+  });
+}
+
+bool work_tree::name_filter::may_have(std::size_t hash) {
+  return each_bit(hash,
+                  [](const std::uint64_t& word, std::uint64_t bit) { return (word & bit) != 0; });
 }
 
 node& work_tree::make(node_type type) {
@@ -123,19 +153,23 @@ work_tree::name_state& work_tree::state_of(node_id dir, std::string_view name) {
     return found->second;
   }
   name_state state;
-  if (!_tables_empty && _name_at.with(dir, name, _link).next()) {
+  if (may_be_written(dir, name) && _name_at.with(dir, name, _link).next()) {
     state.before = state.now = _name_at.number(0);
     _name_at.reset();
   }
   return _names.emplace(name_key{dir, std::string(name)}, state).first->second;
 }
 
+bool work_tree::may_be_written(node_id dir, std::string_view name) {
+  return !_tables_empty &&
+         (!_written_names || _written_names->may_have(name_hash()(name_view{dir, name})));
+}
+
 node_id work_tree::lookup(node_id dir, std::string_view name) {
-  if (_tables_empty) {
-    const auto found = _names.find(name_view{dir, name});
-    return found == _names.end() ? no_node : found->second.now;
+  if (const auto found = _names.find(name_view{dir, name}); found != _names.end()) {
+    return found->second.now;
   }
-  return state_of(dir, name).now;
+  return may_be_written(dir, name) ? state_of(dir, name).now : no_node;
 }
 
 void work_tree::add_name(node_id dir, std::string_view name, node_id to) {
@@ -165,7 +199,7 @@ bool work_tree::has_names(node_id dir) {
     return false;
   }
   std::int64_t written = 0;
-  if (!_tables_empty && _count_names.with(dir).next()) {
+  if (dir <= _last_written && _count_names.with(dir).next()) {
     written = static_cast<std::int64_t>(_count_names.number(0));
     _count_names.reset();
   }
@@ -212,7 +246,7 @@ const xattr_map& work_tree::xattrs(node_id id) {
   BTS3_ASSERT(found != nullptr);
   if (!found->xattrs) {
     found->xattrs.emplace();
-    if (!_tables_empty) {
+    if (_any_xattrs) {
       _xattrs_at.with(id, _link);
       while (_xattrs_at.next()) {
         found->xattrs->emplace(_xattrs_at.bytes(0), _xattrs_at.bytes(1));
@@ -253,6 +287,9 @@ extent_map work_tree::extents_at(node_id id, link_number at) {
 void work_tree::relieve() {
   // An extent takes a third of what a node does.
   if (_held.size() + _extents_written / 3 > _limit || _names.size() > 2 * _limit) {
+    if (_tables_empty) {
+      _written_names.emplace();
+    }
     write_back();
   }
 }
@@ -264,6 +301,8 @@ void work_tree::write_back() {
   _held.clear();
   _extents_written = 0;
   _tables_empty = false;
+  _last_written = _last;
+  _wrote = true;
 }
 
 void work_tree::write_names() {
@@ -282,10 +321,15 @@ void work_tree::write_names() {
     const auto& [key, state] = *one;
     if (state.before != no_node) {
       _end_name.with(key.dir, key.name, _link).run();
-      _forget_name.with(key.dir, key.name, _link).run();
+      if (_wrote) {  // what this link wrote itself
+        _forget_name.with(key.dir, key.name, _link).run();
+      }
     }
     if (state.now != no_node) {
       _insert_name.with(key.dir, key.name, _link, still, state.now).run();
+      if (_written_names) {
+        _written_names->add(name_hash()(name_view{key.dir, key.name}));
+      }
     }
   }
 }
@@ -319,10 +363,12 @@ void work_tree::write_nodes() {
 
 // Nothing stays of what was made and removed again within this link.
 void work_tree::write_removed(node_id id) {
-  if (_tables_empty) {
+  if (id > _last_written) {
     return;
   }
-  _forget_node.with(id, _link).run();
+  if (_wrote) {
+    _forget_node.with(id, _link).run();
+  }
   const bool earlier = _any_node.with(id).next();
   _any_node.reset();
   const extent_map before = read_extents(id, _link);
@@ -346,7 +392,9 @@ void work_tree::write_extents(node_id id, const extent_map& before, const extent
     const auto same = now.all().find(offset);
     if (same == now.all().end() || !(same->second == one)) {
       _end_extent.with(id, offset, _link).run();
-      _forget_extent.with(id, offset, _link).run();
+      if (_wrote) {
+        _forget_extent.with(id, offset, _link).run();
+      }
     }
   }
   for (const auto& [offset, one] : now.all()) {
@@ -366,13 +414,16 @@ void work_tree::write_xattrs(node_id id, const xattr_map& before, const xattr_ma
     const auto same = now.find(name);
     if (same == now.end() || same->second != value) {
       _end_xattr.with(id, name, _link).run();
-      _forget_xattr.with(id, name, _link).run();
+      if (_wrote) {
+        _forget_xattr.with(id, name, _link).run();
+      }
     }
   }
   for (const auto& [name, value] : now) {
     const auto same = before.find(name);
     if (same == before.end() || same->second != value) {
       _insert_xattr.with(id, name, _link, still, value).run();
+      _any_xattrs = true;
     }
   }
 }

@@ -94,6 +94,29 @@ class Tree:
         if path:
             os.mkdir(path)
 
+    def make_deep(self):
+        """A file far down: eight levels with names of forty bytes."""
+        path = self.place()
+        if not path or len(path) > 600:
+            return
+        for level in range(8):
+            os.mkdir(path)
+            path = os.path.join(path, (b"level%d-" % level).ljust(40, b"d"))
+        with open(path, "wb") as file:
+            file.write(self.content(self.random.choice((10, 50_000))))
+
+    def make_farm(self):
+        """Many names of one file, in several directories; more than fit into an inode's first reference."""
+        path = self.file()
+        if not path or os.stat(path).st_nlink > 300:
+            return
+        self.counter += 1
+        places = [self.directory() for _ in range(3)]
+        for number in range(self.random.choice((40, 150))):
+            name = os.path.join(self.random.choice(places), (b"farm%d-%d-" % (self.counter, number)).ljust(60, b"f"))
+            if len(name) < 3000:
+                os.link(path, name)
+
     def make_special(self):
         path = self.place()
         if not path:
@@ -285,7 +308,7 @@ class Tree:
 
     OPERATIONS = ((make_file, 12), (make_directory, 7), (make_special, 4), (write, 12), (truncate, 5), (reserve, 4), (clone, 7),
                   (link, 7), (unlink, 5), (replace, 4), (remove_directory, 2), (rename, 10), (rename_over, 3), (swap, 6),
-                  (turn_over, 3), (attributes, 9), (remove_attribute, 2))
+                  (turn_over, 3), (attributes, 9), (remove_attribute, 2), (make_deep, 1), (make_farm, 1))
     # Hard links and directories that change places: what the kernel's send gets wrong now and then.
     NASTY = ((make_file, 3), (make_directory, 5), (link, 14), (unlink, 8), (replace, 5), (remove_directory, 4), (rename, 16),
              (rename_over, 6), (swap, 16), (turn_over, 8), (write, 2))

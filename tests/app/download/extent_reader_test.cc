@@ -281,4 +281,106 @@ BOOST_AUTO_TEST_CASE(who_takes_can_end_the_reading) {
   BOOST_TEST(outcomes.error().status == ENOSPC);
 }
 
+BOOST_AUTO_TEST_CASE(with_whole_parts_each_is_read_once_and_files_are_as_they_were) {
+  for (const bool sealed : {false, true}) {
+    scene one;
+    sealed ? one.put_sealed() : one.put_plain();
+    one.tell_states(sealed ? testing::part_bytes : 64 * 1024);
+    one.settings.s3.concurrency = 2;  // so that there are more parts than places for them
+    one.ranges().verify_parts();
+    const auto made = one.read(one.all_names());
+    BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
+    for (const auto& [name, text] : *made) {
+      BOOST_REQUIRE(text.has_value());
+      BOOST_TEST((*text == one.what.files[name]), name);
+    }
+    std::uint64_t whole = 0;
+    for (const chain_link& link : one.chain) {
+      for (const planner::chunk_record& chunk : link.value.chunks) {
+        whole += chunk.size;
+      }
+    }
+    BOOST_TEST(one.asked() <= whole);
+    BOOST_TEST(one.damaged == 0);
+    // What it takes is told before.
+    std::vector<stream_range> wanted;
+    for (const extent& each : one.extents_of("small7")) {
+      wanted.push_back(*btrfs::index::command_of(each, 2));
+    }
+    std::uint64_t told = 0;
+    for (const chunk_use& use : one.all_ranges->uses_of(wanted)) {
+      told += use.bytes;
+    }
+    one.ranges().verify_parts();
+    one.store.gets.clear();
+    BOOST_REQUIRE(one.read({"small7"}));
+    BOOST_TEST(one.asked() == told);
+  }
+}
+
+// Whoever can write to the bucket can write the checksum, too.
+BOOST_AUTO_TEST_CASE(with_whole_parts_what_was_put_in_another_s_place_is_damage) {
+  put_plain();
+  tell_states(64 * 1024);
+  const std::string another(what.files["small20"].size(), 'x');
+  const std::string there = write_data(2, "small20", 0, what.files["small20"]);
+  const std::size_t at = what.streams[0].find(there);
+  BOOST_REQUIRE(at != std::string::npos);
+  std::string stream = what.streams[0];
+  stream.replace(at, there.size(), write_data(2, "small20", 0, another));
+  for (std::size_t i = 0; i < chain[0].value.chunks.size(); ++i) {
+    objects.put(chain[0].value.chunks[i].key, stream.substr(i * 300'000, 300'000));
+  }
+  ranges();
+  const auto believed = read({"small20"});
+  BOOST_REQUIRE_MESSAGE(believed.has_value(), error_text(believed));
+  BOOST_TEST((believed->at("small20") == std::optional(another)));
+  ranges().verify_parts();
+  const auto made = read(all_names());
+  BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
+  BOOST_TEST(!made->at("small20").has_value());
+  std::size_t lost = 0;
+  for (const auto& [name, text] : *made) {
+    BOOST_TEST((!text || *text == what.files[name]), name);
+    lost += text ? 0 : 1;
+  }
+  BOOST_TEST(lost < made->size() / 2);  // those of one part
+  // It was fetched three times, and everybody else was told at once.
+  std::map<std::pair<std::string, std::uint64_t>, int> times;
+  for (const s3::get_request& one : store.gets) {
+    ++times[{one.key.str(), one.range ? one.range->offset : 0}];
+  }
+  int most = 0;
+  for (const auto& [place, count] : times) {
+    most = std::max(most, count);
+  }
+  BOOST_TEST(most <= 4);
+}
+
+BOOST_AUTO_TEST_CASE(a_part_that_is_wrong_once_is_fetched_again_on_a_new_connection) {
+  put_plain();
+  tell_states(64 * 1024);
+  store.after = [](const s3::get_request& request, std::size_t number) {
+    if (number == 1) {
+      request.into[request.into.size() / 2] ^= std::byte{1};
+    }
+  };
+  ranges().verify_parts();
+  const auto made = read({"small3"});
+  BOOST_REQUIRE_MESSAGE(made.has_value(), error_text(made));
+  BOOST_TEST((made->at("small3") == std::optional(what.files["small3"])));
+  BOOST_TEST(store.gets.size() == 2U);
+  BOOST_TEST(store.gets.back().fresh_connection);
+}
+
+BOOST_AUTO_TEST_CASE(parts_of_which_nothing_is_recorded_are_refused_before_anything_is_read) {
+  put_plain();
+  ranges().verify_parts();
+  const auto made = read({"small3"});
+  BOOST_REQUIRE(!made);
+  BOOST_TEST((made.error().why == engine::reason::configuration));
+  BOOST_TEST(made.error().text().find("--verify-parts") != std::string::npos, error_text(made));
+  BOOST_TEST(store.gets.empty());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

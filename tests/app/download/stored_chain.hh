@@ -3,6 +3,7 @@
 
 #include "app/download/chain_ranges.hh"
 #include "btrfs/index/catalogue.hh"
+#include "engine/sha256.hh"
 #include "tests/app/backup/send_stream.hh"
 #include "tests/app/download/sealed_backup.hh"
 #include "tests/app/support.hh"
@@ -115,6 +116,24 @@ struct stored_chain {
       }
       chain.push_back(std::move(link));
       keys.push_back(std::make_shared<const app::backup_key>(std::move(backup.key)));
+    }
+  }
+
+  // As manifests have them of parts of so many bytes.
+  void tell_states(std::uint64_t part_size) {
+    for (app::chain_link& link : chain) {
+      for (planner::chunk_record& chunk : link.value.chunks) {
+        const std::string body = objects.find(chunk.key)->body;
+        engine::sha256_hasher hasher;
+        chunk.part_size = part_size;
+        for (std::size_t at = 0; at < body.size(); at += part_size) {
+          hasher.update(made::bytes_of(std::string_view(body).substr(at, part_size)));
+          chunk.part_crc32.push_back(0);
+          if (at + part_size < body.size()) {
+            chunk.part_states.push_back(hasher.state()->words);
+          }
+        }
+      }
     }
   }
 

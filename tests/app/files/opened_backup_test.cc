@@ -175,4 +175,82 @@ BOOST_AUTO_TEST_CASE(where_one_subvolume_is_configured_it_is_meant) {
   BOOST_TEST(names() == "etc home link");
 }
 
+// However long the chain is: manifests are asked for again by nobody who has them.
+BOOST_AUTO_TEST_CASE(of_a_chain_that_is_known_the_chosen_manifest_alone_is_read) {
+  add(some_full());
+  add(some_incremental());
+  BOOST_TEST(names("home") == "c new");
+  store.forget_calls();
+  BOOST_TEST(names("home") == "c new");
+  BOOST_TEST(reads_of("manifest-") == 1);
+  BOOST_TEST(store.calls().size() == 2U);  // and the pointer
+  const auto backup = open();
+  BOOST_REQUIRE_MESSAGE(backup.has_value(), error_text(backup));
+  BOOST_REQUIRE((*backup)->chain().size() == 2U);
+  const auto there = planner::parse_manifest(store.objects().at(keys[0]).body);
+  BOOST_REQUIRE(there.has_value());
+  BOOST_TEST((*backup)->chain()[0].key == keys[0]);
+  BOOST_TEST(planner::write_manifest((*backup)->chain()[0].value) ==
+             planner::write_manifest(*there));
+}
+
+// What a store says of it later changes nothing; what it says of the chosen one does.
+BOOST_AUTO_TEST_CASE(a_manifest_that_is_replaced_in_the_bucket_does_not_replace_one_that_is_known) {
+  add(some_full());
+  add(some_incremental());
+  BOOST_TEST(names("home") == "c new");
+  store.put(keys[0], "{}");
+  BOOST_TEST(names("home") == "c new");
+  store.put(keys[1], "{}");
+  BOOST_TEST(says(names("home"), keys[1]));
+}
+
+BOOST_AUTO_TEST_CASE(what_an_earlier_command_left_unfinished_goes_and_logs_count) {
+  add(some_full());
+  const auto kept = index_cache::open(with, "");
+  BOOST_REQUIRE(kept.has_value());
+  const std::string left = kept->directory() + "/chain-aa-bb.sqlite.new";
+  testing::write_file(left, std::string(100'000, 'x'));
+  testing::write_file(kept->directory() + "/chain-aa-bb.sqlite.lock", "");
+  const std::string other = kept->directory() + "/chain-old.sqlite";
+  testing::write_file(other, "x");
+  testing::write_file(other + "-wal", std::string(3 << 20, 'x'));
+  std::filesystem::last_write_time(other,
+                                   std::filesystem::last_write_time(other) - std::chrono::hours(1));
+  BOOST_TEST(names() == "etc home link");
+  BOOST_TEST(!std::filesystem::exists(left));
+  kept->used(the_file(), 2 << 20);
+  BOOST_TEST(!std::filesystem::exists(other));
+  BOOST_TEST(!std::filesystem::exists(other + "-wal"));
+}
+
+// A log that another file of this name left would be taken for the new one's.
+BOOST_AUTO_TEST_CASE(a_catalogue_that_is_put_in_place_meets_no_log_of_another) {
+  add(some_full());
+  BOOST_TEST(names() == "etc home link");
+  const std::string file = the_file();
+  add(some_incremental());
+  BOOST_TEST(names("home") == "c new");
+  std::filesystem::remove(file);
+  testing::write_file(file + "-wal", std::string(100'000, 'w'));
+  BOOST_TEST(names("home") == "c new");
+  BOOST_TEST(names() == "etc home");
+}
+
+BOOST_AUTO_TEST_CASE(who_reads_does_not_wait_for_who_adds) {
+  add(some_full());
+  BOOST_TEST(names() == "etc home link");
+  auto adding = btrfs::index::database::open(the_file(), false);
+  BOOST_REQUIRE(adding.has_value());
+  adding->run("PRAGMA cache_size = 10; BEGIN IMMEDIATE; CREATE TABLE large (a BLOB)");
+  for (int i = 0; i < 200; ++i) {
+    adding->run("INSERT INTO large VALUES (zeroblob(100000))");
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  BOOST_TEST(names() == "etc home link");
+  BOOST_TEST((std::chrono::steady_clock::now() - begin < std::chrono::seconds(5)));
+  adding->run("ROLLBACK");
+  BOOST_TEST(adding->outcome().has_value());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,8 @@
 // of it where the disk does not do its part.
 #include "app/upload/index_making.hh"
 
+#include "app/host/file_body.hh"
+
 #include "btrfs/stream_inspector.hh"
 #include "engine/age/sealed_file.hh"
 #include "tests/app/support.hh"

@@ -1,6 +1,7 @@
 #include "btrfs/index/catalogue.hh"
 
 #include "btrfs/index/queries.hh"
+#include "tests/btrfs/index/chain.hh"
 #include "tests/btrfs/index/support.hh"
 #include "tests/support/outcome.hh"
 
@@ -21,78 +22,11 @@ using bts3::testing::error_text;
 
 namespace {
 
-// UUIDs are the link's number, sixteen times.
-std::string full(const std::string& commands, unsigned version = 1) {
-  return send::header(version) + send::subvol("home", '\x01') + commands + send::end();
-}
-std::string incremental(char id, const std::string& commands, unsigned version = 1) {
-  return send::header(version) + send::snapshot("home", id, 8, static_cast<char>(id - 1)) +
-         commands + send::end();
-}
-
-// A chain, and the streams that it is of.
-struct chain {
-  explicit chain(std::size_t held = 100'000)
-      : in(std::move(*catalogue::open(":memory:", {held, 4096}))) {}
-
-  // What receive would refuse; empty: nothing.
-  std::string add(const std::string& stream) {
-    auto file = open_text(index_of(stream));
-    BOOST_REQUIRE_MESSAGE(file.has_value(), error_text(file));
-    auto added = in.add(*file);
-    BOOST_REQUIRE_MESSAGE(added.has_value(), error_text(added));
-    if (*added) {
-      return (*added)->text();
-    }
-    streams.push_back(stream);
-    return "";
-  }
-
-  std::optional<node> at(std::string_view path, link_number link) {
-    return *in.stat(*in.find(path, link), link);
-  }
-
-  // Through the extents.
-  std::string content(std::string_view path, link_number link) {
-    const auto file = at(path, link);
-    BOOST_REQUIRE(file.has_value());
-    std::string text(file->size, '\0');
-    const auto extents = *in.extents(file->id, link);
-    for (const extent& one : extents) {
-      BOOST_REQUIRE(one.packed == encoding::none);
-      BOOST_REQUIRE_LE(one.offset + one.bytes, text.size());
-      text.replace(one.offset, one.bytes,
-                   streams.at(one.link - 1).substr(one.data + one.skip, one.bytes));
-    }
-    return text;
-  }
-
-  std::string listing(std::string_view path, link_number link) {
-    std::string names;
-    const auto entries = *in.list(*in.find(path, link), link);
-    for (const entry& one : entries) {
-      names += (names.empty() ? "" : " ") + one.name;
-    }
-    return names;
-  }
-
-  catalogue in;
-  std::vector<std::string> streams;
-};
-
-bool says(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-std::string some_tree() {
-  return make(command_mkdir, "o257-7-0", 257) + move_name("o257-7-0", "d") +
-         make(command_mkfile, "o258-7-0", 258) + move_name("o258-7-0", "d/f") +
-         write_data(1, "d/f", 0, std::string(8192, 'a')) + set_mode("d/f", 0640) +
-         set_owner("d/f", 5, 6) + set_xattr("d/f", "user.k", "v") + utimes("d/f", 1000, 5) +
-         add_link("d/g", "d/f") + make(command_mkdir, "o259-7-0", 259) +
-         move_name("o259-7-0", "d/sub") +
-         make(command_symlink, "s", 260, send::attribute(attribute_path_link, "d/f")) +
-         make(command_mknod, "c", 261, u64(attribute_rdev, 0x103) + u64(attribute_mode, 020600));
+std::string reserve(std::string_view path, std::uint32_t mode, std::uint64_t offset,
+                    std::uint64_t bytes) {
+  return send::command(command_fallocate, send::path(path) + u32(attribute_fallocate_mode, mode) +
+                                              u64(attribute_file_offset, offset) +
+                                              u64(attribute_size, bytes));
 }
 
 // Commands about few names and places, so that they get into each other's way.
@@ -306,6 +240,20 @@ BOOST_AUTO_TEST_CASE(what_receive_would_refuse_is_refused_with_its_command_and_p
       {encoded_write("d/f", 0, 5000, 4096, 0, 1, "x"), "more than it holds"},
       {encoded_write("d/f", 0, 5000, 8192, UINT64_MAX - 10, 1, "x"), "more than it holds"},
       {encoded_write("d/f", 0, 4096, 4096, 0, 9, "x"), "unknown way, 9"},
+      // Sums of these are small numbers again.
+      {clone_range("d/f", UINT64_MAX - 4095, 4096, '\x01', "d/f", 0), "behind the end"},
+      {clone_range("d/f", UINT64_MAX - 4095, 0, '\x01', "d/f", 0), "behind the end"},
+      {clone_range("d/f", 16384, 4096, '\x01', "d/f", UINT64_MAX - 4095), "that has 8192"},
+      {clone_range("d/f", 16384, UINT64_MAX - 4095, '\x01', "d/f", 4096), "that has 8192"},
+      {clone_range("d/f", 0, 0, '\x02', "d/f", 0), "onto itself"},
+      {clone_range("d/f", 0, 8192, '\x02', "d/g", 0), "onto itself"},
+      {encoded_write("d/f", UINT64_MAX - 4095, 4096, 4096, 0, 1, "x"), "behind the end"},
+      {encoded_write("d/f", 0, UINT64_MAX, UINT64_MAX, 0, 1, "x"), "behind the end"},
+      {encoded_write("d/f", 0, 4096, UINT64_MAX, 0, 1, "x"), "more than it holds"},
+      {encoded_write("d/f", 0, 4096, 8192, UINT64_MAX - 4095, 1, "x"), "more than it holds"},
+      {reserve("d/f", 0, 4096, UINT64_MAX - 4095), "behind the end"},
+      {reserve("d/f", 3, UINT64_MAX - 1, 4), "behind the end"},
+      {reserve("d/f", 3, 0, UINT64_MAX), "behind the end"},
       {send::command(command_chown, send::path("d/f") + u64(attribute_uid, 1)), "lacks"},
       // One file has the name while another that had it before is still open.
       {write_data(1, "d/f", 0, "x") + move_name("d/f", "d/h") + make(command_mkfile, "d/f", 300) +

@@ -1,6 +1,9 @@
-// What the writer costs:      index_measure [STREAM]        (default: a full of 100,000 small
-// files) What the catalogue costs:   index_measure --chain FILES   (a full of so many, 25
-// incrementals)
+// What the writer costs, by default over a full of 100,000 small files:
+//   index_measure [STREAM]
+// What the catalogue costs, of a full of so many files and 25 incrementals:
+//   index_measure --chain FILES
+// The indexes of such a chain, for whoever measures commands over it, as DIRECTORY/1 to 26:
+//   index_measure --write FILES DIRECTORY
 #include "btrfs/index/catalogue.hh"
 #include "btrfs/index/queries.hh"
 #include "tests/btrfs/index/support.hh"
@@ -102,6 +105,22 @@ double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+std::string link_of_chain(unsigned link, unsigned files) {
+  return index_of(link == 1 ? small_files(files, 100) : incremental(link, files));
+}
+
+int write_chain(unsigned files, const std::filesystem::path& directory) {
+  for (unsigned link = 1; link <= 26; ++link) {
+    std::ofstream file(directory / std::to_string(link), std::ios::binary);
+    file << link_of_chain(link, files);
+    if (!file.flush()) {
+      std::perror("writing an index");
+      return 1;
+    }
+  }
+  return 0;
+}
+
 int measure_chain(unsigned files) {
   const auto path =
       std::filesystem::temp_directory_path() / ("index-measure-" + std::to_string(::getpid()));
@@ -109,11 +128,12 @@ int measure_chain(unsigned files) {
   double begin = seconds();
   const double cpu = cpu_seconds();
   double making = 0;
-  auto in = catalogue::open(path.string());
+  catalogue_settings settings;
+  settings.kept = catalogue_settings::keeping::fresh;
+  auto in = catalogue::open(path.string(), settings);
   for (unsigned link = 1; link <= 26; ++link) {
     const double from = cpu_seconds();
-    const std::string made =
-        index_of(link == 1 ? small_files(files, 100) : incremental(link, files));
+    const std::string made = link_of_chain(link, files);
     auto file = open_text(made);
     making += cpu_seconds() - from;
     auto added = in->add(*file);
@@ -122,6 +142,9 @@ int measure_chain(unsigned files) {
       return 1;
     }
     full_cpu = link == 1 ? cpu_seconds() - cpu - making : full_cpu;
+  }
+  if (!in->finish()) {
+    return 1;
   }
   const double whole = cpu_seconds() - cpu - making;
   rusage usage{};
@@ -133,7 +156,8 @@ int measure_chain(unsigned files) {
       static_cast<double>(std::filesystem::file_size(path)) / 1e6,
       static_cast<double>(usage.ru_maxrss) / 1e3);
   begin = seconds();
-  auto again = catalogue::open(path.string());
+  settings.kept = catalogue_settings::keeping::shared;
+  auto again = catalogue::open(path.string(), settings);
   auto directory = again->find("directory-7", 26);
   const std::size_t entries = again->list(*directory, 26)->size();
   std::printf("opened and a directory of %zu listed: %.1f ms\n", entries,
@@ -156,6 +180,10 @@ int measure_chain(unsigned files) {
 int main(int count, char** arguments) {
   if (count > 2 && std::string_view(arguments[1]) == "--chain") {
     return measure_chain(static_cast<unsigned>(std::strtoul(arguments[2], nullptr, 10)));
+  }
+  if (count > 3 && std::string_view(arguments[1]) == "--write") {
+    return write_chain(static_cast<unsigned>(std::strtoul(arguments[2], nullptr, 10)),
+                       arguments[3]);
   }
   std::string stream;
   if (count > 1) {
