@@ -30,6 +30,8 @@ set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 # Those of Debian 11 and later; certificates for https.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "btrfs-progs (>= 5.10), ca-certificates")
+# `mount` as an ordinary user.
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "fuse3")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
 "Makes read-only snapshots of Btrfs subvolumes and streams them, in full or
 as the difference to the last backup, into an S3 bucket, every part with its

@@ -8,7 +8,7 @@ set -euo pipefail
 build=(ca-certificates g++ cmake ninja-build ccache pkg-config scdoc
   liburing-dev libcurl4-openssl-dev libssl-dev libsimdjson-dev libtomlplusplus-dev libcli11-dev
   libspdlog-dev libfmt-dev libpugixml-dev libisal-dev libexpected-dev nlohmann-json3-dev
-  libzstd-dev zlib1g-dev libsqlite3-dev)
+  libzstd-dev zlib1g-dev libsqlite3-dev libfuse3-dev)
 # The clang build with its sanitizers, the formatter, Boost.Test, what the unit tests run (age and ssh-keygen as the other
 # side of what is sealed and signed), and shells to complete in.
 test=(libboost-test-dev libdeflate-dev clang-19 clang-format-19 libclang-rt-19-dev git python3 openssl
@@ -16,7 +16,7 @@ test=(libboost-test-dev libdeflate-dev clang-19 clang-format-19 libclang-rt-19-d
 # A Ceph object gateway, what the end-to-end tests do with Btrfs and preload into the program, the harness's client and
 # schemas, a terminal, and what the documents restore with by hand.
 integration=(btrfs-progs gcc liburing-dev python3 python3-boto3 python3-cryptography python3-jsonschema mount util-linux procps
-  kmod tmux ceph-mon ceph-mgr ceph-osd radosgw ceph-common awscli jq curl age zstd)
+  kmod tmux ceph-mon ceph-mgr ceph-osd radosgw ceph-common awscli jq curl age zstd fuse3)
 # Other stores for the end-to-end tests: OpenStack Swift, whose daemons are started by the tests alone (as a service each
 # lacks its configuration), and what makes the system in which a newer Ceph runs.
 stores=(swift-proxy swift-account swift-container swift-object memcached btrfs-progs debootstrap)

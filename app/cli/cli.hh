@@ -224,6 +224,12 @@ struct extract_command : files_selection, thaw_options {
   bool json = false;
 };
 
+// A backup as a directory of this host, until it is unmounted.
+struct mount_command : files_selection {
+  std::string directory;     // absolute, where it can be
+  bool allow_other = false;  // not for this user alone
+};
+
 // Makes the indexes that a chain lacks, from its chunks, for this host.
 struct index_build_command : files_selection {
   bool dry_run = false;
@@ -266,7 +272,7 @@ struct command_line {
                status_command, prune_command, verify_command, doctor_command, init_command,
                keys_generate_command, keys_show_command, keys_check_command, keys_rewrap_command,
                ls_command, find_command, history_command, diff_command, index_build_command,
-               cat_command, extract_command, complete_command>
+               cat_command, extract_command, mount_command, complete_command>
       command;
 };
 

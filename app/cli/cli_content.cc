@@ -56,6 +56,18 @@ void add_content(CLI::App& app, const std::function<void(CLI::App&)>& common, co
   common(*extract);
   add_extract(*extract, into.extract);
   into.extract_app = extract;
+
+  CLI::App* const mount =
+      app.add_subcommand("mount", "Show a backup as a directory, until it is unmounted");
+  common(*mount);
+  // Not "path": it is one of this host.
+  mount->add_option("directory", into.mount.directory, "An empty directory")
+      ->type_name("DIR")
+      ->required();
+  add_files_selection(*mount, into.mount);
+  mount->add_flag("--allow-other", into.mount.allow_other,
+                  "For all users, as far as modes and owners in the backup allow");
+  into.mount_app = mount;
 }
 
 bool take_content(const content_words& from, command_line& into) {
@@ -69,6 +81,13 @@ bool take_content(const content_words& from, command_line& into) {
     extract_command made = from.extract;
     made.cache_dir = absolute_path(made.cache_dir);
     made.target = absolute_path(made.target);
+    into.command = std::move(made);
+    return true;
+  }
+  if (from.mount_app->parsed()) {
+    mount_command made = from.mount;
+    made.cache_dir = absolute_path(made.cache_dir);
+    made.directory = absolute_path(made.directory);
     into.command = std::move(made);
     return true;
   }

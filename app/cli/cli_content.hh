@@ -15,8 +15,10 @@ namespace bts3::app {
 struct content_words {
   cat_command cat;
   extract_command extract;
+  mount_command mount;
   const CLI::App* cat_app = nullptr;
   const CLI::App* extract_app = nullptr;
+  const CLI::App* mount_app = nullptr;
 };
 
 // `common` adds the options that every command has.

@@ -142,6 +142,19 @@ std::vector<located_chunk> chain_ranges::located() const {
   return all;
 }
 
+std::vector<const located_chunk*> chain_ranges::chunks_of(const stream_range& range) const {
+  std::vector<const located_chunk*> found;
+  const auto pieces = places(range);
+  for (std::size_t i = 0; pieces && i < pieces->size(); ++i) {
+    const auto& chunks = _links[range.link - 1].chunks;
+    const auto at = chunks.find((*pieces)[i].chunk);
+    if (at != chunks.end() && at->second.found) {
+      found.push_back(&*at->second.found);
+    }
+  }
+  return found;
+}
+
 std::vector<chunk_use> chain_ranges::uses_of(const std::vector<stream_range>& wanted) const {
   const btrfs::index::merging how;
   std::map<std::pair<link_number, std::size_t>, chunk_use> uses;

@@ -67,6 +67,9 @@ class chain_ranges {
                                             bool forgive);
   // Those that were found, in the order of reading.
   [[nodiscard]] std::vector<located_chunk> located() const;
+  // Of those, the ones that hold a range; until the next locate().
+  [[nodiscard]] std::vector<const located_chunk*> chunks_of(
+      const btrfs::index::stream_range& range) const;
   // What reading `wanted` takes of those, neighbours merged.
   [[nodiscard]] std::vector<chunk_use> uses_of(
       const std::vector<btrfs::index::stream_range>& wanted) const;

@@ -86,6 +86,10 @@ command_task run_command(const services& with, cat_command command);
 // are damaged were left out (--skip-damaged).
 command_task run_command(const services& with, extract_command command);
 
+// Shows a backup at a directory until somebody unmounts it (exit status `done`), or a signal does
+// (`cancelled`). Does nothing but say so where the program was built without FUSE.
+command_task run_command(const services& with, mount_command command);
+
 // Makes the indexes that a chain lacks, in the cache of this host; the bucket stays as it is.
 command_task run_command(const services& with, index_build_command command);
 
@@ -108,5 +112,7 @@ template <>
 inline constexpr bool reports<keys_rewrap_command> = true;
 template <>
 inline constexpr bool reports<extract_command> = true;
+template <>
+inline constexpr bool reports<mount_command> = true;
 
 }  // namespace bts3::app

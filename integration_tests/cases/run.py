@@ -34,6 +34,7 @@ import host_alone  # noqa: E402,F401
 import hosts  # noqa: E402,F401
 import harness_scripts  # noqa: E402,F401
 import hostile_restore  # noqa: E402,F401
+import mount  # noqa: E402,F401
 import packaging  # noqa: E402,F401
 import process  # noqa: E402,F401
 import limits  # noqa: E402,F401
