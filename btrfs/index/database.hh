@@ -26,7 +26,6 @@ class database {
   void run(const char* statements);
   [[nodiscard]] const std::optional<engine::error>& failure() const { return *_failure; }
   [[nodiscard]] engine::result<void> outcome() const;
-  [[nodiscard]] std::uint64_t last_row() const;
 
  private:
   friend class statement;
