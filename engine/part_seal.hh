@@ -125,15 +125,4 @@ class seal_factory {
       const std::string& recorded) = 0;
 };
 
-// Opens one part in its memory, segment by segment. For one thread at a time.
-class part_opening {
- public:
-  virtual ~part_opening() = default;
-
-  // The next plain bytes, in order, where they lie; empty after the last. They are authentic, but
-  // that the part ends where it should is known only with the last ones. After an error nothing is
-  // to be asked of it.
-  [[nodiscard]] virtual result<std::span<std::byte>> next() = 0;
-};
-
 }  // namespace bts3::engine

@@ -56,28 +56,4 @@ task<result<void>> pipe_writer::write_all(std::span<const std::byte> bytes, stop
   co_return ok();
 }
 
-task<result<std::uint64_t>> write_plain(
-    pipe_writer& to, part_opening& part,
-    const std::function<result<void>(std::span<const std::byte>)>& watch, stop_token stop) {
-  std::uint64_t total = 0;
-  for (;;) {
-    const auto text = part.next();
-    if (!text) {
-      co_return text.error();
-    }
-    if (text->empty()) {
-      co_return total;
-    }
-    if (auto accepted = watch(*text); !accepted) {
-      co_return std::move(accepted.error());
-    }
-    auto writing = to.write_all(*text, stop);
-    auto written = co_await std::move(writing);
-    if (!written) {
-      co_return std::move(written.error());
-    }
-    total += text->size();
-  }
-}
-
 }  // namespace bts3::engine

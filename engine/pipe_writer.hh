@@ -7,7 +7,6 @@
 // dry.
 #pragma once
 
-#include "engine/part_seal.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
 #include "engine/stop.hh"
@@ -15,8 +14,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
-#include <functional>
 #include <span>
 
 namespace bts3::engine {
@@ -38,13 +35,5 @@ class pipe_writer {
   std::size_t _capacity;
   std::chrono::microseconds _pause{0};
 };
-
-// Opens `part` and writes its plain text to `to` from where it lies, each piece after `watch` has
-// seen it; an error of either ends it. Returns the bytes written. Opening runs on the reactor's
-// thread, unless it was done before on another one. The references belong to the caller, who
-// awaits.
-task<result<std::uint64_t>> write_plain(
-    pipe_writer& to, part_opening& part,
-    const std::function<result<void>(std::span<const std::byte>)>& watch, stop_token stop = {});
 
 }  // namespace bts3::engine

@@ -43,7 +43,6 @@ class stop_token {
  public:
   stop_token() = default;
   [[nodiscard]] inline bool stop_requested() const;
-  [[nodiscard]] bool stop_possible() const { return _source != nullptr; }
 
  private:
   friend stop_source;

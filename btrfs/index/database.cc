@@ -88,10 +88,6 @@ engine::result<void> database::outcome() const {
   return engine::ok();
 }
 
-std::uint64_t database::last_row() const {
-  return static_cast<std::uint64_t>(sqlite3_last_insert_rowid(_handle.get()));
-}
-
 void database::fail(std::string_view doing) {
   if (!*_failure) {
     *_failure = error_of(_handle.get(), _path, doing);

@@ -30,7 +30,6 @@ class database {
   void try_to(const char* statements);
   [[nodiscard]] const std::optional<engine::error>& failure() const { return *_failure; }
   [[nodiscard]] engine::result<void> outcome() const;
-  [[nodiscard]] std::uint64_t last_row() const;
 
  private:
   friend class statement;

@@ -45,7 +45,7 @@ class part_seals final : public engine::seal_factory {
 };
 
 // A part in its memory, which is opened where it lies.
-class part_in_slot final : public engine::part_opening {
+class part_in_slot {
  public:
   // `part` is all of it, and stays as long as this. Whether its SHA-256 was checked before does not
   // matter here. Fails as part_opener::begin() does.
@@ -53,8 +53,10 @@ class part_in_slot final : public engine::part_opening {
                                                           std::span<std::byte> part,
                                                           const part_place& expected);
 
-  // fault::payload for a segment that is not as it was written: it is wiped.
-  [[nodiscard]] engine::result<std::span<std::byte>> next() override;
+  // The next plain bytes, in order, where they lie; empty after the last. They are authentic, but
+  // that the part ends where it should is known only with the last ones. fault::payload for a
+  // segment that is not as it was written: it is wiped, and nothing is to be asked any more.
+  [[nodiscard]] engine::result<std::span<std::byte>> next();
   // Opens what is left, so that next() only hands out: for another thread. The same failures.
   [[nodiscard]] engine::result<void> open_all();
   [[nodiscard]] std::uint64_t plain_bytes() const { return _opening.plain_bytes(); }

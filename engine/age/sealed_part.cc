@@ -117,12 +117,4 @@ engine::result<part_in_opening> part_opener::begin(std::span<const std::byte> be
   return part_in_opening(std::move(*segments), *plain);
 }
 
-engine::result<part_place> part_opener::read_place(std::span<const std::byte> beginning) const {
-  auto found = known(beginning, _with);
-  if (!found) {
-    return std::move(found.error());
-  }
-  return found->place;
-}
-
 }  // namespace bts3::age

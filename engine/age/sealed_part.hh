@@ -120,8 +120,6 @@ class part_opener {
   [[nodiscard]] engine::result<part_in_opening> begin(std::span<const std::byte> beginning,
                                                       std::uint64_t part_bytes,
                                                       const part_place& expected) const;
-  // What a part says of itself; the same failures but for fault::place.
-  [[nodiscard]] engine::result<part_place> read_place(std::span<const std::byte> beginning) const;
 
  private:
   x25519_identity _with;

@@ -12,13 +12,9 @@
 #include <array>
 #include <csignal>
 #include <cstddef>
-#include <cstdint>
-#include <functional>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 using namespace bts3::engine;
 using namespace bts3::engine::testing;
@@ -80,73 +76,6 @@ task<result<void>> write_until_stopped(reactor& loop, int fd, std::span<const st
   auto joining = scope.join();
   co_await std::move(joining);
   co_return written;
-}
-
-// A part whose plain text comes in these pieces, and then ends or fails.
-class played_opening final : public part_opening {
- public:
-  explicit played_opening(std::vector<std::string> pieces, std::optional<error> failure = {})
-      : _pieces(std::move(pieces)), _failure(std::move(failure)) {}
-
-  result<std::span<std::byte>> next() override {
-    if (_at < _pieces.size()) {
-      std::string& piece = _pieces[_at++];
-      return std::as_writable_bytes(std::span(piece.data(), piece.size()));
-    }
-    if (_failure) {
-      return error(*_failure);
-    }
-    return std::span<std::byte>();
-  }
-
- private:
-  std::vector<std::string> _pieces;
-  std::optional<error> _failure;
-  std::size_t _at = 0;
-};
-
-error told(const std::string& message) {
-  error made;
-  made.why = reason::integrity;
-  made.message = message;
-  return made;
-}
-
-// What write_plain() says, what was watched by then, and what a reader gets after it.
-struct plain_seen {
-  result<std::uint64_t> total;
-  std::string watched;
-  std::string arrived;
-};
-
-plain_seen pass_on(played_opening part, std::size_t watch_refuses_at = SIZE_MAX,
-                   bool reader = true) {
-  std::signal(SIGPIPE, SIG_IGN);
-  const auto loop = make_reactor();
-  auto ends = make_pipe();
-  BOOST_REQUIRE(ends.has_value());
-  BOOST_REQUIRE(set_nonblocking(ends->write_end.get()).has_value());
-  if (!reader) {
-    ends->read_end.reset();
-  }
-  plain_seen seen;
-  const std::function<result<void>(std::span<const std::byte>)> watch =
-      [&](std::span<const std::byte> text) -> result<void> {
-    if (seen.watched.size() >= watch_refuses_at) {
-      return told("the watcher refuses");
-    }
-    seen.watched.append(reinterpret_cast<const char*>(text.data()), text.size());
-    return ok();
-  };
-  pipe_writer to(*loop, ends->write_end.get());
-  seen.total = loop->run(write_plain(to, part, watch));
-  ends->write_end.reset();
-  std::array<char, 64> piece{};
-  for (ssize_t size = 0;
-       reader && (size = ::read(ends->read_end.get(), piece.data(), piece.size())) > 0;) {
-    seen.arrived.append(piece.data(), static_cast<std::size_t>(size));
-  }
-  return seen;
 }
 
 }  // namespace
@@ -227,28 +156,6 @@ BOOST_AUTO_TEST_CASE(what_is_no_pipe_is_written_all_the_same) {
   BOOST_REQUIRE(::recv(far.get(), got.data(), got.size(), MSG_WAITALL) ==
                 static_cast<ssize_t>(got.size()));
   BOOST_TEST(got == text);
-}
-
-BOOST_AUTO_TEST_CASE(plain_text_is_watched_and_then_written_piece_by_piece) {
-  const plain_seen seen = pass_on(played_opening({"one ", "two ", "three"}));
-  BOOST_REQUIRE_MESSAGE(seen.total.has_value(), bts3::testing::error_text(seen.total));
-  BOOST_TEST(*seen.total == 13U);
-  BOOST_TEST(seen.watched == "one two three");
-  BOOST_TEST(seen.arrived == "one two three");
-}
-
-// Nobody gets what was not authentic or what the watcher did not accept; what came before it has
-// been passed on.
-BOOST_AUTO_TEST_CASE(whatever_fails_on_the_way_ends_it_before_the_piece_is_written) {
-  const plain_seen forged = pass_on(played_opening({"one "}, told("segment 1 is not authentic")));
-  BOOST_TEST(bts3::testing::error_text(forged.total) == "segment 1 is not authentic");
-  BOOST_TEST(forged.arrived == "one ");
-  const plain_seen refused = pass_on(played_opening({"one ", "two "}), 4);
-  BOOST_TEST(bts3::testing::error_text(refused.total) == "the watcher refuses");
-  BOOST_TEST(refused.arrived == "one ");
-  const plain_seen unread = pass_on(played_opening({"one "}), SIZE_MAX, false);
-  BOOST_REQUIRE(!unread.total);
-  BOOST_TEST(unread.total.error().code == "EPIPE");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -15,7 +15,6 @@ BOOST_AUTO_TEST_SUITE(stop_suite)
 
 BOOST_AUTO_TEST_CASE(a_default_token_never_stops) {
   const stop_token token;
-  BOOST_TEST(!token.stop_possible());
   BOOST_TEST(!token.stop_requested());
 }
 
