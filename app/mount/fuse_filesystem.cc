@@ -214,6 +214,7 @@ result<void> fuse_filesystem::mount(const std::string& directory) {
   take_words();
   error failure;
   _session = fuse_session_new(&arguments, &calls, sizeof calls, this);
+  fuse_opt_free_args(&arguments);  // which it has copied
   if (_session == nullptr) {
     failure.message = "FUSE cannot be used: " + take_words();
     return failure;
@@ -238,6 +239,11 @@ result<void> fuse_filesystem::mount(const std::string& directory) {
 
 void fuse_filesystem::end() {
   if (_session != nullptr) {
+    // It frees what it knows of the mount, and unmounts whatever is there, unless that is over.
+    pollfd kernel{fuse_session_fd(_session), 0, 0};
+    if (::poll(&kernel, 1, 0) == 1 && (kernel.revents & POLLERR) != 0) {
+      fuse_session_unmount(_session);
+    }
     fuse_session_destroy(std::exchange(_session, nullptr));
   }
 }

@@ -5,9 +5,11 @@ import errno
 import os
 import pathlib
 import random
+import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 
 from files import chain_of_four
@@ -36,7 +38,14 @@ def wait_for(condition, what, limit=60):
         time.sleep(0.02)
 
 
+def needs_fuse():
+    if not DEVICE.exists() or not shutil.which("fusermount3"):
+        print(f"skipped: there is no {DEVICE}, or no fusermount3")
+        sys.exit(77)
+
+
 def begin(w, place, *arguments):
+    needs_fuse()
     place.mkdir(exist_ok=True)
     running = w.tool.start("mount", str(place), "--subvolume", "data", *arguments)
 
@@ -304,6 +313,7 @@ def archived_content_is_an_error_at_once_and_can_be_read_when_it_is_thawed(w):
 @contextlib.contextmanager
 def for_everybody(w):
     """An ordinary user may open the device, and mount for others; as on a usual host."""
+    needs_fuse()
     settings = pathlib.Path("/etc/fuse.conf")
     mode, before = stat.S_IMODE(DEVICE.stat().st_mode), settings.read_bytes() if settings.exists() else None
     w.directory.chmod(0o755)
