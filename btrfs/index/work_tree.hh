@@ -103,6 +103,7 @@ class work_tree {
   // Wrong now and then, in one direction; with ten million names one time in two hundred.
   class name_filter {
    public:
+    name_filter() : _words((std::size_t{1} << bits_log2) / 64) {}
     void add(std::size_t hash);
     bool may_have(std::size_t hash);
 
@@ -110,7 +111,7 @@ class work_tree {
     template <typename Take>
     bool each_bit(std::size_t hash, Take take);
     static constexpr unsigned bits_log2 = 27;  // 16 MiB
-    std::vector<std::uint64_t> _words = std::vector<std::uint64_t>((1u << bits_log2) / 64);
+    std::vector<std::uint64_t> _words;
   };
 
   held* hold(node_id id);
