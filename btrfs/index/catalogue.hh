@@ -56,6 +56,9 @@ struct catalogue_settings {
   // Nodes held in memory while a link is added: 40 to 70 MB.
   std::size_t held_nodes = 100'000;
   std::uint32_t sector_bytes = 4096;  // of the filesystem that receives
+  // Where content lies is kept. Without, a catalogue tells names, attributes and sizes, of streams
+  // without data, too, and has nothing of extents; the same file is to be opened in one way only.
+  bool content = true;
 };
 
 class catalogue {
