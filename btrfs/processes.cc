@@ -103,6 +103,9 @@ std::vector<std::string> send_arguments(const send_options& options) {
       argv.emplace_back("--compressed-data");
     }
   }
+  if (options.without_data) {
+    argv.emplace_back("--no-data");
+  }
   if (options.parent) {
     argv.insert(argv.end(), {"-p", *options.parent});
   }

@@ -54,6 +54,7 @@ struct send_options {
   std::optional<std::string> parent;  // path; absent: a full stream
   int protocol = 1;
   bool compressed_data = false;  // needs protocol 2
+  bool without_data = false;     // names, sizes and attributes alone: nobody can receive it
 };
 
 // The command line, argv[0] being "btrfs".

@@ -148,6 +148,10 @@ std::optional<plan> urgent(const observation& seen, const policy& by) {
     return full_because("receive_refused",
                         "the last backup cannot be restored: " + seen.refused_problem);
   }
+  if (!seen.unproven_problem.empty()) {
+    return full_because("proof_refused",
+                        "an incremental could not be received: " + seen.unproven_problem);
+  }
   return std::nullopt;
 }
 

@@ -3,13 +3,15 @@
 //
 // Reason words are stable and documented in README.md:
 //   full         first_backup, pointer_missing, manifest_unusable, chain_broken, chunk_missing,
-//                receive_refused, adopted, full_due, full_requested, source_changed,
+//                receive_refused, proof_refused, adopted, full_due, full_requested, source_changed,
 //                parent_missing, parent_changed
 //   incremental  incremental_due, requested
 //   skip         not_due
 //   stop         foreign_host
-// A last backup that cannot be restored is replaced by a full at once; a parent that is missing or
-// was changed, or a source that is another subvolume, leads to a full when the next backup is due.
+// A last backup that cannot be restored is replaced by a full at once, and so is an incremental
+// that was found before it was published to be one that cannot be received; a parent that is
+// missing or was changed, or a source that is another subvolume, leads to a full when the next
+// backup is due.
 //
 // The time. Where the store's clock and this machine's differ by more than a day, one of them is
 // wrong, which is said; the store's counts, for what is due and for the names of a backup, unless
@@ -46,6 +48,8 @@ struct observation {
   std::string chunk_problem;  // a chunk that is missing or has another size; empty when none
   // A link of the chain that `btrfs receive` has refused, and why; empty when none.
   std::string refused_problem;
+  // Why the incremental that this run made could not be received; empty when none was found so.
+  std::string unproven_problem;
 
   // How far the store's clock was ahead of this machine's when it answered; absent: not known.
   std::optional<std::chrono::seconds> store_ahead;

@@ -13,7 +13,9 @@
 #include "btrfs/processes.hh"
 #include "engine/semaphore.hh"
 
+#include <map>
 #include <memory>
+#include <string>
 
 namespace bts3::app {
 
@@ -39,6 +41,8 @@ struct backup_common {
   std::unique_ptr<store_connection> connection;  // null: nothing is uploaded (--no-s3)
   std::unique_ptr<upload_budget> budget;         // memory, spool and parts in flight
   std::unique_ptr<manifest_signer> signer;       // null: nothing is signed
+  // By subvolume: why an incremental that this run made was not published.
+  std::map<std::string, std::string> refused_incrementals;
 
   // Tells of it, and counts it: only what came to its end counts, and what was uploaded besides is
   // among the bytes sent.

@@ -11,6 +11,7 @@
 #include "planner/plan.hh"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,9 @@ struct made_backup {
   std::uint64_t resumed_bytes = 0;            // of these, what was there already
   double seconds = 0;                         // of streaming
   bool resumed = false;                       // an earlier run had begun it
-  subvolume_standing standing;                // with it
+  // Of an incremental: it was found that it can be received, or that could not be found out.
+  std::optional<bool> proven;
+  subvolume_standing standing;  // with it
 };
 
 // One of an earlier run, of which only the pointer had to move.

@@ -8,6 +8,7 @@
 #include "app/survey/nested_subvolumes.hh"
 #include "app/text/progress.hh"
 #include "btrfs/host.hh"
+#include "engine/assert.hh"
 #include "engine/for_each_at_most.hh"
 
 #include <map>
@@ -229,8 +230,16 @@ task<result<void>> backup_job::run_one(observed& one) {
   co_return co_await std::move(backing_up);
 }
 
+planner::plan backup_job::decide(subvolume_view& view) const {
+  const auto& refused = _common.refused_incrementals;
+  if (const auto found = refused.find(view.which.name); found != refused.end()) {
+    view.seen.unproven_problem = found->second;
+  }
+  return planner::decide(view.seen, _policy, _common.clock.now(), _zone);
+}
+
 task<result<void>> backup_job::back_up(subvolume_view view) {
-  planner::plan plan = planner::decide(view.seen, _policy, _common.clock.now(), _zone);
+  planner::plan plan = decide(view);
   _common.clock.correct_by(plan.clock_correction);
   _common.events.seen(view);
   _common.events.planned(view, plan);
@@ -268,7 +277,7 @@ void backup_job::tell_nested(const subvolume_config& which) {
 
 task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
   backup_beginning beginning(_common, view, plan);
-  for (int attempt = 1;; ++attempt) {
+  for (int attempt = 1;;) {
     auto starting = beginning.begin();
     auto begun = co_await std::move(starting);
     if (!begun) {
@@ -292,7 +301,13 @@ task<result<void>> backup_job::make(subvolume_view view, planner::plan plan) {
       }
       co_return engine::ok();
     }
-    if (attempt == 2) {
+    if (*ended == subvolume_backup::ending::refused) {
+      plan = decide(view);
+      BTS3_ASSERT(plan.what == planner::action::full);  // of which there is no proof
+      _common.events.planned(view, plan);
+      continue;
+    }
+    if (++attempt > 2) {
       error failure;
       failure.message = "the stream of " + view.which.path + " differs each time it is sent";
       co_return failure;

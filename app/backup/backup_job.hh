@@ -41,6 +41,7 @@ class backup_job {
   engine::result<void> prepare(const subvolume_config& which);
   engine::task<engine::result<subvolume_view>> observe(const subvolume_config& which);
   engine::task<engine::result<void>> back_up(subvolume_view view);
+  [[nodiscard]] planner::plan decide(subvolume_view& view) const;
   engine::task<engine::result<void>> make(subvolume_view view, planner::plan plan);
   [[nodiscard]] engine::result<exit_status> outcome_of(const run_share& share) const;
   void tell_nested(const subvolume_config& which);

@@ -94,6 +94,7 @@ void report_builder::made(const made_backup& backup) {
   done.resumed_bytes = backup.resumed_bytes;
   done.chunks = backup.chunks.size();
   done.seconds = backup.seconds;
+  done.proven = backup.proven;
   entry->backups.push_back(std::move(done));
   if (!backup.intent.local_only) {
     entry->standing = backup.standing;

@@ -27,7 +27,7 @@ upload_stream::layout layout_of(const backup_common& common, const backup_intent
 
 stream_sending::stream_sending(backup_common& common, const backup_intent& intent,
                                std::optional<btrfs::subvolume_info> parent, upload_ledger& ledger,
-                               upload_stream::earlier_chunks before)
+                               upload_stream::earlier_chunks before, bool described)
     : _common(common),
       _intent(intent),
       _parent(std::move(parent)),
@@ -39,6 +39,24 @@ stream_sending::stream_sending(backup_common& common, const backup_intent& inten
   if (_index) {
     _inspector.observe(&_index->observer());
   }
+  if (described && (!_index || _seals)) {
+    describe();
+  }
+}
+
+// The index is not there, or sealed for somebody else.
+void stream_sending::describe() {
+  _description = index_making::plain(_common.with);
+  if (_index) {
+    _both.emplace(_index->observer(), _description->observer());
+    _inspector.observe(&*_both);
+  } else {
+    _inspector.observe(&_description->observer());
+  }
+}
+
+const index_making* stream_sending::description() const {
+  return _description ? _description.get() : _seals ? nullptr : _index.get();
 }
 
 result<void> stream_sending::start() {
@@ -126,6 +144,10 @@ task<stream_outcome> stream_sending::run() {
   _send.reset();
   if (_index) {
     auto ending = _index->end(outcome.is_whole());
+    co_await std::move(ending);
+  }
+  if (_description) {
+    auto ending = _description->end(outcome.is_whole());
     co_await std::move(ending);
   }
   co_return outcome;

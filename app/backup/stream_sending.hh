@@ -25,10 +25,11 @@ class progress;
 class stream_sending {
  public:
   // `parent`: the parent's snapshot, where it is known; none for a full. `before` is what an
-  // earlier sending left. References must outlive it.
+  // earlier sending left. `described`: what is in it is wanted here, too. References must outlive
+  // it.
   stream_sending(backup_common& common, const backup_intent& intent,
                  std::optional<btrfs::subvolume_info> parent, upload_ledger& ledger,
-                 upload_stream::earlier_chunks before);
+                 upload_stream::earlier_chunks before, bool described);
 
   // Starts the sender. Before run(), once.
   engine::result<void> start();
@@ -40,8 +41,26 @@ class stream_sending {
   [[nodiscard]] const btrfs::stream_inspector& inspector() const { return _inspector; }
   // Null: none was to be made.
   [[nodiscard]] const index_making* index() const { return _index.get(); }
+  // What its commands are, in a file that this host can read. Null where that was not asked for.
+  [[nodiscard]] const index_making* description() const;
 
  private:
+  // One stream, two who are told of it.
+  class both_observers final : public btrfs::command_observer {
+   public:
+    both_observers(btrfs::command_observer& first, btrfs::command_observer& second)
+        : _first(first), _second(second) {}
+    void on_command(const btrfs::observed_command& command) override {
+      _first.on_command(command);
+      _second.on_command(command);
+    }
+
+   private:
+    btrfs::command_observer& _first;
+    btrfs::command_observer& _second;
+  };
+
+  void describe();
   engine::task<engine::result<void>> prove_whole();
   engine::task<void> estimate_into(progress& shown, engine::stop_token stop);
   [[nodiscard]] std::string more_progress() const;
@@ -51,6 +70,8 @@ class stream_sending {
   std::optional<btrfs::subvolume_info> _parent;
   btrfs::stream_inspector _inspector;
   std::unique_ptr<index_making> _index;
+  std::unique_ptr<index_making> _description;  // null: `_index` is one, or none is wanted
+  std::optional<both_observers> _both;
   std::optional<age::part_seals> _seals;  // nullopt: it is not sealed
   upload_stream _upload;
   std::optional<btrfs::send_process> _send;

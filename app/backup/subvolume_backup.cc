@@ -67,7 +67,8 @@ subvolume_backup::subvolume_backup(backup_common& common, const subvolume_view& 
       _journal(std::move(begun.journal)),
       _resumed(begun.resumed),
       _before(std::move(begun.before)),
-      _index(_with, _intent, std::move(begun.index)) {}
+      _index(_with, _intent, std::move(begun.index)),
+      _proof(incremental_proof::of(_with, _intent)) {}
 
 snapshot_identity subvolume_backup::identity() const {
   snapshot_identity made;
@@ -99,12 +100,13 @@ made_backup subvolume_backup::told() const {
   made.resumed_bytes = _sending->upload().resumed_bytes();
   made.seconds = _seconds;
   made.resumed = _resumed;
+  made.proven = _proven;
   made.standing = standing();
   return made;
 }
 
 task<result<subvolume_backup::ending>> subvolume_backup::run() {
-  auto working = stream_and_publish();
+  auto working = work();
   auto outcome = co_await std::move(working);
   const bool nothing_gained = _journal->parts_noted() == 0 && _before.empty() && !_had_before;
   if (_published) {
@@ -130,9 +132,23 @@ task<result<subvolume_backup::ending>> subvolume_backup::run() {
     co_return ending::done;
   }
   if (_start_again) {
-    co_return ending::start_again;
+    co_return _refused ? ending::refused : ending::start_again;
   }
   co_return std::move(outcome.error());
+}
+
+// With the proof beside it.
+task<result<void>> subvolume_backup::work() {
+  if (_proof) {
+    _proof->begin();
+  }
+  auto working = stream_and_publish();
+  auto outcome = co_await std::move(working);
+  if (_proof) {
+    auto ending = _proof->end();
+    co_await std::move(ending);
+  }
+  co_return outcome;
 }
 
 task<result<void>> subvolume_backup::stream_and_publish() {
@@ -144,6 +160,13 @@ task<result<void>> subvolume_backup::stream_and_publish() {
   auto streamed = co_await std::move(streaming);
   if (!streamed || _intent.local_only) {
     co_return streamed;
+  }
+  if (_proof) {
+    auto proving = prove();
+    auto taken = co_await std::move(proving);
+    if (!taken) {
+      co_return taken;
+    }
   }
   auto publishing = publish();
   auto published = co_await std::move(publishing);
@@ -158,6 +181,26 @@ task<result<void>> subvolume_backup::stream_and_publish() {
     co_return std::move(remembered.error()).within("the backup is complete, but");
   }
   co_return engine::ok();
+}
+
+// An error where it could not be received: a full takes its place. Or where it was stopped.
+task<result<void>> subvolume_backup::prove() {
+  auto judging = _proof->judge(*_sending->description(), _snapshot.info, _common.host);
+  auto found = co_await std::move(judging);
+  if (!found) {
+    co_return std::move(found.error());
+  }
+  _proven = found->proven;
+  if (found->refused.empty()) {
+    co_return engine::ok();
+  }
+  _worthless = true;
+  _start_again = true;
+  _refused = true;
+  error failure;
+  failure.message = "`btrfs receive` would refuse the incremental: " + found->refused;
+  _common.refused_incrementals[_intent.subvolume] = std::move(found->refused);
+  co_return failure;
 }
 
 task<result<void>> subvolume_backup::remember() {
@@ -207,7 +250,7 @@ task<stream_outcome> subvolume_backup::send_once() {
   // What an earlier sending of it found out is not asked again, whatever comes of this one.
   _sending.reset();
   _sending = std::make_unique<stream_sending>(_common, _intent, std::move(parent), *_journal,
-                                              std::exchange(_before, {}));
+                                              std::exchange(_before, {}), _proof != nullptr);
   if (auto started = _sending->start(); !started) {
     stream_outcome::failed none;
     none.why = std::move(started.error());

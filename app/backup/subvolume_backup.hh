@@ -2,10 +2,11 @@
 // one, made by plan (backup_beginning.hh), or that of an earlier run's journal (settling.hh).
 //
 // The stream is sent, its parts journalled; proof that it is whole (END seen, exit status 0);
-// objects completed; the index; of a sealed backup the keys object; manifest; pointer; state;
-// journal removed. `current.json` is the commit point. A stream that breaks although its sender is
-// content is sent again at once. A failure of the producer undoes everything; an interruption, or a
-// store that does not answer, leaves snapshot, uploads and journal for the next run to go on with.
+// objects completed; of an incremental proof that it can be received; the index; of a sealed backup
+// the keys object; manifest; pointer; state; journal removed. `current.json` is the commit point. A
+// stream that breaks although its sender is content is sent again at once. A failure of the
+// producer undoes everything; an interruption, or a store that does not answer, leaves snapshot,
+// uploads and journal for the next run to go on with.
 //
 // Afterwards the journal is gone, since the backup is published or undone, or it says all that a
 // later run needs.
@@ -13,6 +14,7 @@
 
 #include "app/backup/backup_common.hh"
 #include "app/backup/stream_sending.hh"
+#include "app/proof/incremental_proof.hh"
 #include "app/records/journal_record.hh"
 #include "app/store/publication.hh"
 #include "app/survey/observer.hh"
@@ -51,12 +53,15 @@ class subvolume_backup {
   enum class ending {
     done,
     start_again,  // undone, and a new backup should be made at once
+    refused,      // undone: it could not be received, which backup_common remembers
   };
   engine::task<engine::result<ending>> run();
 
  private:
   engine::task<engine::result<void>> stream_and_publish();
+  engine::task<engine::result<void>> work();
   engine::task<engine::result<void>> stream();
+  engine::task<engine::result<void>> prove();
   engine::task<stream_outcome> send_once();
   engine::result<void> take_sent();
   engine::task<engine::result<void>> prepare_again(const stream_outcome& outcome,
@@ -90,10 +95,13 @@ class subvolume_backup {
   std::unique_ptr<stream_sending> _sending;  // the last one
   std::vector<planner::chunk_record> _chunks;
   index_putting _index;
-  double _seconds = 0;  // of streaming
+  std::unique_ptr<incremental_proof> _proof;  // null: none is wanted
+  std::optional<bool> _proven;                // once it was asked
+  double _seconds = 0;                        // of streaming
   publication_trace _trace;
   bool _worthless = false;    // nothing of it can be used by a later run
   bool _start_again = false;  // and a new backup should be made at once
+  bool _refused = false;      // and that has to be a full
   bool _published = false;
 };
 

@@ -141,6 +141,7 @@ struct encryption_settings {
 
 struct index_settings {
   bool enabled = true;  // a backup writes one beside its manifest
+  bool prove = true;    // that an incremental can be received is found out before it is published
 };
 
 struct retention_settings {

@@ -24,6 +24,7 @@ std::vector<key_rule> rules_of_restore() {
       {"encryption", "recipients_file", path_value{&encryption_settings::recipients_file, true}},
       {"encryption", "signing_key_file", path_value{&encryption_settings::signing_key_file, true}},
       {"index", "enabled", flag_value{&index_settings::enabled}},
+      {"index", "prove", flag_value{&index_settings::prove}},
       {"retention", "keep_generations",
        number_value{&retention_settings::keep_generations, 0, 10'000}},
   };

@@ -41,6 +41,7 @@ ordered_json json_of(const finished_backup& backup) {
   out["resumed_bytes"] = backup.resumed_bytes;
   out["objects"] = backup.chunks;
   out["seconds"] = backup.seconds;
+  out["proven"] = backup.proven ? ordered_json(*backup.proven) : ordered_json();
   return out;
 }
 

@@ -23,6 +23,8 @@ struct finished_backup {
   std::uint64_t resumed_bytes = 0;
   std::uint64_t chunks = 0;
   double seconds = 0;  // of streaming in this run
+  // Of an incremental that this run streamed: whether it was found that it can be received.
+  std::optional<bool> proven;
 };
 
 // How a subvolume stands with the bucket; what is not known is absent.

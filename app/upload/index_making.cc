@@ -56,6 +56,10 @@ result<void> check_room(int file, const std::string& directory, std::uint64_t le
   return engine::ok();
 }
 
+std::string beside_state(const config& settings) {
+  return std::filesystem::path(settings.global.state_path).parent_path().string();
+}
+
 }  // namespace
 
 // A backup without a tag was begun by an older version.
@@ -69,10 +73,13 @@ std::unique_ptr<index_making> index_making::of(const services& with, const backu
     seal_for = intent.sealing->recipient;
   }
   std::string directory =
-      settings.s3.spool_enabled
-          ? settings.global.spool_dir
-          : std::filesystem::path(settings.global.state_path).parent_path().string();
+      settings.s3.spool_enabled ? settings.global.spool_dir : beside_state(settings);
   return std::make_unique<index_making>(with.loop, std::move(directory), std::move(seal_for),
+                                        age::system_random());
+}
+
+std::unique_ptr<index_making> index_making::plain(const services& with) {
+  return std::make_unique<index_making>(with.loop, beside_state(with.settings), std::nullopt,
                                         age::system_random());
 }
 

@@ -71,6 +71,8 @@ class index_making final : private btrfs::command_observer {
   // none is to be made. References must outlive it.
   [[nodiscard]] static std::unique_ptr<index_making> of(const services& with,
                                                         const backup_intent& intent);
+  // One that is not sealed and goes nowhere, beside the state: for this host alone.
+  [[nodiscard]] static std::unique_ptr<index_making> plain(const services& with);
 
   // Of the one stream that it is of, from its first byte on.
   [[nodiscard]] btrfs::command_observer& observer() { return *this; }

@@ -237,8 +237,9 @@ std::string application::apply(const record& one) {
     case command_truncate:
     case command_fallocate:
       return change_content(one);
+    case command_update_extent:  // of a stream without data
+      return extend(one);
     case command_end:
-    case command_update_extent:  // of a stream without data; receive does nothing either
       return "";
     default:
       return "it is no command";

@@ -37,6 +37,9 @@ struct application_settings {
   std::vector<link_identity> before;
   // Of the filesystem that receives: ranges to clone begin and end there.
   std::uint32_t sector_bytes = 4096;
+  // Where content lies is kept; else files have sizes alone, also by a stream without data
+  // (`btrfs send --no-data`).
+  bool content = true;
 };
 
 class application {
@@ -83,6 +86,8 @@ class application {
   std::string clone_source(const record& one, node& source, extent_map& extents);
   std::string truncate(const record& one, node_id file);
   std::string fallocate(const record& one, node_id file);
+  // Of a stream without data: what it has instead of writes.
+  std::string extend(const record& one);
 
   // A name of a file is gone, and with the last one the file.
   void drop(node_id id);

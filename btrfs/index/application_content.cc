@@ -247,6 +247,31 @@ std::string application::truncate(const record& one, node_id file) {
   return "";
 }
 
+// Receive does nothing about it. A file whose last extent ends where the file does gets its size by
+// no other command.
+std::string application::extend(const record& one) {
+  if (_settings.content) {
+    return "";
+  }
+  std::string problem;
+  const std::string_view path = one.text(attribute_path);
+  const node_id file = existing(path, problem);
+  if (!problem.empty()) {
+    return problem;
+  }
+  if (_tree.find(file)->type != node_type::file) {
+    return "\"" + std::string(path) + "\" is not a file";
+  }
+  const std::uint64_t offset = one.value(attribute_file_offset);
+  const std::uint64_t bytes = one.value(attribute_size);
+  if (beyond(offset, bytes)) {
+    return too_far();
+  }
+  node& changed = *_tree.change(file);
+  changed.size = std::max(changed.size, offset + bytes);
+  return "";
+}
+
 std::string application::fallocate(const record& one, node_id file) {
   const std::uint64_t mode = one.value(attribute_fallocate_mode);
   const std::uint64_t offset = one.value(attribute_file_offset);

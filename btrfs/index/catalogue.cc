@@ -192,10 +192,11 @@ result<std::optional<refusal>> catalogue::apply(index_file& index, link_number l
   application_settings settings;
   settings.link = link;
   settings.sector_bytes = _settings.sector_bytes;
+  settings.content = _settings.content;
   for (const link_info& one : *before) {
     settings.before.push_back(one.identity);
   }
-  work_tree tree(_in, link, _settings.held_nodes);
+  work_tree tree(_in, link, _settings.held_nodes, _settings.content);
   application applying(tree, std::move(settings));
   std::optional<refusal> refused;
   auto read = index.each([&](const record& one) -> result<void> {

@@ -67,6 +67,9 @@ struct catalogue_settings {
     fresh,
   };
   keeping kept = keeping::journal;
+  // Where content lies is kept. Without, a catalogue tells names, attributes and sizes, of streams
+  // without data, too, and has nothing of extents; the same file is to be opened in one way only.
+  bool content = true;
 };
 
 class catalogue {

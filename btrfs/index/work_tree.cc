@@ -33,9 +33,10 @@ std::size_t work_tree::name_hash::operator()(const name_view& key) const {
   return std::hash<std::string_view>()(key.name) ^ (key.dir * 0x9e3779b97f4a7c15u);
 }
 
-work_tree::work_tree(database& in, link_number link, std::size_t limit)
+work_tree::work_tree(database& in, link_number link, std::size_t limit, bool content)
     : _link(link),
       _limit(limit),
+      _content(content),
       _node_at(in, select_node().c_str()),
       _name_at(
           in, "SELECT inode FROM name WHERE dir = ?1 AND name = ?2 AND since <= ?3 AND until > ?3"),
@@ -208,7 +209,7 @@ bool work_tree::has_names(node_id dir) {
 
 extent_map work_tree::read_extents(node_id id, link_number at) {
   extent_map made;
-  if (!_tables_empty) {
+  if (!_tables_empty && _content) {
     _extents_at.with(id, at);
     while (_extents_at.next()) {
       const extent one = extent_in(_extents_at);
@@ -232,6 +233,10 @@ const extent_map& work_tree::extents(node_id id) {
 }
 
 extent_map& work_tree::change_extents(node_id id) {
+  if (!_content) {
+    _unkept = extent_map();
+    return _unkept;
+  }
   extents(id);
   held& found = *hold(id);
   if (!found.extents_before) {

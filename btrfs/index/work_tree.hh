@@ -28,8 +28,8 @@ using xattr_map = std::map<std::string, std::string, std::less<>>;
 class work_tree {
  public:
   // `limit`: so many nodes are held before relieve() writes back; each takes about 400 bytes, with
-  // its name and an extent about 700.
-  work_tree(database& in, link_number link, std::size_t limit);
+  // its name and an extent about 700. Without `content` no file has an extent.
+  work_tree(database& in, link_number link, std::size_t limit, bool content = true);
 
   node& make(node_type type);
   // Null: it is not there (any more).
@@ -126,6 +126,8 @@ class work_tree {
 
   link_number _link;
   std::size_t _limit;
+  bool _content;
+  extent_map _unkept;  // without content
   node_id _last = no_node;
   node_id _last_written = no_node;  // whatever came later no table has
   bool _tables_empty = false;       // nothing was ever written: no need to ask

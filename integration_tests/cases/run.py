@@ -40,6 +40,7 @@ import process  # noqa: E402,F401
 import limits  # noqa: E402,F401
 import never_plain  # noqa: E402,F401
 import output  # noqa: E402,F401
+import proof  # noqa: E402,F401
 import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401
 import restore  # noqa: E402,F401

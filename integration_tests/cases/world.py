@@ -98,12 +98,14 @@ class World:
         assert self.journals() == [], self.journals()
 
     def fake_btrfs(self, send):
-        """A `btrfs` whose `send` is this shell text; $REAL is the real program. Returns an environment."""
+        """A `btrfs` whose `send` is this shell text; $REAL is the real program. Returns an environment.
+
+        What describes a snapshot without its data is no backup's stream, and is the real one's."""
         directory = self.directory / ("fake-" + uuid.uuid4().hex[:8])
         directory.mkdir()
         script = directory / "btrfs"
         script.write_text("#!/bin/bash\nREAL=" + shutil.which("btrfs", path="/usr/sbin:/usr/bin:/sbin:/bin") +
-                          '\nif [[ $1 != send ]]; then exec "$REAL" "$@"; fi\n' + send + "\n", encoding="ascii")
+                          '\nif [[ $1 != send || " $* " == *" --no-data "* ]]; then exec "$REAL" "$@"; fi\n' + send + "\n", encoding="ascii")
         script.chmod(0o755)
         return {"PATH": f"{directory}:{self.tool.environment['PATH']}"}
 

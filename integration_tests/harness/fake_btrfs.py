@@ -17,7 +17,7 @@ BLOCK = 1 << 16
 def main():
     real, mode, count, directory, *arguments = sys.argv[1:]
     verb = arguments[0] if arguments else ""
-    if mode == "hold" and verb == "send":
+    if mode == "hold" and verb == "send" and "--no-data" not in arguments:
         return send([real, *arguments], int(count), pathlib.Path(directory))
     if mode == "spoil" and verb == "receive":
         spoil = pathlib.Path(__file__).resolve().parent / "spoil_stream.py"

@@ -2,13 +2,15 @@
 """Compares what indexes describe with what `btrfs receive` makes, over random histories:
 
   compare_histories.py --model build/release/tests/btrfs/index/index_model [--histories N] [--seed S] [--links L]
-                       [--extract build/release/tests/app/extract_model]
+                       [--extract build/release/tests/app/extract_model] [--proof]
 
 Each history is a tree that changes at random and is sent after each change: a full and incrementals, of protocol 1 or 2, with
 compressed data or without. Every link is received on another filesystem. The model is made of the streams alone; its tree
 must be the received one at every link: names, types, modes, owners, sizes, times, extended attributes, link groups, contents.
 A link that receive refuses must be refused by the model, and no other. With --extract every link is also extracted from plain
-and from sealed chunks, onto the source's filesystem, and what lies there must be the received tree, too. One line for each history that does not agree, with its
+and from sealed chunks, onto the source's filesystem, and what lies there must be the received tree, too. With --proof each
+incremental is also applied to a model of its parent that is made of `btrfs send --no-data`, anew for each link, and once for the
+first and carried along: both must refuse what receive refuses, and nothing else. One line for each history that does not agree, with its
 seed; exit status 1. 77: this machine cannot do it.
 """
 import argparse
@@ -84,6 +86,28 @@ def described(root):
     return found
 
 
+def without_digests(tree):
+    return {path: (inode, fact._replace(digest="-")) for path, (inode, fact) in tree.items()}
+
+
+def proofs(model, parents, streams, refusal, trees, times):
+    """What does not agree where the parent of each link is known without its data, by `parents`."""
+    found = []
+    for link in range(2, len(streams) + 1):
+        models, refused = modelled(model, [parents[link - 2], streams[link - 1]], "--names")
+        if (refused is not None) != (refusal is not None and refusal[0] == link):
+            found.append(f"link {link}: receive: {refusal or 'refused nothing'}; model made anew: {refused or 'refused nothing'}")
+        for number in models.keys():
+            at = link - 2 + number
+            found += [f"link {at}, made anew: {one}" for one in
+                      differing(without_digests(trees[at]), models[number], times[at])] if at in trees else []
+    if len(streams) > 1:
+        refused = modelled(model, [parents[0], *streams[1:]], "--names")[1]
+        if (refused and refused[0]) != (refusal and refusal[0]):
+            found.append(f"receive: {refusal or 'refused nothing'}; model carried along: {refused or 'refused nothing'}")
+    return found
+
+
 def times_of_directories(root):
     root = os.fsencode(root)
     return {b"" if path == root else os.path.relpath(path, root): os.stat(path).st_mtime_ns for path, _, _ in os.walk(root)}
@@ -93,9 +117,9 @@ def text(coded):
     return b"" if coded == "-" else bytes.fromhex(coded)
 
 
-def modelled(model, streams):
+def modelled(model, streams, *options):
     """({link: {path: (node, Fact)}}, (refused link, sentence) or None) as index_model tells it."""
-    ran = subprocess.run([model, ":memory:", *streams], capture_output=True, text=True, timeout=600, check=False)
+    ran = subprocess.run([model, *options, ":memory:", *streams], capture_output=True, text=True, timeout=600, check=False)
     if ran.returncode not in (0, 3):
         raise RuntimeError(f"index_model: status {ran.returncode}: {ran.stderr}")
     trees, refused = collections.defaultdict(dict), None
@@ -158,7 +182,7 @@ def history(disks, directory, seed, arguments):
     tree = Tree(live, seed)
     nasty = choose.random() < arguments.nasty
     operations = Tree.NASTY if nasty else Tree.OPERATIONS
-    streams, trees, times, refusal = [], {}, {}, None
+    streams, parents, trees, times, refusal = [], [], {}, {}, None
     for link in range(1, arguments.links + 1):
         tree.change(choose.choice((5, 20, 60)) if link > 1 else 80, operations)
         if choose.random() < 0.3:
@@ -168,6 +192,9 @@ def history(disks, directory, seed, arguments):
         parent = ["-p", str(source.mount / f"s{link - 1}")] if link > 1 else []
         btrfs.run("btrfs", "send", "-q", *choose.choice(SENDS), *parent, "-f", str(stream), str(source.mount / f"s{link}"))
         streams.append(str(stream))
+        if arguments.proof:
+            parents.append(str(directory / f"parent-{link}"))
+            btrfs.run("btrfs", "send", "-q", "--no-data", "-f", parents[-1], str(source.mount / f"s{link}"))
         ran = subprocess.run(["btrfs", "receive", "-q", "-f", str(stream), str(target.mount)], capture_output=True, text=True,
                              errors="replace", timeout=600, check=False)
         if ran.returncode != 0:
@@ -181,6 +208,8 @@ def history(disks, directory, seed, arguments):
         problems.append(f"receive: {refusal or 'refused nothing'}; model: {refused or 'refused nothing'}")
     for link in sorted(trees.keys() & models.keys()):
         problems += [f"link {link}: {one}" for one in differing(trees[link], models[link], times[link])]
+    if arguments.proof:
+        problems += proofs(arguments.model, parents, streams, refusal, trees, times)
     if arguments.extract:
         forms, said = extracted(arguments.extract, source.mount, streams, sorted(trees))
         problems += said
@@ -197,6 +226,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--extract", help="the program extract_model")
+    parser.add_argument("--proof", action="store_true")
     parser.add_argument("--histories", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--links", type=int, default=6)

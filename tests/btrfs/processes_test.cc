@@ -60,6 +60,9 @@ BOOST_AUTO_TEST_CASE(the_command_line_follows_the_options) {
   send_options options;
   options.snapshot = "/s/new";
   BOOST_TEST(joined(options) == "btrfs send -q /s/new");
+  options.without_data = true;
+  BOOST_TEST(joined(options) == "btrfs send -q --no-data /s/new");
+  options.without_data = false;
   options.parent = "/s/old";
   options.protocol = 2;
   BOOST_TEST(joined(options) == "btrfs send -q --proto 2 -p /s/old /s/new");

@@ -93,6 +93,8 @@ const std::vector<scenario>& scenarios() {
        }},
       {"receive_refused",
        [](auto& seen, auto&, auto&) { seen.refused_problem = "m2: refused: rename a -> b"; }},
+      {"proof_refused",
+       [](auto& seen, auto&, auto&) { seen.unproven_problem = "command 3 (unlink a): no a"; }},
       {"foreign_host",
        [](auto& seen, auto&, auto&) {
          seen.last->host_id = "elsewhere";
@@ -186,7 +188,7 @@ BOOST_AUTO_TEST_CASE(a_run_seconds_early_is_not_late) {
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_restored_is_replaced_before_it_is_due) {
   for (const char* name : {"pointer_missing", "manifest_unusable", "chain_broken", "chunk_missing",
-                           "receive_refused"}) {
+                           "receive_refused", "proof_refused"}) {
     for (const scenario& one : scenarios()) {
       if (std::string(one.name) == name) {
         observation seen = usual();

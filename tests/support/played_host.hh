@@ -51,6 +51,10 @@ class played_host final : public btrfs::host,
   // Whether the stream of one that has a parent names it, and is so 32 bytes longer; without, it is
   // a full's, which nobody looks at who does not restore.
   bool names_parents = false;
+  // What a sender prints that is asked for names and sizes alone; empty: the snapshot's stream.
+  std::string description;
+  // How often that was asked for; it is none of `sends`.
+  std::size_t described = 0;
   // Started so far, and the number of the first that cannot be, as where no more processes may run.
   std::size_t sends = 0;
   std::size_t refused_from = SIZE_MAX;

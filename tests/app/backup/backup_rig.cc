@@ -144,6 +144,8 @@ backup_rig::backup_rig(std::size_t stream_bytes)
   settings.s3.part_size_bytes = part_bytes;
   settings.s3.chunk_size_bytes = chunk_parts * part_bytes;
   settings.s3.concurrency = 2;
+  // What this disk prints is of no parent, but where a test says so.
+  settings.index.prove = false;
   environment["AWS_ACCESS_KEY_ID"] = "AKIAIOSFODNN7EXAMPLE";
   environment["AWS_SECRET_ACCESS_KEY"] = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
   tuning.retries.backoff_first = std::chrono::milliseconds(1);

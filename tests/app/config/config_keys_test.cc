@@ -267,6 +267,8 @@ const std::vector<key_case>& other_keys() {
        " = \"key\" must be an absolute path (or begin with ~/)"},
       {"index.enabled", member(&index_settings::enabled), "true", "false", "false", "\"no\"",
        " = no must be true or false"},
+      {"index.prove", member(&index_settings::prove), "true", "false", "false", "1",
+       " = 1 must be true or false"},
       {"retention.keep_generations", member(&retention_settings::keep_generations), "-", "2", "2",
        "-1", " = -1 must be a whole number from 0 to 10000"},
       {"metrics.textfile", member(&metrics_settings::textfile), "", "\"/m.prom\"", "/m.prom",

@@ -46,6 +46,7 @@ run_report sample() {
   made.bytes = 100'000'000;
   made.resumed_bytes = 0;
   made.seconds = 100.5;
+  made.proven = true;
   data.backups = {resumed, made};
   report.subvolumes[1].name = "ho\"me";
   report.subvolumes[1].status = subvolume_status::failed;

@@ -465,4 +465,42 @@ BOOST_AUTO_TEST_CASE(
   std::filesystem::remove(path);
 }
 
+// A model of a parent: what `btrfs send --no-data` tells, and incrementals as they are.
+BOOST_AUTO_TEST_CASE(without_content_a_stream_without_data_is_enough_to_judge_the_next) {
+  for (const std::size_t held : {100'000, 0}) {
+    chain of(held, false);
+    const std::string described = make(command_mkdir, "d", 257) + make(command_mkfile, "d/f", 258) +
+                                  tell_extent("d/f", 0, 4096) + tell_extent("d/f", 4096, 4096) +
+                                  set_mode("d/f", 0640) + make(command_mkfile, "d/short", 259) +
+                                  tell_extent("d/short", 0, 4096) + set_size("d/short", 100) +
+                                  make(command_mkfile, "holes", 260) + set_size("holes", 1 << 20);
+    BOOST_TEST(of.add(full(described)) == "");
+    BOOST_TEST(of.at("d/f", 1)->size == 8192u);
+    BOOST_TEST(of.at("d/short", 1)->size == 100u);
+    BOOST_TEST(of.at("holes", 1)->size == 1u << 20);
+    BOOST_TEST(says(of.add(incremental('\x02', take_away(command_rmdir, "d"))), "not empty"));
+    BOOST_TEST(says(of.add(incremental('\x02', move_name("e", "g"))), "there is no \"e\""));
+    BOOST_TEST(says(of.add(incremental('\x02', make(command_mkdir, "d", 270))), "there already"));
+    BOOST_TEST(
+        says(of.add(incremental('\x02', clone_range("d/short", 4096, 8192, '\x01', "d/f", 4096))),
+             "of a file that has 8192"));
+    BOOST_TEST(of.add(incremental('\x02', clone_range("d/short", 4096, 4096, '\x01', "d/f", 4096) +
+                                              write_data(1, "d/f", 8192, std::string(50, 'x')) +
+                                              move_name("d", "e"))) == "");
+    BOOST_TEST(of.at("e/short", 2)->size == 8192u);
+    BOOST_TEST(of.at("e/f", 2)->size == 8242u);
+    BOOST_TEST(of.in.extents(of.at("e/f", 2)->id, 2)->empty());
+    // It may be taken away again: the next one has the same parent.
+    BOOST_REQUIRE(of.in.remove_last().has_value());
+    BOOST_TEST(of.add(incremental('\x02', take_away(command_unlink, "d/f"))) == "");
+    BOOST_TEST(of.listing("d", 2) == "short");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(with_content_what_a_stream_without_data_says_of_extents_is_nothing) {
+  chain of;
+  BOOST_TEST(of.add(full(make(command_mkfile, "f", 257) + tell_extent("f", 0, 4096))) == "");
+  BOOST_TEST(of.at("f", 1)->size == 0u);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

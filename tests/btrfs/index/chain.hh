@@ -29,8 +29,9 @@ inline std::string incremental(char id, const std::string& commands, unsigned ve
 
 // A chain, and the streams that it is of.
 struct chain {
-  explicit chain(std::size_t held = 100'000)
-      : in(std::move(*catalogue::open(":memory:", {held, 4096}))) {}
+  explicit chain(std::size_t held = 100'000, bool content = true)
+      : in(std::move(*catalogue::open(
+            ":memory:", {held, 4096, catalogue_settings::keeping::journal, content}))) {}
 
   // What receive would refuse; empty: nothing.
   std::string add(const std::string& stream) {

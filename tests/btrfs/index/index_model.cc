@@ -1,4 +1,5 @@
-// What the indexes of a chain describe, for integration_tests:  index_model CACHE STREAM...
+// What the indexes of a chain describe, for integration_tests:  index_model [--names] CACHE
+// STREAM...
 //
 // Makes the index of each stream, adds it to a catalogue in the file CACHE (":memory:": none), and
 // then prints every link's tree, a line for each name:
@@ -7,7 +8,8 @@
 //
 // Texts are hexadecimal, empty ones "-", xattrs "name=value,...". "refused LINK SENTENCE" ends the
 // output where `btrfs receive` would refuse a link. The digest is of a file's bytes, read out of
-// the streams through the extents.
+// the streams through the extents. With --names the catalogue keeps no content, the first stream
+// may be one without data, and digests are "-".
 #include "btrfs/index/catalogue.hh"
 #include "btrfs/index/queries.hh"
 #include "btrfs/index/unpack.hh"
@@ -119,13 +121,13 @@ std::string digest_of(catalogue& in, const stream_list& streams, const node& fil
 }
 
 void print(catalogue& in, const stream_list& streams, link_number link, const std::string& path,
-           const node& at) {
+           const node& at, bool names) {
   std::string xattrs;
   for (const auto& [name, value] : must(in.xattrs(at.id, link))) {
     xattrs += (xattrs.empty() ? "" : ",") + hex(name) + "=" + hex(value);
   }
   const std::string digest =
-      at.type == node_type::file ? digest_of(in, streams, at, link) : std::string("-");
+      at.type == node_type::file && !names ? digest_of(in, streams, at, link) : std::string("-");
   std::printf("%u %d %o %u %u %llu %lld %u %llu %llu %llu %s %s %s %s\n", link,
               static_cast<int>(at.type), at.mode, at.uid, at.gid,
               static_cast<unsigned long long>(at.size), static_cast<long long>(at.modified.seconds),
@@ -138,15 +140,20 @@ void print(catalogue& in, const stream_list& streams, link_number link, const st
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count < 3) {
-    std::fputs("index_model CACHE STREAM...\n", stderr);
+  const bool names = count > 1 && std::strcmp(arguments[1], "--names") == 0;
+  const int first = names ? 2 : 1;
+  if (count < first + 2) {
+    std::fputs("index_model [--names] CACHE STREAM...\n", stderr);
     return 2;
   }
   // A small cache on purpose: what is written back and read again is what is tested.
-  catalogue in = must(catalogue::open(arguments[1], {50, 4096}));
+  catalogue_settings settings;
+  settings.held_nodes = 50;
+  settings.content = !names;
+  catalogue in = must(catalogue::open(arguments[first], settings));
   stream_list streams;
   std::string refused;
-  for (int i = 2; i < count && refused.empty(); ++i) {
+  for (int i = first + 1; i < count && refused.empty(); ++i) {
     const auto stream = mapped(arguments[i]);
     const std::string made = index_of(stream);
     index_file file = must(index_file::open(
@@ -156,17 +163,17 @@ int main(int count, char** arguments) {
         },
         made.size()));
     if (const auto answer = must(in.add(file))) {
-      refused = "refused " + std::to_string(i - 1) + " " + answer->text();
+      refused = "refused " + std::to_string(i - first) + " " + answer->text();
     } else {
       streams.push_back(stream);
     }
   }
   for (link_number link = 1; link <= streams.size(); ++link) {
     if (const auto root = must(in.stat(root_node, link))) {
-      print(in, streams, link, "", *root);
+      print(in, streams, link, "", *root, names);
     }
     must(walk(in, "", link, [&](const std::string& path, const node& at) {
-      print(in, streams, link, path, at);
+      print(in, streams, link, path, at, names);
       return true;
     }));
   }

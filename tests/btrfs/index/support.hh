@@ -57,6 +57,11 @@ inline std::string write_data(unsigned version, std::string_view path, std::uint
 inline std::string set_size(std::string_view path, std::uint64_t size) {
   return send::command(command_truncate, send::path(path) + u64(attribute_size, size));
 }
+inline std::string tell_extent(std::string_view path, std::uint64_t offset, std::uint64_t bytes) {
+  return send::command(
+      command_update_extent,
+      send::path(path) + u64(attribute_file_offset, offset) + u64(attribute_size, bytes));
+}
 inline std::string set_mode(std::string_view path, std::uint64_t mode) {
   return send::command(command_chmod, send::path(path) + u64(attribute_mode, mode));
 }
