@@ -204,9 +204,15 @@ result<unfinished_file> extract_target::begin_file(const std::string& path, std:
   if (!made.directory.valid()) {
     return failed(errno, path, "opening its directory once more");
   }
-  made.name = own_name();
-  made.file.reset(
-      ::openat(*in, made.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  // Gone when a run is killed. It can get a name later only by way of /proc.
+  if (::access("/proc/self/fd", X_OK) == 0) {
+    made.file.reset(::openat(*in, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600));
+  }
+  if (!made.file.valid()) {
+    made.name = own_name();
+    made.file.reset(::openat(*in, made.name.c_str(),
+                             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  }
   if (!made.file.valid()) {
     return failed(errno, path, "making the file");
   }
@@ -236,7 +242,9 @@ result<void> extract_target::write(const unfinished_file& to, std::uint64_t offs
 }
 
 void extract_target::give_up(unfinished_file file) {
-  ::unlinkat(file.directory.get(), file.name.c_str(), 0);
+  if (!file.name.empty()) {
+    ::unlinkat(file.directory.get(), file.name.c_str(), 0);
+  }
 }
 
 // Whether it is whose it was.
@@ -322,6 +330,26 @@ result<void> extract_target::put_in_place(int directory, const std::string& ours
   return failed(problem, path, "giving it its name");
 }
 
+result<void> extract_target::give_name(const unfinished_file& file, const std::string& name,
+                                       const std::string& path) {
+  const int directory = file.directory.get();
+  if (!file.name.empty()) {
+    return put_in_place(directory, file.name, name, path);
+  }
+  const std::string opened = path_of(file.file.get());
+  if (::linkat(AT_FDCWD, opened.c_str(), directory, name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+    return engine::ok();
+  }
+  // A link replaces nothing.
+  if (errno == EEXIST && _rights.overwrite) {
+    const std::string ours = own_name();
+    if (::linkat(AT_FDCWD, opened.c_str(), directory, ours.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+      return put_in_place(directory, ours, name, path);
+    }
+  }
+  return failed(errno, path, "giving it its name");
+}
+
 result<void> extract_target::finish_file(unfinished_file file, const std::string& path,
                                          const node& as, const xattr_map& xattrs) {
   const int fd = file.file.get();
@@ -336,7 +364,7 @@ result<void> extract_target::finish_file(unfinished_file file, const std::string
   }
   const std::size_t slash = path.rfind('/');
   const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  return put_in_place(file.directory.get(), file.name, name, path);
+  return give_name(file, name, path);
 }
 
 result<bool> extract_target::make_special(const std::string& path, const node& as,

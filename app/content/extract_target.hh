@@ -40,11 +40,11 @@ struct left_out {
   std::string reason;  // of the first
 };
 
-// A file that is being written under a name of ours.
+// A file that is being written.
 struct unfinished_file {
   engine::unique_fd directory;
   engine::unique_fd file;
-  std::string name;  // ours
+  std::string name;  // ours; empty where the filesystem has files without one
 };
 
 class extract_target {
@@ -93,6 +93,8 @@ class extract_target {
   engine::result<engine::unique_fd> open_directory(std::string_view path) const;
   engine::result<void> put_in_place(int directory, const std::string& ours, const std::string& name,
                                     const std::string& path);
+  engine::result<void> give_name(const unfinished_file& file, const std::string& name,
+                                 const std::string& path);
   void set_xattrs(const std::string& at, int file, const std::string& path,
                   const btrfs::index::xattr_map& xattrs);
   [[nodiscard]] std::uint32_t mode_for(const std::string& path, const btrfs::index::node& as,

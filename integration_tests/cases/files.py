@@ -190,23 +190,25 @@ def around_damage(w, key, *identity):
 def an_interrupted_extraction_leaves_whole_files_alone(w):
     dataset.seed(w.data, large_mib=8, small_files=50)
     w.backup()
-    target = w.mount / "interrupted"
-    with behind_proxy(w) as between:
-        held = between.hold(method="GET", path="/chunk-", when="before")
-        running = w.tool.start("extract", "--subvolume", "data", "--target", str(target), ".")
-        assert held.reached.wait(60)
-        running[0].send_signal(signal.SIGINT)
-        outcome = w.expect(130, w.tool.finish(running, limit=20))
-        between.release()
-    w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
-    assert "ERROR" not in outcome.stderr, outcome
-    for path in target.rglob("*"):
-        assert not path.name.startswith(".btrfs_to_s3"), path
-        if path.is_file() and not path.is_symlink():
-            assert path.read_bytes() == (w.data / path.relative_to(target)).read_bytes(), path
-    w.expect(0, w.tool.run("extract", "--subvolume", "data", "--target", str(target), "--overwrite", "--setuid", "."))
-    found = entries_differ(w.data, target)
-    assert not found, found[:3]
+    # A stop, and a death.
+    for how, status in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        target = w.mount / f"interrupted-{how.name}"
+        with behind_proxy(w) as between:
+            held = between.hold(method="GET", path="/chunk-", when="before")
+            running = w.tool.start("extract", "--subvolume", "data", "--target", str(target), ".")
+            assert held.reached.wait(60)
+            running[0].send_signal(how)
+            outcome = w.expect(status, w.tool.finish(running, limit=20))
+            between.release()
+        w.tool.tables["s3"]["endpoint_url"] = w.bucket.endpoint
+        assert "ERROR" not in outcome.stderr, outcome
+        for path in target.rglob("*"):
+            assert not path.name.startswith(".btrfs_to_s3"), path
+            if path.is_file() and not path.is_symlink():
+                assert path.read_bytes() == (w.data / path.relative_to(target)).read_bytes(), path
+        w.expect(0, w.tool.run("extract", "--subvolume", "data", "--target", str(target), "--overwrite", "--setuid", "."))
+        found = entries_differ(w.data, target)
+        assert not found, found[:3]
 
 
 @case
