@@ -24,6 +24,9 @@ class database {
   static engine::result<database> open(const std::string& path, bool read_only);
 
   void run(const char* statements);
+  // From here on a commit waits for no disk: a power cut may take the last ones back, whole. For a
+  // file that one process uses, and that may be old.
+  void write_ahead();
   [[nodiscard]] const std::optional<engine::error>& failure() const { return *_failure; }
   [[nodiscard]] engine::result<void> outcome() const;
   [[nodiscard]] std::uint64_t last_row() const;
