@@ -92,6 +92,7 @@ result<void> parent_model::open() {
   }
   _tree.emplace(std::move(*opened));
   _tree->tables().run(parent_model_cache);
+  _tree->tables().write_ahead();
   return _tree->tables().outcome();
 }
 

@@ -81,6 +81,15 @@ void database::try_to(const char* statements) {
   }
 }
 
+void database::write_ahead() {
+  if (*_failure) {
+    return;
+  }
+  // What is ahead stays there when it is closed: moving it would wait for the disk.
+  sqlite3_db_config(_handle.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  run("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
+}
+
 engine::result<void> database::outcome() const {
   if (*_failure) {
     return **_failure;

@@ -28,6 +28,9 @@ class database {
   void trust();
   // As run(), where it is no harm if it cannot be done.
   void try_to(const char* statements);
+  // From here on a commit waits for no disk: a power cut may take the last ones back, whole. For a
+  // file that one process uses, and that may be old.
+  void write_ahead();
   [[nodiscard]] const std::optional<engine::error>& failure() const { return *_failure; }
   [[nodiscard]] engine::result<void> outcome() const;
 
