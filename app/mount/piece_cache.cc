@@ -49,7 +49,6 @@ void piece_cache::settle(const std::shared_ptr<piece>& one, text content) {
   if (one->done.is_set()) {
     return;
   }
-  ++_fetched;
   one->content = std::move(content);
   _ahead_bytes -= one->ahead ? one->bytes : 0;
   one->ahead = false;

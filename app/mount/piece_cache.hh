@@ -77,7 +77,6 @@ class piece_cache {
 
   [[nodiscard]] const piece_limits& limits() const { return _limits; }
   [[nodiscard]] std::uint64_t bytes() const { return _bytes; }
-  [[nodiscard]] std::uint64_t fetched() const { return _fetched; }  // pieces
 
  private:
   struct key {
@@ -128,7 +127,6 @@ class piece_cache {
   std::map<key, damage> _damaged;
   std::uint64_t _bytes = 0;
   std::uint64_t _ahead_bytes = 0;
-  std::uint64_t _fetched = 0;
 };
 
 }  // namespace bts3::app
