@@ -121,7 +121,6 @@ result<bool> parent_model::open_of(const btrfs::uuid& sent, std::uint64_t ctrans
 }
 
 task<result<void>> parent_model::prepare(std::string parent, engine::stop_token stop) {
-  _made_anew = false;
   std::function<result<bool>()> call = [this, &parent]() -> result<bool> {
     auto info = _with.host.subvolumes().inspect(parent);
     if (!info) {
@@ -215,7 +214,6 @@ task<result<void>> parent_model::make_anew(std::string parent, engine::stop_toke
   auto adding = disk_call(_with.loop, std::move(call));
   auto added = co_await std::move(adding);
   if (added && !*added) {
-    _made_anew = true;
     co_return engine::ok();
   }
   remove();

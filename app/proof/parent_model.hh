@@ -51,8 +51,6 @@ class parent_model {
   engine::task<engine::result<std::optional<btrfs::index::refusal>>> apply(int records,
                                                                            std::uint64_t bytes,
                                                                            engine::stop_token stop);
-  // A model that was made anew by prepare().
-  [[nodiscard]] bool made_anew() const { return _made_anew; }
 
  private:
   engine::task<engine::result<void>> make_anew(std::string parent, engine::stop_token stop);
@@ -66,7 +64,6 @@ class parent_model {
   const services& _with;
   std::string _path;
   std::optional<btrfs::index::catalogue> _tree;
-  bool _made_anew = false;
 };
 
 }  // namespace bts3::app

@@ -33,7 +33,6 @@ ALLOWED_IN_HEADERS = {
     "app/host/service_notifier.hh watchdog": "what was understood of the environment, which else is seen after minutes",
     "app/upload/upload_budget.hh parts_with_room": "what follows from memory, part size and concurrency",
     "app/upload/upload_budget.hh room_taken": LEFT_OVER,
-    "engine/event.hh is_set": "an event's state, without waiting for it",
     "engine/age/part_stanza.hh part_size_is_exact": "what the format promises of sizes, which tests state",
     "engine/reactor.hh operations_in_flight": LEFT_OVER,
     "engine/spool.hh free_parts": LEFT_OVER,
