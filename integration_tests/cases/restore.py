@@ -63,9 +63,9 @@ def fake_receive(w, text):
     alone, which is received() of the target, and to a pipe that has a name."""
     fake = w.fake_btrfs("exit 9")
     script = pathlib.Path(fake["PATH"].split(":")[0]) / "btrfs"
-    script.write_text(script.read_text().replace(
-        "if [[ $1 != send ]]",
-        f'if [[ $1 == receive ]]; then\nPLACE=${{@: -1}}\n{text}\nfi\nif [[ $1 != send ]]'))
+    before, others, after = script.read_text().partition("if [[ $1 != send")
+    assert others
+    script.write_text(f"{before}if [[ $1 == receive ]]; then\nPLACE=${{@: -1}}\n{text}\nfi\n{others}{after}")
     return fake
 
 
