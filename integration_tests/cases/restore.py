@@ -948,7 +948,7 @@ get_per_1000 = 0
     old = w.fake_btrfs("exit 9")
     script = pathlib.Path(old["PATH"].split(":")[0]) / "btrfs"
     script.write_text(script.read_text().replace(
-        "if [[ $1 != send ]]", "if [[ $1 == --version ]]; then echo btrfs-progs v5.16; exit 0; fi\nif [[ $1 != send ]]"))
+        "if [[ $1 != send", "if [[ $1 == --version ]]; then echo btrfs-progs v5.16; exit 0; fi\nif [[ $1 != send"))
     says(w.restore("--target", str(target), expect=1, environment=old), "protocol 2", "5.16", "6.2")
     w.nothing_left_behind(before)
 
