@@ -86,13 +86,13 @@ result<void> parent_model::open() {
   btrfs::index::catalogue_settings settings;
   settings.held_nodes = parent_model_nodes_max;
   settings.content = false;
+  settings.kept = btrfs::index::catalogue_settings::keeping::alone;
   auto opened = catalogue::open(_path, settings);
   if (!opened) {
     return std::move(opened.error());
   }
   _tree.emplace(std::move(*opened));
   _tree->tables().run(parent_model_cache);
-  _tree->tables().write_ahead();
   return _tree->tables().outcome();
 }
 

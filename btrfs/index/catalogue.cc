@@ -75,7 +75,10 @@ result<catalogue> catalogue::open(const std::string& path, catalogue_settings se
   made._settings = settings;
   made._path = path;
   const bool fresh = settings.kept == catalogue_settings::keeping::fresh;
-  if (fresh) {
+  if (settings.kept == catalogue_settings::keeping::alone) {
+    made._in.run("PRAGMA page_size = 8192");
+    made._in.write_ahead();
+  } else if (fresh) {
     // 128 MiB of pages: what is added goes to all ends of the tables.
     made._in.trust();
     made._in.run(

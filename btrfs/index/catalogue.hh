@@ -62,6 +62,10 @@ struct catalogue_settings {
     // The same, and nobody waits: what is added is in a log beside the file (-wal, -shm) until the
     // last who uses the file closes it.
     shared,
+    // For one process at a time, which waits for no disk: the log stays beside the file, and a
+    // power
+    // cut may take the last links back, each whole.
+    alone,
     // A new file that nobody else knows of, as fast as it goes: nothing waits for the disk, and a
     // link that cannot be added may leave it torn. For finish(), and then another name.
     fresh,

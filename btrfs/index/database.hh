@@ -29,7 +29,8 @@ class database {
   // As run(), where it is no harm if it cannot be done.
   void try_to(const char* statements);
   // From here on a commit waits for no disk: a power cut may take the last ones back, whole. For a
-  // file that one process uses, and that may be old.
+  // file that one process uses; before anything else is asked of it, there is nothing beside it but
+  // the log.
   void write_ahead();
   [[nodiscard]] const std::optional<engine::error>& failure() const { return *_failure; }
   [[nodiscard]] engine::result<void> outcome() const;
