@@ -165,6 +165,7 @@ BOOST_AUTO_TEST_CASE(a_model_that_is_lost_or_damaged_is_made_anew) {
   BOOST_TEST(rig.disk.described == 2U);
   BOOST_TEST(links() == 3U);
   std::ofstream(model(), std::ios::binary) << std::string(10'000, 'x');
+  std::filesystem::remove(model() + "-wal");  // which has all of it
   a_week_passes(take_away(command_unlink, "g"));
   BOOST_TEST(rig.run_text() == "done");
   BOOST_TEST(rig.disk.described == 3U);
