@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Formatting, folder READMEs, scripts that parse, references to files that are there.
+"""Formatting, folder READMEs, scripts that parse, references to files that are there, merges that were finished.
 
-  check_tree.py ROOT {format|readmes|references|scripts}   checks what Git tracks (every file, outside a clone)
+  check_tree.py ROOT {format|readmes|references|scripts|merges}   checks what Git tracks (every file, outside a clone)
   check_tree.py ROOT self-test                             plants a fault of each kind and expects to find it
 """
 import argparse
@@ -88,6 +88,22 @@ def check_scripts(root):
     return 1 if bad else 0
 
 
+def check_merges(root):
+    """No text has the marks that a merge leaves where both sides changed a place, nor the files beside it."""
+    marks = re.compile(rb"^(?:<{7}|[|]{7}|>{7})(?: .*)?$|^={7}$", re.MULTILINE)
+    bad = 0
+    for path in tracked(root):
+        text = (root / path).read_bytes()
+        if path.suffix in (".orig", ".rej"):
+            print(f"{path}: left by a merge")
+            bad += 1
+        elif b"\0" not in text:
+            for found in marks.finditer(text):
+                print(f"{path}:{text.count(bytes([10]), 0, found.start()) + 1}: a merge that was not finished")
+                bad += 1
+    return 1 if bad else 0
+
+
 def self_test(real):
     """Each check passes a sound tree and fails it with one fault planted."""
     sound = {"engine/README.md": b"what belongs here\n", "engine/a.cc": b"int a = 0;\n",
@@ -98,7 +114,9 @@ def self_test(real):
               (check_references, "engine/b.cc", b"// As engine/gone.cc has it.\n"),
               (check_references, "engine/b.md", b"See `engine/a/a.py`.\n"),
               (check_scripts, "engine/b.sh", b"if true\n"), (check_scripts, "engine/b.py", b"def\n"),
-              (check_scripts, "engine/b.py", b"b = '\xc3\xa4'\n"), (check_scripts, ".ci/b", b"(\n")]
+              (check_scripts, "engine/b.py", b"b = '\xc3\xa4'\n"), (check_scripts, ".ci/b", b"(\n"),
+              (check_merges, "app/b.md", b"a\n" + b"<" * 7 + b" HEAD\nb\n"), (check_merges, "app/b.toml", b"a\n" + b"=" * 7 + b"\n"),
+              (check_merges, "b.md", b"a\n" + b">" * 7 + b" other\n"), (check_merges, "app/b.cc.orig", b"a\n")]
     for check, name, text in faults:
         with tempfile.TemporaryDirectory() as directory:
             root = pathlib.Path(directory)
@@ -120,10 +138,10 @@ def self_test(real):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("root", type=pathlib.Path)
-    parser.add_argument("check", choices=["format", "readmes", "references", "scripts", "self-test"])
+    parser.add_argument("check", choices=["format", "readmes", "references", "scripts", "merges", "self-test"])
     arguments = parser.parse_args()
     checks = {"format": check_format, "readmes": check_readmes, "references": check_references,
-              "scripts": check_scripts, "self-test": self_test}
+              "scripts": check_scripts, "merges": check_merges, "self-test": self_test}
     return checks[arguments.check](arguments.root.resolve())
 
 
