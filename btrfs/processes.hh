@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/child_process.hh"
+#include "engine/paced_pipe.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
 #include "engine/stop.hh"
@@ -67,6 +68,8 @@ class send_process {
   static engine::result<send_process> start(engine::reactor& loop, std::vector<std::string> argv);
   // Our end of the pipe: non-blocking, 1 MiB where allowed.
   [[nodiscard]] int fd() const { return _pipe.get(); }
+  // The same, and the sender's end; as long as this lives.
+  [[nodiscard]] engine::sender_pipe pipe() const { return {_pipe.get(), _child.exit_fd()}; }
   // After end of file: an error, quoting its stderr, unless it exited with status 0.
   engine::task<engine::result<void>> finish();
   // SIGTERM, then SIGKILL after 5 s; waits for the end.

@@ -170,6 +170,10 @@ pid_t child_process::pid() const {
   return _impl->pid;
 }
 
+int child_process::exit_fd() const {
+  return _impl->pidfd.get();
+}
+
 result<std::string> find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) {
     return name;

@@ -66,6 +66,8 @@ class child_process {
   // once, wait() tells the end. Harmless when repeated.
   void terminate();
   [[nodiscard]] pid_t pid() const;
+  // A pidfd, which can be read from (poll(2)) once the child has ended; as long as this lives.
+  [[nodiscard]] int exit_fd() const;
 
  private:
   struct impl;

@@ -3,6 +3,7 @@
 #include "engine/assert.hh"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace bts3::engine {
@@ -65,20 +66,29 @@ seal_order part_cutter::order(const part_sealing& sealing, bool whole_in_memory)
 }
 
 task<result<std::size_t>> fill_slot(buffer_pool& pool, const slot_lease& lease, slot_filling what,
-                                    int fd, const stream_observer& watch, part_hash& hash,
+                                    paced_pipe& from, const stream_observer& watch, part_hash& hash,
                                     stop_token stop) {
   const std::uint64_t wanted = what.wanted();
   std::size_t filled = 0;
   while (filled < wanted) {
     const seal_layout::range next = what.layout.readable(what.plain + filled, wanted - filled);
     const auto offset = static_cast<std::size_t>(next.offset - what.offset);
-    auto got = co_await pool.read_into(lease, offset, next.length, fd, stop);
+    const auto pause = from.pause(std::chrono::steady_clock::now());
+    if (pause.count() > 0) {
+      auto waiting = from.wait(pool.loop(), pause, stop);
+      auto waited = co_await std::move(waiting);
+      if (!waited) {
+        co_return std::move(waited.error());
+      }
+    }
+    auto got = co_await pool.read_into(lease, offset, next.length, from.fd(), stop);
     if (!got) {
       co_return std::move(got.error());
     }
     if (*got == 0) {
       break;
     }
+    from.note(*got, std::chrono::steady_clock::now());
     auto accepted = watch(what.memory.subspan(offset, *got));
     if (!accepted) {
       co_return std::move(accepted.error());
@@ -106,11 +116,11 @@ std::span<const std::byte> sealed_part::body() const {
   return _slot.bytes().first(bytes);
 }
 
-part_stream::part_stream(buffer_pool& pool, hash_worker& hashes, int fd, part_stream_limits limits,
-                         observer watch, part_sealing sealing)
+part_stream::part_stream(buffer_pool& pool, hash_worker& hashes, sender_pipe from,
+                         part_stream_limits limits, observer watch, part_sealing sealing)
     : _pool(pool),
       _hashes(hashes),
-      _fd(fd),
+      _from(from),
       _limits(limits),
       _sealing(std::move(sealing)),
       _layout(_sealing.layout()),
@@ -138,7 +148,7 @@ task<result<std::optional<sealed_part>>> part_stream::next(stop_token stop) {
                                        : _hashes.next(memory, _limits.payload_sha256);
   }
   const slot_filling what{memory, 0, 0, _cutter.plain_bytes_max(), _layout};
-  auto filling = fill_slot(_pool, part._slot, what, _fd, _watch, part.hash, stop);
+  auto filling = fill_slot(_pool, part._slot, what, _from, _watch, part.hash, stop);
   auto filled = co_await std::move(filling);
   if (!filled) {
     co_return std::move(filled.error());

@@ -24,6 +24,7 @@
 
 #include "engine/buffer_pool.hh"
 #include "engine/hash_worker.hh"
+#include "engine/paced_pipe.hh"
 #include "engine/part_seal.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
@@ -137,19 +138,20 @@ struct slot_filling {
   }
 };
 
-// Reads from `fd` until `what` is full or the stream has ended, shows each piece to `watch` and
+// Reads from the pipe until `what` is full or the stream has ended, shows each piece to `watch` and
 // then to `hash`; no read goes across a gap. Returns the bytes read: fewer than wanted at the end
 // only. The references belong to the caller, who awaits.
 task<result<std::size_t>> fill_slot(buffer_pool& pool, const slot_lease& lease, slot_filling what,
-                                    int fd, const stream_observer& watch, part_hash& hash,
+                                    paced_pipe& from, const stream_observer& watch, part_hash& hash,
                                     stop_token stop);
 
 class part_stream {
  public:
   using observer = stream_observer;
 
-  // All references and `fd` must outlive the stream. Only one stream at a time may use `hashes`.
-  part_stream(buffer_pool& pool, hash_worker& hashes, int fd, part_stream_limits limits,
+  // All references and descriptors must outlive the stream. Only one stream at a time may use
+  // `hashes`.
+  part_stream(buffer_pool& pool, hash_worker& hashes, sender_pipe from, part_stream_limits limits,
               observer watch, part_sealing sealing = {});
 
   // The next part, or nullopt after the last. Fails also with the error of a seal that is known by
@@ -164,7 +166,7 @@ class part_stream {
  private:
   buffer_pool& _pool;
   hash_worker& _hashes;
-  int _fd;
+  paced_pipe _from;
   part_stream_limits _limits;
   part_sealing _sealing;
   seal_layout _layout;

@@ -27,7 +27,7 @@ namespace {
 // below 2 GiB.
 constexpr std::size_t transfer_bytes_max = std::size_t{1} << 30;
 
-// A completion without an operation behind it: an answer to a cancel request.
+// A completion without an operation behind it: an answer to a cancel request, a time limit's.
 constexpr std::uint64_t no_operation = 0;
 
 std::span<std::byte> limited(std::span<std::byte> bytes) {
@@ -49,6 +49,8 @@ struct reactor::request {
 
   alignas(io_uring_sqe) std::array<std::byte, sizeof(io_uring_sqe)> bytes{};
   bool aside;
+  // Where it is set the operation is cancelled after that time. Outlives the operation.
+  __kernel_timespec* at_most = nullptr;
 };
 
 struct reactor::impl {
@@ -58,14 +60,13 @@ struct reactor::impl {
     }
   }
 
-  // A free submission entry; submits what is queued when there is none.
-  io_uring_sqe* entry() {
-    io_uring_sqe* sqe = ::io_uring_get_sqe(&ring);
-    while (sqe == nullptr) {
+  // A free submission entry, the first of `wanted` free ones; submits what is queued when there are
+  // fewer.
+  io_uring_sqe* entry(unsigned wanted = 1) {
+    while (::io_uring_sq_space_left(&ring) < wanted) {
       refusals.judge(::io_uring_submit(&ring));
-      sqe = ::io_uring_get_sqe(&ring);
     }
-    return sqe;
+    return ::io_uring_get_sqe(&ring);
   }
 
   // From any thread. The reactor may be asleep, so one try more or less is not left out.
@@ -147,9 +148,16 @@ task<result<int>> reactor::perform(request what, stop_token stop) {
     co_return cancelled_error();
   }
   detail::ring_operation operation;
-  io_uring_sqe* sqe = _impl->entry();
+  // Linked entries are submitted together, or the second one is nobody's.
+  io_uring_sqe* sqe = _impl->entry(what.at_most != nullptr ? 2 : 1);
   std::memcpy(sqe, what.bytes.data(), what.bytes.size());
   ::io_uring_sqe_set_data(sqe, &operation);
+  if (what.at_most != nullptr) {
+    sqe->flags |= IOSQE_IO_LINK;
+    io_uring_sqe* timeout = _impl->entry();
+    ::io_uring_prep_link_timeout(timeout, what.at_most, 0);
+    ::io_uring_sqe_set_data64(timeout, no_operation);
+  }
   operation.submitted = true;
   operation.aside = what.aside;
   ++_in_flight;
@@ -293,6 +301,14 @@ result<void> as_nothing(result<int> outcome, const char* what) {
     return std::move(count.error());
   }
   return ok();
+}
+
+result<unsigned> as_events(result<int> outcome) {
+  auto events = as_count(std::move(outcome), "poll");
+  if (!events) {
+    return std::move(events.error());
+  }
+  return static_cast<unsigned>(*events);
 }
 
 unsigned length_of(std::span<const std::byte> bytes) {
@@ -449,13 +465,23 @@ task<result<unsigned>> reactor::poll_once(int fd, unsigned events, bool aside, s
   request what(aside);
   ::io_uring_prep_poll_add(what.entry(), fd, events);
   auto outcome = co_await perform(what, stop);
-  if (!outcome) {
-    co_return std::move(outcome.error());
+  co_return as_events(std::move(outcome));
+}
+
+task<result<unsigned>> reactor::poll_within(int fd, unsigned events,
+                                            std::chrono::nanoseconds at_most, stop_token stop) {
+  const auto nanoseconds = std::max<std::int64_t>(at_most.count(), 0);
+  __kernel_timespec limit{};
+  limit.tv_sec = nanoseconds / 1'000'000'000;
+  limit.tv_nsec = nanoseconds % 1'000'000'000;
+  request what;
+  what.at_most = &limit;
+  ::io_uring_prep_poll_add(what.entry(), fd, events);
+  auto outcome = co_await perform(what, stop);
+  if (!outcome && !stop.stop_requested()) {
+    co_return 0U;  // cancelled by its time
   }
-  if (*outcome < 0) {
-    co_return system_error(-*outcome, "poll");
-  }
-  co_return static_cast<unsigned>(*outcome);
+  co_return as_events(std::move(outcome));
 }
 
 task<result<void>> reactor::sleep_until(std::chrono::steady_clock::time_point when,

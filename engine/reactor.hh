@@ -114,6 +114,9 @@ class reactor {
   // Waits once for any of `events` (POLLIN, ...); returns what is there. Holds a reference to the
   // open file while it waits, so stop it before closing the descriptor.
   task<result<unsigned>> poll(int fd, unsigned events, stop_token stop = {});
+  // The same for `at_most` that long: 0 then.
+  task<result<unsigned>> poll_within(int fd, unsigned events, std::chrono::nanoseconds at_most,
+                                     stop_token stop = {});
   task<result<void>> sleep_until(std::chrono::steady_clock::time_point when, stop_token stop = {});
   task<result<void>> sleep_for(std::chrono::nanoseconds duration, stop_token stop = {});
   // The pause of what looks, counts or tells beside the work, again and again, and of which no work

@@ -52,13 +52,14 @@ struct spooled_part_stream::piece {
 };
 
 spooled_part_stream::spooled_part_stream(reactor& loop, spool& disk, buffer_pool& pool,
-                                         hash_worker& hashes, int fd, part_stream_limits limits,
-                                         stream_observer watch, part_sealing sealing)
+                                         hash_worker& hashes, sender_pipe from,
+                                         part_stream_limits limits, stream_observer watch,
+                                         part_sealing sealing)
     : _loop(loop),
       _spool(disk),
       _pool(pool),
       _hashes(hashes),
-      _fd(fd),
+      _from(from),
       _limits(limits),
       _sealing(std::move(sealing)),
       _layout(_sealing.layout()),
@@ -160,7 +161,7 @@ task<result<std::size_t>> spooled_part_stream::fill_part(shared_part part, stop_
     next.hash = begin_hash(memory, what.offset == 0);
     if (!_ended) {  // else a tag is all that is missing
       const std::uint64_t wanted = what.wanted();
-      auto filling = fill_slot(_pool, next.slot, what, _fd, _watch, next.hash, stop);
+      auto filling = fill_slot(_pool, next.slot, what, _from, _watch, next.hash, stop);
       auto got = co_await std::move(filling);
       if (!got) {
         co_return std::move(got.error());

@@ -91,11 +91,12 @@ class spooled_part {
 
 class spooled_part_stream {
  public:
-  // All references and `fd` must outlive the stream. Only one stream at a time may use `hashes`.
-  // The pool's slots hold whole blocks of the spool, its parts at least limits.part_bytes. For a
-  // sealed stream there are two slots or more, each of at least a segment.
-  spooled_part_stream(reactor& loop, spool& disk, buffer_pool& pool, hash_worker& hashes, int fd,
-                      part_stream_limits limits, stream_observer watch, part_sealing sealing = {});
+  // All references and descriptors must outlive the stream. Only one stream at a time may use
+  // `hashes`. The pool's slots hold whole blocks of the spool, its parts at least
+  // limits.part_bytes. For a sealed stream there are two slots or more, each of at least a segment.
+  spooled_part_stream(reactor& loop, spool& disk, buffer_pool& pool, hash_worker& hashes,
+                      sender_pipe from, part_stream_limits limits, stream_observer watch,
+                      part_sealing sealing = {});
 
   // The next part, or nullopt after the last. Also fails when a part before it could not be
   // written or sealed. Not to be called again after an error.
@@ -122,7 +123,7 @@ class spooled_part_stream {
   spool& _spool;
   buffer_pool& _pool;
   hash_worker& _hashes;
-  int _fd;
+  paced_pipe _from;
   part_stream_limits _limits;
   part_sealing _sealing;
   seal_layout _layout;

@@ -128,7 +128,7 @@ task<stream_outcome> stream_sending::run() {
       estimate.spawn(estimate_into(shown, estimate_end.token()));
     }
   }
-  auto running = _upload.run(_send->fd(), _inspector, [this] { return prove_whole(); });
+  auto running = _upload.run(_send->pipe(), _inspector, [this] { return prove_whole(); });
   auto outcome = co_await std::move(running);
   estimate_end.request_stop();
   auto estimated = estimate.join();

@@ -7,6 +7,7 @@
 #include "btrfs/stream_inspector.hh"
 #include "engine/assert.hh"
 #include "engine/files.hh"
+#include "engine/paced_pipe.hh"
 
 #include <unistd.h>
 
@@ -161,8 +162,9 @@ task<result<void>> parent_model::describe(std::string parent, index_making& into
   inspector.observe(&into.observer());
   std::vector<std::byte> room(piece_bytes);
   result<void> outcome = engine::ok();
+  engine::paced_pipe from(sender->pipe());
   for (;;) {
-    auto reading = _with.loop.read(sender->fd(), room, stop);
+    auto reading = from.read(_with.loop, room, stop);
     auto got = co_await std::move(reading);
     if (!got) {
       outcome = std::move(got.error());

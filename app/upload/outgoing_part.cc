@@ -31,13 +31,13 @@ task<result<void>> open_body(upload_budget& budget, outgoing_part& part, part_bo
 }
 
 part_source::part_source(const services& with, upload_budget& budget, engine::hash_worker& hashes,
-                         int fd, engine::part_stream_limits limits,
+                         engine::sender_pipe from, engine::part_stream_limits limits,
                          const engine::stream_observer& watch, const engine::part_sealing& sealing)
     : _budget(budget) {
   if (budget.disk) {
-    _spooled.emplace(with.loop, *budget.disk, budget.slots, hashes, fd, limits, watch, sealing);
+    _spooled.emplace(with.loop, *budget.disk, budget.slots, hashes, from, limits, watch, sealing);
   } else {
-    _direct.emplace(budget.slots, hashes, fd, limits, watch, sealing);
+    _direct.emplace(budget.slots, hashes, from, limits, watch, sealing);
   }
 }
 

@@ -59,10 +59,10 @@ engine::task<engine::result<void>> open_body(upload_budget& budget, outgoing_par
 // The parts of the stream that comes from a descriptor, by way of the spool where there is one.
 class part_source {
  public:
-  // References and `fd` must outlive it.
-  part_source(const services& with, upload_budget& budget, engine::hash_worker& hashes, int fd,
-              engine::part_stream_limits limits, const engine::stream_observer& watch,
-              const engine::part_sealing& sealing);
+  // References and descriptors must outlive it.
+  part_source(const services& with, upload_budget& budget, engine::hash_worker& hashes,
+              engine::sender_pipe from, engine::part_stream_limits limits,
+              const engine::stream_observer& watch, const engine::part_sealing& sealing);
 
   // The next part, or nullopt after the last. Suspends until it has filled, and before that until
   // there is room for it.

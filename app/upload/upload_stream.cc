@@ -95,7 +95,8 @@ void upload_stream::tell_large_manifest() {
                       " (the manifest lists every part), or give global.memory_limit_bytes more"}});
 }
 
-task<stream_outcome> upload_stream::run(int fd, btrfs::stream_inspector& inspector, proof prove) {
+task<stream_outcome> upload_stream::run(engine::sender_pipe from,
+                                        btrfs::stream_inspector& inspector, proof prove) {
   if (auto ready = _hashes.ready(); !ready) {
     _trouble.failed(std::move(ready.error()));
     co_return _trouble.outcome();
@@ -109,7 +110,7 @@ task<stream_outcome> upload_stream::run(int fd, btrfs::stream_inspector& inspect
     }
   }
   part_source stream(
-      _with, _budget, _hashes, fd, _common.limits(),
+      _with, _budget, _hashes, from, _common.limits(),
       [this, &inspector](std::span<const std::byte> piece) {
         auto accepted = inspector.feed(piece);
         if (!accepted) {

@@ -71,7 +71,8 @@ class upload_stream {
   ~upload_stream();
 
   // Once. A stream that `prove` rejects ends the uploads in flight at once.
-  engine::task<stream_outcome> run(int fd, btrfs::stream_inspector& inspector, proof prove);
+  engine::task<stream_outcome> run(engine::sender_pipe from, btrfs::stream_inspector& inspector,
+                                   proof prove);
   // After a run that was whole: its chunks for the manifest are in the outcome.
   engine::task<stream_outcome> complete();
   // After another outcome: aborts the uploads of this chunk and those behind it, and tells the

@@ -15,8 +15,10 @@
 
 namespace bts3::engine::testing {
 
-inline std::unique_ptr<reactor> make_reactor() {
-  auto made = reactor::create();
+inline std::unique_ptr<reactor> make_reactor(unsigned queue_entries = 256) {
+  reactor_options options;
+  options.queue_entries = queue_entries;
+  auto made = reactor::create(options);
   BOOST_REQUIRE_MESSAGE(made.has_value(), bts3::testing::error_text(made));
   return std::move(*made);
 }
