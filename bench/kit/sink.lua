@@ -163,6 +163,13 @@ local function get()
     return ngx.send_headers()
   end
   if not body then return empty(500) end
+  local first, last = (ngx.var.http_range or ""):match("^bytes=(%d+)-(%d+)$")
+  if first and tonumber(first) < #body then
+    last = math.min(tonumber(last), #body - 1)
+    ngx.status = 206
+    ngx.header["Content-Range"] = "bytes " .. first .. "-" .. last .. "/" .. #body
+    body = body:sub(first + 1, last + 1)
+  end
   ngx.header["Content-Length"] = #body
   ngx.print(body)
 end

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 from kit import measure, product, sink
 from kit.contest import Contest
@@ -250,3 +251,60 @@ def restore_btrfs(context):
         found = contest.run()
     value = found["ratios"]["product/btrfs-receive"]["seconds"]["median"]
     return {**found, "targets": [target("wall time / that of btrfs receive and a sync alone", value, "<= 1.05", value <= 1.05)]}
+
+
+LINKS, LINK_FILES = 30, 4
+
+
+@scenario("restore-chain", size=LINKS, smoke=3)
+def restore_chain(context):
+    """A full and small incrementals, the size being their number together, against `btrfs receive` of each and a sync."""
+    with world(context, filesystem_size="2G", on_disk=True) as (made_in, program):
+        streams = program.directory / "streams"
+        streams.mkdir()
+        send = f'stream=$(mktemp {streams}/$(date +%s).XXXX); "$REAL" "$@" > $stream && exec cat $stream'
+        environment = program.wrapper("keeping", send=send)
+        config = program.configure(s3=s3_tables(context, made_in.endpoint()), btrfs={"send_protocol": 1},
+                                   index={"prove": False})
+        for link in range(context.size):
+            for number in range(LINK_FILES):
+                (program.data / f"file{link}-{number}").write_bytes(os.urandom(4000))
+            os.sync()
+            time.sleep(1.1 - time.time() % 1)  # names have a resolution of a second
+            program.run("backup", config, "--once", environment=environment)
+        program.forget_snapshots()
+        program.delete(program.data)
+        links = sorted(streams.iterdir())
+        if len(links) != context.size:
+            raise measure.Failed(f"{len(links)} streams, not {context.size}")
+        plain, restored = program.mount / "plain", program.restored / "data"
+        plain.mkdir()
+
+        def settle():
+            subprocess.run([program.real, "subvolume", "sync", str(program.mount)], check=True, capture_output=True)
+            subprocess.run(["sync", "-f", str(program.mount)], check=True)
+
+        def once(_turn):
+            settle()
+            usage = program.run("restore", config, "--subvolume", "data", "--target", restored)
+            if len(list(restored.iterdir())) != LINK_FILES * context.size:
+                raise measure.Failed(f"not all files are in {restored}")
+            program.delete(restored)
+            return usage
+
+        def bare(sync):
+            def receive(_turn):
+                settle()
+                script = "".join(f"btrfs receive -q {plain} < {stream}{sync}\n" for stream in links)
+                usage = measure.run(["sh", "-ec", script])
+                for received in sorted(plain.iterdir(), reverse=True):
+                    program.delete(received)
+                return usage
+            return receive
+        contest = Contest(context, sum(stream.stat().st_size for stream in links))
+        contest.add("product", once, "btrfs_to_s3 restore")
+        contest.add("btrfs-receive", bare(""), "btrfs receive < STREAM, for each link")
+        contest.add("btrfs-receive-sync", bare(f" && sync -f {plain}"), "btrfs receive < STREAM; sync -f, for each link")
+        found = contest.run()
+    value = found["ratios"]["product/btrfs-receive"]["seconds"]["median"]
+    return {**found, "targets": [target("wall time / that of bare receives", value, "<= 1.1", value <= 1.1)]}
