@@ -99,7 +99,11 @@ result<extract_target> extract_target::open(const std::string& path, extract_rig
   engine::make_last_directory(path);
   auto top = engine::open_directory(path);
   if (!top) {
-    return std::move(top.error()).within("the target");
+    error failure = std::move(top.error()).within("the target");
+    if (failure.status == ENOENT) {
+      failure.remedy = "make the directory that it is to lie in first";
+    }
+    return failure;
   }
   return extract_target(std::move(*top), path, rights);
 }

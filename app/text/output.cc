@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cerrno>
 #include <cstdarg>
 #include <cstddef>
 #include <cstdio>
@@ -15,8 +16,17 @@ namespace bts3::app {
 
 namespace {
 
+int& first_problem() {
+  static int problem = 0;
+  return problem;
+}
+
 void put(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  errno = 0;
+  const std::size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
+  if (written < text.size() && first_problem() == 0) {
+    first_problem() = errno;
+  }
 }
 
 // Text that is held back; nullopt while none is.
@@ -54,6 +64,10 @@ void print_bytes(std::string_view bytes) {
 
 bool output_failed() {
   return std::ferror(stdout) != 0;
+}
+
+int output_problem() {
+  return first_problem();
 }
 
 bool json_printed() {

@@ -16,6 +16,8 @@ void show_held_text();
 void print_bytes(std::string_view bytes);
 // Whether standard output has refused something: then more of it is in vain.
 [[nodiscard]] bool output_failed();
+// The errno of what it refused first; 0: not known.
+[[nodiscard]] int output_problem();
 // A document, or a line, in JSON.
 void print_json(std::string_view json);
 // Whether there was one.

@@ -1,5 +1,7 @@
 #include "app/text/standard_output.hh"
 
+#include "app/text/output.hh"
+
 #include <poll.h>
 #include <unistd.h>
 
@@ -23,7 +25,7 @@ std::optional<std::string> close_standard_output() {
   const bool failed_before = std::ferror(stdout) != 0;
   errno = 0;
   const bool flushed = std::fflush(stdout) == 0;
-  int problem = flushed ? 0 : errno;
+  int problem = failed_before ? output_problem() : flushed ? 0 : errno;
   const bool gone = (failed_before || !flushed) && (problem == EPIPE || reader_is_gone());
   // A file system over a network tells of some failures only here. Standard output that was never
   // open, and was not written to, is nobody's loss.

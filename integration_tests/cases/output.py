@@ -46,8 +46,12 @@ def output_that_cannot_be_written_is_no_success(w):
                       ("restore", "--subvolume", "data", "--target", target, "--dry-run", "--json")):
         status, error = into(w, "/dev/full", *arguments)
         assert status == 1 and "writing to standard output" in error, (arguments, status, error)
+        assert "No space left on device" in error, error
         status, error = into(w, None, *arguments)
         assert status == 1, (arguments, status, error)
+    # More than the buffer holds, so that it is refused in the middle.
+    status, error = into(w, "/dev/full", "cat", "large.bin")
+    assert status == 1 and "No space left on device" in error, error
     assert into(w, "/dev/full", "status")[0] == 3 and into(w, None, "status", "--json")[0] == 3
     for word in ("--help", "--version"):
         done = subprocess.run([w.tool.binary, word], stdout=open("/dev/full", "wb"), check=False)

@@ -110,7 +110,9 @@ BOOST_AUTO_TEST_CASE(a_file_has_its_content_mode_and_times) {
 BOOST_AUTO_TEST_CASE(a_target_that_is_missing_is_made_and_not_its_parents) {
   BOOST_TEST(extract_target::open(top + "/new", {}).has_value());
   BOOST_TEST(fs::is_directory(top + "/new"));
-  BOOST_TEST(!extract_target::open(top + "/a/b", {}).has_value());
+  const auto too_deep = extract_target::open(top + "/a/b", {});
+  BOOST_REQUIRE(!too_deep.has_value());
+  BOOST_TEST(too_deep.error().remedy == "make the directory that it is to lie in first");
   write_file(top + "/file", "");
   BOOST_TEST(!extract_target::open(top + "/file", {}).has_value());
 }
