@@ -36,3 +36,34 @@ def fill_with_small_files(directory, count):
         start = source.randrange(8192)
         (folder / f"file{number}").write_bytes(block[start:start + source.randrange(8192)])
     os.sync()
+
+
+TINY_BYTES = 64
+TINY_A_DIRECTORY = 1000
+
+
+def tiny_directory(number):
+    return f"directory-{number}"
+
+
+def tiny_file(number):
+    return f"{tiny_directory(number // TINY_A_DIRECTORY)}/file-{number}.dat"
+
+
+def fill_with_tiny_files(directory, count):
+    """Files of TINY_BYTES, 1,000 a directory."""
+    for number in range(count):
+        if number % TINY_A_DIRECTORY == 0:
+            (directory / tiny_directory(number // TINY_A_DIRECTORY)).mkdir()
+        with open(f"{directory}/{tiny_file(number)}", "wb", buffering=0) as file:
+            file.write(b"%064d" % number)
+
+
+def change_tiny_files(directory, count, link):
+    """The files of one in a hundred numbers, another one for each link, and a hundred new ones."""
+    for number in range(link, count, 100):
+        with open(f"{directory}/{tiny_file(number)}", "wb", buffering=0) as file:
+            file.write(b"%d-%061d" % (link % 10, number))
+    (directory / f"made-{link}").mkdir()
+    for number in range(100):
+        (directory / f"made-{link}" / f"file-{number}").write_bytes(b"new")

@@ -62,6 +62,7 @@ class Proxy:
         self.watch = None  # is shown each body as it came: method, path, query, bytes
         self.lock = threading.Lock()
         self.requests = []  # (method, path, query, bytes of the body)
+        self.answers = []  # of the endpoint: (method, path, bytes of the content)
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -118,6 +119,8 @@ class Proxy:
                     content = answer.read()
                 finally:
                     upstream.close()
+                with proxy.lock:
+                    proxy.answers.append((self.command, path, len(content)))
                 if held and rule.when == "after":
                     rule.reached.set()
                     rule.released.wait()

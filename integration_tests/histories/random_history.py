@@ -28,6 +28,14 @@ def access_control(*entries):
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one) for one in entries)
 
 
+def type_of(entry):
+    if entry.is_symlink():
+        return stat.S_IFLNK
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    return stat.S_IFREG if entry.is_file(follow_symlinks=False) else stat.S_IFIFO
+
+
 class Tree:
     def __init__(self, root, seed):
         self.root = os.fsencode(root)
@@ -37,11 +45,13 @@ class Tree:
     # What is there, in an order that depends on names alone.
 
     def every(self, wanted):
-        found = []
-        for directory, directories, files in os.walk(self.root):
-            directories.sort()
-            found += [path for path in (os.path.join(directory, name) for name in sorted(directories + files))
-                      if wanted(os.lstat(path).st_mode)]
+        """Paths of the types that are wanted (a mode without permissions; of what is no file, directory or link a fifo's)."""
+        found, stack = [], [self.root]
+        while stack:
+            with os.scandir(stack.pop()) as entries:
+                here = sorted((entry.path, type_of(entry)) for entry in entries)
+            found += [path for path, mode in here if wanted(mode)]
+            stack += [path for path, mode in reversed(here) if mode == stat.S_IFDIR]
         return found
 
     def one(self, wanted):
@@ -140,7 +150,7 @@ class Tree:
             return (b"%d the same again, " % self.random.randrange(1000) * (size // 10 + 1))[:size]
         # Packs, but not to nothing.
         words = [self.random.randbytes(6) for _ in range(40)]
-        return b"".join(self.random.choice(words) for _ in range(size // 6 + 1))[:size]
+        return b"".join(self.random.choices(words, k=size // 6 + 1))[:size]
 
     def write(self, path=None):
         path = path or self.file()

@@ -14,7 +14,7 @@ import compare  # noqa: E402
 import run as bench_run  # noqa: E402
 import tables  # noqa: E402
 from kit import contest, figures, machine, measure, report, stages  # noqa: E402
-from scenarios import limits  # noqa: E402
+from scenarios import files, limits  # noqa: E402
 
 GIB = 1 << 30
 
@@ -291,6 +291,21 @@ class Runs(unittest.TestCase):
     def test_output_is_kept_unless_it_is_a_stream(self):
         self.assertEqual(len(measure.run(["cat"], feeder=self.FEEDER).stdout), 3000000)
         self.assertEqual(measure.run(["cat"], feeder=self.FEEDER, discard=True).stdout, "")
+
+    def test_chunks_are_kept_with_holes_and_everything_else_whole(self):
+        with tempfile.TemporaryDirectory() as directory:
+            objects = pathlib.Path(directory)
+            keep = files.Kept(objects, part_size=8 * files.PAGE, with_chunks=True)
+            first, second = b"x" + bytes(8 * files.PAGE - 1), bytes(5 * files.PAGE) + b"end"
+            keep("PUT", "/b/s/chunk-1", "partNumber=2&uploadId=u", second)
+            keep("PUT", "/b/s/chunk-1", "uploadId=u&partNumber=1", first)
+            keep("PUT", "/b/current.json", "", b"longer than")
+            keep("PUT", "/b/current.json", "", b"this")
+            keep("GET", "/b/current.json", "", b"")
+            self.assertEqual((objects / "b/s/chunk-1").read_bytes(), first + second)
+            self.assertEqual((objects / "b/current.json").read_bytes(), b"this")
+            files.Kept(objects, files.PAGE, with_chunks=False)("PUT", "/b/s/chunk-2", "", b"some")
+            self.assertFalse((objects / "b/s/chunk-2").exists())
 
     def test_touching_memory_leaves_the_margin_to_others(self):
         enough, short = machine.MARGIN + machine.PIECE + 1, machine.MARGIN + machine.PIECE

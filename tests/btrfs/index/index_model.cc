@@ -23,7 +23,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -78,18 +80,27 @@ std::string index_of(std::span<const std::byte> stream) {
 }
 
 std::string hex(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
   std::string made = text.empty() ? "-" : "";
   for (const char c : text) {
-    char two[3];
-    std::snprintf(two, sizeof two, "%02x", static_cast<unsigned char>(c));
-    made += two;
+    made += digits[static_cast<unsigned char>(c) >> 4];
+    made += digits[static_cast<unsigned char>(c) & 15];
   }
   return made;
 }
 
 using stream_list = std::vector<std::span<const std::byte>>;
 
-std::string digest_of(catalogue& in, const stream_list& streams, const node& file, link_number at) {
+// Of a file as it was told last: of one with many names, and in links that change nothing of it,
+// what is computed once is true still.
+struct told_content {
+  std::uint64_t size = 0;
+  std::vector<extent> extents;
+  std::string digest;
+};
+
+std::string digest_of(const stream_list& streams, const std::vector<extent>& extents,
+                      std::uint64_t size) {
   bts3::engine::sha256_hasher digest;
   const std::vector<std::byte> zeros(1 << 16);
   std::uint64_t done = 0;
@@ -101,7 +112,7 @@ std::string digest_of(catalogue& in, const stream_list& streams, const node& fil
     }
   };
   std::vector<std::byte> whole;
-  for (const extent& one : must(in.extents(file.id, at))) {
+  for (const extent& one : extents) {
     fill(one.offset);
     auto bytes = streams.at(one.link - 1).subspan(one.data, one.data_bytes);
     if (one.packed != encoding::none) {
@@ -112,22 +123,42 @@ std::string digest_of(catalogue& in, const stream_list& streams, const node& fil
     digest.update(bytes.subspan(one.skip, one.bytes));
     done += one.bytes;
   }
-  if (done > file.size) {
+  if (done > size) {
     std::fprintf(stderr, "index_model: extents behind the end of a file\n");
     std::exit(1);
   }
-  fill(file.size);
+  fill(size);
   return digest.digest().hex();
 }
 
-void print(catalogue& in, const stream_list& streams, link_number link, const std::string& path,
+class contents {
+ public:
+  contents(catalogue& in, const stream_list& streams) : _in(in), _streams(streams) {}
+  std::string digest(const node& file, link_number at) {
+    told_content& told = _told[file.id];
+    std::vector<extent> now = must(_in.extents(file.id, at));
+    if (told.digest.empty() || told.size != file.size || told.extents != now) {
+      told.digest = digest_of(_streams, now, file.size);
+      told.size = file.size;
+      told.extents = std::move(now);
+    }
+    return told.digest;
+  }
+
+ private:
+  catalogue& _in;
+  const stream_list& _streams;
+  std::map<node_id, told_content> _told;
+};
+
+void print(catalogue& in, contents& files, link_number link, const std::string& path,
            const node& at, bool names) {
   std::string xattrs;
   for (const auto& [name, value] : must(in.xattrs(at.id, link))) {
     xattrs += (xattrs.empty() ? "" : ",") + hex(name) + "=" + hex(value);
   }
   const std::string digest =
-      at.type == node_type::file && !names ? digest_of(in, streams, at, link) : std::string("-");
+      at.type == node_type::file && !names ? files.digest(at, link) : std::string("-");
   std::printf("%u %d %o %u %u %llu %lld %u %llu %llu %llu %s %s %s %s\n", link,
               static_cast<int>(at.type), at.mode, at.uid, at.gid,
               static_cast<unsigned long long>(at.size), static_cast<long long>(at.modified.seconds),
@@ -168,12 +199,13 @@ int main(int count, char** arguments) {
       streams.push_back(stream);
     }
   }
+  contents files(in, streams);
   for (link_number link = 1; link <= streams.size(); ++link) {
     if (const auto root = must(in.stat(root_node, link))) {
-      print(in, streams, link, "", *root, names);
+      print(in, files, link, "", *root, names);
     }
     must(walk(in, "", link, [&](const std::string& path, const node& at) {
-      print(in, streams, link, path, at, names);
+      print(in, files, link, path, at, names);
       return true;
     }));
   }
