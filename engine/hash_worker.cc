@@ -46,7 +46,7 @@ void part_hash::abandon() {
   _worker->wake();
   std::unique_lock lock(_worker->_mutex);
   std::erase(_worker->_queue, _job);
-  _worker->_changed.wait(lock, [this] { return _worker->_current != _job; });
+  _worker->await_worker(lock, [this] { return _worker->_current != _job; });
   _job.reset();
 }
 
@@ -107,6 +107,9 @@ std::optional<error> part_hash::failure() const {
 }
 
 hash_worker::hash_worker(reactor& loop, bool want_crc32) : _loop(loop), _want_crc32(want_crc32) {
+  if (_loop.player() != nullptr) {
+    return;
+  }
   // Signals belong to the reactor's thread.
   sigset_t all;
   sigset_t before;
@@ -136,6 +139,10 @@ hash_worker::~hash_worker() {
     BTS3_ASSERT(_queue.empty() && _held.empty());
     _stopping = true;
     _changed.notify_all();
+  }
+  if (kernel_player* player = _loop.player()) {
+    player->forget(*this);
+    return;
   }
   _thread.join();
 }
@@ -208,7 +215,7 @@ void hash_worker::give_up(const std::shared_ptr<detail::seal_walk>& walk) {
   std::vector<std::shared_ptr<detail::hash_job>> held;
   {
     std::unique_lock lock(_mutex);
-    _changed.wait(lock, [&] { return !_current || _current->walk != walk; });
+    await_worker(lock, [&] { return !_current || _current->walk != walk; });
     if (!_held.empty() && _held.front()->walk == walk) {
       held.swap(_held);  // they are of one part
     }
@@ -224,21 +231,44 @@ part_hash hash_worker::enqueue(std::shared_ptr<detail::hash_job> job) {
   part_hash handle;
   handle._worker = this;
   handle._job = job;
-  const std::lock_guard lock(_mutex);
-  _queue.push_back(std::move(job));
-  _changed.notify_all();
+  {
+    const std::lock_guard lock(_mutex);
+    _queue.push_back(std::move(job));
+    _changed.notify_all();
+  }
+  if (kernel_player* player = _loop.player()) {
+    player->notify(*this);
+  }
   return handle;
 }
 
 void hash_worker::wake() {
+  if (kernel_player* player = _loop.player()) {
+    player->notify(*this);
+    return;
+  }
   // Taking the mutex orders this after the worker's check of the marks and before its sleep.
   const std::lock_guard lock(_mutex);
   _changed.notify_all();
 }
 
+// For the reactor's thread: until the worker has let go of something that it does not want any
+// more.
+template <typename Predicate>
+void hash_worker::await_worker(std::unique_lock<std::mutex>& lock, Predicate there) {
+  if (_loop.player() == nullptr) {
+    _changed.wait(lock, there);
+    return;
+  }
+  while (!there()) {
+    lock.unlock();
+    turn();
+    lock.lock();
+  }
+}
+
 void hash_worker::work() {
   for (;;) {
-    std::shared_ptr<detail::hash_job> job;
     {
       std::unique_lock lock(_mutex);
       _current.reset();
@@ -247,108 +277,184 @@ void hash_worker::work() {
       if (_queue.empty()) {
         return;
       }
-      job = std::move(_queue.front());
-      _queue.pop_front();
-      _current = job;
+      take_job(lock);
     }
-    if (job->walk) {
-      seal(job);
-      continue;
+    const std::shared_ptr<detail::hash_job> job = _current;
+    begin_job(*job);
+    progress how = advance(*job);
+    for (; how == progress::waiting; how = advance(*job)) {
+      wait_for_bytes(*job);
     }
-    hash(*job);
-    if (!job->abandoned) {
-      // The event belongs to the reactor's thread; the posted function keeps it alive.
-      _loop.post([done = job->done] { done->set(); });
-    }
+    end_job(job, how);
   }
 }
 
-std::size_t hash_worker::wait_for_bytes(detail::hash_job& job, std::size_t hashed) {
+// What work() does with one job until it would wait.
+void hash_worker::turn() {
+  std::unique_lock lock(_mutex);
+  if (!_current) {
+    if (_queue.empty()) {
+      return;
+    }
+    take_job(lock);
+    begin_job(*_current);
+  }
+  const std::shared_ptr<detail::hash_job> job = _current;
+  lock.unlock();
+  job->wake_at.store(std::numeric_limits<std::size_t>::max());
+  const progress how = advance(*job);
+  if (how == progress::waiting) {
+    job->wake_at.store(job->seen + piece_bytes);
+    return;
+  }
+  end_job(job, how);
+  lock.lock();
+  _current.reset();
+  if (!_queue.empty()) {
+    _loop.player()->notify(*this);
+  }
+}
+
+void hash_worker::take_job(std::unique_lock<std::mutex>& lock) {
+  BTS3_ASSERT(lock.owns_lock());
+  _current = std::move(_queue.front());
+  _queue.pop_front();
+}
+
+void hash_worker::wait_for_bytes(detail::hash_job& job) {
   const auto enough = [&] {
-    return job.abandoned || job.sealed || job.filled - hashed >= piece_bytes ||
+    return job.abandoned || job.sealed || job.filled - job.seen >= piece_bytes ||
            (job.walk && job.walk->given_up);
   };
   if (!enough()) {
     std::unique_lock lock(_mutex);
     // From here publish() wakes us; a mark published before is seen by the predicate.
-    job.wake_at.store(hashed + piece_bytes, std::memory_order_seq_cst);
+    job.wake_at.store(job.seen + piece_bytes, std::memory_order_seq_cst);
     _changed.wait(lock, enough);
     job.wake_at.store(std::numeric_limits<std::size_t>::max(), std::memory_order_seq_cst);
   }
-  return job.filled.load(std::memory_order_acquire);
 }
 
-void hash_worker::hash(detail::hash_job& job) {
-  sha256_hasher chain = job.continues ? _chain : job.chain;
-  sha256_hasher payload = job.same_part ? _payload : sha256_hasher();
-  std::uint32_t crc = job.same_part ? _crc32 : 0;
-  std::size_t hashed = 0;
-  for (;;) {
-    // `sealed` is read before the mark: a sealed part's mark is final.
-    const bool sealed = job.sealed.load(std::memory_order_seq_cst);
-    const std::size_t filled = wait_for_bytes(job, hashed);
-    if (job.abandoned) {
-      return;
+void hash_worker::begin_job(detail::hash_job& job) {
+  if (!job.walk) {
+    job.chain = job.continues ? _chain : job.chain;
+    if (job.same_part) {
+      job.payload = _payload;
+      job.crc32 = _crc32;
     }
-    if (hashed == filled && sealed) {
-      break;
-    }
-    while (filled - hashed >= piece_bytes || (sealed && hashed < filled)) {
-      const std::size_t end = hashed + std::min(piece_bytes, filled - hashed);
-      while (hashed < end) {
-        const auto block = job.memory.subspan(hashed, std::min(block_bytes, end - hashed));
-        chain.update(block);
-        if (_want_crc32) {
-          crc = crc32(crc, block);
-        }
-        if (job.want_payload) {
-          payload.update(block);
-        }
-        hashed += block.size();
-      }
-      if (job.abandoned) {
-        return;
-      }
-    }
+    return;
   }
-  _chain = chain;
-  _payload = payload;
-  _crc32 = crc;
-  job.outcome.state = chain.state();
-  job.outcome.digest_if_last = chain.digest();
-  job.outcome.crc32 = crc;
-  if (job.want_payload) {
-    job.outcome.payload_sha256 = payload.digest();
-  }
-}
-
-// One piece of a part that is sealed.
-void hash_worker::seal(const std::shared_ptr<detail::hash_job>& job) {
-  detail::seal_walk& walk = *job->walk;
-  if (!job->continues) {
+  detail::seal_walk& walk = *job.walk;
+  if (!job.continues) {
     _chunk_same = true;
     _seal_failure.reset();
   }
-  if (!job->same_part) {
-    walk.chain = job->continues ? _chain : job->chain;
+  if (!job.same_part) {
+    walk.chain = job.continues ? _chain : job.chain;
     if (!_chunk_same) {
       walk.forget_recorded();
     }
   }
-  std::optional<error> failure = _seal_failure;
-  if (!failure && !walk.given_up) {
-    if (auto followed = follow(*job); !followed) {
-      failure = std::move(followed.error());
+  if (!_seal_failure && !walk.given_up) {
+    walk.go_on_in(job.room);
+    job.ends_at = walk.room();
+  }
+}
+
+// With what is there by now; less than a piece is left for later, unless no more will come.
+hash_worker::progress hash_worker::advance(detail::hash_job& job) {
+  return job.walk ? seal(job) : hash(job);
+}
+
+hash_worker::progress hash_worker::hash(detail::hash_job& job) {
+  // `sealed` is read before the mark: a sealed part's mark is final.
+  const bool sealed = job.sealed.load(std::memory_order_seq_cst);
+  const std::size_t filled = job.filled.load(std::memory_order_acquire);
+  while (!job.abandoned && (filled - job.seen >= piece_bytes || (sealed && job.seen < filled))) {
+    const std::size_t end = job.seen + std::min(piece_bytes, filled - job.seen);
+    while (job.seen < end) {
+      const auto block = job.memory.subspan(job.seen, std::min(block_bytes, end - job.seen));
+      job.chain.update(block);
+      if (_want_crc32) {
+        job.crc32 = crc32(job.crc32, block);
+      }
+      if (job.want_payload) {
+        job.payload.update(block);
+      }
+      job.seen += block.size();
     }
   }
-  if (!failure && walk.given_up) {
-    failure = cancelled_error();
+  if (job.abandoned) {
+    return progress::abandoned;
   }
-  if (failure) {
-    _seal_failure = failure;
+  return sealed ? progress::done : progress::waiting;
+}
+
+// Of a part that is sealed: as far as that can be.
+hash_worker::progress hash_worker::seal(detail::hash_job& job) {
+  detail::seal_walk& walk = *job.walk;
+  if (_seal_failure || walk.given_up) {
+    return progress::done;
+  }
+  // `sealed` is read before the mark: a sealed piece's mark is final.
+  const bool sealed = job.sealed.load(std::memory_order_seq_cst);
+  const std::size_t filled = job.filled.load(std::memory_order_acquire);
+  if (!sealed && filled - job.seen < piece_bytes) {
+    return progress::waiting;
+  }
+  const bool ended = sealed && !job.goes_on;
+  if (filled > job.seen || ended) {
+    const detail::seal_walk::sink show = [&](std::span<const std::byte> block) {
+      walk.chain.update(block);
+      if (_want_crc32) {
+        walk.crc32 = crc32(walk.crc32, block);
+      }
+      if (job.want_payload) {
+        walk.payload.update(block);
+      }
+    };
+    if (auto advanced = walk.advance(filled, ended, show); !advanced) {
+      _seal_failure = std::move(advanced.error());
+      return progress::done;
+    }
+    job.seen = filled;
+    complete_held(walk.done_to());
+  }
+  return sealed ? progress::done : progress::waiting;
+}
+
+void hash_worker::end_job(const std::shared_ptr<detail::hash_job>& job, progress how) {
+  if (job->walk) {
+    end_seal(job);
+  } else if (how == progress::done) {
+    end_hash(*job);
+    // The event belongs to the reactor's thread; the posted function keeps it alive.
+    _loop.post([done = job->done] { done->set(); });
+  }
+}
+
+void hash_worker::end_hash(detail::hash_job& job) {
+  _chain = job.chain;
+  _payload = job.payload;
+  _crc32 = job.crc32;
+  job.outcome.state = job.chain.state();
+  job.outcome.digest_if_last = job.chain.digest();
+  job.outcome.crc32 = job.crc32;
+  if (job.want_payload) {
+    job.outcome.payload_sha256 = job.payload.digest();
+  }
+}
+
+// One piece of a part that is sealed.
+void hash_worker::end_seal(const std::shared_ptr<detail::hash_job>& job) {
+  detail::seal_walk& walk = *job->walk;
+  if (!_seal_failure && walk.given_up) {
+    _seal_failure = cancelled_error();
+  }
+  if (_seal_failure) {
     walk.end();
     complete_held(std::numeric_limits<std::uint64_t>::max());
-    complete(*job, failure);
+    complete(*job, _seal_failure);
     return;
   }
   if (job->goes_on) {
@@ -361,43 +467,6 @@ void hash_worker::seal(const std::shared_ptr<detail::hash_job>& job) {
   note_outcome(*job);
   walk.end();
   complete(*job, std::nullopt);
-}
-
-// Until the piece is sealed and done, as far as that can be; or given up.
-result<void> hash_worker::follow(detail::hash_job& job) {
-  detail::seal_walk& walk = *job.walk;
-  const detail::seal_walk::sink show = [&](std::span<const std::byte> block) {
-    walk.chain.update(block);
-    if (_want_crc32) {
-      walk.crc32 = crc32(walk.crc32, block);
-    }
-    if (job.want_payload) {
-      walk.payload.update(block);
-    }
-  };
-  walk.go_on_in(job.room);
-  job.ends_at = walk.room();
-  std::size_t seen = 0;
-  for (;;) {
-    // `sealed` is read before the mark: a sealed piece's mark is final.
-    const bool sealed = job.sealed.load(std::memory_order_seq_cst);
-    const std::size_t filled = wait_for_bytes(job, seen);
-    if (walk.given_up) {
-      return ok();
-    }
-    const bool ended = sealed && !job.goes_on;
-    if (filled > seen || ended) {
-      auto advanced = walk.advance(filled, ended, show);
-      if (!advanced) {
-        return advanced;
-      }
-      seen = filled;
-      complete_held(walk.done_to());
-    }
-    if (sealed) {
-      return ok();
-    }
-  }
 }
 
 void hash_worker::note_outcome(detail::hash_job& job) {

@@ -11,9 +11,12 @@
 // A part of a sealed stream is sealed on the same walk, where it lies, and what is hashed is its
 // cipher text (part_seal.hh). Whoever looks at plain bytes does so before they are published: from
 // then on they may change at any time.
+//
+// Where the reactor is played there is no thread: the worker takes turns on the reactor's.
 #pragma once
 
 #include "engine/event.hh"
+#include "engine/kernel_player.hh"
 #include "engine/part_seal.hh"
 #include "engine/reactor.hh"
 #include "engine/result.hh"
@@ -76,6 +79,9 @@ class seal_walk;
 struct hash_job {
   std::span<const std::byte> memory;
   sha256_hasher chain;
+  sha256_hasher payload;  // with `crc32` and `seen` the worker's own, as far as it has got
+  std::uint32_t crc32 = 0;
+  std::size_t seen = 0;
   bool continues = false;  // takes `chain` from the job before it
   bool same_part = false;  // and its CRC32 and payload digest
   bool want_payload = false;
@@ -128,7 +134,7 @@ class part_hash {
   std::shared_ptr<detail::hash_job> _job;
 };
 
-class hash_worker {
+class hash_worker final : private played_thread {
  public:
   // Starts the thread; it must be destroyed on the reactor's thread, after every part_hash.
   // When that cannot be, ready() says why, and nothing may be begun.
@@ -165,17 +171,27 @@ class hash_worker {
 
  private:
   friend part_hash;
+  // How far the worker has got with a job, until it waits for more of it.
+  enum class progress { waiting, done, abandoned };
   part_hash enqueue(std::shared_ptr<detail::hash_job> job);
   void give_up(const std::shared_ptr<detail::seal_walk>& walk);
+  template <typename Predicate>
+  void await_worker(std::unique_lock<std::mutex>& lock, Predicate there);
   void wake();
   void work();
-  void hash(detail::hash_job& job);
-  void seal(const std::shared_ptr<detail::hash_job>& job);
-  result<void> follow(detail::hash_job& job);
+  void turn() override;
+  void take_job(std::unique_lock<std::mutex>& lock);
+  void begin_job(detail::hash_job& job);
+  progress advance(detail::hash_job& job);
+  progress hash(detail::hash_job& job);
+  progress seal(detail::hash_job& job);
+  void end_job(const std::shared_ptr<detail::hash_job>& job, progress how);
+  void end_hash(detail::hash_job& job);
+  void end_seal(const std::shared_ptr<detail::hash_job>& job);
   void note_outcome(detail::hash_job& job);
   void complete_held(std::uint64_t done_to);
   void complete(detail::hash_job& job, const std::optional<error>& failure);
-  std::size_t wait_for_bytes(detail::hash_job& job, std::size_t hashed);
+  void wait_for_bytes(detail::hash_job& job);
 
   reactor& _loop;
   const bool _want_crc32;

@@ -2,6 +2,7 @@
 
 #include "engine/assert.hh"
 #include "engine/event.hh"
+#include "engine/kernel_player.hh"
 
 #include <csignal>
 #include <exception>
@@ -13,7 +14,7 @@ namespace bts3::engine::detail {
 namespace {
 
 // What both threads know of; lives in the awaiting coroutine's frame.
-struct errand {
+struct errand final : played_thread {
   explicit errand(reactor& on) : loop(on), done(on) {}
   reactor& loop;
   event done;
@@ -29,10 +30,15 @@ struct errand {
     // The event is the reactor's; posting takes a mutex, which orders what was written before.
     loop.post([this] { done.set(); });
   }
+  void turn() override { run(); }
 };
 
 // Signals belong to the reactor's thread.
 result<std::thread> start(errand& one) {
+  if (kernel_player* player = one.loop.player()) {
+    player->notify(one);
+    return std::thread();
+  }
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
@@ -60,7 +66,9 @@ task<result<void>> run_beside(reactor& loop, std::function<void()> work) {
   auto waiting = one.done.wait();
   auto finished = co_await std::move(waiting);
   BTS3_ASSERT(finished.has_value());
-  thread->join();
+  if (thread->joinable()) {
+    thread->join();
+  }
   if (one.exception) {
     std::rethrow_exception(one.exception);
   }

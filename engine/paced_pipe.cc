@@ -61,7 +61,7 @@ void paced_pipe::note(std::size_t bytes, time_point now) {
 
 task<result<std::size_t>> paced_pipe::read(reactor& loop, std::span<std::byte> into,
                                            stop_token stop) {
-  const nanoseconds rest = pause(std::chrono::steady_clock::now());
+  const nanoseconds rest = pause(loop.now());
   if (rest.count() > 0) {
     auto waiting = wait(loop, rest, stop);
     auto waited = co_await std::move(waiting);
@@ -72,7 +72,7 @@ task<result<std::size_t>> paced_pipe::read(reactor& loop, std::span<std::byte> i
   auto reading = loop.read(_from.fd, into, stop);
   auto got = co_await std::move(reading);
   if (got) {
-    note(*got, std::chrono::steady_clock::now());
+    note(*got, loop.now());
   }
   co_return got;
 }

@@ -3,7 +3,6 @@
 #include "engine/assert.hh"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 namespace bts3::engine {
@@ -73,7 +72,7 @@ task<result<std::size_t>> fill_slot(buffer_pool& pool, const slot_lease& lease, 
   while (filled < wanted) {
     const seal_layout::range next = what.layout.readable(what.plain + filled, wanted - filled);
     const auto offset = static_cast<std::size_t>(next.offset - what.offset);
-    const auto pause = from.pause(std::chrono::steady_clock::now());
+    const auto pause = from.pause(pool.loop().now());
     if (pause.count() > 0) {
       auto waiting = from.wait(pool.loop(), pause, stop);
       auto waited = co_await std::move(waiting);
@@ -88,7 +87,7 @@ task<result<std::size_t>> fill_slot(buffer_pool& pool, const slot_lease& lease, 
     if (*got == 0) {
       break;
     }
-    from.note(*got, std::chrono::steady_clock::now());
+    from.note(*got, pool.loop().now());
     auto accepted = watch(what.memory.subspan(offset, *got));
     if (!accepted) {
       co_return std::move(accepted.error());

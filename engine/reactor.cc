@@ -2,6 +2,7 @@
 
 #include "engine/assert.hh"
 #include "engine/give_up.hh"
+#include "engine/kernel_player.hh"
 #include "engine/ring_refusals.hh"
 #include "engine/unique_fd.hh"
 
@@ -93,6 +94,7 @@ struct reactor::impl {
   std::uint64_t wakeup_count = 0;
   std::mutex posted_mutex;
   std::vector<std::function<void()>> posted;  // guarded by posted_mutex
+  std::vector<kernel_player::completion> played;
 };
 
 reactor::reactor(std::unique_ptr<impl> ring) : _impl(std::move(ring)) {}
@@ -130,6 +132,12 @@ result<std::unique_ptr<reactor>> reactor::create(reactor_options options) {
   return std::unique_ptr<reactor>(new reactor(std::move(ring)));
 }
 
+std::unique_ptr<reactor> reactor::played(kernel_player& by) {
+  std::unique_ptr<reactor> made(new reactor(std::make_unique<impl>()));
+  made->_player = &by;
+  return made;
+}
+
 // Suspends until the operation's completion has been taken from the ring, and resumes from the run
 // queue.
 class reactor::operation_awaiter {
@@ -143,21 +151,34 @@ class reactor::operation_awaiter {
   detail::ring_operation& _operation;
 };
 
+void reactor::submit(request& what, detail::ring_operation& operation) {
+  ::io_uring_sqe_set_data(what.entry(), &operation);
+  request limit;
+  if (what.at_most != nullptr) {
+    what.entry()->flags |= IOSQE_IO_LINK;
+    ::io_uring_prep_link_timeout(limit.entry(), what.at_most, 0);
+    ::io_uring_sqe_set_data64(limit.entry(), no_operation);
+  }
+  if (_player != nullptr) {
+    _player->submit(*what.entry());
+    if (what.at_most != nullptr) {
+      _player->submit(*limit.entry());
+    }
+    return;
+  }
+  // Linked entries are submitted together, or the second one is nobody's.
+  std::memcpy(_impl->entry(what.at_most != nullptr ? 2 : 1), what.bytes.data(), what.bytes.size());
+  if (what.at_most != nullptr) {
+    std::memcpy(_impl->entry(), limit.bytes.data(), limit.bytes.size());
+  }
+}
+
 task<result<int>> reactor::perform(request what, stop_token stop) {
   if (stop.stop_requested()) {
     co_return cancelled_error();
   }
   detail::ring_operation operation;
-  // Linked entries are submitted together, or the second one is nobody's.
-  io_uring_sqe* sqe = _impl->entry(what.at_most != nullptr ? 2 : 1);
-  std::memcpy(sqe, what.bytes.data(), what.bytes.size());
-  ::io_uring_sqe_set_data(sqe, &operation);
-  if (what.at_most != nullptr) {
-    sqe->flags |= IOSQE_IO_LINK;
-    io_uring_sqe* timeout = _impl->entry();
-    ::io_uring_prep_link_timeout(timeout, what.at_most, 0);
-    ::io_uring_sqe_set_data64(timeout, no_operation);
-  }
+  submit(what, operation);
   operation.submitted = true;
   operation.aside = what.aside;
   ++_in_flight;
@@ -183,13 +204,17 @@ void reactor::cancel(detail::ring_operation& operation) {
   if (operation.completed) {
     return;
   }
+  if (_player != nullptr) {
+    _player->cancel(reinterpret_cast<std::uintptr_t>(&operation));
+    return;
+  }
   io_uring_sqe* sqe = _impl->entry();
   ::io_uring_prep_cancel(sqe, &operation, 0);
   ::io_uring_sqe_set_data64(sqe, no_operation);
 }
 
 void reactor::arm_wakeup() {
-  if (_impl->wakeup_operation.submitted) {
+  if (_impl->wakeup_operation.submitted || _player != nullptr) {
     return;
   }
   io_uring_sqe* sqe = _impl->entry();
@@ -218,12 +243,44 @@ void reactor::post(std::function<void()> work) {
     first = _impl->posted.empty();
     _impl->posted.push_back(std::move(work));
   }
-  if (first) {
+  if (first && _player != nullptr) {
+    _player->wake();
+  } else if (first) {
     _impl->wake();
   }
 }
 
+void reactor::complete(detail::ring_operation& operation, int outcome) {
+  BTS3_ASSERT(_in_flight > 0 && !operation.completed);
+  --_in_flight;
+  if (operation.aside) {
+    --_aside_in_flight;
+  } else {
+    ++_moves;
+  }
+  operation.result = outcome;
+  operation.completed = true;
+  if (operation.waiter) {
+    _ready.push_back(operation.waiter);
+  }
+}
+
+void reactor::reap_played(bool wait) {
+  _impl->played.clear();
+  const bool woken = _player->reap(wait, _impl->played);
+  for (const kernel_player::completion& one : _impl->played) {
+    complete(*reinterpret_cast<detail::ring_operation*>(one.user_data), one.result);
+  }
+  if (woken) {
+    take_posted();
+  }
+}
+
 void reactor::reap(bool wait) {
+  if (_player != nullptr) {
+    reap_played(wait);
+    return;
+  }
   const int code = wait ? ::io_uring_submit_and_wait(&_impl->ring, 1)
                         : ::io_uring_submit_and_get_events(&_impl->ring);
   // EBUSY: completions must be taken before more can be submitted, which is what happens next.
@@ -243,18 +300,7 @@ void reactor::reap(bool wait) {
       woken = true;
       continue;
     }
-    BTS3_ASSERT(_in_flight > 0 && !operation->completed);
-    --_in_flight;
-    if (operation->aside) {
-      --_aside_in_flight;
-    } else {
-      ++_moves;
-    }
-    operation->result = cqe->res;
-    operation->completed = true;
-    if (operation->waiter) {
-      _ready.push_back(operation->waiter);
-    }
+    complete(*operation, cqe->res);
   }
   ::io_uring_cq_advance(&_impl->ring, count);
   if (woken) {
@@ -510,15 +556,15 @@ task<result<void>> reactor::sleep(std::chrono::steady_clock::time_point when, bo
   co_return ok();
 }
 
-namespace {
-
-std::chrono::steady_clock::time_point after(std::chrono::nanoseconds duration) {
-  const auto now = std::chrono::steady_clock::now();
-  const auto rest = std::chrono::steady_clock::time_point::max() - now;
-  return duration < rest ? now + duration : now + rest;
+std::chrono::steady_clock::time_point reactor::now() const {
+  return _player != nullptr ? _player->now() : std::chrono::steady_clock::now();
 }
 
-}  // namespace
+std::chrono::steady_clock::time_point reactor::after(std::chrono::nanoseconds duration) const {
+  const auto begin = now();
+  const auto rest = std::chrono::steady_clock::time_point::max() - begin;
+  return duration < rest ? begin + duration : begin + rest;
+}
 
 task<result<void>> reactor::sleep_for(std::chrono::nanoseconds duration, stop_token stop) {
   return sleep(after(duration), false, std::move(stop));
@@ -539,42 +585,14 @@ task<void> reactor::yield() {
   co_await here;
 }
 
-std::string reactor::waits_text() const {
-  std::string text;
-  for (const auto& [what, waiters] : _waits) {
-    if (waiters > 0) {
-      text += (text.empty() ? "" : ", ") + std::to_string(waiters) + " for " + std::string(what);
-    }
-  }
-  return text;
-}
-
-named_wait::named_wait(reactor& loop, std::string_view what) : _loop(loop), _what(what) {
-  if (_what.empty()) {
-    return;
-  }
-  for (auto& [name, waiters] : _loop._waits) {
-    if (name == _what) {
-      ++waiters;
-      return;
-    }
-  }
-  _loop._waits.emplace_back(_what, 1);
-}
-
-named_wait::~named_wait() {
-  for (auto& [name, waiters] : _loop._waits) {
-    if (name == _what) {
-      --waiters;
-    }
-  }
-}
-
 bool reactor::reserve_buffers(unsigned slots) {
-  return ::io_uring_register_buffers_sparse(&_impl->ring, slots) == 0;
+  return _player != nullptr || ::io_uring_register_buffers_sparse(&_impl->ring, slots) == 0;
 }
 
 result<void> reactor::register_buffer(unsigned index, std::span<std::byte> memory) {
+  if (_player != nullptr) {
+    return ok();
+  }
   iovec where{memory.data(), memory.size()};
   const __u64 tag = 0;
   const int code = ::io_uring_register_buffers_update_tag(&_impl->ring, index, &where, &tag, 1);
@@ -585,6 +603,9 @@ result<void> reactor::register_buffer(unsigned index, std::span<std::byte> memor
 }
 
 void reactor::unregister_buffers() {
+  if (_player != nullptr) {
+    return;
+  }
   ::io_uring_unregister_buffers(&_impl->ring);
 }
 

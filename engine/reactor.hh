@@ -33,6 +33,7 @@
 
 namespace bts3::engine {
 
+class kernel_player;
 class reactor;
 
 struct reactor_options {
@@ -59,6 +60,8 @@ class reactor {
   // Fails with a remedy where io_uring is absent, disabled (sysctl kernel.io_uring_disabled),
   // filtered (seccomp) or out of locked memory (RLIMIT_MEMLOCK, kernels before 5.12).
   static result<std::unique_ptr<reactor>> create(reactor_options options = {});
+  // One without a ring: `by` plays the kernel, time and other threads. It must outlive it.
+  static std::unique_ptr<reactor> played(kernel_player& by);
   ~reactor();
   reactor(const reactor&) = delete;
   reactor& operator=(const reactor&) = delete;
@@ -124,6 +127,10 @@ class reactor {
   task<result<void>> sleep_aside(std::chrono::nanoseconds duration, stop_token stop = {});
   // Goes to the back of the run queue.
   task<void> yield();
+  // What the sleeps above count in: std::chrono::steady_clock's, unless it is played.
+  [[nodiscard]] std::chrono::steady_clock::time_point now() const;
+  // Who plays the kernel; null in the program.
+  [[nodiscard]] kernel_player* player() const { return _player; }
 
   // Makes room for `slots` registered buffers; false where the kernel refuses, and then
   // register_buffer() must not be called.
@@ -166,7 +173,12 @@ class reactor {
   task<result<void>> sleep(std::chrono::steady_clock::time_point when, bool aside, stop_token stop);
   void drive(const bool& done);
   void run_ready();
+  void submit(request& what, detail::ring_operation& operation);
   void reap(bool wait);
+  void reap_played(bool wait);
+  void complete(detail::ring_operation& operation, int outcome);
+  [[nodiscard]] std::chrono::steady_clock::time_point after(
+      std::chrono::nanoseconds duration) const;
   void arm_wakeup();
   void take_posted();
   void cancel(detail::ring_operation& operation);
@@ -177,6 +189,7 @@ class reactor {
   static detail::detached run_root(task<void> root, std::exception_ptr& exception, bool& done);
 
   std::unique_ptr<impl> _impl;
+  kernel_player* _player = nullptr;
   std::vector<std::coroutine_handle<>> _ready;
   std::vector<std::coroutine_handle<>> _running;
   std::size_t _in_flight = 0;

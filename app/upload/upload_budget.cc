@@ -46,11 +46,11 @@ task<result<engine::permit>> upload_budget::room(engine::stop_token stop) {
 // Runs while somebody waits for room, once for each who does.
 task<void> upload_budget::widen(engine::stop_token arrived) {
   while (_parts_with_room < slots.slots()) {
-    const auto begin = std::chrono::steady_clock::now();
+    const auto begin = _loop.now();
     auto sleeping = _loop.sleep_for(_patience.left(begin), arrived);
     auto slept = co_await std::move(sleeping);
     if (!slept) {
-      _patience.waited(begin, std::chrono::steady_clock::now());
+      _patience.waited(begin, _loop.now());
       co_return;
     }
     _patience.begin_anew();
@@ -61,7 +61,7 @@ task<void> upload_budget::widen(engine::stop_token arrived) {
 }
 
 void upload_budget::throttled() {
-  const std::size_t fewer = _control.throttled(std::chrono::steady_clock::now());
+  const std::size_t fewer = _control.throttled(_loop.now());
   if (fewer > 0) {
     in_flight.take_out(fewer);
     _log.write(engine::log_level::warning, "backup", "concurrency_lowered",
