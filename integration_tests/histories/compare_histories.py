@@ -188,9 +188,9 @@ def mounted(program, into, form, streams):
             running.kill()
             running.wait()
             running.stdout.close()
-            for place in into.iterdir():
-                if place.is_dir() and os.path.ismount(place):
-                    subprocess.run(["umount", "-l", str(place)], check=False)
+            # Where it was killed, mounts are left at which nothing can be asked.
+            for name in os.listdir(into):
+                subprocess.run(["umount", "-l", str(into / name)], capture_output=True, check=False)
             shutil.rmtree(into)
 
 
@@ -234,6 +234,12 @@ def shown_otherwise(program, directory, forms, streams, received, trees, times):
     found = []
 
     def look(link, form, shown):
+        try:
+            return compared(link, form, shown)
+        except OSError as problem:
+            return [f"cannot be read: {problem}"]
+
+    def compared(link, form, shown):
         files = files_of(trees[link])
         sentences = read_anywhere(received[link], shown, files, f"{form} {link}")
         sentences += [one for path in files for one in holes_with_content(received[link], shown, path)]
@@ -432,7 +438,7 @@ def compare(arguments):
                 if arguments.keep:
                     print(f"streams: {directory}")
                     break
-            if done % 100 == 0:
+            if done % 50 == 0:
                 print(f"{done} histories, {failed} do not agree, {time.monotonic() - begin:.0f} s", flush=True)
             with spent.on("clearing"):
                 for disk in disks:
