@@ -21,7 +21,6 @@ FILE_LINES, FUNCTION_LINES, ROOM_LINES = 600, 80, 3500
 ONE_SUBJECT = "cases of one subject, which share their scene"
 LONG_FILES = {
     "tests/support/memory_store.cc": (666, "a store, with all that a store can do wrong"),
-    "tests/app/upkeep/verify_job_test.cc": (874, ONE_SUBJECT),
     "tests/app/backup/scenario_test.cc": (733, ONE_SUBJECT),
     "tests/app/doctor/doctor_test.cc": (701, ONE_SUBJECT),
     "tests/app/records/local_files_test.cc": (640, ONE_SUBJECT),
