@@ -68,10 +68,10 @@ function(bts3_test name)
     math(EXPR arg_TIMEOUT "3 * ${arg_TIMEOUT}")
   endif()
   set(binary ${name}_tests)
-  add_executable(${binary} ${arg_SOURCES} "${PROJECT_SOURCE_DIR}/tests/support/test_main.cc")
+  add_executable(${binary} ${arg_SOURCES})
   target_compile_definitions(${binary} PRIVATE BOOST_TEST_DYN_LINK
     BTS3_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
-  target_link_libraries(${binary} PRIVATE ${arg_DEPENDS} Boost::unit_test_framework
+  target_link_libraries(${binary} PRIVATE ${arg_DEPENDS} bts3_test_main Boost::unit_test_framework
     PkgConfig::libdeflate bts3_warnings)
   target_include_directories(${binary} PRIVATE "${PROJECT_SOURCE_DIR}")
   # As the program is linked. Binding a function at its first call saves the vector registers on the

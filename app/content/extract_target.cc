@@ -69,25 +69,6 @@ std::string path_of(int fd) {
   return "/proc/self/fd/" + std::to_string(fd);
 }
 
-mode_t kind_of(node_type type) {
-  switch (type) {
-    case node_type::fifo:
-      return S_IFIFO;
-    case node_type::socket:
-      return S_IFSOCK;
-    case node_type::character_device:
-      return S_IFCHR;
-    case node_type::block_device:
-      return S_IFBLK;
-    case node_type::gone:
-    case node_type::file:
-    case node_type::directory:
-    case node_type::symlink:
-      break;
-  }
-  return 0;
-}
-
 }  // namespace
 
 bool is_name(std::string_view name) {
@@ -387,7 +368,7 @@ result<bool> extract_target::make_special(const std::string& path, const node& a
   const bool link = as.type == node_type::symlink;
   const int made =
       link ? ::symlinkat(as.target.c_str(), *in, ours.c_str())
-           : ::mknodat(*in, ours.c_str(), kind_of(as.type) | 0600, static_cast<dev_t>(as.rdev));
+           : ::mknodat(*in, ours.c_str(), type_bits(as.type) | 0600, static_cast<dev_t>(as.rdev));
   if (made != 0) {
     if (errno == EPERM || errno == EOPNOTSUPP || errno == EACCES) {
       leave_out(device ? "device file"

@@ -20,28 +20,6 @@ using engine::result;
 constexpr std::uint64_t dots = 2;
 constexpr std::size_t page_entries = 128;
 
-mode_t type_bits(node_type type) {
-  switch (type) {
-    case node_type::file:
-      return S_IFREG;
-    case node_type::directory:
-      return S_IFDIR;
-    case node_type::symlink:
-      return S_IFLNK;
-    case node_type::fifo:
-      return S_IFIFO;
-    case node_type::socket:
-      return S_IFSOCK;
-    case node_type::character_device:
-      return S_IFCHR;
-    case node_type::block_device:
-      return S_IFBLK;
-    case node_type::gone:
-      break;
-  }
-  return 0;
-}
-
 timespec time_of(const btrfs::index::node_time& time) {
   return {static_cast<time_t>(time.seconds), static_cast<long>(time.nanoseconds)};
 }

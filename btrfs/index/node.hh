@@ -26,6 +26,9 @@ enum class node_type : std::uint8_t {
   block_device = 7,
 };
 
+// What st_mode says of it: S_IFREG and the like; 0 where it is gone.
+std::uint32_t type_bits(node_type type);
+
 struct node_time {
   std::int64_t seconds = 0;  // of Unix time
   std::uint32_t nanoseconds = 0;
