@@ -1,6 +1,6 @@
 // index build: makes the indexes that a chain lacks, for this host.
 #include "app/files/asking.hh"
-#include "app/files/index_building.hh"
+#include "app/indexes/index_building.hh"
 #include "app/prices/restore_prices.hh"
 #include "app/store/commands.hh"
 #include "app/text/human_units.hh"

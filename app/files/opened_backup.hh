@@ -8,29 +8,23 @@
 #pragma once
 
 #include "app/cli/cli.hh"
-#include "app/files/index_cache.hh"
-#include "app/files/index_download.hh"
+#include "app/indexes/chain_catalogue.hh"
 #include "app/store/backup_key.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/identity_source.hh"
 #include "app/store/services.hh"
-#include "app/text/progress.hh"
 #include "btrfs/index/catalogue.hh"
 #include "engine/result.hh"
 #include "engine/task.hh"
 #include "s3/verbs/object_store.hh"
 
 #include <cstddef>
-#include <map>
 #include <memory>
 #include <optional>
-#include <string>
+#include <utility>
 #include <vector>
 
 namespace bts3::app {
-
-// What to do about a backup without an index.
-enum class missing_index { refuse, build };
 
 class opened_backup {
  public:
@@ -47,70 +41,51 @@ class opened_backup {
                                                                        files_selection wanted);
 
   // From the full to the chosen one.
-  [[nodiscard]] const std::vector<chain_link>& chain() const { return _chain; }
+  [[nodiscard]] const std::vector<chain_link>& chain() const { return _catalogue->chain(); }
   [[nodiscard]] const chain_link& at(btrfs::index::link_number link) const {
-    return _chain.at(link - 1);
+    return chain().at(link - 1);
   }
-  [[nodiscard]] const chain_link& chosen() const { return _chain.back(); }
+  [[nodiscard]] const chain_link& chosen() const { return chain().back(); }
   // The chosen one's number in the catalogue.
   [[nodiscard]] btrfs::index::link_number link() const {
-    return static_cast<btrfs::index::link_number>(_chain.size());
+    return static_cast<btrfs::index::link_number>(chain().size());
   }
   // Its file.
-  [[nodiscard]] const std::string& path() const { return _path; }
+  [[nodiscard]] const std::string& path() const { return _catalogue->path(); }
   // It may have links of later backups, too.
-  [[nodiscard]] btrfs::index::catalogue& catalogue() { return *_catalogue; }
+  [[nodiscard]] btrfs::index::catalogue& catalogue() { return _catalogue->tables(); }
   [[nodiscard]] s3::object_store& store() { return _connection.store(); }
 
   // Of every sealed link, once: identities are asked for where they were not yet. Not twice at a
   // time.
   engine::task<engine::result<void>> open_keys();
   // What opens the parts of a link; null: it is not sealed. After open_keys().
-  [[nodiscard]] std::shared_ptr<const backup_key> key_of(btrfs::index::link_number link) const;
+  [[nodiscard]] std::shared_ptr<const backup_key> key_of(btrfs::index::link_number link) const {
+    return _catalogue->key_of(link - 1);
+  }
 
   // How many links were added, and of these how many indexes were built from chunks.
-  [[nodiscard]] std::size_t added() const { return _added; }
-  [[nodiscard]] std::size_t built() const { return _built; }
+  [[nodiscard]] std::size_t added() const { return _catalogue->added(); }
+  [[nodiscard]] std::size_t built() const { return _catalogue->built(); }
 
   // `failure`, with which a question to the catalogue ended. Where its file is damaged, that is
   // deleted, and the error says that the same command makes it anew.
-  [[nodiscard]] engine::error explained(engine::error failure);
+  [[nodiscard]] engine::error explained(engine::error failure) {
+    return _catalogue->explained(std::move(failure));
+  }
 
  private:
-  opened_backup(const services& with, store_connection& connection, files_selection wanted,
-                missing_index policy, index_cache cache);
+  opened_backup(const services& with, store_connection& connection, files_selection wanted);
   static engine::task<engine::result<std::unique_ptr<opened_backup>>> find(
-      const services& with, store_connection& connection, files_selection wanted,
-      missing_index policy);
-  engine::result<void> open_catalogue();
-  [[nodiscard]] std::size_t links_known_here();
-  engine::task<engine::result<void>> update();
+      const services& with, store_connection& connection, files_selection wanted);
   [[nodiscard]] std::vector<chain_link> without_any(std::size_t known) const;
   engine::task<engine::result<void>> check_indexes(std::size_t known);
-  engine::task<engine::result<void>> open_key(const chain_link& link);
-  engine::task<engine::result<void>> fetch(std::size_t position);
-  engine::task<engine::result<void>> obtain(std::size_t position);
-  engine::task<engine::result<void>> obtain_all(std::size_t known);
-  engine::task<engine::result<void>> add_all();
-  engine::task<engine::result<void>> make_catalogue();
-  engine::task<engine::result<void>> keep_made();
-  engine::task<engine::result<void>> add(std::size_t position);
-  [[nodiscard]] bool damaged();
 
   const services& _with;
   store_connection& _connection;
   files_selection _wanted;
-  missing_index _policy;
-  index_cache _cache;
   identity_source _identities;
-  std::vector<chain_link> _chain;
-  std::string _path;  // of the catalogue
-  std::optional<btrfs::index::catalogue> _catalogue;
-  std::map<std::string, std::shared_ptr<const backup_key>> _keys;  // by manifests' keys
-  std::map<std::size_t, stored_index> _indexes;                    // by position in the chain
-  progress* _shown = nullptr;
-  std::size_t _added = 0;
-  std::size_t _built = 0;
+  std::optional<chain_catalogue> _catalogue;  // once the chain is known
 };
 
 }  // namespace bts3::app

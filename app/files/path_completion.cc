@@ -3,7 +3,7 @@
 #include "app/cli/point_in_time.hh"
 #include "app/config/working_place.hh"
 #include "app/files/asking.hh"
-#include "app/files/index_cache.hh"
+#include "app/indexes/index_cache.hh"
 #include "btrfs/real_host.hh"
 #include "engine/plain_text.hh"
 

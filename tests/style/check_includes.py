@@ -19,8 +19,8 @@ ARROWS = {
 }
 # The folders of app/ and s3/ floor by floor, the lowest first: a file sees its own folder and those of lower floors.
 FLOORS = {
-    "app": (("text", "prices"), ("host", "cli"), ("secrets",), ("config",), ("store",), ("records",), ("survey",), ("upload", "download"), ("proof",),
-            ("backup", "restore", "upkeep", "overview", "doctor", "keys", "files"), ("content",), ("mount", "setup")),
+    "app": (("text", "prices"), ("host", "cli"), ("secrets",), ("config",), ("store",), ("records",), ("survey",), ("upload", "download"), ("indexes",),
+            ("proof",), ("backup", "restore", "upkeep", "overview", "doctor", "keys", "files"), ("content",), ("mount", "setup")),
     "s3": (("http",), ("credentials",), ("verbs",)),
 }
 FLOOR_OF = {top: {folder: number for number, folders in enumerate(floors) for folder in folders}

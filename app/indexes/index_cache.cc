@@ -1,4 +1,4 @@
-#include "app/files/index_cache.hh"
+#include "app/indexes/index_cache.hh"
 
 #include "app/host/cache_place.hh"
 #include "engine/files.hh"

@@ -1,4 +1,4 @@
-#include "app/files/sealed_reading.hh"
+#include "app/indexes/sealed_reading.hh"
 
 #include "btrfs/index/index_file.hh"
 #include "engine/age/header.hh"

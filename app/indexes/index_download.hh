@@ -3,7 +3,7 @@
 // segment at a time.
 #pragma once
 
-#include "app/files/index_cache.hh"
+#include "app/indexes/index_cache.hh"
 #include "app/store/backup_key.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"

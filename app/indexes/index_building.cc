@@ -1,4 +1,4 @@
-#include "app/files/index_building.hh"
+#include "app/indexes/index_building.hh"
 
 #include "app/download/chain_thaw.hh"
 #include "app/download/download_link.hh"
@@ -77,6 +77,13 @@ task<result<std::vector<located_chunk>>> readable_chunks(const services& with,
 }
 
 }  // namespace
+
+std::string told_index_build(const std::string& subvolume, const std::string& key) {
+  return "`" +
+         engine::told_command("index build",
+                              {{"--subvolume", subvolume}, {"--manifest-key", key}}) +
+         "`";
+}
 
 task<result<building_plan>> plan_building(const services& with, s3::object_store& store,
                                           const std::vector<chain_link>& links) {

@@ -1,7 +1,7 @@
-#include "app/files/index_download.hh"
+#include "app/indexes/index_download.hh"
 
-#include "app/files/sealed_reading.hh"
 #include "app/host/disk_call.hh"
+#include "app/indexes/sealed_reading.hh"
 #include "planner/keys.hh"
 
 #include <unistd.h>

@@ -2,8 +2,8 @@
 // for a restore, and nothing of them is kept but the index, in a file without a name.
 #pragma once
 
-#include "app/files/index_cache.hh"
-#include "app/files/index_download.hh"
+#include "app/indexes/index_cache.hh"
+#include "app/indexes/index_download.hh"
 #include "app/store/backup_key.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/services.hh"
@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace bts3::app {
@@ -32,6 +33,9 @@ struct building_plan {
 engine::task<engine::result<building_plan>> plan_building(const services& with,
                                                           s3::object_store& store,
                                                           const std::vector<chain_link>& links);
+
+// The command that makes those of a chain, in backticks; `key`: of the chain's last manifest.
+[[nodiscard]] std::string told_index_build(const std::string& subvolume, const std::string& key);
 
 // `before`: the link's parent, null for a full; `key`: of a sealed link, else null. Reason
 // not_thawed, with the remedy, where chunks are archived; integrity for what is damaged.
