@@ -165,16 +165,30 @@ void add_verify(CLI::App& app, verify_command& into) {
       ->excludes(quick)
       ->excludes(deep)
       ->excludes(key);
+  app.add_flag(
+      "--prove", into.prove,
+      "Also whether `btrfs receive` would take each backup, by its index (as --deep does)");
+  app.add_option("--cache-dir", into.cache_dir,
+                 "With --prove or --deep: where indexes are kept on this host (default: "
+                 "~/.cache/btrfs_to_s3)")
+      ->type_name("DIR");
   app.add_flag("--forget-missing", into.forget_missing,
                "Miss no longer what was there, is gone, and was not pruned here")
       ->excludes(key);
-  app.add_option(
-         "--identity", into.identities,
-         "With --deep, follow the streams of sealed backups, too: the file with an identity "
-         "that opens them (repeatable); - asks for it")
+  app.add_option("--identity", into.identities,
+                 "With --prove or --deep: the file with an identity that opens sealed backups, "
+                 "whose indexes or streams are then understood, too (repeatable); - asks for it")
       ->type_name("FILE")
-      ->allow_extra_args(false)
-      ->needs(deep);
+      ->allow_extra_args(false);
+  app.parse_complete_callback([&into] {
+    const bool understands = into.prove || into.depth == verify_depth::deep;
+    if (!understands && !into.identities.empty()) {
+      throw CLI::RequiresError("--identity", "--prove or --deep");
+    }
+    if (!understands && !into.cache_dir.empty()) {
+      throw CLI::RequiresError("--cache-dir", "--prove or --deep");
+    }
+  });
   add_place(app, into);
   add_trusted_signers(app, into, "Fail where nobody in this file signed a backup");
   app.add_flag("--json", into.json, "As JSON");
@@ -401,7 +415,9 @@ command_line line_of(const CLI::App& app, const all_words& given) {
   } else if (is("status")) {
     line.command = given.status;
   } else if (is("verify")) {
-    line.command = given.verify;
+    verify_command verify = given.verify;
+    verify.cache_dir = absolute_path(verify.cache_dir);
+    line.command = verify;
   } else if (is("prune")) {
     line.command = given.prune;
   } else if (is("plan")) {

@@ -118,7 +118,9 @@ struct verify_command : bucket_place {
   std::string manifest_key;             // only this backup and its chain; empty: everything
   verify_depth depth = verify_depth::quick;
   std::uint64_t sample_parts = 0;       // for `sample`
-  std::vector<std::string> identities;  // files, or "-"; for `deep` over sealed backups
+  bool prove = false;                   // that they can be received; `deep` does in any case
+  std::string cache_dir;                // for indexes; absolute, where it can be; empty: the usual
+  std::vector<std::string> identities;  // files, or "-"; for `deep` and proofs of sealed backups
   bool forget_missing = false;          // what is gone was meant to go
   bool json = false;
 };

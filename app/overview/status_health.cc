@@ -61,7 +61,7 @@ void judge_age(const status_facts& facts, const status_rules& rules, verdict& fo
 
 // How to have it looked at again: what only reading finds, only reading refutes.
 std::string again_text(const verification_summary::damage& one, const std::string& name) {
-  if (one.kind == verification_kind::received) {
+  if (one.kind == verification_kind::received || one.kind == verification_kind::proof) {
     return "; the next backup is a full one, which replaces it (`" +
            engine::told_command("backup --full", {{"--subvolume", name}}) + "`)";
   }
@@ -74,6 +74,9 @@ std::string again_text(const verification_summary::damage& one, const std::strin
 std::string found_text(const verification_summary::damage& one, const planner::time_zone& zone) {
   if (one.kind == verification_kind::received) {
     return one.key + ": " + one.problem + " (a restore, " + planner::local_text(one.at, zone) + ")";
+  }
+  if (one.kind == verification_kind::proof) {
+    return one.key + ": " + one.problem + " (a proof, " + planner::local_text(one.at, zone) + ")";
   }
   return one.key + (one.problem.empty() ? "" : ": " + one.problem) + " (" +
          std::string(to_string(one.kind)) + " verification of " +

@@ -27,7 +27,8 @@ using engine::result;
 using nlohmann::json;
 
 constexpr verification_kind kinds[] = {verification_kind::quick, verification_kind::sample,
-                                       verification_kind::deep, verification_kind::received};
+                                       verification_kind::deep, verification_kind::proof,
+                                       verification_kind::received};
 constexpr unsigned version = 1;
 
 // The readers below throw json::exception or std::bad_optional_access for what is no record.
@@ -137,6 +138,8 @@ std::string_view to_string(verification_kind kind) {
       return "sample";
     case verification_kind::deep:
       return "deep";
+    case verification_kind::proof:
+      return "proof";
     case verification_kind::received:
       return "received";
   }
@@ -152,13 +155,9 @@ bool verified_link::stands(verification_kind kind, const verification& found) co
   return !refuted;
 }
 
-const verification* verified_link::problem_beyond(verification_kind kind) const {
-  for (const auto& [other, found] : by_kind) {
-    if (other > kind && stands(other, found)) {
-      return &found;
-    }
-  }
-  return nullptr;
+const verification* verified_link::problem_of(verification_kind kind) const {
+  const auto found = by_kind.find(kind);
+  return found != by_kind.end() && stands(kind, found->second) ? &found->second : nullptr;
 }
 
 std::optional<verification_kind> verified_link::damaged_by() const {

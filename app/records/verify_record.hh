@@ -33,9 +33,12 @@ namespace bts3::app {
 //   quick   every object is there, with size and, where the store tells it, checksum
 //   sample  every part was read and hashed, in the course of several runs
 //   deep    everything was read and hashed, and its stream understood, in one run
+//   proof   its index, applied to those that it rests on, says that `btrfs receive` would refuse
+//   it;
+//           kept of what is refused alone, since it says nothing of chunks
 //   received  `btrfs receive` has refused it, or has taken it after all: written by `restore`, and
 //             refuted by nothing that only reads
-enum class verification_kind { quick, sample, deep, received };
+enum class verification_kind { quick, sample, deep, proof, received };
 [[nodiscard]] std::string_view to_string(verification_kind kind);
 
 struct verification {
@@ -58,8 +61,8 @@ struct verified_link {
     planner::timestamp at;
   };
   [[nodiscard]] std::optional<proof> proven() const;
-  // A problem that stronger verifications than `kind` have found and none has refuted; null: none.
-  [[nodiscard]] const verification* problem_beyond(verification_kind kind) const;
+  // A problem that a verification of that kind has found and none has refuted; null: none.
+  [[nodiscard]] const verification* problem_of(verification_kind kind) const;
   // The strongest kind whose problem none has refuted; nullopt: there is none.
   [[nodiscard]] std::optional<verification_kind> damaged_by() const;
 

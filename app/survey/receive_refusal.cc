@@ -78,7 +78,7 @@ task<void> write_record(const services& with, std::string subvolume, std::vector
   }
 }
 
-// Of these links, those that are remembered as refused.
+// Of these links, those that are remembered as refused, by `btrfs receive` or by a proof.
 std::vector<std::pair<std::string, std::string>> refused_of(const services& with,
                                                             const std::string& subvolume,
                                                             const std::vector<std::string>& keys) {
@@ -90,10 +90,12 @@ std::vector<std::pair<std::string, std::string>> refused_of(const services& with
     if (known == nullptr || !known->links.contains(key)) {
       continue;
     }
-    const auto& by_kind = known->links.at(key).by_kind;
-    const auto entry = by_kind.find(verification_kind::received);
-    if (entry != by_kind.end() && !entry->second.sound) {
-      found.emplace_back(key, entry->second.problem);
+    const verified_link& link = known->links.at(key);
+    for (const auto kind : {verification_kind::received, verification_kind::proof}) {
+      if (const verification* const entry = link.problem_of(kind)) {
+        found.emplace_back(key, entry->problem);
+        break;
+      }
     }
   }
   return found;

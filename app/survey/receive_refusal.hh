@@ -33,7 +33,7 @@ engine::task<void> remember_refusal(const services& with, std::string subvolume,
 // These links were received now, whatever was remembered of them.
 engine::task<void> remember_received(const services& with, std::string subvolume,
                                      std::vector<std::string> manifest_keys);
-// What is remembered of the links of a chain; empty: nothing.
+// What is remembered of the links of a chain, also by a proof (`verify`); empty: nothing.
 [[nodiscard]] std::string remembered_refusal(const services& with, const std::string& subvolume,
                                              const std::vector<std::string>& manifest_keys);
 

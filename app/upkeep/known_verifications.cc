@@ -106,7 +106,35 @@ void known_verifications::forget(const std::string& key) {
 const verification* known_verifications::problem_beyond(const std::string& key,
                                                         verification_kind kind) const {
   const auto known = _known.links.find(key);
-  return known == _known.links.end() ? nullptr : known->second.problem_beyond(kind);
+  if (known == _known.links.end()) {
+    return nullptr;
+  }
+  for (const auto& [other, found] : known->second.by_kind) {
+    if (other > kind && other != verification_kind::proof) {
+      if (const verification* const problem = known->second.problem_of(other)) {
+        return problem;
+      }
+    }
+  }
+  return nullptr;
+}
+
+const verification* known_verifications::refusal_of(const std::string& key) const {
+  const auto known = _known.links.find(key);
+  return known == _known.links.end() ? nullptr : known->second.problem_of(verification_kind::proof);
+}
+
+void known_verifications::remember_proof(const std::string& key, const std::string& refused) {
+  if (!refused.empty()) {
+    verification found;
+    found.at = now();
+    found.problem = refused;
+    _known.links[key].by_kind[verification_kind::proof] = std::move(found);
+    return;
+  }
+  if (const auto known = _known.links.find(key); known != _known.links.end()) {
+    known->second.by_kind.erase(verification_kind::proof);
+  }
 }
 
 void known_verifications::remember(const verified_backup& one, verification_kind kind, bool sound) {

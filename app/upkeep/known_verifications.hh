@@ -29,9 +29,15 @@ class known_verifications {
   void forget(const std::string& key);
 
   // A problem of that backup that verifications stronger than `kind` have found and none has
-  // refuted; null: none.
+  // refuted, proofs left out; null: none.
   [[nodiscard]] const verification* problem_beyond(const std::string& key,
                                                    verification_kind kind) const;
+
+  // What a proof has found and nothing has refuted; null: nothing.
+  [[nodiscard]] const verification* refusal_of(const std::string& key) const;
+  // What the proof of this run says of that backup: why `btrfs receive` would refuse it; empty: it
+  // would not, whatever an earlier one has found.
+  void remember_proof(const std::string& key, const std::string& refused);
 
   [[nodiscard]] const sample_cursor& cursor() const { return _known.cursor; }
   void set_cursor(sample_cursor cursor) { _known.cursor = std::move(cursor); }

@@ -1,9 +1,9 @@
 #include "app/upkeep/subvolume_verifier.hh"
 
 #include "app/config/setting_names.hh"
+#include "app/indexes/index_check.hh"
 #include "app/store/chain_reader.hh"
 #include "app/store/manifest_turns.hh"
-#include "app/upkeep/index_check.hh"
 #include "app/upkeep/sample_choice.hh"
 #include "engine/told_command.hh"
 #include "planner/keys.hh"
@@ -70,7 +70,8 @@ subvolume_verifier::subvolume_verifier(const services& with, s3::object_store& s
       _store(store),
       _abilities(abilities),
       _command(std::move(command)),
-      _known(with, subvolume) {
+      _known(with, subvolume),
+      _proofs(with, store, _all, identities) {
   _outcome.target = with.settings.restore.target_base_dir + "/" + subvolume;
   _outcome.name = std::move(subvolume);
 }
@@ -95,6 +96,14 @@ task<result<void>> subvolume_verifier::run() {
     compare_listing(one);
   }
   result<void> verified = engine::ok();
+  _outcome.proof = _command.prove || _command.depth == verify_depth::deep;
+  if (_outcome.proof) {
+    auto proving = _proofs.run(_outcome, _command, _signers, _received);
+    verified = co_await std::move(proving);
+  }
+  if (!verified) {
+    co_return verified;
+  }
   if (_command.depth == verify_depth::quick) {
     auto verifying = run_quick();
     verified = co_await std::move(verifying);
@@ -105,6 +114,8 @@ task<result<void>> subvolume_verifier::run() {
     auto verifying = run_sample();
     verified = co_await std::move(verifying);
   }
+  _proofs.apply(_outcome, _command, _known);
+  find_replacement();
   judge();
   if (!verified) {
     co_return verified;
@@ -125,9 +136,9 @@ task<result<void>> subvolume_verifier::look() {
                            manifest_bound::of_host(_with.settings), doubt::fails);
   wanted.pointer = std::move(*pointer);
   const std::string& configured = _with.settings.restore.trusted_signers_file;
-  const std::string signers = _command.trusted_signers.value_or(configured);
-  if (!signers.empty()) {
-    auto read = read_trusted_signers(signers);
+  _signers = _command.trusted_signers.value_or(configured);
+  if (!_signers.empty()) {
+    auto read = read_trusted_signers(_signers);
     if (!read) {
       co_return std::move(read.error());
     }
@@ -140,13 +151,11 @@ task<result<void>> subvolume_verifier::look() {
   }
   for (const auto& [key, one] : found->manifests) {
     _signatures.emplace(key, one.signature);
-    _outcome.signatures = _outcome.signatures || !signers.empty() ||
+    _outcome.signatures = _outcome.signatures || !_signers.empty() ||
                           one.signature.is != signature_finding::what::none;
   }
-  _signatures_count = !signers.empty();
   _all = take_judged_part(*found);
   _gone = _known.gone_from(_all, _command.from.empty());
-  std::string current;
   const pointer_finding& pointed = found->pointer;
   if (!pointed.problem.empty()) {
     _outcome.pointer_problem = pointed.problem;
@@ -155,10 +164,10 @@ task<result<void>> subvolume_verifier::look() {
                                    ? std::string()
                                    : "there is no " + keys.pointer();
   } else {
-    current = planner::place_in(_all.objects, keys.root() + "full/manifest",
-                                pointed.there->value.manifest_key);
+    _current = planner::place_in(_all.objects, keys.root() + "full/manifest",
+                                 pointed.there->value.manifest_key);
   }
-  co_return choose(current);
+  co_return choose(_current);
 }
 
 // Whoever asked for it says that their loss was meant.
@@ -236,7 +245,7 @@ result<void> subvolume_verifier::choose(const std::string& current) {
 // Costs nothing beyond the listing that was read.
 void subvolume_verifier::compare_listing(verified_backup& one) const {
   one.signature = _signatures.at(one.key);
-  if (_signatures_count && one.signature.is != signature_finding::what::trusted) {
+  if (!_signers.empty() && one.signature.is != signature_finding::what::trusted) {
     one.findings.push_back({one.key, one.signature.problem, false});
   }
   const planner::manifest& made = _all.manifests.at(one.key);
@@ -349,6 +358,10 @@ task<result<void>> subvolume_verifier::read_deep(backup_reader& reader, verified
   if (!recorded || !compare_index(_all, one.key, *recorded).problem.empty()) {
     co_return engine::ok();
   }
+  if (_proofs.has_read(one.key)) {
+    _outcome.bytes_read += recorded->size;
+    co_return engine::ok();
+  }
   auto reading_index = read_index(_with, _store, _all, one.key, *recorded);
   auto index = co_await std::move(reading_index);
   if (!index) {
@@ -426,6 +439,21 @@ task<result<void>> subvolume_verifier::conclude() {
   _known.conclude(_all, _outcome, kind_of(_command.depth), _command.manifest_key.empty());
   auto saving = _known.save();
   co_return co_await std::move(saving);
+}
+
+// Where the chain that grows has a link that would be refused: what begins another.
+void subvolume_verifier::find_replacement() {
+  std::map<std::string, const verified_backup*> by_key;
+  for (const verified_backup& one : _outcome.backups) {
+    by_key.emplace(one.key, &one);
+  }
+  for (auto at = by_key.find(_current); at != by_key.end(); at = by_key.find(at->second->parent)) {
+    const receivability& seen = at->second->receivable;
+    if (_command.from.empty() && (seen.is == receivability::verdict::refused ||
+                                  (!seen.known() && _known.refusal_of(at->first) != nullptr))) {
+      _outcome.make_full = engine::told_command("backup --full", {{"--subvolume", _outcome.name}});
+    }
+  }
 }
 
 // What can be restored: a backup whose own objects, and those of all that it rests on, are sound.

@@ -7,6 +7,7 @@
 #include "app/survey/inventory.hh"
 #include "app/text/progress.hh"
 #include "app/upkeep/backup_reader.hh"
+#include "app/upkeep/chain_proofs.hh"
 #include "app/upkeep/checksum_comparison.hh"
 #include "app/upkeep/known_verifications.hh"
 #include "app/upkeep/verify_parts.hh"
@@ -53,6 +54,7 @@ class subvolume_verifier {
                                                  std::vector<part_place> parts);
   engine::result<void> take_failure(verified_backup& one, engine::error failure) const;
   void judge();
+  void find_replacement();
   engine::task<engine::result<void>> conclude();
 
   const services& _with;
@@ -61,10 +63,12 @@ class subvolume_verifier {
   verify_command _command;
   planner::inventory _all;
   std::map<std::string, signature_finding> _signatures;  // by key of the manifest
-  bool _signatures_count = false;                        // somebody is trusted
+  std::string _signers;                                  // a file of those who are trusted
+  std::string _current;                                  // the manifest that the pointer names
   known_verifications _known;
   std::map<std::string, std::string> _gone;  // keys of manifests, and what was known of them
   verify_outcome _outcome;
+  chain_proofs _proofs;
 };
 
 }  // namespace bts3::app

@@ -27,6 +27,9 @@ exit_status status_of(const std::vector<verify_outcome>& all) {
   bool incomplete = false;
   for (const verify_outcome& one : all) {
     const error* failure = one.unverified();
+    if (failure == nullptr && one.unproven) {
+      failure = &*one.unproven;
+    }
     failures += failure != nullptr ? 1 : 0;
     first = first == nullptr ? failure : first;
     differs = differs || one.differs();

@@ -86,6 +86,60 @@ std::string proven_text(const verify_outcome& one, verify_depth depth) {
   return text;
 }
 
+// Why nothing is known of some, and what helps.
+std::string reason_text(receivability::verdict is, std::size_t count,
+                        const verified_backup& first) {
+  using verdict = receivability::verdict;
+  const std::string backups = counted(count, "backup");
+  switch (is) {
+    case verdict::no_index:
+      return backups + " without an index; " + first.receivable.remedy;
+    case verdict::sealed:
+      return backups + " sealed, and no identity was given; name the file with one in --identity";
+    case verdict::untrusted:
+      return backups + " that nobody who is trusted has signed";
+    case verdict::rests:
+      return backups + " that " + (count == 1 ? "rests" : "rest") +
+             " on one that is not known to be received";
+    case verdict::differs:
+    case verdict::failed:
+      return backups + ", " + (count == 1 ? "" : "the first ") + first.key + ": " +
+             first.receivable.problem +
+             (first.receivable.remedy.empty() ? "" : "; " + first.receivable.remedy);
+    case verdict::not_asked:
+    case verdict::received:
+    case verdict::refused:
+      break;
+  }
+  return {};
+}
+
+// How many would be received, and why nothing is known of the others.
+std::string receivable_text(const verify_outcome& one) {
+  if (!one.proof || one.backups.empty()) {
+    return {};
+  }
+  struct some {
+    std::size_t count = 0;
+    const verified_backup* first = nullptr;
+  };
+  std::map<receivability::verdict, some> unknown;
+  std::size_t received = 0;
+  for (const verified_backup& backup : one.backups) {
+    received += backup.receivable.is == receivability::verdict::received ? 1 : 0;
+    if (!backup.receivable.known()) {
+      some& of_it = unknown[backup.receivable.is];
+      of_it.first = of_it.count++ == 0 ? &backup : of_it.first;
+    }
+  }
+  std::string text = "  `btrfs receive` would take " + std::to_string(received) + " of " +
+                     counted(one.backups.size(), "backup") + ", by their indexes\n";
+  for (const auto& [is, of_it] : unknown) {
+    text += "  not proven: " + reason_text(is, of_it.count, *of_it.first) + "\n";
+  }
+  return text;
+}
+
 std::string restorable_text(const verify_outcome& one) {
   const auto good = static_cast<std::size_t>(
       std::count_if(one.backups.begin(), one.backups.end(),
@@ -107,6 +161,9 @@ std::string restorable_text(const verify_outcome& one) {
                                              {"--target", one.target},
                                              {"--manifest-key", newest->key}}) +
             "\n";
+  }
+  if (!one.make_full.empty()) {
+    text += "  the next backup is a full, which can be restored again: " + one.make_full + "\n";
   }
   return text;
 }
@@ -149,6 +206,7 @@ std::string outcome_text(const verify_outcome& one, verify_depth depth) {
                      counted(objects, "object") + ", " + format_bytes(bytes) + " (" +
                      name_of(depth) + ")\n";
   text += proven_text(one, depth);
+  text += receivable_text(one);
   text += signatures_text(one);
   for (const verified_backup& backup : one.backups) {
     if (!backup.findings.empty() || !backup.archived.empty() || backup.unknown ||
@@ -179,6 +237,14 @@ json backup_json(const verified_backup& one, bool with_signature) {
   for (const verify_finding& finding : one.findings) {
     out["findings"].push_back(
         {{"key", finding.key}, {"problem", finding.problem}, {"damage", finding.damage}});
+  }
+  if (one.receivable.is != receivability::verdict::not_asked) {
+    out["receivable"] = one.receivable.known()
+                            ? json(one.receivable.is == receivability::verdict::received)
+                            : json();
+    if (!one.receivable.known()) {
+      out["not_proven"] = one.receivable.problem;
+    }
   }
   if (with_signature) {
     out["signature"] = json::parse(signature_json_text(one.signature));

@@ -23,6 +23,26 @@ struct verify_finding {
   bool listed = false;  // by comparing the listing
 };
 
+// Whether `btrfs receive` would take a backup, by its index and those that it rests on.
+struct receivability {
+  enum class verdict {
+    not_asked,
+    received,  // it would
+    refused,   // it would not, nor any that rests on it
+    no_index,
+    sealed,     // and nobody has an identity
+    untrusted,  // nobody who is trusted has signed it
+    differs,    // its index is not what the manifest says
+    failed,     // the store, the disk or a key
+    rests,      // on one that is not known to be received
+  };
+  verdict is = verdict::not_asked;
+  std::string problem;  // of a refused one the command; why nothing is known of others
+  std::string remedy;
+
+  [[nodiscard]] bool known() const { return is == verdict::received || is == verdict::refused; }
+};
+
 struct verified_backup {
   std::string key;     // of its manifest
   std::string parent;  // of the parent's; empty for a full
@@ -36,6 +56,7 @@ struct verified_backup {
   std::uint64_t parts_read = 0;          // by a sample
   bool restorable = true;                // neither it nor what it rests on is damaged
   signature_finding signature;
+  receivability receivable;
 
   [[nodiscard]] bool damaged() const;
 };
@@ -54,6 +75,11 @@ struct verify_outcome {
   std::uint64_t bytes_read = 0;  // of objects
   std::uint64_t parts_read = 0;  // of a sample
   std::uint64_t parts = 0;       // of all that is sampled from
+  bool proof = false;            // whether they could be received was asked
+  std::string make_full;         // the command that replaces what is refused; empty: none needed
+  // Why one of them was not proven, where that was asked for by name; an index that nobody made and
+  // a key that nobody has are no failure.
+  std::optional<engine::error> unproven;
 
   [[nodiscard]] bool differs() const;
   [[nodiscard]] bool incomplete() const;  // something is archived, and so was not read

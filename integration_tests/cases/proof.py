@@ -1,6 +1,7 @@
 """Cases of incrementals that `btrfs receive` would refuse: found before they are published, whatever made them."""
 import json
 import pathlib
+import re
 import subprocess
 
 from histories.random_history import Tree
@@ -78,6 +79,65 @@ def a_refused_incremental_of_a_killed_run_is_replaced_when_it_goes_on(w):
         says(outcome, "action=resume", "event=proof_refused", "reason=proof_refused")
         nothing_of_the_incremental(w)
         restored_is_the_source(w, "data", "--identity", str(identity))
+
+
+def five_links(w, problem):
+    """A full and incrementals that nobody proved, of which the third link has this command, too; the keys of their manifests."""
+    w.tool.tables["index"] = {"prove": False}
+    dataset.seed(w.data, large_mib=4, small_files=50)
+    keys = []
+    for link in range(1, 6):
+        (w.data / f"of-link-{link}").write_text("more")
+        w.backup(*(["--full"] if link == 1 else []), environment=spoiled_incrementals(w, problem) if link == 3 else None)
+        keys.append(w.pointer()["manifest_key"])
+    assert "/full/" in keys[0] and all("/incremental/" in key for key in keys[1:]), keys
+    return keys
+
+
+@case
+def verify_finds_in_the_bucket_what_receive_would_refuse(w):
+    """And `btrfs receive` refuses just that, at the same command; the backup before it restores."""
+    keys = five_links(w, "rename:not-there:behind")
+    cache = ["--cache-dir", str(w.directory / "cache")]
+    w.expect(0, w.tool.run("verify"))
+    for mode in (["--prove"], ["--prove", "--sample", "3"], ["--deep"]):
+        told = w.expect(4, w.tool.run("verify", *mode, *cache))
+        says(told, "event=proof_refused", f"manifest={keys[2]}")
+        assert "`btrfs receive` would take 2 of 5 backups" in told.stdout, told
+        assert f"{keys[2]}: damaged" in told.stdout and 'there is no "not-there"' in told.stdout, told
+        assert all(f"{key}: is sound, and rests on a damaged backup" in told.stdout for key in keys[3:]), told
+        assert "can still be restored: 2 of 5 backups" in told.stdout and f"--manifest-key {keys[1]}" in told.stdout, told
+    command, = re.findall(r"would refuse (command \d+ \(rename not-there -> behind\) at byte \d+)", told.stdout)
+    says(w.restore("--target", str(w.restored / "five"), expect=1), f"refused {keys[2]}", command)
+    w.restore("--target", str(w.restored / "two"), "--manifest-key", keys[1])
+    # Without a proof it is known all the same; and the next backup is a full, as the last line says.
+    known = w.expect(4, w.tool.run("verify")).stdout
+    assert "known " in known and "backup --full --subvolume data" in known, known
+    one, = json.loads(w.backup("--json").stdout)["subvolumes"]
+    assert (one["reason"], one["backups"][0]["kind"]) == ("receive_refused", "full"), one
+    restored_is_the_source(w, "again")
+    told = json.loads(w.expect(4, w.tool.run("verify", "--prove", "--json", *cache)).stdout)
+    seen = {backup["manifest_key"]: (backup["receivable"], backup["restorable"]) for backup in told["subvolumes"][0]["backups"]}
+    assert seen == {keys[0]: (True, True), keys[1]: (True, True), keys[2]: (False, False), keys[3]: (None, False),
+                    keys[4]: (None, False), w.pointer()["manifest_key"]: (True, True)}, seen
+
+
+@case
+def verify_proves_sealed_chains_with_an_identity_and_each_once(w):
+    identity, recipient = make_identity(w, "identity.txt")
+    w.tool.tables["encryption"] = {"recipients": [recipient]}
+    dataset.seed(w.data, large_mib=4, small_files=50)
+    for link in range(3):
+        (w.data / f"of-link-{link}").write_text("more")
+        w.backup()
+    mine = ["--cache-dir", str(w.directory / "cache")]
+    told = w.expect(0, w.tool.run("verify", "--prove", *mine)).stdout
+    assert "would take 0 of 3 backups" in told and "1 backup sealed, and no identity was given" in told, told
+    told = w.expect(0, w.tool.run("verify", "--prove", "--identity", str(identity), *mine)).stdout
+    assert "would take 3 of 3 backups" in told, told
+    plain, proven = (json.loads(w.expect(0, w.tool.run("verify", "--json", *more)).stdout)["requests"]
+                     for more in ([], ["--prove", *mine]))
+    assert proven == plain + 1, (plain, proven)
 
 
 @case

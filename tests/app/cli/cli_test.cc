@@ -362,6 +362,13 @@ BOOST_AUTO_TEST_CASE(verify_is_quick_deep_or_a_sample) {
   BOOST_TEST(ended({"verify", "--deep", "--quick"}).status == 2);
   BOOST_TEST(ended({"verify", "--deep", "--sample", "2"}).status == 2);
   BOOST_TEST(ended({"verify", "--sample", "0"}).status == 2);
+  BOOST_TEST(!verify({}).prove);
+  BOOST_TEST((verify({"--prove", "--sample", "2"}).depth == verify_depth::sample));
+  BOOST_TEST((verify({"--identity", "i", "--prove"}).identities == std::vector<std::string>{"i"}));
+  BOOST_TEST(verify({"--deep", "--identity", "i", "--cache-dir", "/c"}).cache_dir == "/c");
+  BOOST_TEST(ended({"verify", "--identity", "i"}).text.find("--prove or --deep") !=
+             std::string::npos);
+  BOOST_TEST(ended({"verify", "--sample", "2", "--cache-dir", "c"}).status == 2);
 }
 
 BOOST_AUTO_TEST_CASE(thaw_chooses_a_backup_as_restore_does) {

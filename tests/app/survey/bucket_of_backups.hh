@@ -141,11 +141,17 @@ class bucket_of_backups {
   event_log log;
   app::config settings;
   engine::stop_source stop;
-  app::services with{
-      *loop,        log,
-      clock,        settings,
-      real_btrfs(), [](std::string_view) -> std::optional<std::string> { return std::nullopt; },
-      stop.token()};
+  app::services with{*loop,
+                     log,
+                     clock,
+                     settings,
+                     real_btrfs(),
+                     [this](std::string_view name) -> std::optional<std::string> {
+                       return name == "XDG_CACHE_HOME"
+                                  ? std::optional<std::string>(directory / "cache")
+                                  : std::nullopt;
+                     },
+                     stop.token()};
 
  private:
   planner::chunk_record put_chunk(const std::string& key, const std::string& body,

@@ -1,6 +1,6 @@
 // What verify makes of the index of a backup: a difference where it is not as recorded, never
 // damage.
-#include "app/upkeep/index_check.hh"
+#include "app/indexes/index_check.hh"
 
 #include "app/upkeep/subvolume_verifier.hh"
 #include "tests/app/survey/bucket_of_backups.hh"

@@ -331,6 +331,9 @@ BOOST_AUTO_TEST_CASE(the_outcome_is_json_too) {
   found.parts_read = 3;
   found.parts = 9;
   found.backups[0].archived = "1 of 1 object is archived (GLACIER)";
+  found.backups[0].receivable.is = receivability::verdict::received;
+  found.backups[1].receivable.is = receivability::verdict::no_index;
+  found.backups[1].receivable.problem = "it has no index";
   command.depth = verify_depth::sample;
   verify_outcome none;
   none.name = "home";

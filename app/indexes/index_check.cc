@@ -1,4 +1,4 @@
-#include "app/upkeep/index_check.hh"
+#include "app/indexes/index_check.hh"
 
 #include "engine/sha256.hh"
 #include "planner/chunk_comparison.hh"
