@@ -94,8 +94,8 @@ class part_seal {
   [[nodiscard]] virtual result<void> end_segment(std::span<std::byte> tag) = 0;
 };
 
-// A fingerprint of plain text as it comes: equal ones tell that a part is the same as before,
-// without telling anything of it.
+// A fingerprint of what its chunk stores before a part (the SHA-256) and of the part's plain text:
+// equal ones tell that it is the same as before, without telling anything of it.
 class text_fingerprint {
  public:
   virtual ~text_fingerprint() = default;

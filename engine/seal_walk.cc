@@ -65,6 +65,9 @@ result<void> seal_walk::start(const sink& show) {
     return std::move(own.error());
   }
   _own = std::move(*own);
+  if (auto begun = _own ? begin_fingerprint(*_own) : ok(); !begun) {
+    return begun;
+  }
   auto seal = _order.by->begin(_order.chunk, _order.part, _order.plain_offset);
   if (!seal) {
     return std::move(seal.error());
@@ -77,6 +80,13 @@ result<void> seal_walk::start(const sink& show) {
   _seal = std::move(*seal);
   _done_to = _layout.head;
   return put(0, head, show);
+}
+
+// A part's digests are of the chunk's stored bytes before it, too. Where those were sealed anew
+// since it was recorded, it is another part, whatever its plain text.
+result<void> seal_walk::begin_fingerprint(text_fingerprint& one) const {
+  const sha256_state before = chain.digest();
+  return one.update(std::as_bytes(std::span(before.words)));
 }
 
 // The segment whose plain bytes are from `from` to `to`.
@@ -181,6 +191,9 @@ result<void> seal_walk::advance(std::size_t filled, bool ended, const sink& show
       return std::move(like.error());
     }
     _as_before = std::move(*like);
+    if (auto begun = begin_fingerprint(*_as_before); !begun) {
+      return begun;
+    }
   }
   if (_as_before && _order.whole_in_memory) {
     auto looked = look(_filled);

@@ -74,6 +74,7 @@ class seal_walk {
   template <typename Action>
   [[nodiscard]] result<void> for_each_block(std::uint64_t from, std::uint64_t to, Action act);
   [[nodiscard]] result<void> start(const sink& show);
+  [[nodiscard]] result<void> begin_fingerprint(text_fingerprint& one) const;
   [[nodiscard]] result<void> seal_segments(bool ended, const sink& show);
   [[nodiscard]] result<void> seal_one(std::uint64_t from, std::uint64_t to, bool last,
                                       const sink& show);

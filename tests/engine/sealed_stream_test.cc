@@ -269,6 +269,35 @@ BOOST_AUTO_TEST_CASE(what_is_the_same_as_before_is_found_and_what_follows_a_diff
   }
 }
 
+// An attempt that met other bytes for a while has left one of its parts among those before it.
+BOOST_AUTO_TEST_CASE(parts_of_two_attempts_are_not_taken_for_those_of_one) {
+  for (const std::size_t slot_bytes : {std::size_t{0}, std::size_t{8192}}) {
+    played_factory by(odd);
+    const stream_setup with = setup_of(by, 20'480, 1 << 20, slot_bytes);
+    const attempt before = send_first(with, 70'000);
+    played_factory other(odd, 5000);
+    stream_setup between = with;
+    between.by = &other;
+    const sent_stream anew = run_stream(between, before.text);
+    BOOST_REQUIRE(anew.parts.size() == 4U);
+    for (const std::uint32_t number : {2U, 3U}) {
+      played_factory again(odd, 9000);
+      stream_setup third = with;
+      third.by = &again;
+      third.recorded = records_of(before.first);
+      third.recorded.at({0, number}) = records_of(anew).at({0, number});
+      const sent_stream seen = run_stream(third, before.text);
+      std::vector<bytes> bodies = bodies_of(seen);
+      BOOST_REQUIRE(bodies.size() == 4U);
+      for (std::uint32_t index = 0; index < 4; ++index) {
+        BOOST_TEST(seen.parts[index].digest.same == (index + 1 < number), index);
+        bodies[index] = index + 1 < number ? before.bodies[index] : bodies[index];
+      }
+      check_stream(seen, bodies, before.text, third);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(records_that_do_not_fit_make_no_part_the_same) {
   for (const std::size_t slot_bytes : {std::size_t{0}, std::size_t{8192}}) {
     played_factory by(odd);

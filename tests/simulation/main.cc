@@ -16,6 +16,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -26,8 +28,7 @@ std::string_view planted;
 #endif
 
 struct order {
-  std::uint64_t first = 1;
-  std::uint64_t last = 1000;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> seeds;  // from, to
   bool trace = false;
   bool twice = false;
   std::string_view kind;  // empty: any
@@ -66,8 +67,7 @@ bool take_seeds(std::string_view text, order& into) {
   if (!first || !last || *first > *last) {
     return false;
   }
-  into.first = *first;
-  into.last = *last;
+  into.seeds.emplace_back(*first, *last);
   return true;
 }
 
@@ -92,6 +92,9 @@ bool parse(int count, char** arguments, order& into) {
     } else {
       return false;
     }
+  }
+  if (into.seeds.empty()) {
+    into.seeds.emplace_back(1, 1000);
   }
   return into.kind.empty() || into.kind == "upload" || into.kind == "download" ||
          into.kind == "parts";
@@ -140,18 +143,20 @@ int main(int count, char** arguments) {
   const auto begin = std::chrono::steady_clock::now();
   std::uint64_t events = 0;
   double hours = 0;
-  for (std::uint64_t seed = what.first; seed <= what.last; ++seed) {
-    current_seed = seed;
-    const played once = play(seed, what);
-    if (what.twice && play(seed, what).digest != once.digest) {
-      std::printf("seed %" PRIu64 ": played again, it was another history\n", seed);
-      return 1;
+  std::uint64_t histories = 0;
+  for (const auto& [first, last] : what.seeds) {
+    for (std::uint64_t seed = first; seed <= last; ++seed, ++histories) {
+      current_seed = seed;
+      const played once = play(seed, what);
+      if (what.twice && play(seed, what).digest != once.digest) {
+        std::printf("seed %" PRIu64 ": played again, it was another history\n", seed);
+        return 1;
+      }
+      events += once.events;
+      hours += std::chrono::duration<double, std::ratio<3600>>(once.lasted).count();
     }
-    events += once.events;
-    hours += std::chrono::duration<double, std::ratio<3600>>(once.lasted).count();
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  const std::uint64_t histories = what.last - what.first + 1;
   std::printf("%" PRIu64 " histories, %" PRIu64
               " events, %.0f hours of played time, in %.1f s "
               "(%.0f a minute): all sound\n",

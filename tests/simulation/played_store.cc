@@ -43,8 +43,7 @@ void played_store::forget_counts() {
   _blamed.clear();
   _parts_max = 0;
   _throttled = 0;
-  _damaged = 0;
-  _dropped = 0;
+  _denied = 0;
 }
 
 played_store::fate played_store::draw_fate(const question& about) {
@@ -61,7 +60,7 @@ played_store::fate played_store::draw_fate(const question& about) {
       return what;
     }
   }
-  if (about.transfers && _random.per_mille(conduct.blames_per_mille)) {
+  if (about.transfers && (_blames_all || _random.per_mille(conduct.blames_per_mille))) {
     return fate::blamed;
   }
   return about.transfers && _random.per_mille(conduct.cuts_per_mille) ? fate::cut : fate::served;
@@ -92,6 +91,7 @@ error played_store::failure_of(fate what, const question& about) {
       failure.code = "BadDigest";
       break;
     case fate::denied:
+      ++_denied;
       failure = testing::memory_store::denied(about.key);
       break;
     case fate::served:
@@ -137,7 +137,6 @@ task<result<T>> played_store::answer(question& about, Act& act, engine::stop_tok
   }
   if (about.upload && _random.per_mille(conduct.drops_per_mille)) {
     _told.note("the store drops an upload");
-    ++_dropped;
     auto dropping = _inner.abort_multipart_upload(s3::object_key(about.key), *about.upload, {});
     (void)co_await std::move(dropping);
   }
@@ -199,12 +198,10 @@ task<result<s3::etag>> played_store::put_object(s3::put_request request, engine:
 // What was read may be damaged on the way, and where it breaks off some of it was overwritten.
 task<result<std::size_t>> played_store::read(s3::get_request request, engine::stop_token stop) {
   const std::span<std::byte> into = request.into;
-  const std::string key = request.key.str();
   auto reading = _inner.get_object(std::move(request), stop);
   auto got = co_await std::move(reading);
-  if (got && *got > 0 && (_spoilt.contains(key) || _random.per_mille(conduct.damages_per_mille))) {
+  if (got && *got > 0 && _random.per_mille(conduct.damages_per_mille)) {
     _told.note("damaged on the way");
-    ++_damaged;
     into[_random.below(*got)] ^= std::byte{static_cast<unsigned char>(1U << _random.below(8))};
   }
   co_return got;

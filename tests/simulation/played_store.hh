@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,16 +45,15 @@ class played_store final : public s3::object_store {
   store_conduct conduct;
   // While it is gone every request fails.
   void be_gone(bool gone) { _gone = gone; }
-  // A GET of that object gives other bytes, always.
-  void spoil(const std::string& key) { _spoilt.insert(key); }
+  // While it does, it blames each body that is sent, in either direction.
+  void blame_all(bool all) { _blames_all = all; }
 
   // Requests under way.
   [[nodiscard]] std::size_t in_flight() const { return _in_flight; }
   // Of these, parts of uploads and GETs, at most.
   [[nodiscard]] std::size_t parts_max() const { return _parts_max; }
   [[nodiscard]] std::size_t throttled() const { return _throttled; }
-  [[nodiscard]] std::size_t damaged() const { return _damaged; }
-  [[nodiscard]] std::size_t dropped() const { return _dropped; }
+  [[nodiscard]] std::size_t denied() const { return _denied; }
   // Of one request, since forget_counts(): the most that were blamed for what they sent.
   [[nodiscard]] int blamed_max() const;
   void forget_counts();
@@ -118,13 +116,12 @@ class played_store final : public s3::object_store {
   draw& _random;
   chronicle& _told;
   bool _gone = false;
-  std::set<std::string> _spoilt;
+  bool _blames_all = false;
   std::size_t _in_flight = 0;
   std::size_t _parts = 0;
   std::size_t _parts_max = 0;
   std::size_t _throttled = 0;
-  std::size_t _damaged = 0;
-  std::size_t _dropped = 0;
+  std::size_t _denied = 0;
   std::uint64_t _requests = 0;
   std::map<std::pair<std::string, std::uint64_t>, int> _blamed;
 };

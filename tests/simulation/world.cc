@@ -70,7 +70,7 @@ void world::draw_settings() {
 }
 
 void world::draw_troubles() {
-  static constexpr unsigned steps[] = {0, 5, 20, 100};
+  static constexpr unsigned steps[] = {0, 10, 40, 100};
   trouble = steps[random.below(4)];
   const auto some = [this](unsigned most) {
     return random.chance(50) ? 0 : static_cast<unsigned>(random.below(most * trouble / 100 + 1));
@@ -86,11 +86,19 @@ void world::draw_troubles() {
   how.slow_per_mille = some(100);
   how.denials_per_mille = some(20);
   how.drops_per_mille = some(60);
-  how.damages_per_mille = some(200);
+  how.damages_per_mille = some(600);
   kernel.conduct.disk_errors_per_mille = some(20);
   kernel.conduct.disk_damage_per_mille = some(20);
   kernel.conduct.no_space_percent = some(60);
   kernel.conduct.preallocates = random.chance(80);
+}
+
+void world::begin_run(bool disturbed, std::chrono::hours most) {
+  told.note("a run begins", disturbed ? 1 : 0);
+  store.forget_counts();
+  store.be_gone(false);
+  store.blame_all(disturbed && random.chance(trouble / 8));
+  kernel.set_end(kernel.now() + most, "it does not end");
 }
 
 void world::calm_down() {

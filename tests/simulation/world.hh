@@ -59,6 +59,8 @@ struct world {
   void draw_troubles();
   // From now on nothing does.
   void calm_down();
+  // The program is started, and has to end within that time.
+  void begin_run(bool disturbed, std::chrono::hours most);
   // After which a run must have ended that meets nothing but failures.
   [[nodiscard]] std::chrono::nanoseconds patience() const;
   [[nodiscard]] s3::retry_policy retries();
