@@ -1,6 +1,5 @@
 """Cases of what is large, small or forbidden: names, descriptors, locked memory, no io_uring, thousands of backups."""
 import contextlib
-import copy
 import ctypes
 import datetime
 import email.utils
@@ -18,7 +17,7 @@ from recovery import behind_proxy, random_file
 from world import MIB, btrfs, case, dataset, s3, says
 
 from files import entries_differ
-from harness.played_bucket import PlayedBucket
+from harness.played_bucket import PlayedBucket, many_backups
 
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 IO_URING_SETUP = 425  # on every architecture
@@ -126,36 +125,6 @@ def names_of_255_bytes_are_backed_up_found_and_restored(w):
             assert outcome.status in (1, 2), outcome
             says(outcome, long.name)
             assert w.filesystem.subvolumes() == before, outcome
-
-
-def many_backups(template, pointer, root, names, each):
-    """Documents and sizes of `each` backups, a day apart, of each of these subvolumes: fulls with nine incrementals each. The
-    newest is of an hour ago."""
-    documents, sizes = {}, {}
-    newest = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) - datetime.timedelta(hours=1)
-    for number, name in enumerate(names):
-        base, key, digest = f"{root}/subvol/{name}/", None, None
-        for index in range(each):
-            when = newest - datetime.timedelta(days=each - 1 - index)
-            stamp = when.strftime("%Y%m%dT%H%M%SZ")
-            kind = "incremental" if index % 10 else "full"
-            one = copy.deepcopy(template)
-            one.pop("parent_manifest_sha256", None)
-            one.pop("index", None)
-            one.update(subvolume=name, kind=kind, created_at=when.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                       parent_manifest=key if kind == "incremental" else None)
-            one["snapshot"].update(name=f"{name}__{stamp}__{'inc' if index % 10 else 'full'}",
-                                   uuid=f"{number:08x}-0000-4000-8000-{index:012x}", ctransid=index + 10,
-                                   parent_uuid=f"{number:08x}-0000-4000-8000-{index - 1:012x}" if index % 10 else None)
-            for at, chunk in enumerate(one["chunks"]):
-                chunk["key"] = f"{base}{kind}/chunk-{stamp}-{at}.bin"
-                sizes[chunk["key"]] = chunk["size"]
-            key = f"{base}{kind}/manifest-{stamp}.json"
-            documents[key] = json.dumps(one).encode()
-        documents[base + "current.json"] = json.dumps({**pointer, "manifest_key": key, "kind": kind,
-                                                       "snapshot_name": one["snapshot"]["name"],
-                                                       "created_at": one["created_at"]}).encode()
-    return documents, sizes
 
 
 @case

@@ -1,8 +1,11 @@
 """A bucket of any size that costs nothing: keys, sizes and documents made up in memory, answered by a proxy (proxy.py) in the
 endpoint's stead. To be read only: a request that would change it is refused."""
 import bisect
+import copy
+import datetime
 import hashlib
 import html
+import json
 import time
 import urllib.parse
 
@@ -38,9 +41,9 @@ class PlayedBucket:
     def headers(_method, _path):
         return {}
 
-    @staticmethod
-    def tag(key):
-        return '"' + hashlib.md5(key.encode()).hexdigest() + '"'
+    def tag(self, key):
+        """Another one for another content: what is kept of what was read goes by it."""
+        return '"' + hashlib.md5(self.documents.get(key, key.encode())).hexdigest() + '"'
 
     def listed(self, options):
         prefix, delimiter = options.get("prefix", ""), options.get("delimiter", "")
@@ -70,3 +73,33 @@ class PlayedBucket:
                 f"<Name>{self.name}</Name><Prefix>{html.escape(prefix)}</Prefix><KeyCount>{len(entries)}</KeyCount>"
                 f"<IsTruncated>{'true' if truncated else 'false'}</IsTruncated>{more}{''.join(entries)}"
                 "</ListBucketResult>").encode()
+
+
+def many_backups(template, pointer, root, names, each):
+    """Documents and sizes of `each` backups, a day apart, of each of these subvolumes: fulls with nine incrementals each. The
+    newest is of an hour ago."""
+    documents, sizes = {}, {}
+    newest = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) - datetime.timedelta(hours=1)
+    for number, name in enumerate(names):
+        base, key, digest = f"{root}/subvol/{name}/", None, None
+        for index in range(each):
+            when = newest - datetime.timedelta(days=each - 1 - index)
+            stamp = when.strftime("%Y%m%dT%H%M%SZ")
+            kind = "incremental" if index % 10 else "full"
+            one = copy.deepcopy(template)
+            one.pop("parent_manifest_sha256", None)
+            one.pop("index", None)
+            one.update(subvolume=name, kind=kind, created_at=when.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                       parent_manifest=key if kind == "incremental" else None)
+            one["snapshot"].update(name=f"{name}__{stamp}__{'inc' if index % 10 else 'full'}",
+                                   uuid=f"{number:08x}-0000-4000-8000-{index:012x}", ctransid=index + 10,
+                                   parent_uuid=f"{number:08x}-0000-4000-8000-{index - 1:012x}" if index % 10 else None)
+            for at, chunk in enumerate(one["chunks"]):
+                chunk["key"] = f"{base}{kind}/chunk-{stamp}-{at}.bin"
+                sizes[chunk["key"]] = chunk["size"]
+            key = f"{base}{kind}/manifest-{stamp}.json"
+            documents[key] = json.dumps(one).encode()
+        documents[base + "current.json"] = json.dumps({**pointer, "manifest_key": key, "kind": kind,
+                                                       "snapshot_name": one["snapshot"]["name"],
+                                                       "created_at": one["created_at"]}).encode()
+    return documents, sizes
