@@ -1,8 +1,12 @@
 """Cases of what is installed around the program: it runs under its unit."""
+import contextlib
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -139,15 +143,38 @@ def start(inside, result="success", unit=UNIT):
         raise AssertionError(f"Result={found}, not {result}\n{status}\n{inside.read('/var/log/run')}")
 
 
-@case
-def the_static_binary_restores_in_a_bare_chroot(w):
-    """btrfs-progs, a resolver and a CA file is all it needs: no shell, no libraries, no configuration."""
+def static_binary(w):
     static = pathlib.Path(w.tool.binary).resolve().parents[2] / "static" / "app" / "btrfs_to_s3"
     if not static.exists():
         print("skipped: no static binary was built (cmake/static_dependencies.sh, cmake --preset static)")
         sys.exit(77)
     linkage = subprocess.run(["ldd", str(static)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert "not a dynamic executable" in linkage.stdout, f"it is not static: {linkage.stdout}"
+    return static
+
+
+@contextlib.contextmanager
+def bare(w, static):
+    """A chroot with the binary, and a store that it finds by a name: (directory, options, environment, name server)."""
+    directory = w.directory / "bare"
+    front = bare_chroot.TlsFront(w.directory, urllib.parse.urlsplit(w.tool.tables["s3"]["endpoint_url"]).port)
+    names = bare_chroot.NameServer()
+    front.start()
+    names.start()
+    try:
+        bare_chroot.make(directory, static, front.authority)
+        options = ["--from", f"s3://{w.bucket.name}/hosts/test", "--region", "us-east-1", "--endpoint-url",
+                   f"https://{bare_chroot.NAME}:{front.port}", "--subvolume", "data"]
+        yield directory, options, {name: value for name, value in w.tool.environment.items() if name.startswith("AWS_")}, names
+    finally:
+        front.close()
+        names.close()
+
+
+@case
+def the_static_binary_restores_in_a_bare_chroot(w):
+    """btrfs-progs, a resolver and a CA file is all it needs: no shell, no libraries, no configuration."""
+    static = static_binary(w)
     dataset.seed(w.data, large_mib=30, small_files=200)
     w.backup()
     dataset.mutate(w.data)
@@ -157,27 +184,61 @@ def the_static_binary_restores_in_a_bare_chroot(w):
     for name in ["data", *("snapshots/" + name for name in w.snapshot_names())]:
         subprocess.run(["btrfs", "subvolume", "delete", str(w.mount / name)], check=True, capture_output=True)
 
-    bare = w.directory / "bare"
-    front = bare_chroot.TlsFront(w.directory, urllib.parse.urlsplit(w.tool.tables["s3"]["endpoint_url"]).port)
-    names = bare_chroot.NameServer()
-    front.start()
-    names.start()
-    try:
-        bare_chroot.make(bare, static, front.authority)
-        arguments = ["restore", "--from", f"s3://{w.bucket.name}/hosts/test", "--region", "us-east-1", "--endpoint-url",
-                     f"https://{bare_chroot.NAME}:{front.port}", "--subvolume", "data", "--target", "/mnt/restored/data"]
-        environment = {name: value for name, value in w.tool.environment.items() if name.startswith("AWS_")}
-        bundle = bare / "etc/pki/tls/certs/ca-bundle.crt"
-        bundle.rename(bare / "elsewhere.pem")
-        refused = bare_chroot.run(bare, w.mount, environment, *arguments)
+    with bare(w, static) as (inside, options, environment, names):
+        arguments = ["restore", *options, "--target", "/mnt/restored/data"]
+        bundle = inside / "etc/pki/tls/certs/ca-bundle.crt"
+        bundle.rename(inside / "elsewhere.pem")
+        refused = bare_chroot.run(inside, w.mount, environment, *arguments)
         assert refused.returncode == 1, refused
         for words in ("this host has no CA certificates", "/etc/ssl/certs/ca-certificates.crt", "AWS_CA_BUNDLE"):
             assert words in refused.stderr, refused.stderr
-        (bare / "elsewhere.pem").rename(bundle)
-        done = bare_chroot.run(bare, w.mount, environment, *arguments)
+        (inside / "elsewhere.pem").rename(bundle)
+        done = bare_chroot.run(inside, w.mount, environment, *arguments)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
         assert bare_chroot.NAME in names.asked, "it asked no name server"
-    finally:
-        front.close()
-        names.close()
     w.same(kept, w.restored / "data")
+
+
+def same_files(there, here):
+    """Content, links and times of files, as anybody can have them."""
+    paths = sorted(path.relative_to(there) for path in there.rglob("*") if path.is_symlink() or path.is_file())
+    assert paths == sorted(path.relative_to(here) for path in here.rglob("*") if path.is_symlink() or path.is_file())
+    for path in paths:
+        one, other = there / path, here / path
+        if one.is_symlink():
+            assert other.readlink() == one.readlink(), path
+        else:
+            assert other.read_bytes() == one.read_bytes() and other.stat().st_mtime_ns == one.stat().st_mtime_ns, path
+
+
+@case
+def the_static_binary_gets_files_for_anybody_without_btrfs(w):
+    """An ordinary user, a tmpfs, and nothing else: no btrfs-progs, no libraries, no configuration, no home."""
+    static = static_binary(w)
+    dataset.seed(w.data, large_mib=6, small_files=100)
+    w.backup()
+    dataset.mutate(w.data, large_mib=6)
+    w.backup()
+    with bare(w, static) as (inside, options, environment, _), \
+            tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        os.chown(other, 65534, 65534)
+        shutil.rmtree(inside / "sbin")
+        for path in (w.directory, inside):
+            path.chmod(0o755)
+
+        def run(verb, *arguments, expect=0):
+            done = bare_chroot.run(inside, other, {**environment, "XDG_CACHE_HOME": "/mnt/cache"}, verb, *options, *arguments,
+                                   user="65534:65534")
+            assert done.returncode == expect, f"{verb}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+            return done
+        listed = run("ls", "-0").stdout.split("\0")
+        assert sorted(name for name in listed if name) == sorted(os.listdir(w.data)), listed
+        found = run("find", "--name", "*.c", "--type", "f").stdout.splitlines()
+        assert sorted(found) == sorted(str(path.relative_to(w.data)) for path in w.data.rglob("*.c")), found[:3]
+        assert run("cat", "with space").stdout == "with space"
+        assert run("history", "large.txt").stdout.strip()
+        run("extract", "--target", "/mnt/out", ".")
+        same_files(w.data, pathlib.Path(other) / "out")
+        refused = run("mount", "/mnt/shown", expect=2)
+        for words in ("built without FUSE", "extract"):
+            assert words in refused.stderr, refused.stderr

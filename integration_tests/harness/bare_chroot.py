@@ -13,7 +13,7 @@ import threading
 NAME = "store.test"
 ADDRESS = "127.83.0.53"  # on loopback, where nobody else answers
 CHROOT = ('mount --bind "$1" "$0/mnt" && mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && '
-          'exec /usr/sbin/chroot "$0" /btrfs_to_s3 "${@:2}"')
+          'exec /usr/sbin/chroot ${AS:+--userspec="$AS" --groups=} "$0" /btrfs_to_s3 "${@:2}"')
 
 
 def make(directory, static_binary, authority, system=pathlib.Path("/")):
@@ -34,10 +34,10 @@ def make(directory, static_binary, authority, system=pathlib.Path("/")):
         shutil.copy(system / library.lstrip("/"), target)
 
 
-def run(directory, mount, environment, *arguments):
-    """The static program with these arguments, `mount` at /mnt. Its mounts end with it."""
+def run(directory, mount, environment, *arguments, user=None):
+    """The static program with these arguments, `mount` at /mnt; as root, or as `user` ("UID:GID"). Its mounts end with it."""
     return subprocess.run(["unshare", "--mount", "bash", "-c", CHROOT, str(directory), str(mount), *arguments],
-                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment}, stdin=subprocess.DEVNULL,
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **({"AS": user} if user else {}), **environment}, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, check=False, timeout=600)
 
 
