@@ -11,7 +11,7 @@ import uuid
 
 from world import case, dataset, says
 
-from restore import chain_of, fake_receive, killed_in_receive, received
+from restoring import chain_of, fake_receive, killed_in_receive, received
 
 NOBODY = 65534
 SET_RECEIVED_SUBVOL = 0xC0C89425  # _IOWR(0x94, 37, struct btrfs_ioctl_received_subvol_args)

@@ -10,7 +10,7 @@ import threading
 import time
 
 from recovery import random_file
-from restore import killed_in_receive
+from restoring import killed_in_receive
 from world import MIB, btrfs, case, dataset, says, tool
 
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from doctor import examined
-from restore import chain_of
+from restoring import chain_of
 from world import btrfs, case, dataset, says
 
 SUBVOL_SETFLAGS = 1 << 30 | 8 << 16 | 0x94 << 8 | 26

@@ -43,7 +43,11 @@ import output  # noqa: E402,F401
 import proof  # noqa: E402,F401
 import prune  # noqa: E402,F401
 import recovery  # noqa: E402,F401
+import resources  # noqa: E402,F401
 import restore  # noqa: E402,F401
+import restore_all  # noqa: E402,F401
+import restore_damage  # noqa: E402,F401
+import restore_interrupted  # noqa: E402,F401
 import screens  # noqa: E402,F401
 import sealing  # noqa: E402,F401
 import stores  # noqa: E402,F401

@@ -9,7 +9,7 @@ import tempfile
 import promises
 import scenarios
 from recovery import random_file
-from restore import two_subvolumes
+from restoring import two_subvolumes
 from scenarios import Scenario, emptied, remove
 from world import MIB, World, btrfs, dataset
 

@@ -8,7 +8,7 @@ import urllib.parse
 
 import promises
 from recovery import random_file
-from restore import chain_of
+from restoring import chain_of
 from sealing import make_identity
 from signing import make_key
 from world import MIB, btrfs, proxy
