@@ -39,7 +39,6 @@ class chronicle {
   // Of everything that has happened: two histories of one seed have the same.
   [[nodiscard]] std::uint64_t digest() const { return _digest; }
   [[nodiscard]] std::uint64_t events() const { return _count; }
-  [[nodiscard]] std::uint64_t seed() const { return _seed; }
 
  private:
   struct event {

@@ -83,8 +83,6 @@ class played_kernel final : public engine::kernel_player {
   // Operations that the kernel holds.
   [[nodiscard]] std::size_t operations() const { return _operations.size(); }
   [[nodiscard]] std::string waits_text() const;
-  // Turns of the loop so far, over all kernels of this process.
-  [[nodiscard]] std::uint64_t steps() const { return _steps; }
 
   // Of kernel_player.
   [[nodiscard]] time_point now() const override { return _now; }

@@ -57,7 +57,6 @@ class played_store final : public s3::object_store {
   // Of one request, since forget_counts(): the most that were blamed for what they sent.
   [[nodiscard]] int blamed_max() const;
   void forget_counts();
-  [[nodiscard]] std::uint64_t requests() const { return _requests; }
 
   engine::task<engine::result<s3::etag>> put_object(s3::put_request request,
                                                     engine::stop_token stop) override;
