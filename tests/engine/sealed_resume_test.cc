@@ -172,4 +172,27 @@ BOOST_AUTO_TEST_CASE(another_length_makes_another_last_part) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_comparison_that_fails_ends_the_stream) {
+  for (const std::size_t slot_bytes : {std::size_t{0}, std::size_t{8192}}) {
+    played_factory by(odd);
+    const stream_setup with = setup_of(by, 20'480, 1 << 20, slot_bytes);
+    const attempt before = send_first(with, 70'000);
+    for (const char* const name :
+         {"fingerprint like", "fingerprint update", "fingerprint finish"}) {
+      played_factory again(odd);
+      again.calls.failing = name;
+      again.calls.fails_at = 1;
+      stream_setup second = with;
+      second.by = &again;
+      second.recorded = records_of(before.first);
+      const sent_stream seen = run_stream(second, before.text);
+      BOOST_REQUIRE(seen.failure.has_value());
+      BOOST_TEST(seen.failure->message == std::string("played: ") + name);
+      for (const sent_part& part : seen.parts) {
+        BOOST_TEST(part.body.empty());
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
