@@ -357,6 +357,14 @@ result<unsigned> as_events(result<int> outcome) {
   return static_cast<unsigned>(*events);
 }
 
+__kernel_timespec timespec_of(std::chrono::nanoseconds time) {
+  const auto nanoseconds = std::max<std::int64_t>(time.count(), 0);
+  __kernel_timespec made{};
+  made.tv_sec = nanoseconds / 1'000'000'000;
+  made.tv_nsec = nanoseconds % 1'000'000'000;
+  return made;
+}
+
 unsigned length_of(std::span<const std::byte> bytes) {
   return static_cast<unsigned>(bytes.size());
 }
@@ -516,10 +524,7 @@ task<result<unsigned>> reactor::poll_once(int fd, unsigned events, bool aside, s
 
 task<result<unsigned>> reactor::poll_within(int fd, unsigned events,
                                             std::chrono::nanoseconds at_most, stop_token stop) {
-  const auto nanoseconds = std::max<std::int64_t>(at_most.count(), 0);
-  __kernel_timespec limit{};
-  limit.tv_sec = nanoseconds / 1'000'000'000;
-  limit.tv_nsec = nanoseconds % 1'000'000'000;
+  __kernel_timespec limit = timespec_of(at_most);
   request what;
   what.at_most = &limit;
   ::io_uring_prep_poll_add(what.entry(), fd, events);
@@ -530,20 +535,10 @@ task<result<unsigned>> reactor::poll_within(int fd, unsigned events,
   co_return as_events(std::move(outcome));
 }
 
-task<result<void>> reactor::sleep_until(std::chrono::steady_clock::time_point when,
-                                        stop_token stop) {
-  return sleep(when, false, std::move(stop));
-}
-
 task<result<void>> reactor::sleep(std::chrono::steady_clock::time_point when, bool aside,
                                   stop_token stop) {
   // std::chrono::steady_clock is CLOCK_MONOTONIC, which is what IORING_OP_TIMEOUT counts in.
-  const auto since_boot =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count();
-  const auto nanoseconds = std::max<std::int64_t>(since_boot, 0);
-  __kernel_timespec deadline{};
-  deadline.tv_sec = nanoseconds / 1'000'000'000;
-  deadline.tv_nsec = nanoseconds % 1'000'000'000;
+  __kernel_timespec deadline = timespec_of(when.time_since_epoch());
   request what(aside);
   ::io_uring_prep_timeout(what.entry(), &deadline, 0, IORING_TIMEOUT_ABS);
   auto outcome = co_await perform(what, stop);
@@ -554,35 +549,6 @@ task<result<void>> reactor::sleep(std::chrono::steady_clock::time_point when, bo
     co_return system_error(-*outcome, "timer");
   }
   co_return ok();
-}
-
-std::chrono::steady_clock::time_point reactor::now() const {
-  return _player != nullptr ? _player->now() : std::chrono::steady_clock::now();
-}
-
-std::chrono::steady_clock::time_point reactor::after(std::chrono::nanoseconds duration) const {
-  const auto begin = now();
-  const auto rest = std::chrono::steady_clock::time_point::max() - begin;
-  return duration < rest ? begin + duration : begin + rest;
-}
-
-task<result<void>> reactor::sleep_for(std::chrono::nanoseconds duration, stop_token stop) {
-  return sleep(after(duration), false, std::move(stop));
-}
-
-task<result<void>> reactor::sleep_aside(std::chrono::nanoseconds duration, stop_token stop) {
-  return sleep(after(duration), true, std::move(stop));
-}
-
-task<void> reactor::yield() {
-  struct requeue {
-    reactor* owner;
-    [[nodiscard]] bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> waiter) const { owner->resume_later(waiter); }
-    void await_resume() const noexcept {}
-  };
-  requeue here{this};
-  co_await here;
 }
 
 bool reactor::reserve_buffers(unsigned slots) {
