@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -105,7 +104,7 @@ void mounting::say(const std::string& directory) const {
   print_text(_backup.chosen().value.subvolume + ": " + chosen_text(_backup.chosen()) +
              " is mounted at " + directory + "; Ctrl-C or `umount " +
              engine::shell_word(directory) + "` ends it\n");
-  std::fflush(stdout);
+  flush_output();
 }
 
 task<result<void>> mounting::begin(fuse_filesystem& shown, std::string directory) {

@@ -13,7 +13,6 @@
 #include "engine/told_command.hh"
 
 #include <algorithm>
-#include <cstdio>
 #include <functional>
 #include <string>
 #include <utility>
@@ -128,7 +127,7 @@ task<result<exit_status>> restore_session::run() {
   if (!_request.json && !_request.dry_run) {
     print_formatted("%s: restoring %s\n", _request.wanted.subvolume.c_str(),
                     chosen_text(chain->back()).c_str());
-    std::fflush(stdout);
+    flush_output();
   }
   if (_request.dry_run && _request.one_of_all) {
     const auto seen = outlook_of(*target, *chain);

@@ -13,7 +13,6 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
-#include <cstdio>
 #include <optional>
 #include <utility>
 
@@ -68,7 +67,7 @@ task<result<thaw_outlook>> look_at(const services& with, s3::object_store& store
   }
   if (!command.json && !command.dry_run) {
     print_formatted("%s: %s\n", command.subvolume.c_str(), chosen_text(chain->back()).c_str());
-    std::fflush(stdout);
+    flush_output();
   }
   thaw_outlook found;
   found.manifest_key = chain->back().key;

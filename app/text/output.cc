@@ -62,6 +62,13 @@ void print_bytes(std::string_view bytes) {
   put(bytes);
 }
 
+void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 && first_problem() == 0) {
+    first_problem() = errno;
+  }
+}
+
 bool output_failed() {
   return std::ferror(stdout) != 0;
 }

@@ -14,6 +14,8 @@ void hold_text();
 void show_held_text();
 // Bytes as they are: for whoever asked for them, and reads them with a program.
 void print_bytes(std::string_view bytes);
+// So that what was printed is there before what comes next on standard error, or after a wait.
+void flush_output();
 // Whether standard output has refused something: then more of it is in vain.
 [[nodiscard]] bool output_failed();
 // The errno of what it refused first; 0: not known.
